@@ -1,0 +1,1 @@
+"""Pixels on a device: no paths, no Angstroms, no parameters object."""

@@ -1,0 +1,30 @@
+"""The errors a user can meet, each with its exit code.
+
+A message says what was expected, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+
+class FlexAlignError(Exception):
+    """Any failure that flexalign explains; the base of all its errors."""
+
+    exit_code = 1
+
+
+class ParameterError(FlexAlignError):
+    """A parameter is out of its limits, or two parameters contradict each other."""
+
+    exit_code = 2
+
+
+class InputError(FlexAlignError):
+    """A file is missing, broken, or does not fit the others."""
+
+    exit_code = 3
+
+
+class DeviceError(FlexAlignError):
+    """The device asked for cannot compute."""
+
+    exit_code = 4

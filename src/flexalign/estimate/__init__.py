@@ -1,0 +1,1 @@
+"""From small frames to a motion."""

@@ -1,0 +1,339 @@
+"""The values that pass between modules: frozen, checked where made, plain JSON and back.
+
+Arrays are in (t, y, x) order, rows as MRC stores them; units are in the names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.errors import InputError
+
+if TYPE_CHECKING:
+    from flexalign.motion import Motion
+
+FloatArray = npt.NDArray[np.float64]
+PixelArray = npt.NDArray[np.float32]
+MaskArray = npt.NDArray[np.bool_]
+
+
+def read_only(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    """A copy of `array` that nobody can write to."""
+    copy = np.array(array, dtype=dtype)
+    copy.flags.writeable = False
+    return copy
+
+
+def to_plain(value: Any) -> Any:
+    """`value` as JSON can hold it: NaN becomes None, arrays become nested lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        schema = getattr(type(value), "schema", None)
+        return plain if schema is None else {"schema": schema, **plain}
+    if isinstance(value, np.ndarray):
+        return to_plain(value.tolist())
+    if isinstance(value, np.generic):
+        return to_plain(value.item())
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _from_plain(hint: Any, value: Any) -> Any:
+    """`value`, read from JSON, as the type `hint` asks for it."""
+    if value is None:
+        return None
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        return _from_plain(inner[0], value)
+    if origin is np.ndarray:
+        array = np.array(value, dtype=object if value == [] else None)
+        return array.astype(np.float64) if array.dtype != np.bool_ else array
+    if origin is tuple:
+        args = typing.get_args(hint)
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
+        return tuple(_from_plain(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if dataclasses.is_dataclass(hint):
+        return from_plain(typing.cast(type[Any], hint), value)
+    return value
+
+
+def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
+    """The dataclass `kind` read back from what `to_plain` made of it.
+
+    Raises
+    ------
+    InputError
+        If the schema number is newer than this version knows, or a field is missing.
+    """
+    known = getattr(kind, "schema", None)
+    found = plain.get("schema", known)
+    if known is not None and found is not None and found > known:
+        raise InputError(
+            f"{kind.__name__}: expected schema {known} or older, found {found}: "
+            "read it with a newer flexalign"
+        )
+    hints = typing.get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]
+    missing = [
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.name not in plain
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InputError(f"{kind.__name__}: expected the fields {names}, {missing} are missing")
+    return kind(**{name: _from_plain(hints[name], plain[name]) for name in names if name in plain})
+
+
+class JsonValue:
+    """A dataclass that becomes plain JSON and comes back."""
+
+    __slots__ = ()
+    schema: ClassVar[int] = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """This value as JSON can hold it, with its schema number."""
+        return typing.cast(dict[str, Any], to_plain(self))
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Self:
+        """The value that `to_dict` was called on."""
+        return typing.cast(Self, from_plain(cls, plain))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRange(JsonValue):
+    """Frames `first` up to, not including, `stop`; zero-based in the file."""
+
+    first: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first < self.stop:
+            raise ValueError(f"expected 0 <= first < stop, found {self.first}, {self.stop}")
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return self.stop - self.first
+
+    def __iter__(self) -> typing.Iterator[int]:
+        return iter(range(self.first, self.stop))
+
+    def __contains__(self, frame: int) -> bool:
+        return self.first <= frame < self.stop
+
+    def __str__(self) -> str:
+        return f"{self.first + 1}-{self.stop}"
+
+
+@dataclass(frozen=True, slots=True)
+class EerInfo(JsonValue):
+    """How the raw readouts of an EER file are summed to frames."""
+
+    raw_frame_count: int
+    raw_frames_per_frame: int
+    leftover_raw_frames: int
+    upsampling: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovieInfo(JsonValue):
+    """What a movie is, read from its header alone.
+
+    Attributes
+    ----------
+    path : the file
+    file_format : "mrc", "tiff" or "eer", with the compression in front ("bz2 mrc")
+    frame_count, height_px, width_px : size as aligned (EER: fractions, after upsampling)
+    pixel_dtype : numpy name of a decoded frame's pixels
+    pixel_size_A : from the header where it can be trusted, else None
+    size_bytes : of the file
+    eer : fractionation, for EER only
+    notes : what a user should know, one sentence each
+    """
+
+    path: str
+    file_format: str
+    frame_count: int
+    height_px: int
+    width_px: int
+    pixel_dtype: str
+    pixel_size_A: float | None
+    size_bytes: int
+    eer: EerInfo | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class References:
+    """The detector's correction images, turned and sized to the movie.
+
+    Attributes
+    ----------
+    gain : (h, w) float32 or None; multiplies. One where the pixel is a defect
+    dark : (h, w) float32 or None; subtracted before the gain
+    defects : (h, w) bool; True = bad pixel, filled from good neighbours
+    notes : what was done to make them fit, one sentence each
+    """
+
+    gain: PixelArray | None
+    dark: PixelArray | None
+    defects: MaskArray
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "dark", "defects"):
+            array = getattr(self, name)
+            if array is not None:
+                array.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairwiseShifts(JsonValue):
+    """Displacement of frame `second` relative to frame `first`, pair by pair.
+
+    Attributes
+    ----------
+    first, second : (pairs,) indices of the images of the stack that was measured
+    shift_px : (pairs, 2) (y, x), pixels of the unbinned movie
+    score : (pairs,) height of the correlation peak over its noise, in standard deviations
+    weight : (pairs,) weight in the robust fit, 0 = rejected
+    """
+
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    shift_px: FloatArray
+    score: FloatArray
+    weight: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchTracks(JsonValue):
+    """Where each patch went, group by group, as the correlations saw it.
+
+    Attributes
+    ----------
+    center_px : (patches, 2) (y, x) of the unbinned movie
+    frame : (groups,) mean frame index of each group, zero-based in the file
+    displacement_px : (patches, groups, 2) (y, x), mean over groups removed
+    standard_error_px : (patches, groups) of each displacement, per axis
+    """
+
+    center_px: FloatArray
+    frame: FloatArray
+    displacement_px: FloatArray
+    standard_error_px: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PowerSpectrum(JsonValue):
+    """Mean periodogram of an image.
+
+    Attributes
+    ----------
+    power : (n, n) float32, zero frequency at (n // 2, n // 2), of tiles scaled to mean 0, sd 1
+    frequency_per_A, radial_power : (rings,) mean over rings
+    """
+
+    power: PixelArray
+    frequency_per_A: FloatArray
+    radial_power: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameSums:
+    """The images that the second pass makes, (h, w) float32, means over frames; None = not asked.
+
+    `dose_weighted` has the noise power of `plain`.  `aligned` is (t, h, w).
+    """
+
+    plain: PixelArray
+    dose_weighted: PixelArray | None = None
+    odd: PixelArray | None = None
+    even: PixelArray | None = None
+    unaligned: PixelArray | None = None
+    aligned: PixelArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality(JsonValue):
+    """Numbers by which to judge one movie; motion in Angstrom, along the middle of the field.
+
+    Attributes
+    ----------
+    total_motion_A : length of the path
+    early_motion_A : length of the path over the first 4 e/A2 (without dose: the first 4 frames)
+    late_motion_A : the rest
+    largest_step_A : between consecutive frames
+    local_range_A : largest deviation of any place from the trajectory
+    trajectory_error_px : standard error of a frame's displacement, per axis; NaN = unknown
+    candidate_scores : held-out score of each motion that was considered
+    chosen : the motion that was kept
+    hot_pixel_count : pixels found bad from the movie itself
+    flags : short names of what looks wrong
+    """
+
+    total_motion_A: float
+    early_motion_A: float
+    late_motion_A: float
+    largest_step_A: float
+    local_range_A: float
+    trajectory_error_px: float
+    candidate_scores: dict[str, float]
+    chosen: str
+    hot_pixel_count: int
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MovieRecord(JsonValue):
+    """Everything about how one movie was processed; written last, as `<root>_record.json`."""
+
+    version: str
+    movie: MovieInfo
+    inputs: dict[str, dict[str, Any]]
+    parameters: dict[str, Any]
+    decisions: dict[str, Any]
+    timings_s: dict[str, float]
+    peak_memory_bytes: int
+    quality: Quality
+    outputs: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    motion: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignmentResult:
+    """What `align_movie` found; no pixel is on disk yet.
+
+    Attributes
+    ----------
+    motion : the motion that was applied
+    sums : the images made along it
+    tracks : patch tracks, None without local alignment
+    spectrum_before, spectrum_after : of the unaligned and aligned sum, None when not asked
+    quality, record : numbers and provenance
+    """
+
+    motion: Motion
+    sums: FrameSums
+    tracks: PatchTracks | None
+    spectrum_before: PowerSpectrum | None
+    spectrum_after: PowerSpectrum | None
+    quality: Quality
+    record: MovieRecord

@@ -1,0 +1,286 @@
+"""Motion of the specimen: a trajectory of the whole frame plus a smooth field for the rest.
+
+Sign: a displacement is where the specimen went, positive toward larger index, relative to the
+reference frame: ``corrected(p) = frame(p + displacement)``.  Unit: pixels of the unbinned movie.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.errors import InputError
+from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, read_only
+
+
+def bspline_basis(position: npt.ArrayLike, count: int) -> FloatArray:
+    """Values of `count` uniform B-splines over [0, 1] at each position: (n, count).
+
+    Cubic from four control points on, quadratic for three (a cubic one needs four to
+    reproduce a constant), so each row sums to one.  Positions outside are taken as the nearer end.
+
+    Examples
+    --------
+    >>> bspline_basis([0.0, 1.0], 4).sum(axis=1)
+    array([1., 1.])
+    """
+    degree = min(3, count - 1)
+    intervals = count - degree
+    x = np.clip(np.asarray(position, dtype=np.float64).ravel(), 0.0, 1.0) * intervals
+    first = np.minimum(x.astype(np.int64), intervals - 1)
+    u = x - first
+    if degree == 3:
+        pieces = [(1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3]
+        weights = np.stack(pieces, axis=1) / 6.0
+    elif degree == 2:
+        weights = np.stack([(1 - u) ** 2, -2 * u**2 + 2 * u + 1, u**2], axis=1) / 2.0
+    elif degree == 1:
+        weights = np.stack([1 - u, u], axis=1)
+    else:
+        weights = np.ones((x.size, 1))
+    basis = np.zeros((x.size, count))
+    columns = first[:, None] + np.arange(degree + 1)
+    np.put_along_axis(basis, columns, weights, axis=1)
+    return basis
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectory(JsonValue):
+    """Displacement of the whole frame over time.
+
+    Attributes
+    ----------
+    displacement_px : (frames of the file, 2) (y, x), zero at the reference frame.  A frame that
+        was not measured has the value of its neighbours
+    is_measured : (frames of the file,) False outside the align range and for bad frames
+    reference_frame : zero-based in the file
+    standard_error_px : (frames of the file, 2) or None when unknown
+    """
+
+    displacement_px: FloatArray
+    is_measured: MaskArray
+    reference_frame: int
+    standard_error_px: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        displacement = read_only(self.displacement_px)
+        if displacement.ndim != 2 or displacement.shape[1] != 2 or len(displacement) == 0:
+            raise ValueError(f"expected displacements (frames, 2), found {displacement.shape}")
+        if not np.isfinite(displacement).all():
+            raise ValueError("expected finite displacements")
+        if not 0 <= self.reference_frame < len(displacement):
+            raise ValueError(f"reference frame {self.reference_frame} of {len(displacement)}")
+        measured = read_only(self.is_measured, np.bool_)
+        if measured.shape != displacement.shape[:1]:
+            raise ValueError(f"expected {len(displacement)} marks, found {measured.shape}")
+        origin = displacement[self.reference_frame]
+        object.__setattr__(self, "displacement_px", read_only(displacement - origin))
+        object.__setattr__(self, "is_measured", measured)
+        if self.standard_error_px is not None:
+            object.__setattr__(self, "standard_error_px", read_only(self.standard_error_px))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionField(JsonValue):
+    """A tensor-product B-spline in (t, y, x): what the trajectory leaves.
+
+    Attributes
+    ----------
+    coefficients_px : (2, points t, points y, points x), components (y, x)
+    height_px, width_px : of the unbinned movie
+    frames : over which time runs
+    standard_error_px : like `coefficients_px`, or None when unknown
+    """
+
+    coefficients_px: FloatArray
+    height_px: int
+    width_px: int
+    frames: FrameRange
+    standard_error_px: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        coefficients = read_only(self.coefficients_px)
+        if coefficients.ndim != 4 or coefficients.shape[0] != 2:
+            raise ValueError(f"expected coefficients (2, t, y, x), found {coefficients.shape}")
+        object.__setattr__(self, "coefficients_px", coefficients)
+        if self.standard_error_px is not None:
+            object.__setattr__(self, "standard_error_px", read_only(self.standard_error_px))
+
+    @property
+    def control_points(self) -> tuple[int, int, int]:
+        """Number of control points in (t, y, x)."""
+        _, t, y, x = self.coefficients_px.shape
+        return t, y, x
+
+    def basis_t(self, frame: npt.ArrayLike) -> FloatArray:
+        """Weights (n, points t) of the control points in time at each frame index."""
+        span = max(self.frames.count - 1, 1)
+        return bspline_basis((np.asarray(frame) - self.frames.first) / span, self.control_points[0])
+
+    def basis_y(self, y: npt.ArrayLike) -> FloatArray:
+        """Weights (n, points y) of the control points in y at each row coordinate."""
+        return bspline_basis((np.asarray(y) + 0.5) / self.height_px, self.control_points[1])
+
+    def basis_x(self, x: npt.ArrayLike) -> FloatArray:
+        """Weights (n, points x) of the control points in x at each column coordinate."""
+        return bspline_basis((np.asarray(x) + 0.5) / self.width_px, self.control_points[2])
+
+    def displacement_px(
+        self, frame: npt.ArrayLike, y: npt.ArrayLike, x: npt.ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """The field (dy, dx) at each frame and place; the arguments broadcast."""
+        t_all, y_all, x_all = np.broadcast_arrays(frame, y, x)
+        out = np.einsum(
+            "cijk,ni,nj,nk->cn",
+            self.coefficients_px,
+            self.basis_t(t_all.ravel()),
+            self.basis_y(y_all.ravel()),
+            self.basis_x(x_all.ravel()),
+            optimize=True,
+        )
+        return out[0].reshape(t_all.shape), out[1].reshape(t_all.shape)
+
+    def on_lattice(self, frame: float, y: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
+        """The field (2, len(y), len(x)) of one frame on the lattice of rows `y`, columns `x`."""
+        plane = np.einsum("cijk,i->cjk", self.coefficients_px, self.basis_t([frame])[0])
+        return np.asarray(self.basis_y(y) @ plane @ self.basis_x(x).T)
+
+    def anchored(self, frame: int) -> MotionField:
+        """This field minus its value at `frame`, so that it is zero there."""
+        plane = np.einsum("cijk,i->cjk", self.coefficients_px, self.basis_t([frame])[0])
+        return replace(self, coefficients_px=self.coefficients_px - plane[:, None])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion(JsonValue):
+    """Where the specimen went: `trajectory` plus, with local alignment, `field`.
+
+    The field is zero at the reference frame (it is anchored there when a motion is made).
+
+    Examples
+    --------
+    >>> motion = Motion(Trajectory([[0.0, 0.0], [1.0, 2.0]], [True, True], 0))
+    >>> dy, dx = motion.displacement_px(1, y=10.0, x=[0.0, 20.0])
+    >>> dy, dx
+    (array([1., 1.]), array([2., 2.]))
+    """
+
+    trajectory: Trajectory
+    field: MotionField | None = None
+
+    def __post_init__(self) -> None:
+        if self.field is not None:
+            object.__setattr__(self, "field", self.field.anchored(self.reference_frame))
+
+    @property
+    def reference_frame(self) -> int:
+        """The frame whose displacement is zero everywhere, zero-based in the file."""
+        return self.trajectory.reference_frame
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames in the file."""
+        return len(self.trajectory.displacement_px)
+
+    def displacement_px(
+        self, frame: npt.ArrayLike, y: npt.ArrayLike, x: npt.ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Where the specimen at (y, x) of the reference frame is in `frame`, minus (y, x).
+
+        Parameters
+        ----------
+        frame : zero-based index in the file
+        y, x : pixels of the unbinned movie, rows as MRC stores them
+
+        Returns
+        -------
+        dy, dx : pixels of the unbinned movie, in the shape that the arguments broadcast to
+
+        Raises
+        ------
+        IndexError
+            If a frame is not in the file.
+        """
+        t_all, y_all, x_all = np.broadcast_arrays(frame, y, x)
+        dy, dx = np.moveaxis(self.trajectory.displacement_px[t_all.astype(np.int64)], -1, 0)
+        if self.field is not None:
+            field_dy, field_dx = self.field.displacement_px(t_all, y_all, x_all)
+            dy, dx = dy + field_dy, dx + field_dx
+        return np.asarray(dy), np.asarray(dx)
+
+    def on_lattice(self, frame: int, y: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
+        """The displacement (2, len(y), len(x)) of one frame on a lattice."""
+        total = np.zeros((2, np.size(y), np.size(x)))
+        if self.field is not None:
+            total += self.field.on_lattice(frame, y, x)
+        return total + self.trajectory.displacement_px[frame][:, None, None]
+
+    @classmethod
+    def still(cls, frame_count: int, reference_frame: int = 0) -> Self:
+        """No motion at all."""
+        trajectory = Trajectory(
+            np.zeros((frame_count, 2)), np.ones(frame_count, np.bool_), reference_frame
+        )
+        return cls(trajectory)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Self:
+        """The motion in what `to_dict` gave, or in a movie's record."""
+        if "trajectory" not in plain and isinstance(plain.get("motion"), dict):
+            plain = plain["motion"]
+        if "trajectory" not in plain:
+            raise InputError("expected a motion or a record with one, found neither in the file")
+        return super().from_dict(plain)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The motion in a ``_motion.json`` or ``_record.json`` file.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, is not JSON, or holds no motion.
+        """
+        try:
+            plain = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: expected a motion in JSON: {error}") from error
+        return cls.from_dict(plain)
+
+
+def fit_field(
+    displacement_px: FloatArray,
+    frame: npt.ArrayLike,
+    center_px: FloatArray,
+    shape: MotionField,
+    weight: FloatArray | None = None,
+    ridge: float = 1e-9,
+) -> MotionField:
+    """The field that comes closest to displacements (points, times, 2) in least squares.
+
+    Parameters
+    ----------
+    displacement_px : (points, times, 2) (y, x)
+    frame : (times,) frame index
+    center_px : (points, 2) (y, x)
+    shape : a field of the wanted size; its coefficients do not matter
+    weight : (points, times), inverse variance; default: all one
+    ridge : of the mean squared weight, to hold coefficients that no point touches
+    """
+    space = np.einsum(
+        "nj,nk->njk", shape.basis_y(center_px[:, 0]), shape.basis_x(center_px[:, 1])
+    ).reshape(len(center_px), -1)
+    design = np.einsum("ti,ns->ntis", shape.basis_t(frame), space)
+    design = design.reshape(displacement_px.shape[0] * displacement_px.shape[1], -1)
+    root = np.ones(len(design)) if weight is None else np.sqrt(weight).ravel()
+    rows = design * root[:, None]
+    normal = rows.T @ rows
+    normal[np.diag_indices_from(normal)] += ridge * np.trace(normal) / len(normal)
+    right = rows.T @ (displacement_px.reshape(-1, 2) * root[:, None])
+    coefficients = np.linalg.solve(normal, right).T.reshape(shape.coefficients_px.shape)
+    return replace(shape, coefficients_px=coefficients, standard_error_px=None)

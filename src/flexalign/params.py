@@ -1,0 +1,355 @@
+"""Every parameter of an alignment, once: its name, unit, default, limits and help.
+
+The command line, the saved settings, the reference page, the JSON schema and the checks all come
+from the fields of `AlignParams`.  ``None`` means "decide for me"; the plan writes down what was
+decided.  Frames are counted from 1 here, as users do, and 0 means the last one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Self
+
+from flexalign.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What is known of one parameter beside its name, type and default.
+
+    Attributes
+    ----------
+    help : one or two sentences, as a user reads them
+    group : heading under which it is listed
+    unit : of the number typed, "" for none
+    minimum : smallest value allowed; `above` makes it the first one not allowed
+    maximum : largest value allowed
+    choices : the words allowed
+    metavar : placeholder on the command line
+    scipion : name in Scipion's official form, where it has one
+    is_file : a path to an existing file
+    """
+
+    help: str
+    group: str
+    unit: str = ""
+    minimum: float | None = None
+    above: bool = False
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    metavar: str | None = None
+    scipion: str | tuple[str, ...] | None = None
+    is_file: bool = False
+
+
+def _parameter(default: Any, help: str, group: str, **facts: Any) -> Any:  # noqa: A002
+    return dataclasses.field(
+        default=default, metadata={"parameter": Parameter(help, group, **facts)}
+    )
+
+
+MICROSCOPE = "Microscope and dose"
+REFERENCES = "Detector references"
+EER = "EER movies"
+RANGES = "Frames"
+ESTIMATION = "Global alignment"
+LOCAL = "Local alignment"
+OUTPUT = "Outputs"
+RUNNING = "Running"
+
+
+@dataclass(frozen=True, slots=True)
+class AlignParams:
+    """All parameters of an alignment; every field has its help in `parameters()`.
+
+    Raises
+    ------
+    ParameterError
+        When made with a value outside its limits, or values that contradict each other.
+
+    Examples
+    --------
+    >>> AlignParams(pixel_size_A=0.83, binning=2).binning
+    2
+    """
+
+    pixel_size_A: float | None = _parameter(
+        None, "Pixel size of the movie as stored (for EER: of the unsampled 4K grid). "
+        "Needed where the header does not say it.",
+        MICROSCOPE, unit="A", minimum=0, above=True,
+    )  # fmt: skip
+    voltage_kV: float = _parameter(
+        300.0, "Acceleration voltage, for the radiation damage.",
+        MICROSCOPE, unit="kV", minimum=60, maximum=1000,
+    )  # fmt: skip
+    dose_per_frame_e_A2: float | None = _parameter(
+        None, "Dose of one frame (for EER: of one fraction). With it a dose-weighted micrograph "
+        "is made.",
+        MICROSCOPE, unit="e/A2", minimum=0, above=True,
+    )  # fmt: skip
+    pre_exposure_e_A2: float = _parameter(
+        0.0, "Dose that the specimen had before the first frame.",
+        MICROSCOPE, unit="e/A2", minimum=0,
+    )  # fmt: skip
+
+    gain: str | None = _parameter(
+        None, "Gain reference (MRC, TIFF, .gain).", REFERENCES, is_file=True, metavar="FILE"
+    )
+    gain_rotate: int = _parameter(
+        0, "Turn the gain reference counter-clockwise by this much, before any flip.",
+        REFERENCES, unit="degrees", choices=("0", "90", "180", "270"), scipion="gainRot",
+    )  # fmt: skip
+    gain_flip: str = _parameter(
+        "none", "Flip the gain reference, after the rotation.",
+        REFERENCES, choices=("none", "upside-down", "left-right"), scipion="gainFlip",
+    )  # fmt: skip
+    gain_sense: str = _parameter(
+        "auto", "Whether the gain multiplies the frames or divides them. Auto: it multiplies, "
+        "except that an MRC or TIFF for EER movies divides.",
+        REFERENCES, choices=("auto", "multiply", "divide"),
+    )  # fmt: skip
+    dark: str | None = _parameter(
+        None, "Dark reference, subtracted before the gain; oriented as the gain is.",
+        REFERENCES, is_file=True, metavar="FILE",
+    )  # fmt: skip
+    defects: str | None = _parameter(
+        None, "Bad pixels: an image (MRC, TIFF; non-zero = bad) or a text file with lines "
+        "'x y width height'.",
+        REFERENCES, is_file=True, metavar="FILE",
+    )  # fmt: skip
+    hot_pixels: bool = _parameter(
+        True, "Find hot and dead pixels in the movie itself and mend them.", REFERENCES
+    )
+    tiff_rows: str = _parameter(
+        "imod", "Order of the rows of TIFF movies and references: 'imod' puts the last row of the "
+        "file first, as IMOD, RELION and MotionCor do; 'file' keeps the file's order.",
+        REFERENCES, choices=("imod", "file"),
+    )  # fmt: skip
+
+    eer_fractions: int = _parameter(
+        40, "Number of frames to make of an EER movie.", EER, minimum=1, scipion="nFrames"
+    )
+    eer_dose_per_frame_e_A2: float | None = _parameter(
+        None, "Make EER frames of about this dose instead of a given number; needs the total dose "
+        "in --eer-total-dose.",
+        EER, unit="e/A2", minimum=0, above=True,
+    )  # fmt: skip
+    eer_total_dose_e_A2: float | None = _parameter(
+        None, "Dose of the whole EER movie.", EER, unit="e/A2", minimum=0, above=True
+    )
+    eer_upsampling: int = _parameter(
+        1, "Render EER events on the detector's grid (1) or on one twice as fine (2).",
+        EER, choices=("1", "2"),
+    )  # fmt: skip
+
+    align_first: int = _parameter(
+        1, "First frame to estimate the motion from.", RANGES, minimum=1, scipion="alignFrame0"
+    )
+    align_last: int = _parameter(
+        0, "Last frame to estimate the motion from; 0 = last of the movie.",
+        RANGES, minimum=0, scipion="alignFrameN",
+    )  # fmt: skip
+    sum_first: int | None = _parameter(
+        None, "First frame to sum; default: as for the alignment.",
+        RANGES, minimum=1, scipion=("useAlignToSum", "sumFrame0"),
+    )  # fmt: skip
+    sum_last: int | None = _parameter(
+        None, "Last frame to sum; 0 = last of the movie; default: as for the alignment.",
+        RANGES, minimum=0, scipion=("useAlignToSum", "sumFrameN"),
+    )  # fmt: skip
+
+    max_resolution_A: float = _parameter(
+        30.0, "Finest detail used when frames are correlated pair by pair: there the filter has "
+        "fallen to one half. The refinement that follows finds its own limit.",
+        ESTIMATION, unit="A", minimum=0, above=True, scipion="maxResForCorrelation",
+    )  # fmt: skip
+    max_shift_A: float = _parameter(
+        50.0, "Largest displacement between consecutive frames; frames n apart may differ by n "
+        "times that.",
+        ESTIMATION, unit="A", minimum=0, above=True, scipion="maxShift",
+    )  # fmt: skip
+    reference_frame: str = _parameter(
+        "auto", "Frame whose displacement is zero: 'first', 'middle', a number counted from 1, or "
+        "'auto' for the one nearest to all others.",
+        ESTIMATION, metavar="FRAME",
+    )  # fmt: skip
+    refine: bool = _parameter(
+        True, "Refine the motion by likelihood with all the signal there is; without, the "
+        "correlation of pairs has the last word.",
+        ESTIMATION,
+    )  # fmt: skip
+
+    local: bool = _parameter(
+        True, "Let different places move differently.", LOCAL, scipion="doLocalAlignment"
+    )
+    control_points: tuple[int, int, int] | None = _parameter(
+        None, "Number of control points of the motion field in x, y and time; at least 3 each.",
+        LOCAL, minimum=3, metavar="X Y T",
+        scipion=("autoControlPoints", "controlPointX", "controlPointY", "controlPointT"),
+    )  # fmt: skip
+    patches: tuple[int, int] | None = _parameter(
+        None, "Number of patches in x and y.",
+        LOCAL, minimum=1, metavar="X Y", scipion=("autoPatches", "patchesX", "patchesY"),
+    )  # fmt: skip
+    min_patch_A: float = _parameter(
+        500.0, "Smallest side of a patch, when their number is chosen automatically.",
+        LOCAL, unit="A", minimum=0, above=True, scipion="minLocalRes",
+    )  # fmt: skip
+    group_frames: int = _parameter(
+        3, "Sum this many consecutive frames, along the global trajectory, to measure a patch.",
+        LOCAL, minimum=1, scipion="groupNFrames",
+    )  # fmt: skip
+
+    binning: float = _parameter(
+        1.0, "Make the outputs smaller by this factor (any number from 1 on, by Fourier cropping).",
+        OUTPUT, minimum=1, scipion="binFactor",
+    )  # fmt: skip
+    dose_weight: bool = _parameter(
+        True, "Make the dose-weighted micrograph too, when the dose per frame is known.", OUTPUT
+    )
+    odd_even: bool = _parameter(
+        False, "Write the sums of the odd and of the even frames too.", OUTPUT
+    )
+    save_movie: bool = _parameter(
+        False, "Write the aligned movie too.", OUTPUT, scipion="doSaveMovie"
+    )
+    save_unaligned: bool = _parameter(
+        False, "Write the micrograph without alignment too.", OUTPUT
+    )
+    psd: bool = _parameter(
+        True, "Compute power spectra before and after alignment.", OUTPUT, scipion="doComputePSD"
+    )
+    float16: bool = _parameter(
+        False, "Write images as 16-bit floats (MRC mode 12), half the size.", OUTPUT
+    )
+
+    device: str = _parameter(
+        "auto", "Where to compute: 'auto' or 'cpu'.", RUNNING, choices=("auto", "cpu")
+    )
+    threads: int | None = _parameter(
+        None, "Threads to use; default: all that the process may use.", RUNNING, minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            _check_limits(item.name, getattr(self, item.name), item.metadata["parameter"])
+        if self.reference_frame not in ("auto", "first", "middle"):
+            if not (self.reference_frame.isdigit() and int(self.reference_frame) >= 1):
+                raise ParameterError(
+                    f"{option_name('reference_frame')}: expected auto, first, middle or a frame "
+                    f"number from 1 on, found '{self.reference_frame}'"
+                )
+        if self.eer_dose_per_frame_e_A2 is not None and self.eer_total_dose_e_A2 is None:
+            raise ParameterError(
+                f"{option_name('eer_dose_per_frame_e_A2')} needs the dose of the whole movie: "
+                f"give {option_name('eer_total_dose_e_A2')} too"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All parameters with the defaults filled in, as JSON can hold them."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Parameters from names and values; what is absent keeps its default.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown name, a value of the wrong type or outside its limits.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ParameterError(
+                f"unknown parameter {', '.join(unknown)}; expected some of {', '.join(known)}"
+            )
+        hints = typing.get_type_hints(cls)
+        return cls(**{name: _coerce(name, hints[name], value) for name, value in values.items()})
+
+    def hash(self) -> str:
+        """Hexadecimal digest of all parameters that change the result."""
+        values = self.to_dict()
+        for name in ("threads",):
+            del values[name]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def parameters() -> dict[str, Parameter]:
+    """What is known of each parameter, by name, in the order of the form."""
+    return {f.name: f.metadata["parameter"] for f in dataclasses.fields(AlignParams)}
+
+
+def option_name(name: str) -> str:
+    """The command line's spelling of a parameter, without its unit.
+
+    Examples
+    --------
+    >>> option_name("dose_per_frame_e_A2")
+    '--dose-per-frame'
+    """
+    for unit in ("_e_A2", "_A", "_kV"):
+        name = name.removesuffix(unit)
+    return "--" + name.replace("_", "-")
+
+
+def _check_limits(name: str, value: Any, parameter: Parameter) -> None:
+    """Raise `ParameterError` unless `value` is within what `parameter` allows."""
+    if value is None:
+        return
+    found = f"found {value}"
+    if parameter.choices and str(value) not in parameter.choices:
+        expected = ", ".join(parameter.choices)
+        raise ParameterError(f"{option_name(name)}: expected one of {expected}; {found}")
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, bool | str):
+            continue
+        if number != number or number in (float("inf"), float("-inf")):
+            raise ParameterError(f"{option_name(name)}: expected a finite number, {found}")
+        low, unit = parameter.minimum, f" {parameter.unit}".rstrip()
+        if low is not None and (number <= low if parameter.above else number < low):
+            bound = "more than" if parameter.above else "at least"
+            raise ParameterError(f"{option_name(name)}: expected {bound} {low}{unit}, {found}")
+        if parameter.maximum is not None and number > parameter.maximum:
+            raise ParameterError(
+                f"{option_name(name)}: expected at most {parameter.maximum}{unit}, {found}"
+            )
+
+
+def _coerce(name: str, hint: Any, value: Any) -> Any:
+    """`value`, from a settings file, as the type of the parameter `name`."""
+    kinds = [hint]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        if value is None:
+            return None
+    kind = kinds[0]
+    wrong = ParameterError(f"{option_name(name)}: expected {_type_words(kind)}, found {value!r}")
+    if typing.get_origin(kind) is tuple:
+        count = len(typing.get_args(kind))
+        if not isinstance(value, list | tuple) or len(value) != count:
+            raise wrong
+        return tuple(_coerce(name, int, item) for item in value)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind is str and name == "reference_frame" and isinstance(value, int):
+        return str(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise wrong
+    return value
+
+
+def _type_words(kind: Any) -> str:
+    """`kind` as a user would say it."""
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if typing.get_origin(kind) is tuple:
+        return f"{len(typing.get_args(kind))} whole numbers"
+    return words[kind]
