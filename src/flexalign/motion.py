@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
-from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, read_only
+from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, from_plain, read_only
 
 
 def bspline_basis(position: npt.ArrayLike, count: int) -> FloatArray:
@@ -151,7 +151,7 @@ class MotionField(JsonValue):
         return np.asarray(self.basis_y(y) @ plane @ self.basis_x(x).T)
 
     def anchored(self, frame: int) -> MotionField:
-        """This field minus its value at `frame`, so that it is zero there."""
+        """The field minus its value at `frame`, so that it is zero there."""
         plane = np.einsum("cijk,i->cjk", self.coefficients_px, self.basis_t([frame])[0])
         return replace(self, coefficients_px=self.coefficients_px - plane[:, None])
 
@@ -235,7 +235,8 @@ class Motion(JsonValue):
             plain = plain["motion"]
         if "trajectory" not in plain:
             raise InputError("expected a motion or a record with one, found neither in the file")
-        return super().from_dict(plain)
+        # super() would look for the class as it was before dataclass(slots=True) made it anew
+        return cast(Self, from_plain(cls, plain))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

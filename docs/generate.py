@@ -1,0 +1,126 @@
+"""Write the pages of docs/reference that follow from the code: parameters and commands.
+
+Run it after a change of `params.py` or of the command line (``make docs``); a test compares.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flexalign.cli import app
+from flexalign.cli.options import default_words, placeholder
+from flexalign.params import AlignParams, Parameter, option_name, parameters
+
+REFERENCE = Path(__file__).parent / "reference"
+
+PARAMETERS_HEAD = """\
+# Parameters
+
+<!-- written by docs/generate.py; edit src/flexalign/params.py instead -->
+
+Every parameter of an alignment. On the command line it is an option of `flexalign align` and
+`flexalign plan`. In a settings file (`--settings run.toml`) it has the name of the option without
+the leading dashes (`pixel-size = 0.83`); `-` and `_` mean the same there. In Python it is the
+field of `flexalign.AlignParams` that is given in brackets.
+
+A parameter without a default is decided for you or does nothing until it is given; what was
+decided is in the plan (`flexalign plan`) and in the record of the movie. Frames are counted from 1.
+Of two or three numbers the one for X, the width, comes first.
+"""
+
+COMMANDS_HEAD = """\
+# Commands
+
+<!-- written by docs/generate.py; edit src/flexalign/cli instead -->
+
+`flexalign COMMAND --help` prints the same. `flexalign --version` prints the version,
+`flexalign --install-completion` teaches your shell to complete commands and options.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | all done |
+| 1 | some of the movies failed, or a defect in flexalign |
+| 2 | a parameter is wrong (when every movie failed of it) |
+| 3 | a file is missing, broken or does not fit (when every movie failed of it) |
+| 4 | the device cannot compute, or there is too little memory (when every movie failed of it) |
+"""
+
+
+def parameters_page() -> str:
+    """The page on all parameters, group by group."""
+    parts = [PARAMETERS_HEAD]
+    for group, items in itertools.groupby(parameters().items(), lambda item: item[1].group):
+        parts.append(f"\n## {group}\n")
+        parts += [_parameter_text(name, parameter) for name, parameter in items]
+    return "\n".join(parts)
+
+
+def _parameter_text(name: str, parameter: Parameter) -> str:
+    """One parameter: name, facts, help."""
+    default = default_words(name)
+    facts = [f"default {default}" if default else "no default"]
+    if parameter.choices:
+        facts.append("one of " + ", ".join(parameter.choices))
+    if parameter.minimum is not None:
+        facts.append(f"{'more than' if parameter.above else 'at least'} {parameter.minimum:g}")
+    if parameter.maximum is not None:
+        facts.append(f"at most {parameter.maximum:g}")
+    if parameter.scipion:
+        names = (parameter.scipion,) if isinstance(parameter.scipion, str) else parameter.scipion
+        facts.append("in Scipion " + ", ".join(f"`{name}`" for name in names))
+    option = option_name(name)
+    if isinstance(getattr(AlignParams(), name), bool):
+        option += f" / --no-{option.removeprefix('--')}"
+    elif placeholder(name):
+        option += f" {placeholder(name)}"
+    return f"**`{option}`** (`{name}`): {'; '.join(facts)}.\\\n{parameter.help}\n"
+
+
+def commands_page() -> str:
+    """The page on all commands; the parameters have their own page."""
+    parts = [COMMANDS_HEAD]
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        parts.append(f"\n## flexalign {name}\n")
+        parts.append(_plain(command.help) + "\n")
+        own = [p for p in command.params if p.name not in parameters() and p.name != "help"]
+        parts += [_option_line(parameter) for parameter in own]
+        if len(own) < len(command.params) - 1:
+            parts.append("- and all [parameters](parameters.md) as options.")
+    return "\n".join(parts) + "\n"
+
+
+def _option_line(parameter: Any) -> str:
+    """One option or argument of a command."""
+    is_argument = parameter.param_type_name == "argument"
+    spelled = "MOVIES..." if is_argument else ", ".join(parameter.opts)
+    if parameter.metavar and not is_argument:
+        spelled += f" {parameter.metavar}"
+    default = parameter.default
+    if isinstance(default, tuple | list):
+        default = " ".join(map(str, default))
+    known = default is not None and default is not False and not parameter.required
+    return f"- `{spelled}`: {parameter.help}" + (f" Default: {default}." if known else "")
+
+
+def _plain(text: str) -> str:
+    """The help of a command without the line breaks it has for the terminal."""
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page by its path."""
+    return {
+        REFERENCE / "parameters.md": parameters_page(),
+        REFERENCE / "commands.md": commands_page(),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,245 @@
+"""The story of one movie, from raw frames to a micrograph and the motion in between."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from flexalign import __version__
+from flexalign.arrays import spectrum
+from flexalign.estimate import quality, refine
+from flexalign.estimate.choice import Estimate, estimate_motion
+from flexalign.io.movies import MovieReader, open_movie
+from flexalign.io.record import describe_file
+from flexalign.io.references import load_references
+from flexalign.io.results import check_output, movie_root, write_result
+from flexalign.model import AlignmentResult, MovieRecord, Quality
+from flexalign.params import AlignParams
+from flexalign.passes import FirstPass, Progress, first_pass, second_pass
+from flexalign.plan import Plan, make_plan
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
+    """The movie opened as the parameters say."""
+    raw_frames_per_frame = None
+    if params.eer_dose_per_frame_e_A2 is not None and params.eer_total_dose_e_A2 is not None:
+        with open_movie(movie, eer_fractions=1) as whole:
+            eer = whole.info.eer
+        if eer is not None:
+            per_raw_frame = params.eer_total_dose_e_A2 / eer.raw_frame_count
+            raw_frames_per_frame = max(1, round(params.eer_dose_per_frame_e_A2 / per_raw_frame))
+    return open_movie(
+        movie,
+        tiff_rows=params.tiff_rows,
+        eer_fractions=params.eer_fractions,
+        eer_raw_frames_per_frame=raw_frames_per_frame,
+        eer_upsampling=params.eer_upsampling,
+    )
+
+
+def plan_movie(movie: str | Path, params: AlignParams) -> Plan:
+    """What `align_movie` would do; reads the movie's header only."""
+    with open_for(movie, params) as reader:
+        return make_plan(reader.info, params)
+
+
+def align_movie(
+    movie: str | Path, params: AlignParams | None = None, *, progress: Progress = _silent
+) -> AlignmentResult:
+    """Motion and corrected micrographs of one movie; nothing is written to disk.
+
+    Parameters
+    ----------
+    movie : path of an MRC, TIFF or EER movie
+    params : default: `AlignParams()`
+    progress : called as ``progress(stage, done, total)``
+
+    Raises
+    ------
+    InputError
+        If the movie or a reference cannot be used.
+    ParameterError
+        If a parameter does not fit the movie.
+    """
+    params = params or AlignParams()
+    clock = _Clock()
+    threads = params.threads or len(os.sched_getaffinity(0))
+    with open_for(movie, params) as reader:
+        plan = make_plan(reader.info, params)
+        with clock("references"):
+            references = load_references(
+                reader.info,
+                gain=params.gain,
+                gain_rotate=params.gain_rotate,
+                gain_flip=params.gain_flip,
+                gain_sense=params.gain_sense,
+                dark=params.dark,
+                defects=params.defects,
+                tiff_rows=params.tiff_rows,
+            )
+        with clock("first pass"):
+            first = first_pass(reader, plan, references, params, threads, progress)
+        progress("estimate", 0, 1)
+        estimate = estimate_motion(first.frames, plan, params, threads, clock)
+        progress("estimate", 1, 1)
+        with clock("second pass"):
+            sums = second_pass(reader, plan, first, estimate.motion, params, threads, progress)
+    before = after = None
+    if params.psd and sums.unaligned is not None:
+        with clock("spectra"):
+            pixel_A = plan.output_pixel_size_A
+            before = spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
+            after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
+    judged = _judge(plan, params, first, estimate)
+    record = _record(plan, params, first, estimate, judged, clock.seconds, references.notes)
+    return AlignmentResult(estimate.motion, sums, estimate.tracks, before, after, judged, record)
+
+
+def align_and_write(
+    movie: str | Path,
+    params: AlignParams,
+    folder: str | Path,
+    *,
+    root: str | None = None,
+    overwrite: bool = False,
+    progress: Progress = _silent,
+) -> MovieRecord:
+    """Align one movie and write everything about it to `folder`; its record.
+
+    Raises
+    ------
+    FlexAlignError
+        As `align_movie`, and if results are there already or cannot be written.
+    """
+    root = root or movie_root(movie)
+    check_output(folder, root, overwrite=overwrite)
+    result = align_movie(movie, params, progress=progress)
+    amplitudes = None
+    if params.psd and result.sums.unaligned is not None:
+        amplitudes = spectrum.amplitude_composite(result.sums.plain, result.sums.unaligned)
+    unbinned_A = float(result.record.decisions["pixel_size_A"])
+    started = time.perf_counter()
+    outputs = write_result(
+        result,
+        folder,
+        root,
+        pixel_size_A=unbinned_A,
+        binned_pixel_size_A=float(result.record.decisions["output_pixel_size_A"]),
+        overwrite=overwrite,
+        float16=params.float16,
+        save_unaligned=params.save_unaligned,
+        amplitudes=amplitudes,
+    )
+    timings = {**result.record.timings_s, "writing": time.perf_counter() - started}
+    return replace(result.record, outputs=outputs, timings_s=timings)
+
+
+class _Clock:
+    """Seconds spent in each stage, in order."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        elapsed = time.perf_counter() - started
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + elapsed
+
+
+def _judge(plan: Plan, params: AlignParams, first: FirstPass, estimate: Estimate) -> Quality:
+    """Numbers and flags by which a person can trust the result."""
+    motion, frames = estimate.motion, range(plan.sum.first, plan.sum.stop)
+    middle = ((plan.movie.height_px - 1) / 2, (plan.movie.width_px - 1) / 2)
+    early_frames = float(quality.EARLY_FRAMES)
+    if plan.dose_per_frame_e_A2 is not None:
+        left = max(0.0, quality.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
+        early_frames = left / plan.dose_per_frame_e_A2
+    total, early, late, step = quality.path_lengths_A(
+        motion, middle, frames, plan.pixel_size_A, early_frames
+    )
+    return Quality(
+        total_motion_A=total,
+        early_motion_A=early,
+        late_motion_A=late,
+        largest_step_A=step,
+        local_range_A=quality.local_range_px(motion.field, frames) * plan.pixel_size_A,
+        trajectory_error_px=estimate.trajectory_error_px,
+        candidate_scores=estimate.scores,
+        chosen=estimate.chosen,
+        hot_pixel_count=int(first.hot_pixels.sum()),
+        flags=quality.flags(
+            total,
+            step,
+            quality.largest_displacement_px(motion, frames),
+            estimate.trajectory_error_px,
+            len(first.bad_frames),
+            estimate.chosen,
+        ),
+    )
+
+
+def _record(
+    plan: Plan,
+    params: AlignParams,
+    first: FirstPass,
+    estimate: Estimate,
+    judged: Quality,
+    timings_s: dict[str, float],
+    notes: tuple[str, ...],
+) -> MovieRecord:
+    """Everything about how the movie was processed."""
+    inputs = {"movie": describe_file(plan.movie.path)}
+    for name in ("gain", "dark", "defects"):
+        path = getattr(params, name)
+        if path is not None:
+            inputs[name] = describe_file(path)
+    warnings = [
+        f"frame {index + 1} is left out: {why}" for index, why in sorted(first.bad_frames.items())
+    ]
+    if plan.fallback:
+        warnings.append(f"aligned globally only: {plan.fallback}")
+    if plan.movie.eer is not None and plan.movie.eer.leftover_raw_frames:
+        warnings.append(
+            f"{plan.movie.eer.leftover_raw_frames} EER raw frames at the end are not used"
+        )
+    if params.dose_weight and plan.dose_per_frame_e_A2 is None:
+        warnings.append("no dose-weighted micrograph: the dose per frame is not known")
+    decisions = {
+        **plan.to_dict(),
+        "output_pixel_size_A": plan.output_pixel_size_A,
+        "reference_frame": estimate.motion.reference_frame,
+        "rejected_pairs": estimate.rejected_pairs,
+        "mean_counts": first.mean_counts,
+        "references": list(notes),
+    }
+    if estimate.refinement is not None:
+        decisions["trajectory_prior"] = asdict(estimate.refinement.trajectory_prior)
+        if estimate.refinement.field_prior is not None:
+            decisions["field_prior"] = asdict(estimate.refinement.field_prior)
+        decisions["finest_signal_A"] = refine.finest_signal_A(
+            estimate.refinement.powers, estimate.refinement.ring_frequency_per_A
+        )
+    return MovieRecord(
+        version=__version__,
+        movie=plan.movie,
+        inputs=inputs,
+        parameters={**params.to_dict(), "hash": params.hash()},
+        decisions=decisions,
+        timings_s=timings_s,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        quality=judged,
+        outputs={},
+        warnings=tuple(warnings),
+        motion=estimate.motion.to_dict(),
+    )

@@ -1,0 +1,195 @@
+"""Launch the per-pixel kernels on the CPU: compiled loops over blocks of rows, one per thread.
+
+The loops release the interpreter's lock, so ordinary threads run them side by side and the number
+of threads is exactly the one asked for.  Compiled code is cached on disk by numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from flexalign.arrays.kernels import (
+    SPLINE_GAIN,
+    SPLINE_HORIZON_PX,
+    SPLINE_POLE,
+    cubic_weights,
+    mirror,
+)
+
+# Long rows are filtered in columns of this width, so that a block stays in the cache.
+_COLUMN_BLOCK_PX = 64
+
+
+def in_blocks(work: Callable[..., Any], size: int, threads: int, *arguments: Any) -> list[Any]:
+    """Results of ``work(*arguments, start, stop)`` over equal parts of ``range(size)``."""
+    edges = np.linspace(0, size, min(threads, size) + 1).astype(int)
+    if threads == 1:
+        return [work(*arguments, 0, size)]
+    with ThreadPoolExecutor(threads) as pool:
+        jobs = [pool.submit(work, *arguments, a, b) for a, b in pairwise(edges)]
+        return [job.result() for job in jobs]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def prefilter_rows(image, start, stop):  # type: ignore[no-untyped-def]
+    """Turn rows `start` to `stop` of float32 `image` into spline coefficients along x, in place."""
+    pole, width = np.float32(SPLINE_POLE), image.shape[1]
+    horizon = min(SPLINE_HORIZON_PX, width)
+    for y in range(start, stop):
+        row = image[y]
+        total, power = row[0], pole
+        for x in range(1, horizon):
+            total += power * row[x]
+            power *= pole
+        row[0] = np.float32(SPLINE_GAIN) * total
+        for x in range(1, width):
+            row[x] = np.float32(SPLINE_GAIN) * row[x] + pole * row[x - 1]
+        last = pole / (pole * pole - 1) * (row[width - 1] + pole * row[width - 2])
+        row[width - 1] = last
+        for x in range(width - 2, -1, -1):
+            row[x] = pole * (row[x + 1] - row[x])
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def prefilter_columns(image, start, stop):  # type: ignore[no-untyped-def]
+    """Turn columns `start` to `stop` of float32 `image` into coefficients along y, in place."""
+    pole, height = np.float32(SPLINE_POLE), image.shape[0]
+    gain = np.float32(SPLINE_GAIN)
+    horizon = min(SPLINE_HORIZON_PX, height)
+    for left in range(start, stop, _COLUMN_BLOCK_PX):
+        right = min(left + _COLUMN_BLOCK_PX, stop)
+        power = pole
+        for y in range(1, horizon):
+            for x in range(left, right):
+                image[0, x] += power * image[y, x]
+            power *= pole
+        for x in range(left, right):
+            image[0, x] *= gain
+        for y in range(1, height):
+            for x in range(left, right):
+                image[y, x] = gain * image[y, x] + pole * image[y - 1, x]
+        for x in range(left, right):
+            image[height - 1, x] = (
+                pole / (pole * pole - 1) * (image[height - 1, x] + pole * image[height - 2, x])
+            )
+        for y in range(height - 2, -1, -1):
+            for x in range(left, right):
+                image[y, x] = pole * (image[y + 1, x] - image[y, x])
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def sample_rows(coefficients, lattice, step_px, out, start, stop):  # type: ignore[no-untyped-def]
+    """Fill rows `start` to `stop` of `out` with the spline's value at p + displacement(p).
+
+    `lattice` is (2, ny, nx), the displacement (y, x) at nodes `step_px` apart, linear in between.
+    """
+    height, width = coefficients.shape
+    columns = out.shape[1]
+    _, _, nodes_x = lattice.shape
+    for y in range(start, stop):
+        j = min(y // step_px, lattice.shape[1] - 2)
+        v = np.float32(y - j * step_px) / np.float32(step_px)
+        for i in range(nodes_x - 1):
+            left_dy = lattice[0, j, i] * (1 - v) + lattice[0, j + 1, i] * v
+            left_dx = lattice[1, j, i] * (1 - v) + lattice[1, j + 1, i] * v
+            slope_dy = (
+                lattice[0, j, i + 1] * (1 - v) + lattice[0, j + 1, i + 1] * v - left_dy
+            ) / np.float32(step_px)
+            slope_dx = (
+                lattice[1, j, i + 1] * (1 - v) + lattice[1, j + 1, i + 1] * v - left_dx
+            ) / np.float32(step_px)
+            first = i * step_px
+            last = min(first + step_px, columns)
+            for x in range(first, last):
+                dy = left_dy + slope_dy * (x - first)
+                dx = left_dx + slope_dx * (x - first)
+                # The whole and the fractional part are kept apart: float32 cannot hold both.
+                whole_dy, whole_dx = np.floor(dy), np.floor(dx)
+                y0, x0 = y + np.int64(whole_dy) - 1, x + np.int64(whole_dx) - 1
+                a0, a1, a2, a3 = cubic_weights(np.float32(dy - whole_dy))
+                b0, b1, b2, b3 = cubic_weights(np.float32(dx - whole_dx))
+                if y0 >= 0 and y0 + 3 < height and x0 >= 0 and x0 + 3 < width:
+                    c0, c1 = coefficients[y0], coefficients[y0 + 1]
+                    c2, c3 = coefficients[y0 + 2], coefficients[y0 + 3]
+                    x1, x2, x3 = x0 + 1, x0 + 2, x0 + 3
+                else:
+                    c0 = coefficients[mirror(y0, height)]
+                    c1 = coefficients[mirror(y0 + 1, height)]
+                    c2 = coefficients[mirror(y0 + 2, height)]
+                    c3 = coefficients[mirror(y0 + 3, height)]
+                    x1, x2, x3 = (
+                        mirror(x0 + 1, width), mirror(x0 + 2, width), mirror(x0 + 3, width)
+                    )  # fmt: skip
+                    x0 = mirror(x0, width)
+                out[y, x] = (
+                    a0 * (b0 * c0[x0] + b1 * c0[x1] + b2 * c0[x2] + b3 * c0[x3])
+                    + a1 * (b0 * c1[x0] + b1 * c1[x1] + b2 * c1[x2] + b3 * c1[x3])
+                    + a2 * (b0 * c2[x0] + b1 * c2[x1] + b2 * c2[x2] + b3 * c2[x3])
+                    + a3 * (b0 * c3[x0] + b1 * c3[x1] + b2 * c3[x2] + b3 * c3[x3])
+                )
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def likelihood_sweep(  # type: ignore[no-untyped-def]
+    spectra, phase_y, phase_x, weight, ring, gradient, cross, auto, start, stop
+):
+    """Gradient of the alignment likelihood and ring sums of patches `start` to `stop`.
+
+    Parameters
+    ----------
+    spectra : (patches, times, h, w // 2 + 1) complex64
+    phase_y, phase_x : (patches, times, h), (patches, times, w // 2 + 1) complex64 that undo the
+        displacement
+    weight : (rings,) float32 weight W
+    ring : (h, w // 2 + 1) int32, -1 where a coefficient is left out
+    gradient : (patches, times, 2) set to sum of W k Im(conj(S) X), k in cycles per patch side
+    cross, auto : (patches, rings) set to the sums of |S|^2 - sum |X|^2 and of sum |X|^2
+    """
+    _, times, height, columns = spectra.shape
+    moved = np.empty((times, columns), np.complex64)
+    total = np.empty(columns, np.complex64)
+    for p in range(start, stop):
+        gradient[p] = 0
+        cross[p] = 0
+        auto[p] = 0
+        for j in range(height):
+            last = -1
+            for i in range(columns):
+                if ring[j, i] >= 0:
+                    last = i
+            if last < 0:
+                continue
+            ky = np.float32(j if j <= height // 2 else j - height)
+            for i in range(last + 1):
+                total[i] = 0
+            for t in range(times):
+                along_y, row = phase_y[p, t, j], spectra[p, t, j]
+                for i in range(last + 1):
+                    value = row[i] * (along_y * phase_x[p, t, i])
+                    moved[t, i] = value
+                    total[i] += value
+            for i in range(last + 1):
+                r = ring[j, i]
+                if r < 0:
+                    total[i] = 0
+                    continue
+                power = np.float32(0)
+                for t in range(times):
+                    power += moved[t, i].real ** 2 + moved[t, i].imag ** 2
+                auto[p, r] += power
+                cross[p, r] += total[i].real ** 2 + total[i].imag ** 2 - power
+                total[i] *= weight[r]
+            for t in range(times):
+                sum_y, sum_x = np.float32(0), np.float32(0)
+                for i in range(last + 1):
+                    part = total[i].real * moved[t, i].imag - total[i].imag * moved[t, i].real
+                    sum_y += part
+                    sum_x += part * np.float32(i)
+                gradient[p, t, 0] += ky * sum_y
+                gradient[p, t, 1] += sum_x

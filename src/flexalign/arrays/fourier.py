@@ -1,0 +1,99 @@
+"""The only caller of FFTs: transforms, fast sizes, cropping, frequencies.
+
+Spectra are half planes (h, w // 2 + 1) of real images, unnormalised forward, as numpy's `rfft2`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+from flexalign.model import PixelArray
+
+SpectrumArray = npt.NDArray[np.complex64]
+
+
+def rfft2(images: PixelArray, threads: int = 1) -> SpectrumArray:
+    """Half-plane spectra (..., h, w // 2 + 1) of float32 images (..., h, w)."""
+    return np.asarray(fft.rfft2(images, workers=threads))
+
+
+def irfft2(spectra: SpectrumArray, shape_px: tuple[int, int], threads: int = 1) -> PixelArray:
+    """Images (..., h, w) of half-plane spectra; `shape_px` is (h, w)."""
+    return np.asarray(fft.irfft2(spectra, s=shape_px, workers=threads))
+
+
+def fast_size(at_least: int) -> int:
+    """The smallest even number from `at_least` on with no prime factor above 7.
+
+    Examples
+    --------
+    >>> fast_size(461)
+    480
+    """
+    size = max(2, at_least + at_least % 2)
+    while _without_factors(size, (2, 3, 5, 7)) != 1:
+        size += 2
+    return size
+
+
+def _without_factors(number: int, factors: tuple[int, ...]) -> int:
+    """`number` divided by each of `factors` as often as it goes."""
+    for factor in factors:
+        while number % factor == 0:
+            number //= factor
+    return number
+
+
+def frequencies(shape_px: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Frequencies (h, 1) and (1, w // 2 + 1) in cycles per pixel of a half-plane spectrum."""
+    height, width = shape_px
+    return fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None, :]
+
+
+def cropped(
+    spectrum: SpectrumArray, shape_px: tuple[int, int], new_shape_px: tuple[int, int]
+) -> SpectrumArray:
+    """The low frequencies of `spectrum` (..., h, w // 2 + 1), as of a smaller image.
+
+    Grey values keep their mean.  Pixel i of the smaller image lies at i * h / new h of the larger.
+    The Nyquist lines of an even new size are zero, as their phase would be ambiguous.
+
+    Parameters
+    ----------
+    shape_px, new_shape_px : (h, w) of the images; the new one at most as large
+
+    Raises
+    ------
+    ValueError
+        If the new size is larger.
+    """
+    (height, width), (new_height, new_width) = shape_px, new_shape_px
+    if new_height > height or new_width > width:
+        raise ValueError(f"expected at most {shape_px}, found {new_shape_px}")
+    if (new_height, new_width) == (height, width):
+        return spectrum
+    scale = np.float32(new_height * new_width / (height * width))
+    low, high = (new_height + 1) // 2, new_height // 2
+    columns = new_width // 2 + 1
+    out = np.empty((*spectrum.shape[:-2], new_height, columns), np.complex64)
+    np.multiply(spectrum[..., :low, :columns], scale, out=out[..., :low, :])
+    np.multiply(spectrum[..., height - high :, :columns], scale, out=out[..., low:, :])
+    if new_height % 2 == 0 and new_height < height:
+        out[..., low, :] = 0
+    if new_width % 2 == 0 and new_width < width:
+        out[..., -1] = 0
+    return out
+
+
+def phase_shifted(
+    spectrum: SpectrumArray, shape_px: tuple[int, int], shift_px: tuple[float, float]
+) -> SpectrumArray:
+    """The spectrum of the image whose content is moved by `shift_px` (y, x)."""
+    ky, kx = frequencies(shape_px)
+    phase_y = np.exp(-2j * np.pi * ky * shift_px[0])
+    phase_x = np.exp(-2j * np.pi * kx * shift_px[1])
+    return np.asarray(spectrum * (phase_y * phase_x).astype(np.complex64))

@@ -1,0 +1,43 @@
+"""The per-pixel formulas, each written once; `cpu` loops over them.
+
+Plain functions of numbers and arrays, compiled by numba and inlined where they are called.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+# Pole of the cubic B-spline prefilter: root of z^2 + 4 z + 1 inside the unit circle.
+SPLINE_POLE = math.sqrt(3.0) - 2.0
+# The filter's gain (1 - z)(1 - 1/z) on each axis.
+SPLINE_GAIN = 6.0
+# Beyond this many pixels the pole's power is below float32 resolution.
+SPLINE_HORIZON_PX = 14
+
+
+@njit(inline="always")
+def mirror(index: int, size: int) -> int:
+    """`index` reflected at the first and last sample into [0, size)."""
+    if index < 0:
+        index = -index
+    if index >= size:
+        index = 2 * (size - 1) - index
+    # Only a displacement larger than the image gets here; any pixel will do.
+    return min(max(index, 0), size - 1)
+
+
+@njit(inline="always")
+def cubic_weights(u):  # type: ignore[no-untyped-def]
+    """Weights of the four cubic B-spline coefficients around a point at fraction `u` in [0, 1).
+
+    References
+    ----------
+    Unser, Aldroubi & Eden, IEEE Trans. Signal Process. 41 (1993) 821.
+    """
+    v = 1 - u
+    w0 = v * v * v * (1 / 6)
+    w1 = (2 / 3) - u * u * (2 - u) * 0.5
+    w3 = u * u * u * (1 / 6)
+    return w0, w1, 1 - w0 - w1 - w3, w3

@@ -1,0 +1,171 @@
+"""Power spectra of images, and their radial averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays.fourier import rfft2
+from flexalign.model import PixelArray, PowerSpectrum
+
+REFERENCE_TILE_PX = 384
+REFERENCE_OVERLAP = 0.4
+REFERENCE_TAPER = 0.025  # of the half-width
+
+
+def power_spectrum(
+    image: npt.ArrayLike,
+    pixel_size_A: float,
+    tile_px: int = 512,
+    overlap: float = 0.5,
+    threads: int = 1,
+) -> PowerSpectrum:
+    """Mean periodogram of the tiles of an image; white noise gives one everywhere.
+
+    Each tile is scaled to mean 0 and standard deviation 1 and multiplied by a Hann window.
+    The last tile of a row or column is moved back to the edge, so that the whole image counts.
+
+    Parameters
+    ----------
+    image : (h, w), real; not changed
+    pixel_size_A : of this image
+    tile_px : side of the tiles; in a smaller image the largest even side that fits
+    overlap : of neighbouring tiles, as a fraction of their side
+    threads : for the transforms
+
+    Raises
+    ------
+    ValueError
+        If the image is smaller than 2 x 2 pixels.
+
+    References
+    ----------
+    Welch, IEEE Trans. Audio Electroacoust. 15:70 (1967).
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=(256, 256))
+    >>> spectrum = power_spectrum(noise, pixel_size_A=1.5, tile_px=64)
+    >>> spectrum.power.shape, round(float(spectrum.frequency_per_A[-1]), 4)
+    ((64, 64), 0.3333)
+    """
+    pixels = np.asarray(image, dtype=np.float32)
+    side = _tile_side(pixels.shape, tile_px)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(side) + 0.5) / side)
+    window = np.outer(hann, hann).astype(np.float32)
+    total = np.zeros((side, side // 2 + 1))
+    count = 0
+    for spectra in _tile_spectra(pixels, side, overlap, window, threads):
+        total += np.sum(spectra.real**2 + spectra.imag**2, axis=0)
+        count += len(spectra)
+    power = np.fft.fftshift(_whole_plane(total / (count * np.sum(window**2))))
+    frequency_per_A = np.arange(side // 2 + 1) / (side * pixel_size_A)
+    return PowerSpectrum(power.astype(np.float32), frequency_per_A, radial_mean(power))
+
+
+def radial_mean(power: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Mean over rings one pixel wide, from zero frequency to Nyquist: (n // 2 + 1,).
+
+    Parameters
+    ----------
+    power : (n, n), zero frequency at (n // 2, n // 2)
+    """
+    values = np.asarray(power, dtype=np.float64)
+    side = values.shape[0]
+    offset = np.arange(side) - side // 2
+    ring = np.rint(np.hypot(offset[:, None], offset)).astype(np.int64)
+    count = np.bincount(ring.ravel())
+    total = np.bincount(ring.ravel(), weights=values.ravel())
+    return np.asarray((total / count)[: side // 2 + 1])
+
+
+def amplitude_sum(
+    image: npt.ArrayLike,
+    tile_px: int = REFERENCE_TILE_PX,
+    overlap: float = REFERENCE_OVERLAP,
+    threads: int = 1,
+) -> PixelArray:
+    """Sum of the Fourier amplitudes of the tiles of an image: (n, n), zero frequency first.
+
+    Tiles are scaled to mean 0 and standard deviation 1, their edges fall off as a cosine over
+    the outer 2.5 % of the half-width, and the last one of a row or column is moved back to
+    the edge.  An image smaller than `tile_px` has tiles of the largest even side that fits.
+
+    Parameters
+    ----------
+    image : (h, w), real; not changed
+    tile_px : side of the tiles
+    overlap : of neighbouring tiles, as a fraction of their side
+    threads : for the transforms
+    """
+    pixels = np.asarray(image, dtype=np.float32)
+    side = _tile_side(pixels.shape, tile_px)
+    taper = _edge_taper(side)
+    window = np.outer(taper, taper).astype(np.float32)
+    total = np.zeros((side, side // 2 + 1))
+    for spectra in _tile_spectra(pixels, side, overlap, window, threads):
+        total += np.abs(spectra).sum(axis=0)
+    return _whole_plane(total).astype(np.float32)
+
+
+def amplitude_composite(
+    corrected: npt.ArrayLike, uncorrected: npt.ArrayLike, threads: int = 1
+) -> PixelArray:
+    """Amplitudes after and before correction side by side, as Xmipp shows them: (n, n).
+
+    The first n / 2 columns are `amplitude_sum` of the corrected image, the others that of the
+    uncorrected one, zero frequency first; n is 384, less for an image smaller than that.
+
+    Parameters
+    ----------
+    corrected, uncorrected : (h, w), of one size; not changed
+    """
+    composite = amplitude_sum(uncorrected, threads=threads)
+    half = composite.shape[1] // 2
+    composite[:, :half] = amplitude_sum(corrected, threads=threads)[:, :half]
+    return composite
+
+
+def _tile_side(shape_px: tuple[int, ...], tile_px: int) -> int:
+    """The largest even side up to `tile_px` that fits the image."""
+    side = min(*shape_px, tile_px) // 2 * 2
+    if side < 2:
+        raise ValueError(f"expected an image of at least 2 x 2 px, found {shape_px}")
+    return side
+
+
+def _tile_starts(length_px: int, side_px: int, overlap: float) -> list[int]:
+    """First pixels of the tiles along one axis; the last tile ends at the edge."""
+    step = max(int(side_px * (1.0 - overlap)), 1)
+    last = length_px - side_px
+    starts = list(range(0, last + 1, step))
+    return starts if starts[-1] == last else [*starts, last]
+
+
+def _tile_spectra(
+    pixels: PixelArray, side: int, overlap: float, window: PixelArray, threads: int
+) -> Iterator[npt.NDArray[np.complex64]]:
+    """Spectra (tiles, n, n // 2 + 1) of one row of tiles after the other."""
+    columns = _tile_starts(pixels.shape[1], side, overlap)
+    for top in _tile_starts(pixels.shape[0], side, overlap):
+        tiles = np.stack([pixels[top : top + side, left : left + side] for left in columns])
+        tiles -= tiles.mean(axis=(1, 2), keepdims=True)
+        deviation = tiles.std(axis=(1, 2), keepdims=True)
+        tiles *= window / np.where(deviation > 0, deviation, 1.0)  # an empty tile stays zero
+        yield rfft2(tiles, threads)
+
+
+def _edge_taper(side: int) -> npt.NDArray[np.float64]:
+    """One in the middle of a tile, falling to zero as a cosine towards its ends: (n,)."""
+    from_center = np.abs((np.arange(side) + 0.5) / (side / 2) - 1.0)
+    into_edge = np.clip((from_center - (1.0 - REFERENCE_TAPER)) / REFERENCE_TAPER, 0.0, 1.0)
+    return np.asarray(0.5 + 0.5 * np.cos(np.pi * into_edge))
+
+
+def _whole_plane(half: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The plane (n, n) of a real image's power or amplitude from its half (n, n // 2 + 1)."""
+    side = half.shape[0]
+    mirrored = half[-np.arange(side) % side, side // 2 - 1 : 0 : -1]
+    return np.concatenate([half, mirrored], axis=1)

@@ -1,0 +1,51 @@
+"""The command line: nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from flexalign import __version__
+from flexalign.cli.alignment import align, plan
+from flexalign.cli.show import say_error
+from flexalign.cli.simulation import demo, simulate
+
+app = typer.Typer(
+    name="flexalign",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(no_args_is_help=True)(align)
+app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(simulate)
+app.command()(demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flexalign {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _flexalign(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Correct beam-induced motion in cryo-EM movies."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and an exit code."""
+    try:
+        app()
+    except Exception as error:
+        # here, outside the command, its own --debug is no longer at hand
+        sys.exit(say_error(error, debug="--debug" in sys.argv))

@@ -1,0 +1,119 @@
+"""The table of parameters as options of a command."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flexalign.params import AlignParams, Parameter, option_name, parameters
+from flexalign.settings import load_settings
+
+_TYPE_WORDS = {int: "N", float: "NUMBER", str: "WORD"}
+
+
+def _without_none(hint: Any) -> Any:
+    """The type that a hint such as ``float | None`` allows beside None."""
+    kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    return kinds[0] if typing.get_origin(hint) is types.UnionType else hint
+
+
+_KINDS = {name: _without_none(hint) for name, hint in typing.get_type_hints(AlignParams).items()}
+
+
+def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with one option per parameter in place of its ``**values``.
+
+    Every option is None unless it was typed, so that a settings file can fill in the rest.
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    hints.pop("values")
+    signature = inspect.signature(command)
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in signature.parameters.items()
+        if name in hints
+    ]
+    table = _options()
+    command.__signature__ = signature.replace(parameters=[*own, *table])  # type: ignore[attr-defined]
+    command.__annotations__ = {**hints, **{p.name: p.annotation for p in table}}
+    return command
+
+
+def collect_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:
+    """The parameters of this run: typed options win over the settings file, which wins over the
+    defaults.
+
+    Raises
+    ------
+    InputError
+        If the settings file cannot be read.
+    ParameterError
+        For an unknown name in it or a value outside its limits.
+    """  # noqa: D205
+    chosen = load_settings(settings) if settings else {}
+    chosen.update({name: value for name, value in values.items() if value is not None})
+    return AlignParams.from_dict(chosen)
+
+
+def default_words(name: str) -> str | None:
+    """The default of the parameter `name` as help shows it, None when it is "decide for me".
+
+    Examples
+    --------
+    >>> default_words("max_resolution_A"), default_words("local")
+    ('30', 'local')
+    """
+    default = getattr(AlignParams(), name)
+    flag = option_name(name).removeprefix("--")
+    if isinstance(default, bool):
+        return flag if default else f"no-{flag}"
+    if default is None:
+        return None
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def placeholder(name: str) -> str | None:
+    """What stands for the value of the parameter `name` in help: its unit, where it has one.
+
+    Examples
+    --------
+    >>> placeholder("voltage_kV"), placeholder("control_points"), placeholder("local")
+    ('kV', 'X Y T', None)
+    """
+    parameter, kind = parameters()[name], _KINDS[name]
+    if kind is bool:
+        return None
+    return parameter.metavar or parameter.unit or _TYPE_WORDS[kind]
+
+
+def _options() -> list[inspect.Parameter]:
+    """One keyword-only parameter with a Typer option for each field of `AlignParams`."""
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[_KINDS[name] | None, _option(name, parameter)],
+        )
+        for name, parameter in parameters().items()
+    ]
+
+
+def _option(name: str, parameter: Parameter) -> Any:
+    flag = option_name(name)
+    declaration = f"{flag}/--no-{flag.removeprefix('--')}" if _KINDS[name] is bool else flag
+    choices = f" One of: {', '.join(parameter.choices)}." if parameter.choices else ""
+    return typer.Option(
+        declaration,
+        help=parameter.help + choices,
+        metavar=placeholder(name),
+        show_default=default_words(name) or False,
+        rich_help_panel=parameter.group,
+        autocompletion=(lambda: list(parameter.choices)) if parameter.choices else None,
+    )

@@ -1,0 +1,103 @@
+"""What a person sees while movies are worked on; all of it goes to the standard error stream."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexalign.errors import DeviceError, FlexAlignError, InputError
+
+if TYPE_CHECKING:
+    from flexalign.model import MovieRecord
+
+Progress = Callable[[str, int, int], None]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error arose.")]
+
+REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
+
+
+def run_each(movies: Sequence[Path], work: Callable[[Path], None], *, debug: bool) -> int:
+    """Do `work` on each movie; one that fails has its line of error and the others go on.
+
+    Returns
+    -------
+    The exit code: 0 when all went well, that of the error when every movie failed of the same
+    kind, else 1.
+    """
+    codes = []
+    for movie in movies:
+        try:
+            work(movie)
+        except Exception as error:
+            codes.append(say_error(error, subject=str(movie), debug=debug))
+    if codes and len(movies) > 1:
+        typer.echo(f"{len(codes)} of {len(movies)} movies failed", err=True)
+    if len(codes) == len(movies) and len(set(codes)) == 1:
+        return codes[0]
+    return 1 if codes else 0
+
+
+def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> int:
+    """Print an error in one line, which names its `subject`; the exit code that goes with it.
+
+    An error that flexalign does not explain is a defect; `debug` shows where it arose.
+    """
+    message, code = str(error), 1
+    if isinstance(error, FlexAlignError):
+        code = error.exit_code
+    elif isinstance(error, OSError):
+        code = InputError.exit_code
+    elif isinstance(error, MemoryError):
+        message, code = f"expected more memory than there is. {error}", DeviceError.exit_code
+    else:
+        if debug:
+            traceback.print_exception(error)
+        message = f"a defect in flexalign, {type(error).__name__}: {error}. {REPORT}"
+    typer.echo(f"error: {f'{subject}: ' if subject not in message else ''}{message}", err=True)
+    return code
+
+
+@contextmanager
+def progress_bar(movie: Path) -> Iterator[Progress]:
+    """A bar that goes away at the end, and nothing where the standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(movie.name, total=None)
+
+        def show(stage: str, done: int, total: int) -> None:
+            words = f"{movie.name}: {stage}"
+            bar.update(task, description=words, completed=done, total=total)
+
+        yield show
+
+
+def result_line(movie: Path, record: MovieRecord, seconds: float) -> str:
+    """How the alignment of one movie went, in one line."""
+    quality = record.quality
+    parts = [
+        f"motion {quality.total_motion_A:.1f} A (early {quality.early_motion_A:.1f} A)",
+        f"local up to {quality.local_range_A:.1f} A",
+        f"kept {quality.chosen}",
+        f"{seconds:.1f} s",
+    ]
+    if quality.flags:
+        parts.append(f"flags: {' '.join(quality.flags)}")
+    if record.warnings:
+        parts.append(f"{len(record.warnings)} warnings in the record")
+    return f"{movie.name}: {', '.join(parts)}"

@@ -1,0 +1,161 @@
+"""The commands that make movies whose motion is known, and try the alignment on one."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexalign.cli.show import Debug, progress_bar, result_line
+from flexalign.errors import InputError, ParameterError
+from flexalign.params import AlignParams
+
+if TYPE_CHECKING:
+    from flexalign.model import MovieRecord
+    from flexalign.simulate import SimulatedMovie, SimulationSettings
+
+MOTIONS = ("bumps", "polynomial", "measured", "jump", "none")
+FORMATS = ("mrc", "tiff", "eer")
+
+# What is left of the motion must be below this part of it, or the demo has failed.
+DEMO_LARGEST_REST = 0.25
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder for the files.", metavar="DIR")],
+    name: Annotated[str, typer.Option(help="What their names begin with.")] = "simulated",
+    file_format: Annotated[
+        str,
+        typer.Option(
+            "--format", help=f"One of: {', '.join(FORMATS)}.", autocompletion=lambda: list(FORMATS)
+        ),
+    ] = "mrc",
+    size: Annotated[tuple[int, int], typer.Option(help="Pixels in x and y.", metavar="X Y")] = (
+        2048,
+        2048,
+    ),
+    frames: Annotated[int, typer.Option(help="Number of frames.", metavar="N")] = 30,
+    pixel_size: Annotated[float, typer.Option(help="Pixel size.", metavar="A")] = 1.0,
+    electrons: Annotated[
+        float,
+        typer.Option(help="Mean number of electrons in a pixel of one frame.", metavar="NUMBER"),
+    ] = 1.0,
+    motion: Annotated[
+        str,
+        typer.Option(
+            help=f"One of: {', '.join(MOTIONS)}. Bumps and jump are smooth in time and no "
+            "polynomial in space; measured has the steps of real movies.",
+            autocompletion=lambda: list(MOTIONS),
+        ),
+    ] = "bumps",
+    global_motion: Annotated[
+        float, typer.Option(help="How far the whole frame goes, about.", metavar="PX")
+    ] = 10.0,
+    local_motion: Annotated[
+        float, typer.Option(help="How far any place goes beside that.", metavar="PX")
+    ] = 5.0,
+    seed: Annotated[int, typer.Option(help="Another seed, another movie.", metavar="N")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of the same names.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Make a movie with known motion: protein in ice, damage, gain, hot pixels.
+
+    Prints the files that were written, and how to align the movie.
+    """
+    from flexalign.simulate import SimulationSettings
+
+    if file_format not in FORMATS:
+        raise ParameterError(f"--format: expected one of {', '.join(FORMATS)}, found {file_format}")
+    if not overwrite and any(out.glob(f"{name}[._]*")):
+        raise InputError(f"{out}: expected no file '{name}...', found one; give --overwrite")
+    settings = SimulationSettings(
+        shape_px=(size[1], size[0]),
+        frame_count=frames,
+        pixel_size_A=pixel_size,
+        electrons_per_px=electrons,
+        motion=motion,
+        global_motion_px=global_motion,
+        local_motion_px=local_motion,
+        seed=seed,
+    )
+    _, files = _simulate_and_save(settings, out, name, file_format)
+    for kind, path in files.items():
+        typer.echo(f"{kind:12} {path}")
+    typer.echo(f"{'to align it':12} {_align_command(files, settings)}")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the files.", metavar="DIR")] = Path(
+        "flexalign-demo"
+    ),
+    debug: Debug = False,
+) -> None:
+    """Simulate a small movie, align it, and compare the motion found with the true one.
+
+    Files of an earlier demo in the folder are replaced.
+    Exit code: 0 when little of the motion is left, else 1.
+    """
+    from flexalign.align import align_and_write
+    from flexalign.motion import Motion
+    from flexalign.simulate import SimulationSettings, motion_error_px
+
+    settings = SimulationSettings(shape_px=(1024, 1024), frame_count=24, seed=1)
+    truth, files = _simulate_and_save(settings, out, "demo", "tiff")
+    params = AlignParams(
+        gain=str(files["gain"]),
+        pixel_size_A=settings.pixel_size_A,
+        dose_per_frame_e_A2=settings.dose_e_A2,
+    )
+    start = time.perf_counter()
+    with progress_bar(files["movie"]) as progress:
+        record = align_and_write(files["movie"], params, out, overwrite=True, progress=progress)
+    typer.echo(result_line(files["movie"], record, time.perf_counter() - start), err=True)
+
+    before = motion_error_px(Motion.still(settings.frame_count), truth)
+    after = motion_error_px(Motion.load(out / record.outputs["motion"]), truth)
+    typer.echo("Distance from the true motion   without alignment   with alignment")
+    typer.echo(f"root mean square{before.rms_px:30.2f} px{after.rms_px:14.2f} px")
+    typer.echo(f"largest{before.worst_px:39.2f} px{after.worst_px:14.2f} px")
+    _say_files(out, files, record)
+    if not after.rms_px < DEMO_LARGEST_REST * before.rms_px:
+        typer.echo("error: too much of the motion is left; please report this", err=True)
+        raise typer.Exit(1)
+
+
+def _simulate_and_save(
+    settings: SimulationSettings, out: Path, name: str, file_format: str
+) -> tuple[SimulatedMovie, dict[str, Path]]:
+    """The movie that `settings` ask for, and the files it was written to."""
+    from flexalign.simulate import simulate_movie
+
+    with progress_bar(Path(name)) as progress:
+        movie = simulate_movie(
+            settings,
+            progress=lambda done, total: progress("simulate", done, total),
+        )
+    return movie, movie.save(out, name, file_format)
+
+
+def _align_command(files: dict[str, Path], settings: SimulationSettings) -> str:
+    """The command line that aligns the movie in `files`."""
+    movie = files["movie"]
+    words = ["flexalign align", shlex.quote(str(movie)), "--gain", shlex.quote(str(files["gain"]))]
+    words += [f"--pixel-size {settings.pixel_size_A:g} --dose-per-frame {settings.dose_e_A2:g}"]
+    if movie.suffix == ".eer":
+        words.append(f"--eer-fractions {settings.frame_count}")
+    return " ".join([*words, "--out", shlex.quote(str(movie.parent / "aligned"))])
+
+
+def _say_files(out: Path, files: dict[str, Path], record: MovieRecord) -> None:
+    """Name the files of the demo."""
+    typer.echo(f"\nFiles in {out}:")
+    for kind, name in {
+        **{kind: path.name for kind, path in files.items()},
+        **record.outputs,
+    }.items():
+        typer.echo(f"  {kind:24} {Path(name).name}")

@@ -1,0 +1,311 @@
+"""Fit a trajectory and a field to what the patches say, as smooth as the data want it.
+
+What each patch says about its displacement over time is a quadratic log-likelihood.  The motion has
+a Gaussian prior whose few numbers (how large, how smooth) are chosen by the evidence: the
+probability of the data when the motion itself is integrated out (empirical Bayes).
+
+References
+----------
+MacKay, Neural Comput. 4 (1992) 415.  Rasmussen & Williams, Gaussian Processes for Machine
+Learning (2006), chapters 2 and 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg
+
+from flexalign.model import FloatArray
+from flexalign.motion import MotionField
+
+# Steps of the search for the prior's numbers: factors, coarse to fine.
+_SEARCH_FACTORS = (4.0, 2.0, 1.41)
+_SEARCH_ROUNDS = 3
+# Standard deviation of what the data cannot see: a constant and a steady drift.
+_FREE_PX = 300.0
+_NUGGET = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchLikelihood:
+    """Log-likelihood of the displacements d of each patch: linear . d - d . precision . d / 2.
+
+    The same precision holds for y and x.  It is singular along a constant displacement.
+
+    Attributes
+    ----------
+    center_px : (patches, 2) (y, x), unbinned pixels
+    frame : (times,) frame index, may be fractional
+    precision : (patches, times, times), per square unbinned pixel
+    linear : (patches, times, 2)
+    """
+
+    center_px: FloatArray
+    frame: FloatArray
+    precision: FloatArray
+    linear: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryPrior:
+    """How the trajectory is expected to be: smooth motion plus independent jitter per frame."""
+
+    smooth_px: float = 4.0
+    smooth_frames: float = 8.0
+    jitter_px: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPrior:
+    """How the field is expected to be: its size, and over what it changes."""
+
+    size_px: float = 1.0
+    smooth_frames: float = 12.0
+    smooth_px: float = 2000.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """The most probable motion and how sure it is.
+
+    Attributes
+    ----------
+    trajectory_px : (times, 2), mean over time zero; None when the trajectory was not fitted
+    trajectory_error_px : (times,) standard error per axis, mean over time taken out
+    field : None when no field was fitted; its standard errors are per control point
+    log_evidence : of the prior, up to a constant that all fits to the same data share
+    """
+
+    trajectory_px: FloatArray | None
+    trajectory_error_px: FloatArray | None
+    field: MotionField | None
+    log_evidence: float
+
+
+def fit_motion(
+    data: PatchLikelihood,
+    trajectory: TrajectoryPrior | None,
+    field: FieldPrior | None,
+    shape: MotionField | None,
+) -> Fit:
+    """The most probable trajectory and field under the given priors; None leaves one out.
+
+    Parameters
+    ----------
+    shape : a field of the wanted size, when `field` is given; its coefficients do not matter
+    """
+    shape = shape if field is not None else None
+    normal = _normal_equations(data, trajectory is not None, shape)
+    factor, solution, evidence = _solve(normal, _prior(data.frame, trajectory, field, shape))
+    covariance = linalg.cho_solve(factor, np.eye(len(solution)))
+    return _unpacked(solution, covariance, data, trajectory, shape, evidence)
+
+
+def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> TrajectoryPrior:
+    """The trajectory prior of greatest evidence, without a field."""
+    normal = _normal_equations(data, True, None)
+
+    def score(*numbers: float) -> float:
+        return _solve(normal, _prior(data.frame, TrajectoryPrior(*numbers), None, None))[2]
+
+    span = float(np.ptp(data.frame)) + 1
+    limits = ((0.01, 200.0), (1.0, 4 * span), (1e-3, 50.0))
+    return TrajectoryPrior(
+        *_climb(score, (start.smooth_px, start.smooth_frames, start.jitter_px), limits)
+    )
+
+
+def choose_field_prior(
+    data: PatchLikelihood,
+    trajectory: TrajectoryPrior | None,
+    shape: MotionField,
+    start: FieldPrior,
+) -> FieldPrior:
+    """The field prior of greatest evidence beside the given trajectory prior."""
+    normal = _normal_equations(data, trajectory is not None, shape)
+
+    def score(*numbers: float) -> float:
+        return _solve(normal, _prior(data.frame, trajectory, FieldPrior(*numbers), shape))[2]
+
+    side = max(shape.height_px, shape.width_px)
+    span = float(np.ptp(data.frame)) + 1
+    limits = ((1e-3, 100.0), (span / 10, 10 * span), (side / 10, 10 * side))
+    return FieldPrior(*_climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits))
+
+
+def _solve(
+    normal: tuple[FloatArray, FloatArray], prior: tuple[FloatArray, float]
+) -> tuple[tuple[FloatArray, bool], FloatArray, float]:
+    """Cholesky factor of the posterior precision, the solution (n, 2), and the log-evidence."""
+    precision, linear = normal
+    prior_precision, prior_log_det = prior
+    factor = linalg.cho_factor(precision + prior_precision, lower=True)
+    solution = linalg.cho_solve(factor, linear)
+    log_det = 2 * float(np.log(np.diag(factor[0])).sum())
+    # Each of the two axes has half the logarithms of the determinants.
+    return factor, solution, 0.5 * float((linear * solution).sum()) - log_det + prior_log_det
+
+
+def _prior(
+    frame: FloatArray,
+    trajectory: TrajectoryPrior | None,
+    field: FieldPrior | None,
+    shape: MotionField | None,
+) -> tuple[FloatArray, float]:
+    """Prior precision of the motion's numbers, and the logarithm of its determinant."""
+    precisions, log_det = [], 0.0
+    if trajectory is not None:
+        covariance = _trajectory_covariance(frame, trajectory)
+        precisions.append(linalg.inv(covariance))
+        log_det -= float(np.linalg.slogdet(covariance)[1])
+    if field is not None and shape is not None:
+        factors = _field_covariances(shape, field)
+        count = math.prod(len(c) for c in factors)
+        inverse = [linalg.inv(c) for c in factors]
+        product = np.kron(inverse[0], np.kron(inverse[1], inverse[2]))
+        precisions.append(product / field.size_px**2)
+        log_det -= 2 * count * math.log(field.size_px)
+        log_det -= sum(count / len(c) * float(np.linalg.slogdet(c)[1]) for c in factors)
+    return np.asarray(linalg.block_diag(*precisions)), log_det
+
+
+def _climb(
+    score: Callable[..., float],
+    start: tuple[float, ...],
+    limits: tuple[tuple[float, float], ...],
+) -> tuple[float, ...]:
+    """Arguments near `start` with the greatest score, found one at a time in log steps."""
+    best = tuple(float(np.clip(v, *limit)) for v, limit in zip(start, limits, strict=True))
+    best_score = score(*best)
+    for factor in _SEARCH_FACTORS:
+        for _ in range(_SEARCH_ROUNDS):
+            before = best_score
+            for position, limit in enumerate(limits):
+                for step in (factor, 1 / factor):
+                    while True:
+                        value = float(np.clip(best[position] * step, *limit))
+                        trial = (*best[:position], value, *best[position + 1 :])
+                        found = score(*trial) if value != best[position] else -np.inf
+                        if found <= best_score:
+                            break
+                        best, best_score = trial, found
+            if best_score - before < 0.1:
+                break
+    return best
+
+
+def _matern(distance: FloatArray, length: float) -> FloatArray:
+    """Correlation at `distance` of a function that is once differentiable (Matern, nu = 3/2)."""
+    r = np.sqrt(3.0) * distance / length
+    return np.asarray((1 + r) * np.exp(-r))
+
+
+def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatArray:
+    """Prior covariance (times, times), with a free constant and a free steady drift."""
+    distance = np.abs(frame[:, None] - frame[None, :])
+    slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
+    covariance = prior.smooth_px**2 * _matern(distance, prior.smooth_frames)
+    covariance += _FREE_PX**2 * (1 + np.outer(slope, slope))
+    covariance[np.diag_indices_from(covariance)] += prior.jitter_px**2 + 1e-6
+    return np.asarray(covariance)
+
+
+def _field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray]:
+    """Prior correlations of the control points in t, in y and in x; their product is the whole."""
+    t, y, x = shape.control_points
+    frames = max(shape.frames.count - 1, 1)
+    in_time = _matern(_spacings(t) * frames, prior.smooth_frames)
+    in_y = np.exp(-0.5 * (_spacings(y) * shape.height_px / prior.smooth_px) ** 2)
+    in_x = np.exp(-0.5 * (_spacings(x) * shape.width_px / prior.smooth_px) ** 2)
+    return [np.asarray(c + _NUGGET * np.eye(len(c))) for c in (in_time, in_y, in_x)]
+
+
+def _spacings(count: int) -> FloatArray:
+    """Distances (count, count) between control points, as fractions of the range they span."""
+    degree = min(3, count - 1)
+    position = (np.arange(count) - (degree - 1) / 2) / max(count - degree, 1)
+    return np.abs(position[:, None] - position[None, :])
+
+
+def _space_basis(shape: MotionField, center_px: FloatArray) -> FloatArray:
+    """Weights (patches, points y * points x) of the control points at each patch."""
+    in_y, in_x = shape.basis_y(center_px[:, 0]), shape.basis_x(center_px[:, 1])
+    return np.asarray((in_y[:, :, None] * in_x[:, None, :]).reshape(len(center_px), -1))
+
+
+def _normal_equations(
+    data: PatchLikelihood, with_trajectory: bool, shape: MotionField | None
+) -> tuple[FloatArray, FloatArray]:
+    """The likelihood's precision (n, n) and linear term (n, 2) in the motion's own numbers."""
+    blocks: list[list[FloatArray]] = []
+    rights: list[FloatArray] = []
+    if with_trajectory:
+        blocks.append([data.precision.sum(axis=0)])
+        rights.append(data.linear.sum(axis=0))
+    if shape is not None:
+        in_time, space = shape.basis_t(data.frame), _space_basis(shape, data.center_px)
+        half = np.einsum("pts,si->pti", data.precision, in_time)  # (patches, times, points t)
+        inner = np.einsum("ti,ptj->pij", in_time, half)
+        size = inner.shape[1] * space.shape[1]
+        square = np.einsum("pij,pa,pb->iajb", inner, space, space, optimize=True)
+        right = np.einsum("ti,pa,ptc->iac", in_time, space, data.linear, optimize=True)
+        rights.append(right.reshape(size, 2))
+        if with_trajectory:
+            mixed = np.einsum("pti,pa->tia", half, space).reshape(len(data.frame), size)
+            blocks[0].append(mixed)
+            blocks.append([mixed.T, square.reshape(size, size)])
+        else:
+            blocks.append([square.reshape(size, size)])
+    return np.block(blocks), np.concatenate(rights)
+
+
+def give_mean_to_path(
+    path_px: FloatArray, field: MotionField, center_px: FloatArray, frame: FloatArray
+) -> tuple[FloatArray, MotionField]:
+    """The same motion with a field that is zero in the mean over places `center_px` (n, 2)."""
+    size = field.coefficients_px.shape
+    space = _space_basis(field, center_px).mean(axis=0)
+    common = field.coefficients_px.reshape(2, size[1], -1) @ space  # (2, points t)
+    rest = replace(field, coefficients_px=field.coefficients_px - common[:, :, None, None])
+    return path_px + field.basis_t(frame) @ common.T, rest
+
+
+def _unpacked(
+    solution: FloatArray,
+    covariance: FloatArray,
+    data: PatchLikelihood,
+    trajectory: TrajectoryPrior | None,
+    shape: MotionField | None,
+    evidence: float,
+) -> Fit:
+    """The solution vector as trajectory and field with their standard errors.
+
+    The part of the field that is the same everywhere is given to the trajectory, which then is the
+    mean over the patches.
+    """
+    times = len(data.frame) if trajectory is not None else 0
+    path = path_error = field = None
+    mean_of = [np.eye(times)] if trajectory is not None else []
+    if shape is not None:
+        size = shape.coefficients_px.shape
+        error = np.sqrt(np.diag(covariance)[times:].clip(0)).reshape(size[1:])
+        field = replace(
+            shape,
+            coefficients_px=solution[times:].T.reshape(size),
+            standard_error_px=np.stack([error, error]),
+        )
+        space = _space_basis(shape, data.center_px).mean(axis=0)
+        mean_of.append(np.kron(shape.basis_t(data.frame), space))
+    if trajectory is not None:
+        path = solution[:times]
+        if field is not None:
+            path, field = give_mean_to_path(path, field, data.center_px, data.frame)
+        path = path - path.mean(axis=0)
+        design = np.concatenate(mean_of, axis=1)
+        design -= design.mean(axis=0)
+        path_error = np.sqrt(np.einsum("ti,ij,tj->t", design, covariance, design).clip(0))
+    return Fit(path, path_error, field, evidence)

@@ -1,0 +1,162 @@
+"""Patches along the global trajectory: cut them, group their frames, follow each one.
+
+FlexAlign's local stage: in each patch the pairs of groups are correlated as the frames were, and a
+smooth field is fitted to the tracks.  Groups do not share frames, so that their noise is
+independent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import correlate, fourier
+from flexalign.arrays.fourier import SpectrumArray
+from flexalign.estimate import pairwise
+from flexalign.estimate.evidence import (
+    FieldPrior,
+    PatchLikelihood,
+    choose_field_prior,
+    fit_motion,
+)
+from flexalign.estimate.frames import SmallFrames
+from flexalign.model import FloatArray, PatchTracks, PixelArray
+from flexalign.motion import MotionField
+
+# Part of a patch's side over which it fades out, at each end.
+TAPER = 0.125
+# What the trajectory leaves is never far from it; looking farther only finds noise.
+_LOCAL_SEARCH_A = 25.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchGrid:
+    """Where the patches lie on the small frames; they do not overlap.
+
+    Attributes
+    ----------
+    corner_px : (patches, 2) first row and column, small pixels
+    shape_px : (h, w) of each patch, small pixels, even
+    center_px : (patches, 2) in unbinned pixels
+    """
+
+    corner_px: npt.NDArray[np.int64]
+    shape_px: tuple[int, int]
+    center_px: FloatArray
+
+    @property
+    def window(self) -> PixelArray:
+        """The taper (h, w), with mean square 1."""
+        sides = [_taper(size) for size in self.shape_px]
+        window = np.outer(*sides)
+        return np.asarray(window / np.sqrt(np.mean(window**2)), dtype=np.float32)
+
+
+def _taper(size: int) -> FloatArray:
+    """Raised-cosine fade over `TAPER` of the side at each end."""
+    edge = max(1, round(TAPER * size))
+    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(edge) + 0.5) / edge)
+    return np.concatenate([ramp, np.ones(size - 2 * edge), ramp[::-1]])
+
+
+def make_grid(frames: SmallFrames, counts: tuple[int, int]) -> PatchGrid:
+    """The grid of `counts` (y, x) patches that covers the frame but for a few pixels."""
+    sizes = [n // c - (n // c) % 2 for n, c in zip(frames.shape_px, counts, strict=True)]
+    starts = [
+        (n - size * c) // 2 + size * np.arange(c)
+        for n, size, c in zip(frames.shape_px, sizes, counts, strict=True)
+    ]
+    corner = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)
+    center = (corner + (np.array(sizes) - 1) / 2) * np.array(frames.scale)
+    return PatchGrid(corner.astype(np.int64), (sizes[0], sizes[1]), center)
+
+
+def cut(
+    image: PixelArray, grid: PatchGrid, patch: int, offset_px: npt.NDArray[np.int64]
+) -> PixelArray:
+    """Patch number `patch` (h, w) of `image` moved by whole pixels (y, x); mirrored at the edge."""
+    (height, width), (top, left) = grid.shape_px, grid.corner_px[patch] + offset_px
+    bottom, right = top + height, left + width
+    if top >= 0 and left >= 0 and bottom <= image.shape[0] and right <= image.shape[1]:
+        return image[top:bottom, left:right]
+    rows, columns = (
+        _mirrored(np.arange(a, b), n)
+        for a, b, n in ((top, bottom, image.shape[0]), (left, right, image.shape[1]))
+    )
+    return image[np.ix_(rows, columns)]
+
+
+def _mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """`index` reflected at both ends into [0, size), as often as needed."""
+    period = max(2 * size - 2, 1)
+    folded = np.abs(index) % period
+    return np.asarray(np.where(folded >= size, period - folded, folded))
+
+
+def track_patches(
+    frames: SmallFrames,
+    displacement_px: FloatArray,
+    counts: tuple[int, int],
+    group_frames: int,
+    max_resolution_A: float,
+    threads: int = 1,
+) -> tuple[PatchTracks, PatchLikelihood]:
+    """Where each patch went beside the trajectory `displacement_px` (n, 2).
+
+    Returns
+    -------
+    tracks : displacement minus the trajectory's, mean over groups removed
+    likelihood : the same with the full precision of each track
+    """
+    grid = make_grid(frames, counts)
+    groups = np.array_split(np.arange(len(frames.frame)), max(3, len(frames.frame) // group_frames))
+    frame = np.array([frames.frame[g].mean() for g in groups])
+    scale = np.array(frames.scale)
+    half = frames.pixel_size_A * scale / max_resolution_A
+    response = correlate.low_pass(grid.shape_px, (float(half[0]), float(half[1])))
+    radius = np.full(len(groups) + 1, _LOCAL_SEARCH_A / (frames.pixel_size_A * scale.min()))
+    shifts, precisions = [], []
+    for patch in range(len(grid.corner_px)):
+        spectra = _group_spectra(frames, grid, patch, groups, displacement_px / scale, threads)
+        spectra = correlate.whitened(spectra, grid.shape_px) * response
+        pairs = pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale, threads)
+        shift, precision, _ = pairwise.solve(pairs, len(groups))
+        shifts.append(shift)
+        precisions.append(precision)
+    track, precision = np.array(shifts), np.array(precisions)
+    errors = np.array([np.sqrt(np.diag(np.linalg.pinv(p)).clip(0)) for p in precision])
+    likelihood = PatchLikelihood(grid.center_px, frame, precision, precision @ track)
+    return PatchTracks(grid.center_px, frame, track, errors), likelihood
+
+
+def _group_spectra(
+    frames: SmallFrames,
+    grid: PatchGrid,
+    patch: int,
+    groups: list[npt.NDArray[np.int64]],
+    displacement_px: FloatArray,
+    threads: int,
+) -> SpectrumArray:
+    """Spectra (groups, h, w // 2 + 1) of one patch, its frames summed along the trajectory."""
+    window = grid.window
+    whole = np.rint(displacement_px).astype(np.int64)
+    sums = []
+    for group in groups:
+        total = np.zeros((grid.shape_px[0], grid.shape_px[1] // 2 + 1), np.complex64)
+        for k in group:
+            tile = cut(frames.pixels[k], grid, patch, whole[k])
+            spectrum = fourier.rfft2((tile - tile.mean()) * window, threads)
+            rest = whole[k] - displacement_px[k]
+            total += fourier.phase_shifted(spectrum, grid.shape_px, (rest[0], rest[1]))
+        sums.append(total)
+    return np.stack(sums)
+
+
+def fit_local_field(likelihood: PatchLikelihood, shape: MotionField) -> MotionField:
+    """The field that explains the tracks, with a prior whose size the tracks decide."""
+    prior = choose_field_prior(likelihood, None, shape, FieldPrior(smooth_px=shape.width_px / 2))
+    field = fit_motion(likelihood, None, prior, shape).field
+    assert field is not None
+    return field

@@ -1,0 +1,344 @@
+"""Refine trajectory and field by likelihood, with all the signal that the movie has.
+
+For frames F_t(k) = a_t(k) S(k) exp(-2 pi i k.d_t) + noise of power N(k), and a specimen S that is
+unknown but of power P(k), the log-likelihood of the displacements is, up to a constant,
+
+    log L(d) = sum_k W(k) |sum_t a_t(k) F_t(k) exp(+2 pi i k.d_t)|^2,
+    W = P / (N (N + P sum_t a_t^2)),
+
+over the independent coefficients k of each patch.  P and N are measured ring by ring on the frames
+as currently aligned: fine rings count for nothing while the alignment is coarse and come in as it
+improves.  Each round takes the gradient of log L, its expected curvature, and the priors of
+`evidence`, and moves to the optimum of that quadratic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import correlate, cpu, fourier
+from flexalign.estimate import evidence
+from flexalign.estimate.evidence import FieldPrior, Fit, PatchLikelihood, TrajectoryPrior
+from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.patches import PatchGrid, cut
+from flexalign.model import FloatArray
+from flexalign.motion import MotionField
+
+_ROUNDS = 8
+# Rounds in which the priors are chosen anew: with the first spectra, and near the end.
+_PRIOR_ROUNDS = (1, 2, 4)
+_CONVERGED_PX = 0.01
+# Rings over which signal power is averaged; rings below the first hold what the taper leaks.
+_SMOOTH_RINGS = 5
+_FIRST_RING = 3
+# A displacement may change by this many small pixels per round: half the finest wavelength.
+_LARGEST_STEP_PX = 1.0
+# Rings alternate between two halves in blocks of this many, for scores on unseen data.
+HALF_BLOCK_RINGS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchSpectra:
+    """Spectra of all patches in all frames, cut along a first estimate of the motion.
+
+    Attributes
+    ----------
+    spectra : (patches, times, h, w // 2 + 1) complex64, attenuated by the damage envelope
+    offset_px : (patches, times, 2) whole small pixels by which each patch was moved
+    ring : (h, w // 2 + 1) int32, -1 = left out
+    ring_frequency_per_A : (rings,)
+    envelope : (times, rings) damage envelope a_t
+    ring_count : (rings,) coefficients
+    grid : where the patches are
+    frame : (times,) frame index
+    scale : unbinned pixels per small pixel, (y, x)
+    pixel_size_A : of the unbinned movie
+    """
+
+    spectra: npt.NDArray[np.complex64]
+    offset_px: npt.NDArray[np.int64]
+    ring: npt.NDArray[np.int32]
+    ring_frequency_per_A: FloatArray
+    envelope: FloatArray
+    ring_count: FloatArray
+    grid: PatchGrid
+    frame: FloatArray
+    scale: FloatArray
+    pixel_size_A: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """What one sweep over all patches gives for one set of displacements.
+
+    Attributes
+    ----------
+    gradient : (patches, times, 2) of log L per unbinned pixel
+    cross, auto : (patches, rings) sums of |S|^2 - sum |X|^2, and of sum |X|^2
+    """
+
+    gradient: FloatArray
+    cross: FloatArray
+    auto: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RingPowers:
+    """Signal power P, noise power N and likelihood weight W, each (rings,)."""
+
+    signal: FloatArray
+    noise: FloatArray
+    weight: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refinement:
+    """The refined motion and what was decided on the way.
+
+    Attributes
+    ----------
+    fit : trajectory and field, unbinned pixels
+    trajectory_prior, field_prior : as chosen by the evidence; field_prior None without a field
+    powers, ring_frequency_per_A : of the rings at the end
+    rounds : number of rounds
+    """
+
+    fit: Fit
+    trajectory_prior: TrajectoryPrior
+    field_prior: FieldPrior | None
+    powers: RingPowers
+    ring_frequency_per_A: FloatArray
+    rounds: int
+
+
+def cut_spectra(
+    frames: SmallFrames,
+    grid: PatchGrid,
+    displacement_px: FloatArray,
+    envelope_of: Callable[[FloatArray], FloatArray] | None = None,
+    threads: int = 1,
+) -> PatchSpectra:
+    """Spectra of the patches of `grid`, each frame moved by whole pixels along a motion.
+
+    Parameters
+    ----------
+    displacement_px : (patches, times, 2) at the patch centres, unbinned pixels
+    envelope_of : function of (rings,) frequencies per Angstrom that gives (times, rings), or None
+    """
+    scale = np.array(frames.scale)
+    offset = np.rint(displacement_px / scale).astype(np.int64)
+    ring, frequency = _rings(frames, grid)
+    times = len(frames.frame)
+    envelope = np.ones((times, len(frequency)))
+    if envelope_of is not None:
+        envelope = envelope_of(frequency)
+    window = grid.window
+    spectra = np.empty((len(offset), times, *ring.shape), np.complex64)
+
+    def cut_patches(start: int, stop: int) -> None:
+        for patch in range(start, stop):
+            for t in range(times):
+                tile = cut(frames.pixels[t], grid, patch, offset[patch, t])
+                spectrum = fourier.rfft2((tile - tile.mean()) * window)
+                spectra[patch, t] = spectrum * envelope[t].astype(np.float32)[ring.clip(0)]
+
+    cpu.in_blocks(cut_patches, len(offset), threads)
+    count = np.bincount(ring[ring >= 0], minlength=len(frequency)).astype(np.float64)
+    return PatchSpectra(
+        spectra, offset, ring, frequency, envelope, count, grid,
+        frames.frame.astype(np.float64), scale, frames.pixel_size_A,
+    )  # fmt: skip
+
+
+def _rings(frames: SmallFrames, grid: PatchGrid) -> tuple[npt.NDArray[np.int32], FloatArray]:
+    """Ring number (h, w // 2 + 1) of each coefficient, -1 = left out, and each ring's frequency."""
+    pixel_A = np.array(frames.scale) * frames.pixel_size_A
+    side_A = min(n * p for n, p in zip(grid.shape_px, pixel_A, strict=True))
+    frequency = correlate.ring_index(grid.shape_px, (pixel_A[0], pixel_A[1]))
+    ring = np.rint(frequency * side_A).astype(np.int32)
+    last = int(0.5 / pixel_A.max() * side_A) - 1
+    ring[(ring < _FIRST_RING) | (ring > last)] = -1
+    # The axes hold what is left of bad rows and columns, which do not move.
+    ring[0, :] = -1
+    ring[:, 0] = -1
+    return ring, np.arange(last + 1) / side_A
+
+
+def sweep(
+    patches: PatchSpectra, displacement_px: FloatArray, weight: FloatArray, threads: int = 1
+) -> Sweep:
+    """Gradient and ring sums at displacements (patches, times, 2), unbinned pixels."""
+    count, times = patches.spectra.shape[:2]
+    rest = displacement_px / patches.scale - patches.offset_px
+    height_px, width_px = patches.grid.shape_px
+    ky, kx = fourier.frequencies((height_px, width_px))
+    phase_y = np.exp(2j * np.pi * rest[..., :1] * ky[:, 0]).astype(np.complex64)
+    phase_x = np.exp(2j * np.pi * rest[..., 1:] * kx[0]).astype(np.complex64)
+    gradient = np.zeros((count, times, 2))
+    cross = np.zeros((count, len(weight)))
+    auto = np.zeros((count, len(weight)))
+    ring = patches.ring
+    cpu.in_blocks(
+        cpu.likelihood_sweep, count, threads, patches.spectra, phase_y, phase_x,
+        weight.astype(np.float32), ring, gradient, cross, auto,
+    )  # fmt: skip
+    # Kernel frequencies are in cycles per patch side; X moves by exp(2 pi i k.d).
+    sides = np.array([height_px, width_px]) * patches.scale
+    return Sweep(gradient * (-4 * np.pi / sides), cross, auto)
+
+
+def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
+    """Powers by ring from the sums over all patches, smoothed over rings and clipped at zero."""
+    squared = patches.envelope**2  # (times, rings)
+    pairs = squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0)
+    coefficients = np.maximum(patches.ring_count * len(found.cross), 1)
+    signal = found.cross.sum(axis=0) / (coefficients * pairs)
+    signal = _smoothed(signal, patches.ring_count).clip(0)
+    total = found.auto.sum(axis=0) / coefficients
+    noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
+    noise = np.maximum(noise, 1e-6 * noise.max(initial=1e-30))
+    weight = signal / (noise * (noise + signal * squared.sum(axis=0)))
+    # A ring whose signal does not stand out from chance says nothing.
+    chance = noise / np.sqrt(coefficients * pairs * _SMOOTH_RINGS)
+    weight[signal < 2 * chance] = 0
+    weight[patches.ring_count == 0] = 0
+    return RingPowers(signal, noise, weight)
+
+
+def _smoothed(values: FloatArray, count: FloatArray) -> FloatArray:
+    """Mean over neighbouring rings, each weighted by its number of coefficients."""
+    window = np.ones(_SMOOTH_RINGS)
+    total = np.convolve(values * count, window, mode="same")
+    return np.asarray(total / np.maximum(np.convolve(count, window, mode="same"), 1))
+
+
+def _curvature(
+    patches: PatchSpectra, found: Sweep, powers: RingPowers
+) -> tuple[FloatArray, FloatArray]:
+    """Expected negative second derivative of log L, per square Angstrom, in two factors.
+
+    It has the form of a graph Laplacian: each pair of frames pulls on its difference with
+    2 W P (2 pi k)^2 a_t^2 a_s^2 per coefficient, half of it along each axis.
+
+    Returns
+    -------
+    strength : (patches,) common power of each patch relative to the mean
+    laplacian : (times, times) of a patch of strength one
+    """
+    squared = patches.envelope**2
+    weight, signal = powers.weight, powers.signal
+    wave_per_A = 2 * np.pi * patches.ring_frequency_per_A
+    per_ring = patches.ring_count * weight * signal * wave_per_A**2
+    coupling = np.einsum("r,tr,sr->ts", per_ring, squared, squared)
+    laplacian = np.diag(coupling.sum(axis=1)) - coupling
+    pairs = squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0)
+    expected = (patches.ring_count * weight * signal * pairs).sum()
+    strength = (found.cross * weight).sum(axis=1) / max(expected, 1e-30)
+    return strength.clip(0.1, 10.0), laplacian
+
+
+def effective_part(grid: PatchGrid) -> float:
+    """Part of a tapered patch's coefficients that are independent."""
+    window = grid.window.astype(np.float64)
+    return float(1 / np.mean(window**4))
+
+
+def patch_likelihood(
+    patches: PatchSpectra,
+    found: Sweep,
+    powers: RingPowers,
+    displacement_px: FloatArray,
+) -> PatchLikelihood:
+    """The quadratic that has the gradient found and the curvature expected."""
+    strength, laplacian = _curvature(patches, found, powers)
+    part = effective_part(patches.grid)
+    precision = strength[:, None, None] * laplacian * (part * patches.pixel_size_A**2)
+    linear = found.gradient * part + precision @ displacement_px
+    return PatchLikelihood(patches.grid.center_px, patches.frame, precision, linear)
+
+
+def displacement_at(
+    path_px: FloatArray, field: MotionField | None, center_px: FloatArray, frame: npt.ArrayLike
+) -> FloatArray:
+    """Displacement (places, times, 2) of a path (times, 2) and a field at places (places, 2)."""
+    total = np.repeat(path_px[None], len(center_px), axis=0)
+    if field is not None:
+        dy, dx = field.displacement_px(frame, center_px[:, :1], center_px[:, 1:])
+        total = total + np.stack([dy, dx], axis=-1)
+    return total
+
+
+def weight_at(patches: PatchSpectra, displacement_px: FloatArray, threads: int = 1) -> FloatArray:
+    """Likelihood weight (rings,) measured on patches aligned by `displacement_px`."""
+    blank = np.zeros(len(patches.ring_frequency_per_A))
+    return ring_powers(patches, sweep(patches, displacement_px, blank, threads)).weight
+
+
+def refine(
+    patches: PatchSpectra,
+    displacement_px: FloatArray,
+    shape: MotionField | None,
+    half: int | None = None,
+    threads: int = 1,
+    rounds: int = _ROUNDS,
+    priors: tuple[TrajectoryPrior, FieldPrior | None] | None = None,
+) -> Refinement:
+    """The most probable motion near displacements (patches, times, 2).
+
+    Parameters
+    ----------
+    shape : a field of the wanted size, or None for a trajectory alone
+    half : use only the rings of this half, see `half_of_ring`; None = all
+    priors : to be used as they are; None = chosen by the evidence
+    """
+    displacement = displacement_px
+    ring_half = half_of_ring(len(patches.ring_frequency_per_A))
+    seen = np.ones(len(ring_half), np.bool_) if half is None else ring_half == half
+    weight = np.zeros(len(patches.ring_frequency_per_A))
+    found = sweep(patches, displacement, weight, threads)
+    trajectory_prior, field_prior = TrajectoryPrior(), None
+    if shape is not None:
+        field_prior = FieldPrior(smooth_px=shape.width_px / 2)
+    if priors is not None:
+        trajectory_prior, field_prior = priors
+    for done in range(1, rounds + 1):
+        powers = ring_powers(patches, found)
+        weight = np.where(seen, powers.weight, 0.0)
+        powers = RingPowers(powers.signal, powers.noise, weight)
+        found = sweep(patches, displacement, weight, threads)
+        data = patch_likelihood(patches, found, powers, displacement)
+        if done in _PRIOR_ROUNDS and priors is None:
+            trajectory_prior = evidence.choose_trajectory_prior(data, trajectory_prior)
+            if shape is not None and field_prior is not None:
+                field_prior = evidence.choose_field_prior(
+                    data, trajectory_prior, shape, field_prior
+                )
+        fit = evidence.fit_motion(data, trajectory_prior, field_prior, shape)
+        assert fit.trajectory_px is not None
+        wanted = displacement_at(
+            fit.trajectory_px, fit.field, patches.grid.center_px, patches.frame
+        )
+        change = wanted - displacement
+        change -= change.mean(axis=1, keepdims=True)
+        limit = _LARGEST_STEP_PX * patches.scale.min()
+        displacement = displacement + change.clip(-limit, limit)
+        if np.abs(change).max() < _CONVERGED_PX and (priors or done >= max(_PRIOR_ROUNDS)):
+            break
+    return Refinement(
+        fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done
+    )
+
+
+def half_of_ring(count: int) -> npt.NDArray[np.int64]:
+    """To which half, 0 or 1, each of `count` rings belongs: blocks of rings in turn."""
+    return np.arange(count) // HALF_BLOCK_RINGS % 2
+
+
+def finest_signal_A(powers: RingPowers, ring_frequency_per_A: FloatArray) -> float:
+    """Resolution of the finest ring that took part, in Angstrom; NaN when none did."""
+    used = np.flatnonzero(powers.weight > 0)
+    return float(1 / ring_frequency_per_A[used[-1]]) if used.size else float("nan")

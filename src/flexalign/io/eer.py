@@ -1,0 +1,409 @@
+"""EER movies: lists of electron events in a TIFF container, read and written.
+
+Each raw frame is a stream of bits, lowest first: a run of pixels without an event, then the event's
+place within its pixel, first x then y, each a signed number in units of 1/2**bits pixel. The
+longest run that fits means "no event yet, go on". Rows are as stored, in MRC order.
+
+References
+----------
+Guo et al., IUCrJ 7 (2020) 860 (Electron-event representation data).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from numba import njit
+
+from flexalign.errors import InputError, ParameterError
+from flexalign.io.atomic import replacing
+from flexalign.io.movies import RawFrame, SeekableMovie, trusted_pixel_size_A
+from flexalign.io.tiff import collected_messages, open_tiff
+from flexalign.model import EerInfo, MovieInfo
+
+RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG, METADATA_TAG = 65007, 65008, 65009, 65001
+RUN_BITS = {65000: 8, 65001: 7, 65002: 7}
+SUB_PIXEL_BITS = 2
+# So that 32 bits can be fetched at any bit of the stream.
+PADDING = bytes(8)
+PIXEL_SIZE = re.compile(
+    rb'<item name="sensorPixelSize\.(width|height)"[^>]*unit="m"[^>]*>\s*([-+.\deE]+)\s*</item>'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """Where one raw frame lies in the file, and how its bits are to be read."""
+
+    offset_bytes: int
+    size_bytes: int
+    run_bits: int
+    x_bits: int
+    y_bits: int
+
+
+@njit(nogil=True, cache=True)
+def _decode(
+    stream: Any, stream_bytes: int, run_bits: int, sub_bits: int, pixel_count: int, events: Any
+) -> int:
+    """Fill `events` with pixel << sub_bits | place; their number, or -1 for a broken stream."""
+    longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
+    event_count, pixel, bit = 0, 0, 0
+    last_bit = 8 * stream_bytes
+    while pixel < pixel_count and bit + run_bits <= last_bit:
+        byte = bit >> 3
+        word = int(stream[byte]) | int(stream[byte + 1]) << 8 | int(stream[byte + 2]) << 16
+        word = (word | int(stream[byte + 3]) << 24) >> (bit & 7)
+        run = word & longest
+        bit += run_bits
+        pixel += run
+        if run == longest:
+            continue
+        if pixel >= pixel_count:
+            break
+        if bit + sub_bits > last_bit:
+            return -1
+        events[event_count] = pixel << sub_bits | (word >> run_bits) & sub_mask
+        event_count += 1
+        pixel += 1
+        bit += sub_bits
+    return event_count if pixel == pixel_count else -1
+
+
+@njit(nogil=True, cache=True)
+def _count(
+    events: Any, x_bits: int, y_bits: int, width_px: int, upsampling: int, image: Any
+) -> None:
+    """Add one to the pixel of each event of (h, w) `image`, on the grid that it has."""
+    sub_bits = x_bits + y_bits
+    flat = image.ravel()
+    for event in events:
+        pixel = event >> sub_bits
+        if upsampling == 1:
+            flat[pixel] += 1
+        else:
+            # The sign bit, turned over, says which half of the pixel.
+            right = 1 - ((event >> (x_bits - 1)) & 1)
+            upper = 1 - ((event >> (sub_bits - 1)) & 1)
+            y, x = 2 * (pixel // width_px) + upper, 2 * (pixel % width_px) + right
+            flat[y * 2 * width_px + x] += 1
+
+
+@njit(nogil=True, cache=True)
+def _encode(events: Any, run_bits: int, sub_bits: int, pixel_count: int, stream: Any) -> int:
+    """Write sorted `events`, as `_decode` gives them, to zeroed `stream`; the bits used."""
+    longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
+    bit, pixel = 0, 0
+    for index in range(len(events) + 1):
+        is_event = index < len(events)
+        run = (events[index] >> sub_bits if is_event else pixel_count) - pixel
+        pixel += run + 1
+        while run >= 0:
+            step = min(run, longest)
+            word, size = step, run_bits
+            if step < longest and is_event:
+                word |= (events[index] & sub_mask) << run_bits
+                size += sub_bits
+            word <<= bit & 7
+            for byte in range(bit >> 3, (bit + size + 7) >> 3):
+                stream[byte] |= word & 255
+                word >>= 8
+            bit += size
+            run = run - longest if step == longest else -1
+    return bit
+
+
+def is_eer(path: Path) -> bool:
+    """Whether a TIFF file holds electron events on its first or second page."""
+    try:
+        with collected_messages(), tifffile.TiffFile(path) as file:
+            return any(int(page.compression) in RUN_BITS for page in file.pages[:2])
+    except Exception:  # a broken TIFF; the TIFF reader explains what is wrong with it
+        return False
+
+
+class EerMovie(SeekableMovie):
+    """An EER file, its raw frames summed to frames of equal exposure.
+
+    Parameters
+    ----------
+    path : the file
+    fractions : number of frames to make; each has floor(raw frames / fractions) raw frames
+    raw_frames_per_frame : raw frames summed to each frame, instead of `fractions`
+    upsampling : 1, or 2 for a grid twice as fine, events placed by their sub-pixel bits
+
+    Raises
+    ------
+    InputError
+        If the file is broken or truncated.
+    ParameterError
+        If there are fewer raw frames than asked for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fractions: int = 40,
+        raw_frames_per_frame: int | None = None,
+        upsampling: int = 1,
+    ) -> None:
+        if upsampling not in (1, 2):
+            raise ParameterError(f"EER upsampling: expected 1 or 2, found {upsampling}")
+        file, pages = open_tiff(path)
+        with file:
+            pages = [page for page in pages if int(page.compression) in RUN_BITS]
+            self._streams = _event_streams(path, pages)
+            height_px, width_px = int(pages[0].imagelength), int(pages[0].imagewidth)
+            pixel_size_A = _metadata_pixel_size_A(file.pages[0].aspage())
+        if upsampling == 2 and min(min(s.x_bits, s.y_bits) for s in self._streams) < 1:
+            raise ParameterError(f"{path}: has no sub-pixel positions; use --eer-upsampling 1")
+        self._path, self._upsampling = path, upsampling
+        eer, frame_count = _fractionate(path, len(pages), fractions, raw_frames_per_frame)
+        self._raw_per_frame = eer.raw_frames_per_frame
+        # A raw frame has at most one event in a pixel, so that the sum cannot overflow.
+        self._dtype = np.uint8 if self._raw_per_frame <= 255 else np.uint16
+        notes = []
+        if eer.leftover_raw_frames:
+            notes.append(
+                f"{frame_count} frames of {eer.raw_frames_per_frame} raw frames leave the last "
+                f"{eer.leftover_raw_frames} of {eer.raw_frame_count} raw frames unused"
+            )
+        super().__init__(
+            MovieInfo(
+                path=os.fspath(path),
+                file_format="eer",
+                frame_count=frame_count,
+                height_px=height_px * upsampling,
+                width_px=width_px * upsampling,
+                pixel_dtype=np.dtype(self._dtype).name,
+                pixel_size_A=None if pixel_size_A is None else pixel_size_A / upsampling,
+                size_bytes=path.stat().st_size,
+                eer=EerInfo(
+                    eer.raw_frame_count,
+                    eer.raw_frames_per_frame,
+                    eer.leftover_raw_frames,
+                    upsampling,
+                ),
+                notes=tuple(notes),
+            )
+        )
+
+    def read_frame(self, index: int) -> RawFrame:
+        """The frame `index`: events counted in pixels.
+
+        A raw frame whose runs do not add up to the number of pixels is left out, and the problem
+        says how many were; without a single good raw frame there are no pixels.
+        """
+        info = self.info
+        image = np.zeros((info.height_px, info.width_px), self._dtype)
+        first = index * self._raw_per_frame
+        streams = self._streams[first : first + self._raw_per_frame]
+        try:
+            with self._path.open("rb") as file:
+                broken = sum(not self._add_events(file, stream, image) for stream in streams)
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be read: {error.strerror}") from error
+        if broken == len(streams):
+            return RawFrame(index, None, f"none of its {broken} raw frames can be decoded")
+        left_out = f"{broken} of {len(streams)} raw frames cannot be decoded and were left out"
+        return RawFrame(index, image, left_out if broken else "")
+
+    def _add_events(self, file: IO[bytes], stream: EventStream, image: npt.NDArray[Any]) -> bool:
+        """Count the events of one raw frame into `image`; False if its bits make no sense."""
+        width_px = self.info.width_px // self._upsampling
+        pixel_count = image.size // self._upsampling**2
+        file.seek(stream.offset_bytes)
+        data = np.frombuffer(file.read(stream.size_bytes) + PADDING, np.uint8)
+        sub_bits = stream.x_bits + stream.y_bits
+        events = np.empty(8 * data.size // (stream.run_bits + sub_bits) + 1, np.int64)
+        size_bytes = data.size - len(PADDING)
+        count = _decode(data, size_bytes, stream.run_bits, sub_bits, pixel_count, events)
+        if count < 0:
+            return False
+        _count(events[:count], stream.x_bits, stream.y_bits, width_px, self._upsampling, image)
+        return True
+
+
+def _fractionate(
+    path: Path, raw_count: int, fractions: int, raw_per_frame: int | None
+) -> tuple[EerInfo, int]:
+    """How the raw frames are shared out, and the number of frames that they make."""
+    wanted = fractions if raw_per_frame is None else raw_per_frame
+    if not 1 <= wanted <= raw_count:
+        what = "fractions" if raw_per_frame is None else "raw frames per frame"
+        raise ParameterError(
+            f"{path}: expected 1 to {raw_count} {what}, as there are {raw_count} raw frames; "
+            f"found {wanted}"
+        )
+    per_frame = raw_count // fractions if raw_per_frame is None else raw_per_frame
+    frame_count = fractions if raw_per_frame is None else raw_count // per_frame
+    if frame_count < 2:
+        raise ParameterError(
+            f"{path}: expected at least 2 frames, found {frame_count} of {per_frame} of the "
+            f"{raw_count} raw frames; make more of them with --eer-fractions"
+        )
+    return EerInfo(raw_count, per_frame, raw_count - frame_count * per_frame, 1), frame_count
+
+
+def _event_streams(path: Path, pages: list[tifffile.TiffPage]) -> list[EventStream]:
+    """Where the raw frames are, once their sizes are known to agree."""
+    size = (pages[0].imagelength, pages[0].imagewidth)
+    streams = []
+    for number, page in enumerate(pages, start=1):
+        if (page.imagelength, page.imagewidth) != size or len(page.dataoffsets) != 1:
+            raise InputError(
+                f"{path}: expected raw frames of {size[1]} x {size[0]} in one piece, found "
+                f"{page.imagewidth} x {page.imagelength} in {len(page.dataoffsets)} in raw frame "
+                f"{number}"
+            )
+        codec = int(page.compression)
+        run_bits, x_bits, y_bits = RUN_BITS[codec], SUB_PIXEL_BITS, SUB_PIXEL_BITS
+        if codec == 65002:
+            run_bits = int(page.tags.valueof(RUN_BITS_TAG, run_bits))
+            x_bits = int(page.tags.valueof(X_BITS_TAG, x_bits))
+            y_bits = int(page.tags.valueof(Y_BITS_TAG, y_bits))
+        if not (2 <= run_bits <= 15 and 0 <= x_bits <= 4 and 0 <= y_bits <= 4):
+            raise InputError(
+                f"{path}: expected runs of 2 to 15 bits and positions of 0 to 4, found "
+                f"{run_bits}, {x_bits} and {y_bits} in raw frame {number}"
+            )
+        streams.append(
+            EventStream(page.dataoffsets[0], page.databytecounts[0], run_bits, x_bits, y_bits)
+        )
+    return streams
+
+
+def _metadata_pixel_size_A(page: tifffile.TiffPage) -> float | None:
+    """The pixel size at the specimen, of the detector's grid, from the first page's metadata."""
+    metadata = page.tags.valueof(METADATA_TAG, b"")
+    found = dict(PIXEL_SIZE.findall(metadata)) if isinstance(metadata, bytes) else {}
+    try:
+        return trusted_pixel_size_A(float(found[b"width"]) * 1e10, float(found[b"height"]) * 1e10)
+    except (KeyError, ValueError):
+        return None
+
+
+def write_eer(
+    path: str | Path,
+    frames: Iterable[npt.ArrayLike],
+    *,
+    height_px: int,
+    width_px: int,
+    codec: int = 65001,
+    pixel_size_A: float | None = None,
+) -> None:
+    """Write an EER file of raw frames, given as lists of events.
+
+    Parameters
+    ----------
+    path : file to write; it appears under this name only when complete
+    frames : per raw frame the events (n, 2), (y, x) on a grid four times finer than the detector's,
+        from 0 to 4 * size - 1.  A detector sees at most one event per pixel and raw frame: later
+        ones in the same pixel are dropped
+    height_px, width_px : of the detector
+    codec : 65000 (8 bits per run), 65001 (7) or 65002 (7, the numbers of bits in tags)
+    pixel_size_A : written into the metadata when given
+
+    Raises
+    ------
+    ValueError
+        If the codec is none of these, there is no frame, or an event is off the detector.
+    """
+    if codec not in RUN_BITS:
+        raise ValueError(f"expected a codec of {sorted(RUN_BITS)}, found {codec}")
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        container = _Container(file, height_px, width_px, codec, pixel_size_A)
+        for events in frames:
+            container.append(_encoded(np.asarray(events), height_px, width_px, codec))
+        if container.page_count == 0:
+            raise ValueError("expected at least one raw frame, found none")
+
+
+def _encoded(place: npt.NDArray[Any], height_px: int, width_px: int, codec: int) -> bytes:
+    """The bits of one raw frame with events at `place` (n, 2) on the grid four times finer."""
+    place = place.reshape(-1, 2).astype(np.int64)
+    if place.size and (place.min() < 0 or (place >= 4 * np.array([height_px, width_px])).any()):
+        raise ValueError(f"expected events within {4 * height_px} x {4 * width_px}")
+    pixel, first = np.unique(place[:, 0] // 4 * width_px + place[:, 1] // 4, return_index=True)
+    # The place within the pixel is signed: -2, -1, 0, 1 are the quarters from the lower edge on.
+    y_sub, x_sub = (place[first] % 4 ^ 2).T
+    run_bits, sub_bits = RUN_BITS[codec], 2 * SUB_PIXEL_BITS
+    events = pixel << sub_bits | y_sub << SUB_PIXEL_BITS | x_sub
+    pixel_count = height_px * width_px
+    longest_runs = pixel_count // (2**run_bits - 1) + 1
+    most_bits = len(events) * (run_bits + sub_bits) + longest_runs * run_bits
+    stream = np.zeros(most_bits // 8 + len(PADDING), np.uint8)
+    used_bits = _encode(events, run_bits, sub_bits, pixel_count, stream)
+    # Readers fetch a whole code, in words of 16 bits, even where the last one is shorter.
+    used_bytes = (used_bits + run_bits + sub_bits) // 16 * 2 + 2
+    return stream[:used_bytes].tobytes().ljust(used_bytes, b"\0")
+
+
+class _Container:
+    """A BigTIFF that grows page by page: data first, then the directory that points to it."""
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        height_px: int,
+        width_px: int,
+        codec: int,
+        pixel_size_A: float | None,
+    ) -> None:
+        self._file, self._height_px, self._width_px = file, height_px, width_px
+        self._codec, self._pixel_size_A = codec, pixel_size_A
+        self.page_count = 0
+        file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0))
+        self._link_offset = 8
+
+    def append(self, data: bytes) -> None:
+        """Add a page of these bytes."""
+        data_offset = self._file.tell()
+        self._file.write(data)
+        # tag, type (3 = 16 bits, 4 = 32 bits, 7 = bytes, 16 = 64 bits), count, value
+        entries = [
+            (256, 4, 1, self._width_px),
+            (257, 4, 1, self._height_px),
+            (259, 3, 1, self._codec),
+            (262, 3, 1, 1),
+            (273, 16, 1, data_offset),
+            (278, 4, 1, self._height_px),
+            (279, 16, 1, len(data)),
+        ]
+        if self.page_count == 0:
+            metadata = self._metadata()
+            entries.append((METADATA_TAG, 7, len(metadata), self._file.tell()))
+            self._file.write(metadata)
+        if self._codec == 65002:
+            entries.append((RUN_BITS_TAG, 3, 1, RUN_BITS[self._codec]))
+            entries.append((X_BITS_TAG, 3, 1, SUB_PIXEL_BITS))
+            entries.append((Y_BITS_TAG, 3, 1, SUB_PIXEL_BITS))
+        self._file.write(bytes(-self._file.tell() % 8))
+        directory_offset = self._file.tell()
+        packed = b"".join(struct.pack("<HHQQ", *entry) for entry in entries)
+        self._file.write(struct.pack("<Q", len(entries)) + packed + struct.pack("<Q", 0))
+        end = self._file.tell()
+        self._file.seek(self._link_offset)
+        self._file.write(struct.pack("<Q", directory_offset))
+        self._file.seek(end)
+        self._link_offset = end - 8
+        self.page_count += 1
+
+    def _metadata(self) -> bytes:
+        """The acquisition metadata, as much of it as is known here."""
+        items = ""
+        if self._pixel_size_A is not None:
+            for side in ("height", "width"):
+                size_m = f"{self._pixel_size_A * 1e-10:.9g}"
+                items += f'<item name="sensorPixelSize.{side}" unit="m">{size_m}</item>'
+        return f"<metadata>{items}</metadata>".encode()

@@ -1,0 +1,151 @@
+"""Writing images: MRC for micrographs and aligned movies, SPIDER for Xmipp's power spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from mrcfile.dtypes import HEADER_DTYPE
+
+from flexalign import __version__
+from flexalign.errors import ParameterError
+from flexalign.io.atomic import replacing
+
+MRC_LABEL_CHARACTERS = 80
+MRC_LABELS = 10
+MRC_MODES = {4: 2, 2: 12}  # of floats, by their size in bytes
+SPIDER_HEADER_WORDS = 256
+
+
+def write_mrc(
+    path: str | Path,
+    image: npt.ArrayLike,
+    pixel_size_A: float,
+    *,
+    float16: bool = False,
+    is_stack: bool = False,
+    labels: Iterable[str] = (),
+) -> None:
+    """Write an image (h, w), or a stack or volume (t, h, w), as an MRC2014 file.
+
+    The cell is the size times `pixel_size_A`, the origin zero, the statistics are filled in, and
+    the first label names this program.
+
+    Parameters
+    ----------
+    image : (h, w) or (t, h, w), real; becomes float32 (mode 2)
+    float16 : write 16-bit floats (mode 12) instead
+    is_stack : (t, h, w) are images, not the sections of a volume
+    labels : further lines for the header, cut to 80 ASCII characters each
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; nothing is left behind.
+    ParameterError
+        If a value is too large for a 16-bit float.
+    """
+    pixels = _as_float16(image) if float16 else np.asarray(image, dtype=np.float32)
+    if pixels.ndim not in (2, 3):
+        raise ValueError(f"expected an image (h, w) or a stack (t, h, w), found {pixels.shape}")
+    header = _mrc_header(pixels, pixel_size_A, is_stack)
+    lines = [f"flexalign {__version__}", *labels][:MRC_LABELS]
+    header.nlabl = len(lines)
+    for i, line in enumerate(lines):
+        header.label[i] = line.encode("ascii", "replace")[:MRC_LABEL_CHARACTERS]
+    # mrcfile's own writer leaves its file open when the disk is full.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(header.tobytes())
+        file.write(np.ascontiguousarray(pixels).data)
+
+
+def write_spider(path: str | Path, image: npt.ArrayLike) -> None:
+    """Write an image (h, w) as a little-endian SPIDER file, as Xmipp reads and writes ``.psd``.
+
+    The header is as many rows as hold 256 words, all words are float32, and the rows follow.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; nothing is left behind.
+
+    References
+    ----------
+    SPIDER's description of its image files,
+    https://spider-em.github.io/SPIDER/docs/image_doc.html
+    """
+    pixels = np.asarray(image, dtype="<f4")
+    if pixels.ndim != 2:
+        raise ValueError(f"expected an image (h, w), found {pixels.shape}")
+    height, width = pixels.shape
+    header_rows = -(-SPIDER_HEADER_WORDS // width)
+    header = np.zeros(header_rows * width, dtype="<f4")
+    words = {
+        1: 1,  # slices
+        2: height,
+        3: header_rows + height,  # records
+        5: 1,  # a two-dimensional image
+        6: 1,  # the statistics below are valid
+        7: pixels.max(),
+        8: pixels.min(),
+        9: pixels.mean(dtype=np.float64),
+        10: pixels.std(dtype=np.float64),
+        12: width,
+        13: header_rows,
+        21: 1,  # scale
+        22: 4 * header.size,  # bytes of header
+        23: 4 * width,  # bytes of one record
+    }
+    for location, value in words.items():  # counted from one in the format's description
+        header[location - 1] = value
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(header.tobytes())
+        file.write(pixels.tobytes())
+
+
+def _mrc_header(pixels: npt.NDArray[Any], pixel_size_A: float, is_stack: bool) -> Any:
+    """The header of an MRC2014 file with these pixels, little-endian, without labels."""
+    header = np.zeros((), dtype=HEADER_DTYPE.newbyteorder("<")).view(np.recarray)
+    sections = pixels.shape[0] if pixels.ndim == 3 else 1
+    is_volume = pixels.ndim == 3 and not is_stack
+    header.nz, header.ny, header.nx = sections, *pixels.shape[-2:]
+    header.mz, header.my, header.mx = (sections if is_volume else 1), *pixels.shape[-2:]
+    header.mode = MRC_MODES[pixels.dtype.itemsize]
+    header.ispg = 1 if is_volume else 0
+    for axis in "xyz":
+        header.cella[axis] = header[f"m{axis}"] * pixel_size_A
+    for angle in ("alpha", "beta", "gamma"):
+        header.cellb[angle] = 90.0
+    header.mapc, header.mapr, header.maps = 1, 2, 3
+    header.dmin, header.dmax = pixels.min(), pixels.max()
+    header.dmean, header.rms = _mean_and_deviation(pixels.reshape(-1, *pixels.shape[-2:]))
+    header.nversion = 20141
+    header.map = b"MAP "
+    header.machst = (0x44, 0x44, 0, 0)
+    return header
+
+
+def _mean_and_deviation(sections: npt.NDArray[Any]) -> tuple[float, float]:
+    """Mean and standard deviation, one section at a time to save memory."""
+    moments = np.zeros(2)
+    for section in sections:
+        values = section.astype(np.float64).ravel()
+        moments += values.mean(), values @ values / values.size
+    mean, square = moments / len(sections)
+    return float(mean), float(np.sqrt(max(square - mean**2, 0.0)))
+
+
+def _as_float16(image: npt.ArrayLike) -> npt.NDArray[np.float16]:
+    """`image` in 16-bit floats, refused when a value does not fit."""
+    values = np.asarray(image)
+    largest = max(float(values.max()), -float(values.min()))
+    limit = float(np.finfo(np.float16).max)
+    if largest > limit:
+        raise ParameterError(
+            f"expected values up to {limit:g} to write 16-bit floats, found {largest:g}: "
+            "write 32-bit floats instead (leave out --float16)"
+        )
+    return values.astype(np.float16)

@@ -1,0 +1,322 @@
+"""Pictures of one movie: where the specimen went, and its power spectra before and after."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flexalign.io.atomic import replacing
+from flexalign.model import FloatArray, PatchTracks, PixelArray, PowerSpectrum
+from flexalign.motion import Motion
+
+DPI = 120
+FRAME_NUMBERS = 10
+NUMBERS_APART = 0.045  # of the width of the path
+SMALLEST_SPAN_A = 1.0  # so that noise on a specimen at rest does not look like motion
+BEFORE_COLOR, AFTER_COLOR = "#D55E00", "#0072B2"  # Okabe and Ito: told apart by everyone
+FRAME_COLORS = "viridis"
+LATTICE_WITHOUT_TRACKS = 5
+LONGEST_TRACK = 0.42  # of the distance between patches
+
+
+def draw_trajectory(
+    path: str | Path,
+    motion: Motion,
+    pixel_size_A: float,
+    shape_px: tuple[int, int],
+    *,
+    title: str,
+    tracks: PatchTracks | None = None,
+) -> None:
+    """Draw the displacement of the specimen in Angstrom, and beside it the local motion.
+
+    The local motion is what a place does beyond the trajectory, around its mean over time: lines
+    for the field, dots for the measured tracks, enlarged as a scale bar says.
+
+    Parameters
+    ----------
+    path : of a PNG file
+    pixel_size_A, shape_px : of the unbinned movie, (h, w)
+    title : name of the movie
+    tracks : measured patches
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; nothing is left behind.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    has_local = motion.field is not None or tracks is not None
+    figure = Figure(figsize=(12.5 if has_local else 7.5, 6.2), layout="constrained")
+    columns = figure.subplots(1, 2 if has_local else 1, squeeze=False)[0]
+    figure.suptitle(title, fontsize=12)
+    measured = np.flatnonzero(motion.trajectory.is_measured)
+    frames = measured if measured.size else np.arange(motion.frame_count)
+    limits = (int(frames[0]) + 1, max(int(frames[-1]) + 1, int(frames[0]) + 2))
+    colored = _draw_path(columns[0], motion, frames, pixel_size_A, limits)
+    if has_local:
+        _draw_local(columns[1], motion, pixel_size_A, shape_px, tracks, limits)
+    whole = MaxNLocator(integer=True)
+    figure.colorbar(colored, ax=list(columns), label="Frame", shrink=0.85, pad=0.015, ticks=whole)
+    _save(figure, path)
+
+
+def draw_spectra(
+    path: str | Path, before: PowerSpectrum, after: PowerSpectrum, *, title: str
+) -> None:
+    """Draw the power spectra before (left half) and after, and their radial means.
+
+    Parameters
+    ----------
+    path : of a PNG file
+    before, after : of the unaligned and the aligned micrograph, of one size
+    title : name of the movie
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; nothing is left behind.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.5, 5.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.15])
+    figure.suptitle(title, fontsize=12)
+    _draw_plane(left, before, after)
+    _draw_radial(right, before, after)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        canvas.print_figure(file, format="png", dpi=DPI)
+
+
+def _colored_line(
+    x: FloatArray, y: FloatArray, frame: FloatArray, limits: tuple[int, int], width: float
+) -> Any:
+    """A line whose colour tells the frame, counted from one."""
+    from matplotlib.collections import LineCollection
+
+    points = np.stack([x, y], axis=1)
+    lines = LineCollection(
+        list(np.stack([points[:-1], points[1:]], axis=1)),
+        cmap=FRAME_COLORS,
+        linewidths=width,
+        capstyle="round",
+    )
+    lines.set_array((frame[:-1] + frame[1:]) / 2)
+    lines.set_clim(*limits)
+    return lines
+
+
+def _draw_path(
+    axes: Any, motion: Motion, frames: Any, pixel_size_A: float, limits: tuple[int, int]
+) -> Any:
+    """The trajectory with frame numbers and standard errors; gives what the colours belong to."""
+    y, x = motion.trajectory.displacement_px[frames].T * pixel_size_A
+    error_px = motion.trajectory.standard_error_px
+    if error_px is not None:
+        error_y, error_x = error_px[frames].T * pixel_size_A
+        axes.errorbar(
+            x, y, error_y, error_x, fmt="none", ecolor="0.75", elinewidth=1, zorder=1,
+            label="standard error",
+        )  # fmt: skip
+    lines = axes.add_collection(_colored_line(x, y, frames + 1.0, limits, 2.0))
+    axes.scatter(
+        x, y, c=frames + 1, s=18, cmap=FRAME_COLORS, vmin=limits[0], vmax=limits[1], zorder=3
+    )
+    axes.plot(x[0], y[0], "o", ms=12, mfc="none", mec="black", mew=1.5, ls="", label="first frame")
+    middle = np.array([x.min() + x.max(), y.min() + y.max()]) / 2
+    axes.update_datalim([middle - SMALLEST_SPAN_A / 2, middle + SMALLEST_SPAN_A / 2])
+    _number_frames(axes, frames, x, y)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.12)
+    axes.set_title(f"Whole frame, relative to frame {motion.reference_frame + 1}", fontsize=11)
+    axes.set_xlabel("Specimen displacement x (Å)", fontsize=11)
+    axes.set_ylabel("Specimen displacement y (Å)", fontsize=11)
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=9, framealpha=0.9)
+    return lines
+
+
+def _number_frames(axes: Any, frames: Any, x: FloatArray, y: FloatArray) -> None:
+    """About ten frame numbers beside the path, on its left as one walks along it."""
+    step = max(1, math.ceil(len(frames) / FRAME_NUMBERS))
+    apart = NUMBERS_APART * max(float(np.ptp(x)), float(np.ptp(y)), SMALLEST_SPAN_A)
+    chosen: list[int] = []
+    for i in [0, len(frames) - 1, *range(step, len(frames) - 1, step)]:
+        if all(math.hypot(x[i] - x[other], y[i] - y[other]) > apart for other in chosen):
+            chosen.append(i)
+    for i in chosen:
+        ahead, behind = min(i + 1, len(x) - 1), max(i - 1, 0)
+        along = np.array([x[ahead] - x[behind], y[ahead] - y[behind]])
+        length = float(np.hypot(*along))
+        aside = np.array([-along[1], along[0]]) / length if length > 0 else np.array([0.0, 1.0])
+        axes.annotate(
+            str(frames[i] + 1), (x[i], y[i]), xytext=tuple(12 * aside),
+            textcoords="offset points", ha="center", va="center", fontsize=9, zorder=4,
+        )  # fmt: skip
+
+
+def _draw_local(
+    axes: Any,
+    motion: Motion,
+    pixel_size_A: float,
+    shape_px: tuple[int, int],
+    tracks: PatchTracks | None,
+    limits: tuple[int, int],
+) -> None:
+    """What each place does beyond the trajectory, at its place on the micrograph."""
+    from matplotlib.patches import Rectangle
+
+    height_nm, width_nm = (length * pixel_size_A / 10 for length in shape_px)
+    centers_px, frames = _places(motion, shape_px, tracks)
+    paths_A = _field_paths(motion, centers_px, frames) * pixel_size_A
+    dots_A = None if tracks is None else _track_rest(motion, tracks) * pixel_size_A
+    largest_A = max(float(np.abs(paths_A).max()), _typical_extent(dots_A))
+    spacing_nm = math.sqrt(height_nm * width_nm / len(centers_px))
+    bar_A = _round_number(largest_A) if largest_A > 0 else 1.0
+    nm_per_A = LONGEST_TRACK * spacing_nm / max(largest_A, bar_A)
+    axes.add_patch(Rectangle((0, 0), width_nm, height_nm, fill=False, ec="0.3", lw=1.2))
+    for i, center_nm in enumerate(centers_px * pixel_size_A / 10):
+        if dots_A is not None:
+            dots = center_nm + dots_A[i] * nm_per_A
+            axes.plot(dots[:, 1], dots[:, 0], ".", ms=3.5, color="0.65", zorder=1)
+        y, x = (center_nm + paths_A[i] * nm_per_A).T
+        if motion.field is not None and len(frames) > 1:
+            axes.add_collection(_colored_line(x, y, frames + 1.0, limits, 2.2))
+    bar_nm = bar_A * nm_per_A
+    axes.plot([0, bar_nm], [-0.045 * height_nm] * 2, color="black", lw=2.5, solid_capstyle="butt")
+    axes.text(
+        bar_nm + 0.015 * width_nm, -0.045 * height_nm,
+        f"{bar_A:g} Å of motion (enlarged {10 * nm_per_A:.3g} times)", va="center", fontsize=9,
+    )  # fmt: skip
+    axes.set_xlim(-0.04 * width_nm, 1.04 * width_nm)
+    axes.set_ylim(-0.09 * height_nm, 1.04 * height_nm)
+    axes.set_aspect("equal")
+    drawn = ["lines: field"] * (motion.field is not None) + ["dots: measured"] * (
+        tracks is not None
+    )
+    axes.set_title(f"Local motion beyond that of the frame ({', '.join(drawn)})", fontsize=11)
+    axes.set_xlabel("Place x (nm)", fontsize=11)
+    axes.set_ylabel("Place y (nm)", fontsize=11)
+
+
+def _places(
+    motion: Motion, shape_px: tuple[int, int], tracks: PatchTracks | None
+) -> tuple[FloatArray, FloatArray]:
+    """Where (places, 2) and at which frames local motion is drawn."""
+    if tracks is not None:
+        return tracks.center_px, tracks.frame
+    y, x = (
+        (np.arange(LATTICE_WITHOUT_TRACKS) + 0.5) * n / LATTICE_WITHOUT_TRACKS for n in shape_px
+    )
+    centers_px = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
+    assert motion.field is not None
+    return centers_px, np.array(list(motion.field.frames), dtype=np.float64)
+
+
+def _field_paths(motion: Motion, centers_px: FloatArray, frames: FloatArray) -> FloatArray:
+    """The field (places, times, 2) at the places, around its mean over time."""
+    if motion.field is None:
+        return np.zeros((len(centers_px), len(frames), 2))
+    y_px, x_px = centers_px.T[:, :, None]
+    field = np.stack(motion.field.displacement_px(frames[None, :], y_px, x_px), axis=-1)
+    return np.asarray(field - field.mean(axis=1, keepdims=True))
+
+
+def _track_rest(motion: Motion, tracks: PatchTracks) -> FloatArray:
+    """Measured displacement (places, times, 2) beyond the trajectory, around its mean over time."""
+    frame = np.arange(motion.frame_count)
+    whole = [
+        np.interp(tracks.frame, frame, column) for column in motion.trajectory.displacement_px.T
+    ]
+    rest = tracks.displacement_px - np.stack(whole, axis=-1)
+    return np.asarray(rest - np.nanmean(rest, axis=1, keepdims=True))
+
+
+def _typical_extent(dots_A: FloatArray | None) -> float:
+    """How far most dots are from their place, so that a few bad ones do not set the scale."""
+    if dots_A is None or not np.isfinite(dots_A).any():
+        return 0.0
+    return float(np.nanpercentile(np.abs(dots_A), 95))
+
+
+def _round_number(largest: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten not above `largest`."""
+    power = 10.0 ** math.floor(math.log10(largest))
+    return max(step * power for step in (1, 2, 5) if step * power <= largest * (1 + 1e-9))
+
+
+def _draw_plane(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None:
+    """Both spectra in decibels, a half of the plane each."""
+    side = after.power.shape[0]
+    step_per_A = float(after.frequency_per_A[1])
+    plane = np.array(after.power, dtype=np.float64)
+    plane[:, : side // 2] = before.power[:, : side // 2]
+    decibel = _decibel(plane)
+    ring = np.hypot(*(np.indices(plane.shape) - side // 2))
+    low, high = np.percentile(decibel[ring > side / 32], [1.0, 99.5])
+    edges = [(-side // 2 - 0.5) * step_per_A, (side - side // 2 - 0.5) * step_per_A] * 2
+    axes.imshow(decibel, cmap="gray", vmin=low, vmax=high, extent=edges, origin="lower")
+    axes.axvline(0, color=AFTER_COLOR, lw=0.8)
+    for x, words, align in ((0.02, "before", "left"), (0.98, "after", "right")):
+        axes.text(
+            x, 0.975, words, transform=axes.transAxes, ha=align, va="top", fontsize=11,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 3},
+        )  # fmt: skip
+    axes.set_title("Power spectrum (log scale)", fontsize=11)
+    axes.set_xlabel("Spatial frequency x (1/Å)", fontsize=11)
+    axes.set_ylabel("Spatial frequency y (1/Å)", fontsize=11)
+
+
+def _draw_radial(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None:
+    """Radial means of both spectra, with resolutions along the top."""
+    shown = slice(2, None)  # the first rings hold the taper and the gradient of the ice
+    for spectrum, color, style, label in (
+        (before, BEFORE_COLOR, "--", "before"),
+        (after, AFTER_COLOR, "-", "after"),
+    ):
+        axes.plot(
+            spectrum.frequency_per_A[shown], _decibel(spectrum.radial_power)[shown],
+            color=color, ls=style, lw=1.6, label=label,
+        )  # fmt: skip
+    axes.set_xlim(0, float(after.frequency_per_A[-1]))
+    top = axes.secondary_xaxis("top")
+    nyquist = float(after.frequency_per_A[-1])
+    resolutions_A = [r for r in (30, 15, 10, 8, 6, 5, 4, 3.5, 3, 2.5, 2, 1.5, 1) if 1 / r < nyquist]
+    apart = _spread([1 / r for r in resolutions_A], nyquist / 14)
+    top.set_xticks([1 / resolutions_A[i] for i in apart])
+    top.set_xticklabels([f"{resolutions_A[i]:g}" for i in apart])
+    top.set_xlabel("Resolution (Å)", fontsize=11)
+    axes.set_xlabel("Spatial frequency (1/Å)", fontsize=11)
+    axes.set_ylabel("Mean power of a ring (dB, white noise = 0)", fontsize=11)
+    axes.grid(color="0.92")
+    axes.legend(fontsize=10)
+
+
+def _decibel(power: PixelArray | FloatArray) -> FloatArray:
+    """Power on a log scale; what has none is put ten billion times below the strongest."""
+    values = np.asarray(power, dtype=np.float64)
+    floor = max(float(values.max()) * 1e-10, float(np.finfo(np.float32).tiny))
+    return np.asarray(10 * np.log10(np.maximum(values, floor)))
+
+
+def _spread(places: list[float], distance: float) -> list[int]:
+    """Indices of the ascending `places` that are at least `distance` apart."""
+    kept: list[int] = []
+    for i, place in enumerate(places):
+        if not kept or place - places[kept[-1]] >= distance:
+            kept.append(i)
+    return kept

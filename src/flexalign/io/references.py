@@ -1,0 +1,287 @@
+"""Gain, dark and defects of the detector, read, turned and sized to the movie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.errors import InputError
+from flexalign.io import mrc, tiff
+from flexalign.io.movies import TIFF_MAGIC, read_head
+from flexalign.model import MaskArray, MovieInfo, PixelArray, References
+
+SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBad", "K2Type")
+
+
+def load_references(
+    movie: MovieInfo,
+    *,
+    gain: str | Path | None = None,
+    gain_rotate: int = 0,
+    gain_flip: str = "none",
+    gain_sense: str = "auto",
+    dark: str | Path | None = None,
+    defects: str | Path | None = None,
+    tiff_rows: str = "imod",
+) -> References:
+    """The detector's correction images as `movie` needs them.
+
+    Directions are those of an image shown with row 0 on top, as Xmipp, Scipion and RELION show
+    it: turning by 90 degrees counter-clockwise is ``np.rot90(image, 1)``, upside down is
+    ``np.flipud``, left to right ``np.fliplr``. The rotation comes first. (Xmipp's protocol flips
+    first, whatever its help says: that differs for 90 and 270 degrees with a flip.)
+
+    TIFF references have their rows turned over like TIFF movies, so does a TIFF for EER movies;
+    only a ``.gain`` for EER movies is taken as stored, for EER rows are not turned over. RELION
+    does the same.
+
+    Parameters
+    ----------
+    movie : the movie they are for
+    gain : MRC, TIFF or .gain file; exactly twice the size of the movie, it is summed 2 x 2 in the
+        sense of counts, exactly half, it is repeated
+    gain_rotate, gain_flip : 0, 90, 180 or 270; "none", "upside-down" or "left-right"
+    gain_sense : "multiply", "divide" (averaged counts: their mean over them is the gain), or
+        "auto": multiply, but divide for an MRC or TIFF with an EER movie
+    dark : image that is subtracted, oriented as the gain is
+    defects : image, non-zero = bad, or a text with lines ``x y width height``; in the movie's own
+        orientation, the text in pixels of the detector, zero-based from the first row of the MRC
+        order
+    tiff_rows : as for the movie
+
+    Notes
+    -----
+    Pixels with a gain that is not positive and finite count as defects.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, has no usable pixel, or has another size than the movie.
+    """
+    shape = (movie.height_px, movie.width_px)
+    notes: list[str] = []
+    bad = np.zeros(shape, np.bool_)
+    gain_image = dark_image = None
+    if gain is not None:
+        path = Path(gain)
+        image = _oriented(_read_for(movie, path, tiff_rows), gain_rotate, gain_flip, notes)
+        image = _multiplying(path, image, _sense(movie, path, gain_sense), notes)
+        gain_image = _fit_gain(_Fit(path, "gain reference", image.shape, shape, notes), image)
+        bad |= gain_image == 0
+        gain_image[bad] = 1
+        if bad.any():
+            notes.append(f"{np.count_nonzero(bad)} pixels have no usable gain: defects")
+    if dark is not None:
+        path = Path(dark)
+        told = [] if gain is not None else notes
+        image = _oriented(_read_for(movie, path, tiff_rows), gain_rotate, gain_flip, told)
+        dark_image = _fit_dark(_Fit(path, "dark reference", image.shape, shape, notes), image)
+        bad |= ~np.isfinite(dark_image)
+        dark_image[~np.isfinite(dark_image)] = 0
+    if defects is not None:
+        bad |= _read_defects(movie, Path(defects), tiff_rows, notes)
+    if bad.all():
+        raise InputError(f"{movie.path}: expected some good pixels, found only defects")
+    return References(gain_image, dark_image, bad, tuple(notes))
+
+
+def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
+    """The single image (h, w) in an MRC, TIFF or .gain file, rows in MRC order.
+
+    Of a ``.gain`` with several pages it is the first.
+
+    Raises
+    ------
+    InputError
+        If the file is none of these, is broken, or holds several images.
+    """
+    path = Path(path)
+    head = read_head(path)
+    if head.startswith(TIFF_MAGIC):
+        return _read_tiff(path, tiff_rows)
+    if not (mrc.looks_like_mrc(head) or path.suffix.lower() in mrc.SUFFIXES):
+        raise InputError(f"{path}: expected an image in MRC or TIFF, found an unknown format")
+    header = mrc.read_header(path)
+    if header.plane_count != 1:
+        raise InputError(f"{path}: expected a single image, found {header.plane_count}")
+    return mrc.read_plane(path, header, 0).astype(np.float32)
+
+
+def _read_tiff(path: Path, tiff_rows: str) -> PixelArray:
+    """The single image of a TIFF file."""
+    file, pages = tiff.open_tiff(path)
+    with file:
+        images = tiff.image_pages(path, pages[:1] if path.suffix.lower() == ".gain" else pages)
+        if len(images) != 1:
+            raise InputError(f"{path}: expected a single image, found {len(images)}")
+        try:
+            return tiff.read_page(images[0], tiff_rows).astype(np.float32)
+        except Exception as error:  # each codec has exceptions of its own
+            raise InputError(
+                f"{path}: the image cannot be decoded ({error}); transfer it again"
+            ) from error
+
+
+def _read_for(movie: MovieInfo, path: Path, tiff_rows: str) -> PixelArray:
+    """A reference image, its rows in the order of the movie's."""
+    is_as_stored = movie.file_format == "eer" and path.suffix.lower() == ".gain"
+    return read_image(path, tiff_rows="file" if is_as_stored else tiff_rows)
+
+
+def _oriented(image: PixelArray, rotate: int, flip: str, notes: list[str]) -> PixelArray:
+    """The image turned counter-clockwise by `rotate` degrees, then flipped."""
+    if rotate:
+        notes.append(f"references turned by {rotate} degrees counter-clockwise")
+    if flip != "none":
+        notes.append(f"references flipped {flip}")
+    image = np.rot90(image, rotate // 90)
+    if flip == "upside-down":
+        return np.flipud(image)
+    return np.fliplr(image) if flip == "left-right" else image
+
+
+def _sense(movie: MovieInfo, path: Path, sense: str) -> str:
+    """Whether the gain multiplies or divides, "auto" decided."""
+    if sense != "auto":
+        return sense
+    return "divide" if movie.file_format == "eer" and path.suffix.lower() != ".gain" else "multiply"
+
+
+def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) -> PixelArray:
+    """The gain as it multiplies, zero where it is not positive and finite."""
+    good = np.isfinite(image) & (image > 0)
+    if not good.any():
+        raise InputError(f"{path}: expected a gain reference, found no positive finite pixel")
+    mean = float(np.mean(image, where=good, dtype=np.float64))
+    gain = np.zeros_like(image, order="C")
+    if sense == "divide":
+        notes.append("the gain reference holds counts: frames are divided by it")
+        np.divide(np.float32(mean), image, out=gain, where=good)
+        # A denormal count has no finite inverse.
+        gain[~np.isfinite(gain)] = 0
+        return gain
+    if not 0.1 <= mean <= 10:
+        notes.append(
+            f"the gain reference multiplies and its mean is {mean:.3g}, where about 1 is usual; "
+            "counts would need --gain-sense divide"
+        )
+    np.copyto(gain, image, where=good)
+    return gain
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """How a reference of one size becomes one of another."""
+
+    path: Path
+    what: str
+    found: tuple[int, ...]
+    wanted: tuple[int, int]
+    notes: list[str]
+
+    def ratio(self) -> str:
+        """One of "same", "twice" and "half"; `InputError` for any other."""
+        for name, twice, half in (("same", 1, 1), ("twice", 1, 2), ("half", 2, 1)):
+            if [twice * side for side in self.found] == [half * side for side in self.wanted]:
+                if name != "same":
+                    self.notes.append(f"the {self.what} has {name} the size of the movie: adapted")
+                return name
+        turned = self.found[::-1]
+        would_fit = any(
+            (a * turned[0], a * turned[1]) == (b * self.wanted[0], b * self.wanted[1])
+            for a, b in ((1, 1), (1, 2), (2, 1))
+        )
+        hint = "turn it with --gain-rotate 90 or 270" if would_fit else "is it the right file?"
+        raise InputError(
+            f"{self.path}: expected a {self.what} of {self.wanted[1]} x {self.wanted[0]} pixels "
+            f"as the movie, or twice or half of that, found {self.found[1]} x {self.found[0]}; "
+            f"{hint}"
+        )
+
+
+def _quarters(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The image (h, w) as (h / 2, w / 2, 4): the pixels that become one."""
+    h, w = image.shape
+    return image.reshape(h // 2, 2, w // 2, 2).swapaxes(1, 2).reshape(h // 2, w // 2, 4)
+
+
+def _doubled(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The image with every pixel repeated 2 x 2."""
+    return image.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def _fit_gain(fit: _Fit, gain: PixelArray) -> npt.NDArray[Any]:
+    """The gain on the movie's grid, zero where it is a defect; always a new array."""
+    ratio = fit.ratio()
+    if ratio == "same":
+        return gain.copy()
+    if ratio == "half":
+        return _doubled(gain)
+    # The movie's pixel holds the sum of four counts c / g.
+    four = _quarters(gain)
+    good = four > 0
+    counts = np.divide(1, four, out=np.zeros_like(four), where=good).sum(axis=-1)
+    enough = good.sum(axis=-1) >= 2
+    return np.asarray(np.divide(4, counts, out=np.zeros_like(counts), where=enough))
+
+
+def _fit_dark(fit: _Fit, dark: PixelArray) -> npt.NDArray[Any]:
+    """The dark on the movie's grid, so that its sum over an area stays; always a new array."""
+    ratio = fit.ratio()
+    if ratio == "same":
+        return dark.copy()
+    return np.asarray(_quarters(dark).sum(axis=-1) if ratio == "twice" else _doubled(dark) / 4)
+
+
+def _fit_defects(fit: _Fit, bad: MaskArray) -> MaskArray:
+    """The defects on the movie's grid; of four pixels that become one, two may be bad."""
+    ratio = fit.ratio()
+    if ratio == "same":
+        return bad
+    return _quarters(bad).sum(axis=-1) > 2 if ratio == "twice" else _doubled(bad)
+
+
+def _read_defects(movie: MovieInfo, path: Path, tiff_rows: str, notes: list[str]) -> MaskArray:
+    """The bad pixels (h, w) of an image or a text file."""
+    shape = (movie.height_px, movie.width_px)
+    head = read_head(path)
+    if head.startswith(TIFF_MAGIC) or mrc.looks_like_mrc(head) or b"\0" in head:
+        image = read_image(path, tiff_rows=tiff_rows)
+        bad = image != 0
+        return _fit_defects(_Fit(path, "defect map", bad.shape, shape, notes), bad)
+    return _parse_defects(path, shape, movie.eer.upsampling if movie.eer else 1)
+
+
+def _parse_defects(path: Path, shape: tuple[int, int], upsampling: int) -> MaskArray:
+    """The bad pixels (h, w) of a text with lines ``x y width height``."""
+    bad = np.zeros(shape, np.bool_)
+    height_px, width_px = shape[0] // upsampling, shape[1] // upsampling
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        words = line.split("#")[0].replace(",", " ").split()
+        if not words:
+            continue
+        if words[0].startswith(SERIALEM_WORDS):
+            raise InputError(
+                f"{path}, line {number}: expected lines 'x y width height', found SerialEM's list; "
+                "make a map of it with IMOD: clip defect -D <this file> <movie> <map.mrc>"
+            )
+        try:
+            x, y, w, h = (int(word) for word in words)
+        except ValueError:
+            raise InputError(
+                f"{path}, line {number}: expected four whole numbers 'x y width height', found "
+                f"'{line.strip()}'"
+            ) from None
+        if min(x, y) < 0 or min(w, h) < 1 or x + w > width_px or y + h > height_px:
+            raise InputError(
+                f"{path}, line {number}: expected a rectangle within {width_px} x {height_px} "
+                f"pixels, found x {x}, y {y}, width {w}, height {h}"
+            )
+        x, y, w, h = (upsampling * value for value in (x, y, w, h))
+        bad[y : y + h, x : x + w] = True
+    return bad

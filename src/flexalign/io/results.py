@@ -1,0 +1,216 @@
+"""The results of one movie on disk: all of them or none, the record last."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from flexalign.errors import InputError
+from flexalign.io.atomic import explained
+from flexalign.io.micrographs import write_mrc, write_spider
+from flexalign.io.plots import draw_spectra, draw_trajectory
+from flexalign.io.record import write_json
+from flexalign.io.xmd import write_shifts
+from flexalign.model import AlignmentResult, PixelArray
+
+# What is written after the root of the name, in this order.
+SUFFIXES = {
+    "micrograph": "_aligned_mic.mrc",
+    "dose_weighted": "_aligned_mic_DW.mrc",
+    "even": "_aligned_mic_EVN.mrc",
+    "odd": "_aligned_mic_ODD.mrc",
+    "unaligned": "_unaligned_mic.mrc",
+    "movie": "_aligned_movie.mrcs",
+    "shifts": "_shifts.xmd",
+    "motion": "_motion.json",
+    "plot": "_plot_cart.png",
+    "spectra": "_psd.png",
+    "amplitudes": "_aligned_corrected.psd",
+    "record": "_record.json",
+}
+COMPRESSIONS = (".bz2", ".gz", ".zst", ".xz", ".tbz")
+MOVIE_EXTENSIONS = (
+    ".mrc", ".mrcs", ".st", ".map", ".rec", ".ali", ".tif", ".tiff", ".eer",
+    ".dm3", ".dm4", ".stk", ".hdf", ".h5", ".txt",
+)  # fmt: skip
+
+
+def movie_root(path: str | Path) -> str:
+    """The name of a movie without its folder and its known extensions.
+
+    Examples
+    --------
+    >>> movie_root("raw/x.mrc.bz2"), movie_root("a.b_c.tif")
+    ('x', 'a.b_c')
+    """
+    name = Path(path).name
+    for extensions in (COMPRESSIONS, MOVIE_EXTENSIONS):
+        stem, extension = Path(name).stem, Path(name).suffix
+        if extension.lower() in extensions:
+            name = stem
+    return name
+
+
+def check_output(folder: str | Path, root: str, *, overwrite: bool = False) -> None:
+    """Make sure, before anything is computed, that the results of `root` can be written.
+
+    The folder is made when it is missing.
+
+    Raises
+    ------
+    InputError
+        If there are results of that name and `overwrite` is off, or if the folder cannot be made
+        or written to.
+    """
+    folder = Path(folder)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"room for results?")
+    existing = [name for name in _names(root).values() if (folder / name).exists()]
+    if existing and not overwrite:
+        raise InputError(
+            f"{folder}: expected no results of {root} yet, found {', '.join(existing)}: "
+            "give --overwrite to replace them, or another folder"
+        )
+
+
+def write_result(
+    result: AlignmentResult,
+    folder: str | Path,
+    root: str,
+    *,
+    pixel_size_A: float,
+    binned_pixel_size_A: float,
+    overwrite: bool = False,
+    float16: bool = False,
+    save_unaligned: bool = False,
+    amplitudes: PixelArray | None = None,
+) -> dict[str, str]:
+    """Write everything that `result` holds; the record, which lists the rest, last.
+
+    All files are finished in a hidden folder before the first gets its name.  When something
+    fails, that folder and the files that already had their names are removed.  With `overwrite`,
+    all earlier results of `root` go, also those that have no successor.
+
+    Parameters
+    ----------
+    folder, root : results are ``<folder>/<root>_aligned_mic.mrc`` and so on
+    pixel_size_A : of the unbinned movie, whose pixels the motion is in
+    binned_pixel_size_A : of the images
+    float16 : images in 16-bit floats
+    save_unaligned : write the unaligned sum too
+    amplitudes : for the ``.psd``, see `flexalign.arrays.spectrum.amplitude_composite`;
+        None = not asked
+
+    Returns
+    -------
+    What was written: from the keys of `SUFFIXES` to file names, as in the record's `outputs`
+
+    Raises
+    ------
+    InputError
+        If results exist and `overwrite` is off, or writing fails.
+    """
+    folder = Path(folder)
+    check_output(folder, root, overwrite=overwrite)
+    with _hidden_folder(folder, root) as hidden:
+        paths = {kind: hidden / name for kind, name in _names(root).items()}
+        _write_images(result, paths, binned_pixel_size_A, float16, save_unaligned)
+        _write_motion(result, paths, pixel_size_A, binned_pixel_size_A)
+        if amplitudes is not None:
+            write_spider(paths["amplitudes"], amplitudes)
+        outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
+        outputs["record"] = paths["record"].name
+        record = dataclasses.replace(
+            result.record,
+            outputs=outputs,
+            motion=result.record.motion or result.motion.to_dict(),
+        )
+        write_json(paths["record"], record)
+        _publish(hidden, folder, root, outputs)
+    return outputs
+
+
+def _names(root: str) -> dict[str, str]:
+    """File names of all results that there can be."""
+    return {kind: root + suffix for kind, suffix in SUFFIXES.items()}
+
+
+def _write_images(
+    result: AlignmentResult,
+    paths: Mapping[str, Path],
+    pixel_size_A: float,
+    float16: bool,
+    save_unaligned: bool,
+) -> None:
+    """Write the sums that were made."""
+    sums = result.sums
+    images = {
+        "micrograph": (sums.plain, "mean of the aligned frames"),
+        "dose_weighted": (sums.dose_weighted, "dose-weighted mean of the aligned frames"),
+        "even": (sums.even, "mean of the even aligned frames"),
+        "odd": (sums.odd, "mean of the odd aligned frames"),
+        "unaligned": (sums.unaligned if save_unaligned else None, "mean of the unaligned frames"),
+        "movie": (sums.aligned, "aligned frames"),
+    }
+    source = Path(result.record.movie.path).name
+    for kind, (image, label) in images.items():
+        if image is not None:
+            write_mrc(
+                paths[kind], image, pixel_size_A,
+                float16=float16, is_stack=image.ndim == 3, labels=[f"{label} of {source}"],
+            )  # fmt: skip
+
+
+def _write_motion(
+    result: AlignmentResult,
+    paths: Mapping[str, Path],
+    pixel_size_A: float,
+    binned_pixel_size_A: float,
+) -> None:
+    """Write the motion in both formats, its picture and that of the spectra."""
+    movie = result.record.movie
+    title = Path(movie.path).name
+    binning = binned_pixel_size_A / pixel_size_A
+    write_shifts(paths["shifts"], result.motion, movie.path, binning=binning, tracks=result.tracks)
+    write_json(paths["motion"], result.motion)
+    draw_trajectory(
+        paths["plot"], result.motion, pixel_size_A, (movie.height_px, movie.width_px),
+        title=title, tracks=result.tracks,
+    )  # fmt: skip
+    if result.spectrum_before is not None and result.spectrum_after is not None:
+        draw_spectra(paths["spectra"], result.spectrum_before, result.spectrum_after, title=title)
+
+
+@contextmanager
+def _hidden_folder(folder: Path, root: str) -> Iterator[Path]:
+    """A folder inside `folder`, so on the same disk, that is gone afterwards."""
+    with explained(folder):
+        hidden = Path(tempfile.mkdtemp(prefix=f".{root}-", dir=folder))
+    try:
+        yield hidden
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _publish(hidden: Path, folder: Path, root: str, outputs: Mapping[str, str]) -> None:
+    """Give the finished files their names, the record last; other earlier results go."""
+    published: list[Path] = []
+    with explained(folder):
+        (folder / _names(root)["record"]).unlink(missing_ok=True)
+        try:
+            for kind, name in _names(root).items():
+                if kind in outputs:
+                    (hidden / name).replace(folder / name)
+                    published.append(folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
+        except BaseException:
+            for path in published:
+                path.unlink(missing_ok=True)
+            raise

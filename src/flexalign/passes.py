@@ -1,0 +1,278 @@
+"""The two streaming passes over a movie: one to measure small frames, one to sum moved ones.
+
+Whatever the number of frames, each pass holds a few full frames at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import detector, dose, fourier, resample
+from flexalign.arrays.detector import Correction
+from flexalign.errors import InputError
+from flexalign.estimate.frames import SmallFrames
+from flexalign.io.movies import MovieReader
+from flexalign.model import FrameSums, MaskArray, PixelArray, References
+from flexalign.motion import Motion
+from flexalign.params import AlignParams
+from flexalign.plan import Plan
+
+Progress = Callable[[str, int, int], None]
+
+# A frame with less than this part of the usual counts is blank: the beam was off.
+_BLANK_PART = 0.2
+# With more bad frames than this part, something is wrong with the whole movie.
+_BAD_PART_AT_MOST = 0.5
+# Nodes of the lattice on which the motion is evaluated, then interpolated between.
+_LATTICE_STEP_PX = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstPass:
+    """What the first pass over the file found.
+
+    Attributes
+    ----------
+    frames : the good frames, Fourier-cropped, hot pixels taken out of them
+    unaligned : (h, w) mean of the good frames to sum, all bad pixels mended
+    correction : the detector's, hot pixels of this movie included
+    hot_pixels : (h, w) pixels found bad in this movie
+    bad_frames : frame index -> what is wrong with it
+    mean_counts : mean corrected value of a good frame
+    """
+
+    frames: SmallFrames
+    unaligned: PixelArray
+    correction: Correction
+    hot_pixels: MaskArray
+    bad_frames: dict[int, str]
+    mean_counts: float
+
+
+def corrected_frames(
+    reader: MovieReader,
+    plan: Plan,
+    correction: Correction,
+    bad_frames: dict[int, str],
+    threads: int,
+) -> Iterator[tuple[int, PixelArray]]:
+    """Index and corrected pixels of each readable frame to align; the others go to `bad_frames`."""
+    for raw in reader.frames(plan.align, threads=threads):
+        if raw.pixels is None:
+            bad_frames[raw.index] = raw.problem
+            continue
+        image = detector.correct(raw.pixels, correction, raw.index, threads)
+        lowest, highest = float(image.min()), float(image.max())
+        if not np.isfinite(lowest + highest):
+            bad_frames[raw.index] = "it holds values that are not finite"
+        elif lowest == highest:
+            bad_frames[raw.index] = f"it is blank: every pixel is {lowest:g}"
+        else:
+            yield raw.index, image
+
+
+def first_pass(
+    reader: MovieReader,
+    plan: Plan,
+    references: References,
+    params: AlignParams,
+    threads: int,
+    progress: Progress,
+) -> FirstPass:
+    """Read all frames to align once.
+
+    Raises
+    ------
+    InputError
+        If too few frames are good.
+    """
+    info = reader.info
+    full_shape = (info.height_px, info.width_px)
+    small_shape = plan.correlation_shape_px
+    small = np.empty((plan.align.count, *small_shape), np.float32)
+    total, summed = np.zeros(full_shape, np.float32), np.zeros(full_shape, np.float32)
+    index: list[int] = []
+    means: list[float] = []
+    bad: dict[int, str] = {}
+    correction = detector.make_correction(references.gain, references.dark, references.defects)
+    for frame, image in corrected_frames(reader, plan, correction, bad, threads):
+        spectrum = fourier.rfft2(image, threads)
+        low = fourier.cropped(spectrum, full_shape, small_shape)
+        small[len(index)] = fourier.irfft2(low, small_shape, threads)
+        means.append(float(spectrum[0, 0].real) / image.size)
+        index.append(frame)
+        total += image
+        if frame in plan.sum:
+            summed += image
+        progress("measure", frame - plan.align.first + 1, plan.align.count)
+    good = _good_frames(info.path, plan, index, means, bad)
+    total /= max(len(index), 1)
+    hot = np.zeros(full_shape, np.bool_)
+    if params.hot_pixels:
+        hot = detector.find_outlier_pixels(total, references.defects)
+    if hot.any():
+        correction = detector.make_correction(
+            references.gain, references.dark, references.defects | hot
+        )
+        _subtract_pattern(small, total - _mended(total, correction), means, threads)
+    summed = _mended(summed, correction)
+    summed /= max(sum(frame in plan.sum for frame in index), 1)
+    frames = SmallFrames(
+        small[: len(index)][good] if not good.all() else small[: len(index)],
+        np.array(index)[good],
+        full_shape,
+        plan.pixel_size_A,
+    )
+    mean = float(np.mean(np.array(means)[good]))
+    return FirstPass(frames, summed, correction, hot, bad, mean)
+
+
+def _mended(image: PixelArray, correction: Correction) -> PixelArray:
+    """A corrected image with the bad pixels filled from good neighbours, and nothing else done."""
+    return detector.correct(image, replace(correction, gain=None, dark=None), frame_index=0)
+
+
+def _good_frames(
+    path: str, plan: Plan, index: list[int], means: list[float], bad: dict[int, str]
+) -> MaskArray:
+    """Which of the frames read are good; adds those with hardly any counts to `bad`."""
+    typical = float(np.median(np.abs(means))) if means else 0.0
+    good = np.abs(means) > _BLANK_PART * typical
+    for frame, mean, is_good in zip(index, means, good, strict=True):
+        if not is_good:
+            bad[frame] = f"it is nearly blank: mean {mean:.3g}, others {typical:.3g}"
+    if good.sum() < 2 or len(bad) > _BAD_PART_AT_MOST * plan.align.count:
+        first = min(bad, default=0)
+        raise InputError(
+            f"{path}: expected good frames, found {len(bad)} of {plan.align.count} that cannot be "
+            f"used (frame {first + 1}: {bad.get(first, 'missing')}): record or copy it again"
+        )
+    if not any(f in plan.sum for f, g in zip(index, good, strict=True) if g):
+        raise InputError(f"{path}: none of the frames {plan.sum} to sum is good")
+    return np.asarray(good)
+
+
+def _subtract_pattern(
+    small: PixelArray, pattern: PixelArray, means: list[float], threads: int
+) -> None:
+    """Take the mean excess of bad pixels out of the small frames, in place.
+
+    Cropping is linear, so the pattern that hot pixels leave in every frame, and that would pull the
+    motion toward zero, can be taken out afterwards without reading the file again.
+    """
+    shape, small_shape = (pattern.shape[0], pattern.shape[1]), (small.shape[1], small.shape[2])
+    spectrum = fourier.cropped(fourier.rfft2(pattern, threads), shape, small_shape)
+    low = fourier.irfft2(spectrum, small_shape, threads)
+    typical = float(np.mean(means))
+    for image, mean in zip(small, means, strict=False):
+        image -= low * np.float32(mean / typical)
+
+
+def second_pass(
+    reader: MovieReader,
+    plan: Plan,
+    first: FirstPass,
+    motion: Motion,
+    params: AlignParams,
+    threads: int,
+    progress: Progress,
+) -> FrameSums:
+    """Read the frames to sum once more, move each along the motion, and add them up."""
+    shape = (reader.info.height_px, reader.info.width_px)
+    sums = _Sums(plan, shape, params, threads)
+    rows = resample.lattice_nodes(shape[0], _LATTICE_STEP_PX)
+    columns = resample.lattice_nodes(shape[1], _LATTICE_STEP_PX)
+    moved = np.empty(shape, np.float32)
+    for raw in reader.frames(plan.sum, threads=threads):
+        if raw.pixels is not None and raw.index not in first.bad_frames:
+            image = detector.correct(raw.pixels, first.correction, raw.index, threads)
+            coefficients = resample.spline_coefficients(image, threads)
+            lattice = motion.on_lattice(raw.index, rows, columns).astype(np.float32)
+            resample.sample(coefficients, lattice, _LATTICE_STEP_PX, threads, out=moved)
+            sums.add(raw.index, moved)
+        progress("sum", raw.index - plan.sum.first + 1, plan.sum.count)
+    return sums.result(first.unaligned)
+
+
+class _Sums:
+    """Running sums of moved frames, at full size until the end."""
+
+    def __init__(
+        self, plan: Plan, shape_px: tuple[int, int], params: AlignParams, threads: int
+    ) -> None:
+        self._plan, self._shape, self._threads = plan, shape_px, threads
+        self._params = params
+        self._count = {"all": 0, "odd": 0, "even": 0}
+        wanted = ["all", *(["odd", "even"] if params.odd_even else [])]
+        self._total = {name: np.zeros(shape_px, np.float32) for name in wanted}
+        self._weighted: npt.NDArray[np.complex64] | None = None
+        if params.dose_weight and plan.dose_per_frame_e_A2 is not None:
+            height, width = plan.output_shape_px
+            self._weighted = np.zeros((height, width // 2 + 1), np.complex64)
+            self._weight_power = np.zeros(self._weighted.shape, np.float32)
+            ky, kx = fourier.frequencies(plan.output_shape_px)
+            frequency_per_A = np.hypot(
+                ky / (plan.pixel_size_A * plan.binning[0]),
+                kx / (plan.pixel_size_A * plan.binning[1]),
+            )
+            critical = dose.critical_exposure_e_A2(frequency_per_A, params.voltage_kV)
+            self._damage_per_dose = (-0.5 / critical).astype(np.float32)
+        self._aligned: list[PixelArray] = []
+
+    def add(self, frame: int, image: PixelArray) -> None:
+        """Add one moved frame; `frame` is its index in the file."""
+        # Counted from 1, as users count: the first frame of the file is odd.
+        parity = "odd" if frame % 2 == 0 else "even"
+        for name in ("all", parity):
+            self._count[name] += 1
+            if name in self._total:
+                self._total[name] += image
+        if self._weighted is None and not self._params.save_movie:
+            return
+        spectrum = self._binned_spectrum(image)
+        if self._params.save_movie:
+            self._aligned.append(self._image_of(spectrum))
+        if self._weighted is not None:
+            per_frame = self._plan.dose_per_frame_e_A2 or 0.0
+            after = self._params.pre_exposure_e_A2 + per_frame * (frame + 1)
+            weight = np.exp(self._damage_per_dose * np.float32(after))
+            spectrum *= weight
+            self._weighted += spectrum
+            self._weight_power += weight * weight
+
+    def result(self, unaligned: PixelArray) -> FrameSums:
+        """The sums as means over frames, binned."""
+        weighted = None
+        if self._weighted is not None:
+            # Noise of the mean of n frames: a sum of n of equal weight, divided by n.
+            scale = 1 / np.sqrt(np.maximum(self._weight_power, 1e-12) * self._count["all"])
+            weighted = self._image_of(self._weighted * scale.astype(np.float32))
+        return FrameSums(
+            plain=self._mean("all"),
+            dose_weighted=weighted,
+            odd=self._mean("odd") if self._params.odd_even else None,
+            even=self._mean("even") if self._params.odd_even else None,
+            unaligned=self._binned(unaligned),
+            aligned=np.stack(self._aligned) if self._aligned else None,
+        )
+
+    def _mean(self, name: str) -> PixelArray:
+        """The binned mean of the frames counted under `name`."""
+        return self._binned(self._total[name] / np.float32(max(self._count[name], 1)))
+
+    def _binned(self, image: PixelArray) -> PixelArray:
+        """`image` Fourier-cropped to the output's size."""
+        if self._plan.output_shape_px == self._shape:
+            return image
+        return self._image_of(self._binned_spectrum(image))
+
+    def _binned_spectrum(self, image: PixelArray) -> npt.NDArray[np.complex64]:
+        spectrum = fourier.rfft2(image, self._threads)
+        return fourier.cropped(spectrum, self._shape, self._plan.output_shape_px)
+
+    def _image_of(self, spectrum: npt.NDArray[np.complex64]) -> PixelArray:
+        return fourier.irfft2(spectrum, self._plan.output_shape_px, self._threads)

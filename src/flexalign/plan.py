@@ -1,0 +1,312 @@
+"""All sizes of an alignment, decided by arithmetic before a pixel is read.
+
+The same movie and parameters give the same plan on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from flexalign.errors import InputError, ParameterError
+from flexalign.model import FrameRange, JsonValue, MovieInfo
+from flexalign.params import AlignParams, option_name
+
+# Where the frames of the first pass are cut off: finer detail says little about motion, since few
+# movies have signal there frame by frame.
+FINEST_RESOLUTION_A = 4.0
+# A Gaussian that is one half at the resolution limit is exp(-8) at this multiple of it, the
+# Nyquist frequency of the pairwise stage (reference: pixel = limit / 6.79).
+PAIRWISE_NYQUIST_RATIO = 3.397
+SMALLEST_PATCH_PX = 24
+FEWEST_CONTROL_POINTS = 3
+FEWEST_PATCHES = 4
+# Patches do not overlap; to fill the frame they may be this part of the smallest side asked for.
+PATCH_TOLERANCE = 0.9
+# Every this many Angstrom one more control point; in time every this many frames.
+CONTROL_POINT_SPACING_A = 1000.0
+CONTROL_POINT_SPACING_FRAMES = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(JsonValue):
+    """What will be done, in numbers.
+
+    Attributes
+    ----------
+    movie : the movie it is for
+    pixel_size_A : of a pixel of the movie as aligned
+    dose_per_frame_e_A2 : of a frame as aligned; None = unknown
+    align, sum : frame ranges, zero-based, half open
+    correlation_shape_px : (h, w) of the frames kept from the first pass
+    pairwise_shape_px : (h, w) of the frames that are correlated pair by pair
+    output_shape_px : (h, w) of the micrograph
+    patches : (y, x) number of patches that the frame is cut into
+    control_points : (t, y, x) of the motion field; None = global only, `fallback` may say why
+    group_frames : frames summed to measure a patch
+    reference_frame : zero-based in the file; None = chosen from the motion
+    memory_bytes : about the most that will be held at once
+    fallback : why local alignment is left out although asked for, "" otherwise
+    """
+
+    movie: MovieInfo
+    pixel_size_A: float
+    dose_per_frame_e_A2: float | None
+    align: FrameRange
+    sum: FrameRange
+    correlation_shape_px: tuple[int, int]
+    pairwise_shape_px: tuple[int, int]
+    output_shape_px: tuple[int, int]
+    patches: tuple[int, int]
+    control_points: tuple[int, int, int] | None
+    group_frames: int
+    reference_frame: int | None
+    memory_bytes: int
+    fallback: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether places may move differently."""
+        return self.control_points is not None
+
+    @property
+    def binning(self) -> tuple[float, float]:
+        """Exact ratio (y, x) of the movie's size and the micrograph's."""
+        return (
+            self.movie.height_px / self.output_shape_px[0],
+            self.movie.width_px / self.output_shape_px[1],
+        )
+
+    @property
+    def output_pixel_size_A(self) -> float:
+        """Pixel size of the micrograph."""
+        return self.pixel_size_A * math.sqrt(self.binning[0] * self.binning[1])
+
+    def describe(self) -> str:
+        """The plan as a person reads it."""
+        movie = self.movie
+        lines = [
+            ("movie", movie.path),
+            ("format", f"{movie.file_format}, {movie.pixel_dtype}, {movie.size_bytes:,} bytes"),
+            ("size", f"{movie.width_px} x {movie.height_px} px, {movie.frame_count} frames"),
+        ]
+        if movie.eer is not None:
+            eer = movie.eer
+            lines.append((
+                "EER", f"{eer.raw_frame_count} raw frames, {eer.raw_frames_per_frame} per frame, "
+                f"{eer.leftover_raw_frames} left over, upsampling {eer.upsampling}",
+            ))  # fmt: skip
+        dose = self.dose_per_frame_e_A2
+        lines += [
+            ("pixel size", f"{self.pixel_size_A:.4g} A"),
+            ("dose per frame", "unknown" if dose is None else f"{dose:.4g} e/A2"),
+            ("frames", f"{self.align} aligned, {self.sum} summed"),
+            ("correlation", "{1} x {0} px".format(*self.correlation_shape_px)
+             + ", pairs at {1} x {0} px".format(*self.pairwise_shape_px)),
+            ("micrograph", "{1} x {0} px".format(*self.output_shape_px)
+             + f", {self.output_pixel_size_A:.4g} A/px"),
+            ("local", self._describe_local()),
+            ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"),
+        ]  # fmt: skip
+        lines += [("note", note) for note in movie.notes]
+        return "\n".join(f"{name:16}{text}" for name, text in lines)
+
+    def _describe_local(self) -> str:
+        """One line on local alignment."""
+        if self.control_points is None:
+            return f"no: {self.fallback}" if self.fallback else "no"
+        t, y, x = self.control_points
+        return (
+            f"{self.patches[1]} x {self.patches[0]} patches, groups of {self.group_frames} frames, "
+            f"control points {x} in x, {y} in y, {t} in time"
+        )
+
+
+def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
+    """The plan for one movie.
+
+    Raises
+    ------
+    InputError
+        If the pixel size is not known, or the movie is too small to be aligned.
+    ParameterError
+        If a frame range does not fit the movie, or patches do not fit the frame.
+    """
+    pixel_size_A = _pixel_size_A(movie, params)
+    align = _frame_range("align", params.align_first, params.align_last, movie.frame_count)
+    if align.count < 2:
+        raise ParameterError(
+            f"{option_name('align_first')}, {option_name('align_last')}: expected at least two "
+            f"frames to align, found {align.count} (frames {align})"
+        )
+    summed = _sum_range(align, params, movie.frame_count)
+    correlation = _reduced_shape(movie, pixel_size_A, FINEST_RESOLUTION_A / 2)
+    pairwise = _reduced_shape(
+        movie, pixel_size_A, params.max_resolution_A / (2 * PAIRWISE_NYQUIST_RATIO)
+    )
+    pairwise = (min(pairwise[0], correlation[0]), min(pairwise[1], correlation[1]))
+    output = (
+        max(2, round(movie.height_px / params.binning)),
+        max(2, round(movie.width_px / params.binning)),
+    )
+    patches = _patches(movie, pixel_size_A, correlation, params)
+    control_points, fallback = _control_points(movie, pixel_size_A, align, patches, params)
+    return Plan(
+        movie=movie,
+        pixel_size_A=pixel_size_A,
+        dose_per_frame_e_A2=_dose_per_frame_e_A2(movie, params),
+        align=align,
+        sum=summed,
+        correlation_shape_px=correlation,
+        pairwise_shape_px=pairwise,
+        output_shape_px=output,
+        patches=patches,
+        control_points=control_points,
+        group_frames=min(params.group_frames, max(1, align.count // 3)),
+        reference_frame=_reference_frame(align, params),
+        memory_bytes=_memory_bytes(movie, align, summed, correlation, params),
+        fallback=fallback,
+    )
+
+
+def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
+    """Pixel size of the movie as aligned: what the user said, else what the header says."""
+    upsampling = movie.eer.upsampling if movie.eer else 1
+    if params.pixel_size_A is not None:
+        return params.pixel_size_A / upsampling
+    if movie.pixel_size_A is not None:
+        return movie.pixel_size_A
+    raise InputError(
+        f"{movie.path}: expected a pixel size in the header, found none that can be trusted: "
+        f"give {option_name('pixel_size_A')}"
+    )
+
+
+def _dose_per_frame_e_A2(movie: MovieInfo, params: AlignParams) -> float | None:
+    """Dose of one frame as aligned."""
+    if params.dose_per_frame_e_A2 is not None:
+        return params.dose_per_frame_e_A2
+    if params.eer_total_dose_e_A2 is not None and movie.eer is not None:
+        per_raw_frame = params.eer_total_dose_e_A2 / movie.eer.raw_frame_count
+        return per_raw_frame * movie.eer.raw_frames_per_frame
+    return None
+
+
+def _frame_range(name: str, first: int, last: int, frame_count: int) -> FrameRange:
+    """The user's one-based range, 0 = last, as a zero-based half-open one."""
+    last = frame_count if last == 0 else last
+    options = f"{option_name(name + '_first')} {first}, {option_name(name + '_last')} {last}"
+    if first > frame_count or last > frame_count:
+        raise ParameterError(f"{options}: the movie has only {frame_count} frames")
+    if last < first:
+        raise ParameterError(f"{options}: expected the last frame not before the first")
+    return FrameRange(first - 1, last)
+
+
+def _sum_range(align: FrameRange, params: AlignParams, frame_count: int) -> FrameRange:
+    """The range to sum, which must lie inside the range that is aligned."""
+    first = align.first + 1 if params.sum_first is None else params.sum_first
+    last = align.stop if params.sum_last is None else params.sum_last
+    summed = _frame_range("sum", first, last, frame_count)
+    if summed.first < align.first or summed.stop > align.stop:
+        raise ParameterError(
+            f"{option_name('sum_first')}, {option_name('sum_last')}: frames {summed} are not all "
+            f"among the aligned frames {align}: their motion would be unknown"
+        )
+    return summed
+
+
+def _reference_frame(align: FrameRange, params: AlignParams) -> int | None:
+    """The reference frame that the user gave by its number."""
+    if not params.reference_frame.isdigit():
+        return None
+    frame = int(params.reference_frame) - 1
+    if frame not in align:
+        raise ParameterError(
+            f"{option_name('reference_frame')}: expected one of the aligned frames {align}, "
+            f"found {frame + 1}"
+        )
+    return frame
+
+
+def _reduced_shape(movie: MovieInfo, pixel_size_A: float, wanted_A: float) -> tuple[int, int]:
+    """(h, w), even, of frames Fourier-cropped to pixels of about `wanted_A`, never finer."""
+    ratio = min(1.0, pixel_size_A / wanted_A)
+    height, width = (
+        min(size - size % 2, 2 * math.ceil(size * ratio / 2))
+        for size in (movie.height_px, movie.width_px)
+    )
+    return max(2, height), max(2, width)
+
+
+def _patches(
+    movie: MovieInfo,
+    pixel_size_A: float,
+    correlation_shape_px: tuple[int, int],
+    params: AlignParams,
+) -> tuple[int, int]:
+    """Number of patches (y, x): as given, or as many as are not smaller than asked for."""
+    if params.patches is None:
+        side_A = PATCH_TOLERANCE * params.min_patch_A
+        return (
+            max(1, math.floor(movie.height_px * pixel_size_A / side_A)),
+            max(1, math.floor(movie.width_px * pixel_size_A / side_A)),
+        )
+    patches = (params.patches[1], params.patches[0])
+    for name, count, size in zip("yx", patches, correlation_shape_px, strict=True):
+        if size // count < SMALLEST_PATCH_PX:
+            raise ParameterError(
+                f"{option_name('patches')}: {count} patches in {name} are too small: "
+                f"expected at most {size // SMALLEST_PATCH_PX} for this movie"
+            )
+    return patches
+
+
+def _control_points(
+    movie: MovieInfo,
+    pixel_size_A: float,
+    align: FrameRange,
+    patches: tuple[int, int],
+    params: AlignParams,
+) -> tuple[tuple[int, int, int] | None, str]:
+    """Control points (t, y, x) or None, and why there are none although asked for."""
+    if not params.local:
+        return None, ""
+    sizes_A = (movie.height_px * pixel_size_A, movie.width_px * pixel_size_A)
+    if align.count < FEWEST_CONTROL_POINTS:
+        return None, f"{align.count} frames are too few"
+    if patches[0] * patches[1] < FEWEST_PATCHES:
+        size_A = f"{sizes_A[1]:.0f} x {sizes_A[0]:.0f} A"
+        return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
+    if params.control_points is None:
+        y, x = (
+            min(max(int(size / CONTROL_POINT_SPACING_A) + 2, 3), max(3, count))
+            for size, count in zip(sizes_A, patches, strict=True)
+        )
+        return (max(math.ceil(align.count / CONTROL_POINT_SPACING_FRAMES) + 2, 3), y, x), ""
+    x, y, t = params.control_points
+    if t > align.count:
+        raise ParameterError(
+            f"{option_name('control_points')}: expected at most as many in time as there are "
+            f"frames ({align.count}), found {t}"
+        )
+    return (t, y, x), ""
+
+
+def _memory_bytes(
+    movie: MovieInfo,
+    align: FrameRange,
+    summed: FrameRange,
+    correlation_shape_px: tuple[int, int],
+    params: AlignParams,
+) -> int:
+    """About the most memory held at once, in the larger of the two passes."""
+    frame = 4 * movie.height_px * movie.width_px
+    small = 4 * correlation_shape_px[0] * correlation_shape_px[1]
+    # First pass: raw, corrected and transformed frame, the running sum; then the small frames
+    # twice (as pixels, and as the spectra of their patches).
+    first = 6 * frame + align.count * small
+    estimation = 2 * frame + int(2.3 * align.count * small)
+    sums = 2 + 2 * params.dose_weight + 2 * params.odd_even + 2
+    second = (6 + sums) * frame + (summed.count * frame if params.save_movie else 0)
+    return 250_000_000 + max(first, estimation, second)

@@ -1,0 +1,18 @@
+"""Movies with known motion, for the demo, the tests and the benchmarks."""
+
+from flexalign.simulate.files import SAVED_FORMATS
+from flexalign.simulate.motions import TrueMotion
+from flexalign.simulate.movie import SimulatedMovie, simulate_movie
+from flexalign.simulate.score import MotionError, motion_error_px
+from flexalign.simulate.settings import MOTIONS, SimulationSettings
+
+__all__ = [
+    "MOTIONS",
+    "SAVED_FORMATS",
+    "MotionError",
+    "SimulatedMovie",
+    "SimulationSettings",
+    "TrueMotion",
+    "motion_error_px",
+    "simulate_movie",
+]

@@ -1,0 +1,133 @@
+"""What to simulate: every knob with its unit, default and limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from flexalign.errors import ParameterError
+from flexalign.model import JsonValue
+
+MOTIONS = ("bumps", "polynomial", "measured", "jump", "none")
+
+PARTICLE_DIAMETER_A = 134.0
+_DEFAULT_COVERAGE = 0.2
+_PIXELS_PER_HOT_PIXEL = 20_000
+_PIXELS_PER_DEAD_PIXEL = 40_000
+_POSITIVE = (
+    "pixel_size_A", "voltage_kV", "electrons_per_px", "defocus_um", "contrast", "in_frame_steps",
+)  # fmt: skip
+_NOT_NEGATIVE = (
+    "global_motion_px", "local_motion_px", "particles", "ice_thickness_A",
+    "hot_pixels", "dead_pixels", "dose_per_frame_e_A2", "seed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationSettings(JsonValue):
+    """All that decides a simulated movie: equal settings give equal movies.
+
+    Attributes
+    ----------
+    shape_px : (height, width) of a frame
+    frame_count : at least 2
+    pixel_size_A : of the frames
+    voltage_kV : of the microscope: contrast, CTF and radiation damage
+    dose_per_frame_e_A2 : that damages the specimen; None = what reaches the detector
+    electrons_per_px : mean counts of a pixel in one frame
+    motion : "bumps" (smooth path, Gaussian bumps in space), "polynomial" (third order in time,
+        second in space), "measured" (steps as in real movies, with jitter), "jump" (bumps and one
+        jump of 40 A) or "none"
+    global_motion_px : largest distance of the trajectory from its start
+    local_motion_px : largest deviation of any place from the trajectory; 0 = none
+    particles : copies of the built-in particle; None = a fifth of the area
+    ice_thickness_A : of the ice whose molecules move with the specimen; 0 = no ice signal
+    contrast : part of the weak-phase contrast that is left after all that images lose
+    defocus_um : underfocus
+    gain : whether the detector's pixels differ in sensitivity
+    hot_pixels, dead_pixels : how many; None = as many as good detectors have
+    seed : of every random number
+    in_frame_steps : positions within one frame that are averaged to blur it
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of its limits.
+
+    Examples
+    --------
+    >>> SimulationSettings(electrons_per_px=2.0, pixel_size_A=0.5).dose_e_A2
+    8.0
+    """
+
+    shape_px: tuple[int, int] = (1024, 1024)
+    frame_count: int = 30
+    pixel_size_A: float = 1.0
+    voltage_kV: float = 300.0
+    dose_per_frame_e_A2: float | None = None
+    electrons_per_px: float = 1.0
+    motion: str = "bumps"
+    global_motion_px: float = 10.0
+    local_motion_px: float = 5.0
+    particles: int | None = None
+    ice_thickness_A: float = 500.0
+    contrast: float = 0.9
+    defocus_um: float = 1.5
+    gain: bool = True
+    hot_pixels: int | None = None
+    dead_pixels: int | None = None
+    seed: int = 0
+    in_frame_steps: int = 2
+
+    def __post_init__(self) -> None:
+        if self.motion not in MOTIONS:
+            raise ParameterError(f"motion: expected one of {MOTIONS}, found {self.motion!r}")
+        if len(self.shape_px) != 2 or min(self.shape_px) < 64:
+            raise ParameterError(
+                f"shape_px: expected (height, width) of at least 64, found {self.shape_px}"
+            )
+        if self.frame_count < 2:
+            raise ParameterError(f"frame_count: expected at least 2, found {self.frame_count}")
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ParameterError(
+                    f"{name}: expected more than zero, found {getattr(self, name)}"
+                )
+        for name in _NOT_NEGATIVE:
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ParameterError(f"{name}: expected zero or more, found {value}")
+
+    @property
+    def pixel_count(self) -> int:
+        """Pixels of one frame."""
+        return self.shape_px[0] * self.shape_px[1]
+
+    @property
+    def dose_e_A2(self) -> float:
+        """Dose of one frame."""
+        if self.dose_per_frame_e_A2 is not None:
+            return self.dose_per_frame_e_A2
+        return self.electrons_per_px / self.pixel_size_A**2
+
+    @property
+    def particle_density_per_px(self) -> float:
+        """Particles for each pixel of the field."""
+        if self.particles is not None:
+            return self.particles / self.pixel_count
+        area_px = math.pi / 4 * (PARTICLE_DIAMETER_A / self.pixel_size_A) ** 2
+        return _DEFAULT_COVERAGE / area_px
+
+    @property
+    def hot_pixel_count(self) -> int:
+        """Pixels that count far too much."""
+        if self.hot_pixels is not None:
+            return self.hot_pixels
+        return self.pixel_count // _PIXELS_PER_HOT_PIXEL
+
+    @property
+    def dead_pixel_count(self) -> int:
+        """Pixels that never count."""
+        if self.dead_pixels is not None:
+            return self.dead_pixels
+        return self.pixel_count // _PIXELS_PER_DEAD_PIXEL

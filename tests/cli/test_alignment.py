@@ -1,0 +1,236 @@
+"""Aligning and planning from the command line: outputs, errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flexalign.cli.show import run_each
+from flexalign.errors import DeviceError, InputError, ParameterError
+from flexalign.io.results import SUFFIXES
+
+PIXEL_SIZE = ("--pixel-size", "1.5")
+
+
+@pytest.fixture
+def gain(movie_folder) -> tuple[str, str]:
+    return "--gain", str(movie_folder / "a_gain.mrc")
+
+
+def test_a_movie_gives_its_outputs_and_one_line_of_result(run, movie_folder, gain, tmp_path):
+    out = tmp_path / "new" / "folder"
+
+    outcome = run("align", movie_folder / "a.tiff", "--out", out, *PIXEL_SIZE, *gain)
+
+    assert (outcome.code, outcome.out) == (0, "")
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.startswith("a.tiff: motion ")
+    assert " A (early " in outcome.err
+    assert {path.name for path in out.iterdir()} == {
+        "a" + SUFFIXES[kind]
+        for kind in (
+            "micrograph", "shifts", "motion", "plot", "spectra", "amplitudes", "record",
+        )
+    }  # fmt: skip
+
+
+def test_the_record_has_the_parameters_that_were_typed(run, movie_folder, gain, tmp_path):
+    (tmp_path / "run.toml").write_text("max-shift = 20\nbinning = 2\npixel-size = 1.4\n")
+
+    run(
+        "align", movie_folder / "a.tiff", "--out", tmp_path, *gain,
+        "--settings", tmp_path / "run.toml", "--pixel-size", "1.5", "--no-local",
+    )  # fmt: skip
+
+    record = json.loads((tmp_path / "a_record.json").read_text())
+    kept = {name: record["parameters"][name] for name in ("pixel_size_A", "max_shift_A", "local")}
+    assert kept == {"pixel_size_A": 1.5, "max_shift_A": 20.0, "local": False}
+    assert record["decisions"]["output_shape_px"] == [80, 96]
+
+
+def test_a_record_repeats_its_run(run, movie_folder, gain, tmp_path):
+    words = ("--binning", "2", "--no-refine", "--no-psd")
+    run("align", movie_folder / "a.tiff", "--out", tmp_path / "1", *PIXEL_SIZE, *gain, *words)
+
+    outcome = run(
+        "align", movie_folder / "a.tiff", "--out", tmp_path / "2",
+        "--settings", tmp_path / "1" / "a_record.json",
+    )  # fmt: skip
+
+    assert outcome.code == 0
+    first, second = (tmp_path / n / "a_aligned_mic.mrc" for n in "12")
+    assert first.read_bytes()[1024:] == second.read_bytes()[1024:]
+
+
+def test_a_movie_that_fails_has_a_line_and_the_others_go_on(run, movie_folder, tmp_path):
+    broken = tmp_path / "broken.tiff"
+    broken.write_bytes((movie_folder / "a.tiff").read_bytes()[:5000])
+
+    outcome = run(
+        "align", broken, movie_folder / "b.mrc", "--out", tmp_path / "out", *PIXEL_SIZE
+    )  # fmt: skip
+
+    lines = outcome.err.splitlines()
+    assert outcome.code == 1
+    assert lines[0].startswith("error: ")
+    assert "broken.tiff" in lines[0]
+    assert lines[1].startswith("b.mrc: motion")
+    assert lines[2:] == ["1 of 2 movies failed"]
+    assert not list((tmp_path / "out").glob("broken*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("nowhere.tiff",), 3, "nowhere.tiff: expected a file"),
+        (("nowhere.tiff", "nowhere_else.mrc"), 3, "2 of 2 movies failed"),
+        (("a.tiff", "--gain", "nowhere.mrc"), 3, "nowhere.mrc"),
+        (("a.tiff", "--align-last", "99"), 2, "--align-last"),
+        (("a.tiff", "--binning", "0.5"), 2, "--binning: expected at least 1"),
+        (("a.tiff", "--gain-flip", "sideways"), 2, "left-right; found sideways"),
+        (("a.tiff", "--settings", "nowhere.toml"), 3, "nowhere.toml"),
+        (("a.tiff", "--no-such-option"), 2, "--no-such-option"),
+        (("nothing*here.tiff",), 3, "found none"),
+    ],
+)
+def test_a_mistake_ends_in_words_and_the_code_of_its_kind(
+    run, movie_folder, tmp_path, monkeypatch, words, code, said
+):
+    monkeypatch.chdir(movie_folder)
+
+    outcome = run("align", *words, "--out", tmp_path / "out", *PIXEL_SIZE)
+
+    assert outcome.code == code
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+
+
+def test_outputs_are_replaced_only_when_asked_for(run, movie_folder, gain, tmp_path):
+    words = ("align", movie_folder / "a.tiff", "--out", tmp_path, *PIXEL_SIZE, *gain, "--no-refine")
+    run(*words)
+    before = (tmp_path / "a_record.json").read_bytes()
+
+    refused = run(*words)
+
+    assert refused.code == 3
+    assert "--overwrite" in refused.err
+    assert (tmp_path / "a_record.json").read_bytes() == before
+    assert run(*words, "--overwrite").code == 0
+    assert (tmp_path / "a_record.json").read_bytes() != before
+
+
+def test_two_movies_of_one_name_are_refused_before_anything_is_written(run, movie_folder, tmp_path):
+    shutil.copy(movie_folder / "b.mrc", tmp_path / "a.mrc")
+
+    outcome = run(
+        "align", movie_folder / "a.tiff", tmp_path / "a.mrc", "--out", tmp_path / "out", *PIXEL_SIZE
+    )  # fmt: skip
+
+    assert outcome.code == 3
+    assert str(movie_folder / "a.tiff") in outcome.err
+    assert str(tmp_path / "a.mrc") in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(run, movie_folder, gain, tmp_path):
+    movie = movie_folder / "a.tiff"
+
+    dry = run("align", movie, "--out", tmp_path / "out", "--dry-run", *PIXEL_SIZE, *gain)
+
+    assert dry == run("plan", movie, *PIXEL_SIZE, *gain)
+    assert dry.code == 0
+    assert dry.err == ""
+    assert "192 x 160 px, 6 frames" in dry.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_plan_follows_the_options(run, movie_folder):
+    text = run("plan", movie_folder / "a.tiff", *PIXEL_SIZE, "--binning", "2").out
+
+    assert "96 x 80 px, 3 A/px" in text
+
+
+def test_a_defect_is_one_line_and_debug_shows_where_it_arose(
+    run, movie_folder, tmp_path, monkeypatch
+):
+    def break_down(*_args: object, **_options: object) -> None:
+        raise ZeroDivisionError("nothing to divide by")
+
+    monkeypatch.setattr("flexalign.align.align_and_write", break_down)
+    words = ("align", movie_folder / "a.tiff", "--out", tmp_path)
+
+    short, long = run(*words), run(*words, "--debug")
+
+    assert short.code == long.code == 1
+    assert short.err.count("\n") == 1
+    assert "a defect in flexalign, ZeroDivisionError: nothing to divide by" in short.err
+    assert "break_down" not in short.err
+    assert "Traceback" in long.err
+    assert "break_down" in long.err
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ([None, None], 0),
+        ([InputError("x")], 3),
+        ([InputError("x"), InputError("y")], 3),
+        ([DeviceError("x"), None], 1),
+        ([ParameterError("x"), InputError("y")], 1),
+        ([OSError("disk full")], 3),
+        ([MemoryError()], 4),
+        ([ValueError("x")], 1),
+    ],
+)
+def test_the_exit_code_tells_what_failed(capsys, errors, code):
+    todo = {Path(f"{i}.mrc"): error for i, error in enumerate(errors)}
+
+    def work(movie: Path) -> None:
+        if todo[movie] is not None:
+            raise todo[movie]
+
+    found = run_each(list(todo), work, debug=False)
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert found == code
+    assert len(lines) == sum(error is not None for error in errors)
+
+
+def test_on_a_terminal_a_bar_shows_the_movie_and_the_line_of_result_stays(movie_folder, tmp_path):
+    ours, theirs = pty.openpty()
+    words = ["align", str(movie_folder / "b.mrc"), "--out", str(tmp_path), *PIXEL_SIZE]
+    code = f"import sys; sys.argv[1:] = {words}; from flexalign.cli import main; main()"
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=theirs, stdout=subprocess.PIPE, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = _read_all(ours)
+        assert process.stdout.read() == b""
+    os.close(ours)
+
+    assert process.returncode == 0
+    assert "b.mrc: measure" in shown
+    assert "b.mrc: motion" in shown.splitlines()[-1]
+
+
+def _read_all(terminal: int) -> str:
+    """What is written to a terminal until its other end closes."""
+    parts = []
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # Linux says so when nobody has the other end open
+            part = b""
+        if not part:
+            return b"".join(parts).decode()
+        parts.append(part)

@@ -1,0 +1,93 @@
+"""Simulated movies from the command line, and the demo."""
+
+from __future__ import annotations
+
+import shlex
+
+import mrcfile
+import numpy as np
+import pytest
+
+import flexalign.simulate
+from flexalign.cli import simulation
+
+SMALL = ("--size", "160", "128", "--frames", "5", "--pixel-size", "1.5")
+
+
+def test_the_words_of_the_command_are_those_of_the_package():
+    assert simulation.MOTIONS == flexalign.simulate.MOTIONS
+    assert simulation.FORMATS == flexalign.simulate.SAVED_FORMATS
+
+
+@pytest.mark.parametrize("file_format", flexalign.simulate.SAVED_FORMATS)
+def test_what_is_printed_is_there_and_can_be_planned_as_it_says(run, tmp_path, file_format):
+    outcome = run("simulate", "--out", tmp_path / "new", "--format", file_format, *SMALL)
+
+    files = dict(line.split(maxsplit=1) for line in outcome.out.splitlines()[:-1])
+    command = outcome.out.splitlines()[-1].removeprefix("to align it").strip()
+    plan = run(*shlex.split(command)[1:], "--dry-run")
+    assert outcome.code == plan.code == 0
+    assert files.keys() >= {"movie", "truth", "gain"}
+    assert "160 x 128 px, 5 frames" in plan.out
+    assert "1.5 A" in plan.out
+
+
+def test_options_reach_the_simulator(run, tmp_path):
+    run("simulate", "--out", tmp_path, "--name", "x", "--motion", "none", "--electrons", "4",
+        "--seed", "3", *SMALL)  # fmt: skip
+
+    with np.load(tmp_path / "x_truth.npz") as truth:
+        assert not truth["displacement_px"].any()
+        assert truth["seed"] == 3
+    with mrcfile.open(tmp_path / "x.mrc") as mrc:
+        assert mrc.data.shape == (5, 128, 160)
+        assert mrc.data.mean() == pytest.approx(4, rel=0.1)
+
+
+def test_files_are_replaced_only_when_asked_for(run, tmp_path):
+    words = ("simulate", "--out", tmp_path, *SMALL)
+    run(*words)
+
+    refused = run(*words)
+
+    assert refused.code == 3
+    assert "--overwrite" in refused.err
+    assert run(*words, "--overwrite").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--format", "dm4"), "--format: expected one of mrc, tiff, eer, found dm4"),
+        (("--motion", "sideways"), "found 'sideways'"),
+        (("--frames", "1"), "at least 2"),
+        (("--size", "8", "8"), "at least 64"),
+    ],
+)
+def test_a_wrong_setting_is_a_parameter_error(run, tmp_path, words, said):
+    outcome = run("simulate", "--out", tmp_path, *words)
+
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_demo_finds_the_motion_and_names_its_files(run, tmp_path):
+    outcome = run("demo", "--out", tmp_path)
+
+    numbers = [float(w) for w in outcome.out.splitlines()[1].split() if w[0].isdigit()]
+    named = [line.split()[-1] for line in outcome.out.splitlines() if line.startswith("  ")]
+    assert outcome.code == 0
+    assert numbers[1] < 0.25 * numbers[0]
+    assert {"demo_aligned_mic.mrc", "demo_plot_cart.png", "demo_record.json"} <= set(named)
+    assert all((tmp_path / name).exists() for name in named)
+
+
+def test_the_demo_fails_when_the_motion_is_not_found(run, tmp_path, monkeypatch):
+    still = flexalign.Motion.still(24)
+    monkeypatch.setattr("flexalign.motion.Motion.load", lambda _path: still)
+
+    outcome = run("demo", "--out", tmp_path)
+
+    assert outcome.code == 1
+    assert "too much of the motion is left" in outcome.err

@@ -1,0 +1,79 @@
+"""Starting costs little: no numerical library is loaded before a command runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("numpy", "scipy", "numba", "matplotlib", "tifffile", "imagecodecs", "mrcfile", "pandas")
+LOADED = """
+import json, sys
+try:
+    sys.argv = ["flexalign", *{words}]
+    {code}
+except SystemExit:
+    pass
+sys.stderr.write(json.dumps(sorted(sys.modules)))
+"""
+
+
+def _modules_after(code: str, words: tuple[str, ...] = ()) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after `code`."""
+    script = LOADED.format(words=words, code=code)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stderr)}
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("align", "--help")])
+def test_help_and_version_load_no_numerical_library(words):
+    loaded = _modules_after("from flexalign.cli import main; main()", words)
+
+    assert "flexalign" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_importing_the_package_loads_nothing_but_itself():
+    loaded = _modules_after("import flexalign; flexalign.__version__, flexalign.AlignParams")
+
+    assert loaded.isdisjoint((*HEAVY, "typer", "rich"))
+
+
+def test_the_version_comes_sooner_than_the_heavy_libraries_would_load():
+    def fastest_s(*words: str) -> float:
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *words], check=True, capture_output=True)
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    version_s = fastest_s(
+        "-c", "import sys; sys.argv[1:] = ['--version']; import flexalign.cli as f; f.main()"
+    )
+    heavy_s = fastest_s("-c", "import numba, scipy.fft, scipy.linalg, matplotlib.figure, tifffile")
+
+    assert version_s < 0.6 * heavy_s
+
+
+def test_the_version_is_that_of_the_package(run):
+    import flexalign
+
+    assert run("--version").out == f"flexalign {flexalign.__version__}\n"
+
+
+def test_help_names_every_command(run):
+    text = run("--help").out
+
+    assert all(command in text for command in ("align", "plan", "simulate", "demo"))
+
+
+def test_without_words_help_is_shown(run):
+    outcome = run()
+
+    assert "Usage" in outcome.out + outcome.err

@@ -1,0 +1,121 @@
+import dataclasses
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+
+from flexalign.errors import InputError
+from flexalign.io import record as record_module
+from flexalign.io.record import describe_file, read_record, write_json
+from flexalign.model import MovieInfo, MovieRecord, Quality
+from flexalign.motion import Motion, Trajectory
+
+
+@pytest.fixture
+def record():
+    quality = Quality(3.2, 2.0, 1.2, 0.9, 0.4, 0.05, {"global": 1.5}, "global", 2, ("drift",))
+    return MovieRecord(
+        version="0.1.0",
+        movie=MovieInfo("x.mrc", "mrc", 5, 40, 60, "uint8", 1.1, 12345),
+        inputs={"movie": {"sha256": "ab", "size_bytes": 12345}},
+        parameters={"binning": 1.0, "gain": None},
+        decisions={"align": [0, 5]},
+        timings_s={"read": 0.5},
+        peak_memory_bytes=10**9,
+        quality=quality,
+        outputs={"micrograph": "x_aligned_mic.mrc"},
+        warnings=("the Å is not ASCII",),
+    )
+
+
+def test_a_record_comes_back(tmp_path, record):
+    write_json(tmp_path / "r.json", record)
+
+    assert read_record(tmp_path / "r.json") == record
+
+
+def test_a_motion_comes_back(tmp_path):
+    motion = Motion(Trajectory([[0.0, 0.0], [0.1, -1 / 3]], [True, False], 0))
+    write_json(tmp_path / "m.json", motion)
+
+    found = Motion.load(tmp_path / "m.json").trajectory
+
+    np.testing.assert_array_equal(found.displacement_px, motion.trajectory.displacement_px)
+    assert list(found.is_measured) == [True, False]
+
+
+def test_what_is_not_a_number_is_null_and_rows_stay_on_a_line(tmp_path):
+    write_json(tmp_path / "v.json", {"a": [[1, math.nan], [2, math.inf]], "b": {}, "c": []})
+
+    text = (tmp_path / "v.json").read_text()
+    assert json.loads(text) == {"a": [[1, None], [2, None]], "b": {}, "c": []}
+    assert "    [1, null],\n" in text
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"schema": 99}', '{"version": 1'])
+def test_what_is_no_record_is_refused_with_its_name(tmp_path, text):
+    (tmp_path / "bad.json").write_text(text)
+
+    with pytest.raises(InputError, match=r"bad\.json"):
+        read_record(tmp_path / "bad.json")
+
+
+def test_a_record_of_a_newer_version_asks_for_a_newer_program(tmp_path, record):
+    plain = {**record.to_dict(), "schema": 99}
+    write_json(tmp_path / "new.json", plain)
+
+    with pytest.raises(InputError, match="newer"):
+        read_record(tmp_path / "new.json")
+
+
+def test_a_record_with_a_broken_part_is_refused(tmp_path, record):
+    write_json(tmp_path / "bad.json", {**record.to_dict(), "movie": "x.mrc"})
+
+    with pytest.raises(InputError, match=r"bad\.json"):
+        read_record(tmp_path / "bad.json")
+
+
+def test_what_json_cannot_hold_leaves_no_file(tmp_path):
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "v.json", {"a": object()})
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_small_file_is_hashed_whole(tmp_path):
+    (tmp_path / "m.mrc").write_bytes(b"abc" * 1000)
+
+    found = describe_file(tmp_path / "m.mrc")
+
+    assert found["sha256"] == hashlib.sha256(b"abc" * 1000).hexdigest()
+    assert (found["name"], found["size_bytes"]) == ("m.mrc", 3000)
+    assert found["path"] == str(tmp_path / "m.mrc")
+    assert found["sha256_of"] == "whole file"
+
+
+def test_a_large_file_is_hashed_by_its_ends(tmp_path):
+    size = record_module.WHOLE_FILE_LIMIT_BYTES
+    end = record_module.END_BYTES
+    with (tmp_path / "big.mrc").open("wb") as file:  # a hole in the middle, so no room is used
+        file.write(b"first")
+        file.seek(size - 4)
+        file.write(b"last")
+
+    found = describe_file(tmp_path / "big.mrc")
+
+    ends = b"first".ljust(end, b"\0") + b"last".rjust(end, b"\0")
+    assert found["sha256"] == hashlib.sha256(ends).hexdigest()
+    assert "first and last" in found["sha256_of"]
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="readable"):
+        describe_file(tmp_path / "nothing.mrc")
+
+
+def test_changing_one_warning_changes_the_file(tmp_path, record):
+    write_json(tmp_path / "r.json", dataclasses.replace(record, warnings=("other",)))
+
+    assert read_record(tmp_path / "r.json").warnings == ("other",)
