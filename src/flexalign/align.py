@@ -32,7 +32,7 @@ def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
     """The movie opened as the parameters say."""
     raw_frames_per_frame = None
     if params.eer_dose_per_frame_e_A2 is not None and params.eer_total_dose_e_A2 is not None:
-        with open_movie(movie, eer_fractions=1) as whole:
+        with open_movie(movie, eer_fractions=2) as whole:
             eer = whole.info.eer
         if eer is not None:
             per_raw_frame = params.eer_total_dose_e_A2 / eer.raw_frame_count

@@ -104,7 +104,7 @@ def test_leftover_raw_frames_are_counted_and_told(
 def test_more_fractions_than_raw_frames_are_refused(tmp_path):
     path = write(tmp_path / "a.eer", [events(5)] * 11)
 
-    with pytest.raises(ParameterError, match="1 to 11 fractions.*found 12"):
+    with pytest.raises(ParameterError, match=r"1 to 11 fractions.*found 12"):
         open_movie(path, eer_fractions=12)
 
 

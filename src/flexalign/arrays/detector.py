@@ -172,8 +172,8 @@ def find_outlier_pixels(
     The noise is taken for Poisson's in units that its own variance tells, so that the skew of few
     counts is allowed for. A pixel is hot if its value is too rare both for the level of its
     surroundings and for the eighth brightest of its 24 neighbours, which keeps features of the
-    specimen and still finds hot columns; dead pixels likewise. At fewer than about 20 counts
-    per pixel in all, a dead pixel cannot be told from a good one.
+    specimen seven or more pixels wide and still finds hot columns; dead pixels likewise. At fewer
+    than about 20 counts per pixel in all, a dead pixel cannot be told from a good one.
 
     Parameters
     ----------

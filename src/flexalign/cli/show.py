@@ -99,5 +99,5 @@ def result_line(movie: Path, record: MovieRecord, seconds: float) -> str:
     if quality.flags:
         parts.append(f"flags: {' '.join(quality.flags)}")
     if record.warnings:
-        parts.append(f"{len(record.warnings)} warnings in the record")
+        parts.append(f"warnings in the record: {len(record.warnings)}")
     return f"{movie.name}: {', '.join(parts)}"

@@ -1,0 +1,182 @@
+"""The documents agree with the code, and what they show can be typed."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from flexalign.cli import app, main
+from flexalign.estimate import quality
+from flexalign.io.results import SUFFIXES
+from flexalign.params import AlignParams
+from flexalign.settings import load_settings
+from flexalign.simulate import simulate_movie
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "flexalign"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Name of the page and content of every block of code in `language`."""
+    for page in PAGES:
+        for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL):
+            yield str(page.relative_to(ROOT)), block
+
+
+COMMAND_LINES = [
+    (page, line)
+    for page, block in _blocks("sh")
+    for line in block.splitlines()
+    if re.match(r"flexalign (align|plan) ", line)
+]
+
+
+def _generator():
+    """The module docs/generate.py."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_pages_are_those_on_disk():
+    for path, text in _generator().pages().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make docs`"
+
+
+def test_every_option_of_every_command_is_on_a_page_with_help():
+    pages = _text("docs/reference/commands.md") + _text("docs/reference/parameters.md")
+    for name, command in typer.main.get_command(app).commands.items():
+        assert f"## flexalign {name}" in pages
+        for parameter in command.params:
+            assert parameter.help, f"{name} {parameter.name}"
+            if parameter.param_type_name == "option" and parameter.name != "help":
+                assert f"`{parameter.opts[0]}" in pages, f"{name} {parameter.opts[0]}"
+
+
+def test_every_output_is_described():
+    for page in ("docs/reference/outputs.md", "README.md"):
+        missing = [
+            suffix
+            for suffix in SUFFIXES.values()
+            if suffix not in _text(page) and suffix.rpartition("_mic")[2] not in _text(page)
+        ]
+        assert not missing, page
+
+
+def test_every_flag_is_described():
+    flags = {
+        *quality.flags(1e4, 1e4, 1e4, 0.1, 1, "none"),
+        *quality.flags(0.0, 0.0, 0.0, 0.1, 0, "global"),
+    }
+
+    assert len(flags) > 3
+    assert all(f"`{flag}`" in _text("docs/reference/outputs.md") for flag in flags)
+
+
+def test_every_module_has_its_place_in_the_architecture_and_nothing_else_has():
+    names = {
+        path.name for path in SOURCE.rglob("*.py") if path.name != "__init__.py"
+    }  # fmt: skip
+    named = set(re.findall(r"`(\w+\.py)`", _text("ARCHITECTURE.md"))) - {"__init__.py"}
+
+    assert named == names
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads(_text("pyproject.toml"))["project"]
+    needed = {re.split(r"[<>=\[]", line)[0] for line in project["dependencies"]}
+    table = _text("ARCHITECTURE.md").split("## Dependencies")[1]
+
+    assert set(re.findall(r"^\| (\w+) \|", table, flags=re.MULTILINE)) - {"package"} == needed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_version_is_in_the_list_of_changes():
+    version = tomllib.loads(_text("pyproject.toml"))["project"]["version"]
+
+    assert f"## {version}" in _text("CHANGELOG.md")
+
+
+def test_every_target_of_make_is_declared_as_no_file():
+    targets = re.search(r"^\.PHONY: (.*)$", _text("Makefile"), flags=re.MULTILINE)
+
+    assert set(targets[1].split()) == set(
+        re.findall(r"^([a-z]+):", _text("Makefile"), re.MULTILINE)
+    )
+
+
+@pytest.fixture(scope="module")
+def example_folder(tmp_path_factory) -> Path:
+    """A folder in which the examples of the documents can be typed."""
+    folder = tmp_path_factory.mktemp("examples")
+    settings = {"shape_px": (160, 192), "frame_count": 24, "pixel_size_A": 1.5}
+    for name, file_format in [("movie", "tiff"), ("movie", "mrc"), ("movie", "eer")]:
+        simulate_movie(**settings, electrons_per_px=0.8).save(folder, name, file_format, 4)
+    shutil.copy(folder / "movie_gain.mrc", folder / "gain.mrc")
+    (folder / "tutorial").mkdir()
+    shutil.copy(folder / "movie.tiff", folder / "tutorial" / "simulated.tiff")
+    shutil.copytree(folder / "tutorial", folder / "movies")
+    (folder / "run.toml").write_text("pixel-size = 0.83\ngain = 'gain.mrc'\n")
+    return folder
+
+
+@pytest.mark.parametrize(("page", "line"), COMMAND_LINES)
+def test_command_lines_of_the_documents_are_understood(
+    page, line, example_folder, monkeypatch, capsys
+):
+    monkeypatch.chdir(example_folder)
+    words = shlex.split(line.split(" 2> ")[0], comments=True)
+    if words[1] == "align":
+        words.append("--dry-run")
+    monkeypatch.setattr(sys, "argv", words)
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+
+    assert not stop.value.code, capsys.readouterr().err
+    assert "movie  " in capsys.readouterr().out
+
+
+def test_the_documents_show_the_common_cases():
+    cases = " ".join(line for page, line in COMMAND_LINES if page == "README.md")
+
+    assert all(movie in cases for movie in ("movie.tiff", "movie.eer", "movie.mrc"))
+
+
+@pytest.mark.parametrize(("page", "block"), list(_blocks("toml")))
+def test_settings_of_the_documents_are_understood(page, block, tmp_path):
+    (tmp_path / "run.toml").write_text(block)
+
+    assert AlignParams.from_dict(load_settings(tmp_path / "run.toml")) != AlignParams()
+
+
+def test_the_python_of_the_readme_runs(example_folder, monkeypatch, capsys):
+    (block,) = [block for page, block in _blocks("python") if page == "README.md"]
+    monkeypatch.chdir(example_folder)
+    names: dict[str, object] = {}
+
+    exec(block, names)
+
+    assert names["micrograph"].shape == (160, 192)
+    assert capsys.readouterr().out
