@@ -204,17 +204,6 @@ def _record(
         path = getattr(params, name)
         if path is not None:
             inputs[name] = describe_file(path)
-    warnings = [
-        f"frame {index + 1} is left out: {why}" for index, why in sorted(first.bad_frames.items())
-    ]
-    if plan.fallback:
-        warnings.append(f"aligned globally only: {plan.fallback}")
-    if plan.movie.eer is not None and plan.movie.eer.leftover_raw_frames:
-        warnings.append(
-            f"{plan.movie.eer.leftover_raw_frames} EER raw frames at the end are not used"
-        )
-    if params.dose_weight and plan.dose_per_frame_e_A2 is None:
-        warnings.append("no dose-weighted micrograph: the dose per frame is not known")
     decisions = {
         **plan.to_dict(),
         "output_pixel_size_A": plan.output_pixel_size_A,
@@ -240,6 +229,19 @@ def _record(
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         quality=judged,
         outputs={},
-        warnings=tuple(warnings),
+        warnings=_warnings(plan, params, first),
         motion=estimate.motion.to_dict(),
     )
+
+
+def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, ...]:
+    """What did not go as a person might expect, one sentence each."""
+    found = [f"frame {i + 1} is left out: {why}" for i, why in sorted(first.bad_frames.items())]
+    found += [f"frame {i + 1} is used, but {what}" for i, what in sorted(first.notes.items())]
+    if plan.fallback:
+        found.append(f"aligned globally only: {plan.fallback}")
+    if plan.movie.eer is not None and plan.movie.eer.leftover_raw_frames:
+        found.append(f"{plan.movie.eer.leftover_raw_frames} EER raw frames at the end are not used")
+    if params.dose_weight and plan.dose_per_frame_e_A2 is None:
+        found.append("no dose-weighted micrograph: the dose per frame is not known")
+    return tuple(found)

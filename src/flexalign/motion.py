@@ -218,7 +218,7 @@ class Motion(JsonValue):
         total = np.zeros((2, np.size(y), np.size(x)))
         if self.field is not None:
             total += self.field.on_lattice(frame, y, x)
-        return total + self.trajectory.displacement_px[frame][:, None, None]
+        return np.asarray(total + self.trajectory.displacement_px[frame][:, None, None])
 
     @classmethod
     def still(cls, frame_count: int, reference_frame: int = 0) -> Self:

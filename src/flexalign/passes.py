@@ -41,7 +41,8 @@ class FirstPass:
     unaligned : (h, w) mean of the good frames to sum, all bad pixels mended
     correction : the detector's, hot pixels of this movie included
     hot_pixels : (h, w) pixels found bad in this movie
-    bad_frames : frame index -> what is wrong with it
+    bad_frames : frame index -> why it is left out
+    notes : frame index -> what is wrong with a frame that is used all the same
     mean_counts : mean corrected value of a good frame
     """
 
@@ -50,6 +51,7 @@ class FirstPass:
     correction: Correction
     hot_pixels: MaskArray
     bad_frames: dict[int, str]
+    notes: dict[int, str]
     mean_counts: float
 
 
@@ -58,9 +60,10 @@ def corrected_frames(
     plan: Plan,
     correction: Correction,
     bad_frames: dict[int, str],
+    notes: dict[int, str],
     threads: int,
 ) -> Iterator[tuple[int, PixelArray]]:
-    """Index and corrected pixels of each readable frame to align; the others go to `bad_frames`."""
+    """Index and corrected pixels of each usable frame to align; the others go to `bad_frames`."""
     for raw in reader.frames(plan.align, threads=threads):
         if raw.pixels is None:
             bad_frames[raw.index] = raw.problem
@@ -72,6 +75,8 @@ def corrected_frames(
         elif lowest == highest:
             bad_frames[raw.index] = f"it is blank: every pixel is {lowest:g}"
         else:
+            if raw.problem:
+                notes[raw.index] = raw.problem
             yield raw.index, image
 
 
@@ -98,8 +103,9 @@ def first_pass(
     index: list[int] = []
     means: list[float] = []
     bad: dict[int, str] = {}
+    notes: dict[int, str] = {}
     correction = detector.make_correction(references.gain, references.dark, references.defects)
-    for frame, image in corrected_frames(reader, plan, correction, bad, threads):
+    for frame, image in corrected_frames(reader, plan, correction, bad, notes, threads):
         spectrum = fourier.rfft2(image, threads)
         low = fourier.cropped(spectrum, full_shape, small_shape)
         small[len(index)] = fourier.irfft2(low, small_shape, threads)
@@ -128,7 +134,7 @@ def first_pass(
         plan.pixel_size_A,
     )
     mean = float(np.mean(np.array(means)[good]))
-    return FirstPass(frames, summed, correction, hot, bad, mean)
+    return FirstPass(frames, summed, correction, hot, bad, notes, mean)
 
 
 def _mended(image: PixelArray, correction: Correction) -> PixelArray:
@@ -219,8 +225,8 @@ class _Sums:
                 ky / (plan.pixel_size_A * plan.binning[0]),
                 kx / (plan.pixel_size_A * plan.binning[1]),
             )
-            critical = dose.critical_exposure_e_A2(frequency_per_A, params.voltage_kV)
-            self._damage_per_dose = (-0.5 / critical).astype(np.float32)
+            per_dose = dose.log_weight_per_dose(frequency_per_A, params.voltage_kV)
+            self._log_weight_per_dose = per_dose.astype(np.float32)
         self._aligned: list[PixelArray] = []
 
     def add(self, frame: int, image: PixelArray) -> None:
@@ -239,7 +245,7 @@ class _Sums:
         if self._weighted is not None:
             per_frame = self._plan.dose_per_frame_e_A2 or 0.0
             after = self._params.pre_exposure_e_A2 + per_frame * (frame + 1)
-            weight = np.exp(self._damage_per_dose * np.float32(after))
+            weight = np.exp(self._log_weight_per_dose * np.float32(after))
             spectrum *= weight
             self._weighted += spectrum
             self._weight_power += weight * weight

@@ -43,7 +43,7 @@ def test_patches_lie_within_the_frame_and_do_not_overlap(still_frames, counts):
         assert left >= 0
         used[top : top + grid.shape_px[0], left : left + grid.shape_px[1]] += 1
     assert used.max() == 1
-    # Sides are even, so a patch leaves at most one row and column uncovered, and one more to share.
+    # Sides are even, so fewer than two rows or columns per patch stay out.
     assert used.sum() == len(grid.corner_px) * np.prod(grid.shape_px)
     assert all(n - c * s < 2 * c for n, c, s in zip(used.shape, counts, grid.shape_px, strict=True))
     assert len(grid.corner_px) == np.prod(counts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,12 @@ def in_blocks(work: Callable[..., Any], size: int, threads: int, *arguments: Any
     with ThreadPoolExecutor(threads) as pool:
         jobs = [pool.submit(work, *arguments, a, b) for a, b in pairwise(edges)]
         return [job.result() for job in jobs]
+
+
+def kernels_are_compiled() -> bool:
+    """Whether an earlier run has left its compiled loops on disk for this one."""
+    folder = likelihood_sweep.stats.cache_path
+    return folder is not None and any(Path(folder).glob("cpu.likelihood_sweep-*.nbi"))
 
 
 @njit(nogil=True, cache=True, fastmath=True)

@@ -104,8 +104,20 @@ def exposure_weights(
     array([1.  , 0.15], dtype=float32)
     """
     dose = np.asarray(dose_after_e_A2, dtype=np.float64)
-    weights = np.exp(-0.5 * dose / critical_exposure_e_A2(frequency_per_A, voltage_kV))
-    return np.asarray(weights, dtype=np.float32)
+    return np.asarray(np.exp(log_weight_per_dose(frequency_per_A, voltage_kV) * dose), np.float32)
+
+
+def log_weight_per_dose(frequency_per_A: npt.ArrayLike, voltage_kV: float = 300.0) -> FloatArray:
+    """Logarithm of the exposure weight after a dose of 1 e/A2: ``-1 / (2 Nc)``; 0 at k = 0.
+
+    With it the weights of many frames cost one exponential each.
+
+    Examples
+    --------
+    >>> log_weight_per_dose([0.0, 0.25]).round(4)
+    array([-0.    , -0.0947])
+    """
+    return np.asarray(-0.5 / critical_exposure_e_A2(frequency_per_A, voltage_kV))
 
 
 def _beta_squared(voltage_kV: FloatArray) -> FloatArray:

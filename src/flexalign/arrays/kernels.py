@@ -18,7 +18,7 @@ SPLINE_HORIZON_PX = 14
 
 
 @njit(inline="always")
-def mirror(index: int, size: int) -> int:
+def mirror(index, size):  # type: ignore[no-untyped-def]
     """`index` reflected at the first and last sample into [0, size)."""
     if index < 0:
         index = -index

@@ -105,7 +105,7 @@ def _weighted_solution(pairs: PairwiseShifts, weight: FloatArray, count: int) ->
     np.add.at(right, pairs.second, weight[:, None] * pairs.shift_px)
     np.add.at(right, pairs.first, -weight[:, None] * pairs.shift_px)
     solution: FloatArray = np.linalg.solve(laplacian + laplacian.diagonal().mean() / count, right)
-    return solution - solution.mean(axis=0)
+    return np.asarray(solution - solution.mean(axis=0))
 
 
 def _laplacian(pairs: PairwiseShifts, weight: FloatArray, count: int) -> FloatArray:

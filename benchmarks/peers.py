@@ -1,0 +1,162 @@
+"""Other programs for motion correction, run on the same movie and read in our terms."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.model import FloatArray, PixelArray
+from flexalign.simulate import SimulationSettings
+
+RELION = "relion_run_motioncorr"
+_TIMES, _PLACES = 3, 6  # terms z, z2, z3 and 1, x, x2, y, y2, xy of the local model
+_UNOBSERVED = -9999
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RelionMotion:
+    """The motion that RELION's per-movie STAR file holds, as displacements.
+
+    RELION writes corrections; here the minus sign has been taken.  Pixels are unbinned.
+
+    Attributes
+    ----------
+    path_px : (frames, 2) (y, x)
+    coefficients_px : (2, 6, 3) of (y, x), the terms 1, x, x2, y, y2, xy, and z, z2, z3
+    shape_px : (height, width)
+    first_frame : zero-based; z counts from it
+    """
+
+    path_px: FloatArray
+    coefficients_px: FloatArray
+    shape_px: tuple[int, int]
+    first_frame: int = 0
+
+    def displacement_px(
+        self, frame: npt.ArrayLike, y: npt.ArrayLike, x: npt.ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Displacement (dy, dx) of the specimen in `frame` at (y, x); the arguments broadcast."""
+        frame, y, x = np.broadcast_arrays(np.asarray(frame, dtype=np.int64), y, x)
+        v, u = y / self.shape_px[0] - 0.5, x / self.shape_px[1] - 0.5
+        places = np.stack([np.ones_like(u), u, u**2, v, v**2, u * v], axis=-1)
+        z = (frame - self.first_frame).astype(np.float64)
+        times = np.stack([z, z**2, z**3], axis=-1)
+        local = np.einsum("...p,...t,cpt->c...", places, times, self.coefficients_px)
+        dy, dx = local + np.moveaxis(self.path_px[frame], -1, 0)
+        return dy, dx
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeerResult:
+    """What a program made of a movie: its motion, its plain sum (h, w), and how long it took."""
+
+    motion: RelionMotion
+    image: PixelArray
+    seconds: float
+
+
+def relion_version() -> str | None:
+    """The version of the RELION that is installed; None = there is none."""
+    if shutil.which(RELION) is None:
+        return None
+    said = subprocess.run([RELION, "--version"], capture_output=True, text=True, check=False)
+    words = said.stdout.split()
+    return f"RELION {words[words.index('version:') + 1]}" if "version:" in words else "RELION"
+
+
+def run_relion(
+    movie: Path, gain: Path | None, settings: SimulationSettings, threads: int
+) -> PeerResult:
+    """RELION's own implementation with 5 x 5 patches.
+
+    Raises
+    ------
+    RuntimeError
+        If it leaves no micrograph behind.
+    """
+    with tempfile.TemporaryDirectory(dir=movie.parent) as name:
+        folder = Path(name)
+        (folder / "movie.mrc").symlink_to(movie.resolve())
+        command = [
+            RELION, "--i", "movie.mrc", "--o", "out/", "--use_own", "--j", str(threads),
+            "--patch_x", "5", "--patch_y", "5", "--bfactor", "150",
+            "--angpix", str(settings.pixel_size_A), "--voltage", str(settings.voltage_kV),
+            "--dose_per_frame", str(settings.dose_e_A2),
+        ]  # fmt: skip
+        if gain is not None:
+            command += ["--gainref", str(gain.resolve())]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        started = time.perf_counter()
+        said = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        seconds = time.perf_counter() - started
+        star, image = folder / "out" / "movie.star", folder / "out" / "movie.mrc"
+        if not (star.exists() and image.exists()):
+            raise RuntimeError(f"{RELION} made no micrograph of {movie}: {said.stderr[-500:]}")
+        return PeerResult(read_relion_motion(star), mrcfile.read(image), seconds)
+
+
+def read_relion_motion(path: Path) -> RelionMotion:
+    """The motion in RELION's STAR file of one movie; frames it left out follow their neighbours."""
+    blocks = _star_blocks(path)
+    general = dict(blocks["general"].rows)
+    frames = int(general["rlnImageSizeZ"])
+    shape_px = int(general["rlnImageSizeY"]), int(general["rlnImageSizeX"])
+    shifts = blocks["global_shift"]
+    number = shifts.column("rlnMicrographFrameNumber").astype(np.int64) - 1
+    shift_px = np.stack([shifts.column(f"rlnMicrographShift{axis}") for axis in "YX"], axis=1)
+    known = (shift_px != _UNOBSERVED).all(axis=1)
+    path_px = np.stack(
+        [np.interp(np.arange(frames), number[known], -shift_px[known, c]) for c in (0, 1)], axis=1
+    )
+    coefficients = np.zeros((2, _PLACES, _TIMES))
+    if "local_motion_model" in blocks:
+        model = blocks["local_motion_model"]
+        order = np.argsort(model.column("rlnMotionModelCoeffsIdx"))
+        # X comes first in the file, and within an axis the power of z runs fastest.
+        by_axis = model.column("rlnMotionModelCoeff")[order].reshape(2, _PLACES, _TIMES)
+        coefficients = -by_axis[::-1]
+    first = int(general.get("rlnMicrographStartFrame", 1)) - 1
+    return RelionMotion(path_px, coefficients, shape_px, first)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """One data block of a STAR file: a loop with its labels, or pairs of label and value."""
+
+    labels: list[str]
+    rows: list[Sequence[str]]
+
+    def column(self, label: str) -> FloatArray:
+        index = self.labels.index(label)
+        return np.array([float(row[index]) for row in self.rows])
+
+
+def _star_blocks(path: Path) -> dict[str, _Block]:
+    """The blocks of a STAR file by name, without the "data_" in front."""
+    blocks: dict[str, _Block] = {}
+    block = _Block([], [])
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#") or words[0] == "loop_":
+            continue
+        if words[0].startswith("data_"):
+            block = blocks[words[0].removeprefix("data_")] = _Block([], [])
+        elif words[0].startswith("_") and len(words) > 1 and not words[1].startswith("#"):
+            block.rows.append((words[0].removeprefix("_"), words[1]))
+        elif words[0].startswith("_"):
+            block.labels.append(words[0].removeprefix("_"))
+        else:
+            block.rows.append(words)
+    return blocks

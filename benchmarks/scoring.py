@@ -1,0 +1,154 @@
+"""How much of the specimen is left in a micrograph, ring by ring, and how to look for it there.
+
+Sign, as everywhere: ``corrected(p) = frame(p + displacement)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexalign.arrays import fourier, resample
+from flexalign.model import FloatArray, PixelArray
+from flexalign.simulate.score import AnyMotion
+
+BANDS_A = ((15.0, 8.0), (8.0, 5.0), (5.0, 3.5), (3.5, 2.6))
+
+_STEP_PX = 32
+_BORDER_PX = 64
+_INVERSION_ROUNDS = 3
+
+
+def on_lattice(motion: AnyMotion, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
+    """The displacement (2, len(y), len(x)) of one frame on rows `y` and columns `x`."""
+    return np.stack(motion.displacement_px(frame, np.asarray(y)[:, None], np.asarray(x)[None, :]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A known motion in the form in which `passes.second_pass` asks for one."""
+
+    motion: AnyMotion
+
+    def on_lattice(self, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
+        """The displacement (2, len(y), len(x)) of one frame."""
+        return on_lattice(self.motion, frame, y, x)
+
+
+def mean_offset_px(
+    estimate: AnyMotion, truth: AnyMotion, frame_count: int, y: FloatArray, x: FloatArray
+) -> FloatArray:
+    """What to add to a place in a sum along `estimate` to find its specimen: (2, ny, nx).
+
+    Frame t puts at p what was at q, with ``q + true(t, q) = p + estimate(t, p)``; this is the
+    mean of q - p over frames.  A motion that is right but for a constant has only that constant.
+    """
+    place = np.stack(np.broadcast_arrays(np.asarray(y, float)[:, None], np.asarray(x, float)))
+    total = np.zeros_like(place)
+    for frame in range(frame_count):
+        seen = place + on_lattice(estimate, frame, y, x)
+        origin = place
+        for _ in range(_INVERSION_ROUNDS):
+            origin = seen - np.stack(truth.displacement_px(frame, *origin))
+        total += origin - place
+    return total / frame_count
+
+
+class Specimen:
+    """The noise-free specimen, ready to be moved to where a micrograph shows it.
+
+    It is kept twice as fine, so that interpolation does not cost it the detail that is judged.
+    """
+
+    def __init__(self, image: PixelArray, threads: int = 1) -> None:
+        height, width = self.shape_px = (image.shape[0], image.shape[1])
+        spectrum = fourier.rfft2(image - image.mean(dtype=np.float64).astype(np.float32), threads)
+        fine = np.zeros((2 * height, width + 1), np.complex64)
+        fine[: height // 2, : width // 2] = spectrum[: height // 2, : width // 2]
+        fine[-(height // 2) :, : width // 2] = spectrum[-(height // 2) :, : width // 2]
+        self._coefficients = resample.spline_coefficients(
+            fourier.irfft2(4 * fine, (2 * height, 2 * width), threads), threads
+        )
+        self._threads = threads
+
+    @property
+    def lattice_px(self) -> tuple[FloatArray, FloatArray]:
+        """Rows and columns at which `moved` wants the offset."""
+        rows, columns = (
+            resample.lattice_nodes(2 * size, 2 * _STEP_PX) / 2 for size in self.shape_px
+        )
+        return rows, columns
+
+    def moved(self, offset_px: FloatArray) -> PixelArray:
+        """The specimen (h, w) at p + offset(p), given on `lattice_px` as (2, ny, nx)."""
+        fine = resample.sample(
+            self._coefficients, (2 * offset_px).astype(np.float32), 2 * _STEP_PX, self._threads
+        )
+        return fine[::2, ::2]
+
+
+def band_ssnr(
+    image: PixelArray,
+    specimen: PixelArray,
+    pixel_size_A: float,
+    bands_A: tuple[tuple[float, float], ...] = BANDS_A,
+    threads: int = 1,
+) -> list[float]:
+    """Mean spectral signal-to-noise ratio of `image` in each band, given what it should show.
+
+    In rings, ``FRC = Re<M, S> / sqrt(<M, M> <S, S>)`` and ``SSNR = FRC^2 / (1 - FRC^2)``; the mean
+    is over the Fourier components of the band.  A border of 64 px is left out, tapered over
+    another 64.
+
+    Parameters
+    ----------
+    image, specimen : (h, w) at least 256 px wide and high; scale and mean do not matter
+    bands_A : (coarsest, finest) detail of each band
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(1).normal(size=(256, 256)).astype(np.float32)
+    >>> band_ssnr(image, np.flipud(image), 1.0)[0] < 0.01
+    True
+    """
+    inner_px = _inner_shape(image.shape)
+    window = _window(inner_px)
+    m, s = (_windowed_spectrum(array, window, threads) for array in (image, specimen))
+    ky, kx = fourier.frequencies(inner_px)
+    rings_per_A = max(inner_px) * pixel_size_A
+    ring = np.rint(np.hypot(ky, kx) * max(inner_px)).astype(np.int32).ravel()
+    count = np.bincount(ring)
+    cross, power_m, power_s = (
+        np.bincount(ring, (a.real * b.real + a.imag * b.imag).ravel())
+        for a, b in ((m, s), (m, m), (s, s))
+    )
+    means = []
+    for coarse_A, fine_A in bands_A:
+        band = slice(round(rings_per_A / coarse_A), round(rings_per_A / fine_A))
+        frc2 = cross[band] ** 2 / (power_m[band] * power_s[band])
+        means.append(float(np.average(frc2 / (1 - frc2), weights=count[band])))
+    return means
+
+
+def _inner_shape(shape_px: tuple[int, ...]) -> tuple[int, int]:
+    """(h, w) without the border."""
+    return shape_px[0] - 2 * _BORDER_PX, shape_px[1] - 2 * _BORDER_PX
+
+
+def _window(shape_px: tuple[int, int]) -> PixelArray:
+    """Zero at the edges, rising as a cosine to one: (h, w)."""
+    sides = []
+    for size in shape_px:
+        from_end = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
+        sides.append(0.5 - 0.5 * np.cos(np.pi * np.minimum(from_end / _BORDER_PX, 1)))
+    return np.outer(*sides).astype(np.float32)
+
+
+def _windowed_spectrum(
+    image: PixelArray, window: PixelArray, threads: int
+) -> fourier.SpectrumArray:
+    """Half-plane spectrum of the inner part of `image`, its mean under the window taken off."""
+    inner = image[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX]
+    mean = np.sum(inner * window, dtype=np.float64) / np.sum(window, dtype=np.float64)
+    return fourier.rfft2((inner - np.float32(mean)) * window, threads)
