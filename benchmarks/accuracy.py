@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import peers
@@ -37,7 +38,6 @@ from flexalign.passes import FirstPass, first_pass, second_pass
 from flexalign.plan import make_plan
 from flexalign.simulate import SimulationSettings, TrueMotion, motion_error_px, simulate_movie
 from flexalign.simulate.motions import make_motion
-from flexalign.simulate.score import AnyMotion
 
 CLASSES: dict[str, dict[str, Any]] = {
     "k2": {"shape_px": (3838, 3710), "frame_count": 24, "pixel_size_A": 0.885,
@@ -136,11 +136,11 @@ class Movie:
         """The plain sum of the frames along any motion."""
         with open_for(self.path, self.params) as reader:
             plan = make_plan(reader.info, self.params)
-            first = self._first_pass
-            # second_pass needs nothing of a motion but the displacement on a lattice
-            return second_pass(
-                reader, plan, first, motion, self.params, self.threads, _silent
-            ).plain
+            # second_pass asks a motion for its displacement on a lattice and nothing else
+            sums = second_pass(
+                reader, plan, self._first_pass, motion, self.params, self.threads, _silent
+            )
+        return sums.plain
 
     @cached_property
     def _first_pass(self) -> FirstPass:
@@ -150,7 +150,7 @@ class Movie:
             plan = make_plan(reader.info, self.params)
             return first_pass(reader, plan, references, self.params, self.threads, _silent)
 
-    def score(self, method: str, found: Found) -> Score:
+    def score(self, method: str, found: scoring.Found) -> Score:
         """How good what `method` found is."""
         error = motion_error_px(found.motion, self.truth)
         offset = scoring.mean_offset_px(
@@ -168,22 +168,154 @@ class Movie:
         )  # fmt: skip
 
 
-class Found(Protocol):
-    """What a method makes of a movie."""
-
-    motion: AnyMotion
-    image: PixelArray
-    seconds: float | None
-    chosen: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    motion: AnyMotion
-    image: PixelArray
-    seconds: float | None = None
-    chosen: str = ""
-
-
 def _silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+def find(movie: Movie, method: str) -> scoring.Found:
+    """What `method` makes of `movie`."""
+    if method == "none":
+        still = Motion.still(movie.settings.frame_count)
+        return scoring.Found(still, movie.summed_along(still))
+    if method == "oracle":
+        return scoring.Found(movie.motion, movie.summed_along(scoring.Known(movie.motion)))
+    if method == "RELION 5x5":
+        return peers.run_relion(movie.path, movie.gain, movie.settings, movie.threads)
+    params = movie.params
+    if method != "refined":
+        params = replace(params, refine=False, local=method == "pairwise local")
+    started = time.perf_counter()
+    result = align_movie(movie.path, params)
+    seconds = time.perf_counter() - started
+    return scoring.Found(result.motion, result.sums.plain, seconds, result.quality.chosen)
+
+
+@cache
+def version_of(method: str) -> str:
+    """The program behind `method`; ours with a fingerprint of the code that decides the numbers."""
+    if method == "RELION 5x5":
+        return peers.relion_version() or ""
+    root = Path(flexalign.__file__).parent
+    files = [root / name for name in _SOURCES if name.endswith(".py")]
+    files += [file for name in _SOURCES for file in sorted((root / name).glob("*.py"))]
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
+    return f"flexalign {flexalign.__version__} ({code})"
+
+
+def warm_up(cache: Path, threads: int) -> None:
+    """Let numba compile before anything is timed."""
+    movie = simulate_movie(shape_px=(512, 512), frame_count=8, threads=threads)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        files = movie.save(folder, "movie")
+        params = AlignParams(pixel_size_A=1.0, gain=str(files["gain"]), threads=threads)
+        align_movie(files["movie"], params)
+
+
+def run(names: Iterable[str], seeds: Iterable[int], methods: list[str], cache: Path, threads: int):
+    """Score what has not been scored by the same version yet."""
+    results = cache / "results.jsonl"
+    done = {(s.movie, s.seed, s.method, s.version) for s in read_scores(results)}
+    is_warm = False
+    for name in names:
+        for seed in seeds:
+            missing = [m for m in methods if (name, seed, m, version_of(m)) not in done]
+            if not missing:
+                continue
+            if not is_warm:
+                warm_up(cache, threads)
+                is_warm = True
+            movie = Movie(name, seed, cache, threads)
+            for method in missing:
+                score = movie.score(method, find(movie, method))
+                with results.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(score)) + "\n")
+                print(f"{name} {seed} {method}: {score.rms_px:.3f} px", flush=True)
+
+
+def read_scores(results: Path) -> list[Score]:
+    """All scores in the file, oldest first."""
+    if not results.exists():
+        return []
+    lines = results.read_text(encoding="utf-8").splitlines()
+    return [Score(**json.loads(line)) for line in lines]
+
+
+def tables(scores: Iterable[Score], names: Iterable[str]) -> str:
+    """The latest score of each method and movie as one Markdown table for each class."""
+    latest = {(s.movie, s.seed, s.method): s for s in scores}
+    parts = []
+    for name in names:
+        rows = {
+            method: {s.seed: s for s in latest.values() if (s.movie, s.method) == (name, method)}
+            for method in METHODS
+        }
+        if not any(rows.values()):
+            continue
+        bands = " | ".join(f"{coarse:g}-{fine:g} A" for coarse, fine in scoring.BANDS_A)
+        lines = [
+            f"**{name}**: {describe(SimulationSettings(**CLASSES[name]))}",
+            "",
+            f"| method | RMS px | worst px | {bands} | s | kept | n |",
+            "| --- |" + " --: |" * (3 + len(scoring.BANDS_A)) + " --- | --: |",
+        ]
+        lines += [_row(method, rows[method], rows["oracle"]) for method in METHODS if rows[method]]
+        versions = sorted({s.version for row in rows.values() for s in row.values()})
+        parts.append("\n".join([*lines, "", "Versions: " + ", ".join(versions) + "."]))
+    return "\n\n".join(parts)
+
+
+def describe(settings: SimulationSettings) -> str:
+    """The movie in one line."""
+    height, width = settings.shape_px
+    return (
+        f"{width} x {height} px, {settings.frame_count} frames, {settings.pixel_size_A:g} A/px, "
+        f'{settings.dose_e_A2:.2f} e/A2 per frame, motion "{settings.motion}"'
+    )
+
+
+def _row(method: str, scores: dict[int, Score], oracle: dict[int, Score]) -> str:
+    """One line of a table: medians over seeds, but the worst of the worst."""
+    values = list(scores.values())
+    cells = [
+        f"{np.median([s.rms_px for s in values]):.3f}",
+        f"{max(s.worst_px for s in values):.2f}",
+    ]
+    relative = [
+        np.divide(score.ssnr, oracle[seed].ssnr) for seed, score in scores.items() if seed in oracle
+    ]
+    if relative:
+        cells += [f"{value:.3f}" for value in np.median(relative, axis=0)]
+    else:
+        cells += ["-"] * len(scoring.BANDS_A)
+    seconds = [s.seconds for s in values if s.seconds is not None]
+    cells.append(f"{np.median(seconds):.0f}" if seconds else "-")
+    kept = Counter(s.chosen for s in values if s.chosen)
+    cells.append(", ".join(f"{name} {count}" for name, count in kept.most_common()) or "-")
+    return "| " + " | ".join([method, *cells, str(len(values))]) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--classes", nargs="+", choices=CLASSES, metavar="CLASS",
+                        help=f"of {', '.join(CLASSES)}; default: all but tiny")  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--quick", action="store_true",
+                        help=f"only {' and '.join(QUICK)}, one seed")  # fmt: skip
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
+    chosen = parser.parse_args()
+    names = chosen.classes or (QUICK if chosen.quick else [n for n in CLASSES if n != "tiny"])
+    seeds = chosen.seeds[:1] if chosen.quick else chosen.seeds
+    methods = [m for m in chosen.methods if m != "RELION 5x5" or version_of(m)]
+    chosen.cache.mkdir(parents=True, exist_ok=True)
+    if not chosen.table:
+        run(names, seeds, methods, chosen.cache, chosen.threads)
+    print(tables(read_scores(chosen.cache / "results.jsonl"), names))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,8 +14,9 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import numpy.typing as npt
+from scoring import Found
 
-from flexalign.model import FloatArray, PixelArray
+from flexalign.model import FloatArray
 from flexalign.simulate import SimulationSettings
 
 RELION = "relion_run_motioncorr"
@@ -56,15 +57,6 @@ class RelionMotion:
         return dy, dx
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PeerResult:
-    """What a program made of a movie: its motion, its plain sum (h, w), and how long it took."""
-
-    motion: RelionMotion
-    image: PixelArray
-    seconds: float
-
-
 def relion_version() -> str | None:
     """The version of the RELION that is installed; None = there is none."""
     if shutil.which(RELION) is None:
@@ -74,9 +66,7 @@ def relion_version() -> str | None:
     return f"RELION {words[words.index('version:') + 1]}" if "version:" in words else "RELION"
 
 
-def run_relion(
-    movie: Path, gain: Path | None, settings: SimulationSettings, threads: int
-) -> PeerResult:
+def run_relion(movie: Path, gain: Path | None, settings: SimulationSettings, threads: int) -> Found:
     """RELION's own implementation with 5 x 5 patches.
 
     Raises
@@ -104,7 +94,7 @@ def run_relion(
         star, image = folder / "out" / "movie.star", folder / "out" / "movie.mrc"
         if not (star.exists() and image.exists()):
             raise RuntimeError(f"{RELION} made no micrograph of {movie}: {said.stderr[-500:]}")
-        return PeerResult(read_relion_motion(star), mrcfile.read(image), seconds)
+        return Found(read_relion_motion(star), mrcfile.read(image), seconds)
 
 
 def read_relion_motion(path: Path) -> RelionMotion:

@@ -17,12 +17,32 @@ BANDS_A = ((15.0, 8.0), (8.0, 5.0), (5.0, 3.5), (3.5, 2.6))
 
 _STEP_PX = 32
 _BORDER_PX = 64
+# Wide enough that chance matters little, narrow against the bands.
+_RING_PER_A = 1 / 250
 _INVERSION_ROUNDS = 3
 
 
 def on_lattice(motion: AnyMotion, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
     """The displacement (2, len(y), len(x)) of one frame on rows `y` and columns `x`."""
     return np.stack(motion.displacement_px(frame, np.asarray(y)[:, None], np.asarray(x)[None, :]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a program makes of a movie.
+
+    Attributes
+    ----------
+    motion : displacements in our sign
+    image : (h, w) sum or mean of the frames along it, unweighted
+    seconds : from the files to the image; None where nothing was estimated
+    chosen : which of its motions flexalign kept
+    """
+
+    motion: AnyMotion
+    image: PixelArray
+    seconds: float | None = None
+    chosen: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,8 +118,9 @@ def band_ssnr(
     """Mean spectral signal-to-noise ratio of `image` in each band, given what it should show.
 
     In rings, ``FRC = Re<M, S> / sqrt(<M, M> <S, S>)`` and ``SSNR = FRC^2 / (1 - FRC^2)``; the mean
-    is over the Fourier components of the band.  A border of 64 px is left out, tapered over
-    another 64.
+    is over the Fourier components of the band.  What pure noise would give by chance, one over
+    twice the number of independent components, is taken off, so a ratio may be below zero.  A
+    border of 64 px is left out, tapered over another 64.
 
     Parameters
     ----------
@@ -108,26 +129,29 @@ def band_ssnr(
 
     Examples
     --------
-    >>> image = np.random.default_rng(1).normal(size=(256, 256)).astype(np.float32)
-    >>> band_ssnr(image, np.flipud(image), 1.0)[0] < 0.01
+    >>> image = np.random.default_rng(1).normal(size=(512, 512)).astype(np.float32)
+    >>> abs(band_ssnr(image, np.flipud(image), 1.0)[2]) < 1e-3
     True
     """
     inner_px = _inner_shape(image.shape)
     window = _window(inner_px)
     m, s = (_windowed_spectrum(array, window, threads) for array in (image, specimen))
     ky, kx = fourier.frequencies(inner_px)
-    rings_per_A = max(inner_px) * pixel_size_A
-    ring = np.rint(np.hypot(ky, kx) * max(inner_px)).astype(np.int32).ravel()
+    ring = (np.hypot(ky, kx) / (pixel_size_A * _RING_PER_A)).astype(np.int32).ravel()
     count = np.bincount(ring)
     cross, power_m, power_s = (
         np.bincount(ring, (a.real * b.real + a.imag * b.imag).ravel())
         for a, b in ((m, s), (m, m), (s, s))
     )
+    # A window makes neighbouring components alike.
+    independent = float(np.mean(window**2)) ** 2 / float(np.mean(window**4))
+    middle_per_A = (np.arange(len(count)) + 0.5) * _RING_PER_A
     means = []
     for coarse_A, fine_A in bands_A:
-        band = slice(round(rings_per_A / coarse_A), round(rings_per_A / fine_A))
+        band = (middle_per_A > 1 / coarse_A) & (middle_per_A < 1 / fine_A)
         frc2 = cross[band] ** 2 / (power_m[band] * power_s[band])
-        means.append(float(np.average(frc2 / (1 - frc2), weights=count[band])))
+        ssnr = frc2 / (1 - frc2) - 1 / (2 * independent * count[band])
+        means.append(float(np.average(ssnr, weights=count[band])))
     return means
 
 

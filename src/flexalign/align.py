@@ -184,7 +184,7 @@ def _judge(plan: Plan, params: AlignParams, first: FirstPass, estimate: Estimate
             quality.largest_displacement_px(motion, frames),
             estimate.trajectory_error_px,
             len(first.bad_frames),
-            estimate.chosen,
+            estimate.has_signal,
         ),
     )
 

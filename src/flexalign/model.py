@@ -106,7 +106,7 @@ class JsonValue:
     schema: ClassVar[int] = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """This value as JSON can hold it, with its schema number."""
+        """The value as JSON can hold it, with its schema number."""
         return typing.cast(dict[str, Any], to_plain(self))
 
     @classmethod

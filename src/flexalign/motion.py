@@ -252,36 +252,3 @@ class Motion(JsonValue):
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: expected a motion in JSON: {error}") from error
         return cls.from_dict(plain)
-
-
-def fit_field(
-    displacement_px: FloatArray,
-    frame: npt.ArrayLike,
-    center_px: FloatArray,
-    shape: MotionField,
-    weight: FloatArray | None = None,
-    ridge: float = 1e-9,
-) -> MotionField:
-    """The field that comes closest to displacements (points, times, 2) in least squares.
-
-    Parameters
-    ----------
-    displacement_px : (points, times, 2) (y, x)
-    frame : (times,) frame index
-    center_px : (points, 2) (y, x)
-    shape : a field of the wanted size; its coefficients do not matter
-    weight : (points, times), inverse variance; default: all one
-    ridge : of the mean squared weight, to hold coefficients that no point touches
-    """
-    space = np.einsum(
-        "nj,nk->njk", shape.basis_y(center_px[:, 0]), shape.basis_x(center_px[:, 1])
-    ).reshape(len(center_px), -1)
-    design = np.einsum("ti,ns->ntis", shape.basis_t(frame), space)
-    design = design.reshape(displacement_px.shape[0] * displacement_px.shape[1], -1)
-    root = np.ones(len(design)) if weight is None else np.sqrt(weight).ravel()
-    rows = design * root[:, None]
-    normal = rows.T @ rows
-    normal[np.diag_indices_from(normal)] += ridge * np.trace(normal) / len(normal)
-    right = rows.T @ (displacement_px.reshape(-1, 2) * root[:, None])
-    coefficients = np.linalg.solve(normal, right).T.reshape(shape.coefficients_px.shape)
-    return replace(shape, coefficients_px=coefficients, standard_error_px=None)

@@ -218,9 +218,7 @@ class AlignParams:
     save_movie: bool = _parameter(
         False, "Write the aligned movie too.", OUTPUT, scipion="doSaveMovie"
     )
-    save_unaligned: bool = _parameter(
-        False, "Write the micrograph without alignment too.", OUTPUT
-    )
+    save_unaligned: bool = _parameter(False, "Write the micrograph without alignment too.", OUTPUT)
     psd: bool = _parameter(
         True, "Compute power spectra before and after alignment.", OUTPUT, scipion="doComputePSD"
     )
@@ -238,12 +236,12 @@ class AlignParams:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             _check_limits(item.name, getattr(self, item.name), item.metadata["parameter"])
-        if self.reference_frame not in ("auto", "first", "middle"):
-            if not (self.reference_frame.isdigit() and int(self.reference_frame) >= 1):
-                raise ParameterError(
-                    f"{option_name('reference_frame')}: expected auto, first, middle or a frame "
-                    f"number from 1 on, found '{self.reference_frame}'"
-                )
+        named = self.reference_frame in ("auto", "first", "middle")
+        if not named and not (self.reference_frame.isdigit() and int(self.reference_frame) >= 1):
+            raise ParameterError(
+                f"{option_name('reference_frame')}: expected auto, first, middle or a frame "
+                f"number from 1 on, found '{self.reference_frame}'"
+            )
         if self.eer_dose_per_frame_e_A2 is not None and self.eer_total_dose_e_A2 is None:
             raise ParameterError(
                 f"{option_name('eer_dose_per_frame_e_A2')} needs the dose of the whole movie: "

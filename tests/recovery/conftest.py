@@ -27,7 +27,9 @@ def trajectory_error_px():
 def save_movie(tmp_path_factory: pytest.TempPathFactory):
     """Function that simulates a movie and writes it: (movie, paths of its files)."""
 
-    def save(file_format: str = "mrc", **settings: object) -> tuple[SimulatedMovie, dict[str, Path]]:
+    def save(
+        file_format: str = "mrc", **settings: object
+    ) -> tuple[SimulatedMovie, dict[str, Path]]:
         movie = simulate_movie(**settings)
         folder = tmp_path_factory.mktemp("movie")
         return movie, movie.save(folder, "movie", file_format=file_format)

@@ -10,7 +10,7 @@ from scipy.interpolate import BSpline
 
 from flexalign.errors import InputError
 from flexalign.model import FrameRange
-from flexalign.motion import Motion, MotionField, Trajectory, bspline_basis, fit_field
+from flexalign.motion import Motion, MotionField, Trajectory, bspline_basis
 
 HEIGHT_PX, WIDTH_PX = 300, 400
 
@@ -126,33 +126,6 @@ def test_a_trajectory_is_relative_to_its_reference_frame():
     trajectory = Trajectory(np.array([[1.0, 2.0], [4.0, 8.0]]), np.ones(2, bool), 1)
 
     np.testing.assert_array_equal(trajectory.displacement_px, [[-3.0, -6.0], [0.0, 0.0]])
-
-
-def test_fit_field_finds_the_field_that_the_points_lie_on():
-    truth = _field(np.random.default_rng(2))
-
-    found = fit_field(_tracks(truth), FRAME, CENTER_PX, truth)
-
-    np.testing.assert_allclose(_tracks(found), _tracks(truth), atol=1e-3)
-
-
-def test_fit_field_leaves_out_points_without_weight():
-    truth = _field(np.random.default_rng(4), (3, 3, 3))
-    tracks, weight = _tracks(truth), np.ones((len(CENTER_PX), len(FRAME)))
-    tracks[::3], weight[::3] = 100.0, 0.0
-
-    found = fit_field(tracks, FRAME, CENTER_PX, truth, weight)
-
-    np.testing.assert_allclose(_tracks(found), _tracks(truth), atol=1e-3)
-
-
-def test_a_point_where_nothing_was_measured_does_not_run_away():
-    shape = MotionField(np.zeros((2, 4, 6, 6)), HEIGHT_PX, WIDTH_PX, FrameRange(0, 8))
-    points = np.ones((3, 8, 2))
-
-    found = fit_field(points, np.arange(8.0), np.array([[10.0, 10], [20, 20], [30, 10]]), shape)
-
-    assert np.abs(found.coefficients_px).max() < 3.0
 
 
 def test_motion_comes_back_from_its_file_and_from_a_record(tmp_path):

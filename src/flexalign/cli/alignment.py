@@ -83,8 +83,11 @@ def _align_all(
 ) -> int:
     """Align each movie into the folder `out`; the exit code."""
     from flexalign.align import align_and_write
+    from flexalign.arrays.cpu import kernels_are_compiled
     from flexalign.io.results import movie_root
 
+    if not kernels_are_compiled():
+        typer.echo("compiling, which takes some seconds and happens once", err=True)
     check_roots({movie: movie_root(movie) for movie in movies})
 
     def align_one(movie: Path) -> None:

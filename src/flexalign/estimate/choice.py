@@ -11,13 +11,14 @@ import numpy as np
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, pairwise, patches, quality, refine
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.quality import HeldOut
 from flexalign.estimate.refine import PatchSpectra, Refinement
 from flexalign.model import FloatArray, PatchTracks
 from flexalign.motion import Motion, MotionField
 from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
-_ROUNDS_PER_HALF = 4
+_ROUNDS_PER_HALF = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +44,7 @@ class Estimate:
     motion : over all frames of the file
     tracks : of the patches, None without local alignment
     scores : held-out log-likelihood of each candidate over that of no motion
+    has_signal : whether the frames have anything in common beyond chance
     chosen : name of the candidate that was kept
     trajectory_error_px : standard error of a frame's displacement per axis, NaN when not refined
     rejected_pairs : part of the frame pairs that do not fit the trajectory
@@ -52,6 +54,7 @@ class Estimate:
     motion: Motion
     tracks: PatchTracks | None
     scores: dict[str, float]
+    has_signal: bool
     chosen: str
     trajectory_error_px: float
     rejected_pairs: float
@@ -80,41 +83,70 @@ def estimate_motion(
             )
             field = patches.fit_local_field(likelihood, shape)
     with clock("refinement"):
-        spectra = _patch_spectra(frames, plan, params, path, field, threads)
-        candidates = {
-            "none": _from_pairs(np.zeros_like(path), None, spectra),
-            "global": _from_pairs(path, None, spectra),
-        }
-        if field is not None:
-            local = evidence.give_mean_to_path(path, field, spectra.grid.center_px, spectra.frame)
-            candidates["local"] = _from_pairs(*local, spectra)
-        start = candidates["global" if field is None else "local"]
-        refinement, weight = None, refine.weight_at(spectra, start.halves_px[0], threads)
-        if params.refine:
-            refinement = refine.refine(spectra, start.halves_px[0], shape, threads=threads)
-            weight = refinement.powers.weight
-            candidates["refined"] = _from_refinement(refinement, spectra, start, shape, threads)
-        scores = quality.held_out_scores(
-            spectra,
-            {name: c.halves_px for name, c in candidates.items()},
-            weight,
-            params.max_resolution_A,
-            threads,
-        )
-    chosen = max(scores, key=lambda name: scores[name])
-    kept = candidates[chosen]
-    errors = None
-    if chosen == "refined" and refinement is not None:
-        errors = refinement.fit.trajectory_error_px
+        trial = _try_from(path, field, shape, frames, plan, params, threads)
+        if params.refine and trial.chosen == "none":
+            # The pairs may have led astray; weak signal can still be found from standing still.
+            cold = _try_from(np.zeros_like(path), None, shape, frames, plan, params, threads)
+            trial = cold if cold.chosen != "none" else trial
+    kept, errors = trial.candidates[trial.chosen], None
+    if trial.chosen == "refined" and trial.refinement is not None:
+        errors = trial.refinement.fit.trajectory_error_px
     return Estimate(
         motion=_as_motion(kept, frames, plan, params, errors),
         tracks=tracks,
-        scores=scores,
-        chosen=chosen,
+        scores=trial.judged.over_none(),
+        has_signal=trial.judged.has_signal,
+        chosen=trial.chosen,
         trajectory_error_px=float("nan") if errors is None else float(np.median(errors)),
         rejected_pairs=float(np.mean(pairs.weight == 0)),
-        refinement=refinement,
+        refinement=trial.refinement,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """All candidates from one start, and which of them predicts unseen data best."""
+
+    candidates: dict[str, Candidate]
+    judged: HeldOut
+    refinement: Refinement | None
+
+    @property
+    def chosen(self) -> str:
+        return self.judged.best()
+
+
+def _try_from(
+    path_px: FloatArray,
+    field: MotionField | None,
+    shape: MotionField | None,
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    threads: int,
+) -> _Trial:
+    """The candidates that a path (n, 2) and a field lead to, refined or not as asked."""
+    spectra = _patch_spectra(frames, plan, params, path_px, field, threads)
+    candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
+    if path_px.any():
+        candidates["global"] = _from_pairs(path_px, None, spectra)
+    if field is not None:
+        local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
+        candidates["local"] = _from_pairs(*local, spectra)
+    start = candidates[list(candidates)[-1]]
+    refinement, powers = None, refine.powers_at(spectra, start.halves_px[0], threads)
+    if params.refine:
+        refinement = refine.refine(spectra, start.halves_px[0], shape, threads=threads)
+        powers = refinement.powers
+        candidates["refined"] = _from_refinement(refinement, spectra, start, shape, threads)
+    judged = quality.held_out_scores(
+        spectra,
+        {name: c.halves_px for name, c in candidates.items()},
+        powers,
+        params.max_resolution_A,
+        threads,
+    )
+    return _Trial(candidates, judged, refinement)
 
 
 def _empty_field(plan: Plan) -> MotionField:

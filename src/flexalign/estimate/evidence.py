@@ -12,7 +12,6 @@ Learning (2006), chapters 2 and 5.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -99,10 +98,12 @@ def fit_motion(
     shape : a field of the wanted size, when `field` is given; its coefficients do not matter
     """
     shape = shape if field is not None else None
-    normal = _normal_equations(data, trajectory is not None, shape)
-    factor, solution, evidence = _solve(normal, _prior(data.frame, trajectory, field, shape))
-    covariance = linalg.cho_solve(factor, np.eye(len(solution)))
-    return _unpacked(solution, covariance, data, trajectory, shape, evidence)
+    root = _prior_root(data.frame, trajectory, field, shape)
+    factor, white, evidence = _solve(_normal_equations(data, trajectory is not None, shape), root)
+    covariance_root = linalg.solve_triangular(factor, root.T, lower=True)
+    return _unpacked(
+        root @ white, covariance_root.T @ covariance_root, data, trajectory, shape, evidence
+    )
 
 
 def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> TrajectoryPrior:
@@ -110,7 +111,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
     normal = _normal_equations(data, True, None)
 
     def score(*numbers: float) -> float:
-        return _solve(normal, _prior(data.frame, TrajectoryPrior(*numbers), None, None))[2]
+        return _solve(normal, _prior_root(data.frame, TrajectoryPrior(*numbers), None, None))[2]
 
     span = float(np.ptp(data.frame)) + 1
     limits = ((0.01, 200.0), (1.0, 4 * span), (1e-3, 50.0))
@@ -129,7 +130,7 @@ def choose_field_prior(
     normal = _normal_equations(data, trajectory is not None, shape)
 
     def score(*numbers: float) -> float:
-        return _solve(normal, _prior(data.frame, trajectory, FieldPrior(*numbers), shape))[2]
+        return _solve(normal, _prior_root(data.frame, trajectory, FieldPrior(*numbers), shape))[2]
 
     side = max(shape.height_px, shape.width_px)
     span = float(np.ptp(data.frame)) + 1
@@ -138,39 +139,40 @@ def choose_field_prior(
 
 
 def _solve(
-    normal: tuple[FloatArray, FloatArray], prior: tuple[FloatArray, float]
-) -> tuple[tuple[FloatArray, bool], FloatArray, float]:
-    """Cholesky factor of the posterior precision, the solution (n, 2), and the log-evidence."""
+    normal: tuple[FloatArray, FloatArray], root: FloatArray
+) -> tuple[FloatArray, FloatArray, float]:
+    """Solve in terms of numbers z whose prior is white: motion = root z.
+
+    Returns
+    -------
+    factor : lower Cholesky factor of the posterior precision of z, which is never near singular
+    white : (n, 2) the most probable z
+    log_evidence : of the prior; each of the two axes has half the logarithm of the determinant
+    """
     precision, linear = normal
-    prior_precision, prior_log_det = prior
-    factor = linalg.cho_factor(precision + prior_precision, lower=True)
-    solution = linalg.cho_solve(factor, linear)
-    log_det = 2 * float(np.log(np.diag(factor[0])).sum())
-    # Each of the two axes has half the logarithms of the determinants.
-    return factor, solution, 0.5 * float((linear * solution).sum()) - log_det + prior_log_det
+    right = root.T @ linear
+    factor = linalg.cholesky(root.T @ precision @ root + np.eye(len(root)), lower=True)
+    white = linalg.cho_solve((factor, True), right)
+    log_det = 2 * float(np.log(np.diag(factor)).sum())
+    return factor, white, 0.5 * float((right * white).sum()) - log_det
 
 
-def _prior(
+def _prior_root(
     frame: FloatArray,
     trajectory: TrajectoryPrior | None,
     field: FieldPrior | None,
     shape: MotionField | None,
-) -> tuple[FloatArray, float]:
-    """Prior precision of the motion's numbers, and the logarithm of its determinant."""
-    precisions, log_det = [], 0.0
+) -> FloatArray:
+    """Square root of the prior covariance of the motion's numbers: root root' = covariance."""
+    roots = []
     if trajectory is not None:
-        covariance = _trajectory_covariance(frame, trajectory)
-        precisions.append(linalg.inv(covariance))
-        log_det -= float(np.linalg.slogdet(covariance)[1])
+        roots.append(linalg.cholesky(_trajectory_covariance(frame, trajectory), lower=True))
     if field is not None and shape is not None:
-        factors = _field_covariances(shape, field)
-        count = math.prod(len(c) for c in factors)
-        inverse = [linalg.inv(c) for c in factors]
-        product = np.kron(inverse[0], np.kron(inverse[1], inverse[2]))
-        precisions.append(product / field.size_px**2)
-        log_det -= 2 * count * math.log(field.size_px)
-        log_det -= sum(count / len(c) * float(np.linalg.slogdet(c)[1]) for c in factors)
-    return np.asarray(linalg.block_diag(*precisions)), log_det
+        in_t, in_y, in_x = (
+            linalg.cholesky(c, lower=True) for c in _field_covariances(shape, field)
+        )
+        roots.append(field.size_px * np.kron(in_t, np.kron(in_y, in_x)))
+    return np.asarray(linalg.block_diag(*roots))
 
 
 def _climb(

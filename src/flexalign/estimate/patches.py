@@ -107,8 +107,8 @@ def track_patches(
 
     Returns
     -------
-    tracks : displacement minus the trajectory's, mean over groups removed
-    likelihood : the same with the full precision of each track
+    tracks : displacement in all, mean over groups removed
+    likelihood : of the displacement beside the trajectory
     """
     grid = make_grid(frames, counts)
     groups = np.array_split(np.arange(len(frames.frame)), max(3, len(frames.frame) // group_frames))
@@ -128,7 +128,9 @@ def track_patches(
     track, precision = np.array(shifts), np.array(precisions)
     errors = np.array([np.sqrt(np.diag(np.linalg.pinv(p)).clip(0)) for p in precision])
     likelihood = PatchLikelihood(grid.center_px, frame, precision, precision @ track)
-    return PatchTracks(grid.center_px, frame, track, errors), likelihood
+    total = track + np.array([displacement_px[g].mean(axis=0) for g in groups])
+    total -= total.mean(axis=1, keepdims=True)
+    return PatchTracks(grid.center_px, frame, total, errors), likelihood
 
 
 def _group_spectra(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from flexalign.estimate import refine
-from flexalign.estimate.refine import PatchSpectra
+from flexalign.estimate.refine import PatchSpectra, RingPowers
 from flexalign.model import FloatArray
 from flexalign.motion import Motion, MotionField
 
 # Only rings finer than this part of the pairwise stage's limit count for the score: what the
 # pairwise stage has seen cannot judge it.
 _UNSEEN_PART = 0.6
+# So many standard deviations a score must stand out; it is chosen among many.
+SIGNIFICANT = 6.0
 # Early motion ends at this dose, as in RELION's statistics; without dose at this many frames.
 EARLY_DOSE_E_A2 = 4.0
 EARLY_FRAMES = 4
@@ -21,14 +25,43 @@ LARGE_STEP_A = 20.0
 LARGE_MOTION_A = 150.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """How well candidates predict data that they have not seen.
+
+    Attributes
+    ----------
+    score : log-likelihood of each candidate over that of frames without common signal
+    chance : standard deviation of such a score when there is no common signal
+    """
+
+    score: dict[str, float]
+    chance: float
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether any candidate brings out a signal that chance does not explain."""
+        return max(self.score.values()) > SIGNIFICANT * self.chance
+
+    def best(self) -> str:
+        """The candidate of the highest score; "none" unless it clearly beats that."""
+        best = max(self.score, key=lambda name: self.score[name])
+        gain = self.score[best] - self.score["none"]
+        return best if gain > SIGNIFICANT * self.chance else "none"
+
+    def over_none(self) -> dict[str, float]:
+        """Scores relative to that of no motion."""
+        return {name: score - self.score["none"] for name, score in self.score.items()}
+
+
 def held_out_scores(
     patches: PatchSpectra,
     candidates: dict[str, tuple[FloatArray, FloatArray]],
-    weight: FloatArray,
+    powers: RingPowers,
     max_resolution_A: float,
     threads: int = 1,
-) -> dict[str, float]:
-    """Log-likelihood that each candidate gives to data it has not seen, relative to "none".
+) -> HeldOut:
+    """How well each candidate predicts data that it has not seen.
 
     The rings finer than what the pairwise stage used are dealt to two halves.  A candidate from the
     pairwise stage has seen neither; a refined one comes twice, refined on either half, and is
@@ -38,13 +71,14 @@ def held_out_scores(
     ----------
     candidates : name -> displacements (patches, times, 2) by which to judge halves 0 and 1; among
         them "none"
-    weight : (rings,) likelihood weight, the same for all
+    powers : of the rings, the same for all
     max_resolution_A : of the pairwise stage
     """
     frequency = patches.ring_frequency_per_A
     half = refine.half_of_ring(len(frequency))
     unseen = frequency > 1 / (_UNSEEN_PART * max_resolution_A)
     part = refine.effective_part(patches.grid)
+    weight = np.where(unseen, powers.weight, 0.0)
     scores: dict[str, float] = {}
     for name, displacements in candidates.items():
         score = 0.0
@@ -52,9 +86,9 @@ def held_out_scores(
             # A candidate that comes once serves for both halves.
             if h == 0 or displacements[1] is not displacements[0]:
                 cross = refine.sweep(patches, displacements[h], weight, threads).cross.sum(axis=0)
-            score += float((cross * weight)[unseen & (half == h)].sum())
+            score += float((cross * weight)[half == h].sum())
         scores[name] = score * part
-    return {name: score - scores["none"] for name, score in scores.items()}
+    return HeldOut(scores, refine.chance_of_score(patches, powers, weight) * part**0.5)
 
 
 def path_lengths_A(
@@ -105,15 +139,22 @@ def flags(
     largest_displacement_px: float,
     error_px: float,
     bad_frame_count: int,
-    chosen: str,
+    has_signal: bool,
 ) -> tuple[str, ...]:
-    """Short names of what a person should look at."""
+    """Short names of what a person should look at.
+
+    Parameters
+    ----------
+    largest_displacement_px : anywhere, of the motion that was kept
+    error_px : standard error of a displacement, NaN when unknown
+    has_signal : whether the frames have anything in common beyond chance
+    """
+    moved = largest_displacement_px > 0 and not largest_displacement_px < _STILL_ERRORS * error_px
     found = {
         "bad-frames": bad_frame_count > 0,
         "jump": largest_step_A > LARGE_STEP_A,
         "large-motion": total_A > LARGE_MOTION_A,
-        "still": chosen == "none"
-        or bool(np.isfinite(error_px) and largest_displacement_px < _STILL_ERRORS * error_px),
-        "no-signal": chosen == "none" and largest_displacement_px > 0,
+        "no-signal": not has_signal,
+        "still": has_signal and not moved,
     }
     return tuple(name for name, is_so in found.items() if is_so)

@@ -28,9 +28,10 @@ from flexalign.estimate.patches import PatchGrid, cut
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-_ROUNDS = 8
-# Rounds in which the priors are chosen anew: with the first spectra, and near the end.
-_PRIOR_ROUNDS = (1, 2, 4)
+_ROUNDS = 16
+_FEWEST_ROUNDS = 4
+# Rounds in which the priors are chosen anew, as more and more signal comes in.
+_PRIOR_ROUNDS = (1, 2, 4, 8)
 _CONVERGED_PX = 0.01
 # Rings over which signal power is averaged; rings below the first hold what the taper leaks.
 _SMOOTH_RINGS = 5
@@ -272,10 +273,18 @@ def displacement_at(
     return total
 
 
-def weight_at(patches: PatchSpectra, displacement_px: FloatArray, threads: int = 1) -> FloatArray:
-    """Likelihood weight (rings,) measured on patches aligned by `displacement_px`."""
+def powers_at(patches: PatchSpectra, displacement_px: FloatArray, threads: int = 1) -> RingPowers:
+    """Ring powers measured on patches aligned by `displacement_px`."""
     blank = np.zeros(len(patches.ring_frequency_per_A))
-    return ring_powers(patches, sweep(patches, displacement_px, blank, threads)).weight
+    return ring_powers(patches, sweep(patches, displacement_px, blank, threads))
+
+
+def chance_of_score(patches: PatchSpectra, powers: RingPowers, weight: FloatArray) -> float:
+    """Standard deviation of sum W (|S|^2 - sum |X|^2) over all patches when there is only noise."""
+    squared = patches.envelope**2
+    pairs = squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0)
+    coefficients = patches.ring_count * len(patches.spectra)
+    return float(np.sqrt((coefficients * pairs * (weight * powers.noise) ** 2).sum()))
 
 
 def refine(
@@ -326,7 +335,7 @@ def refine(
         change -= change.mean(axis=1, keepdims=True)
         limit = _LARGEST_STEP_PX * patches.scale.min()
         displacement = displacement + change.clip(-limit, limit)
-        if np.abs(change).max() < _CONVERGED_PX and (priors or done >= max(_PRIOR_ROUNDS)):
+        if np.abs(change).max() < _CONVERGED_PX and (priors or done >= _FEWEST_ROUNDS):
             break
     return Refinement(
         fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done

@@ -1,0 +1,255 @@
+"""The plan: every size from arithmetic alone, and refusals that name the option."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from flexalign.errors import InputError, ParameterError
+from flexalign.model import EerInfo, FrameRange, MovieInfo
+from flexalign.params import AlignParams
+from flexalign.plan import SMALLEST_PATCH_PX, Plan, make_plan
+
+
+def movie(
+    height_px=4096, width_px=4096, frame_count=40, pixel_size_A=1.0, eer=None, file_format="mrc"
+):
+    return MovieInfo(
+        path="movie.mrc", file_format=file_format, frame_count=frame_count, height_px=height_px,
+        width_px=width_px, pixel_dtype="uint8", pixel_size_A=pixel_size_A, size_bytes=123_456_789,
+        eer=eer, notes=("the header says so",),
+    )  # fmt: skip
+
+
+def eer_movie(upsampling=1):
+    info = EerInfo(
+        raw_frame_count=1000, raw_frames_per_frame=25, leftover_raw_frames=0, upsampling=upsampling
+    )
+    side = 4096 * upsampling
+    return movie(side, side, pixel_size_A=None, eer=info, file_format="eer")
+
+
+def plan_of(info=None, **parameters):
+    return make_plan(info or movie(), AlignParams(**parameters))
+
+
+def test_all_frames_are_aligned_and_summed_by_default():
+    plan = plan_of()
+
+    assert plan.align == plan.sum == FrameRange(0, 40)
+
+
+def test_frames_are_counted_from_one_and_zero_is_the_last():
+    plan = plan_of(align_first=3, align_last=0, sum_first=5, sum_last=12)
+
+    assert plan.align == FrameRange(2, 40)
+    assert plan.sum == FrameRange(4, 12)
+    assert plan_of(align_last=30, sum_last=30).sum == FrameRange(0, 30)
+
+
+def test_the_sum_follows_the_aligned_range():
+    assert plan_of(align_first=3, align_last=20).sum == FrameRange(2, 20)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"align_last": 41}, "--align-first 1, --align-last 41: the movie has only 40 frames"),
+        ({"align_first": 41}, "--align-first 41"),
+        ({"align_first": 9, "align_last": 8}, "the last frame not before the first"),
+        ({"align_first": 9, "align_last": 9}, "at least two frames"),
+        ({"sum_last": 50}, "--sum-last 50"),
+        ({"align_last": 20, "sum_last": 0}, "--sum-first, --sum-last: frames 1-40"),
+        ({"align_first": 5, "sum_first": 4}, "frames 4-40 are not all among the aligned"),
+    ],
+    ids=str,
+)
+def test_ranges_that_do_not_fit_are_refused_by_the_names_of_the_options(parameters, words):
+    with pytest.raises(ParameterError, match=words):
+        plan_of(**parameters)
+
+
+def test_a_reference_frame_is_counted_from_one_and_must_be_aligned():
+    assert plan_of(reference_frame="7").reference_frame == 6
+    assert plan_of().reference_frame is None
+    with pytest.raises(ParameterError, match="--reference-frame.*found 7"):
+        plan_of(reference_frame="7", align_first=8)
+
+
+def test_the_pixel_size_comes_from_the_user_before_the_header():
+    assert plan_of().pixel_size_A == 1.0
+    assert plan_of(pixel_size_A=0.83).pixel_size_A == 0.83
+    with pytest.raises(InputError, match="--pixel-size"):
+        plan_of(movie(pixel_size_A=None))
+
+
+def test_the_pixel_size_of_an_upsampled_eer_movie_is_half_of_what_was_given():
+    assert plan_of(eer_movie(upsampling=2), pixel_size_A=1.2).pixel_size_A == 0.6
+    assert plan_of(eer_movie(), pixel_size_A=1.2).pixel_size_A == 1.2
+
+
+def test_the_dose_of_an_eer_frame_is_its_part_of_the_whole():
+    """25 of 1000 raw frames of a movie of 40 e/A2."""
+    plan = plan_of(eer_movie(), pixel_size_A=1.0, eer_total_dose_e_A2=40.0)
+
+    assert plan.dose_per_frame_e_A2 == pytest.approx(1.0)
+    assert plan_of().dose_per_frame_e_A2 is None
+    assert plan_of(dose_per_frame_e_A2=1.3).dose_per_frame_e_A2 == 1.3
+
+
+def test_sizes_of_a_square_movie_of_4096_px_at_1_A():
+    """Cropped to 2 A; pairs at 30 A / 6.794 = 4.4 A; 9 patches of 455 A; 1000 A per point."""
+    plan = plan_of()
+
+    assert plan.correlation_shape_px == (2048, 2048)
+    assert plan.pairwise_shape_px == (928, 928)
+    assert plan.output_shape_px == (4096, 4096)
+    assert plan.patches == (9, 9)
+    assert plan.control_points == (8, 6, 6)
+    assert plan.group_frames == 3
+    assert plan.fallback == ""
+
+
+def test_sizes_of_a_wide_movie_of_5760_x_4092_px_at_0_83_A():
+    plan = plan_of(movie(4092, 5760, pixel_size_A=0.83))
+
+    assert plan.correlation_shape_px == (1700, 2392)
+    assert plan.patches == (7, 10)
+    assert plan.control_points == (8, 5, 6)
+    assert plan.pairwise_shape_px[0] < plan.pairwise_shape_px[1]
+
+
+def test_the_pairwise_pixel_puts_a_gaussian_of_half_height_at_its_limit_to_exp_minus_8():
+    plan = plan_of(max_resolution_A=20.0)
+
+    nyquist_per_A = 0.5 * plan.pairwise_shape_px[0] / 4096
+    at_nyquist = math.exp(-math.log(2) * (nyquist_per_A * 20.0) ** 2)
+    assert at_nyquist == pytest.approx(math.exp(-8), rel=0.05)
+
+
+@pytest.mark.parametrize("pixel_size_A", [0.3, 0.83, 1.9, 2.0, 3.1, 12.0])
+@pytest.mark.parametrize("size_px", [(511, 900), (4096, 4096), (3838, 3710)], ids=str)
+def test_cropped_frames_are_even_and_never_larger_than_the_movie(pixel_size_A, size_px):
+    plan = plan_of(movie(*size_px, pixel_size_A=pixel_size_A))
+
+    for small, full in zip(plan.correlation_shape_px, size_px, strict=True):
+        assert small % 2 == 0
+        assert small <= full
+    assert all(
+        p <= c
+        for p, c in zip(plan.pairwise_shape_px, plan.correlation_shape_px, strict=True)
+    )
+
+
+def test_patches_are_not_smaller_than_asked_for():
+    plan = plan_of(min_patch_A=800.0)
+
+    assert plan.patches == (5, 5)
+    assert 4096 / 5 > 800
+
+
+@pytest.mark.parametrize("min_patch_A", [1.0, 20.0, 60.0])
+def test_automatic_patches_can_still_be_followed(min_patch_A):
+    plan = plan_of(movie(512, 640), min_patch_A=min_patch_A)
+
+    for size, count in zip(plan.correlation_shape_px, plan.patches, strict=True):
+        assert size // count >= SMALLEST_PATCH_PX
+
+
+def test_patches_and_control_points_are_given_x_first():
+    plan = plan_of(patches=(7, 5), control_points=(6, 4, 3))
+
+    assert plan.patches == (5, 7)
+    assert plan.control_points == (3, 4, 6)
+
+
+def test_patches_that_are_too_small_are_refused():
+    """512 px of 1 A are 256 small pixels: ten patches of 24."""
+    assert plan_of(movie(512, 512), patches=(10, 10)).patches == (10, 10)
+    with pytest.raises(ParameterError, match="--patches: 11 patches in x.*at most 10"):
+        plan_of(movie(512, 512), patches=(11, 10))
+
+
+def test_more_control_points_in_time_than_frames_are_refused():
+    assert plan_of(control_points=(4, 4, 40)).control_points == (40, 4, 4)
+    with pytest.raises(ParameterError, match=r"--control-points.*\(40\), found 41"):
+        plan_of(control_points=(4, 4, 41))
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        (movie(800, 800), "only 1 x 1 patches fit on 800 x 800 A"),
+        (movie(frame_count=2), "2 frames are too few"),
+    ],
+    ids=["small field", "two frames"],
+)
+def test_what_cannot_be_aligned_locally_says_why(info, words):
+    plan = plan_of(info)
+
+    assert not plan.is_local
+    assert plan.control_points is None
+    assert words in plan.fallback
+    assert words in plan.describe()
+
+
+def test_local_alignment_that_was_not_asked_for_needs_no_reason():
+    plan = plan_of(local=False)
+
+    assert not plan.is_local
+    assert plan.fallback == ""
+
+
+def test_few_frames_make_small_groups():
+    assert [plan_of(movie(frame_count=n)).group_frames for n in (3, 6, 9, 40)] == [1, 2, 3, 3]
+
+
+def test_any_binning_gives_the_nearest_size_and_the_exact_ratio():
+    plan = plan_of(movie(4096, 5760), binning=1.5)
+
+    assert plan.output_shape_px == (2731, 3840)
+    assert plan.binning == (4096 / 2731, 1.5)
+    assert plan.output_pixel_size_A == pytest.approx(math.sqrt(4096 / 2731 * 1.5))
+
+
+def test_memory_grows_with_frames_only_by_the_small_ones():
+    few, many = (plan_of(movie(frame_count=n)) for n in (200, 400))
+
+    small_bytes = 4 * 2048 * 2048
+    assert many.memory_bytes - few.memory_bytes < 200 * 2.5 * small_bytes
+    full_bytes = 4 * 4096 * 4096
+    assert many.memory_bytes - few.memory_bytes < 200 * full_bytes
+
+
+def test_memory_holds_the_aligned_movie_when_it_is_saved():
+    assert plan_of(save_movie=True).memory_bytes > 40 * 4 * 4096 * 4096
+    assert plan_of(save_movie=False).memory_bytes < 40 * 4 * 4096 * 4096
+
+
+def test_the_description_names_what_was_decided():
+    plan = plan_of(eer_movie(), pixel_size_A=1.23, eer_total_dose_e_A2=36.0, align_first=2)
+
+    text = plan.describe()
+
+    for word in (
+        "movie.mrc", "eer", "uint8", "123,456,789 bytes", "4096 x 4096 px, 40 frames",
+        "1000 raw frames, 25 per frame", "1.23 A", "0.9 e/A2", "2-40 aligned, 2-40 summed",
+        "patches", "groups of 3 frames", "control points", "GB", "the header says so",
+    ):  # fmt: skip
+        assert word in text
+
+
+def test_the_dose_is_called_unknown_when_it_is():
+    assert "unknown" in plan_of().describe()
+
+
+@pytest.mark.parametrize("info", [movie(), movie(800, 700), eer_movie()], ids=["mrc", "small", "eer"])
+def test_a_plan_survives_the_way_through_a_dictionary(info):
+    plan = plan_of(info, pixel_size_A=1.1)
+
+    assert Plan.from_dict(plan.to_dict()) == plan
+
+
+def test_the_same_movie_and_parameters_give_the_same_plan():
+    assert plan_of() == plan_of()

@@ -1,0 +1,161 @@
+"""Numbers and flags by which a person judges a movie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flexalign.estimate import quality
+from flexalign.estimate.patches import make_grid
+from flexalign.estimate.quality import HeldOut
+from flexalign.estimate.refine import cut_spectra, powers_at
+from flexalign.model import FrameRange
+from flexalign.motion import Motion, MotionField, Trajectory
+
+FRAMES = range(0, 5)
+
+
+def motion_along(path_px, field=None):
+    return Motion(Trajectory(path_px, np.ones(len(path_px), bool), 0), field)
+
+
+def corner_field(size_px):
+    """Zero in time at first, and then growing towards the last rows and columns, along x."""
+    coefficients = np.zeros((2, 3, 3, 3))
+    coefficients[1, 2, 2, 2] = size_px
+    return MotionField(coefficients, 200, 300, FrameRange(0, 5))
+
+
+def flags_of(**changes):
+    usual = {
+        "total_A": 10.0, "largest_step_A": 3.0, "largest_displacement_px": 8.0, "error_px": 0.05,
+        "bad_frame_count": 0, "has_signal": True,
+    }  # fmt: skip
+    return quality.flags(**{**usual, **changes})
+
+
+def test_the_length_of_a_polygon_is_the_sum_of_its_sides_in_angstrom():
+    """Sides of 5, 2, 13 and 1 px at 1.5 A per px."""
+    path = np.cumsum([[0, 0], [3, 4], [0, -2], [-12, 5], [1, 0]], axis=0).astype(float)
+
+    lengths = quality.path_lengths_A(motion_along(path), (100, 150), FRAMES, 1.5, early_frames=2)
+
+    np.testing.assert_allclose(lengths, [31.5, 10.5, 21.0, 19.5])
+
+
+def test_only_the_frames_asked_for_count():
+    path = np.cumsum([[0, 0], [3, 4], [0, -2], [-12, 5], [1, 0]], axis=0).astype(float)
+
+    lengths = quality.path_lengths_A(motion_along(path), (0, 0), range(1, 3), 1.0, early_frames=4)
+
+    np.testing.assert_allclose(lengths, [2, 2, 0, 2])
+    assert quality.path_lengths_A(motion_along(path), (0, 0), range(1, 2), 1.0, 4) == (0, 0, 0, 0)
+
+
+def test_the_path_is_that_of_the_place_field_included():
+    motion = motion_along(np.zeros((5, 2)), corner_field(8.0))
+
+    corner, opposite = (
+        quality.path_lengths_A(motion, place, FRAMES, 1.0, 2)[0] for place in [(199, 299), (0, 0)]
+    )
+
+    dy, dx = motion.displacement_px(4, 199, 299)
+    assert dy == 0
+    assert corner == pytest.approx(float(dx))
+    assert corner > 0.5
+    assert opposite == pytest.approx(0, abs=1e-3)
+
+
+def test_the_local_range_is_the_largest_deviation_from_the_mean_over_places():
+    field = corner_field(8.0)
+
+    found = quality.local_range_px(field, FRAMES)
+
+    y, x = np.mgrid[0:199:9j, 0:299:9j]
+    _, dx = field.displacement_px(4, y, x)
+    assert found == pytest.approx(dx.max() - dx.mean())
+    assert quality.local_range_px(None, FRAMES) == 0
+
+
+def test_the_largest_displacement_is_between_any_two_frames_anywhere():
+    path = np.array([[0, 0], [0, 3], [0, -4], [1, 0], [2, 0]], float)
+
+    assert quality.largest_displacement_px(motion_along(path), FRAMES) == 7
+    still = motion_along(np.zeros((5, 2)), corner_field(8.0))
+    assert quality.largest_displacement_px(still, FRAMES) == pytest.approx(
+        float(still.displacement_px(4, 199, 299)[1])
+    )
+
+
+def test_a_usual_movie_has_no_flags():
+    assert flags_of() == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({"bad_frame_count": 1}, "bad-frames"),
+        ({"largest_step_A": 21.0}, "jump"),
+        ({"total_A": 151.0}, "large-motion"),
+        ({"has_signal": False}, "no-signal"),
+        ({"largest_displacement_px": 0.1}, "still"),
+        ({"largest_displacement_px": 0.0, "error_px": float("nan")}, "still"),
+    ],
+    ids=str,
+)
+def test_what_is_unusual_has_its_flag(changes, flag):
+    assert flags_of(**changes) == (flag,)
+
+
+def test_a_movie_whose_error_is_unknown_is_not_called_still():
+    assert flags_of(error_px=float("nan")) == ()
+
+
+def test_a_candidate_must_beat_no_motion_clearly():
+    clear = HeldOut({"none": 10.0, "global": 30.0, "local": 50.0}, chance=5.0)
+    doubtful = HeldOut({"none": 10.0, "global": 30.0, "local": 39.0}, chance=5.0)
+
+    assert clear.best() == "local"
+    assert doubtful.best() == "none"
+    assert clear.over_none() == {"none": 0, "global": 20, "local": 40}
+
+
+def test_a_signal_must_stand_out_from_chance():
+    assert HeldOut({"none": 31.0}, chance=5.0).has_signal
+    assert not HeldOut({"none": 29.0}, chance=5.0).has_signal
+
+
+def test_held_out_data_prefer_the_true_motion(make_drifting_frames):
+    """Pixels of 2 A; what is coarser than 8.4 A, the pairwise stage's share, does not count."""
+    path = np.stack([np.linspace(0, 6, 8), np.linspace(0, -4, 8)], axis=1)
+    frames = make_drifting_frames(path, (128, 160), noise=2.0)
+    truth = np.repeat(2 * path[None], 4, axis=0)
+    patches = cut_spectra(frames, make_grid(frames, (2, 2)), truth)
+    wrong = {"none": 0 * truth, "swapped": truth[..., ::-1], "opposite": -truth}
+    candidates = {name: (d, d) for name, d in {**wrong, "true": truth}.items()}
+
+    judged = quality.held_out_scores(patches, candidates, powers_at(patches, truth), 14.0)
+
+    assert judged.best() == "true"
+    assert judged.has_signal
+    assert all(judged.score[name] < 0.5 * judged.score["true"] for name in wrong)
+
+
+def test_each_half_is_judged_by_its_own_displacements(make_drifting_frames):
+    path = np.stack([np.linspace(0, 6, 8), np.linspace(0, -4, 8)], axis=1)
+    frames = make_drifting_frames(path, (128, 160), noise=2.0)
+    truth = np.repeat(2 * path[None], 4, axis=0)
+    patches = cut_spectra(frames, make_grid(frames, (2, 2)), truth)
+    candidates = {
+        "none": (0 * truth, 0 * truth),
+        "first": (truth, -truth),
+        "second": (-truth, truth),
+        "both": (truth, truth.copy()),
+        "neither": (-truth, -truth),
+    }
+
+    score = quality.held_out_scores(patches, candidates, powers_at(patches, truth), 14.0).score
+
+    assert score["first"] + score["second"] == pytest.approx(score["both"] + score["neither"])
+    assert score["neither"] < min(score["first"], score["second"])
+    assert max(score["first"], score["second"]) < score["both"]
