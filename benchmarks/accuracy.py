@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import tempfile
 import time
@@ -68,6 +69,7 @@ class Score:
     Attributes
     ----------
     movie : class of movie
+    code : of the settings it was simulated with
     version : of the program that was scored
     rms_px, worst_px : distance to the true displacement
     ssnr : of the plain sum, in each of `scoring.BANDS_A`
@@ -77,6 +79,7 @@ class Score:
 
     movie: str
     seed: int
+    code: str
     method: str
     version: str
     rms_px: float
@@ -86,15 +89,25 @@ class Score:
     chosen: str = ""
 
 
+def settings_of(name: str, seed: int) -> SimulationSettings:
+    """What to simulate for one class and seed."""
+    return SimulationSettings(**CLASSES[name], seed=seed)
+
+
+def code_of(settings: SimulationSettings) -> str:
+    """A short name of the settings, so that nothing in the cache is taken for something else."""
+    plain = json.dumps(settings.to_dict(), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:8]
+
+
 class Movie:
     """A simulated movie in the cache, with what the methods need to be scored on it."""
 
     def __init__(self, name: str, seed: int, cache: Path, threads: int) -> None:
-        self.settings = SimulationSettings(**CLASSES[name], seed=seed)
+        self.settings = settings_of(name, seed)
         self.name, self.seed, self.threads = name, seed, threads
-        settings = json.dumps(self.settings.to_dict(), sort_keys=True)
-        code = hashlib.sha256(settings.encode()).hexdigest()[:8]
-        self._folder = cache / f"{name}_{seed}_{code}"
+        self.code = code_of(self.settings)
+        self._folder = cache / f"{name}_{seed}_{self.code}"
         self.path, self.gain = self._folder / "movie.mrc", self._folder / "movie_gain.mrc"
         if not (self._folder / "movie_truth.npz").exists():  # it is written last
             simulate_movie(self.settings, threads=threads).save(self._folder, "movie")
@@ -163,8 +176,8 @@ class Movie:
             threads=self.threads,
         )
         return Score(
-            self.name, self.seed, method, version_of(method), error.rms_px, error.worst_px, ssnr,
-            found.seconds, found.chosen,
+            self.name, self.seed, self.code, method, version_of(method), error.rms_px,
+            error.worst_px, ssnr, found.seconds, found.chosen,
         )  # fmt: skip
 
 
@@ -216,28 +229,35 @@ def run(names: Iterable[str], seeds: Iterable[int], methods: list[str], cache: P
     results = cache / "results.jsonl"
     done = {(s.movie, s.seed, s.method, s.version) for s in read_scores(results)}
     is_warm = False
-    for name in names:
-        for seed in seeds:
-            missing = [m for m in methods if (name, seed, m, version_of(m)) not in done]
-            if not missing:
-                continue
-            if not is_warm:
-                warm_up(cache, threads)
-                is_warm = True
-            movie = Movie(name, seed, cache, threads)
-            for method in missing:
+    for name, seed in itertools.product(names, seeds):
+        missing = [m for m in methods if (name, seed, m, version_of(m)) not in done]
+        if not missing:
+            continue
+        if not is_warm:
+            warm_up(cache, threads)
+            is_warm = True
+        movie = Movie(name, seed, cache, threads)
+        for method in missing:
+            try:
                 score = movie.score(method, find(movie, method))
-                with results.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(score)) + "\n")
-                print(f"{name} {seed} {method}: {score.rms_px:.3f} px", flush=True)
+            except (flexalign.FlexAlignError, peers.PeerError) as error:
+                print(f"{name} {seed} {method}: failed: {error}", flush=True)
+                continue
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(score)) + "\n")
+            print(f"{name} {seed} {method}: {score.rms_px:.3f} px", flush=True)
 
 
 def read_scores(results: Path) -> list[Score]:
-    """All scores in the file, oldest first."""
+    """All scores in the file that are for the movies of today's `CLASSES`, oldest first."""
     if not results.exists():
         return []
     lines = results.read_text(encoding="utf-8").splitlines()
-    return [Score(**json.loads(line)) for line in lines]
+    scores = [Score(**json.loads(line)) for line in lines]
+    return [
+        s for s in scores
+        if s.movie in CLASSES and s.code == code_of(settings_of(s.movie, s.seed))
+    ]  # fmt: skip
 
 
 def tables(scores: Iterable[Score], names: Iterable[str]) -> str:
@@ -253,7 +273,7 @@ def tables(scores: Iterable[Score], names: Iterable[str]) -> str:
             continue
         bands = " | ".join(f"{coarse:g}-{fine:g} A" for coarse, fine in scoring.BANDS_A)
         lines = [
-            f"**{name}**: {describe(SimulationSettings(**CLASSES[name]))}",
+            f"**{name}**: {describe(settings_of(name, seed=0))}",
             "",
             f"| method | RMS px | worst px | {bands} | s | kept | n |",
             "| --- |" + " --: |" * (3 + len(scoring.BANDS_A)) + " --- | --: |",

@@ -24,6 +24,10 @@ _TIMES, _PLACES = 3, 6  # terms z, z2, z3 and 1, x, x2, y, y2, xy of the local m
 _UNOBSERVED = -9999
 
 
+class PeerError(Exception):
+    """Another program did not do what it was asked for."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RelionMotion:
     """The motion that RELION's per-movie STAR file holds, as displacements.
@@ -71,7 +75,7 @@ def run_relion(movie: Path, gain: Path | None, settings: SimulationSettings, thr
 
     Raises
     ------
-    RuntimeError
+    PeerError
         If it leaves no micrograph behind.
     """
     with tempfile.TemporaryDirectory(dir=movie.parent) as name:
@@ -93,7 +97,7 @@ def run_relion(movie: Path, gain: Path | None, settings: SimulationSettings, thr
         seconds = time.perf_counter() - started
         star, image = folder / "out" / "movie.star", folder / "out" / "movie.mrc"
         if not (star.exists() and image.exists()):
-            raise RuntimeError(f"{RELION} made no micrograph of {movie}: {said.stderr[-500:]}")
+            raise PeerError(f"{RELION} made no micrograph of {movie}: {said.stderr[-500:]}")
         return Found(read_relion_motion(star), mrcfile.read(image), seconds)
 
 

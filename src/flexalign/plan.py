@@ -23,9 +23,11 @@ FEWEST_CONTROL_POINTS = 3
 FEWEST_PATCHES = 4
 # Patches do not overlap; to fill the frame they may be this part of the smallest side asked for.
 PATCH_TOLERANCE = 0.9
-# Every this many Angstrom one more control point; in time every this many frames.
+# Every this many Angstrom one more control point, as in the reference; in time every this many
+# frames.  Smaller fields get more, since the prior and not their number keeps the field smooth.
 CONTROL_POINT_SPACING_A = 1000.0
 CONTROL_POINT_SPACING_FRAMES = 7
+CONTROL_POINTS_OF_SMALL_FIELD = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +282,10 @@ def _control_points(
         return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
     if params.control_points is None:
         y, x = (
-            min(max(int(size / CONTROL_POINT_SPACING_A) + 2, 3), max(3, count))
+            max(
+                int(size / CONTROL_POINT_SPACING_A) + 2,
+                min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
+            )
             for size, count in zip(sizes_A, patches, strict=True)
         )
         return (max(math.ceil(align.count / CONTROL_POINT_SPACING_FRAMES) + 2, 3), y, x), ""

@@ -151,11 +151,15 @@ def test_relion_corrections_become_displacements(modules, tmp_path):
 def test_tables_show_the_latest_scores_relative_to_the_oracle(modules):
     accuracy = modules["accuracy"]
     found = [
-        accuracy.Score("small", 101, "refined", "old", 9.0, 9.0, [9.0] * 4, 9.0, "global"),
-        accuracy.Score("small", 101, "refined", "new", 0.2, 1.0, [0.5, 0.4, 0.3, 0.2], 8.0, "x"),
-        accuracy.Score("small", 102, "refined", "new", 0.4, 3.0, [1.0, 0.8, 0.6, 0.4], 6.0, "x"),
-        accuracy.Score("small", 101, "oracle", "new", 0.0, 0.0, [1.0, 0.5, 0.5, 1.0]),
-        accuracy.Score("small", 102, "oracle", "new", 0.0, 0.0, [1.0, 1.0, 1.0, 1.0]),
+        accuracy.Score("small", 101, "", "refined", "old", 9.0, 9.0, [9.0] * 4, 9.0, "global"),
+        accuracy.Score(
+            "small", 101, "", "refined", "new", 0.2, 1.0, [0.5, 0.4, 0.3, 0.2], 8.0, "x"
+        ),
+        accuracy.Score(
+            "small", 102, "", "refined", "new", 0.4, 3.0, [1.0, 0.8, 0.6, 0.4], 6.0, "x"
+        ),
+        accuracy.Score("small", 101, "", "oracle", "new", 0.0, 0.0, [1.0, 0.5, 0.5, 1.0]),
+        accuracy.Score("small", 102, "", "oracle", "new", 0.0, 0.0, [1.0, 1.0, 1.0, 1.0]),
     ]
 
     text = accuracy.tables(found, ["small", "k2"])

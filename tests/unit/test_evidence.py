@@ -77,7 +77,9 @@ def test_the_trajectory_is_the_mean_over_patches_and_over_time_zero():
 
     np.testing.assert_allclose(fit.trajectory_px, centred(truth).mean(axis=0), atol=1e-3)
     np.testing.assert_allclose(fit.trajectory_px.mean(axis=0), 0, atol=1e-9)
-    np.testing.assert_allclose(at_centers(np.zeros((TIMES, 2)), fit.field).mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(
+        at_centers(np.zeros((TIMES, 2)), fit.field).mean(axis=0), 0, atol=1e-9
+    )
 
 
 def test_without_data_nothing_moves():

@@ -20,16 +20,6 @@ def _field(rng: np.random.Generator, points: tuple[int, int, int] = (5, 4, 6)) -
 
 
 # Patch centres that cover the frame, and the frames that `_field` runs over.
-CENTER_PX = np.array([[y, x] for y in np.linspace(15, 285, 9) for x in np.linspace(15, 385, 11)])
-FRAME = np.arange(2.0, 22.0)
-
-
-def _tracks(field: MotionField) -> np.ndarray:
-    """The field at every patch centre and frame: (points, times, 2)."""
-    y, x = CENTER_PX.T[:, :, None]
-    return np.stack(field.displacement_px(FRAME[None, :], y, x), axis=-1)
-
-
 def _motion(seed: int = 1) -> Motion:
     rng = np.random.default_rng(seed)
     trajectory = Trajectory(rng.normal(size=(24, 2)).cumsum(axis=0), np.ones(24, bool), 7)

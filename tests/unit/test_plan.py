@@ -73,7 +73,7 @@ def test_ranges_that_do_not_fit_are_refused_by_the_names_of_the_options(paramete
 def test_a_reference_frame_is_counted_from_one_and_must_be_aligned():
     assert plan_of(reference_frame="7").reference_frame == 6
     assert plan_of().reference_frame is None
-    with pytest.raises(ParameterError, match="--reference-frame.*found 7"):
+    with pytest.raises(ParameterError, match=r"--reference-frame.*found 7"):
         plan_of(reference_frame="7", align_first=8)
 
 
@@ -137,8 +137,7 @@ def test_cropped_frames_are_even_and_never_larger_than_the_movie(pixel_size_A, s
         assert small % 2 == 0
         assert small <= full
     assert all(
-        p <= c
-        for p, c in zip(plan.pairwise_shape_px, plan.correlation_shape_px, strict=True)
+        p <= c for p, c in zip(plan.pairwise_shape_px, plan.correlation_shape_px, strict=True)
     )
 
 
@@ -167,7 +166,7 @@ def test_patches_and_control_points_are_given_x_first():
 def test_patches_that_are_too_small_are_refused():
     """512 px of 1 A are 256 small pixels: ten patches of 24."""
     assert plan_of(movie(512, 512), patches=(10, 10)).patches == (10, 10)
-    with pytest.raises(ParameterError, match="--patches: 11 patches in x.*at most 10"):
+    with pytest.raises(ParameterError, match=r"--patches: 11 patches in x.*at most 10"):
         plan_of(movie(512, 512), patches=(11, 10))
 
 
@@ -244,7 +243,9 @@ def test_the_dose_is_called_unknown_when_it_is():
     assert "unknown" in plan_of().describe()
 
 
-@pytest.mark.parametrize("info", [movie(), movie(800, 700), eer_movie()], ids=["mrc", "small", "eer"])
+@pytest.mark.parametrize(
+    "info", [movie(), movie(800, 700), eer_movie()], ids=["mrc", "small", "eer"]
+)
 def test_a_plan_survives_the_way_through_a_dictionary(info):
     plan = plan_of(info, pixel_size_A=1.1)
 

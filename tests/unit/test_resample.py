@@ -55,18 +55,14 @@ def test_a_uniform_displacement_samples_as_scipy_does_mirror_included(image, shi
     def displacement(y, x):
         return shift_px[0] + 0 * y, shift_px[1] + 0 * x
 
-    np.testing.assert_allclose(
-        moved(image, displacement), by_scipy(image, displacement), atol=5e-5
-    )
+    np.testing.assert_allclose(moved(image, displacement), by_scipy(image, displacement), atol=5e-5)
 
 
 def test_a_displacement_that_grows_linearly_is_exact_between_the_nodes(image):
     def displacement(y, x):
         return 0.5 + 0.02 * y - 0.01 * x, -1.5 + 0.03 * x + 0.005 * y
 
-    np.testing.assert_allclose(
-        moved(image, displacement), by_scipy(image, displacement), atol=2e-4
-    )
+    np.testing.assert_allclose(moved(image, displacement), by_scipy(image, displacement), atol=2e-4)
 
 
 def test_between_nodes_the_displacement_is_the_bilinear_mean_of_theirs(image):

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, pairwise, patches, quality, refine
@@ -69,25 +70,27 @@ def estimate_motion(
     clock: Callable[[str], AbstractContextManager[None]],
 ) -> Estimate:
     """The motion of the specimen in `frames`."""
-    with clock("pairwise"):
-        small = frames.shrunk(plan.pairwise_shape_px, threads)
-        path, pairs = pairwise.global_trajectory(
-            small, params.max_resolution_A, params.max_shift_A, threads
-        )
-    tracks, field, shape = None, None, None
-    if plan.control_points is not None:
-        with clock("patches"):
-            shape = _empty_field(plan)
-            tracks, likelihood = patches.track_patches(
-                small, path, plan.patches, plan.group_frames, params.max_resolution_A, threads
+    # The solves are small: one thread each is fastest, and leaves other movies their cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        with clock("pairwise"):
+            small = frames.shrunk(plan.pairwise_shape_px, threads)
+            path, pairs = pairwise.global_trajectory(
+                small, params.max_resolution_A, params.max_shift_A, threads
             )
-            field = patches.fit_local_field(likelihood, shape)
-    with clock("refinement"):
-        trial = _try_from(path, field, shape, frames, plan, params, threads)
-        if params.refine and trial.chosen == "none":
-            # The pairs may have led astray; weak signal can still be found from standing still.
-            cold = _try_from(np.zeros_like(path), None, shape, frames, plan, params, threads)
-            trial = cold if cold.chosen != "none" else trial
+        tracks, field, shape = None, None, None
+        if plan.control_points is not None:
+            with clock("patches"):
+                shape = _empty_field(plan)
+                tracks, likelihood = patches.track_patches(
+                    small, path, plan.patches, plan.group_frames, params.max_resolution_A, threads
+                )
+                field = patches.fit_local_field(likelihood, shape)
+        with clock("refinement"):
+            trial = _try_from(path, field, shape, frames, plan, params, threads)
+            if params.refine and trial.chosen == "none":
+                # The pairs may have led astray; weak signal can still be found from standing still.
+                cold = _try_from(np.zeros_like(path), None, shape, frames, plan, params, threads)
+                trial = cold if cold.chosen != "none" else trial
     kept, errors = trial.candidates[trial.chosen], None
     if trial.chosen == "refined" and trial.refinement is not None:
         errors = trial.refinement.fit.trajectory_error_px
