@@ -14,7 +14,8 @@ from flexalign import __version__
 from flexalign.arrays import spectrum
 from flexalign.estimate import quality, refine
 from flexalign.estimate.choice import Estimate, estimate_motion
-from flexalign.io.movies import MovieReader, open_movie
+from flexalign.io.movies import open_movie
+from flexalign.io.reader import MovieReader
 from flexalign.io.record import describe_file
 from flexalign.io.references import load_references
 from flexalign.io.results import check_output, movie_root, write_result

@@ -15,7 +15,7 @@ from flexalign.arrays import detector, dose, fourier, resample
 from flexalign.arrays.detector import Correction
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
-from flexalign.io.movies import MovieReader
+from flexalign.io.reader import MovieReader
 from flexalign.model import FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
 from flexalign.params import AlignParams

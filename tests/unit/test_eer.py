@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from flexalign.errors import InputError, ParameterError
-from flexalign.io.eer import write_eer
+from flexalign.io.eer_writer import write_eer
 from flexalign.io.movies import open_movie
 from flexalign.model import EerInfo
 

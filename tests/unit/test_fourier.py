@@ -33,6 +33,13 @@ def test_cropping_samples_a_coarse_wave_where_the_smaller_pixels_are(shape_px, n
         )
 
 
+@pytest.mark.parametrize("cycles", [(12, 15), (-12, 15), (12, 0), (-12, 3)], ids=str)
+def test_an_odd_size_keeps_its_finest_wave(cycles):
+    np.testing.assert_allclose(
+        cropped(wave((48, 60), cycles), (25, 31)), wave((25, 31), cycles, (48, 60)), atol=1e-5
+    )
+
+
 def test_cropping_takes_out_what_the_smaller_image_cannot_hold():
     for cycles in [(12, 0), (-12, 3), (0, 15), (20, 25)]:
         np.testing.assert_allclose(cropped(wave((48, 60), cycles), (24, 30)), 3, atol=1e-5)

@@ -116,8 +116,17 @@ def test_sizes_of_a_wide_movie_of_5760_x_4092_px_at_0_83_A():
 
     assert plan.correlation_shape_px == (1700, 2392)
     assert plan.patches == (7, 10)
-    assert plan.control_points == (8, 5, 6)
+    assert plan.control_points == (8, 6, 6)
     assert plan.pairwise_shape_px[0] < plan.pairwise_shape_px[1]
+
+
+def test_a_large_field_has_a_control_point_every_1000_A_and_a_small_one_as_its_patches_allow():
+    wide = plan_of(movie(4092, 9200))
+    small = plan_of(movie(1300, 1900))
+
+    assert wide.control_points[1:] == (6, 11)
+    assert small.patches == (2, 4)
+    assert small.control_points[1:] == (4, 6)
 
 
 def test_the_pairwise_pixel_puts_a_gaussian_of_half_height_at_its_limit_to_exp_minus_8():
@@ -210,6 +219,7 @@ def test_any_binning_gives_the_nearest_size_and_the_exact_ratio():
     assert plan.output_shape_px == (2731, 3840)
     assert plan.binning == (4096 / 2731, 1.5)
     assert plan.output_pixel_size_A == pytest.approx(math.sqrt(4096 / 2731 * 1.5))
+    assert plan_of(binning=1.5).output_shape_px == (2731, 2731)
 
 
 def test_memory_grows_with_frames_only_by_the_small_ones():

@@ -69,6 +69,19 @@ def small_case(make_drifting_frames):
     return frames, patches, displacement, rng.uniform(0, 1, rings), envelope
 
 
+def test_patches_are_cut_where_the_specimen_went(make_drifting_frames):
+    """Whole pixels and no noise: the same piece of the specimen in every frame."""
+    path = np.array([[0, 0], [9, -14], [-11, 6]])
+    frames = make_drifting_frames(path, (96, 128), noise=0.0)
+    grid = make_grid(frames, (3, 3))
+
+    patches = cut_spectra(frames, grid, everywhere(SCALE * path, 9))
+
+    middle = patches.spectra[4]
+    np.testing.assert_allclose(middle[1:], middle[[0, 0]], atol=1e-3 * np.abs(middle).max())
+    assert np.array_equal(patches.offset_px[4], path)
+
+
 def test_the_gradient_is_the_derivative_of_the_likelihood(small_case):
     frames, patches, displacement, weight, envelope = small_case
     at = displacement + 0.3

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import zstandard
 
 from flexalign.errors import InputError
-from flexalign.io.movies import (
+from flexalign.io.reader import (
     RawFrame,
     SeekableMovie,
     check_frame_count,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from flexalign.errors import InputError
 from flexalign.io import mrc, tiff
-from flexalign.io.movies import TIFF_MAGIC, read_head
+from flexalign.io.reader import TIFF_MAGIC, read_head
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 
 SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBad", "K2Type")

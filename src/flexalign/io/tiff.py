@@ -22,7 +22,7 @@ import numpy.typing as npt
 import tifffile
 
 from flexalign.errors import InputError
-from flexalign.io.movies import (
+from flexalign.io.reader import (
     RawFrame,
     SeekableMovie,
     check_frame_count,

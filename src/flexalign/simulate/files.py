@@ -14,7 +14,7 @@ import tifffile
 
 from flexalign.errors import ParameterError
 from flexalign.io.atomic import replacing
-from flexalign.io.eer import write_eer
+from flexalign.io.eer_writer import write_eer
 
 if TYPE_CHECKING:
     from flexalign.simulate.movie import SimulatedMovie

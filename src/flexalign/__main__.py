@@ -1,0 +1,5 @@
+"""``python -m flexalign`` is the command ``flexalign``."""
+
+from flexalign.cli import main
+
+main()

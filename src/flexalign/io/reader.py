@@ -1,0 +1,169 @@
+"""What readers of all formats share: the frame, the reader, reading ahead, and common checks."""
+
+from __future__ import annotations
+
+import abc
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.errors import InputError, ParameterError
+from flexalign.model import FrameRange, MovieInfo
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawFrame:
+    """One frame as the file holds it, before dark and gain.
+
+    Attributes
+    ----------
+    index : zero-based in the file
+    pixels : (h, w) in the file's own kind of numbers, rows as MRC stores them; may be a read-only
+        view; None when it cannot be had
+    problem : what is wrong with the frame, "" when nothing is
+    """
+
+    index: int
+    pixels: npt.NDArray[Any] | None
+    problem: str = ""
+
+
+class MovieReader(Protocol):
+    """A movie that is open for reading; close it, or use it in a ``with`` block."""
+
+    info: MovieInfo
+
+    def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
+        """The frames of the range (all by default) in order, in one pass over the file.
+
+        Parameters
+        ----------
+        frames : zero-based in the file
+        threads : number of threads that decode; about that many frames wait in memory
+
+        Raises
+        ------
+        ParameterError
+            If the range reaches past the last frame.
+        InputError
+            If the file cannot be read on. A frame that is all there and cannot be decoded
+            is no error but a `RawFrame` with a problem.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class SeekableMovie(abc.ABC):
+    """A `MovieReader` for files in which any frame can be read at any time, by any thread."""
+
+    def __init__(self, info: MovieInfo) -> None:
+        self.info = info
+
+    @abc.abstractmethod
+    def read_frame(self, index: int) -> RawFrame:
+        """The frame `index`; called from several threads at once."""
+
+    def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
+        """The frames of the range (all by default) in order; see `MovieReader`."""
+        return read_ahead(self.read_frame, frames_within(self.info, frames), threads)
+
+    def close(self) -> None:  # noqa: B027 - most formats hold nothing open between frames
+        """Release the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def read_head(path: Path, size_bytes: int = 1024) -> bytes:
+    """The first bytes of a file, with an `InputError` for what is no readable file."""
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file, found a folder")
+    try:
+        with path.open("rb") as file:
+            head = file.read(size_bytes)
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a file, found nothing of that name") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if not head:
+        raise InputError(f"{path}: expected data, found an empty file; transfer it again")
+    return head
+
+
+def frames_within(info: MovieInfo, frames: FrameRange | None) -> FrameRange:
+    """The range asked for, or all frames, once it is known to lie within the movie."""
+    if frames is None:
+        return FrameRange(0, info.frame_count)
+    if frames.stop > info.frame_count:
+        raise ParameterError(
+            f"{info.path}: expected frames within 1-{info.frame_count}, found {frames}"
+        )
+    return frames
+
+
+def check_frame_count(path: Path, frame_count: int) -> None:
+    """Raise `InputError` unless there are at least two frames."""
+    if frame_count < 2:
+        raise InputError(
+            f"{path}: a movie needs at least 2 frames, found {frame_count}; "
+            "a single image needs no alignment"
+        )
+
+
+def trusted_pixel_size_A(x_A: float, y_A: float) -> float | None:
+    """A header's pixel size if it can be true: square within 1 %, 0.01 to 100 A, not exactly 1.
+
+    Exactly 1 is what programs write that do not know.
+
+    Examples
+    --------
+    >>> trusted_pixel_size_A(0.83, 0.83)
+    0.83
+    >>> trusted_pixel_size_A(1.0, 1.0) is None
+    True
+    """
+    if not (np.isfinite(x_A) and np.isfinite(y_A)) or not 0.01 <= x_A <= 100.0:
+        return None
+    if x_A == 1.0 or abs(x_A - y_A) > 0.01 * x_A:
+        return None
+    # Headers hold 32-bit floats; their noise digits would travel into every output.
+    return float(f"{x_A:.6g}")
+
+
+def read_ahead(
+    read: Callable[[int], RawFrame], frames: FrameRange, threads: int
+) -> Iterator[RawFrame]:
+    """`read` of each frame in order, up to `threads` frames ahead in as many threads.
+
+    The threads end when the iterator is exhausted or closed.
+    """
+    waiting: deque[Future[RawFrame]] = deque()
+    with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="read-ahead") as pool:
+        try:
+            for index in frames:
+                waiting.append(pool.submit(read, index))
+                if len(waiting) > max(threads, 1):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
