@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import fourier
+from flexalign.arrays import cpu, fourier
 from flexalign.arrays.fourier import SpectrumArray
 from flexalign.model import FloatArray, PixelArray
-
-# Correlation surfaces held at once: enough to keep the threads busy, small enough to forget about.
-_SURFACE_BATCH_PX = 16_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,13 +86,14 @@ def pair_peaks(
     """
     shifts, scores = np.zeros((len(first), 2)), np.zeros(len(first))
     distance = _distance_px(shape_px)
-    batch = max(1, _SURFACE_BATCH_PX // (shape_px[0] * shape_px[1]))
-    for start in range(0, len(first), batch):
-        part = slice(start, start + batch)
-        product = spectra[second[part]] * spectra[first[part]].conj()
-        surfaces = fourier.irfft2(product, shape_px, threads)
-        for k, surface in enumerate(surfaces, start):
+
+    def measure(start: int, stop: int) -> None:
+        for k in range(start, stop):
+            product = spectra[second[k]] * spectra[first[k]].conj()
+            surface = fourier.irfft2(product, shape_px)
             shifts[k], scores[k] = find_peak(surface, distance, radius_px[k])
+
+    cpu.in_blocks(measure, len(first), threads)
     return Peaks(shifts, scores)
 
 

@@ -97,49 +97,72 @@ def sample_rows(coefficients, lattice, step_px, out, start, stop):  # type: igno
     `lattice` is (2, ny, nx), the displacement (y, x) at nodes `step_px` apart, linear in between.
     """
     height, width = coefficients.shape
-    columns = out.shape[1]
-    _, _, nodes_x = lattice.shape
+    nodes_x, step = lattice.shape[2], np.float32(step_px)
     for y in range(start, stop):
         j = min(y // step_px, lattice.shape[1] - 2)
-        v = np.float32(y - j * step_px) / np.float32(step_px)
+        v = np.float32(y - j * step_px) / step
+        w = np.float32(1) - v
         for i in range(nodes_x - 1):
-            left_dy = lattice[0, j, i] * (1 - v) + lattice[0, j + 1, i] * v
-            left_dx = lattice[1, j, i] * (1 - v) + lattice[1, j + 1, i] * v
-            slope_dy = (
-                lattice[0, j, i + 1] * (1 - v) + lattice[0, j + 1, i + 1] * v - left_dy
-            ) / np.float32(step_px)
-            slope_dx = (
-                lattice[1, j, i + 1] * (1 - v) + lattice[1, j + 1, i + 1] * v - left_dx
-            ) / np.float32(step_px)
-            first = i * step_px
-            last = min(first + step_px, columns)
-            for x in range(first, last):
-                dy = left_dy + slope_dy * (x - first)
-                dx = left_dx + slope_dx * (x - first)
-                # The whole and the fractional part are kept apart: float32 cannot hold both.
-                whole_dy, whole_dx = np.floor(dy), np.floor(dx)
-                y0, x0 = y + np.int64(whole_dy) - 1, x + np.int64(whole_dx) - 1
-                a0, a1, a2, a3 = cubic_weights(np.float32(dy - whole_dy))
-                b0, b1, b2, b3 = cubic_weights(np.float32(dx - whole_dx))
-                if y0 >= 0 and y0 + 3 < height and x0 >= 0 and x0 + 3 < width:
-                    c0, c1 = coefficients[y0], coefficients[y0 + 1]
-                    c2, c3 = coefficients[y0 + 2], coefficients[y0 + 3]
-                    x1, x2, x3 = x0 + 1, x0 + 2, x0 + 3
-                else:
-                    c0 = coefficients[mirror(y0, height)]
-                    c1 = coefficients[mirror(y0 + 1, height)]
-                    c2 = coefficients[mirror(y0 + 2, height)]
-                    c3 = coefficients[mirror(y0 + 3, height)]
-                    x1, x2, x3 = (
-                        mirror(x0 + 1, width), mirror(x0 + 2, width), mirror(x0 + 3, width)
-                    )  # fmt: skip
-                    x0 = mirror(x0, width)
-                out[y, x] = (
-                    a0 * (b0 * c0[x0] + b1 * c0[x1] + b2 * c0[x2] + b3 * c0[x3])
-                    + a1 * (b0 * c1[x0] + b1 * c1[x1] + b2 * c1[x2] + b3 * c1[x3])
-                    + a2 * (b0 * c2[x0] + b1 * c2[x1] + b2 * c2[x2] + b3 * c2[x3])
-                    + a3 * (b0 * c3[x0] + b1 * c3[x1] + b2 * c3[x2] + b3 * c3[x3])
-                )
+            first, last = i * step_px, min((i + 1) * step_px, out.shape[1])
+            if first >= last:
+                break
+            dy = lattice[0, j, i] * w + lattice[0, j + 1, i] * v
+            dx = lattice[1, j, i] * w + lattice[1, j + 1, i] * v
+            slope_y = (lattice[0, j, i + 1] * w + lattice[0, j + 1, i + 1] * v - dy) / step
+            slope_x = (lattice[1, j, i + 1] * w + lattice[1, j + 1, i + 1] * v - dx) / step
+            end = np.float32(last - 1 - first)
+            whole_y, whole_x = np.floor(dy), np.floor(dx)
+            y0, x0 = y + np.int64(whole_y) - 1, first + np.int64(whole_x) - 1
+            if (
+                np.floor(dy + slope_y * end) == whole_y
+                and np.floor(dx + slope_x * end) == whole_x
+                and y0 >= 0
+                and y0 + 3 < height
+                and x0 >= 0
+                and x0 + last - first + 2 < width
+            ):
+                # Nearly always: the same whole shift for the whole segment, so plain vectors.
+                _sample_segment(
+                    coefficients[y0 : y0 + 4, x0 : x0 + last - first + 3],
+                    dy - whole_y, slope_y, dx - whole_x, slope_x, out[y, first:last],
+                )  # fmt: skip
+            else:
+                for x in range(first, last):
+                    k = np.float32(x - first)
+                    out[y, x] = _sample_pixel(
+                        coefficients, y, dy + slope_y * k, x, dx + slope_x * k
+                    )
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _sample_segment(rows, u, slope_u, v, slope_v, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (n,) from four rows (4, n + 3) of coefficients; fractions u in y, v in x."""
+    c0, c1, c2, c3 = rows[0], rows[1], rows[2], rows[3]
+    for k in range(out.size):
+        a0, a1, a2, a3 = cubic_weights(u + slope_u * np.float32(k))
+        b0, b1, b2, b3 = cubic_weights(v + slope_v * np.float32(k))
+        out[k] = (
+            b0 * (a0 * c0[k] + a1 * c1[k] + a2 * c2[k] + a3 * c3[k])
+            + b1 * (a0 * c0[k + 1] + a1 * c1[k + 1] + a2 * c2[k + 1] + a3 * c3[k + 1])
+            + b2 * (a0 * c0[k + 2] + a1 * c1[k + 2] + a2 * c2[k + 2] + a3 * c3[k + 2])
+            + b3 * (a0 * c0[k + 3] + a1 * c1[k + 3] + a2 * c2[k + 3] + a3 * c3[k + 3])
+        )
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _sample_pixel(coefficients, y, dy, x, dx):  # type: ignore[no-untyped-def]
+    """Value of the spline at (y + dy, x + dx), mirrored beyond the edges."""
+    height, width = coefficients.shape
+    # The whole and the fractional part are kept apart: float32 cannot hold both.
+    whole_y, whole_x = np.floor(dy), np.floor(dx)
+    y0, x0 = y + np.int64(whole_y) - 1, x + np.int64(whole_x) - 1
+    along_y, along_x = cubic_weights(dy - whole_y), cubic_weights(dx - whole_x)
+    value = np.float32(0)
+    for j in range(4):
+        row = coefficients[mirror(y0 + j, height)]
+        for i in range(4):
+            value += along_y[j] * along_x[i] * row[mirror(x0 + i, width)]
+    return value
 
 
 @njit(nogil=True, cache=True, fastmath=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 # Pole of the cubic B-spline prefilter: root of z^2 + 4 z + 1 inside the unit circle.
@@ -36,8 +37,10 @@ def cubic_weights(u):  # type: ignore[no-untyped-def]
     ----------
     Unser, Aldroubi & Eden, IEEE Trans. Signal Process. 41 (1993) 821.
     """
-    v = 1 - u
-    w0 = v * v * v * (1 / 6)
-    w1 = (2 / 3) - u * u * (2 - u) * 0.5
-    w3 = u * u * u * (1 / 6)
-    return w0, w1, 1 - w0 - w1 - w3, w3
+    # numba turns float32 with a whole number into float64, at half the speed.
+    sixth, half, one = np.float32(1 / 6), np.float32(0.5), np.float32(1)
+    v = one - u
+    w0 = v * v * v * sixth
+    w3 = u * u * u * sixth
+    w1 = np.float32(2 / 3) - u * u * (one + v) * half
+    return w0, w1, one - w0 - w1 - w3, w3
