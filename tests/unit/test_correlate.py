@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.arrays import correlate, fourier
+from flexalign.arrays import fourier
 from flexalign.arrays.correlate import find_peak, low_pass, pair_peaks, paraboloid_top, whitened
 
 SHAPE_PX = (96, 128)
@@ -113,15 +113,17 @@ def test_unrelated_images_score_less_than_the_same_one():
     assert found.score[0] < 5 < found.score[1]
 
 
-def test_batches_and_threads_do_not_change_the_peaks(monkeypatch):
+def test_threads_do_not_change_the_peaks():
     image = texture()
-    images = [shifted(image, (k, -2 * k)) for k in range(5)]
-    expected = peaks_of(images)
+    spectra = filtered(np.stack([shifted(image, (k, -2 * k)) for k in range(5)]))
+    first, second = np.triu_indices(5, 1)
+    one, three = (
+        pair_peaks(spectra, first, second, SHAPE_PX, np.full(10, 20.0), threads)
+        for threads in (1, 3)
+    )
 
-    monkeypatch.setattr(correlate, "_SURFACE_BATCH_PX", 2 * image.size)
-
-    assert np.array_equal(peaks_of(images).shift_px, expected.shift_px)
-    assert np.array_equal(peaks_of(images).score, expected.score)
+    assert np.array_equal(one.shift_px, three.shift_px)
+    assert np.array_equal(one.score, three.score)
 
 
 def test_each_pair_is_searched_within_its_own_radius():

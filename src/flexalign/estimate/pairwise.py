@@ -54,11 +54,11 @@ def measure_pairs(
 
     Parameters
     ----------
-    radius_px : (n,) largest displacement to look for between images 1, 2, ... apart; entry 0 idle
+    radius_px : (n, n) largest displacement to look for between each two images, small pixels
     scale : unbinned pixels per pixel, (y, x)
     """
     first, second = pairs_of(len(spectra))
-    radius = radius_px[second - first]
+    radius = radius_px[first, second]
     peaks = correlate.pair_peaks(spectra, first, second, shape_px, radius, threads)
     shift_px = peaks.shift_px * np.array(scale)
     return PairwiseShifts(first, second, shift_px, peaks.score, np.ones(len(first)))
@@ -79,6 +79,8 @@ def solve(pairs: PairwiseShifts, count: int) -> tuple[FloatArray, FloatArray, Pa
     base = pairs.score**2
     base = base / base.mean() if base.any() else np.ones_like(base)
     weight = base.copy()
+    # Residuals are smaller than errors, by what the solution could adapt to.
+    freedom = np.sqrt(max(1 - (count - 1) / len(pairs.first), 0.25))
     displacement = np.zeros((count, 2))
     spread = np.inf
     for _ in range(_ROBUST_ROUNDS):
@@ -86,7 +88,7 @@ def solve(pairs: PairwiseShifts, count: int) -> tuple[FloatArray, FloatArray, Pa
         displacement = _weighted_solution(pairs, weight, count)
         residual = pairs.shift_px - (displacement[pairs.second] - displacement[pairs.first])
         distance = np.hypot(*residual.T) * np.sqrt(base)
-        spread = max(float(np.median(distance[base > 0])) / 1.1774, _SMALLEST_SPREAD_PX)
+        spread = max(float(np.median(distance[base > 0])) / (1.1774 * freedom), _SMALLEST_SPREAD_PX)
         weight = base * np.clip(1 - (distance / (_TUKEY_CUT * spread)) ** 2, 0, None) ** 2
         if np.abs(displacement - previous).max() < 1e-4:
             break
@@ -128,10 +130,9 @@ def filtered_spectra(
 
 
 def search_radius_px(frames: SmallFrames, max_shift_A: float) -> FloatArray:
-    """Search radius in small pixels for frames 0, 1, 2, ... apart: so many times `max_shift_A`."""
+    """Search radius (n, n) in small pixels: `max_shift_A` for each frame that two are apart."""
     pixel_A = frames.pixel_size_A * min(frames.scale)
-    span = frames.frame[-1] - frames.frame[0] + 1
-    return np.arange(span + 1) * max_shift_A / pixel_A
+    return np.abs(frames.frame[:, None] - frames.frame[None, :]) * max_shift_A / pixel_A
 
 
 def global_trajectory(

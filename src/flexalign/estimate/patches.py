@@ -111,12 +111,14 @@ def track_patches(
     likelihood : of the displacement beside the trajectory
     """
     grid = make_grid(frames, counts)
-    groups = np.array_split(np.arange(len(frames.frame)), max(3, len(frames.frame) // group_frames))
+    count = len(frames.frame)
+    groups = np.array_split(np.arange(count), min(count, max(3, count // group_frames)))
     frame = np.array([frames.frame[g].mean() for g in groups])
     scale = np.array(frames.scale)
     half = frames.pixel_size_A * scale / max_resolution_A
     response = correlate.low_pass(grid.shape_px, (float(half[0]), float(half[1])))
-    radius = np.full(len(groups) + 1, _LOCAL_SEARCH_A / (frames.pixel_size_A * scale.min()))
+    reach_px = _LOCAL_SEARCH_A / (frames.pixel_size_A * scale.min())
+    radius = np.full((len(groups), len(groups)), reach_px)
     shifts, precisions = [], []
     for patch in range(len(grid.corner_px)):
         spectra = _group_spectra(frames, grid, patch, groups, displacement_px / scale, threads)
