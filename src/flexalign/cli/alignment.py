@@ -11,7 +11,7 @@ import typer
 
 from flexalign.cli.movies import check_roots, find_movies
 from flexalign.cli.options import collect_parameters, takes_parameters
-from flexalign.cli.show import Debug, progress_bar, result_line, run_each
+from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line, run_each
 from flexalign.params import AlignParams
 
 Movies = Annotated[
@@ -83,12 +83,10 @@ def _align_all(
 ) -> int:
     """Align each movie into the folder `out`; the exit code."""
     from flexalign.align import align_and_write
-    from flexalign.arrays.cpu import kernels_are_compiled
     from flexalign.io.results import movie_root
 
-    if not kernels_are_compiled():
-        typer.echo("compiling, which takes some seconds and happens once", err=True)
     check_roots({movie: movie_root(movie) for movie in movies})
+    announce_compiling()
 
     def align_one(movie: Path) -> None:
         start = time.perf_counter()

@@ -63,6 +63,14 @@ def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> in
     return code
 
 
+def announce_compiling() -> None:
+    """Say why the first run starts slowly: its loops are compiled, and kept for all later runs."""
+    from flexalign.arrays.cpu import kernels_are_compiled
+
+    if not kernels_are_compiled():
+        typer.echo("compiling, which takes some seconds and happens once", err=True)
+
+
 @contextmanager
 def progress_bar(movie: Path) -> Iterator[Progress]:
     """A bar that goes away at the end, and nothing where the standard error is no terminal."""

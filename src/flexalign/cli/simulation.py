@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexalign.cli.show import Debug, progress_bar, result_line
+from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line
 from flexalign.errors import InputError, ParameterError
 from flexalign.params import AlignParams
 
@@ -133,6 +133,7 @@ def _simulate_and_save(
     """The movie that `settings` ask for, and the files it was written to."""
     from flexalign.simulate import simulate_movie
 
+    announce_compiling()
     with progress_bar(Path(name)) as progress:
         movie = simulate_movie(
             settings,

@@ -132,7 +132,8 @@ def filtered_spectra(
 def search_radius_px(frames: SmallFrames, max_shift_A: float) -> FloatArray:
     """Search radius (n, n) in small pixels: `max_shift_A` for each frame that two are apart."""
     pixel_A = frames.pixel_size_A * min(frames.scale)
-    return np.abs(frames.frame[:, None] - frames.frame[None, :]) * max_shift_A / pixel_A
+    apart = np.abs(frames.frame[:, None] - frames.frame[None, :])
+    return np.asarray(apart * max_shift_A / pixel_A)
 
 
 def global_trajectory(
