@@ -5,6 +5,7 @@ Whatever the number of frames, each pass holds a few full frames at a time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from flexalign.arrays.detector import Correction
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
 from flexalign.io.reader import MovieReader
-from flexalign.model import FrameSums, MaskArray, PixelArray, References
+from flexalign.model import FloatArray, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.plan import Plan
@@ -25,6 +26,8 @@ Progress = Callable[[str, int, int], None]
 
 # A frame with less than this part of the usual counts is blank: the beam was off.
 _BLANK_PART = 0.2
+# Frames whose mean is within so many standard errors of zero had their mean subtracted.
+_LEVEL_ERRORS = 5.0
 # With more bad frames than this part, something is wrong with the whole movie.
 _BAD_PART_AT_MOST = 0.5
 # Nodes of the lattice on which the motion is evaluated, then interpolated between.
@@ -102,6 +105,7 @@ def first_pass(
     total, summed = np.zeros(full_shape, np.float32), np.zeros(full_shape, np.float32)
     index: list[int] = []
     means: list[float] = []
+    spreads: list[float] = []
     bad: dict[int, str] = {}
     notes: dict[int, str] = {}
     correction = detector.make_correction(references.gain, references.dark, references.defects)
@@ -110,12 +114,14 @@ def first_pass(
         low = fourier.cropped(spectrum, full_shape, small_shape)
         small[len(index)] = fourier.irfft2(low, small_shape, threads)
         means.append(float(spectrum[0, 0].real) / image.size)
+        spreads.append(float(small[len(index)].std()))
         index.append(frame)
         total += image
         if frame in plan.sum:
             summed += image
         progress("measure", frame - plan.align.first + 1, plan.align.count)
-    good = _good_frames(info.path, plan, index, means, bad)
+    relative = _relative_counts(means, spreads, small[0].size)
+    good = _good_frames(info.path, plan, index, relative, bad)
     total /= max(len(index), 1)
     hot = np.zeros(full_shape, np.bool_)
     if params.hot_pixels:
@@ -124,9 +130,11 @@ def first_pass(
         correction = detector.make_correction(
             references.gain, references.dark, references.defects | hot
         )
-        _subtract_pattern(small, total - _mended(total, correction), means, threads)
+        _subtract_pattern(small, total - _mended(total, correction), relative, threads)
     summed = _mended(summed, correction)
-    summed /= max(sum(frame in plan.sum for frame in index), 1)
+    # A nearly blank frame adds hardly any counts, and hardly counts as a frame.
+    share = np.where(good, 1.0, relative)
+    summed /= np.float32(sum(s for f, s in zip(index, share, strict=True) if f in plan.sum))
     frames = SmallFrames(
         small[: len(index)][good] if not good.all() else small[: len(index)],
         np.array(index)[good],
@@ -142,15 +150,24 @@ def _mended(image: PixelArray, correction: Correction) -> PixelArray:
     return detector.correct(image, replace(correction, gain=None, dark=None), frame_index=0)
 
 
+def _relative_counts(means: list[float], spreads: list[float], small_px: int) -> FloatArray:
+    """Counts of each frame over the usual; all one for frames whose mean was subtracted."""
+    if not means:
+        return np.ones(0)
+    usual = float(np.median(np.abs(means)))
+    if usual <= _LEVEL_ERRORS * float(np.median(spreads)) / math.sqrt(small_px):
+        return np.ones(len(means))
+    return np.abs(means) / usual
+
+
 def _good_frames(
-    path: str, plan: Plan, index: list[int], means: list[float], bad: dict[int, str]
+    path: str, plan: Plan, index: list[int], relative: FloatArray, bad: dict[int, str]
 ) -> MaskArray:
     """Which of the frames read are good; adds those with hardly any counts to `bad`."""
-    typical = float(np.median(np.abs(means))) if means else 0.0
-    good = np.abs(means) > _BLANK_PART * typical
-    for frame, mean, is_good in zip(index, means, good, strict=True):
+    good = relative > _BLANK_PART
+    for frame, part, is_good in zip(index, relative, good, strict=True):
         if not is_good:
-            bad[frame] = f"it is nearly blank: mean {mean:.3g}, others {typical:.3g}"
+            bad[frame] = f"it is nearly blank: {100 * part:.2g} % of the usual counts"
     if good.sum() < 2 or len(bad) > _BAD_PART_AT_MOST * plan.align.count:
         first = min(bad, default=0)
         raise InputError(
@@ -163,7 +180,7 @@ def _good_frames(
 
 
 def _subtract_pattern(
-    small: PixelArray, pattern: PixelArray, means: list[float], threads: int
+    small: PixelArray, pattern: PixelArray, relative: FloatArray, threads: int
 ) -> None:
     """Take the mean excess of bad pixels out of the small frames, in place.
 
@@ -173,9 +190,9 @@ def _subtract_pattern(
     shape, small_shape = (pattern.shape[0], pattern.shape[1]), (small.shape[1], small.shape[2])
     spectrum = fourier.cropped(fourier.rfft2(pattern, threads), shape, small_shape)
     low = fourier.irfft2(spectrum, small_shape, threads)
-    typical = float(np.mean(means))
-    for image, mean in zip(small, means, strict=False):
-        image -= low * np.float32(mean / typical)
+    usual = float(np.mean(relative))
+    for image, part in zip(small, relative, strict=False):
+        image -= low * np.float32(part / usual)
 
 
 def second_pass(
@@ -227,7 +244,9 @@ class _Sums:
             )
             per_dose = dose.log_weight_per_dose(frequency_per_A, params.voltage_kV)
             self._log_weight_per_dose = per_dose.astype(np.float32)
-        self._aligned: list[PixelArray] = []
+        self._aligned: PixelArray | None = None
+        if params.save_movie:
+            self._aligned = np.zeros((plan.sum.count, *plan.output_shape_px), np.float32)
 
     def add(self, frame: int, image: PixelArray) -> None:
         """Add one moved frame; `frame` is its index in the file."""
@@ -237,15 +256,16 @@ class _Sums:
             self._count[name] += 1
             if name in self._total:
                 self._total[name] += image
-        if self._weighted is None and not self._params.save_movie:
+        if self._weighted is None and self._aligned is None:
             return
         spectrum = self._binned_spectrum(image)
-        if self._params.save_movie:
-            self._aligned.append(self._image_of(spectrum))
+        if self._aligned is not None:
+            self._aligned[self._count["all"] - 1] = self._image_of(spectrum)
         if self._weighted is not None:
             per_frame = self._plan.dose_per_frame_e_A2 or 0.0
-            after = self._params.pre_exposure_e_A2 + per_frame * (frame + 1)
-            weight = np.exp(self._log_weight_per_dose * np.float32(after))
+            # What all frames had before would cancel out below, and underflow first.
+            since_first = per_frame * (frame - self._plan.sum.first)
+            weight = np.exp(self._log_weight_per_dose * np.float32(since_first))
             spectrum *= weight
             self._weighted += spectrum
             self._weight_power += weight * weight
@@ -263,7 +283,7 @@ class _Sums:
             odd=self._mean("odd") if self._params.odd_even else None,
             even=self._mean("even") if self._params.odd_even else None,
             unaligned=self._binned(unaligned),
-            aligned=np.stack(self._aligned) if self._aligned else None,
+            aligned=None if self._aligned is None else self._aligned[: self._count["all"]],
         )
 
     def _mean(self, name: str) -> PixelArray:

@@ -250,10 +250,13 @@ def _patches(
     """Number of patches (y, x): as given, or as many as are not smaller than asked for."""
     if params.patches is None:
         side_A = PATCH_TOLERANCE * params.min_patch_A
-        return (
-            max(1, math.floor(movie.height_px * pixel_size_A / side_A)),
-            max(1, math.floor(movie.width_px * pixel_size_A / side_A)),
+        y, x = (
+            max(1, min(math.floor(size * pixel_size_A / side_A), small // SMALLEST_PATCH_PX))
+            for size, small in zip(
+                (movie.height_px, movie.width_px), correlation_shape_px, strict=True
+            )
         )
+        return y, x
     patches = (params.patches[1], params.patches[0])
     for name, count, size in zip("yx", patches, correlation_shape_px, strict=True):
         if size // count < SMALLEST_PATCH_PX:

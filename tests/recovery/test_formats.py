@@ -18,6 +18,7 @@ def movie():
         shape_px=SHAPE_PX,
         frame_count=FRAMES,
         pixel_size_A=1.2,
+        electrons_per_px=3.0,
         motion="bumps",
         hot_pixels=0,
         seed=211,

@@ -294,13 +294,17 @@ def _unpacked(
     mean_of = [np.eye(times)] if trajectory is not None else []
     if shape is not None:
         size = shape.coefficients_px.shape
-        error = np.sqrt(np.diag(covariance)[times:].clip(0)).reshape(size[1:])
+        # Relative to the mean over places, which goes to the path, and over time, which is free.
+        space = _space_basis(shape, data.center_px).mean(axis=0)
+        in_time = np.eye(size[1]) - 1 / size[1]
+        rest = np.kron(in_time, np.eye(len(space)) - np.outer(np.ones(len(space)), space))
+        inner = rest @ covariance[times:, times:] @ rest.T
+        error = np.sqrt(np.diag(inner).clip(0)).reshape(size[1:])
         field = replace(
             shape,
             coefficients_px=solution[times:].T.reshape(size),
             standard_error_px=np.stack([error, error]),
         )
-        space = _space_basis(shape, data.center_px).mean(axis=0)
         mean_of.append(np.kron(shape.basis_t(data.frame), space))
     if trajectory is not None:
         path = solution[:times]

@@ -25,7 +25,7 @@ _PAIRS_AT_MOST = 2000
 _ROBUST_ROUNDS = 20
 # Tukey's biweight: 95 % efficient for Gaussian residuals.
 _TUKEY_CUT = 4.685
-# Residuals below this many small pixels are never called outliers.
+# Residuals below this many unbinned pixels are never called outliers.
 _SMALLEST_SPREAD_PX = 0.02
 
 

@@ -348,6 +348,11 @@ def half_of_ring(count: int) -> npt.NDArray[np.int64]:
 
 
 def finest_signal_A(powers: RingPowers, ring_frequency_per_A: FloatArray) -> float:
-    """Resolution of the finest ring that took part, in Angstrom; NaN when none did."""
+    """Resolution in Angstrom up to which rings took part; NaN when none did.
+
+    Rings beyond a gap as wide as the smoothing are there by chance.
+    """
     used = np.flatnonzero(powers.weight > 0)
+    gaps = np.flatnonzero(np.diff(used) > _SMOOTH_RINGS)
+    used = used[: gaps[0] + 1] if gaps.size else used
     return float(1 / ring_frequency_per_A[used[-1]]) if used.size else float("nan")
