@@ -186,6 +186,7 @@ def _judge(plan: Plan, params: AlignParams, first: FirstPass, estimate: Estimate
             estimate.trajectory_error_px,
             len(first.bad_frames),
             estimate.has_signal,
+            estimate.has_fixed_pattern,
         ),
     )
 
@@ -210,6 +211,8 @@ def _record(
         "output_pixel_size_A": plan.output_pixel_size_A,
         "reference_frame": estimate.motion.reference_frame,
         "rejected_pairs": estimate.rejected_pairs,
+        "fixed_pattern_pull": estimate.pattern.pull,
+        "fixed_pattern_significance": estimate.pattern.significance,
         "mean_counts": first.mean_counts,
         "references": list(notes),
     }

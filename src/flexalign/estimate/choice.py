@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, pairwise, patches, quality, refine
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.pattern import FixedPattern, measure, taken_out
 from flexalign.estimate.quality import HeldOut
 from flexalign.estimate.refine import PatchSpectra, Refinement
 from flexalign.model import FloatArray, PatchTracks
@@ -20,6 +21,8 @@ from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
 _ROUNDS_PER_HALF = 6
+# A fixed pattern that pulls less than this, relative to the specimen, may stay.
+_HARMFUL_PULL = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,20 +49,29 @@ class Estimate:
     tracks : of the patches, None without local alignment
     scores : held-out log-likelihood of each candidate over that of no motion
     has_signal : whether the frames have anything in common beyond chance
+    has_fixed_pattern : whether one was found that pulls on the motion, and taken out
     chosen : name of the candidate that was kept
     trajectory_error_px : standard error of a frame's displacement per axis, NaN when not refined
     rejected_pairs : part of the frame pairs that do not fit the trajectory
     refinement : None when not refined
+    pattern : what stays with the detector, before it was taken out
     """
 
     motion: Motion
     tracks: PatchTracks | None
     scores: dict[str, float]
     has_signal: bool
+    has_fixed_pattern: bool
     chosen: str
     trajectory_error_px: float
     rejected_pairs: float
     refinement: Refinement | None
+    pattern: FixedPattern
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no motion is the answer."""
+        return self.chosen == "none"
 
 
 def estimate_motion(
@@ -72,25 +84,47 @@ def estimate_motion(
     """The motion of the specimen in `frames`."""
     # The solves are small: one thread each is fastest, and leaves other movies their cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        with clock("pairwise"):
-            small = frames.shrunk(plan.pairwise_shape_px, threads)
-            path, pairs = pairwise.global_trajectory(
-                small, params.max_resolution_A, params.max_shift_A, threads
+        estimate = _estimate_once(frames, plan, params, threads, clock)
+        pattern = estimate.pattern
+        is_harmful = pattern.significance > quality.SIGNIFICANT and pattern.pull > _HARMFUL_PULL
+        if not (params.refine and (is_harmful or (estimate.has_signal and estimate.is_still))):
+            return estimate
+        with clock("fixed pattern"):
+            cleaned = taken_out(frames, pattern, threads)
+        again = _estimate_once(cleaned, plan, params, threads, clock)
+        # A specimen that really stands still is gone together with the pattern.
+        if again.chosen == "none":
+            return estimate
+        return replace(again, has_fixed_pattern=True, pattern=pattern)
+
+
+def _estimate_once(
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    threads: int,
+    clock: Callable[[str], AbstractContextManager[None]],
+) -> Estimate:
+    """The motion in `frames`, taken as they are."""
+    with clock("pairwise"):
+        small = frames.shrunk(plan.pairwise_shape_px, threads)
+        path, pairs = pairwise.global_trajectory(
+            small, params.max_resolution_A, params.max_shift_A, threads
+        )
+    tracks, field, shape = None, None, None
+    if plan.control_points is not None:
+        with clock("patches"):
+            shape = _empty_field(plan)
+            tracks, likelihood = patches.track_patches(
+                small, path, plan.patches, plan.group_frames, params.max_resolution_A, threads
             )
-        tracks, field, shape = None, None, None
-        if plan.control_points is not None:
-            with clock("patches"):
-                shape = _empty_field(plan)
-                tracks, likelihood = patches.track_patches(
-                    small, path, plan.patches, plan.group_frames, params.max_resolution_A, threads
-                )
-                field = patches.fit_local_field(likelihood, shape)
-        with clock("refinement"):
-            trial = _try_from(path, field, shape, frames, plan, params, threads)
-            if params.refine and trial.chosen == "none":
-                # The pairs may have led astray; weak signal can still be found from standing still.
-                cold = _try_from(np.zeros_like(path), None, shape, frames, plan, params, threads)
-                trial = cold if cold.chosen != "none" else trial
+            field = patches.fit_local_field(likelihood, shape)
+    with clock("refinement"):
+        trial = _try_from(path, field, shape, frames, plan, params, threads)
+        if params.refine and trial.chosen == "none":
+            # The pairs may have led astray; weak signal can still be found from standing still.
+            cold = _try_from(np.zeros_like(path), None, shape, frames, plan, params, threads)
+            trial = cold if cold.chosen != "none" else trial
     kept, errors = trial.candidates[trial.chosen], None
     if trial.chosen == "refined" and trial.refinement is not None:
         errors = trial.refinement.fit.trajectory_error_px
@@ -99,10 +133,12 @@ def estimate_motion(
         tracks=tracks,
         scores=trial.judged.over_none(),
         has_signal=trial.judged.has_signal,
+        has_fixed_pattern=False,
         chosen=trial.chosen,
         trajectory_error_px=float("nan") if errors is None else float(np.median(errors)),
         rejected_pairs=float(np.mean(pairs.weight == 0)),
         refinement=trial.refinement,
+        pattern=trial.pattern,
     )
 
 
@@ -113,6 +149,7 @@ class _Trial:
     candidates: dict[str, Candidate]
     judged: HeldOut
     refinement: Refinement | None
+    pattern: FixedPattern
 
     @property
     def chosen(self) -> str:
@@ -149,7 +186,9 @@ def _try_from(
         params.max_resolution_A,
         threads,
     )
-    return _Trial(candidates, judged, refinement)
+    path = candidates[judged.best()].path_px
+    found = measure(spectra, judged.still_cross, path, powers)
+    return _Trial(candidates, judged, refinement, found)
 
 
 def _empty_field(plan: Plan) -> MotionField:

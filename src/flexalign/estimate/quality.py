@@ -33,10 +33,12 @@ class HeldOut:
     ----------
     score : log-likelihood of each candidate over that of frames without common signal
     chance : standard deviation of such a score when there is no common signal
+    still_cross : (rings,) common power of all pairs of frames without motion, over all patches
     """
 
     score: dict[str, float]
     chance: float
+    still_cross: FloatArray
 
     @property
     def has_signal(self) -> bool:
@@ -44,9 +46,9 @@ class HeldOut:
         return max(self.score.values()) > SIGNIFICANT * self.chance
 
     def best(self) -> str:
-        """The candidate of the highest score; "none" unless it clearly beats that."""
+        """The candidate of the highest score; "none" unless it clearly beats that and chance."""
         best = max(self.score, key=lambda name: self.score[name])
-        gain = self.score[best] - self.score["none"]
+        gain = min(self.score[best] - self.score["none"], self.score[best])
         return best if gain > SIGNIFICANT * self.chance else "none"
 
     def over_none(self) -> dict[str, float]:
@@ -88,7 +90,10 @@ def held_out_scores(
                 cross = refine.sweep(patches, displacements[h], weight, threads).cross.sum(axis=0)
             score += float((cross * weight)[half == h].sum())
         scores[name] = score * part
-    return HeldOut(scores, refine.chance_of_score(patches, powers, weight) * part**0.5)
+        if name == "none":
+            still_cross = cross
+    chance = refine.chance_of_score(patches, powers, weight) * part**0.5
+    return HeldOut(scores, chance, still_cross)
 
 
 def path_lengths_A(
@@ -140,6 +145,7 @@ def flags(
     error_px: float,
     bad_frame_count: int,
     has_signal: bool,
+    has_fixed_pattern: bool,
 ) -> tuple[str, ...]:
     """Short names of what a person should look at.
 
@@ -148,12 +154,14 @@ def flags(
     largest_displacement_px : anywhere, of the motion that was kept
     error_px : standard error of a displacement, NaN when unknown
     has_signal : whether the frames have anything in common beyond chance
+    has_fixed_pattern : whether a pattern that stays with the detector pulls on the motion
     """
     moved = largest_displacement_px > 0 and not largest_displacement_px < _STILL_ERRORS * error_px
     found = {
         "bad-frames": bad_frame_count > 0,
         "jump": largest_step_A > LARGE_STEP_A,
         "large-motion": total_A > LARGE_MOTION_A,
+        "fixed-pattern": has_fixed_pattern,
         "no-signal": not has_signal,
         "still": has_signal and not moved,
     }

@@ -192,10 +192,16 @@ def sweep(
     return Sweep(gradient * (-4 * np.pi / sides), cross, auto)
 
 
+def pair_weight(envelope: FloatArray) -> FloatArray:
+    """Number of ordered pairs of frames (rings,), each counted by its envelopes a_t^2 a_s^2."""
+    squared = envelope**2
+    return np.asarray(squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0))
+
+
 def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
     """Powers by ring from the sums over all patches, smoothed over rings and clipped at zero."""
     squared = patches.envelope**2  # (times, rings)
-    pairs = squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0)
+    pairs = pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * len(found.cross), 1)
     signal = found.cross.sum(axis=0) / (coefficients * pairs)
     signal = _smoothed(signal, patches.ring_count).clip(0)
@@ -236,7 +242,7 @@ def _curvature(
     per_ring = patches.ring_count * weight * signal * wave_per_A**2
     coupling = np.einsum("r,tr,sr->ts", per_ring, squared, squared)
     laplacian = np.diag(coupling.sum(axis=1)) - coupling
-    pairs = squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0)
+    pairs = pair_weight(patches.envelope)
     expected = (patches.ring_count * weight * signal * pairs).sum()
     strength = (found.cross * weight).sum(axis=1) / max(expected, 1e-30)
     return strength.clip(0.1, 10.0), laplacian
@@ -281,8 +287,7 @@ def powers_at(patches: PatchSpectra, displacement_px: FloatArray, threads: int =
 
 def chance_of_score(patches: PatchSpectra, powers: RingPowers, weight: FloatArray) -> float:
     """Standard deviation of sum W (|S|^2 - sum |X|^2) over all patches when there is only noise."""
-    squared = patches.envelope**2
-    pairs = squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0)
+    pairs = pair_weight(patches.envelope)
     coefficients = patches.ring_count * len(patches.spectra)
     return float(np.sqrt((coefficients * pairs * (weight * powers.noise) ** 2).sum()))
 
