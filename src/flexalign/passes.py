@@ -125,7 +125,8 @@ def first_pass(
     total /= max(len(index), 1)
     hot = np.zeros(full_shape, np.bool_)
     if params.hot_pixels:
-        hot = detector.find_outlier_pixels(total, references.defects)
+        hot = detector.find_outlier_lines(total, references.defects)
+        hot |= detector.find_outlier_pixels(total, references.defects | hot)
     if hot.any():
         correction = detector.make_correction(
             references.gain, references.dark, references.defects | hot

@@ -28,6 +28,8 @@ PATCH_TOLERANCE = 0.9
 CONTROL_POINT_SPACING_A = 1000.0
 CONTROL_POINT_SPACING_FRAMES = 7
 CONTROL_POINTS_OF_SMALL_FIELD = 6
+# Places part smoothly over a movie, however finely it is cut into frames.
+MOST_CONTROL_POINTS_IN_TIME = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +293,8 @@ def _control_points(
             )
             for size, count in zip(sizes_A, patches, strict=True)
         )
-        return (max(math.ceil(align.count / CONTROL_POINT_SPACING_FRAMES) + 2, 3), y, x), ""
+        t = math.ceil(align.count / CONTROL_POINT_SPACING_FRAMES) + 2
+        return (min(t, MOST_CONTROL_POINTS_IN_TIME), y, x), ""
     x, y, t = params.control_points
     if t > align.count:
         raise ParameterError(

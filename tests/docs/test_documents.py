@@ -80,11 +80,11 @@ def test_every_output_is_described():
 
 def test_every_flag_is_described():
     flags = {
-        *quality.flags(1e4, 1e4, 1e4, 0.1, 1, "none"),
-        *quality.flags(0.0, 0.0, 0.0, 0.1, 0, "global"),
+        *quality.flags(1e4, 1e4, 1e4, 0.1, 1, has_signal=False, has_fixed_pattern=True),
+        *quality.flags(0.0, 0.0, 0.0, 0.1, 0, has_signal=True, has_fixed_pattern=False),
     }
 
-    assert len(flags) > 3
+    assert len(flags) == 6
     assert all(f"`{flag}`" in _text("docs/reference/outputs.md") for flag in flags)
 
 

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from flexalign.arrays.detector import correct, find_outlier_pixels, make_correction
+from flexalign.arrays.detector import (
+    correct,
+    find_outlier_lines,
+    find_outlier_pixels,
+    make_correction,
+)
 
 SHAPE = (96, 130)
 NONE_BAD = np.zeros(SHAPE, bool)
@@ -187,3 +192,34 @@ def test_pixels_known_to_be_bad_are_left_out_and_do_no_harm():
 def test_where_nothing_can_be_measured_nothing_is_found():
     assert not find_outlier_pixels(np.zeros(SHAPE, np.float32), NONE_BAD).any()
     assert not find_outlier_pixels(np.eye(20, dtype=np.float32), np.zeros((20, 20), bool)).any()
+
+
+def test_hot_columns_and_rows_are_found_whole_and_nothing_else():
+    rng = np.random.default_rng(12)
+    mean = (rng.poisson(30.0, (512, 640)) / 30).astype(np.float32)
+    mean[:, [100, 101, 400]] *= 3
+    mean[200, :] *= 0.5
+    mean[:256, 333] *= 1.8  # half a column: detectors are read out from two sides
+    expected = np.zeros(mean.shape, bool)
+    expected[:, [100, 101, 400]] = expected[200] = expected[:256, 333] = True
+
+    np.testing.assert_array_equal(find_outlier_lines(mean, np.zeros(mean.shape, bool)), expected)
+
+
+def test_particles_edges_and_noise_are_no_outlier_lines():
+    rng = np.random.default_rng(13)
+    y, x = np.mgrid[:512, :640]
+    smooth = 1 + 0.3 * np.sin(x / 40) * np.cos(y / 60) + 0.5 * (x > 300)
+    mean = (rng.poisson(20 * smooth) / 20).astype(np.float32)
+
+    assert not find_outlier_lines(mean, np.zeros(mean.shape, bool)).any()
+
+
+def test_known_bad_lines_are_not_found_again():
+    rng = np.random.default_rng(14)
+    mean = (rng.poisson(30.0, (256, 256)) / 30).astype(np.float32)
+    mean[:, 50] = 9.0
+    known = np.zeros(mean.shape, bool)
+    known[:, 50] = True
+
+    assert not find_outlier_lines(mean, known).any()

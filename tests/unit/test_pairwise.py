@@ -20,7 +20,7 @@ def walk(count, step_px=1.0, seed=1):
 
 
 def exact_pairs(path_px):
-    first, second = pairwise.pairs_of(len(path_px))
+    first, second = np.triu_indices(len(path_px), 1)
     ones = np.ones(len(first))
     return PairwiseShifts(first, second, path_px[second] - path_px[first], 10 * ones, ones)
 
@@ -131,23 +131,24 @@ def test_the_standard_errors_are_about_the_scatter():
     assert 0.5 < np.mean(errors) / scatter < 2
 
 
-def test_all_pairs_of_forty_images_are_used():
-    first, second = pairwise.pairs_of(40)
+def test_all_pairs_of_forty_frames_are_measured(make_drifting_frames):
+    frames = make_drifting_frames(np.zeros((40, 2)), (64, 64), noise=1.0)
 
-    assert len({*zip(first.tolist(), second.tolist(), strict=True)}) == 40 * 39 // 2
-    assert (first < second).all()
+    _, pairs = pairwise.global_trajectory(frames, 14.0, 5.0)
+
+    assert len(pairs.first) == 40 * 39 // 2
+    assert (pairs.first < pairs.second).all()
 
 
-def test_the_pairs_of_many_images_stay_few_and_connect_all_of_them():
-    count = 300
-    first, second = pairwise.pairs_of(count)
+def test_many_faint_frames_are_measured_in_groups_and_each_has_its_place(make_drifting_frames):
+    path = np.stack([np.linspace(0, 12, 150), np.linspace(0, -6, 150)], axis=1)
+    frames = make_drifting_frames(path, (96, 128), noise=2.0)
 
-    degree = np.bincount(np.concatenate([first, second]), minlength=count)
-    assert len(first) < 12_000
-    assert degree.min() >= 4
-    assert np.ptp(second - first) > count / 2
-    # Consecutive images are all paired, so the graph has one part.
-    assert set(range(count - 1)) <= set(first[second - first == 1].tolist())
+    found, pairs = pairwise.global_trajectory(frames, 14.0, 10.0)
+
+    assert pairs.second.max() == pairwise.MOST_IMAGES - 1
+    assert found.shape == (150, 2)
+    assert np.abs(found - SCALE * (path - path.mean(axis=0))).max() < 0.5
 
 
 def test_the_path_of_a_small_movie_is_found_with_sign_and_axes(make_drifting_frames):
@@ -224,7 +225,7 @@ def test_the_filter_is_one_half_at_the_resolution_in_angstrom(make_drifting_fram
     still = np.zeros((6, 2))
     frames = make_drifting_frames(still, (128, 128), noise=50.0, pixel_size_A=1.5)
 
-    spectra = pairwise.filtered_spectra(frames, 20.0)
+    spectra = pairwise.filtered_spectra(frames, list(np.arange(6)[:, None]), 20.0)
 
     ky, kx = np.fft.fftfreq(128)[:, None], np.fft.rfftfreq(128)[None, :]
     ring = (np.abs(np.hypot(ky, kx) - 0.15) < 0.01) & (ky != 0) & (kx != 0)

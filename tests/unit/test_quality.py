@@ -29,9 +29,13 @@ def corner_field(size_px):
 def flags_of(**changes):
     usual = {
         "total_A": 10.0, "largest_step_A": 3.0, "largest_displacement_px": 8.0, "error_px": 0.05,
-        "bad_frame_count": 0, "has_signal": True,
+        "bad_frame_count": 0, "has_signal": True, "has_fixed_pattern": False,
     }  # fmt: skip
     return quality.flags(**{**usual, **changes})
+
+
+def held_out(score):
+    return HeldOut(score, chance=5.0, still_cross=np.zeros(4))
 
 
 def test_the_length_of_a_polygon_is_the_sum_of_its_sides_in_angstrom():
@@ -97,6 +101,7 @@ def test_a_usual_movie_has_no_flags():
         ({"bad_frame_count": 1}, "bad-frames"),
         ({"largest_step_A": 21.0}, "jump"),
         ({"total_A": 151.0}, "large-motion"),
+        ({"has_fixed_pattern": True}, "fixed-pattern"),
         ({"has_signal": False}, "no-signal"),
         ({"largest_displacement_px": 0.1}, "still"),
         ({"largest_displacement_px": 0.0, "error_px": float("nan")}, "still"),
@@ -112,17 +117,19 @@ def test_a_movie_whose_error_is_unknown_is_not_called_still():
 
 
 def test_a_candidate_must_beat_no_motion_clearly():
-    clear = HeldOut({"none": 10.0, "global": 30.0, "local": 50.0}, chance=5.0)
-    doubtful = HeldOut({"none": 10.0, "global": 30.0, "local": 39.0}, chance=5.0)
+    clear = held_out({"none": 10.0, "global": 30.0, "local": 50.0})
+    doubtful = held_out({"none": 10.0, "global": 30.0, "local": 39.0})
+    less_wrong = held_out({"none": -90.0, "global": -60.0, "local": 29.0})
 
     assert clear.best() == "local"
     assert doubtful.best() == "none"
+    assert less_wrong.best() == "none"
     assert clear.over_none() == {"none": 0, "global": 20, "local": 40}
 
 
 def test_a_signal_must_stand_out_from_chance():
-    assert HeldOut({"none": 31.0}, chance=5.0).has_signal
-    assert not HeldOut({"none": 29.0}, chance=5.0).has_signal
+    assert held_out({"none": 31.0}).has_signal
+    assert not held_out({"none": 29.0}).has_signal
 
 
 def test_held_out_data_prefer_the_true_motion(make_drifting_frames):

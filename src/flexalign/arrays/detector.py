@@ -5,6 +5,8 @@ Arrays only: the references are read and oriented elsewhere.
 
 from __future__ import annotations
 
+import math
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,12 @@ RARE = 1e-9
 FEATURE_PIXELS = 8
 # Poisson's noise of this many is as good as Gaussian.
 MANY_COUNTS = 1e4
+
+# A bad line is this many usual deviations, and this part of the level, off those in the window.
+LINE_DEVIATIONS = 6.0
+LINE_PART_OF_LEVEL = 0.1
+LINE_WINDOW_PX = 15
+LINE_PARTS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,6 +216,44 @@ def find_outlier_pixels(
     is_dead = (value < low) & (gammaincc(np.maximum(value, 0) + 1, low) < probability)
     outliers[y, x] = is_hot | is_dead
     return outliers
+
+
+def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray) -> MaskArray:
+    """Columns and rows (h, w) that stand out from those around them along a good part of a side.
+
+    A line is judged in parts of a quarter of the image, since detectors are read out in parts.  It
+    is bad where its median is off that of its neighbourhood by a tenth of it, and by far more than
+    lines differ by chance.
+
+    Parameters
+    ----------
+    mean_image : (h, w), mean of many gain-corrected frames, not aligned
+    known_bad : (h, w) bool, pixels to leave out
+
+    Returns
+    -------
+    outliers : (h, w) bool, without the known ones
+    """
+    image = np.where(known_bad | ~np.isfinite(mean_image), np.nan, mean_image)
+    outliers = np.zeros(image.shape, np.bool_)
+    for values, found in ((image, outliers), (image.T, outliers.T)):
+        for part in np.array_split(np.arange(values.shape[0]), LINE_PARTS):
+            if part.size >= BLOCK_PX and values.shape[1] >= LINE_WINDOW_PX:
+                found[part] |= _outlier_columns(values[part[:: max(1, part.size // 256)]])
+    return outliers & ~known_bad
+
+
+def _outlier_columns(values: FloatArray) -> MaskArray:
+    """Which columns (w,) of `values` (rows, w) are far from the columns around them."""
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # columns without pixel
+        middle = np.nanmedian(values, axis=0)
+    level = float(np.nanmedian(middle))
+    middle = np.where(np.isfinite(middle), middle, level)
+    rest = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
+    # What the columns differ by, and what their medians differ by for noise alone.
+    chance = 1.2533 * float(np.nanstd(values - middle)) / math.sqrt(len(values))
+    usual = 1.4826 * float(np.median(rest)) + chance
+    return np.asarray((rest > LINE_DEVIATIONS * usual) & (rest > LINE_PART_OF_LEVEL * abs(level)))
 
 
 def _block_statistics(image: PixelArray) -> tuple[FloatArray, FloatArray]:

@@ -11,6 +11,8 @@ Strelak, Filipovic, Jimenez-Moreno, Carazo & Sorzano, Electronics 9 (2020) 1040.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,27 +22,14 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.model import FloatArray, PairwiseShifts
 from flexalign.motion import Trajectory
 
-# With more frames than this, pairs far apart are thinned out: their number grows with the square.
-_PAIRS_AT_MOST = 2000
+# More frames than this are summed to groups first: single ones are faint, and pairs grow with the
+# square of their number.
+MOST_IMAGES = 40
 _ROBUST_ROUNDS = 20
 # Tukey's biweight: 95 % efficient for Gaussian residuals.
 _TUKEY_CUT = 4.685
 # Residuals below this many unbinned pixels are never called outliers.
 _SMALLEST_SPREAD_PX = 0.02
-
-
-def pairs_of(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """First and second index of the pairs to correlate, first < second.
-
-    All pairs up to about 60 images; beyond that all near ones and, of those n apart, every few.
-    """
-    first, second = np.triu_indices(count, 1)
-    if len(first) > _PAIRS_AT_MOST:
-        apart = second - first
-        step = np.maximum(1, apart * len(first) // (_PAIRS_AT_MOST * 8))
-        keep = (apart <= 4) | (first % step == 0)
-        first, second = first[keep], second[keep]
-    return first.astype(np.int64), second.astype(np.int64)
 
 
 def measure_pairs(
@@ -57,7 +46,7 @@ def measure_pairs(
     radius_px : (n, n) largest displacement to look for between each two images, small pixels
     scale : unbinned pixels per pixel, (y, x)
     """
-    first, second = pairs_of(len(spectra))
+    first, second = (i.astype(np.int64) for i in np.triu_indices(len(spectra), 1))
     radius = radius_px[first, second]
     peaks = correlate.pair_peaks(spectra, first, second, shape_px, radius, threads)
     shift_px = peaks.shift_px * np.array(scale)
@@ -119,20 +108,26 @@ def _laplacian(pairs: PairwiseShifts, weight: FloatArray, count: int) -> FloatAr
 
 
 def filtered_spectra(
-    frames: SmallFrames, max_resolution_A: float, threads: int = 1
+    frames: SmallFrames,
+    groups: list[npt.NDArray[np.int64]],
+    max_resolution_A: float,
+    threads: int = 1,
 ) -> SpectrumArray:
-    """Spectra of `frames`, whitened and low-passed to one half at `max_resolution_A`."""
+    """Spectra of `groups` of frames, whitened and low-passed to one half at `max_resolution_A`."""
     shape = frames.shape_px
-    spectra = np.stack([fourier.rfft2(image - image.mean(), threads) for image in frames.pixels])
+    images = (frames.pixels[g].sum(axis=0) for g in groups)
+    spectra = np.stack([fourier.rfft2(image - image.mean(), threads) for image in images])
     half = tuple(frames.pixel_size_A * s / max_resolution_A for s in frames.scale)
     response = correlate.low_pass(shape, (half[0], half[1]))
     return correlate.whitened(spectra, shape) * response
 
 
-def search_radius_px(frames: SmallFrames, max_shift_A: float) -> FloatArray:
+def search_radius_px(
+    frame: npt.NDArray[Any], frames: SmallFrames, max_shift_A: float
+) -> FloatArray:
     """Search radius (n, n) in small pixels: `max_shift_A` for each frame that two are apart."""
     pixel_A = frames.pixel_size_A * min(frames.scale)
-    apart = np.abs(frames.frame[:, None] - frames.frame[None, :])
+    apart = np.abs(frame[:, None] - frame[None, :])
     return np.asarray(apart * max_shift_A / pixel_A)
 
 
@@ -142,12 +137,19 @@ def global_trajectory(
     max_shift_A: float,
     threads: int = 1,
 ) -> tuple[FloatArray, PairwiseShifts]:
-    """Displacement (n, 2) of each small frame in unbinned pixels, mean zero, and its pairs."""
-    spectra = filtered_spectra(frames, max_resolution_A, threads)
-    radius = search_radius_px(frames, max_shift_A)
+    """Displacement (n, 2) of each small frame in unbinned pixels, mean zero, and its pairs.
+
+    Of more than 40 frames, groups are measured, and the frames in between interpolated.
+    """
+    count = len(frames.frame)
+    groups = np.array_split(np.arange(count), min(count, MOST_IMAGES))
+    frame = np.array([frames.frame[g].mean() for g in groups])
+    spectra = filtered_spectra(frames, groups, max_resolution_A, threads)
+    radius = search_radius_px(frame, frames, max_shift_A)
     pairs = measure_pairs(spectra, frames.shape_px, radius, frames.scale, threads)
-    displacement, _, pairs = solve(pairs, len(frames.frame))
-    return displacement, pairs
+    displacement, _, pairs = solve(pairs, len(groups))
+    path = np.stack([np.interp(frames.frame, frame, d) for d in displacement.T], axis=1)
+    return path - path.mean(axis=0), pairs
 
 
 def choose_reference(displacement_px: FloatArray, wanted: str) -> int:

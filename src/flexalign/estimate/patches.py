@@ -112,7 +112,8 @@ def track_patches(
     """
     grid = make_grid(frames, counts)
     count = len(frames.frame)
-    groups = np.array_split(np.arange(count), min(count, max(3, count // group_frames)))
+    group_count = min(count, max(3, count // group_frames), pairwise.MOST_IMAGES)
+    groups = np.array_split(np.arange(count), group_count)
     frame = np.array([frames.frame[g].mean() for g in groups])
     scale = np.array(frames.scale)
     half = frames.pixel_size_A * scale / max_resolution_A

@@ -49,9 +49,9 @@ def measure(
 
     Notes
     -----
-    Without motion the specimen cannot be told from a pattern: all common power is called the
-    pattern's, and its pull unknown, 0.  Two frames whose specimen is displaced by d have, on the average over a ring of frequency k, the
-    common power P J0(2 pi k d) of the specimen.
+    Two frames whose specimen is displaced by d have, on the average over a ring of frequency k, the
+    common power P J0(2 pi k d) of the specimen.  Without motion the specimen cannot be told from a
+    pattern: all common power is called the pattern's, and its pull unknown, 0.
     """
     count = patches.ring_count * len(patches.spectra)
     squared = patches.envelope**2

@@ -1,0 +1,124 @@
+"""Movies as they should not be: the motion is found all the same, or it is said that it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import mrcfile
+import numpy as np
+import pytest
+
+from flexalign import align_movie
+from flexalign.simulate import motion_error_px
+
+
+@pytest.fixture(scope="module")
+def good(save_movie, params_for):
+    """A good movie, its parameters, and the error of its motion."""
+
+    @cache
+    def make():
+        movie, files = save_movie(
+            shape_px=(1280, 1408), frame_count=24, electrons_per_px=1.5, motion="bumps",
+            local_motion_px=3.0, seed=221,
+        )  # fmt: skip
+        params = params_for(movie, files, psd=False)
+        result = align_movie(files["movie"], params)
+        return movie, params, motion_error_px(result.motion, movie).rms_px
+
+    return make()
+
+
+def aligned(counts, params, folder):
+    """The result for a movie of these counts."""
+    path = folder / "movie.mrcs"
+    with mrcfile.new(path) as file:
+        file.set_data(counts)
+        file.set_image_stack()
+    return align_movie(path, params)
+
+
+@pytest.mark.slow
+def test_a_frame_of_double_intensity_does_no_harm(good, tmp_path):
+    movie, params, error_px = good
+    counts = movie.counts.astype(np.int16)
+    counts[8] *= 2
+    others = [frame for frame in range(24) if frame != 8]
+
+    result = aligned(counts, params, tmp_path)
+
+    assert motion_error_px(result.motion, movie, others).rms_px < 1.15 * error_px + 0.02
+
+
+@pytest.mark.slow
+def test_hot_columns_that_nobody_listed_are_found(good, tmp_path):
+    movie, params, error_px = good
+    counts, rng = movie.counts.astype(np.int16), np.random.default_rng(1)
+    for column in (300, 301, 900, 1300):
+        counts[:, :, column] += rng.poisson(3.0, counts.shape[:2]).astype(np.int16)
+
+    result = aligned(counts, params, tmp_path)
+
+    assert result.quality.hot_pixel_count > 4 * 1280
+    assert motion_error_px(result.motion, movie).rms_px < 1.15 * error_px + 0.02
+
+
+@pytest.mark.slow
+def test_a_wrong_gain_is_said_and_hardly_harms(good, tmp_path):
+    """Without any gain the detector's pattern is stronger than the specimen."""
+    movie, params, error_px = good
+
+    result = aligned(movie.counts, replace(params, gain=None), tmp_path)
+
+    assert "fixed-pattern" in result.quality.flags
+    assert result.quality.chosen == "refined"
+    assert motion_error_px(result.motion, movie).rms_px < 1.5 * error_px + 0.05
+
+
+@pytest.mark.slow
+def test_a_right_gain_raises_no_suspicion(good, tmp_path):
+    movie, params, _ = good
+
+    assert aligned(movie.counts, params, tmp_path).quality.flags == ()
+
+
+@pytest.mark.slow
+def test_noise_alone_is_left_alone(good, tmp_path):
+    _, params, _ = good
+    counts = np.random.default_rng(9).poisson(1.0, (20, 768, 768)).astype(np.int8)
+
+    result = aligned(counts, replace(params, gain=None), tmp_path)
+
+    assert result.quality.flags == ("no-signal",)
+    assert not result.motion.trajectory.displacement_px.any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("frame_count", "electrons"), [(5, 3.0), (150, 0.2)])
+def test_few_frames_and_many_faint_ones_are_aligned(save_movie, params_for, frame_count, electrons):
+    movie, files = save_movie(
+        shape_px=(1024, 1024), frame_count=frame_count, electrons_per_px=electrons,
+        local_motion_px=2.0, seed=222,
+    )  # fmt: skip
+
+    result = align_movie(files["movie"], params_for(movie, files, psd=False))
+
+    assert result.quality.chosen == "refined"
+    assert motion_error_px(result.motion, movie).rms_px < 0.6
+
+
+@pytest.mark.slow
+def test_two_thirds_of_the_errors_lie_within_one_standard_error(save_movie, params_for):
+    """Over seeds, for the displacement of the whole frame; constants removed."""
+    inside = []
+    for seed in range(230, 236):
+        movie, files = save_movie(
+            shape_px=(896, 896), frame_count=20, electrons_per_px=2.0, motion="bumps",
+            local_motion_px=0.0, seed=seed,
+        )  # fmt: skip
+        result = align_movie(files["movie"], params_for(movie, files, psd=False, local=False))
+        trajectory = result.motion.trajectory
+        error = trajectory.displacement_px - movie.displacement_px.mean(axis=(1, 2))
+        inside.append(np.abs(error - error.mean(axis=0)) < trajectory.standard_error_px)
+    assert 0.55 < np.mean(inside) < 0.8
