@@ -234,3 +234,22 @@ def test_giving_the_mean_to_the_path_leaves_the_motion_as_it_was():
         for p, f in ((path, field), (new_path, new_field))
     ]
     np.testing.assert_allclose(*corners, atol=1e-12)
+
+
+def test_a_jump_is_let_go_and_the_rest_stays_smooth():
+    rng = np.random.default_rng(8)
+    frame = np.arange(24.0)
+    smooth = np.stack([3 * np.sin(frame / 9), 2 * np.cos(frame / 7)], axis=1)
+    jumped = smooth + np.where(frame[:, None] > 10, [25.0, -30.0], 0.0)
+
+    def prior_for(path):
+        precision = 25.0 * (np.eye(24) - 1 / 24)[None]
+        noisy = path + rng.normal(0, 0.2, path.shape)
+        data = PatchLikelihood(np.zeros((1, 2)), frame, precision, precision @ noisy[None])
+        return choose_trajectory_prior(data, TrajectoryPrior())
+
+    assert prior_for(smooth).jump_frames == ()
+    found = prior_for(jumped)
+    assert found.jump_frames == (10.5,)
+    assert found.jitter_px < 0.3
+    assert found.smooth_px < 20

@@ -27,6 +27,9 @@ _SEARCH_ROUNDS = 3
 # Standard deviation of what the data cannot see: a constant and a steady drift.
 _FREE_PX = 300.0
 _NUGGET = 1e-6
+# A jump is one more thing that might be anywhere: its logarithm of odds must make up for that.
+_JUMP_EVIDENCE = 8.0
+_MOST_JUMPS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +54,15 @@ class PatchLikelihood:
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryPrior:
-    """How the trajectory is expected to be: smooth motion plus independent jitter per frame."""
+    """How the trajectory is expected to be: smooth motion plus independent jitter per frame.
+
+    Between the frames before and after each of `jump_frames` it may be any distance.
+    """
 
     smooth_px: float = 4.0
     smooth_frames: float = 8.0
     jitter_px: float = 0.1
+    jump_frames: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +114,43 @@ def fit_motion(
 
 
 def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> TrajectoryPrior:
-    """The trajectory prior of greatest evidence, without a field."""
+    """The trajectory prior of greatest evidence, without a field.
+
+    The largest steps are let go as jumps, one by one, while that makes the data clearly more
+    probable: else the smooth and the jittery part would have to grow for their sake.
+    """
     normal = _normal_equations(data, True, None)
 
-    def score(*numbers: float) -> float:
-        return _solve(normal, _prior_root(data.frame, TrajectoryPrior(*numbers), None, None))[2]
+    def best_with(jumps: tuple[float, ...], near: TrajectoryPrior) -> tuple[TrajectoryPrior, float]:
+        def prior(smooth_px: float, smooth_frames: float, jitter_px: float) -> TrajectoryPrior:
+            return TrajectoryPrior(smooth_px, smooth_frames, jitter_px, jumps)
+
+        def score(*numbers: float) -> float:
+            return _solve(normal, _prior_root(data.frame, prior(*numbers), None, None))[2]
+
+        found = prior(*_climb(score, (near.smooth_px, near.smooth_frames, near.jitter_px), limits))
+        return found, score(found.smooth_px, found.smooth_frames, found.jitter_px)
 
     span = float(np.ptp(data.frame)) + 1
     limits = ((0.01, 200.0), (1.0, 4 * span), (1e-3, 50.0))
-    return TrajectoryPrior(
-        *_climb(score, (start.smooth_px, start.smooth_frames, start.jitter_px), limits)
-    )
+    best, best_score = best_with((), start)
+    while len(best.jump_frames) < _MOST_JUMPS:
+        jump = _largest_step(data, best)
+        trial, trial_score = best_with((*best.jump_frames, jump), best)
+        if trial_score < best_score + _JUMP_EVIDENCE:
+            break
+        best, best_score = trial, trial_score
+    return best
+
+
+def _largest_step(data: PatchLikelihood, prior: TrajectoryPrior) -> float:
+    """Where, between two frames, the most probable path makes its largest step not yet let go."""
+    path = fit_motion(data, prior, None, None).trajectory_px
+    assert path is not None
+    steps = np.hypot(*np.diff(path, axis=0).T)
+    middle = (data.frame[1:] + data.frame[:-1]) / 2
+    steps[np.isin(middle, prior.jump_frames)] = 0
+    return float(middle[np.argmax(steps)])
 
 
 def choose_field_prior(
@@ -212,6 +245,9 @@ def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatAr
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
     covariance = prior.smooth_px**2 * _matern(distance, prior.smooth_frames)
     covariance += _FREE_PX**2 * (1 + np.outer(slope, slope))
+    for jump in prior.jump_frames:
+        after = (frame > jump) - 0.5
+        covariance += _FREE_PX**2 * np.outer(after, after)
     covariance[np.diag_indices_from(covariance)] += prior.jitter_px**2 + 1e-6
     return np.asarray(covariance)
 
