@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +24,57 @@ from flexalign.simulate import SimulationSettings
 RELION = "relion_run_motioncorr"
 _TIMES, _PLACES = 3, 6  # terms z, z2, z3 and 1, x, x2, y, y2, xy of the local model
 _UNOBSERVED = -9999
+# Linux counts the memory of the process that starts a program as the program's own, so a small
+# process stands in between.
+_WATCHER = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+code = subprocess.call(sys.argv[1:], stdout=sys.stderr)
+seconds = time.perf_counter() - started
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024]))
+"""
 
 
 class PeerError(Exception):
     """Another program did not do what it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a program cost from its start to its end.
+
+    Attributes
+    ----------
+    seconds : on the clock on the wall
+    cpu_s : of all its threads
+    peak_memory_bytes : most that it held at once
+    """
+
+    seconds: float
+    cpu_s: float
+    peak_memory_bytes: int
+
+
+def watched(
+    command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+) -> Watched:
+    """Run a program in `folder`, with variables added to its environment.
+
+    Raises
+    ------
+    PeerError
+        If it fails; the message ends with the last that it said.
+    """
+    said = subprocess.run(
+        [sys.executable, "-S", "-c", _WATCHER, *map(str, command)],
+        cwd=folder, env={**os.environ, **(environment or {})},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    code, seconds, cpu_s, peak_memory_bytes = json.loads(said.stdout)
+    if code != 0:
+        raise PeerError(f"{command[0]} ended with code {code}: {said.stderr[-500:]}")
+    return Watched(seconds, cpu_s, peak_memory_bytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,27 +127,51 @@ def run_relion(movie: Path, gain: Path | None, settings: SimulationSettings, thr
     PeerError
         If it leaves no micrograph behind.
     """
+    with _by_relion(movie, gain, settings, threads) as (folder, cost):
+        motion = read_relion_motion(folder / "movie.star")
+        return Found(motion, mrcfile.read(folder / "movie.mrc"), cost.seconds)
+
+
+def time_relion(
+    movie: Path, gain: Path | None, settings: SimulationSettings, threads: int, eer_grouping: int
+) -> Watched:
+    """What RELION's own implementation costs, with 5 x 5 patches, plain and dose-weighted sum.
+
+    Raises
+    ------
+    PeerError
+        If it does not leave both micrographs behind.
+    """
+    more = ["--dose_weighting", "--save_noDW", "--eer_grouping", str(eer_grouping)]
+    with _by_relion(movie, gain, settings, threads, *more) as (folder, cost):
+        if not (folder / "movie_noDW.mrc").exists():
+            raise PeerError(f"{RELION} made no plain sum of {movie}")
+        return cost
+
+
+@contextmanager
+def _by_relion(
+    movie: Path, gain: Path | None, settings: SimulationSettings, threads: int, *more: str
+) -> Iterator[tuple[Path, Watched]]:
+    """The folder with RELION's results, which goes away afterwards, and what they cost."""
     with tempfile.TemporaryDirectory(dir=movie.parent) as name:
-        folder = Path(name)
-        (folder / "movie.mrc").symlink_to(movie.resolve())
+        folder, link = Path(name), f"movie{movie.suffix}"
+        (folder / link).symlink_to(movie.resolve())
         command = [
-            RELION, "--i", "movie.mrc", "--o", "out/", "--use_own", "--j", str(threads),
+            RELION, "--i", link, "--o", "out/", "--use_own", "--j", str(threads),
             "--patch_x", "5", "--patch_y", "5", "--bfactor", "150",
             "--angpix", str(settings.pixel_size_A), "--voltage", str(settings.voltage_kV),
-            "--dose_per_frame", str(settings.dose_e_A2),
+            "--dose_per_frame", str(settings.dose_e_A2), *more,
         ]  # fmt: skip
         if gain is not None:
             command += ["--gainref", str(gain.resolve())]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        started = time.perf_counter()
-        said = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        seconds = time.perf_counter() - started
-        star, image = folder / "out" / "movie.star", folder / "out" / "movie.mrc"
-        if not (star.exists() and image.exists()):
-            raise PeerError(f"{RELION} made no micrograph of {movie}: {said.stderr[-500:]}")
-        return Found(read_relion_motion(star), mrcfile.read(image), seconds)
+        cost = watched(command, folder, {"OMP_NUM_THREADS": str(threads)})
+        missing = [
+            file for file in ("movie.star", "movie.mrc") if not (folder / "out" / file).exists()
+        ]
+        if missing:
+            raise PeerError(f"{RELION} made no {' and no '.join(missing)} of {movie}")
+        yield folder / "out", cost
 
 
 def read_relion_motion(path: Path) -> RelionMotion:

@@ -1,0 +1,146 @@
+"""What was measured on one movie, and how it reads as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from peers import Watched
+from steps import OUTSIDE, Step
+
+from flexalign.model import MovieRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What was measured on one movie, run by run.
+
+    Attributes
+    ----------
+    ours, relion : what the programs cost; `relion` is empty where it was not asked
+    records : of our runs
+    floors_s : the least two passes can take
+    inner : steps of each stage, measured alone
+    """
+
+    name: str
+    about: str
+    ours: list[Watched] = field(default_factory=list)
+    records: list[MovieRecord] = field(default_factory=list)
+    floors_s: list[float] = field(default_factory=list)
+    relion: list[Watched] = field(default_factory=list)
+    inner: dict[str, list[Step]] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Of our run, from its start to its end."""
+        return float(np.median([run.seconds for run in self.ours]))
+
+    @property
+    def floor_s(self) -> float:
+        """The least two passes can take."""
+        return float(np.median(self.floors_s))
+
+    @property
+    def over_floor(self) -> float:
+        """Our seconds over the floor's, run by run."""
+        pairs = zip(self.ours, self.floors_s, strict=True)
+        return float(np.median([run.seconds / floor_s for run, floor_s in pairs]))
+
+    @property
+    def relion_over_ours(self) -> float | None:
+        """RELION's seconds over ours, run by run."""
+        if not self.relion:
+            return None
+        pairs = zip(self.relion, self.ours, strict=True)
+        return float(np.median([theirs.seconds / ours.seconds for theirs, ours in pairs]))
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most memory that we held at once, in any run."""
+        return max(run.peak_memory_bytes for run in self.ours)
+
+    @property
+    def planned_bytes(self) -> int:
+        """The same as the plan foresaw it."""
+        return int(self.records[0].decisions["memory_bytes"])
+
+    def stages(self) -> dict[str, float]:
+        """Seconds of each stage in the record, and of what is in none: they add up to all."""
+        names = self.records[0].timings_s
+        seconds = {
+            name: float(np.median([record.timings_s.get(name, 0.0) for record in self.records]))
+            for name in names
+        }
+        return {**seconds, OUTSIDE: self.seconds - sum(seconds.values())}
+
+
+def stage_table(account: Account) -> str:
+    """Seconds of each stage, its inner steps below it, and how they compare."""
+    lines = [
+        account.about,
+        "",
+        "| stage, and its steps alone | s | part | cores | GB | GB/s |",
+        "| --- | --: | --: | --: | --: | --: |",
+    ]
+    for stage, seconds in account.stages().items():
+        lines.append(f"| **{stage}** | {seconds:.2f} | {seconds / account.seconds:.0%} | | | |")
+        inner = account.inner.get(stage, [])
+        lines += [_step_row(step) for step in inner]
+        if inner:
+            rest = seconds - sum(step.seconds for step in inner)
+            lines.append(f"| - the rest, less what overlaps | {rest:.2f} | | | | |")
+    busy = float(np.median([run.cpu_s / run.seconds for run in account.ours]))
+    lines.append(f"| **total** | {account.seconds:.2f} | 100% | {busy:.1f} | | |")
+    return "\n".join([*lines, "", *_remarks(account)])
+
+
+def _step_row(step: Step) -> str:
+    touched = ["", ""]
+    if step.bytes_touched is not None:
+        gigabytes = step.bytes_touched / 1e9
+        touched = [f"{gigabytes:.2f}", f"{gigabytes / max(step.seconds, 1e-9):.1f}"]
+    cells = [f"- {step.name}", f"{step.seconds:.2f}", "", f"{step.cores:.1f}", *touched]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _remarks(account: Account) -> list[str]:
+    """What the table does not show."""
+    record = account.records[-1]
+    again = ", estimated twice for a fixed pattern" if "fixed pattern" in record.timings_s else ""
+    y, x = record.decisions["patches"]
+    return [
+        f"Floor {account.floor_s:.2f} s; total / floor {account.over_floor:.2f}. "
+        f"Peak memory {account.peak_bytes / 1e9:.2f} GB, "
+        f"planned {account.planned_bytes / 1e9:.2f} GB. "
+        f"Kept: {record.quality.chosen}, {x} x {y} patches{again}. "
+        f"Runs: {_spread([run.seconds for run in account.ours])} s.",
+    ]
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Smallest and largest of some numbers."""
+    return f"{min(values):.2f} to {max(values):.2f}"
+
+
+def summary(accounts: Iterable[Account]) -> str:
+    """All classes side by side."""
+    lines = [
+        "| class | s | floor s | total / floor | RELION s | RELION / ours "
+        "| GB | planned GB | RELION GB |",
+        "| --- |" + " --: |" * 8,
+    ]
+    for account in accounts:
+        ratio, theirs = account.relion_over_ours, ["-", "-", "-"]
+        if ratio is not None:
+            seconds = float(np.median([run.seconds for run in account.relion]))
+            memory = max(run.peak_memory_bytes for run in account.relion)
+            theirs = [f"{seconds:.1f}", f"{ratio:.2f}", f"{memory / 1e9:.2f}"]
+        cells = [
+            account.name, f"{account.seconds:.1f}", f"{account.floor_s:.1f}",
+            f"{account.over_floor:.2f}", theirs[0], theirs[1],
+            f"{account.peak_bytes / 1e9:.2f}", f"{account.planned_bytes / 1e9:.2f}", theirs[2],
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

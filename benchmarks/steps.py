@@ -1,0 +1,285 @@
+"""The inner steps of an alignment, each measured alone, and the least that two passes can cost.
+
+Every step is the package's own function with the arguments that `flexalign.passes` gives it, on a
+few frames of the movie, one step after the other; in the real passes the next frames are decoded
+meanwhile.  The median over the frames times their number is what the movie costs.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import peers
+
+from flexalign.align import open_for
+from flexalign.arrays import detector, fourier, resample, spectrum
+from flexalign.io.reader import MovieReader
+from flexalign.io.record import describe_file
+from flexalign.io.references import load_references
+from flexalign.io.results import write_result
+from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord, PixelArray
+from flexalign.motion import Motion
+from flexalign.params import AlignParams
+from flexalign.passes import _LATTICE_STEP_PX, _Sums
+from flexalign.plan import Plan, make_plan
+
+FRAMES = 6
+OUTSIDE = "outside the stages"
+_IMPORTS = (
+    "import flexalign.cli, flexalign.align, matplotlib.figure, matplotlib.backends.backend_agg"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One inner step.
+
+    Attributes
+    ----------
+    seconds : for all frames
+    cores : busy on the average
+    bytes_touched : by all frames, read and written, each array once per operation; None = not known
+    """
+
+    name: str
+    seconds: float
+    cores: float
+    bytes_touched: float | None = None
+
+
+class Laps:
+    """Seconds on the wall and of the processor, step by step, frame after frame."""
+
+    def __init__(self) -> None:
+        self._wall_s: dict[str, list[float]] = defaultdict(list)
+        self._cpu_s: dict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Take the time of the block as one lap of `name`."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self._wall_s[name].append(time.perf_counter() - wall)
+        self._cpu_s[name].append(time.process_time() - cpu)
+
+    def steps(self, frame_count: int, frame_bytes: Mapping[str, float]) -> list[Step]:
+        """What was measured, for `frame_count` frames; `frame_bytes` are those of one frame."""
+        return [
+            Step(
+                name,
+                frame_count * float(np.median(wall)),
+                sum(self._cpu_s[name]) / max(sum(wall), 1e-9),
+                frame_count * frame_bytes[name] if name in frame_bytes else None,
+            )
+            for name, wall in self._wall_s.items()
+        ]
+
+
+def floor_s(movie: Path, params: AlignParams, threads: int) -> float:
+    """Seconds to decode every frame twice, with one full-size real transform each time.
+
+    One pass is measured and counted twice.
+    """
+    started = time.perf_counter()
+    with open_for(movie, params) as reader:
+        for raw in reader.frames(threads=threads):
+            if raw.pixels is not None:
+                fourier.rfft2(raw.pixels.astype(np.float32), threads)
+    return 2 * (time.perf_counter() - started)
+
+
+def copied_bytes_per_s(size_bytes: int = 1 << 28) -> float:
+    """Bytes that one core reads and writes per second when it copies memory."""
+    source = np.ones(size_bytes, np.uint8)
+    target = np.zeros_like(source)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        np.copyto(target, source)
+        seconds.append(time.perf_counter() - started)
+    return 2 * size_bytes / min(seconds)
+
+
+def inner_steps(
+    movie: Path, params: AlignParams, record: MovieRecord, threads: int
+) -> dict[str, list[Step]]:
+    """The inner steps of each stage of the record, and of what lies outside all stages."""
+    motion = Motion.from_dict(record.motion)
+    with open_for(movie, params) as reader:
+        plan = make_plan(reader.info, params)
+        decode = _decode(reader, plan, threads)
+        first, correction, unaligned = _first_pass(reader, plan, params, threads)
+        second, sums = _second_pass(reader, plan, correction, motion, unaligned, params, threads)
+    outside = _outside(movie, params, record, motion, sums)
+    return {
+        "first pass": [decode, *first],
+        "second pass": [decode, *second],
+        # What the record counts as a stage needs no second line.
+        OUTSIDE: [step for step in outside if step.name not in record.timings_s],
+    }
+
+
+def _decode(reader: MovieReader, plan: Plan, threads: int) -> Step:
+    """One pass that reads and decodes only."""
+    laps, info = Laps(), reader.info
+    with laps("read, decode"):
+        for raw in reader.frames(plan.align, threads=threads):
+            del raw
+    decoded = (
+        plan.align.count * info.height_px * info.width_px * np.dtype(info.pixel_dtype).itemsize
+    )
+    return laps.steps(1, {"read, decode": info.size_bytes + decoded})[0]
+
+
+def _few(reader: MovieReader, frames: FrameRange) -> Iterator[tuple[int, np.ndarray]]:
+    """Index and raw pixels of up to `FRAMES` frames, evenly spread."""
+    chosen = np.linspace(frames.first, frames.stop - 1, min(FRAMES, frames.count)).astype(int)
+    for index in chosen.tolist():
+        for raw in reader.frames(FrameRange(index, index + 1)):
+            if raw.pixels is not None:
+                yield index, raw.pixels
+
+
+def _first_pass(
+    reader: MovieReader, plan: Plan, params: AlignParams, threads: int
+) -> tuple[list[Step], detector.Correction, PixelArray]:
+    """The steps of `passes.first_pass`; the correction with hot pixels, and the mean frame."""
+    info, laps, once = reader.info, Laps(), Laps()
+    shape, small_shape = (info.height_px, info.width_px), plan.correlation_shape_px
+    references = load_references(info, gain=params.gain, gain_sense=params.gain_sense)
+    correction = detector.make_correction(references.gain, references.dark, references.defects)
+    total, summed = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    count = 0
+    for index, pixels in _few(reader, plan.align):
+        with laps("correct"):
+            image = detector.correct(pixels, correction, index, threads)
+        with laps("smallest and largest value"):
+            image.min(), image.max()
+        with laps("transform"):
+            whole = fourier.rfft2(image, threads)
+        with laps("crop, transform back"):
+            small = fourier.irfft2(fourier.cropped(whole, shape, small_shape), small_shape, threads)
+            small.std()
+        with laps("sums"):
+            total += image
+            summed += image
+        count += 1
+    total /= np.float32(max(count, 1))
+    with once("bad pixels"):
+        hot = detector.find_outlier_lines(total, references.defects)
+        hot |= detector.find_outlier_pixels(total, references.defects | hot)
+        correction = detector.make_correction(
+            references.gain, references.dark, references.defects | hot
+        )
+    px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
+    frame_bytes = {
+        "correct": px * (raw_bytes + 8),  # raw, gain -> corrected
+        "smallest and largest value": px * 8,
+        "transform": px * 16,  # rows, then columns, each read and written
+        "sums": px * 24,  # two, each: image, sum -> sum
+    }
+    return [*laps.steps(plan.align.count, frame_bytes), *once.steps(1, {})], correction, total
+
+
+def _second_pass(
+    reader: MovieReader,
+    plan: Plan,
+    correction: detector.Correction,
+    motion: Motion,
+    unaligned: PixelArray,
+    params: AlignParams,
+    threads: int,
+) -> tuple[list[Step], FrameSums]:
+    """The steps of `passes.second_pass`, and sums of as many frames as were measured."""
+    info, laps, once = reader.info, Laps(), Laps()
+    shape = (info.height_px, info.width_px)
+    rows, columns = (resample.lattice_nodes(size, _LATTICE_STEP_PX) for size in shape)
+    moved = np.empty(shape, np.float32)
+    plain = _Sums(plan, shape, replace(params, dose_weight=False), threads)
+    with once("dose weights of all frequencies"):
+        both = _Sums(plan, shape, params, threads)
+    for index, pixels in _few(reader, plan.sum):
+        with laps("correct"):
+            image = detector.correct(pixels, correction, index, threads)
+        with laps("prefilter"):
+            coefficients = resample.spline_coefficients(image, threads)
+        with laps("motion on the lattice"):
+            lattice = motion.on_lattice(index, rows, columns).astype(np.float32)
+        with laps("sample"):
+            resample.sample(coefficients, lattice, _LATTICE_STEP_PX, threads, out=moved)
+        with laps("sum"):
+            plain.add(index, moved)
+        with laps("transform"):
+            fourier.rfft2(moved, threads)
+        with laps("sum, transform, weigh, weighted sum"):
+            both.add(index, moved)
+    with once("means, transform back"):
+        sums = both.result(unaligned)
+    px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
+    frame_bytes = {
+        "correct": px * (raw_bytes + 8),
+        "prefilter": px * 32,  # copied, along x, along y there and back
+        "sample": px * 8,
+        "sum": px * 12,
+        "transform": px * 16,
+        # As above, and on half a plane: weight = exp(a * b), spectrum *= weight, += twice.
+        "sum, transform, weigh, weighted sum": px * (12 + 16 + 40),
+    }
+    found = {step.name: step for step in laps.steps(plan.sum.count, frame_bytes)}
+    whole = found.pop("sum, transform, weigh, weighted sum")
+    if params.dose_weight and plan.dose_per_frame_e_A2 is not None:
+        name = "weigh, weighted sum"
+        found[name] = _without(name, whole, found["sum"], found["transform"])
+    else:
+        del found["transform"]
+    return [*found.values(), *once.steps(1, {})], sums
+
+
+def _without(name: str, whole: Step, *parts: Step) -> Step:
+    """What is left of a step when parts of it are taken out, under a name of its own."""
+    seconds = whole.seconds - sum(part.seconds for part in parts)
+    busy_s = whole.seconds * whole.cores - sum(part.seconds * part.cores for part in parts)
+    touched = (whole.bytes_touched or 0) - sum(part.bytes_touched or 0 for part in parts)
+    return Step(name, seconds, busy_s / seconds if seconds > 0 else 0, touched)
+
+
+def _outside(
+    movie: Path, params: AlignParams, record: MovieRecord, motion: Motion, sums: FrameSums
+) -> list[Step]:
+    """What a run does before, between and after its stages."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401 - so that writing is measured without it
+
+    here = Path.cwd()
+    start = peers.watched([sys.executable, "-c", _IMPORTS], here)
+    laps, pixel_A = Laps(), float(record.decisions["pixel_size_A"])
+    assert sums.unaligned is not None
+    before, after = (
+        spectrum.power_spectrum(image, pixel_A) for image in (sums.unaligned, sums.plain)
+    )
+    result = AlignmentResult(motion, sums, None, before, after, record.quality, record)
+    with laps("digests of the inputs"):
+        for path in (movie, params.gain):
+            if path is not None:
+                describe_file(path)
+    with laps("amplitudes"):
+        amplitudes = spectrum.amplitude_composite(sums.plain, sums.unaligned)
+    with laps("writing"), tempfile.TemporaryDirectory(dir=movie.parent) as folder:
+        write_result(
+            result, folder, "movie",
+            pixel_size_A=pixel_A, binned_pixel_size_A=pixel_A, amplitudes=amplitudes,
+        )  # fmt: skip
+    images = [image for image in (sums.plain, sums.dose_weighted) if image is not None]
+    written = sum(float(image.nbytes) for image in images)
+    return [
+        Step("Python and imports", start.seconds, start.cpu_s / start.seconds),
+        *laps.steps(1, {"writing": written}),
+    ]
