@@ -161,7 +161,7 @@ class Movie:
         with open_for(self.path, self.params) as reader:
             references = load_references(reader.info, gain=self.gain)
             plan = make_plan(reader.info, self.params)
-            return first_pass(reader, plan, references, self.params, self.threads, _silent)
+            return first_pass(reader, plan, references, self.params, self.threads, _silent)[1]
 
     def score(self, method: str, found: scoring.Found) -> Score:
         """How good what `method` found is."""

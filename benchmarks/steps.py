@@ -216,11 +216,11 @@ def _second_pass(
         with laps("sample"):
             resample.sample(coefficients, lattice, _LATTICE_STEP_PX, threads, out=moved)
         with laps("sum"):
-            plain.add(index, moved)
+            plain.add(index, plain.prepared(index, moved))
         with laps("transform"):
             fourier.rfft2(moved, threads)
         with laps("sum, transform, weigh, weighted sum"):
-            both.add(index, moved)
+            both.add(index, both.prepared(index, moved))
     with once("means, transform back"):
         sums = both.result(unaligned)
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize

@@ -73,7 +73,7 @@ def align_movie(
     """
     params = params or AlignParams()
     clock = _Clock()
-    threads = params.threads or len(os.sched_getaffinity(0))
+    threads = _threads(params)
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
         with clock("references"):
@@ -88,9 +88,10 @@ def align_movie(
                 tiff_rows=params.tiff_rows,
             )
         with clock("first pass"):
-            first = first_pass(reader, plan, references, params, threads, progress)
+            frames, first = first_pass(reader, plan, references, params, threads, progress)
         progress("estimate", 0, 1)
-        estimate = estimate_motion(first.frames, plan, params, threads, clock)
+        estimate = estimate_motion(frames, plan, params, threads, clock)
+        del frames  # the largest thing in memory, and not needed any more
         progress("estimate", 1, 1)
         with clock("second pass"):
             sums = second_pass(reader, plan, first, estimate.motion, params, threads, progress)
@@ -126,7 +127,9 @@ def align_and_write(
     result = align_movie(movie, params, progress=progress)
     amplitudes = None
     if params.psd and result.sums.unaligned is not None:
-        amplitudes = spectrum.amplitude_composite(result.sums.plain, result.sums.unaligned)
+        amplitudes = spectrum.amplitude_composite(
+            result.sums.plain, result.sums.unaligned, threads=_threads(params)
+        )
     unbinned_A = float(result.record.decisions["pixel_size_A"])
     started = time.perf_counter()
     outputs = write_result(
@@ -142,6 +145,11 @@ def align_and_write(
     )
     timings = {**result.record.timings_s, "writing": time.perf_counter() - started}
     return replace(result.record, outputs=outputs, timings_s=timings)
+
+
+def _threads(params: AlignParams) -> int:
+    """Threads to use: as many as asked for, else as the process may have."""
+    return params.threads or len(os.sched_getaffinity(0))
 
 
 class _Clock:
@@ -230,12 +238,24 @@ def _record(
         parameters={**params.to_dict(), "hash": params.hash()},
         decisions=decisions,
         timings_s=timings_s,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=_peak_memory_bytes(),
         quality=judged,
         outputs={},
         warnings=_warnings(plan, params, first),
         motion=estimate.motion.to_dict(),
     )
+
+
+def _peak_memory_bytes() -> int:
+    """The most memory that this process has held so far."""
+    try:
+        # Elsewhere than in `getrusage`, a large parent process does not count.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, ...]:

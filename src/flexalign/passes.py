@@ -6,8 +6,11 @@ Whatever the number of frames, each pass holds a few full frames at a time.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +19,14 @@ from flexalign.arrays import detector, dose, fourier, resample
 from flexalign.arrays.detector import Correction
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
-from flexalign.io.reader import MovieReader
+from flexalign.io.reader import MovieReader, RawFrame
 from flexalign.model import FloatArray, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
 Progress = Callable[[str, int, int], None]
+Result = TypeVar("Result")
 
 # A frame with less than this part of the usual counts is blank: the beam was off.
 _BLANK_PART = 0.2
@@ -36,11 +40,10 @@ _LATTICE_STEP_PX = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstPass:
-    """What the first pass over the file found.
+    """What the first pass over the file found, beside the small frames.
 
     Attributes
     ----------
-    frames : the good frames, Fourier-cropped, hot pixels taken out of them
     unaligned : (h, w) mean of the good frames to sum, all bad pixels mended
     correction : the detector's, hot pixels of this movie included
     hot_pixels : (h, w) pixels found bad in this movie
@@ -49,7 +52,6 @@ class FirstPass:
     mean_counts : mean corrected value of a good frame
     """
 
-    frames: SmallFrames
     unaligned: PixelArray
     correction: Correction
     hot_pixels: MaskArray
@@ -58,29 +60,54 @@ class FirstPass:
     mean_counts: float
 
 
-def corrected_frames(
-    reader: MovieReader,
-    plan: Plan,
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """A frame of the first pass: corrected pixels (h, w), small frame and mean; or its problem."""
+
+    image: PixelArray | None
+    small: PixelArray | None
+    mean: float
+    problem: str
+
+
+def side_by_side(
+    raws: Iterator[RawFrame], work: Callable[[RawFrame], Result], count: int
+) -> Iterator[tuple[RawFrame, Result]]:
+    """Each raw frame with the result of `work` on it, in order, `count` worked on at a time.
+
+    Whole frames side by side keep the cores busier than many threads on one frame.
+    """
+    waiting: deque[tuple[RawFrame, Future[Result]]] = deque()
+    with ThreadPoolExecutor(count) as pool:
+        for raw in raws:
+            waiting.append((raw, pool.submit(work, raw)))
+            if len(waiting) > count:
+                oldest, result = waiting.popleft()
+                yield oldest, result.result()
+        while waiting:
+            oldest, result = waiting.popleft()
+            yield oldest, result.result()
+
+
+def _measured(
+    raw: RawFrame,
     correction: Correction,
-    bad_frames: dict[int, str],
-    notes: dict[int, str],
+    small_shape_px: tuple[int, int],
     threads: int,
-) -> Iterator[tuple[int, PixelArray]]:
-    """Index and corrected pixels of each usable frame to align; the others go to `bad_frames`."""
-    for raw in reader.frames(plan.align, threads=threads):
-        if raw.pixels is None:
-            bad_frames[raw.index] = raw.problem
-            continue
-        image = detector.correct(raw.pixels, correction, raw.index, threads)
-        lowest, highest = float(image.min()), float(image.max())
-        if not np.isfinite(lowest + highest):
-            bad_frames[raw.index] = "it holds values that are not finite"
-        elif lowest == highest:
-            bad_frames[raw.index] = f"it is blank: every pixel is {lowest:g}"
-        else:
-            if raw.problem:
-                notes[raw.index] = raw.problem
-            yield raw.index, image
+) -> _Measured:
+    """A raw frame corrected and Fourier-cropped, or what is wrong with it."""
+    if raw.pixels is None:
+        return _Measured(None, None, 0.0, raw.problem)
+    image = detector.correct(raw.pixels, correction, raw.index, threads)
+    lowest, highest = float(image.min()), float(image.max())
+    if not np.isfinite(lowest + highest):
+        return _Measured(None, None, 0.0, "it holds values that are not finite")
+    if lowest == highest:
+        return _Measured(None, None, 0.0, f"it is blank: every pixel is {lowest:g}")
+    spectrum = fourier.rfft2(image, threads)
+    mean = float(spectrum[0, 0].real) / image.size
+    low = fourier.cropped(spectrum, (image.shape[0], image.shape[1]), small_shape_px)
+    return _Measured(image, fourier.irfft2(low, small_shape_px, threads), mean, "")
 
 
 def first_pass(
@@ -90,8 +117,8 @@ def first_pass(
     params: AlignParams,
     threads: int,
     progress: Progress,
-) -> FirstPass:
-    """Read all frames to align once.
+) -> tuple[SmallFrames, FirstPass]:
+    """Read all frames to align once: the good ones, Fourier-cropped, and what else was found.
 
     Raises
     ------
@@ -100,8 +127,7 @@ def first_pass(
     """
     info = reader.info
     full_shape = (info.height_px, info.width_px)
-    small_shape = plan.correlation_shape_px
-    small = np.empty((plan.align.count, *small_shape), np.float32)
+    small = np.empty((plan.align.count, *plan.correlation_shape_px), np.float32)
     total, summed = np.zeros(full_shape, np.float32), np.zeros(full_shape, np.float32)
     index: list[int] = []
     means: list[float] = []
@@ -109,17 +135,26 @@ def first_pass(
     bad: dict[int, str] = {}
     notes: dict[int, str] = {}
     correction = detector.make_correction(references.gain, references.dark, references.defects)
-    for frame, image in corrected_frames(reader, plan, correction, bad, notes, threads):
-        spectrum = fourier.rfft2(image, threads)
-        low = fourier.cropped(spectrum, full_shape, small_shape)
-        small[len(index)] = fourier.irfft2(low, small_shape, threads)
-        means.append(float(spectrum[0, 0].real) / image.size)
-        spreads.append(float(small[len(index)].std()))
-        index.append(frame)
-        total += image
-        if frame in plan.sum:
-            summed += image
-        progress("measure", frame - plan.align.first + 1, plan.align.count)
+    count = min(threads, plan.frames_side_by_side)
+
+    def measure(raw: RawFrame) -> _Measured:
+        return _measured(raw, correction, plan.correlation_shape_px, max(1, threads // count))
+
+    raws = reader.frames(plan.align, threads=threads)
+    for raw, found in side_by_side(raws, measure, count):
+        progress("measure", raw.index - plan.align.first + 1, plan.align.count)
+        if found.image is None or found.small is None:
+            bad[raw.index] = found.problem
+            continue
+        if raw.problem:
+            notes[raw.index] = raw.problem
+        small[len(index)] = found.small
+        means.append(found.mean)
+        spreads.append(float(found.small.std()))
+        index.append(raw.index)
+        total += found.image
+        if raw.index in plan.sum:
+            summed += found.image
     relative = _relative_counts(means, spreads, small[0].size)
     good = _good_frames(info.path, plan, index, relative, bad)
     total /= max(len(index), 1)
@@ -143,7 +178,7 @@ def first_pass(
         plan.pixel_size_A,
     )
     mean = float(np.mean(np.array(means)[good]))
-    return FirstPass(frames, summed, correction, hot, bad, notes, mean)
+    return frames, FirstPass(summed, correction, hot, bad, notes, mean)
 
 
 def _mended(image: PixelArray, correction: Correction) -> PixelArray:
@@ -207,19 +242,39 @@ def second_pass(
 ) -> FrameSums:
     """Read the frames to sum once more, move each along the motion, and add them up."""
     shape = (reader.info.height_px, reader.info.width_px)
-    sums = _Sums(plan, shape, params, threads)
+    count = min(threads, plan.frames_side_by_side)
+    sums = _Sums(plan, shape, params, max(1, threads // count))
     rows = resample.lattice_nodes(shape[0], _LATTICE_STEP_PX)
     columns = resample.lattice_nodes(shape[1], _LATTICE_STEP_PX)
-    moved = np.empty(shape, np.float32)
-    for raw in reader.frames(plan.sum, threads=threads):
-        if raw.pixels is not None and raw.index not in first.bad_frames:
-            image = detector.correct(raw.pixels, first.correction, raw.index, threads)
-            coefficients = resample.spline_coefficients(image, threads)
-            lattice = motion.on_lattice(raw.index, rows, columns).astype(np.float32)
-            resample.sample(coefficients, lattice, _LATTICE_STEP_PX, threads, out=moved)
+
+    def move(raw: RawFrame) -> _Moved | None:
+        if raw.pixels is None or raw.index in first.bad_frames:
+            return None
+        inner = sums.threads
+        image = detector.correct(raw.pixels, first.correction, raw.index, inner)
+        coefficients = resample.spline_coefficients(image, inner)
+        lattice = motion.on_lattice(raw.index, rows, columns).astype(np.float32)
+        moved = resample.sample(coefficients, lattice, _LATTICE_STEP_PX, inner, out=image)
+        return sums.prepared(raw.index, moved)
+
+    for raw, moved in side_by_side(reader.frames(plan.sum, threads=threads), move, count):
+        if moved is not None:
             sums.add(raw.index, moved)
         progress("sum", raw.index - plan.sum.first + 1, plan.sum.count)
     return sums.result(first.unaligned)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moved:
+    """One moved frame (h, w), its binned spectrum times its weight, the weight, its binned image.
+
+    What is not asked for is None.
+    """
+
+    image: PixelArray
+    weighted: npt.NDArray[np.complex64] | None
+    weight: PixelArray | None
+    binned: PixelArray | None
 
 
 class _Sums:
@@ -228,7 +283,7 @@ class _Sums:
     def __init__(
         self, plan: Plan, shape_px: tuple[int, int], params: AlignParams, threads: int
     ) -> None:
-        self._plan, self._shape, self._threads = plan, shape_px, threads
+        self._plan, self._shape, self.threads = plan, shape_px, threads
         self._params = params
         self._count = {"all": 0, "odd": 0, "even": 0}
         wanted = ["all", *(["odd", "even"] if params.odd_even else [])]
@@ -249,27 +304,34 @@ class _Sums:
         if params.save_movie:
             self._aligned = np.zeros((plan.sum.count, *plan.output_shape_px), np.float32)
 
-    def add(self, frame: int, image: PixelArray) -> None:
+    def prepared(self, frame: int, image: PixelArray) -> _Moved:
+        """What `add` needs of a moved frame; may be called from several threads at once."""
+        if self._weighted is None and self._aligned is None:
+            return _Moved(image, None, None, None)
+        spectrum = self._binned_spectrum(image)
+        binned = None if self._aligned is None else self._image_of(spectrum)
+        if self._weighted is None:
+            return _Moved(image, None, None, binned)
+        per_frame = self._plan.dose_per_frame_e_A2 or 0.0
+        # What all frames had before would cancel out in the end, and underflow first.
+        since_first = per_frame * (frame - self._plan.sum.first)
+        weight = np.exp(self._log_weight_per_dose * np.float32(since_first))
+        spectrum *= weight
+        return _Moved(image, spectrum, weight, binned)
+
+    def add(self, frame: int, moved: _Moved) -> None:
         """Add one moved frame; `frame` is its index in the file."""
         # Counted from 1, as users count: the first frame of the file is odd.
         parity = "odd" if frame % 2 == 0 else "even"
         for name in ("all", parity):
             self._count[name] += 1
             if name in self._total:
-                self._total[name] += image
-        if self._weighted is None and self._aligned is None:
-            return
-        spectrum = self._binned_spectrum(image)
-        if self._aligned is not None:
-            self._aligned[self._count["all"] - 1] = self._image_of(spectrum)
-        if self._weighted is not None:
-            per_frame = self._plan.dose_per_frame_e_A2 or 0.0
-            # What all frames had before would cancel out below, and underflow first.
-            since_first = per_frame * (frame - self._plan.sum.first)
-            weight = np.exp(self._log_weight_per_dose * np.float32(since_first))
-            spectrum *= weight
-            self._weighted += spectrum
-            self._weight_power += weight * weight
+                self._total[name] += moved.image
+        if self._aligned is not None and moved.binned is not None:
+            self._aligned[self._count["all"] - 1] = moved.binned
+        if self._weighted is not None and moved.weighted is not None and moved.weight is not None:
+            self._weighted += moved.weighted
+            self._weight_power += np.square(moved.weight, out=moved.weight)
 
     def result(self, unaligned: PixelArray) -> FrameSums:
         """The sums as means over frames, binned."""
@@ -298,8 +360,8 @@ class _Sums:
         return self._image_of(self._binned_spectrum(image))
 
     def _binned_spectrum(self, image: PixelArray) -> npt.NDArray[np.complex64]:
-        spectrum = fourier.rfft2(image, self._threads)
+        spectrum = fourier.rfft2(image, self.threads)
         return fourier.cropped(spectrum, self._shape, self._plan.output_shape_px)
 
     def _image_of(self, spectrum: npt.NDArray[np.complex64]) -> PixelArray:
-        return fourier.irfft2(spectrum, self._plan.output_shape_px, self._threads)
+        return fourier.irfft2(spectrum, self._plan.output_shape_px, self.threads)

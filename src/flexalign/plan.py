@@ -19,6 +19,8 @@ FINEST_RESOLUTION_A = 4.0
 # Nyquist frequency of the pairwise stage (reference: pixel = limit / 6.79).
 PAIRWISE_NYQUIST_RATIO = 3.397
 SMALLEST_PATCH_PX = 24
+# Full frames worked on at a time: more need much memory, and on many cores each gets several.
+FRAMES_SIDE_BY_SIDE = 4
 FEWEST_CONTROL_POINTS = 3
 FEWEST_PATCHES = 4
 # Patches do not overlap; to fill the frame they may be this part of the smallest side asked for.
@@ -49,6 +51,7 @@ class Plan(JsonValue):
     control_points : (t, y, x) of the motion field; None = global only, `fallback` may say why
     group_frames : frames summed to measure a patch
     reference_frame : zero-based in the file; None = chosen from the motion
+    frames_side_by_side : full frames that are worked on at a time, at most
     memory_bytes : about the most that will be held at once
     fallback : why local alignment is left out although asked for, "" otherwise
     """
@@ -65,6 +68,7 @@ class Plan(JsonValue):
     control_points: tuple[int, int, int] | None
     group_frames: int
     reference_frame: int | None
+    frames_side_by_side: int
     memory_bytes: int
     fallback: str = ""
 
@@ -168,6 +172,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         control_points=control_points,
         group_frames=min(params.group_frames, max(1, align.count // 3)),
         reference_frame=_reference_frame(align, params),
+        frames_side_by_side=FRAMES_SIDE_BY_SIDE,
         memory_bytes=_memory_bytes(movie, align, summed, correlation, params),
         fallback=fallback,
     )
@@ -313,11 +318,13 @@ def _memory_bytes(
 ) -> int:
     """About the most memory held at once, in the larger of the two passes."""
     frame = 4 * movie.height_px * movie.width_px
-    small = 4 * correlation_shape_px[0] * correlation_shape_px[1]
-    # First pass: raw, corrected and transformed frame, the running sum; then the small frames
-    # twice (as pixels, and as the spectra of their patches).
-    first = 6 * frame + align.count * small
-    estimation = 2 * frame + int(2.3 * align.count * small)
-    sums = 2 + 2 * params.dose_weight + 2 * params.odd_even + 2
-    second = (6 + sums) * frame + (summed.count * frame if params.save_movie else 0)
+    small = 4 * align.count * correlation_shape_px[0] * correlation_shape_px[1]
+    at_once = min(params.threads or FRAMES_SIDE_BY_SIDE, FRAMES_SIDE_BY_SIDE)
+    # Gain, defects, two sums; then per frame its raw, corrected and transformed pixels.
+    first = (5 + 4 * (at_once + 1)) * frame + small
+    # The small frames as pixels, and as the spectra of their patches.
+    estimation = 4 * frame + int(2.3 * small)
+    sums = 5 + 3 * params.dose_weight + 2 * params.odd_even
+    second = (sums + 5 * (at_once + 1)) * frame
+    second += summed.count * frame if params.save_movie else 0
     return 250_000_000 + max(first, estimation, second)

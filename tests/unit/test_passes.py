@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import mrcfile
 import numpy as np
@@ -43,10 +45,11 @@ def both_passes(path, motion=None, threads=1, progress=lambda *_: None, gain=Non
     with open_movie(path) as reader:
         plan = make_plan(reader.info, params)
         references = load_references(reader.info, gain=gain)
-        first = passes.first_pass(reader, plan, references, params, threads, progress)
+        frames, first = passes.first_pass(reader, plan, references, params, threads, progress)
         motion = motion or Motion.still(reader.info.frame_count)
         sums = passes.second_pass(reader, plan, first, motion, params, threads, progress)
-    return first, sums
+    found = {f.name: getattr(first, f.name) for f in fields(first)}
+    return SimpleNamespace(frames=frames, **found), sums
 
 
 def drift(path_px):

@@ -25,6 +25,7 @@ from flexalign.arrays.kernels import (
 
 # Long rows are filtered in columns of this width, so that a block stays in the cache.
 _COLUMN_BLOCK_PX = 64
+_ROWS_TOGETHER = 8
 
 
 def in_blocks(work: Callable[..., Any], size: int, threads: int, *arguments: Any) -> list[Any]:
@@ -46,21 +47,27 @@ def kernels_are_compiled() -> bool:
 @njit(nogil=True, cache=True, fastmath=True)
 def prefilter_rows(image, start, stop):  # type: ignore[no-untyped-def]
     """Turn rows `start` to `stop` of float32 `image` into spline coefficients along x, in place."""
-    pole, width = np.float32(SPLINE_POLE), image.shape[1]
+    pole, gain, width = np.float32(SPLINE_POLE), np.float32(SPLINE_GAIN), image.shape[1]
     horizon = min(SPLINE_HORIZON_PX, width)
-    for y in range(start, stop):
-        row = image[y]
-        total, power = row[0], pole
-        for x in range(1, horizon):
-            total += power * row[x]
-            power *= pole
-        row[0] = np.float32(SPLINE_GAIN) * total
+    # Each step waits for the one before; several rows at a time wait together.
+    for top in range(start, stop, _ROWS_TOGETHER):
+        bottom = min(top + _ROWS_TOGETHER, stop)
+        for y in range(top, bottom):
+            total, power = image[y, 0], pole
+            for x in range(1, horizon):
+                total += power * image[y, x]
+                power *= pole
+            image[y, 0] = gain * total
         for x in range(1, width):
-            row[x] = np.float32(SPLINE_GAIN) * row[x] + pole * row[x - 1]
-        last = pole / (pole * pole - 1) * (row[width - 1] + pole * row[width - 2])
-        row[width - 1] = last
+            for y in range(top, bottom):
+                image[y, x] = gain * image[y, x] + pole * image[y, x - 1]
+        for y in range(top, bottom):
+            image[y, width - 1] = (
+                pole / (pole * pole - 1) * (image[y, width - 1] + pole * image[y, width - 2])
+            )
         for x in range(width - 2, -1, -1):
-            row[x] = pole * (row[x + 1] - row[x])
+            for y in range(top, bottom):
+                image[y, x] = pole * (image[y, x + 1] - image[y, x])
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -122,8 +129,10 @@ def sample_rows(coefficients, lattice, step_px, out, start, stop):  # type: igno
                 and x0 + last - first + 2 < width
             ):
                 # Nearly always: the same whole shift for the whole segment, so plain vectors.
+                end_x = x0 + last - first + 3
                 _sample_segment(
-                    coefficients[y0 : y0 + 4, x0 : x0 + last - first + 3],
+                    coefficients[y0, x0:end_x], coefficients[y0 + 1, x0:end_x],
+                    coefficients[y0 + 2, x0:end_x], coefficients[y0 + 3, x0:end_x],
                     dy - whole_y, slope_y, dx - whole_x, slope_x, out[y, first:last],
                 )  # fmt: skip
             else:
@@ -135,9 +144,10 @@ def sample_rows(coefficients, lattice, step_px, out, start, stop):  # type: igno
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _sample_segment(rows, u, slope_u, v, slope_v, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (n,) from four rows (4, n + 3) of coefficients; fractions u in y, v in x."""
-    c0, c1, c2, c3 = rows[0], rows[1], rows[2], rows[3]
+def _sample_segment(  # type: ignore[no-untyped-def]
+    c0, c1, c2, c3, u, slope_u, v, slope_v, out
+):
+    """Fill `out` (n,) from four rows (n + 3,) of coefficients; fractions u in y, v in x."""
     for k in range(out.size):
         a0, a1, a2, a3 = cubic_weights(u + slope_u * np.float32(k))
         b0, b1, b2, b3 = cubic_weights(v + slope_v * np.float32(k))
