@@ -23,6 +23,8 @@ from flexalign.plan import Plan
 _ROUNDS_PER_HALF = 6
 # A fixed pattern that pulls less than this, relative to the specimen, may stay.
 _HARMFUL_PULL = 0.02
+# Along a shorter path a pattern cannot be told from the specimen.
+_SMALLEST_MOTION_PX = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,8 +188,11 @@ def _try_from(
         params.max_resolution_A,
         threads,
     )
-    path = candidates[judged.best()].path_px
-    found = measure(spectra, judged.still_cross, path, powers)
+    # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
+    likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
+    if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
+        likely = np.zeros_like(likely)
+    found = measure(spectra, judged.still_cross, likely, powers)
     return _Trial(candidates, judged, refinement, found)
 
 
