@@ -32,7 +32,6 @@ class Parameter:
     choices : the words allowed
     metavar : placeholder on the command line
     scipion : name in Scipion's official form, where it has one
-    is_file : a path to an existing file
     """
 
     help: str
@@ -44,7 +43,6 @@ class Parameter:
     choices: tuple[str, ...] = ()
     metavar: str | None = None
     scipion: str | tuple[str, ...] | None = None
-    is_file: bool = False
 
 
 def _parameter(default: Any, help: str, group: str, **facts: Any) -> Any:  # noqa: A002
@@ -98,7 +96,7 @@ class AlignParams:
     )  # fmt: skip
 
     gain: str | None = _parameter(
-        None, "Gain reference (MRC, TIFF, .gain).", REFERENCES, is_file=True, metavar="FILE"
+        None, "Gain reference (MRC, TIFF, .gain).", REFERENCES, metavar="FILE"
     )
     gain_rotate: int = _parameter(
         0, "Turn the gain reference counter-clockwise by this much, before any flip.",
@@ -115,12 +113,12 @@ class AlignParams:
     )  # fmt: skip
     dark: str | None = _parameter(
         None, "Dark reference, subtracted before the gain; oriented as the gain is.",
-        REFERENCES, is_file=True, metavar="FILE",
+        REFERENCES, metavar="FILE",
     )  # fmt: skip
     defects: str | None = _parameter(
         None, "Bad pixels: an image (MRC, TIFF; non-zero = bad) or a text file with lines "
         "'x y width height'.",
-        REFERENCES, is_file=True, metavar="FILE",
+        REFERENCES, metavar="FILE",
     )  # fmt: skip
     hot_pixels: bool = _parameter(
         True, "Find hot and dead pixels in the movie itself and mend them.", REFERENCES

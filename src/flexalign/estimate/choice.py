@@ -155,6 +155,7 @@ class _Trial:
 
     @property
     def chosen(self) -> str:
+        """Name of that candidate."""
         return self.judged.best()
 
 
@@ -176,8 +177,10 @@ def _try_from(
         local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
         candidates["local"] = _from_pairs(*local, spectra)
     start = candidates[list(candidates)[-1]]
-    refinement, powers = None, refine.powers_at(spectra, start.halves_px[0], threads)
-    if params.refine:
+    refinement = None
+    if not params.refine:
+        powers = refine.powers_at(spectra, start.halves_px[0], threads)
+    else:
         refinement = refine.refine(spectra, start.halves_px[0], shape, threads=threads)
         powers = refinement.powers
         candidates["refined"] = _from_refinement(refinement, spectra, start, shape, threads)

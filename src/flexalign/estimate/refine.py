@@ -138,6 +138,7 @@ def cut_spectra(
     if envelope_of is not None:
         envelope = envelope_of(frequency)
     window = grid.window
+    attenuation = envelope.astype(np.float32)[:, ring.clip(0)]  # (times, h, w // 2 + 1)
     spectra = np.empty((len(offset), times, *ring.shape), np.complex64)
 
     def cut_patches(start: int, stop: int) -> None:
@@ -145,7 +146,7 @@ def cut_spectra(
             for t in range(times):
                 tile = cut(frames.pixels[t], grid, patch, offset[patch, t])
                 spectrum = fourier.rfft2((tile - tile.mean()) * window)
-                spectra[patch, t] = spectrum * envelope[t].astype(np.float32)[ring.clip(0)]
+                spectra[patch, t] = spectrum * attenuation[t]
 
     cpu.in_blocks(cut_patches, len(offset), threads)
     count = np.bincount(ring[ring >= 0], minlength=len(frequency)).astype(np.float64)
