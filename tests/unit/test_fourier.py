@@ -66,6 +66,26 @@ def test_a_larger_size_is_refused(new_shape_px):
         fourier.cropped(np.zeros((20, 16), np.complex64), (20, 30), new_shape_px)
 
 
+@pytest.mark.parametrize("new_shape_px", [(24, 30), (25, 31), (150, 31), (24, 61), (150, 61)])
+def test_transforming_only_what_stays_is_transforming_and_cropping(new_shape_px):
+    shape_px = (150, 61)
+    images = np.random.default_rng(6).normal(3, 1, (2, *shape_px)).astype(np.float32)
+
+    spectra = fourier.rfft2_cropped(images, new_shape_px)
+
+    expected = fourier.cropped(fourier.rfft2(images), shape_px, new_shape_px)
+    assert spectra.dtype == np.complex64
+    np.testing.assert_allclose(spectra, expected, atol=1e-5 * np.abs(expected).max())
+    assert np.array_equal(spectra == 0, expected == 0)
+    assert np.array_equal(spectra[1], fourier.rfft2_cropped(images[1], new_shape_px, threads=3))
+
+
+@pytest.mark.parametrize("new_shape_px", [(21, 30), (20, 31)])
+def test_transforming_to_a_larger_size_is_refused(new_shape_px):
+    with pytest.raises(ValueError, match="at most"):
+        fourier.rfft2_cropped(np.zeros((20, 30), np.float32), new_shape_px)
+
+
 def test_a_positive_shift_moves_content_to_a_larger_index():
     image = np.random.default_rng(3).normal(size=(32, 45)).astype(np.float32)
 

@@ -15,6 +15,9 @@ from flexalign.model import PixelArray
 
 SpectrumArray = npt.NDArray[np.complex64]
 
+# Rows transformed together when most of each row's spectrum is thrown away: they stay in the cache.
+_ROWS_TOGETHER = 64
+
 
 def rfft2(images: PixelArray, threads: int = 1) -> SpectrumArray:
     """Half-plane spectra (..., h, w // 2 + 1) of float32 images (..., h, w)."""
@@ -87,6 +90,48 @@ def cropped(
     if new_width % 2 == 0 and new_width < width:
         out[..., -1] = 0
     return out
+
+
+def rfft2_cropped(
+    images: PixelArray, new_shape_px: tuple[int, int], threads: int = 1
+) -> SpectrumArray:
+    """The low frequencies of images (..., h, w), as `cropped` gives them of `rfft2`, in less time.
+
+    Of the rows' spectra only the columns that stay are kept and transformed along y.
+
+    Parameters
+    ----------
+    new_shape_px : (h, w) of the smaller images
+
+    Returns
+    -------
+    (..., new h, new w // 2 + 1)
+
+    Raises
+    ------
+    ValueError
+        If the new size is larger.
+
+    Examples
+    --------
+    >>> rfft2_cropped(np.ones((64, 96), np.float32), (16, 24)).shape
+    (16, 13)
+    """
+    height, width = images.shape[-2:]
+    new_height, new_width = new_shape_px
+    if new_height > height or new_width > width:
+        raise ValueError(f"expected at most {(height, width)}, found {new_shape_px}")
+    columns = new_width // 2 + 1
+    scale = np.float32(new_width / width)
+    kept = np.empty((*images.shape[:-1], columns), np.complex64)
+    step = _ROWS_TOGETHER * threads
+    for top in range(0, height, step):
+        rows = fft.rfft(images[..., top : top + step, :], workers=threads)
+        np.multiply(rows[..., :columns], scale, out=kept[..., top : top + step, :])
+    if new_width % 2 == 0 and new_width < width:
+        kept[..., -1] = 0
+    spectra = fft.fft(kept, axis=-2, overwrite_x=True, workers=threads)
+    return cropped(np.asarray(spectra, np.complex64), (height, new_width), new_shape_px)
 
 
 def phase_shifted(
