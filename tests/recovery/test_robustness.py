@@ -109,6 +109,23 @@ def test_few_frames_and_many_faint_ones_are_aligned(save_movie, params_for, fram
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("electrons", "refine"), [(0.25, True), (0.4, False)])
+def test_frames_too_faint_to_be_paired_are_paired_in_groups(
+    save_movie, params_for, electrons, refine
+):
+    movie, files = save_movie(
+        shape_px=(1024, 1024), frame_count=40, electrons_per_px=electrons, motion="bumps",
+        local_motion_px=0.0, ice_thickness_A=150.0, seed=241,
+    )  # fmt: skip
+    params = params_for(movie, files, psd=False, local=False, refine=refine)
+
+    result = align_movie(files["movie"], params)
+
+    assert result.quality.chosen != "none"
+    assert motion_error_px(result.motion, movie).rms_px < 0.6
+
+
+@pytest.mark.slow
 def test_two_thirds_of_the_errors_lie_within_one_standard_error(save_movie, params_for):
     """Over seeds, for the displacement of the whole frame; constants removed."""
     inside = []

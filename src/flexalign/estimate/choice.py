@@ -15,7 +15,7 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.pattern import FixedPattern, measure, taken_out
 from flexalign.estimate.quality import HeldOut
 from flexalign.estimate.refine import PatchSpectra, Refinement
-from flexalign.model import FloatArray, PatchTracks
+from flexalign.model import FloatArray, PairwiseShifts, PatchTracks
 from flexalign.motion import Motion, MotionField
 from flexalign.params import AlignParams
 from flexalign.plan import Plan
@@ -23,6 +23,8 @@ from flexalign.plan import Plan
 _ROUNDS_PER_HALF = 6
 # A fixed pattern that pulls less than this, relative to the specimen, may stay.
 _HARMFUL_PULL = 0.02
+# Groups of frames to pair when single frames are too faint for it.
+_FEW_GROUPS = 8
 # Along a shorter path a pattern cannot be told from the specimen.
 _SMALLEST_MOTION_PX = 1.0
 
@@ -110,44 +112,77 @@ def _estimate_once(
     """The motion in `frames`, taken as they are."""
     with clock("pairwise"):
         small = frames.shrunk(plan.pairwise_shape_px, threads)
-        path, pairs = pairwise.global_trajectory(
-            small, params.max_resolution_A, params.max_shift_A, threads
-        )
-    tracks, field, shape = None, None, None
-    if plan.control_points is not None:
-        with clock("patches"):
-            shape = _empty_field(plan)
-            tracks, likelihood = patches.track_patches(
-                small, path, plan.patches, plan.group_frames, params.max_resolution_A, threads
-            )
-            field = patches.fit_local_field(likelihood, shape)
-    with clock("refinement"):
-        trial = _try_from(path, field, shape, frames, plan, params, threads)
-        if params.refine and trial.chosen == "none":
-            # The pairs may have led astray; weak signal can still be found from standing still.
-            cold = _try_from(np.zeros_like(path), None, shape, frames, plan, params, threads)
-            trial = cold if cold.chosen != "none" else trial
+    shape = None if plan.control_points is None else _empty_field(plan)
+
+    def try_start(start: _Start) -> _Trial:
+        with clock("refinement"):
+            return _try_from(start, shape, frames, plan, params, threads)
+
+    start = _pairwise_start(small, shape, plan, params, threads, clock, pairwise.MOST_IMAGES)
+    trial = try_start(start)
+    if trial.pairs_led_astray:
+        # Single frames are too faint to be paired; groups of them may not be.
+        start = _pairwise_start(small, shape, plan, params, threads, clock, _FEW_GROUPS)
+        trial = _better(trial, try_start(start))
+    if trial.pairs_led_astray and params.refine:
+        # Weak signal can still be found from standing still.
+        still = _Start(np.zeros_like(start.path_px), start.pairs, start.tracks, None)
+        trial = _better(trial, try_start(still))
     kept, errors = trial.candidates[trial.chosen], None
     if trial.chosen == "refined" and trial.refinement is not None:
         errors = trial.refinement.fit.trajectory_error_px
     return Estimate(
         motion=_as_motion(kept, frames, plan, params, errors),
-        tracks=tracks,
+        tracks=trial.start.tracks,
         scores=trial.judged.over_none(),
         has_signal=trial.judged.has_signal,
         has_fixed_pattern=False,
         chosen=trial.chosen,
         trajectory_error_px=float("nan") if errors is None else float(np.median(errors)),
-        rejected_pairs=float(np.mean(pairs.weight == 0)),
+        rejected_pairs=float(np.mean(trial.start.pairs.weight == 0)),
         refinement=trial.refinement,
         pattern=trial.pattern,
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Start:
+    """What the pairwise stage found: path (n, 2), pairs, and of the patches tracks and field."""
+
+    path_px: FloatArray
+    pairs: PairwiseShifts
+    tracks: PatchTracks | None
+    field: MotionField | None
+
+
+def _pairwise_start(
+    small: SmallFrames,
+    shape: MotionField | None,
+    plan: Plan,
+    params: AlignParams,
+    threads: int,
+    clock: Callable[[str], AbstractContextManager[None]],
+    most_images: int,
+) -> _Start:
+    """The pairwise motion of at most `most_images` frames or groups of them."""
+    with clock("pairwise"):
+        path, pairs = pairwise.global_trajectory(
+            small, params.max_resolution_A, params.max_shift_A, threads, most_images
+        )
+    if shape is None:
+        return _Start(path, pairs, None, None)
+    with clock("patches"):
+        tracks, likelihood = patches.track_patches(
+            small, path, plan.patches, plan.group_frames, params.max_resolution_A, threads
+        )
+        return _Start(path, pairs, tracks, patches.fit_local_field(likelihood, shape))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Trial:
     """All candidates from one start, and which of them predicts unseen data best."""
 
+    start: _Start
     candidates: dict[str, Candidate]
     judged: HeldOut
     refinement: Refinement | None
@@ -158,17 +193,29 @@ class _Trial:
         """Name of that candidate."""
         return self.judged.best()
 
+    @property
+    def pairs_led_astray(self) -> bool:
+        """Whether the motion that was started from explains unseen data no better than none."""
+        scores = self.judged.score
+        start = next(name for name in ("local", "global", "none") if name in scores)
+        return scores[start] <= scores["none"]
+
+
+def _better(one: _Trial, other: _Trial) -> _Trial:
+    """The trial whose chosen candidate predicts unseen data better; the first of two equals."""
+    return max(one, other, key=lambda trial: trial.judged.score[trial.chosen])
+
 
 def _try_from(
-    path_px: FloatArray,
-    field: MotionField | None,
+    start: _Start,
     shape: MotionField | None,
     frames: SmallFrames,
     plan: Plan,
     params: AlignParams,
     threads: int,
 ) -> _Trial:
-    """The candidates that a path (n, 2) and a field lead to, refined or not as asked."""
+    """The candidates that a start leads to, refined or not as asked."""
+    path_px, field = start.path_px, start.field
     spectra = _patch_spectra(frames, plan, params, path_px, field, threads)
     candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
     if path_px.any():
@@ -176,14 +223,14 @@ def _try_from(
     if field is not None:
         local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
         candidates["local"] = _from_pairs(*local, spectra)
-    start = candidates[list(candidates)[-1]]
+    nearest = candidates[list(candidates)[-1]]
     refinement = None
     if not params.refine:
-        powers = refine.powers_at(spectra, start.halves_px[0], threads)
+        powers = refine.powers_at(spectra, nearest.halves_px[0], threads)
     else:
-        refinement = refine.refine(spectra, start.halves_px[0], shape, threads=threads)
+        refinement = refine.refine(spectra, nearest.halves_px[0], shape, threads=threads)
         powers = refinement.powers
-        candidates["refined"] = _from_refinement(refinement, spectra, start, shape, threads)
+        candidates["refined"] = _from_refinement(refinement, spectra, nearest, shape, threads)
     judged = quality.held_out_scores(
         spectra,
         {name: c.halves_px for name, c in candidates.items()},
@@ -196,7 +243,7 @@ def _try_from(
     if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
         likely = np.zeros_like(likely)
     found = measure(spectra, judged.still_cross, likely, powers)
-    return _Trial(candidates, judged, refinement, found)
+    return _Trial(start, candidates, judged, refinement, found)
 
 
 def _empty_field(plan: Plan) -> MotionField:

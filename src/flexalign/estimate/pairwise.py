@@ -136,13 +136,14 @@ def global_trajectory(
     max_resolution_A: float,
     max_shift_A: float,
     threads: int = 1,
+    most_images: int = MOST_IMAGES,
 ) -> tuple[FloatArray, PairwiseShifts]:
     """Displacement (n, 2) of each small frame in unbinned pixels, mean zero, and its pairs.
 
-    Of more than 40 frames, groups are measured, and the frames in between interpolated.
+    Of more frames than `most_images`, groups are measured, and the frames in between interpolated.
     """
     count = len(frames.frame)
-    groups = np.array_split(np.arange(count), min(count, MOST_IMAGES))
+    groups = np.array_split(np.arange(count), min(count, most_images))
     frame = np.array([frames.frame[g].mean() for g in groups])
     spectra = filtered_spectra(frames, groups, max_resolution_A, threads)
     radius = search_radius_px(frame, frames, max_shift_A)
