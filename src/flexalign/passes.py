@@ -6,17 +6,18 @@ Whatever the number of frames, each pass holds a few full frames at a time.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import detector, dose, fourier, resample
 from flexalign.arrays.detector import Correction
+from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.shrink import Shrinker, empty_sum, mean_corrected
+from flexalign.arrays.workers import Workers
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
 from flexalign.io.reader import MovieReader, RawFrame
@@ -26,7 +27,6 @@ from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
 Progress = Callable[[str, int, int], None]
-Result = TypeVar("Result")
 
 # A frame with less than this part of the usual counts is blank: the beam was off.
 _BLANK_PART = 0.2
@@ -34,8 +34,6 @@ _BLANK_PART = 0.2
 _LEVEL_ERRORS = 5.0
 # With more bad frames than this part, something is wrong with the whole movie.
 _BAD_PART_AT_MOST = 0.5
-# Nodes of the lattice on which the motion is evaluated, then interpolated between.
-_LATTICE_STEP_PX = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,54 +58,16 @@ class FirstPass:
     mean_counts: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Measured:
-    """A frame of the first pass: corrected pixels (h, w), small frame and mean; or its problem."""
-
-    image: PixelArray | None
-    small: PixelArray | None
-    mean: float
-    problem: str
-
-
-def side_by_side(
-    raws: Iterator[RawFrame], work: Callable[[RawFrame], Result], count: int
-) -> Iterator[tuple[RawFrame, Result]]:
-    """Each raw frame with the result of `work` on it, in order, `count` worked on at a time.
-
-    Whole frames side by side keep the cores busier than many threads on one frame.
-    """
-    waiting: deque[tuple[RawFrame, Future[Result]]] = deque()
-    with ThreadPoolExecutor(count) as pool:
-        for raw in raws:
-            waiting.append((raw, pool.submit(work, raw)))
-            if len(waiting) > count:
-                oldest, result = waiting.popleft()
-                yield oldest, result.result()
-        while waiting:
-            oldest, result = waiting.popleft()
-            yield oldest, result.result()
-
-
-def _measured(
-    raw: RawFrame,
-    correction: Correction,
-    small_shape_px: tuple[int, int],
-    threads: int,
-) -> _Measured:
-    """A raw frame corrected and Fourier-cropped, or what is wrong with it."""
+def _problem_with(raw: RawFrame) -> str:
+    """Why a raw frame cannot be used, "" when it can."""
     if raw.pixels is None:
-        return _Measured(None, None, 0.0, raw.problem)
-    image = detector.correct(raw.pixels, correction, raw.index, threads)
-    lowest, highest = float(image.min()), float(image.max())
-    if not np.isfinite(lowest + highest):
-        return _Measured(None, None, 0.0, "it holds values that are not finite")
+        return raw.problem
+    lowest, highest = raw.pixels.min(), raw.pixels.max()
+    if not np.isfinite(float(lowest) + float(highest)):
+        return "it holds values that are not finite"
     if lowest == highest:
-        return _Measured(None, None, 0.0, f"it is blank: every pixel is {lowest:g}")
-    spectrum = fourier.rfft2(image, threads)
-    mean = float(spectrum[0, 0].real) / image.size
-    low = fourier.cropped(spectrum, (image.shape[0], image.shape[1]), small_shape_px)
-    return _Measured(image, fourier.irfft2(low, small_shape_px, threads), mean, "")
+        return f"it is blank: every pixel is {lowest:g}"
+    return ""
 
 
 def first_pass(
@@ -128,36 +88,33 @@ def first_pass(
     info = reader.info
     full_shape = (info.height_px, info.width_px)
     small = np.empty((plan.align.count, *plan.correlation_shape_px), np.float32)
-    total, summed = np.zeros(full_shape, np.float32), np.zeros(full_shape, np.float32)
+    sums: dict[str, npt.NDArray[Any]] = {}
+    counts = {"aligned": 0, "summed": 0}
     index: list[int] = []
-    means: list[float] = []
-    spreads: list[float] = []
     bad: dict[int, str] = {}
     notes: dict[int, str] = {}
     correction = detector.make_correction(references.gain, references.dark, references.defects)
-    count = min(threads, plan.frames_side_by_side)
-
-    def measure(raw: RawFrame) -> _Measured:
-        return _measured(raw, correction, plan.correlation_shape_px, max(1, threads // count))
-
-    raws = reader.frames(plan.align, threads=threads)
-    for raw, found in side_by_side(raws, measure, count):
-        progress("measure", raw.index - plan.align.first + 1, plan.align.count)
-        if found.image is None or found.small is None:
-            bad[raw.index] = found.problem
-            continue
-        if raw.problem:
-            notes[raw.index] = raw.problem
-        small[len(index)] = found.small
-        means.append(found.mean)
-        spreads.append(float(found.small.std()))
-        index.append(raw.index)
-        total += found.image
-        if raw.index in plan.sum:
-            summed += found.image
-    relative = _relative_counts(means, spreads, small[0].size)
+    with Workers(threads) as workers:
+        shrinker = Shrinker(correction, full_shape, plan.correlation_shape_px, workers)
+        for raw in reader.frames(plan.align, threads=threads):
+            progress("measure", raw.index - plan.align.first + 1, plan.align.count)
+            problem = _problem_with(raw)
+            if raw.pixels is None or problem:
+                bad[raw.index] = problem
+                continue
+            if raw.problem:
+                notes[raw.index] = raw.problem
+            wanted = ["aligned"] + (["summed"] if _sums_differ(plan, raw.index) else [])
+            for name in wanted:
+                sums.setdefault(name, empty_sum(raw.pixels))
+                counts[name] += 1
+            small[len(index)] = shrinker.shrunk(raw.pixels, raw.index, [sums[n] for n in wanted])
+            index.append(raw.index)
+    small = small[: len(index)]
+    means = [float(image.mean()) for image in small]
+    relative = _relative_counts(means, [float(image.std()) for image in small], small[:1].size)
     good = _good_frames(info.path, plan, index, relative, bad)
-    total /= max(len(index), 1)
+    total = mean_corrected(sums["aligned"], counts["aligned"], correction)
     hot = np.zeros(full_shape, np.bool_)
     if params.hot_pixels:
         hot = detector.find_outlier_lines(total, references.defects)
@@ -167,18 +124,26 @@ def first_pass(
             references.gain, references.dark, references.defects | hot
         )
         _subtract_pattern(small, total - _mended(total, correction), relative, threads)
-    summed = _mended(summed, correction)
+    if counts["summed"]:
+        total = mean_corrected(sums["summed"], counts["summed"], correction)
+    unaligned = _mended(total, correction)
     # A nearly blank frame adds hardly any counts, and hardly counts as a frame.
     share = np.where(good, 1.0, relative)
-    summed /= np.float32(sum(s for f, s in zip(index, share, strict=True) if f in plan.sum))
+    shares = [s for f, s in zip(index, share, strict=True) if f in plan.sum]
+    unaligned *= np.float32(len(shares) / sum(shares))
     frames = SmallFrames(
-        small[: len(index)][good] if not good.all() else small[: len(index)],
+        small if good.all() else small[good],
         np.array(index)[good],
         full_shape,
         plan.pixel_size_A,
     )
     mean = float(np.mean(np.array(means)[good]))
-    return frames, FirstPass(summed, correction, hot, bad, notes, mean)
+    return frames, FirstPass(unaligned, correction, hot, bad, notes, mean)
+
+
+def _sums_differ(plan: Plan, frame: int) -> bool:
+    """Whether a frame is to be summed and not all aligned ones are."""
+    return plan.sum != plan.align and frame in plan.sum
 
 
 def _mended(image: PixelArray, correction: Correction) -> PixelArray:
@@ -242,126 +207,44 @@ def second_pass(
 ) -> FrameSums:
     """Read the frames to sum once more, move each along the motion, and add them up."""
     shape = (reader.info.height_px, reader.info.width_px)
-    count = min(threads, plan.frames_side_by_side)
-    sums = _Sums(plan, shape, params, max(1, threads // count))
-    rows = resample.lattice_nodes(shape[0], _LATTICE_STEP_PX)
-    columns = resample.lattice_nodes(shape[1], _LATTICE_STEP_PX)
-
-    def move(raw: RawFrame) -> _Moved | None:
-        if raw.pixels is None or raw.index in first.bad_frames:
-            return None
-        inner = sums.threads
-        image = detector.correct(raw.pixels, first.correction, raw.index, inner)
-        coefficients = resample.spline_coefficients(image, inner)
-        lattice = motion.on_lattice(raw.index, rows, columns).astype(np.float32)
-        moved = resample.sample(coefficients, lattice, _LATTICE_STEP_PX, inner, out=image)
-        return sums.prepared(raw.index, moved)
-
-    for raw, moved in side_by_side(reader.frames(plan.sum, threads=threads), move, count):
-        if moved is not None:
-            sums.add(raw.index, moved)
-        progress("sum", raw.index - plan.sum.first + 1, plan.sum.count)
-    return sums.result(first.unaligned)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Moved:
-    """One moved frame (h, w), its binned spectrum times its weight, the weight, its binned image.
-
-    What is not asked for is None.
-    """
-
-    image: PixelArray
-    weighted: npt.NDArray[np.complex64] | None
-    weight: PixelArray | None
-    binned: PixelArray | None
-
-
-class _Sums:
-    """Running sums of moved frames, at full size until the end."""
-
-    def __init__(
-        self, plan: Plan, shape_px: tuple[int, int], params: AlignParams, threads: int
-    ) -> None:
-        self._plan, self._shape, self.threads = plan, shape_px, threads
-        self._params = params
-        self._count = {"all": 0, "odd": 0, "even": 0}
-        wanted = ["all", *(["odd", "even"] if params.odd_even else [])]
-        self._total = {name: np.zeros(shape_px, np.float32) for name in wanted}
-        self._weighted: npt.NDArray[np.complex64] | None = None
-        if params.dose_weight and plan.dose_per_frame_e_A2 is not None:
-            height, width = plan.output_shape_px
-            self._weighted = np.zeros((height, width // 2 + 1), np.complex64)
-            self._weight_power = np.zeros(self._weighted.shape, np.float32)
-            ky, kx = fourier.frequencies(plan.output_shape_px)
-            frequency_per_A = np.hypot(
-                ky / (plan.pixel_size_A * plan.binning[0]),
-                kx / (plan.pixel_size_A * plan.binning[1]),
-            )
-            per_dose = dose.log_weight_per_dose(frequency_per_A, params.voltage_kV)
-            self._log_weight_per_dose = per_dose.astype(np.float32)
-        self._aligned: PixelArray | None = None
-        if params.save_movie:
-            self._aligned = np.zeros((plan.sum.count, *plan.output_shape_px), np.float32)
-
-    def prepared(self, frame: int, image: PixelArray) -> _Moved:
-        """What `add` needs of a moved frame; may be called from several threads at once."""
-        if self._weighted is None and self._aligned is None:
-            return _Moved(image, None, None, None)
-        spectrum = self._binned_spectrum(image)
-        binned = None if self._aligned is None else self._image_of(spectrum)
-        if self._weighted is None:
-            return _Moved(image, None, None, binned)
-        per_frame = self._plan.dose_per_frame_e_A2 or 0.0
-        # What all frames had before would cancel out in the end, and underflow first.
-        since_first = per_frame * (frame - self._plan.sum.first)
-        weight = np.exp(self._log_weight_per_dose * np.float32(since_first))
-        spectrum *= weight
-        return _Moved(image, spectrum, weight, binned)
-
-    def add(self, frame: int, moved: _Moved) -> None:
-        """Add one moved frame; `frame` is its index in the file."""
-        # Counted from 1, as users count: the first frame of the file is odd.
-        parity = "odd" if frame % 2 == 0 else "even"
-        for name in ("all", parity):
-            self._count[name] += 1
-            if name in self._total:
-                self._total[name] += moved.image
-        if self._aligned is not None and moved.binned is not None:
-            self._aligned[self._count["all"] - 1] = moved.binned
-        if self._weighted is not None and moved.weighted is not None and moved.weight is not None:
-            self._weighted += moved.weighted
-            self._weight_power += np.square(moved.weight, out=moved.weight)
-
-    def result(self, unaligned: PixelArray) -> FrameSums:
-        """The sums as means over frames, binned."""
-        weighted = None
-        if self._weighted is not None:
-            # Noise of the mean of n frames: a sum of n of equal weight, divided by n.
-            scale = 1 / np.sqrt(np.maximum(self._weight_power, 1e-12) * self._count["all"])
-            weighted = self._image_of(self._weighted * scale.astype(np.float32))
+    rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
+    with Workers(threads) as workers:
+        sums = MovingSums(
+            first.correction,
+            shape,
+            plan.output_shape_px,
+            workers,
+            names=("all", "odd", "even") if params.odd_even else ("all",),
+            log_weight_per_frame=_log_weight_per_frame(plan, params),
+            image_count=plan.sum.count if params.save_movie else 0,
+        )
+        for raw in reader.frames(plan.sum, threads=threads):
+            if raw.pixels is not None and raw.index not in first.bad_frames:
+                lattice = motion.on_lattice(raw.index, rows, columns).astype(np.float32)
+                # Counted from 1, as users count: the first frame of the file is odd.
+                parity = "odd" if raw.index % 2 == 0 else "even"
+                names = ("all", parity) if params.odd_even else ("all",)
+                sums.add(raw.pixels, raw.index, lattice, names, raw.index - plan.sum.first)
+            progress("sum", raw.index - plan.sum.first + 1, plan.sum.count)
         return FrameSums(
-            plain=self._mean("all"),
-            dose_weighted=weighted,
-            odd=self._mean("odd") if self._params.odd_even else None,
-            even=self._mean("even") if self._params.odd_even else None,
-            unaligned=self._binned(unaligned),
-            aligned=None if self._aligned is None else self._aligned[: self._count["all"]],
+            plain=sums.mean("all"),
+            dose_weighted=sums.weighted_mean(),
+            odd=sums.mean("odd") if params.odd_even else None,
+            even=sums.mean("even") if params.odd_even else None,
+            unaligned=sums.at_output_size(first.unaligned),
+            aligned=sums.images(),
         )
 
-    def _mean(self, name: str) -> PixelArray:
-        """The binned mean of the frames counted under `name`."""
-        return self._binned(self._total[name] / np.float32(max(self._count[name], 1)))
 
-    def _binned(self, image: PixelArray) -> PixelArray:
-        """`image` Fourier-cropped to the output's size."""
-        if self._plan.output_shape_px == self._shape:
-            return image
-        return self._image_of(self._binned_spectrum(image))
+def _log_weight_per_frame(plan: Plan, params: AlignParams) -> FloatArray | None:
+    """Logarithm (h, w // 2 + 1) of what the dose of one frame leaves; None without dose weights.
 
-    def _binned_spectrum(self, image: PixelArray) -> npt.NDArray[np.complex64]:
-        spectrum = fourier.rfft2(image, self.threads)
-        return fourier.cropped(spectrum, self._shape, self._plan.output_shape_px)
-
-    def _image_of(self, spectrum: npt.NDArray[np.complex64]) -> PixelArray:
-        return fourier.irfft2(spectrum, self._plan.output_shape_px, self.threads)
+    What all frames had before would cancel out in the end.
+    """
+    if not params.dose_weight or plan.dose_per_frame_e_A2 is None:
+        return None
+    ky, kx = fourier.frequencies(plan.output_shape_px)
+    pixel_A = [plan.pixel_size_A * binning for binning in plan.binning]
+    frequency_per_A = np.hypot(ky / pixel_A[0], kx / pixel_A[1])
+    per_dose = dose.log_weight_per_dose(frequency_per_A, params.voltage_kV)
+    return per_dose * plan.dose_per_frame_e_A2

@@ -6,6 +6,7 @@ The same movie and parameters give the same plan on every machine.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from flexalign.errors import InputError, ParameterError
@@ -19,8 +20,8 @@ FINEST_RESOLUTION_A = 4.0
 # Nyquist frequency of the pairwise stage (reference: pixel = limit / 6.79).
 PAIRWISE_NYQUIST_RATIO = 3.397
 SMALLEST_PATCH_PX = 24
-# Full frames worked on at a time: more need much memory, and on many cores each gets several.
-FRAMES_SIDE_BY_SIDE = 4
+# When the number of threads is not known yet, memory is planned for so many.
+MANY_THREADS = 8
 FEWEST_CONTROL_POINTS = 3
 FEWEST_PATCHES = 4
 # Patches do not overlap; to fill the frame they may be this part of the smallest side asked for.
@@ -51,7 +52,6 @@ class Plan(JsonValue):
     control_points : (t, y, x) of the motion field; None = global only, `fallback` may say why
     group_frames : frames summed to measure a patch
     reference_frame : zero-based in the file; None = chosen from the motion
-    frames_side_by_side : full frames that are worked on at a time, at most
     memory_bytes : about the most that will be held at once
     fallback : why local alignment is left out although asked for, "" otherwise
     """
@@ -68,7 +68,6 @@ class Plan(JsonValue):
     control_points: tuple[int, int, int] | None
     group_frames: int
     reference_frame: int | None
-    frames_side_by_side: int
     memory_bytes: int
     fallback: str = ""
 
@@ -167,10 +166,31 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         control_points=control_points,
         group_frames=min(params.group_frames, max(1, align.count // 3)),
         reference_frame=_reference_frame(align, params),
-        frames_side_by_side=FRAMES_SIDE_BY_SIDE,
         memory_bytes=_memory_bytes(movie, align, summed, correlation, params),
         fallback=fallback,
     )
+
+
+def fast_size(at_least: int) -> int:
+    """The smallest even number from `at_least` on with no prime factor above 7.
+
+    Examples
+    --------
+    >>> fast_size(461)
+    480
+    """
+    size = max(2, at_least + at_least % 2)
+    while _without_factors(size, (2, 3, 5, 7)) != 1:
+        size += 2
+    return size
+
+
+def _without_factors(number: int, factors: tuple[int, ...]) -> int:
+    """`number` divided by each of `factors` as often as it goes."""
+    for factor in factors:
+        while number % factor == 0:
+            number //= factor
+    return number
 
 
 def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
@@ -234,10 +254,10 @@ def _reference_frame(align: FrameRange, params: AlignParams) -> int | None:
 
 
 def _reduced_shape(movie: MovieInfo, pixel_size_A: float, wanted_A: float) -> tuple[int, int]:
-    """(h, w), even, of frames Fourier-cropped to pixels of about `wanted_A`, never finer."""
+    """(h, w), even and fast, of frames Fourier-cropped to pixels of about `wanted_A`."""
     ratio = min(1.0, pixel_size_A / wanted_A)
     height, width = (
-        min(size - size % 2, 2 * math.ceil(size * ratio / 2))
+        min(size - size % 2, fast_size(math.ceil(size * ratio)))
         for size in (movie.height_px, movie.width_px)
     )
     return max(2, height), max(2, width)
@@ -312,14 +332,21 @@ def _memory_bytes(
     params: AlignParams,
 ) -> int:
     """About the most memory held at once, in the larger of the two passes."""
-    frame = 4 * movie.height_px * movie.width_px
-    small = 4 * align.count * correlation_shape_px[0] * correlation_shape_px[1]
-    at_once = min(params.threads or FRAMES_SIDE_BY_SIDE, FRAMES_SIDE_BY_SIDE)
-    # Gain, defects, two sums; then per frame its raw, corrected and transformed pixels.
-    first = (5 + 4 * (at_once + 1)) * frame + small
+    px = movie.height_px * movie.width_px
+    frame, small = 4 * px, 4 * align.count * correlation_shape_px[0] * correlation_shape_px[1]
+    # Frames that were read ahead, as the file holds them.
+    raw = (params.threads or MANY_THREADS) * px * _item_bytes(movie)
+    # Gain, defects; raw sums, their means, what is left of them when bad pixels are mended.
+    first = raw + 5 * frame + small
     # The small frames as pixels, and as the spectra of their patches.
-    estimation = 4 * frame + int(2.3 * small)
-    sums = 5 + 3 * params.dose_weight + 2 * params.odd_even
-    second = (sums + 5 * (at_once + 1)) * frame
+    estimation = 3 * frame + int(2.3 * small)
+    # Gain, defects, unaligned sum; coefficients and spectrum of one frame; sum and its mean.
+    second = raw + (7 + 3 * params.dose_weight + 2 * params.odd_even) * frame
     second += summed.count * frame if params.save_movie else 0
     return 250_000_000 + max(first, estimation, second)
+
+
+def _item_bytes(movie: MovieInfo) -> int:
+    """Bytes of a pixel in the file's kind of numbers."""
+    bits = re.search(r"\d+", movie.pixel_dtype)
+    return max(1, int(bits.group()) // 8) if bits else 4

@@ -115,18 +115,3 @@ def test_threads_and_precision_do_not_change_the_transform():
     assert spectrum.dtype == np.complex64
     assert np.array_equal(spectrum, fourier.rfft2(image, threads=1))
     np.testing.assert_allclose(spectrum, np.fft.rfft2(image), atol=1e-4)
-
-
-@pytest.mark.parametrize("at_least", [1, 2, 11, 13, 461, 4093, 5761])
-def test_a_fast_size_is_the_next_even_number_without_large_factors(at_least):
-    """5760 x 4092 camera frames among them: 4092 = 4 * 3 * 11 * 31 is a slow size."""
-    candidates = (n for n in range(max(at_least, 2), 2 * at_least + 4) if n % 2 == 0)
-
-    assert fourier.fast_size(at_least) == next(n for n in candidates if is_smooth(n))
-
-
-def is_smooth(number):
-    for factor in (2, 3, 5, 7):
-        while number % factor == 0:
-            number //= factor
-    return number == 1

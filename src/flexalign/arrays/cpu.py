@@ -16,16 +16,18 @@ import numpy as np
 from numba import njit
 
 from flexalign.arrays.kernels import (
+    SPLINE_FILTER,
     SPLINE_GAIN,
     SPLINE_HORIZON_PX,
     SPLINE_POLE,
     cubic_weights,
+    filtered,
+    folded,
     mirror,
 )
 
 # Long rows are filtered in columns of this width, so that a block stays in the cache.
-_COLUMN_BLOCK_PX = 64
-_ROWS_TOGETHER = 8
+_COLUMN_BLOCK_PX = 128
 
 
 def in_blocks(work: Callable[..., Any], size: int, threads: int, *arguments: Any) -> list[Any]:
@@ -45,29 +47,22 @@ def kernels_are_compiled() -> bool:
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def prefilter_rows(image, start, stop):  # type: ignore[no-untyped-def]
-    """Turn rows `start` to `stop` of float32 `image` into spline coefficients along x, in place."""
-    pole, gain, width = np.float32(SPLINE_POLE), np.float32(SPLINE_GAIN), image.shape[1]
-    horizon = min(SPLINE_HORIZON_PX, width)
-    # Each step waits for the one before; several rows at a time wait together.
-    for top in range(start, stop, _ROWS_TOGETHER):
-        bottom = min(top + _ROWS_TOGETHER, stop)
-        for y in range(top, bottom):
-            total, power = image[y, 0], pole
-            for x in range(1, horizon):
-                total += power * image[y, x]
-                power *= pole
-            image[y, 0] = gain * total
-        for x in range(1, width):
-            for y in range(top, bottom):
-                image[y, x] = gain * image[y, x] + pole * image[y, x - 1]
-        for y in range(top, bottom):
-            image[y, width - 1] = (
-                pole / (pole * pole - 1) * (image[y, width - 1] + pole * image[y, width - 2])
-            )
-        for x in range(width - 2, -1, -1):
-            for y in range(top, bottom):
-                image[y, x] = pole * (image[y, x + 1] - image[y, x])
+def prefilter_rows(rows, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with the spline coefficients along x of float32 `rows`, both (n, w).
+
+    The filter is short, so it is taken as a sum over neighbours: that makes plain vectors of what
+    is a chain of steps when done recursively.
+    """
+    width = rows.shape[1]
+    reach = len(SPLINE_FILTER) - 1
+    row = np.empty(width + 2 * reach, np.float32)
+    for y in range(rows.shape[0]):
+        row[reach : reach + width] = rows[y]
+        for k in range(1, reach + 1):
+            row[reach - k] = rows[y, folded(-k, width)]
+            row[reach + width - 1 + k] = rows[y, folded(width - 1 + k, width)]
+        for x in range(width):
+            out[y, x] = filtered(row, x + reach)
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -99,7 +94,7 @@ def prefilter_columns(image, start, stop):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, fastmath=True)
 def sample_rows(coefficients, lattice, step_px, out, start, stop):  # type: ignore[no-untyped-def]
-    """Fill rows `start` to `stop` of `out` with the spline's value at p + displacement(p).
+    """Fill `out` (stop - start, w) with the spline's value at p + displacement(p) of those rows.
 
     `lattice` is (2, ny, nx), the displacement (y, x) at nodes `step_px` apart, linear in between.
     """
@@ -133,12 +128,12 @@ def sample_rows(coefficients, lattice, step_px, out, start, stop):  # type: igno
                 _sample_segment(
                     coefficients[y0, x0:end_x], coefficients[y0 + 1, x0:end_x],
                     coefficients[y0 + 2, x0:end_x], coefficients[y0 + 3, x0:end_x],
-                    dy - whole_y, slope_y, dx - whole_x, slope_x, out[y, first:last],
+                    dy - whole_y, slope_y, dx - whole_x, slope_x, out[y - start, first:last],
                 )  # fmt: skip
             else:
                 for x in range(first, last):
                     k = np.float32(x - first)
-                    out[y, x] = _sample_pixel(
+                    out[y - start, x] = _sample_pixel(
                         coefficients, y, dy + slope_y * k, x, dx + slope_x * k
                     )
 
@@ -173,6 +168,41 @@ def _sample_pixel(coefficients, y, dy, x, dx):  # type: ignore[no-untyped-def]
         for i in range(4):
             value += along_y[j] * along_x[i] * row[mirror(x0 + i, width)]
     return value
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def weigh_columns(block, total, weight, ratio, steps, start):  # type: ignore[no-untyped-def]
+    """Multiply `weight` by `ratio` `steps` times, and add `weight` times `block` to `total`.
+
+    `block` (h, n) belongs to columns `start` to `start` + n of the others (h, w // 2 + 1).
+    """
+    stop = start + block.shape[1]
+    for y in range(block.shape[0]):
+        w, r, t, values = (
+            weight[y, start:stop],
+            ratio[y, start:stop],
+            total[y, start:stop],
+            block[y],
+        )
+        for _ in range(steps):
+            for i in range(w.size):
+                w[i] *= r[i]
+        for i in range(w.size):
+            t[i] += w[i] * values[i]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def weight_power_rows(ratio, exponents, out, start, stop):  # type: ignore[no-untyped-def]
+    """Fill rows `start` to `stop` of `out` with the sum of ratio^(2 n) over rising `exponents`."""
+    for y in range(start, stop):
+        for x in range(ratio.shape[1]):
+            w, n, power = np.float32(1), 0, np.float32(0)
+            for exponent in exponents:
+                for _ in range(exponent - n):
+                    w *= ratio[y, x]
+                n = exponent
+                power += w * w
+            out[y, x] = power
 
 
 @njit(nogil=True, cache=True, fastmath=True)

@@ -6,8 +6,7 @@ Arrays only: the references are read and oriented elsewhere.
 from __future__ import annotations
 
 import math
-import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from scipy.ndimage import median_filter
 from scipy.spatial import cKDTree
 from scipy.special import gammainc, gammaincc
 
+from flexalign.arrays.workers import Workers
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
 NEIGHBOURS = 8
@@ -134,28 +134,40 @@ def correct(
     corrected : (h, w) float32
     """
     out = np.empty(raw.shape, np.float32)
-
-    def correct_strip(first: int) -> None:
-        rows = slice(first, first + STRIP_ROWS)
-        strip = out[rows]
-        strip[...] = raw[rows]
-        if correction.dark is not None:
-            strip -= correction.dark[rows]
-        if correction.gain is not None:
-            strip *= correction.gain[rows]
-
-    firsts = range(0, raw.shape[0], STRIP_ROWS)
-    if threads == 1:
-        for first in firsts:
-            correct_strip(first)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(correct_strip, firsts))
-    chosen = _scrambled(correction.bad_index, frame_index) % np.uint64(NEIGHBOURS)
-    source = np.take_along_axis(correction.neighbour_index, chosen[:, None].astype(np.int64), 1)
-    flat = out.reshape(-1)
-    flat[correction.bad_index] = flat[source[:, 0]]
+    fill = corrected_rows(raw, correction, frame_index)
+    with Workers(threads) as workers:
+        workers.share(len(out), STRIP_ROWS, lambda start, stop: fill(start, stop, out[start:stop]))
     return out
+
+
+def corrected_rows(
+    raw: npt.NDArray[Any], correction: Correction, frame_index: int
+) -> Callable[[int, int, PixelArray], None]:
+    """Function ``fill(start, stop, out)`` that puts rows of the corrected frame into `out`.
+
+    What the rows become does not depend on how the frame is cut into strips; see `correct`.
+    """
+    width = raw.shape[1]
+    gain, dark, bad = correction.gain, correction.dark, correction.bad_index
+    chosen = _scrambled(bad, frame_index) % np.uint64(NEIGHBOURS)
+    source = np.take_along_axis(correction.neighbour_index, chosen[:, None].astype(np.int64), 1)
+    place = np.divmod(source[:, 0], width)
+    mended = raw[place].astype(np.float32)
+    if dark is not None:
+        mended -= dark[place]
+    if gain is not None:
+        mended *= gain[place]
+
+    def fill(start: int, stop: int, out: PixelArray) -> None:
+        out[...] = raw[start:stop]
+        if dark is not None:
+            out -= dark[start:stop]
+        if gain is not None:
+            out *= gain[start:stop]
+        first, last = np.searchsorted(bad, (start * width, stop * width))
+        out.reshape(-1)[bad[first:last] - start * width] = mended[first:last]
+
+    return fill
 
 
 def _scrambled(index: npt.NDArray[np.int64], frame_index: int) -> npt.NDArray[np.uint64]:
@@ -245,15 +257,23 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray) -> MaskArra
 
 def _outlier_columns(values: FloatArray) -> MaskArray:
     """Which columns (w,) of `values` (rows, w) are far from the columns around them."""
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # columns without pixel
-        middle = np.nanmedian(values, axis=0)
-    level = float(np.nanmedian(middle))
+    middle = _column_medians(values)
+    level = float(np.median(middle[np.isfinite(middle)])) if np.isfinite(middle).any() else 0.0
     middle = np.where(np.isfinite(middle), middle, level)
     rest = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
     # What the columns differ by, and what their medians differ by for noise alone.
     chance = 1.2533 * float(np.nanstd(values - middle)) / math.sqrt(len(values))
     usual = 1.4826 * float(np.median(rest)) + chance
     return np.asarray((rest > LINE_DEVIATIONS * usual) & (rest > LINE_PART_OF_LEVEL * abs(level)))
+
+
+def _column_medians(values: FloatArray) -> FloatArray:
+    """Median (w,) of each column of `values` (rows, w) but for what is NaN; NaN where all is."""
+    # Sorted, the NaN come last.
+    rising = np.sort(np.ascontiguousarray(values.T), axis=1)
+    count = rising.shape[1] - np.isnan(rising).sum(axis=1)
+    column = np.arange(len(rising))
+    return np.asarray((rising[column, (count - 1) // 2] + rising[column, count // 2]) / 2)
 
 
 def _block_statistics(image: PixelArray) -> tuple[FloatArray, FloatArray]:

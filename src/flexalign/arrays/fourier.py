@@ -1,4 +1,4 @@
-"""The only caller of FFTs: transforms, fast sizes, cropping, frequencies.
+"""The only caller of FFTs: transforms, cropping, frequencies.
 
 Spectra are half planes (h, w // 2 + 1) of real images, unnormalised forward, as numpy's `rfft2`.
 """
@@ -27,28 +27,6 @@ def rfft2(images: PixelArray, threads: int = 1) -> SpectrumArray:
 def irfft2(spectra: SpectrumArray, shape_px: tuple[int, int], threads: int = 1) -> PixelArray:
     """Images (..., h, w) of half-plane spectra; `shape_px` is (h, w)."""
     return np.asarray(fft.irfft2(spectra, s=shape_px, workers=threads))
-
-
-def fast_size(at_least: int) -> int:
-    """The smallest even number from `at_least` on with no prime factor above 7.
-
-    Examples
-    --------
-    >>> fast_size(461)
-    480
-    """
-    size = max(2, at_least + at_least % 2)
-    while _without_factors(size, (2, 3, 5, 7)) != 1:
-        size += 2
-    return size
-
-
-def _without_factors(number: int, factors: tuple[int, ...]) -> int:
-    """`number` divided by each of `factors` as often as it goes."""
-    for factor in factors:
-        while number % factor == 0:
-            number //= factor
-    return number
 
 
 def frequencies(shape_px: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -118,20 +96,49 @@ def rfft2_cropped(
     (16, 13)
     """
     height, width = images.shape[-2:]
-    new_height, new_width = new_shape_px
-    if new_height > height or new_width > width:
+    if new_shape_px[0] > height or new_shape_px[1] > width:
         raise ValueError(f"expected at most {(height, width)}, found {new_shape_px}")
-    columns = new_width // 2 + 1
-    scale = np.float32(new_width / width)
-    kept = np.empty((*images.shape[:-1], columns), np.complex64)
+    kept = np.empty((*images.shape[:-1], new_shape_px[1] // 2 + 1), np.complex64)
     step = _ROWS_TOGETHER * threads
     for top in range(0, height, step):
-        rows = fft.rfft(images[..., top : top + step, :], workers=threads)
-        np.multiply(rows[..., :columns], scale, out=kept[..., top : top + step, :])
-    if new_width % 2 == 0 and new_width < width:
+        rows = slice(top, top + step)
+        kept[..., rows, :] = row_spectra(images[..., rows, :], new_shape_px[1], threads)
+    return column_spectra(kept, new_shape_px[0], threads)
+
+
+def row_spectra(rows: PixelArray, new_width: int, threads: int = 1) -> SpectrumArray:
+    """Spectra (..., n, new width // 2 + 1) of rows (..., n, w) alone, cropped as in `cropped`.
+
+    With `column_spectra` of all rows of an image this is `rfft2_cropped`, in two steps.
+    """
+    width = rows.shape[-1]
+    spectra = np.asarray(fft.rfft(rows, workers=threads))
+    if new_width == width:
+        return spectra
+    kept = spectra[..., : new_width // 2 + 1] * np.float32(new_width / width)
+    if new_width % 2 == 0:
         kept[..., -1] = 0
-    spectra = fft.fft(kept, axis=-2, overwrite_x=True, workers=threads)
-    return cropped(np.asarray(spectra, np.complex64), (height, new_width), new_shape_px)
+    return np.asarray(kept)
+
+
+def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) -> SpectrumArray:
+    """Spectra (..., new h, n) along y of some columns (..., h, n) of row spectra, cropped.
+
+    `columns` is used as room to work in, when it is an array of its own.
+    """
+    height = columns.shape[-2]
+    is_whole = columns.flags.c_contiguous
+    spectra = np.asarray(fft.fft(columns, axis=-2, overwrite_x=is_whole, workers=threads))
+    if new_height == height:
+        return spectra
+    scale = np.float32(new_height / height)
+    low, high = (new_height + 1) // 2, new_height // 2
+    kept = np.empty((*spectra.shape[:-2], new_height, spectra.shape[-1]), np.complex64)
+    np.multiply(spectra[..., :low, :], scale, out=kept[..., :low, :])
+    np.multiply(spectra[..., height - high :, :], scale, out=kept[..., low:, :])
+    if new_height % 2 == 0:
+        kept[..., low, :] = 0
+    return kept
 
 
 def phase_shifted(

@@ -16,6 +16,28 @@ SPLINE_POLE = math.sqrt(3.0) - 2.0
 SPLINE_GAIN = 6.0
 # Beyond this many pixels the pole's power is below float32 resolution.
 SPLINE_HORIZON_PX = 14
+# The same filter as a sum over the neighbours on either side, down to float32 resolution.
+SPLINE_FILTER = tuple(
+    np.float32(-SPLINE_GAIN * SPLINE_POLE / (1 - SPLINE_POLE**2) * SPLINE_POLE**k)
+    for k in range(11)
+)
+
+
+@njit(inline="always")
+def filtered(row, x):  # type: ignore[no-untyped-def]
+    """Spline coefficient at `x` of a `row` that goes on far enough on either side."""
+    total = SPLINE_FILTER[0] * row[x]
+    for k in range(1, 11):
+        total += SPLINE_FILTER[k] * (row[x - k] + row[x + k])
+    return total
+
+
+@njit(inline="always")
+def folded(index, size):  # type: ignore[no-untyped-def]
+    """`index` reflected at the first and last sample into [0, size), as often as needed."""
+    period = max(2 * (size - 1), 1)
+    index = abs(index) % period
+    return period - index if index >= size else index
 
 
 @njit(inline="always")

@@ -33,9 +33,14 @@ def spline_coefficients(image: PixelArray, threads: int = 1) -> PixelArray:
     ----------
     Unser, IEEE Signal Process. Mag. 16 (1999) 22, box 2.
     """
-    coefficients = np.array(image, dtype=np.float32, order="C")
-    height, width = coefficients.shape
-    cpu.in_blocks(cpu.prefilter_rows, height, threads, coefficients)
+    rows = np.ascontiguousarray(image, dtype=np.float32)
+    coefficients = np.empty_like(rows)
+    height, width = rows.shape
+
+    def along_x(start: int, stop: int) -> None:
+        cpu.prefilter_rows(rows[start:stop], coefficients[start:stop])
+
+    cpu.in_blocks(along_x, height, threads)
     cpu.in_blocks(cpu.prefilter_columns, width, threads, coefficients)
     return coefficients
 
@@ -67,5 +72,9 @@ def sample(
         raise ValueError(f"expected a lattice {expected}, found {displacement_px.shape}")
     moved = np.empty((height, width), np.float32) if out is None else out
     lattice = np.ascontiguousarray(displacement_px, dtype=np.float32)
-    cpu.in_blocks(cpu.sample_rows, height, threads, coefficients, lattice, step_px, moved)
+
+    def sample_rows(start: int, stop: int) -> None:
+        cpu.sample_rows(coefficients, lattice, step_px, moved[start:stop], start, stop)
+
+    cpu.in_blocks(sample_rows, height, threads)
     return moved

@@ -17,6 +17,7 @@ from flexalign.arrays import fourier
 from flexalign.arrays.dose import critical_exposure_e_A2
 from flexalign.arrays.resample import lattice_nodes, sample, spline_coefficients
 from flexalign.model import FloatArray, MaskArray, PixelArray
+from flexalign.plan import fast_size
 from flexalign.simulate.detector import make_detector
 from flexalign.simulate.files import save_movie
 from flexalign.simulate.motions import TrueMotion, make_motion, truth_lattice
@@ -151,7 +152,7 @@ class _Canvas:
             for step in range(settings.in_frame_steps)
         )
         margin_px = math.ceil(largest_px) + _MARGIN_PX
-        height, width = (fourier.fast_size(size + 2 * margin_px) for size in settings.shape_px)
+        height, width = (fast_size(size + 2 * margin_px) for size in settings.shape_px)
         return cls(settings.shape_px, (height, width))
 
     @property

@@ -1,0 +1,74 @@
+"""Corrected frames at a smaller size, made strip by strip: no whole corrected frame is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import detector, fourier
+from flexalign.arrays.detector import STRIP_ROWS, Correction
+from flexalign.arrays.workers import Workers
+from flexalign.model import FloatArray, PixelArray
+
+# Whole numbers of so few bits have exact sums over all frames of a movie in 32 bits.
+_SMALL_ITEM_BYTES = 2
+
+
+def empty_sum(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Zeros (h, w) to add raw frames such as this one up in."""
+    is_small = raw.dtype.kind in "iu" and raw.dtype.itemsize <= _SMALL_ITEM_BYTES
+    return np.zeros(raw.shape, np.int32 if is_small else np.float32)
+
+
+class Shrinker:
+    """Makes small frames of raw ones.
+
+    Parameters
+    ----------
+    shape_px, small_shape_px : (h, w) of the frames, and of what becomes of them
+    """
+
+    def __init__(
+        self,
+        correction: Correction,
+        shape_px: tuple[int, int],
+        small_shape_px: tuple[int, int],
+        workers: Workers,
+    ) -> None:
+        self._correction, self._workers = correction, workers
+        self._shape, self._small_shape = shape_px, small_shape_px
+        self._rows = np.empty((shape_px[0], small_shape_px[1] // 2 + 1), np.complex64)
+
+    def shrunk(
+        self, raw: npt.NDArray[Any], frame_index: int, sums: Sequence[npt.NDArray[Any]] = ()
+    ) -> PixelArray:
+        """The frame (h, w) corrected and Fourier-cropped; the raw one is added to each of `sums`.
+
+        As `detector.correct` and `fourier.rfft2_cropped` would do it one after the other.
+        """
+        height, width = self._shape
+        fill = detector.corrected_rows(raw, self._correction, frame_index)
+
+        def shrink_rows(start: int, stop: int) -> None:
+            strip = np.empty((stop - start, width), np.float32)
+            fill(start, stop, strip)
+            self._rows[start:stop] = fourier.row_spectra(strip, self._small_shape[1])
+            for total in sums:
+                total[start:stop] += raw[start:stop]
+
+        self._workers.share(height, STRIP_ROWS, shrink_rows)
+        threads = self._workers.threads
+        low = fourier.column_spectra(self._rows, self._small_shape[0], threads)
+        return fourier.irfft2(low, self._small_shape, threads)
+
+
+def mean_corrected(total: npt.NDArray[Any], count: int, correction: Correction) -> PixelArray:
+    """The mean corrected frame (h, w), from the sum of `count` raw ones.
+
+    The correction is linear, so that one sweep does for all frames.
+    """
+    mean: FloatArray | PixelArray = total / np.float32(max(count, 1))
+    return detector.correct(mean, correction, frame_index=0)
