@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import fourier
-from flexalign.arrays.correlate import find_peak, low_pass, pair_peaks, paraboloid_top, whitened
+from flexalign.arrays.correlate import low_pass, pair_peaks, whitened
+from flexalign.arrays.kernels import paraboloid_top
 
 SHAPE_PX = (96, 128)
 # As in the pairwise stage: the filter is one half at 1 / 3.4 of Nyquist.
@@ -45,9 +46,14 @@ def hill(top_px, shape_px=SHAPE_PX, width_px=5.0):
     return np.exp(-(away[0][:, None] ** 2 + away[1][None, :] ** 2) / width_px**2)
 
 
-def distance_px(shape_px=SHAPE_PX):
-    y, x = (np.minimum(np.arange(n), n - np.arange(n)) for n in shape_px)
-    return np.hypot(y[:, None], x[None, :]).astype(np.float32)
+def find_peak(surface, radius_px):
+    """Place (y, x) and score of the peak of a surface, as the correlation of a dot with it."""
+    dot = np.zeros(surface.shape, np.float32)
+    dot[0, 0] = 1
+    spectra = fourier.rfft2(np.stack([dot, surface.astype(np.float32)]))
+    pair = np.array([0]), np.array([1])
+    found = pair_peaks(spectra, *pair, surface.shape, np.array([float(radius_px)]))
+    return tuple(found.shift_px[0]), found.score[0]
 
 
 def test_the_filter_is_one_half_where_said_on_either_axis():
@@ -140,28 +146,28 @@ def test_each_pair_is_searched_within_its_own_radius():
 
 @pytest.mark.parametrize("top_px", [(3.0, 5.0), (-20.0, 11.0), (0.0, -4.0), (2.3, -6.6)], ids=str)
 def test_a_hill_is_found_around_the_corner_too(top_px):
-    place, score = find_peak(hill(top_px), distance_px(), 40)
+    place, score = find_peak(hill(top_px), 40)
 
     np.testing.assert_allclose(place, top_px, atol=0.02)
     assert score > 5
 
 
 def test_a_maximum_on_the_edge_of_the_search_disc_is_no_peak():
-    place, score = find_peak(hill((12.0, 0.0)), distance_px(), 8)
+    place, score = find_peak(hill((12.0, 0.0)), 8)
 
     assert place == (8, 0)
     assert score == 0
 
 
 def test_a_flat_surface_has_no_peak():
-    assert find_peak(np.full(SHAPE_PX, 2, np.float32), distance_px(), 10)[1] == 0
+    assert find_peak(np.full(SHAPE_PX, 2, np.float32), 10)[1] == 0
 
 
 def test_the_score_is_the_height_over_the_mean_in_standard_deviations():
     surface = texture(3) * 2 + 7
     surface[4, 6] = 50
 
-    score = find_peak(surface, distance_px(), 30)[1]
+    score = find_peak(surface, 30)[1]
 
     assert score == pytest.approx((50 - surface.mean()) / surface.std(), rel=1e-5)
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, fourier
+from flexalign.arrays import cpu, fourier, sweeps
 from flexalign.arrays.fourier import SpectrumArray
 from flexalign.model import FloatArray, PixelArray
+
+# Small correlations are computed several at a time, as many as stay in the cache.
+_COEFFICIENTS_TOGETHER = 2**17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,8 +22,8 @@ class Peaks:
     Attributes
     ----------
     shift_px : (n, 2) (y, x), displacement of the second image relative to the first
-    score : (n,) height over the surface's standard deviation; 0 where the maximum lies on the
-        edge of the search disc, so that there is no peak
+    score : (n,) height over the surface's standard deviation; 0 where a neighbour of the maximum is
+        higher but outside the search disc, so that there is no peak
     """
 
     shift_px: FloatArray
@@ -47,20 +50,42 @@ def ring_index(shape_px: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0
     return np.hypot(ky / scale[0], kx / scale[1])
 
 
-def whitened(spectra: SpectrumArray, shape_px: tuple[int, int]) -> SpectrumArray:
+def whitened(
+    spectra: SpectrumArray,
+    shape_px: tuple[int, int],
+    response: PixelArray | None = None,
+    threads: int = 1,
+) -> SpectrumArray:
     """`spectra` (n, h, w // 2 + 1) divided by their root mean power, ring by ring.
 
     Without it the few strongest coefficients of the lowest rings decide alone where a peak is.
+
+    Parameters
+    ----------
+    response : (h, w // 2 + 1) by which to multiply the result
     """
     rings = np.rint(ring_index(shape_px) * max(shape_px)).astype(np.int64)
-    power = np.zeros(rings.shape)
-    for spectrum in spectra:
-        power += spectrum.real**2 + spectrum.imag**2
+    power = np.zeros(rings.shape, np.float32)
+
+    def add_power(start: int, stop: int) -> None:
+        for spectrum in spectra[:, start:stop]:
+            power[start:stop] += spectrum.real**2 + spectrum.imag**2
+
+    cpu.in_blocks(add_power, len(power), threads)
     total = np.bincount(rings.ravel(), power.ravel())
     mean = total / np.maximum(np.bincount(rings.ravel()), 1) / max(len(spectra), 1)
     scale = np.zeros_like(mean)
     np.divide(1.0, np.sqrt(mean), out=scale, where=mean > 0)
-    return np.asarray(spectra * scale[rings].astype(np.float32))
+    factor = scale[rings].astype(np.float32)
+    if response is not None:
+        factor *= response
+    out = np.empty_like(spectra)
+
+    def multiply(start: int, stop: int) -> None:
+        np.multiply(spectra[start:stop], factor, out=out[start:stop])
+
+    cpu.in_blocks(multiply, len(spectra), threads)
+    return out
 
 
 def pair_peaks(
@@ -73,6 +98,9 @@ def pair_peaks(
 ) -> Peaks:
     """Peaks of the correlations of images `first` with images `second`.
 
+    A peak is the maximum within a radius.  Its position is the top of the paraboloid through the
+    3 x 3 pixels around it, in least squares.
+
     Parameters
     ----------
     spectra : (n, h, w // 2 + 1), filtered
@@ -84,72 +112,22 @@ def pair_peaks(
     Peaks
         One per pair, in order.
     """
+    radius = np.maximum(radius_px, 1.0)
     shifts, scores = np.zeros((len(first), 2)), np.zeros(len(first))
-    distance = _distance_px(shape_px)
+    together = max(1, _COEFFICIENTS_TOGETHER // spectra[0].size)
 
     def measure(start: int, stop: int) -> None:
-        for k in range(start, stop):
-            product = spectra[second[k]] * spectra[first[k]].conj()
-            surface = fourier.irfft2(product, shape_px)
-            shifts[k], scores[k] = find_peak(surface, distance, radius_px[k])
+        product = np.empty((together, *spectra.shape[1:]), np.complex64)
+        for a in range(start, stop, together):
+            b = min(a + together, stop)
+            some, power = product[: b - a], np.empty(b - a)
+            sweeps.pair_products(spectra, first[a:b], second[a:b], shape_px[1], some, power)
+            # One row more than the search, for the neighbours of a maximum.
+            rows = fourier.irfft2_near(some, shape_px, int(radius[a:b].max()) + 1)
+            sweeps.highest_near(rows, radius[a:b], shifts[a:b], scores[a:b])
+            # Parseval: the spread of the whole surface, most of which is never computed.
+            spread = np.sqrt(power) / (shape_px[0] * shape_px[1])
+            scores[a:b] /= np.where(spread > 0, spread, np.inf)
 
     cpu.in_blocks(measure, len(first), threads)
     return Peaks(shifts, scores)
-
-
-def _distance_px(shape_px: tuple[int, int]) -> PixelArray:
-    """Distance (h, w) of each pixel from pixel (0, 0) on the torus."""
-    y, x = (np.minimum(np.arange(n), n - np.arange(n)) for n in shape_px)
-    return np.hypot(y[:, None], x[None, :]).astype(np.float32)
-
-
-def find_peak(
-    surface: PixelArray, distance_px: PixelArray, radius_px: float
-) -> tuple[tuple[float, float], float]:
-    """Sub-pixel maximum ((y, x), score) of a correlation surface within `radius_px` of the origin.
-
-    The surface is periodic with the origin at pixel (0, 0).  The position is the top of the
-    paraboloid through the 3 x 3 pixels around the maximum, in least squares.  The score is 0, and
-    the position that of the maximum, when the maximum is not higher than its neighbours.
-
-    Parameters
-    ----------
-    surface, distance_px : (h, w)
-    """
-    spread = float(surface.std())
-    candidates = np.where(distance_px <= max(radius_px, 1.0), surface, -np.inf)
-    height, width = surface.shape
-    y, x = divmod(int(np.argmax(candidates)), width)
-    rows = np.arange(y - 1, y + 2) % height
-    columns = np.arange(x - 1, x + 2) % width
-    near = surface[np.ix_(rows, columns)].astype(np.float64)
-    position = ((y + height // 2) % height - height // 2, (x + width // 2) % width - width // 2)
-    if spread == 0 or near[1, 1] < near.max():
-        return (float(position[0]), float(position[1])), 0.0
-    dy, dx = paraboloid_top(near)
-    return (position[0] + dy, position[1] + dx), float(near[1, 1] - surface.mean()) / spread
-
-
-def paraboloid_top(near: FloatArray) -> tuple[float, float]:
-    """Top (y, x) of the least-squares paraboloid through 3 x 3 values, from their centre.
-
-    Within one pixel; (0, 0) when the values do not form a top.
-
-    Examples
-    --------
-    >>> y, x = np.mgrid[-1:2, -1:2]
-    >>> top = paraboloid_top(-((y - 0.25) ** 2) - 2 * (x + 0.5) ** 2)
-    >>> [round(float(t), 6) for t in top]
-    [0.25, -0.5]
-    """
-    d = np.array([-1.0, 0.0, 1.0])
-    slope_y, slope_x = (near * d[:, None]).sum() / 6, (near * d[None, :]).sum() / 6
-    curve = d**2 - 2 / 3
-    bend_y, bend_x = (near * curve[:, None]).sum() / 2, (near * curve[None, :]).sum() / 2
-    mixed = (near * d[:, None] * d[None, :]).sum() / 4
-    determinant = 4 * bend_y * bend_x - mixed**2
-    if bend_y >= 0 or bend_x >= 0 or determinant <= 0:
-        return 0.0, 0.0
-    y = (mixed * slope_x - 2 * bend_x * slope_y) / determinant
-    x = (mixed * slope_y - 2 * bend_y * slope_x) / determinant
-    return float(np.clip(y, -1, 1)), float(np.clip(x, -1, 1))

@@ -42,8 +42,8 @@ def in_blocks(work: Callable[..., Any], size: int, threads: int, *arguments: Any
 
 def kernels_are_compiled() -> bool:
     """Whether an earlier run has left its compiled loops on disk for this one."""
-    folder = likelihood_sweep.stats.cache_path
-    return folder is not None and any(Path(folder).glob("cpu.likelihood_sweep-*.nbi"))
+    folder = sample_rows.stats.cache_path
+    return folder is not None and any(Path(folder).glob("cpu.sample_rows-*.nbi"))
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -203,63 +203,3 @@ def weight_power_rows(ratio, exponents, out, start, stop):  # type: ignore[no-un
                 n = exponent
                 power += w * w
             out[y, x] = power
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def likelihood_sweep(  # type: ignore[no-untyped-def]
-    spectra, phase_y, phase_x, weight, ring, gradient, cross, auto, start, stop
-):
-    """Gradient of the alignment likelihood and ring sums of patches `start` to `stop`.
-
-    Parameters
-    ----------
-    spectra : (patches, times, h, w // 2 + 1) complex64
-    phase_y, phase_x : (patches, times, h), (patches, times, w // 2 + 1) complex64 that undo the
-        displacement
-    weight : (rings,) float32 weight W
-    ring : (h, w // 2 + 1) int32, -1 where a coefficient is left out
-    gradient : (patches, times, 2) set to sum of W k Im(conj(S) X), k in cycles per patch side
-    cross, auto : (patches, rings) set to the sums of |S|^2 - sum |X|^2 and of sum |X|^2
-    """
-    _, times, height, columns = spectra.shape
-    moved = np.empty((times, columns), np.complex64)
-    total = np.empty(columns, np.complex64)
-    for p in range(start, stop):
-        gradient[p] = 0
-        cross[p] = 0
-        auto[p] = 0
-        for j in range(height):
-            last = -1
-            for i in range(columns):
-                if ring[j, i] >= 0:
-                    last = i
-            if last < 0:
-                continue
-            ky = np.float32(j if j <= height // 2 else j - height)
-            for i in range(last + 1):
-                total[i] = 0
-            for t in range(times):
-                along_y, row = phase_y[p, t, j], spectra[p, t, j]
-                for i in range(last + 1):
-                    value = row[i] * (along_y * phase_x[p, t, i])
-                    moved[t, i] = value
-                    total[i] += value
-            for i in range(last + 1):
-                r = ring[j, i]
-                if r < 0:
-                    total[i] = 0
-                    continue
-                power = np.float32(0)
-                for t in range(times):
-                    power += moved[t, i].real ** 2 + moved[t, i].imag ** 2
-                auto[p, r] += power
-                cross[p, r] += total[i].real ** 2 + total[i].imag ** 2 - power
-                total[i] *= weight[r]
-            for t in range(times):
-                sum_y, sum_x = np.float32(0), np.float32(0)
-                for i in range(last + 1):
-                    part = total[i].real * moved[t, i].imag - total[i].imag * moved[t, i].real
-                    sum_y += part
-                    sum_x += part * np.float32(i)
-                gradient[p, t, 0] += ky * sum_y
-                gradient[p, t, 1] += sum_x

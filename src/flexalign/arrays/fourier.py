@@ -29,6 +29,23 @@ def irfft2(spectra: SpectrumArray, shape_px: tuple[int, int], threads: int = 1) 
     return np.asarray(fft.irfft2(spectra, s=shape_px, workers=threads))
 
 
+def irfft2_near(spectra: SpectrumArray, shape_px: tuple[int, int], reach_px: int) -> PixelArray:
+    """The rows 0, 1, ..., -2, -1 up to `reach_px` from row 0 of the images of `spectra`.
+
+    The spectra are overwritten.
+
+    Returns
+    -------
+    (..., 2 * reach_px + 1, w), or whole images when these have no more rows
+    """
+    height, width = shape_px
+    columns = fft.ifft(spectra, axis=-2, overwrite_x=True)
+    if 2 * reach_px + 1 < height:
+        ends = (columns[..., : reach_px + 1, :], columns[..., height - reach_px :, :])
+        columns = np.concatenate(ends, axis=-2)
+    return np.asarray(fft.irfft(columns, n=width, axis=-1), np.float32)
+
+
 def frequencies(shape_px: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Frequencies (h, 1) and (1, w // 2 + 1) in cycles per pixel of a half-plane spectrum."""
     height, width = shape_px
@@ -142,10 +159,11 @@ def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) ->
 
 
 def phase_shifted(
-    spectrum: SpectrumArray, shape_px: tuple[int, int], shift_px: tuple[float, float]
+    spectrum: SpectrumArray, shape_px: tuple[int, int], shift_px: npt.ArrayLike
 ) -> SpectrumArray:
-    """The spectrum of the image whose content is moved by `shift_px` (y, x)."""
+    """The spectra (..., h, w // 2 + 1) of images whose content is moved by `shift_px` (..., 2)."""
     ky, kx = frequencies(shape_px)
-    phase_y = np.exp(-2j * np.pi * ky * shift_px[0])
-    phase_x = np.exp(-2j * np.pi * kx * shift_px[1])
-    return np.asarray(spectrum * (phase_y * phase_x).astype(np.complex64))
+    shift = np.asarray(shift_px)[..., None, None, :]
+    phase_y = np.exp(-2j * np.pi * ky * shift[..., 0]).astype(np.complex64)
+    phase_x = np.exp(-2j * np.pi * kx * shift[..., 1]).astype(np.complex64)
+    return np.asarray(spectrum * phase_y * phase_x)

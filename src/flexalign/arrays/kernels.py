@@ -66,3 +66,26 @@ def cubic_weights(u):  # type: ignore[no-untyped-def]
     w3 = u * u * u * sixth
     w1 = np.float32(2 / 3) - u * u * (one + v) * half
     return w0, w1, one - w0 - w1 - w3, w3
+
+
+@njit
+def paraboloid_top(near):  # type: ignore[no-untyped-def]
+    """Top (y, x) of the least-squares paraboloid through 3 x 3 values, from their centre.
+
+    Within one pixel; (0, 0) when the values do not form a top.
+    """
+    slope_y = slope_x = bend_y = bend_x = mixed = 0.0
+    for v in range(3):
+        for u in range(3):
+            y, x, value = v - 1, u - 1, near[v, u]
+            slope_y += y * value / 6
+            slope_x += x * value / 6
+            bend_y += (y * y - 2 / 3) * value / 2
+            bend_x += (x * x - 2 / 3) * value / 2
+            mixed += y * x * value / 4
+    determinant = 4 * bend_y * bend_x - mixed * mixed
+    if bend_y >= 0 or bend_x >= 0 or determinant <= 0:
+        return 0.0, 0.0
+    y_top = (mixed * slope_x - 2 * bend_x * slope_y) / determinant
+    x_top = (mixed * slope_y - 2 * bend_y * slope_x) / determinant
+    return min(max(y_top, -1.0), 1.0), min(max(x_top, -1.0), 1.0)

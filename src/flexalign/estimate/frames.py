@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import fourier
+from flexalign.arrays import cpu, fourier
+from flexalign.arrays.fourier import SpectrumArray
 from flexalign.model import PixelArray
 
 
@@ -21,12 +22,14 @@ class SmallFrames:
     frame : (n,) zero-based index of each in the file, rising
     full_shape_px : (h, w) of the unbinned movie
     pixel_size_A : of the unbinned movie
+    spectra : (n, h, w // 2 + 1) of the pixels, where they are known
     """
 
     pixels: PixelArray
     frame: npt.NDArray[np.int64]
     full_shape_px: tuple[int, int]
     pixel_size_A: float
+    spectra: SpectrumArray | None = None
 
     @property
     def shape_px(self) -> tuple[int, int]:
@@ -40,12 +43,17 @@ class SmallFrames:
         return height / small_height, width / small_width
 
     def shrunk(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
-        """These frames cropped further to `shape_px` (h, w)."""
+        """These frames cropped further to `shape_px` (h, w), with their spectra."""
         if shape_px == self.shape_px:
             return self
-        out = np.empty((len(self.pixels), *shape_px), np.float32)
-        for target, image in zip(out, self.pixels, strict=True):
-            spectrum = fourier.rfft2(image, threads)
-            low = fourier.cropped(spectrum, self.shape_px, shape_px)
-            target[:] = fourier.irfft2(low, shape_px, threads)
-        return SmallFrames(out, self.frame, self.full_shape_px, self.pixel_size_A)
+        count, (height, width) = len(self.pixels), shape_px
+        pixels = np.empty((count, height, width), np.float32)
+        spectra = np.empty((count, height, width // 2 + 1), np.complex64)
+
+        def shrink(start: int, stop: int) -> None:
+            for k in range(start, stop):
+                spectra[k] = fourier.rfft2_cropped(self.pixels[k], shape_px)
+                pixels[k] = fourier.irfft2(spectra[k], shape_px)
+
+        cpu.in_blocks(shrink, count, threads)
+        return SmallFrames(pixels, self.frame, self.full_shape_px, self.pixel_size_A, spectra)

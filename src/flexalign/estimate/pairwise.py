@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, fourier
+from flexalign.arrays import correlate, cpu, fourier
 from flexalign.arrays.fourier import SpectrumArray
 from flexalign.estimate.frames import SmallFrames
 from flexalign.model import FloatArray, PairwiseShifts
@@ -114,12 +114,21 @@ def filtered_spectra(
     threads: int = 1,
 ) -> SpectrumArray:
     """Spectra of `groups` of frames, whitened and low-passed to one half at `max_resolution_A`."""
-    shape = frames.shape_px
-    images = (frames.pixels[g].sum(axis=0) for g in groups)
-    spectra = np.stack([fourier.rfft2(image - image.mean(), threads) for image in images])
+    height, width = shape = frames.shape_px
+    spectra = np.empty((len(groups), height, width // 2 + 1), np.complex64)
+
+    def add_up(start: int, stop: int) -> None:
+        for k in range(start, stop):
+            if frames.spectra is not None:
+                frames.spectra[groups[k]].sum(axis=0, out=spectra[k])
+            else:
+                image = frames.pixels[groups[k]].sum(axis=0)
+                spectra[k] = fourier.rfft2(image - image.mean())
+
+    cpu.in_blocks(add_up, len(groups), threads)
     half = tuple(frames.pixel_size_A * s / max_resolution_A for s in frames.scale)
     response = correlate.low_pass(shape, (half[0], half[1]))
-    return correlate.whitened(spectra, shape) * response
+    return correlate.whitened(spectra, shape, response, threads)
 
 
 def search_radius_px(

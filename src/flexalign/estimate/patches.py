@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, fourier
+from flexalign.arrays import correlate, cpu, fourier
 from flexalign.arrays.fourier import SpectrumArray
 from flexalign.estimate import pairwise
 from flexalign.estimate.evidence import (
@@ -120,20 +120,45 @@ def track_patches(
     response = correlate.low_pass(grid.shape_px, (float(half[0]), float(half[1])))
     reach_px = _LOCAL_SEARCH_A / (frames.pixel_size_A * scale.min())
     radius = np.full((len(groups), len(groups)), reach_px)
-    shifts, precisions = [], []
-    for patch in range(len(grid.corner_px)):
-        spectra = _group_spectra(frames, grid, patch, groups, displacement_px / scale, threads)
-        spectra = correlate.whitened(spectra, grid.shape_px) * response
-        pairs = pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale, threads)
-        shift, precision, _ = pairwise.solve(pairs, len(groups))
-        shifts.append(shift)
-        precisions.append(precision)
-    track, precision = np.array(shifts), np.array(precisions)
+    places = len(grid.corner_px)
+    track = np.empty((places, len(groups), 2))
+    precision = np.empty((places, len(groups), len(groups)))
+
+    def follow(start: int, stop: int) -> None:
+        for patch in range(start, stop):
+            spectra = _group_spectra(frames, grid, patch, groups, displacement_px / scale)
+            spectra = correlate.whitened(spectra, grid.shape_px, response)
+            pairs = pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale)
+            track[patch], precision[patch], _ = pairwise.solve(pairs, len(groups))
+
+    cpu.in_blocks(follow, places, threads)
     errors = np.array([np.sqrt(np.diag(np.linalg.pinv(p)).clip(0)) for p in precision])
     likelihood = PatchLikelihood(grid.center_px, frame, precision, precision @ track)
     total = track + np.array([displacement_px[g].mean(axis=0) for g in groups])
     total -= total.mean(axis=1, keepdims=True)
     return PatchTracks(grid.center_px, frame, total, errors), likelihood
+
+
+def tapered_spectra(
+    frames: SmallFrames,
+    grid: PatchGrid,
+    patch: int,
+    which: npt.NDArray[np.int64],
+    offset_px: npt.NDArray[np.int64],
+) -> SpectrumArray:
+    """Spectra (n, h, w // 2 + 1) of one patch in the frames `which` (n,), without their mean.
+
+    Parameters
+    ----------
+    offset_px : (n, 2) whole small pixels (y, x) by which the patch is moved in each
+    """
+    tiles = np.empty((len(which), *grid.shape_px), np.float32)
+    window = grid.window
+    for out, k, offset in zip(tiles, which, offset_px, strict=True):
+        tile = cut(frames.pixels[k], grid, patch, offset)
+        np.subtract(tile, tile.mean(), out=out)
+        out *= window
+    return fourier.rfft2(tiles)
 
 
 def _group_spectra(
@@ -142,20 +167,14 @@ def _group_spectra(
     patch: int,
     groups: list[npt.NDArray[np.int64]],
     displacement_px: FloatArray,
-    threads: int,
 ) -> SpectrumArray:
     """Spectra (groups, h, w // 2 + 1) of one patch, its frames summed along the trajectory."""
-    window = grid.window
     whole = np.rint(displacement_px).astype(np.int64)
     sums = []
     for group in groups:
-        total = np.zeros((grid.shape_px[0], grid.shape_px[1] // 2 + 1), np.complex64)
-        for k in group:
-            tile = cut(frames.pixels[k], grid, patch, whole[k])
-            spectrum = fourier.rfft2((tile - tile.mean()) * window, threads)
-            rest = whole[k] - displacement_px[k]
-            total += fourier.phase_shifted(spectrum, grid.shape_px, (rest[0], rest[1]))
-        sums.append(total)
+        spectra = tapered_spectra(frames, grid, patch, group, whole[group])
+        rest = whole[group] - displacement_px[group]
+        sums.append(fourier.phase_shifted(spectra, grid.shape_px, rest).sum(axis=0))
     return np.stack(sums)
 
 

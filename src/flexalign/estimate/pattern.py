@@ -53,7 +53,7 @@ def measure(
     common power P J0(2 pi k d) of the specimen.  Without motion the specimen cannot be told from a
     pattern: all common power is called the pattern's, and its pull unknown, 0.
     """
-    count = patches.ring_count * len(patches.spectra)
+    count = patches.ring_count * patches.count
     squared = patches.envelope**2
     apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
     pairs = pair_weight(patches.envelope)

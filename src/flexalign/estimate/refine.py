@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, cpu, fourier
+from flexalign.arrays import correlate, cpu, sweeps
+from flexalign.arrays.sweeps import Packing
 from flexalign.estimate import evidence
 from flexalign.estimate.evidence import FieldPrior, Fit, PatchLikelihood, TrajectoryPrior
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.patches import PatchGrid, cut
+from flexalign.estimate.patches import PatchGrid, tapered_spectra
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
@@ -38,6 +39,8 @@ _SMOOTH_RINGS = 5
 _FIRST_RING = 3
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _LARGEST_STEP_PX = 1.0
+# Frames of a patch that are transformed together.
+_FRAMES_TOGETHER = 32
 # Rings alternate between two halves in blocks of this many, for scores on unseen data.
 HALF_BLOCK_RINGS = 4
 
@@ -48,9 +51,11 @@ class PatchSpectra:
 
     Attributes
     ----------
-    spectra : (patches, times, h, w // 2 + 1) complex64, attenuated by the damage envelope
+    packed : (patches, 2, times * coefficients) float32, real and imaginary parts, attenuated by the
+        damage envelope
+    packing : which coefficients are kept, and where
+    power : (patches, rings) sum of |X|^2 over frames
     offset_px : (patches, times, 2) whole small pixels by which each patch was moved
-    ring : (h, w // 2 + 1) int32, -1 = left out
     ring_frequency_per_A : (rings,)
     envelope : (times, rings) damage envelope a_t
     ring_count : (rings,) coefficients
@@ -60,9 +65,10 @@ class PatchSpectra:
     pixel_size_A : of the unbinned movie
     """
 
-    spectra: npt.NDArray[np.complex64]
+    packed: npt.NDArray[np.float32]
+    packing: Packing
+    power: FloatArray
     offset_px: npt.NDArray[np.int64]
-    ring: npt.NDArray[np.int32]
     ring_frequency_per_A: FloatArray
     envelope: FloatArray
     ring_count: FloatArray
@@ -70,6 +76,21 @@ class PatchSpectra:
     frame: FloatArray
     scale: FloatArray
     pixel_size_A: float
+
+    @property
+    def count(self) -> int:
+        """Number of patches."""
+        return len(self.packed)
+
+    @property
+    def ring(self) -> npt.NDArray[np.int32]:
+        """Ring (h, w // 2 + 1) of each coefficient, -1 = left out."""
+        return self.packing.ring
+
+    @property
+    def spectra(self) -> npt.NDArray[np.complex64]:
+        """A copy (patches, times, h, w // 2 + 1) to look at; zero where left out."""
+        return sweeps.unpacked(self.packing, self.packed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,21 +158,24 @@ def cut_spectra(
     envelope = np.ones((times, len(frequency)))
     if envelope_of is not None:
         envelope = envelope_of(frequency)
-    window = grid.window
-    attenuation = envelope.astype(np.float32)[:, ring.clip(0)]  # (times, h, w // 2 + 1)
-    spectra = np.empty((len(offset), times, *ring.shape), np.complex64)
+    attenuation = envelope.astype(np.float32)
+    packing = sweeps.packing_of(ring)
+    packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.float32)
+    power = np.zeros((len(offset), len(frequency)))
 
     def cut_patches(start: int, stop: int) -> None:
         for patch in range(start, stop):
-            for t in range(times):
-                tile = cut(frames.pixels[t], grid, patch, offset[patch, t])
-                spectrum = fourier.rfft2((tile - tile.mean()) * window)
-                spectra[patch, t] = spectrum * attenuation[t]
+            for first in range(0, times, _FRAMES_TOGETHER):
+                which = np.arange(first, min(first + _FRAMES_TOGETHER, times))
+                sweeps.pack(
+                    tapered_spectra(frames, grid, patch, which, offset[patch, which]), first, ring,
+                    packing.wave, packing.start, attenuation, packed[patch], power[patch],
+                )  # fmt: skip
 
     cpu.in_blocks(cut_patches, len(offset), threads)
     count = np.bincount(ring[ring >= 0], minlength=len(frequency)).astype(np.float64)
     return PatchSpectra(
-        spectra, offset, ring, frequency, envelope, count, grid,
+        packed, packing, power, offset, frequency, envelope, count, grid,
         frames.frame.astype(np.float64), scale, frames.pixel_size_A,
     )  # fmt: skip
 
@@ -171,26 +195,37 @@ def _rings(frames: SmallFrames, grid: PatchGrid) -> tuple[npt.NDArray[np.int32],
 
 
 def sweep(
-    patches: PatchSpectra, displacement_px: FloatArray, weight: FloatArray, threads: int = 1
+    patches: PatchSpectra,
+    displacement_px: FloatArray,
+    weight: FloatArray | None,
+    threads: int = 1,
+    rings: int | None = None,
 ) -> Sweep:
-    """Gradient and ring sums at displacements (patches, times, 2), unbinned pixels."""
-    count, times = patches.spectra.shape[:2]
-    rest = displacement_px / patches.scale - patches.offset_px
-    height_px, width_px = patches.grid.shape_px
-    ky, kx = fourier.frequencies((height_px, width_px))
-    phase_y = np.exp(2j * np.pi * rest[..., :1] * ky[:, 0]).astype(np.complex64)
-    phase_x = np.exp(2j * np.pi * rest[..., 1:] * kx[0]).astype(np.complex64)
-    gradient = np.zeros((count, times, 2))
-    cross = np.zeros((count, len(weight)))
-    auto = np.zeros((count, len(weight)))
-    ring = patches.ring
+    """Gradient and ring sums at displacements (patches, times, 2), unbinned pixels.
+
+    Parameters
+    ----------
+    weight : (rings,) of the likelihood; None = no gradient wanted, it is zero
+    rings : how many rings to look at, from the lowest; the others have cross sums of zero
+    """
+    ring_count = len(patches.ring_frequency_per_A)
+    rings = ring_count if rings is None else rings
+    wanted = np.zeros(ring_count) if weight is None else weight
+    last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else -1
+    packing = patches.packing
+    columns, weighted = (packing.columns_within(n) for n in (rings, min(last + 1, rings)))
+    gradient = np.empty(displacement_px.shape)
+    summed = np.empty((patches.count, ring_count))
     cpu.in_blocks(
-        cpu.likelihood_sweep, count, threads, patches.spectra, phase_y, phase_x,
-        weight.astype(np.float32), ring, gradient, cross, auto,
+        sweeps.likelihood_sweep, patches.count, threads, patches.packed,
+        displacement_px / patches.scale - patches.offset_px, patches.grid.shape_px, packing.wave,
+        packing.start, packing.ring_packed, columns, weighted, wanted.astype(np.float32), gradient,
+        summed,
     )  # fmt: skip
     # Kernel frequencies are in cycles per patch side; X moves by exp(2 pi i k.d).
-    sides = np.array([height_px, width_px]) * patches.scale
-    return Sweep(gradient * (-4 * np.pi / sides), cross, auto)
+    sides = np.array(patches.grid.shape_px) * patches.scale
+    cross = np.where(np.arange(ring_count) < rings, summed - patches.power, 0.0)
+    return Sweep(gradient * (-4 * np.pi / sides), cross, patches.power)
 
 
 def pair_weight(envelope: FloatArray) -> FloatArray:
@@ -282,14 +317,13 @@ def displacement_at(
 
 def powers_at(patches: PatchSpectra, displacement_px: FloatArray, threads: int = 1) -> RingPowers:
     """Ring powers measured on patches aligned by `displacement_px`."""
-    blank = np.zeros(len(patches.ring_frequency_per_A))
-    return ring_powers(patches, sweep(patches, displacement_px, blank, threads))
+    return ring_powers(patches, sweep(patches, displacement_px, None, threads))
 
 
 def chance_of_score(patches: PatchSpectra, powers: RingPowers, weight: FloatArray) -> float:
     """Standard deviation of sum W (|S|^2 - sum |X|^2) over all patches when there is only noise."""
     pairs = pair_weight(patches.envelope)
-    coefficients = patches.ring_count * len(patches.spectra)
+    coefficients = patches.ring_count * patches.count
     return float(np.sqrt((coefficients * pairs * (weight * powers.noise) ** 2).sum()))
 
 
@@ -313,8 +347,7 @@ def refine(
     displacement = displacement_px
     ring_half = half_of_ring(len(patches.ring_frequency_per_A))
     seen = np.ones(len(ring_half), np.bool_) if half is None else ring_half == half
-    weight = np.zeros(len(patches.ring_frequency_per_A))
-    found = sweep(patches, displacement, weight, threads)
+    found = sweep(patches, displacement, None, threads)
     trajectory_prior, field_prior = TrajectoryPrior(), None
     if shape is not None:
         field_prior = FieldPrior(smooth_px=shape.width_px / 2)

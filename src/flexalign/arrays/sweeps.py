@@ -1,0 +1,291 @@
+"""Compiled loops over spectra that the estimation runs again and again.
+
+As those of `cpu` they release the interpreter's lock, work on items `start` to `stop` and are
+cached on disk by numba.  Real and imaginary parts lie apart and rows are short, so that a row of
+all frames stays in the cache and its loops become vector instructions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from flexalign.arrays.kernels import paraboloid_top
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def pair_products(spectra, first, second, width, product, power):  # type: ignore[no-untyped-def]
+    """Fill `product` with the cross spectra of pairs, without their mean, and `power` with theirs.
+
+    Parameters
+    ----------
+    spectra : (n, h, width // 2 + 1) complex64
+    first, second : (pairs,) indices
+    product : (pairs, h, width // 2 + 1) complex64
+    power : (pairs,) set to the sum of squares over the whole plane
+    """
+    last = product.shape[2] - 1 if width % 2 == 0 else 0
+    for k in range(len(first)):
+        total = 0.0
+        for j in range(product.shape[1]):
+            a, b, row = spectra[first[k], j], spectra[second[k], j], product[k, j]
+            part = np.float32(0)
+            for i in range(row.size):
+                real = b[i].real * a[i].real + b[i].imag * a[i].imag
+                imag = b[i].imag * a[i].real - b[i].real * a[i].imag
+                row[i] = complex(real, imag)
+                part += real * real + imag * imag
+            if j == 0:
+                part -= row[0].real ** 2 + row[0].imag ** 2
+                row[0] = 0
+            # The first column, and the last of an even width, are their own mirror images.
+            total += 2 * part - row[0].real ** 2 - row[0].imag ** 2
+            if last > 0:
+                total -= row[last].real ** 2 + row[last].imag ** 2
+        power[k] = total
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def highest_near(rows, radius_px, top_px, height):  # type: ignore[no-untyped-def]
+    """Sub-pixel maxima of surfaces within a radius of the origin.
+
+    Parameters
+    ----------
+    rows : (n, rows, w) float32, the rows 0, 1, ..., -2, -1 of periodic surfaces around the origin
+    radius_px : (n,)
+    top_px : (n, 2) set to (y, x)
+    height : (n,) set to the maximum; 0 where a neighbour is higher, so that there is no peak
+    """
+    _, count, width = rows.shape
+    middle_y, middle_x = (count - 1) // 2, (width - 1) // 2
+    near = np.empty((3, 3))
+    for k in range(len(rows)):
+        surface, squared = rows[k], radius_px[k] ** 2
+        highest, at_y, at_x = surface[0, 0], 0, 0
+        for j in range(count):
+            y = j if j <= middle_y else j - count
+            if y * y > squared:
+                continue
+            reach = int(math.sqrt(squared - y * y))
+            right = min(reach, middle_x) + 1
+            left = max(width - reach, middle_x + 1)
+            for begin, end in ((0, right), (left, width)):
+                # To find the highest value is quick, to find where it is takes long.
+                value = highest
+                for i in range(begin, end):
+                    value = max(value, surface[j, i])
+                if value > highest:
+                    highest, at_y = value, j
+                    at_x = begin
+                    while surface[j, at_x] < value:
+                        at_x += 1
+        for v in range(3):
+            for u in range(3):
+                near[v, u] = surface[(at_y + v - 1) % count, (at_x + u - 1) % width]
+        top_px[k, 0] = at_y if at_y <= middle_y else at_y - count
+        top_px[k, 1] = at_x if at_x <= middle_x else at_x - width
+        height[k] = 0.0
+        if near[1, 1] == near.max():
+            dy, dx = paraboloid_top(near)
+            top_px[k, 0] += dy
+            top_px[k, 1] += dx
+            height[k] = highest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packing:
+    """Which coefficients of a half plane (h, w // 2 + 1) are kept, and where they lie.
+
+    Row after row, of each the columns from 1 on up to the last that is kept; in each row, frame
+    after frame.
+
+    Attributes
+    ----------
+    ring : (h, w // 2 + 1) int32, -1 = left out; not decreasing along a row
+    wave : (rows,) k_y of the rows that are kept, in cycles per side
+    start : (rows + 1,) number of coefficients before each row
+    ring_packed : (coefficients,) ring of each; those left out have 0 and are zero
+    """
+
+    ring: npt.NDArray[np.int32]
+    wave: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    ring_packed: npt.NDArray[np.int32]
+
+    def columns_within(self, rings: int) -> npt.NDArray[np.int64]:
+        """How many coefficients (rows,) of each row lie in the first `rings` rings."""
+        inside = self.ring_packed < rings
+        return np.asarray(np.add.reduceat(inside, self.start[:-1], dtype=np.int64))
+
+
+def packing_of(ring: npt.NDArray[np.int32]) -> Packing:
+    """How to pack the coefficients whose `ring` (h, w // 2 + 1) is not negative."""
+    height, columns = ring.shape
+    last = np.where(ring >= 0, np.arange(columns), 0).max(axis=1)
+    rows = np.flatnonzero(last)
+    start = np.concatenate([[0], np.cumsum(last[rows])])
+    packed = np.concatenate([ring[j, 1 : last[j] + 1] for j in rows]).clip(0)
+    wave = np.where(rows <= height // 2, rows, rows - height)
+    return Packing(ring, wave.astype(np.int64), start.astype(np.int64), packed.astype(np.int32))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def pack(spectra, first, ring, wave, start, envelope, packed, power):  # type: ignore[no-untyped-def]
+    """Pack the spectra of frames `first` and on of one patch, times their envelope.
+
+    Parameters
+    ----------
+    spectra : (frames, h, w // 2 + 1) complex64
+    ring, wave, start : of the `Packing`
+    envelope : (times, rings) float32
+    packed : (2, times * coefficients) float32, real and imaginary parts
+    power : (rings,) to which the power is added
+    """
+    times, height = len(envelope), spectra.shape[1]
+    squared = np.empty(spectra.shape[2], np.float32)
+    for r in range(len(wave)):
+        j, begin, columns = wave[r] % height, times * start[r], start[r + 1] - start[r]
+        squared[:] = 0
+        for k in range(len(spectra)):
+            t = first + k
+            at = begin + t * columns
+            for i in range(columns):
+                g = ring[j, i + 1]
+                value = spectra[k, j, i + 1] * envelope[t, max(g, 0)]
+                if g < 0:
+                    value = np.complex64(0)
+                packed[0, at + i] = value.real
+                packed[1, at + i] = value.imag
+                squared[i] += value.real**2 + value.imag**2
+        for i in range(columns):
+            power[max(ring[j, i + 1], 0)] += squared[i]
+
+
+def unpacked(packing: Packing, packed: npt.NDArray[np.float32]) -> npt.NDArray[np.complex64]:
+    """The spectra (..., times, h, w // 2 + 1) of packed ones (..., 2, times * coefficients)."""
+    times = packed.shape[-1] // packing.start[-1]
+    out = np.zeros((*packed.shape[:-2], times, *packing.ring.shape), np.complex64)
+    for wave, a, b in zip(packing.wave, packing.start[:-1], packing.start[1:], strict=True):
+        row = packed[..., times * a : times * b].reshape(*packed.shape[:-1], times, b - a)
+        out[..., wave, 1 : 1 + b - a] = row[..., 0, :, :] + 1j * row[..., 1, :, :]
+    return out
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def likelihood_sweep(  # type: ignore[no-untyped-def]
+    packed, rest, sides, wave, row_start, ring, columns, weighted, weight, gradient, summed,
+    start, stop,
+):  # fmt: skip
+    """Gradient of the alignment likelihood and ring powers of the sum, patches `start` to `stop`.
+
+    Parameters
+    ----------
+    packed : (patches, 2, times * coefficients) float32
+    rest : (patches, times, 2) displacement to undo, pixels
+    sides : (h, w) of a patch, pixels
+    wave, row_start, ring : of the `Packing`, ring packed
+    columns : (rows,) number of coefficients to look at in each row
+    weighted : (rows,) number of them that may have a weight
+    weight : (rings,) float32 weight W
+    gradient : (patches, times, 2) set to sum of W k Im(conj(S) X), k in cycles per patch side
+    summed : (patches, rings) set to the sums of |S|^2
+    """
+    times, rows, widest = rest.shape[1], len(wave), columns.max()
+    y_real, y_imag = np.empty((rows, times), np.float32), np.empty((rows, times), np.float32)
+    x_real, x_imag = np.empty((times, widest), np.float32), np.empty((times, widest), np.float32)
+    moved_real, moved_imag = np.empty(times * widest, np.float32), np.empty_like(x_real).ravel()
+    sum_real, sum_imag = np.empty(widest, np.float32), np.empty(widest, np.float32)
+    along_x = np.arange(1, widest + 1).astype(np.float32)
+    for p in range(start, stop):
+        gradient[p] = 0
+        summed[p] = 0
+        _phases(rest[p], sides, wave, y_real, y_imag, x_real, x_imag)
+        for r in range(rows):
+            n, all_columns = columns[r], row_start[r + 1] - row_start[r]
+            if n == 0:
+                continue
+            a, b = times * row_start[r], times * row_start[r + 1]
+            real = packed[p, 0, a:b].reshape(times, all_columns)[:, :n]
+            imag = packed[p, 1, a:b].reshape(times, all_columns)[:, :n]
+            to_real = moved_real[: times * n].reshape(times, n)
+            to_imag = moved_imag[: times * n].reshape(times, n)
+            _move(real, imag, y_real[r], y_imag[r], x_real, x_imag, to_real, to_imag)
+            _add_up(to_real, sum_real)
+            _add_up(to_imag, sum_imag)
+            for i in range(n):
+                g = ring[row_start[r] + i]
+                summed[p, g] += sum_real[i] ** 2 + sum_imag[i] ** 2
+                sum_real[i] *= weight[g]
+                sum_imag[i] *= weight[g]
+            if weighted[r] > 0:
+                m = weighted[r]
+                _pull(
+                    sum_real, sum_imag, to_real[:, :m], to_imag[:, :m], wave[r], along_x,
+                    gradient[p],
+                )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _phases(rest, sides, wave, y_real, y_imag, x_real, x_imag):  # type: ignore[no-untyped-def]
+    """Phases exp(2 pi i k.rest), along y of rows `wave` (rows, times), along x (times, columns).
+
+    Powers of one phase, in double precision, which take far less time than as many exponentials.
+    """
+    for t in range(len(rest)):
+        turn = complex(np.exp(2j * np.pi * rest[t, 0] / sides[0]))
+        phase, k = 1 + 0j, 0
+        for r in range(len(wave)):
+            # Waves rise by one but for one step, from the highest to the lowest.
+            if wave[r] == k + 1:
+                phase *= turn
+            else:
+                phase = np.exp(2j * np.pi * rest[t, 0] / sides[0] * wave[r])
+            k = wave[r]
+            y_real[r, t], y_imag[r, t] = phase.real, phase.imag
+        turn = np.exp(2j * np.pi * rest[t, 1] / sides[1])
+        phase = 1 + 0j
+        for i in range(x_real.shape[1]):
+            phase *= turn
+            x_real[t, i], x_imag[t, i] = phase.real, phase.imag
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _move(real, imag, y_real, y_imag, x_real, x_imag, to_real, to_imag):  # type: ignore[no-untyped-def]
+    """Multiply one row (times, n) by its phases."""
+    times, columns = real.shape
+    for t in range(times):
+        c, s = y_real[t], y_imag[t]
+        for i in range(columns):
+            phase_real = c * x_real[t, i] - s * x_imag[t, i]
+            phase_imag = c * x_imag[t, i] + s * x_real[t, i]
+            to_real[t, i] = real[t, i] * phase_real - imag[t, i] * phase_imag
+            to_imag[t, i] = real[t, i] * phase_imag + imag[t, i] * phase_real
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _add_up(row, total):  # type: ignore[no-untyped-def]
+    """Sum (n,) of a row (times, n) over time."""
+    times, columns = row.shape
+    for i in range(columns):
+        total[i] = 0
+    for t in range(times):
+        for i in range(columns):
+            total[i] += row[t, i]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _pull(sum_real, sum_imag, real, imag, wave, along_x, gradient):  # type: ignore[no-untyped-def]
+    """Add what one row (times, n) contributes to `gradient` (times, 2)."""
+    times, columns = real.shape
+    for t in range(times):
+        pull_y, pull_x = np.float32(0), np.float32(0)
+        for i in range(columns):
+            part = sum_real[i] * imag[t, i] - sum_imag[i] * real[t, i]
+            pull_y += part
+            pull_x += part * along_x[i]
+        gradient[t, 0] += wave * pull_y
+        gradient[t, 1] += pull_x
