@@ -209,10 +209,11 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
             if n == 0:
                 continue
             a, b = times * row_start[r], times * row_start[r + 1]
-            real = packed[p, 0, a:b].reshape(times, all_columns)[:, :n]
-            imag = packed[p, 1, a:b].reshape(times, all_columns)[:, :n]
+            real = packed[p, 0, a:b].reshape(times, all_columns)
+            imag = packed[p, 1, a:b].reshape(times, all_columns)
             to_real = moved_real[: times * n].reshape(times, n)
             to_imag = moved_imag[: times * n].reshape(times, n)
+            # Whole arrays and their part n: the layout of a slice [:, :n] is not known to be dense.
             _move(real, imag, y_real[r], y_imag[r], x_real, x_imag, to_real, to_imag)
             _add_up(to_real, sum_real)
             _add_up(to_imag, sum_imag)
@@ -222,11 +223,8 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
                 sum_real[i] *= weight[g]
                 sum_imag[i] *= weight[g]
             if weighted[r] > 0:
-                m = weighted[r]
-                _pull(
-                    sum_real, sum_imag, to_real[:, :m], to_imag[:, :m], wave[r], along_x,
-                    gradient[p],
-                )  # fmt: skip
+                part = weighted[r]
+                _pull(sum_real, sum_imag, to_real, to_imag, part, wave[r], along_x, gradient[p])
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -255,8 +253,8 @@ def _phases(rest, sides, wave, y_real, y_imag, x_real, x_imag):  # type: ignore[
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _move(real, imag, y_real, y_imag, x_real, x_imag, to_real, to_imag):  # type: ignore[no-untyped-def]
-    """Multiply one row (times, n) by its phases."""
-    times, columns = real.shape
+    """Multiply the first n of one row (times, columns) by its phases, giving (times, n)."""
+    times, columns = to_real.shape
     for t in range(times):
         c, s = y_real[t], y_imag[t]
         for i in range(columns):
@@ -278,10 +276,11 @@ def _add_up(row, total):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _pull(sum_real, sum_imag, real, imag, wave, along_x, gradient):  # type: ignore[no-untyped-def]
-    """Add what one row (times, n) contributes to `gradient` (times, 2)."""
-    times, columns = real.shape
-    for t in range(times):
+def _pull(  # type: ignore[no-untyped-def]
+    sum_real, sum_imag, real, imag, columns, wave, along_x, gradient
+):
+    """Add what the first `columns` of one row (times, n) contribute to `gradient` (times, 2)."""
+    for t in range(len(real)):
         pull_y, pull_x = np.float32(0), np.float32(0)
         for i in range(columns):
             part = sum_real[i] * imag[t, i] - sum_imag[i] * real[t, i]

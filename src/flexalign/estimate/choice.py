@@ -14,7 +14,7 @@ from flexalign.estimate import evidence, pairwise, patches, quality, refine
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.pattern import FixedPattern, measure, taken_out
 from flexalign.estimate.quality import HeldOut
-from flexalign.estimate.refine import PatchSpectra, Refinement
+from flexalign.estimate.refine import PatchSpectra, Refinement, Sweep
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks
 from flexalign.motion import Motion, MotionField
 from flexalign.params import AlignParams
@@ -223,20 +223,25 @@ def _try_from(
     if field is not None:
         local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
         candidates["local"] = _from_pairs(*local, spectra)
-    nearest = candidates[list(candidates)[-1]]
+    last = list(candidates)[-1]
+    nearest = candidates[last].halves_px[0]
+    first = refine.sweep(spectra, nearest, None, threads)
     refinement = None
     if not params.refine:
-        powers = refine.powers_at(spectra, nearest.halves_px[0], threads)
+        powers = refine.ring_powers(spectra, first)
     else:
-        refinement = refine.refine(spectra, nearest.halves_px[0], shape, threads=threads)
+        refinement = refine.refine(spectra, nearest, shape, threads=threads, first=first)
         powers = refinement.powers
-        candidates["refined"] = _from_refinement(refinement, spectra, nearest, shape, threads)
+        candidates["refined"] = _from_refinement(
+            refinement, spectra, nearest, first, shape, threads
+        )
     judged = quality.held_out_scores(
         spectra,
         {name: c.halves_px for name, c in candidates.items()},
         powers,
         params.max_resolution_A,
         threads,
+        {last: first},
     )
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
@@ -288,7 +293,8 @@ def _from_pairs(path_px: FloatArray, field: MotionField | None, spectra: PatchSp
 def _from_refinement(
     refinement: Refinement,
     spectra: PatchSpectra,
-    start: Candidate,
+    start_px: FloatArray,
+    first: Sweep,
     shape: MotionField | None,
     threads: int,
 ) -> Candidate:
@@ -298,12 +304,13 @@ def _from_refinement(
     for other in (1, 0):
         half = refine.refine(
             spectra,
-            start.halves_px[0],
+            start_px,
             shape,
             half=other,
             threads=threads,
             rounds=_ROUNDS_PER_HALF,
-            priors=(refinement.trajectory_prior, refinement.field_prior),
+            first=first,
+            whole=refinement,
         ).fit
         assert half.trajectory_px is not None
         judged.append(

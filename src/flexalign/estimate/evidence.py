@@ -221,6 +221,7 @@ def _climb(
             before = best_score
             for position, limit in enumerate(limits):
                 for step in (factor, 1 / factor):
+                    start = best
                     while True:
                         value = float(np.clip(best[position] * step, *limit))
                         trial = (*best[:position], value, *best[position + 1 :])
@@ -228,6 +229,9 @@ def _climb(
                         if found <= best_score:
                             break
                         best, best_score = trial, found
+                    # The way back leads over what has just been left.
+                    if best != start:
+                        break
             if best_score - before < 0.1:
                 break
     return best
@@ -269,7 +273,7 @@ def _spacings(count: int) -> FloatArray:
     return np.abs(position[:, None] - position[None, :])
 
 
-def _space_basis(shape: MotionField, center_px: FloatArray) -> FloatArray:
+def space_basis(shape: MotionField, center_px: FloatArray) -> FloatArray:
     """Weights (patches, points y * points x) of the control points at each patch."""
     in_y, in_x = shape.basis_y(center_px[:, 0]), shape.basis_x(center_px[:, 1])
     return np.asarray((in_y[:, :, None] * in_x[:, None, :]).reshape(len(center_px), -1))
@@ -285,7 +289,7 @@ def _normal_equations(
         blocks.append([data.precision.sum(axis=0)])
         rights.append(data.linear.sum(axis=0))
     if shape is not None:
-        in_time, space = shape.basis_t(data.frame), _space_basis(shape, data.center_px)
+        in_time, space = shape.basis_t(data.frame), space_basis(shape, data.center_px)
         half = np.einsum("pts,si->pti", data.precision, in_time)  # (patches, times, points t)
         inner = np.einsum("ti,ptj->pij", in_time, half)
         size = inner.shape[1] * space.shape[1]
@@ -306,7 +310,7 @@ def give_mean_to_path(
 ) -> tuple[FloatArray, MotionField]:
     """The same motion with a field that is zero in the mean over places `center_px` (n, 2)."""
     size = field.coefficients_px.shape
-    space = _space_basis(field, center_px).mean(axis=0)
+    space = space_basis(field, center_px).mean(axis=0)
     common = field.coefficients_px.reshape(2, size[1], -1) @ space  # (2, points t)
     rest = replace(field, coefficients_px=field.coefficients_px - common[:, :, None, None])
     return path_px + field.basis_t(frame) @ common.T, rest
@@ -331,7 +335,7 @@ def _unpacked(
     if shape is not None:
         size = shape.coefficients_px.shape
         # Relative to the mean over places, which goes to the path, and over time, which is free.
-        space = _space_basis(shape, data.center_px).mean(axis=0)
+        space = space_basis(shape, data.center_px).mean(axis=0)
         in_time = np.eye(size[1]) - 1 / size[1]
         rest = np.kron(in_time, np.eye(len(space)) - np.outer(np.ones(len(space)), space))
         inner = rest @ covariance[times:, times:] @ rest.T

@@ -92,9 +92,12 @@ def solve(pairs: PairwiseShifts, count: int) -> tuple[FloatArray, FloatArray, Pa
 def _weighted_solution(pairs: PairwiseShifts, weight: FloatArray, count: int) -> FloatArray:
     """Least-squares displacement (count, 2), mean zero."""
     laplacian = _laplacian(pairs, np.maximum(weight, 1e-9 * weight.max()), count)
-    right = np.zeros((count, 2))
-    np.add.at(right, pairs.second, weight[:, None] * pairs.shift_px)
-    np.add.at(right, pairs.first, -weight[:, None] * pairs.shift_px)
+    pull = [
+        np.bincount(pairs.second, weight * shift, count)
+        - np.bincount(pairs.first, weight * shift, count)
+        for shift in pairs.shift_px.T
+    ]
+    right = np.stack(pull, axis=1)
     solution: FloatArray = np.linalg.solve(laplacian + laplacian.diagonal().mean() / count, right)
     return np.asarray(solution - solution.mean(axis=0))
 

@@ -40,18 +40,13 @@ class PatchGrid:
     corner_px : (patches, 2) first row and column, small pixels
     shape_px : (h, w) of each patch, small pixels, even
     center_px : (patches, 2) in unbinned pixels
+    window : (h, w) the taper, with mean square 1
     """
 
     corner_px: npt.NDArray[np.int64]
     shape_px: tuple[int, int]
     center_px: FloatArray
-
-    @property
-    def window(self) -> PixelArray:
-        """The taper (h, w), with mean square 1."""
-        sides = [_taper(size) for size in self.shape_px]
-        window = np.outer(*sides)
-        return np.asarray(window / np.sqrt(np.mean(window**2)), dtype=np.float32)
+    window: PixelArray
 
 
 def _taper(size: int) -> FloatArray:
@@ -70,7 +65,10 @@ def make_grid(frames: SmallFrames, counts: tuple[int, int]) -> PatchGrid:
     ]
     corner = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)
     center = (corner + (np.array(sizes) - 1) / 2) * np.array(frames.scale)
-    return PatchGrid(corner.astype(np.int64), (sizes[0], sizes[1]), center)
+    window = np.outer(*(_taper(size) for size in sizes))
+    window /= np.sqrt(np.mean(window**2))
+    shape = (sizes[0], sizes[1])
+    return PatchGrid(corner.astype(np.int64), shape, center, window.astype(np.float32))
 
 
 def cut(
@@ -125,8 +123,9 @@ def track_patches(
     precision = np.empty((places, len(groups), len(groups)))
 
     def follow(start: int, stop: int) -> None:
+        tiles = np.empty((max(map(len, groups)), *grid.shape_px), np.float32)
         for patch in range(start, stop):
-            spectra = _group_spectra(frames, grid, patch, groups, displacement_px / scale)
+            spectra = _group_spectra(frames, grid, patch, groups, displacement_px / scale, tiles)
             spectra = correlate.whitened(spectra, grid.shape_px, response)
             pairs = pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale)
             track[patch], precision[patch], _ = pairwise.solve(pairs, len(groups))
@@ -145,19 +144,20 @@ def tapered_spectra(
     patch: int,
     which: npt.NDArray[np.int64],
     offset_px: npt.NDArray[np.int64],
+    tiles: PixelArray,
 ) -> SpectrumArray:
     """Spectra (n, h, w // 2 + 1) of one patch in the frames `which` (n,), without their mean.
 
     Parameters
     ----------
     offset_px : (n, 2) whole small pixels (y, x) by which the patch is moved in each
+    tiles : (n or more, h, w) is overwritten; new memory for each call would take as long again
     """
-    tiles = np.empty((len(which), *grid.shape_px), np.float32)
-    window = grid.window
+    tiles = tiles[: len(which)]
     for out, k, offset in zip(tiles, which, offset_px, strict=True):
         tile = cut(frames.pixels[k], grid, patch, offset)
         np.subtract(tile, tile.mean(), out=out)
-        out *= window
+        out *= grid.window
     return fourier.rfft2(tiles)
 
 
@@ -167,12 +167,13 @@ def _group_spectra(
     patch: int,
     groups: list[npt.NDArray[np.int64]],
     displacement_px: FloatArray,
+    tiles: PixelArray,
 ) -> SpectrumArray:
     """Spectra (groups, h, w // 2 + 1) of one patch, its frames summed along the trajectory."""
     whole = np.rint(displacement_px).astype(np.int64)
     sums = []
     for group in groups:
-        spectra = tapered_spectra(frames, grid, patch, group, whole[group])
+        spectra = tapered_spectra(frames, grid, patch, group, whole[group], tiles)
         rest = whole[group] - displacement_px[group]
         sums.append(fourier.phase_shifted(spectra, grid.shape_px, rest).sum(axis=0))
     return np.stack(sums)

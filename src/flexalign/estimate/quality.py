@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.estimate import refine
-from flexalign.estimate.refine import PatchSpectra, RingPowers
+from flexalign.estimate.refine import PatchSpectra, RingPowers, Sweep
 from flexalign.model import FloatArray
 from flexalign.motion import Motion, MotionField
 
@@ -68,6 +68,7 @@ def held_out_scores(
     powers: RingPowers,
     max_resolution_A: float,
     threads: int = 1,
+    measured: dict[str, Sweep] | None = None,
 ) -> HeldOut:
     """How well each candidate predicts data that it has not seen.
 
@@ -81,25 +82,30 @@ def held_out_scores(
         them "none"
     powers : of the rings, the same for all
     max_resolution_A : of the pairwise stage
+    measured : candidates that come once, of which there has been a sweep over all rings
     """
     frequency = patches.ring_frequency_per_A
     half = refine.half_of_ring(len(frequency))
     unseen = frequency > 1 / (_UNSEEN_PART * max_resolution_A)
     part = refine.effective_part(patches.grid)
     weight = np.where(unseen, powers.weight, 0.0)
+    rings = refine.rings_with_weight(weight)
+    swept = dict(measured or {})
+    if "none" not in swept:
+        swept["none"] = refine.sweep(patches, candidates["none"][0], None, threads)
     scores: dict[str, float] = {}
     for name, displacements in candidates.items():
         score = 0.0
         for h in (0, 1):
             # A candidate that comes once serves for both halves.
-            if h == 0 or displacements[1] is not displacements[0]:
-                cross = refine.sweep(patches, displacements[h], weight, threads).cross.sum(axis=0)
-            score += float((cross * weight)[half == h].sum())
+            if name in swept:
+                found = swept[name]
+            elif h == 0 or displacements[1] is not displacements[0]:
+                found = refine.sweep(patches, displacements[h], None, threads, rings)
+            score += float((found.cross.sum(axis=0) * weight)[half == h].sum())
         scores[name] = score * part
-        if name == "none":
-            still_cross = cross
     chance = refine.chance_of_score(patches, powers, weight) * part**0.5
-    return HeldOut(scores, chance, still_cross)
+    return HeldOut(scores, chance, swept["none"].cross.sum(axis=0))
 
 
 def path_lengths_A(

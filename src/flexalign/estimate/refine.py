@@ -40,7 +40,7 @@ _FIRST_RING = 3
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _LARGEST_STEP_PX = 1.0
 # Frames of a patch that are transformed together.
-_FRAMES_TOGETHER = 32
+_FRAMES_TOGETHER = 8
 # Rings alternate between two halves in blocks of this many, for scores on unseen data.
 HALF_BLOCK_RINGS = 4
 
@@ -164,12 +164,14 @@ def cut_spectra(
     power = np.zeros((len(offset), len(frequency)))
 
     def cut_patches(start: int, stop: int) -> None:
+        tiles = np.empty((_FRAMES_TOGETHER, *grid.shape_px), np.float32)
         for patch in range(start, stop):
             for first in range(0, times, _FRAMES_TOGETHER):
                 which = np.arange(first, min(first + _FRAMES_TOGETHER, times))
+                cut = tapered_spectra(frames, grid, patch, which, offset[patch, which], tiles)
                 sweeps.pack(
-                    tapered_spectra(frames, grid, patch, which, offset[patch, which]), first, ring,
-                    packing.wave, packing.start, attenuation, packed[patch], power[patch],
+                    cut, first, ring, packing.wave, packing.start, attenuation, packed[patch],
+                    power[patch],
                 )  # fmt: skip
 
     cpu.in_blocks(cut_patches, len(offset), threads)
@@ -211,9 +213,9 @@ def sweep(
     ring_count = len(patches.ring_frequency_per_A)
     rings = ring_count if rings is None else rings
     wanted = np.zeros(ring_count) if weight is None else weight
-    last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else -1
     packing = patches.packing
-    columns, weighted = (packing.columns_within(n) for n in (rings, min(last + 1, rings)))
+    columns = packing.columns_within(rings)
+    weighted = packing.columns_within(min(rings, rings_with_weight(wanted)))
     gradient = np.empty(displacement_px.shape)
     summed = np.empty((patches.count, ring_count))
     cpu.in_blocks(
@@ -310,9 +312,16 @@ def displacement_at(
     """Displacement (places, times, 2) of a path (times, 2) and a field at places (places, 2)."""
     total = np.repeat(path_px[None], len(center_px), axis=0)
     if field is not None:
-        dy, dx = field.displacement_px(frame, center_px[:, :1], center_px[:, 1:])
-        total = total + np.stack([dy, dx], axis=-1)
+        # All places have the same times, so the two factors are small.
+        coefficients = field.coefficients_px.reshape(2, field.control_points[0], -1)
+        in_time, in_space = field.basis_t(frame), evidence.space_basis(field, center_px)
+        total = total + (in_time @ (coefficients @ in_space.T)).T  # (places, times, 2)
     return total
+
+
+def rings_with_weight(weight: FloatArray) -> int:
+    """Number of rings up to the last that has a weight."""
+    return int(np.flatnonzero(weight)[-1]) + 1 if weight.any() else 0
 
 
 def powers_at(patches: PatchSpectra, displacement_px: FloatArray, threads: int = 1) -> RingPowers:
@@ -334,7 +343,8 @@ def refine(
     half: int | None = None,
     threads: int = 1,
     rounds: int = _ROUNDS,
-    priors: tuple[TrajectoryPrior, FieldPrior | None] | None = None,
+    first: Sweep | None = None,
+    whole: Refinement | None = None,
 ) -> Refinement:
     """The most probable motion near displacements (patches, times, 2).
 
@@ -342,24 +352,29 @@ def refine(
     ----------
     shape : a field of the wanted size, or None for a trajectory alone
     half : use only the rings of this half, see `half_of_ring`; None = all
-    priors : to be used as they are; None = chosen by the evidence
+    first : a sweep at `displacement_px`, if there has been one
+    whole : a refinement by all rings, whose priors are kept, and to whose rings this one keeps;
+        None = priors chosen by the evidence
     """
     displacement = displacement_px
     ring_half = half_of_ring(len(patches.ring_frequency_per_A))
     seen = np.ones(len(ring_half), np.bool_) if half is None else ring_half == half
-    found = sweep(patches, displacement, None, threads)
-    trajectory_prior, field_prior = TrajectoryPrior(), None
+    found = first or sweep(patches, displacement, None, threads)
+    trajectory_prior, field_prior, rings = TrajectoryPrior(), None, len(seen)
     if shape is not None:
         field_prior = FieldPrior(smooth_px=shape.width_px / 2)
-    if priors is not None:
-        trajectory_prior, field_prior = priors
+    if whole is not None:
+        trajectory_prior, field_prior = whole.trajectory_prior, whole.field_prior
+        # The smoothing reaches beyond the last ring.
+        rings = min(rings_with_weight(whole.powers.weight) + _SMOOTH_RINGS // 2, rings)
+        seen[rings:] = False
     for done in range(1, rounds + 1):
         powers = ring_powers(patches, found)
         weight = np.where(seen, powers.weight, 0.0)
         powers = RingPowers(powers.signal, powers.noise, weight)
-        found = sweep(patches, displacement, weight, threads)
+        found = sweep(patches, displacement, weight, threads, rings)
         data = patch_likelihood(patches, found, powers, displacement)
-        if done in _PRIOR_ROUNDS and priors is None:
+        if done in _PRIOR_ROUNDS and whole is None:
             trajectory_prior = evidence.choose_trajectory_prior(data, trajectory_prior)
             if shape is not None and field_prior is not None:
                 field_prior = evidence.choose_field_prior(
@@ -374,7 +389,7 @@ def refine(
         change -= change.mean(axis=1, keepdims=True)
         limit = _LARGEST_STEP_PX * patches.scale.min()
         displacement = displacement + change.clip(-limit, limit)
-        if np.abs(change).max() < _CONVERGED_PX and (priors or done >= _FEWEST_ROUNDS):
+        if np.abs(change).max() < _CONVERGED_PX and (whole or done >= _FEWEST_ROUNDS):
             break
     return Refinement(
         fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done
