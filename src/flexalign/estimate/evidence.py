@@ -81,7 +81,8 @@ class Fit:
     Attributes
     ----------
     trajectory_px : (times, 2), mean over time zero; None when the trajectory was not fitted
-    trajectory_error_px : (times,) standard error per axis, mean over time taken out
+    trajectory_error_px : (times,) standard error per axis, mean over time taken out; None also when
+        no errors were asked for
     field : None when no field was fitted; its standard errors are per control point
     log_evidence : of the prior, up to a constant that all fits to the same data share
     """
@@ -92,25 +93,54 @@ class Fit:
     log_evidence: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _PriorRoot:
+    """Square root of the prior covariance of the motion's numbers: root root' = covariance.
+
+    Attributes
+    ----------
+    path : (times, times), of the trajectory; (0, 0) without one
+    in_time, in_space : (points t, points t) and (points yx, points yx), whose Kronecker product is
+        that of the field; (0, 0) without one
+    """
+
+    path: FloatArray
+    in_time: FloatArray
+    in_space: FloatArray
+
+    def after(self, matrix: FloatArray) -> FloatArray:
+        """`matrix` (m, n) times this root (n, n), which is never written out."""
+        times, t, yx = len(self.path), len(self.in_time), len(self.in_space)
+        of_path = matrix[:, :times] @ self.path
+        of_field = matrix[:, times:].reshape(len(matrix) * t, yx) @ self.in_space
+        of_field = self.in_time.T @ of_field.reshape(len(matrix), t, yx)
+        return np.concatenate([of_path, of_field.reshape(len(matrix), t * yx)], axis=1)
+
+
 def fit_motion(
     data: PatchLikelihood,
     trajectory: TrajectoryPrior | None,
     field: FieldPrior | None,
     shape: MotionField | None,
+    with_errors: bool = True,
 ) -> Fit:
     """The most probable trajectory and field under the given priors; None leaves one out.
 
     Parameters
     ----------
     shape : a field of the wanted size, when `field` is given; its coefficients do not matter
+    with_errors : whether to compute standard errors, which take longer than the rest
     """
     shape = shape if field is not None else None
-    root = _prior_root(data.frame, trajectory, field, shape)
-    factor, white, evidence = _solve(_normal_equations(data, trajectory is not None, shape), root)
-    covariance_root = linalg.solve_triangular(factor, root.T, lower=True)
-    return _unpacked(
-        root @ white, covariance_root.T @ covariance_root, data, trajectory, shape, evidence
-    )
+    prior_root = _prior_root(data.frame, trajectory, field, shape)
+    normal = _normal_equations(data, trajectory is not None, shape)
+    factor, white, evidence = _solve(normal, prior_root)
+    root = prior_root.after(np.eye(len(white)))
+    covariance = None
+    if with_errors:
+        covariance_root = linalg.solve_triangular(factor, root.T, lower=True)
+        covariance = covariance_root.T @ covariance_root
+    return _unpacked(root @ white, covariance, data, trajectory, shape, evidence)
 
 
 def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> TrajectoryPrior:
@@ -145,7 +175,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
 
 def _largest_step(data: PatchLikelihood, prior: TrajectoryPrior) -> float:
     """Where, between two frames, the most probable path makes its largest step not yet let go."""
-    path = fit_motion(data, prior, None, None).trajectory_px
+    path = fit_motion(data, prior, None, None, with_errors=False).trajectory_px
     assert path is not None
     steps = np.hypot(*np.diff(path, axis=0).T)
     middle = (data.frame[1:] + data.frame[:-1]) / 2
@@ -172,7 +202,7 @@ def choose_field_prior(
 
 
 def _solve(
-    normal: tuple[FloatArray, FloatArray], root: FloatArray
+    normal: tuple[FloatArray, FloatArray], root: _PriorRoot
 ) -> tuple[FloatArray, FloatArray, float]:
     """Solve in terms of numbers z whose prior is white: motion = root z.
 
@@ -183,8 +213,10 @@ def _solve(
     log_evidence : of the prior; each of the two axes has half the logarithm of the determinant
     """
     precision, linear = normal
-    right = root.T @ linear
-    factor = linalg.cholesky(root.T @ precision @ root + np.eye(len(root)), lower=True)
+    right = root.after(linear.T).T
+    inner = root.after(root.after(precision).T)
+    inner[np.diag_indices_from(inner)] += 1
+    factor = linalg.cholesky(inner, lower=True, overwrite_a=True)
     white = linalg.cho_solve((factor, True), right)
     log_det = 2 * float(np.log(np.diag(factor)).sum())
     return factor, white, 0.5 * float((right * white).sum()) - log_det
@@ -195,17 +227,18 @@ def _prior_root(
     trajectory: TrajectoryPrior | None,
     field: FieldPrior | None,
     shape: MotionField | None,
-) -> FloatArray:
-    """Square root of the prior covariance of the motion's numbers: root root' = covariance."""
-    roots = []
+) -> _PriorRoot:
+    """Square root of the prior covariance of the motion's numbers."""
+    path: FloatArray = np.zeros((0, 0))
+    in_time = in_space = path
     if trajectory is not None:
-        roots.append(linalg.cholesky(_trajectory_covariance(frame, trajectory), lower=True))
+        path = np.asarray(linalg.cholesky(_trajectory_covariance(frame, trajectory), lower=True))
     if field is not None and shape is not None:
-        in_t, in_y, in_x = (
+        in_time, in_y, in_x = (
             linalg.cholesky(c, lower=True) for c in _field_covariances(shape, field)
         )
-        roots.append(field.size_px * np.kron(in_t, np.kron(in_y, in_x)))
-    return np.asarray(linalg.block_diag(*roots))
+        in_space = field.size_px * np.kron(in_y, in_x)
+    return _PriorRoot(path, in_time, in_space)
 
 
 def _climb(
@@ -318,7 +351,7 @@ def give_mean_to_path(
 
 def _unpacked(
     solution: FloatArray,
-    covariance: FloatArray,
+    covariance: FloatArray | None,
     data: PatchLikelihood,
     trajectory: TrajectoryPrior | None,
     shape: MotionField | None,
@@ -331,27 +364,49 @@ def _unpacked(
     """
     times = len(data.frame) if trajectory is not None else 0
     path = path_error = field = None
-    mean_of = [np.eye(times)] if trajectory is not None else []
     if shape is not None:
         size = shape.coefficients_px.shape
-        # Relative to the mean over places, which goes to the path, and over time, which is free.
-        space = space_basis(shape, data.center_px).mean(axis=0)
-        in_time = np.eye(size[1]) - 1 / size[1]
-        rest = np.kron(in_time, np.eye(len(space)) - np.outer(np.ones(len(space)), space))
-        inner = rest @ covariance[times:, times:] @ rest.T
-        error = np.sqrt(np.diag(inner).clip(0)).reshape(size[1:])
         field = replace(
             shape,
             coefficients_px=solution[times:].T.reshape(size),
-            standard_error_px=np.stack([error, error]),
+            standard_error_px=_field_errors(shape, data, covariance),
         )
-        mean_of.append(np.kron(shape.basis_t(data.frame), space))
     if trajectory is not None:
         path = solution[:times]
         if field is not None:
             path, field = give_mean_to_path(path, field, data.center_px, data.frame)
         path = path - path.mean(axis=0)
-        design = np.concatenate(mean_of, axis=1)
-        design -= design.mean(axis=0)
-        path_error = np.sqrt(np.einsum("ti,ij,tj->t", design, covariance, design).clip(0))
+        path_error = _path_errors(shape, data, covariance)
     return Fit(path, path_error, field, evidence)
+
+
+def _field_errors(
+    shape: MotionField, data: PatchLikelihood, covariance: FloatArray | None
+) -> FloatArray | None:
+    """Standard errors (2, points t, y, x) of the control points.
+
+    Relative to the mean over places, which goes to the path, and over time, which is free.
+    """
+    if covariance is None:
+        return None
+    size = shape.coefficients_px.shape
+    space = space_basis(shape, data.center_px).mean(axis=0)
+    in_time = np.eye(size[1]) - 1 / size[1]
+    rest = np.kron(in_time, np.eye(len(space)) - np.outer(np.ones(len(space)), space))
+    inner = rest @ covariance[-len(rest) :, -len(rest) :] @ rest.T
+    error = np.sqrt(np.diag(inner).clip(0)).reshape(size[1:])
+    return np.stack([error, error])
+
+
+def _path_errors(
+    shape: MotionField | None, data: PatchLikelihood, covariance: FloatArray | None
+) -> FloatArray | None:
+    """Standard errors (times,) of the mean over places, relative to the mean over time."""
+    if covariance is None:
+        return None
+    design = np.eye(len(data.frame))
+    if shape is not None:
+        space = space_basis(shape, data.center_px).mean(axis=0)
+        design = np.concatenate([design, np.kron(shape.basis_t(data.frame), space)], axis=1)
+    design -= design.mean(axis=0)
+    return np.asarray(np.sqrt(((design @ covariance) * design).sum(axis=1).clip(0)))

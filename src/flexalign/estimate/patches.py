@@ -182,6 +182,6 @@ def _group_spectra(
 def fit_local_field(likelihood: PatchLikelihood, shape: MotionField) -> MotionField:
     """The field that explains the tracks, with a prior whose size the tracks decide."""
     prior = choose_field_prior(likelihood, None, shape, FieldPrior(smooth_px=shape.width_px / 2))
-    field = fit_motion(likelihood, None, prior, shape).field
+    field = fit_motion(likelihood, None, prior, shape, with_errors=False).field
     assert field is not None
     return field

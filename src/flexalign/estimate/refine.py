@@ -380,7 +380,8 @@ def refine(
                 field_prior = evidence.choose_field_prior(
                     data, trajectory_prior, shape, field_prior
                 )
-        fit = evidence.fit_motion(data, trajectory_prior, field_prior, shape)
+        prior = trajectory_prior, field_prior, shape
+        fit = evidence.fit_motion(data, *prior, with_errors=False)
         assert fit.trajectory_px is not None
         wanted = displacement_at(
             fit.trajectory_px, fit.field, patches.grid.center_px, patches.frame
@@ -391,6 +392,8 @@ def refine(
         displacement = displacement + change.clip(-limit, limit)
         if np.abs(change).max() < _CONVERGED_PX and (whole or done >= _FEWEST_ROUNDS):
             break
+    if whole is None:
+        fit = evidence.fit_motion(data, *prior)
     return Refinement(
         fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done
     )
