@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,9 @@ import peers
 
 from flexalign.align import open_for
 from flexalign.arrays import detector, fourier, resample, spectrum
+from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.shrink import Shrinker, empty_sum, mean_corrected
+from flexalign.arrays.workers import Workers
 from flexalign.io.reader import MovieReader
 from flexalign.io.record import describe_file
 from flexalign.io.references import load_references
@@ -28,7 +31,7 @@ from flexalign.io.results import write_result
 from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord, PixelArray
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
-from flexalign.passes import _LATTICE_STEP_PX, _Sums
+from flexalign.passes import log_weight_per_frame
 from flexalign.plan import Plan, make_plan
 
 FRAMES = 6
@@ -156,37 +159,35 @@ def _first_pass(
     shape, small_shape = (info.height_px, info.width_px), plan.correlation_shape_px
     references = load_references(info, gain=params.gain, gain_sense=params.gain_sense)
     correction = detector.make_correction(references.gain, references.dark, references.defects)
-    total, summed = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    count = 0
-    for index, pixels in _few(reader, plan.align):
-        with laps("correct"):
-            image = detector.correct(pixels, correction, index, threads)
-        with laps("smallest and largest value"):
-            image.min(), image.max()
-        with laps("transform"):
-            whole = fourier.rfft2(image, threads)
-        with laps("crop, transform back"):
-            small = fourier.irfft2(fourier.cropped(whole, shape, small_shape), small_shape, threads)
-            small.std()
-        with laps("sums"):
-            total += image
-            summed += image
-        count += 1
-    total /= np.float32(max(count, 1))
+    total, count = None, 0
+    with Workers(threads) as workers:
+        shrinker = Shrinker(correction, shape, small_shape, workers)
+        for index, pixels in _few(reader, plan.align):
+            total = empty_sum(pixels) if total is None else total
+            with laps("smallest and largest value"):
+                pixels.min(), pixels.max()
+            with laps("correct, transform rows, add; columns; back"):
+                small = shrinker.shrunk(pixels, index, [total])
+            with laps("mean, deviation"):
+                small.mean(), small.std()
+            count += 1
+    assert total is not None
+    with once("mean frame"):
+        mean = mean_corrected(total, count, correction)
     with once("bad pixels"):
-        hot = detector.find_outlier_lines(total, references.defects)
-        hot |= detector.find_outlier_pixels(total, references.defects | hot)
+        hot = detector.find_outlier_lines(mean, references.defects)
+        hot |= detector.find_outlier_pixels(mean, references.defects | hot)
         correction = detector.make_correction(
             references.gain, references.dark, references.defects | hot
         )
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
+    kept = shape[0] * (small_shape[1] // 2 + 1) * 8
     frame_bytes = {
-        "correct": px * (raw_bytes + 8),  # raw, gain -> corrected
-        "smallest and largest value": px * 8,
-        "transform": px * 16,  # rows, then columns, each read and written
-        "sums": px * 24,  # two, each: image, sum -> sum
+        "smallest and largest value": px * raw_bytes * 2,
+        # Raw, gain, sum -> sum; rows of the spectrum there and, column by column, back.
+        "correct, transform rows, add; columns; back": px * (raw_bytes + 12) + 3 * kept,
     }
-    return [*laps.steps(plan.align.count, frame_bytes), *once.steps(1, {})], correction, total
+    return [*laps.steps(plan.align.count, frame_bytes), *once.steps(1, {})], correction, mean
 
 
 def _second_pass(
@@ -201,45 +202,40 @@ def _second_pass(
     """The steps of `passes.second_pass`, and sums of as many frames as were measured."""
     info, laps, once = reader.info, Laps(), Laps()
     shape = (info.height_px, info.width_px)
-    rows, columns = (resample.lattice_nodes(size, _LATTICE_STEP_PX) for size in shape)
-    moved = np.empty(shape, np.float32)
-    plain = _Sums(plan, shape, replace(params, dose_weight=False), threads)
-    with once("dose weights of all frequencies"):
-        both = _Sums(plan, shape, params, threads)
-    for index, pixels in _few(reader, plan.sum):
-        with laps("correct"):
-            image = detector.correct(pixels, correction, index, threads)
-        with laps("prefilter"):
-            coefficients = resample.spline_coefficients(image, threads)
-        with laps("motion on the lattice"):
-            lattice = motion.on_lattice(index, rows, columns).astype(np.float32)
-        with laps("sample"):
-            resample.sample(coefficients, lattice, _LATTICE_STEP_PX, threads, out=moved)
-        with laps("sum"):
-            plain.add(index, plain.prepared(index, moved))
-        with laps("transform"):
-            fourier.rfft2(moved, threads)
-        with laps("sum, transform, weigh, weighted sum"):
-            both.add(index, both.prepared(index, moved))
-    with once("means, transform back"):
-        sums = both.result(unaligned)
+    rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
+    with Workers(threads) as workers:
+        with once("dose weight of one frame"):
+            log_weight = log_weight_per_frame(plan, params)
+        plain, both = (
+            MovingSums(
+                correction, shape, plan.output_shape_px, workers,
+                names=("all",), log_weight_per_frame=weight,
+            )
+            for weight in (None, log_weight)
+        )  # fmt: skip
+        for count, (index, pixels) in enumerate(_few(reader, plan.sum)):
+            with laps("motion on the lattice"):
+                lattice = motion.on_lattice(index, rows, columns).astype(np.float32)
+            with laps("correct, prefilter, sample, sum"):
+                plain.add(pixels, index, lattice, ("all",))
+            with laps("all together"):
+                both.add(pixels, index, lattice, ("all",), count)
+        with once("means, transform back"):
+            sums = FrameSums(
+                plain=both.mean("all"), dose_weighted=both.weighted_mean(),
+                odd=None, even=None, unaligned=both.at_output_size(unaligned), aligned=None,
+            )  # fmt: skip
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
-    frame_bytes = {
-        "correct": px * (raw_bytes + 8),
-        "prefilter": px * 32,  # copied, along x, along y there and back
-        "sample": px * 8,
-        "sum": px * 12,
-        "transform": px * 16,
-        # As above, and on half a plane: weight = exp(a * b), spectrum *= weight, += twice.
-        "sum, transform, weigh, weighted sum": px * (12 + 16 + 40),
-    }
+    # Raw, gain -> coefficients; these there and back along y; these and the sum -> the sum.
+    moved = px * (raw_bytes + 8 + 8 + 12)
+    # On half a plane, complex: rows of the spectrum there and back; sum and weight likewise.
+    weighed = px * (8 + 8 + 6)
+    frame_bytes = {"correct, prefilter, sample, sum": moved, "all together": moved + weighed}
     found = {step.name: step for step in laps.steps(plan.sum.count, frame_bytes)}
-    whole = found.pop("sum, transform, weigh, weighted sum")
-    if params.dose_weight and plan.dose_per_frame_e_A2 is not None:
-        name = "weigh, weighted sum"
-        found[name] = _without(name, whole, found["sum"], found["transform"])
-    else:
-        del found["transform"]
+    whole = found.pop("all together")
+    if log_weight is not None:
+        name = "transform, weigh, weighted sum"
+        found[name] = _without(name, whole, found["correct, prefilter, sample, sum"])
     return [*found.values(), *once.steps(1, {})], sums
 
 

@@ -215,7 +215,7 @@ def second_pass(
             plan.output_shape_px,
             workers,
             names=("all", "odd", "even") if params.odd_even else ("all",),
-            log_weight_per_frame=_log_weight_per_frame(plan, params),
+            log_weight_per_frame=log_weight_per_frame(plan, params),
             image_count=plan.sum.count if params.save_movie else 0,
         )
         for raw in reader.frames(plan.sum, threads=threads):
@@ -236,7 +236,7 @@ def second_pass(
         )
 
 
-def _log_weight_per_frame(plan: Plan, params: AlignParams) -> FloatArray | None:
+def log_weight_per_frame(plan: Plan, params: AlignParams) -> FloatArray | None:
     """Logarithm (h, w // 2 + 1) of what the dose of one frame leaves; None without dose weights.
 
     What all frames had before would cancel out in the end.

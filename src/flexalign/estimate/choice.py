@@ -120,7 +120,7 @@ def _estimate_once(
 
     start = _pairwise_start(small, shape, plan, params, threads, clock, pairwise.MOST_IMAGES)
     trial = try_start(start)
-    if trial.pairs_led_astray:
+    if trial.pairs_led_astray and len(frames.frame) > _FEW_GROUPS:
         # Single frames are too faint to be paired; groups of them may not be.
         start = _pairwise_start(small, shape, plan, params, threads, clock, _FEW_GROUPS)
         trial = _better(trial, try_start(start))
@@ -196,9 +196,8 @@ class _Trial:
     @property
     def pairs_led_astray(self) -> bool:
         """Whether the motion that was started from explains unseen data no better than none."""
-        scores = self.judged.score
-        start = next(name for name in ("local", "global", "none") if name in scores)
-        return scores[start] <= scores["none"]
+        start = next(name for name in ("local", "global", "none") if name in self.candidates)
+        return not self.judged.is_clear(start)
 
 
 def _better(one: _Trial, other: _Trial) -> _Trial:

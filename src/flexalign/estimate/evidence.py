@@ -234,10 +234,11 @@ def _prior_root(
     if trajectory is not None:
         path = np.asarray(linalg.cholesky(_trajectory_covariance(frame, trajectory), lower=True))
     if field is not None and shape is not None:
-        in_time, in_y, in_x = (
+        in_t, in_y, in_x = (
             linalg.cholesky(c, lower=True) for c in _field_covariances(shape, field)
         )
-        in_space = field.size_px * np.kron(in_y, in_x)
+        in_time = np.asarray(in_t)
+        in_space = np.asarray(field.size_px * np.kron(in_y, in_x), np.float64)
     return _PriorRoot(path, in_time, in_space)
 
 

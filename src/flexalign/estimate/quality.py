@@ -45,14 +45,18 @@ class HeldOut:
         """Whether any candidate brings out a signal that chance does not explain."""
         return max(self.score.values()) > SIGNIFICANT * self.chance
 
+    def is_clear(self, name: str) -> bool:
+        """Whether a candidate explains unseen data clearly better than no motion, and chance."""
+        gain = min(self.score[name] - self.score["none"], self.score[name])
+        return gain > SIGNIFICANT * self.chance
+
     def best(self) -> str:
         """The candidate of the highest score; "none" unless it clearly beats that and chance.
 
         The refined one is judged by what half of the data made of it; the whole that is kept is
         better, so it may fall short by as much as chance.
         """
-        highest = max(self.score.values())
-        if min(highest - self.score["none"], highest) <= SIGNIFICANT * self.chance:
+        if not self.is_clear(max(self.score, key=lambda name: self.score[name])):
             return "none"
         handicap = {"refined": self.chance}
         return max(self.score, key=lambda name: self.score[name] + handicap.get(name, 0.0))
