@@ -96,6 +96,27 @@ def test_a_positive_shift_moves_content_to_a_larger_index():
     )
 
 
+def test_each_image_of_a_stack_has_its_own_shift():
+    images = np.random.default_rng(3).normal(size=(2, 32, 45)).astype(np.float32)
+
+    shifted = fourier.phase_shifted(fourier.rfft2(images), (32, 45), [[3, -5], [-1, 7]])
+
+    expected = [np.roll(images[0], (3, -5), (0, 1)), np.roll(images[1], (-1, 7), (0, 1))]
+    np.testing.assert_allclose(fourier.irfft2(shifted, (32, 45)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape_px", [(32, 45), (33, 44)])
+@pytest.mark.parametrize("reach_px", [0, 5, 15, 16, 40])
+def test_rows_near_the_origin_are_those_of_the_whole_image(shape_px, reach_px):
+    images = np.random.default_rng(3).normal(size=(2, *shape_px)).astype(np.float32)
+
+    rows = fourier.irfft2_near(fourier.rfft2(images), shape_px, reach_px)
+
+    near = np.abs(np.fft.fftfreq(shape_px[0]) * shape_px[0]).round() <= reach_px
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, images[:, near], atol=1e-5)
+
+
 def test_a_fraction_of_a_pixel_shifts_a_wave_by_its_phase():
     shape_px, cycles, shift_px = (40, 50), (4, 9), (0.3, -1.6)
     y, x = np.mgrid[:40, :50]

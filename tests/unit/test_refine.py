@@ -123,6 +123,21 @@ def test_threads_do_not_change_the_sweep(small_case):
     assert np.array_equal(one.cross, two.cross)
 
 
+def test_a_sweep_of_some_rings_is_that_part_of_the_whole(small_case):
+    _, patches, displacement, weight, _ = small_case
+    low = np.where(np.arange(len(weight)) < 6, weight, 0)
+
+    whole = refine.sweep(patches, displacement, low)
+    part = refine.sweep(patches, displacement, weight, rings=6)
+    blind = refine.sweep(patches, displacement, None)
+
+    np.testing.assert_allclose(part.gradient, whole.gradient, rtol=1e-5)
+    np.testing.assert_allclose(part.cross[:, :6], whole.cross[:, :6], rtol=1e-5)
+    assert not part.cross[:, 6:].any()
+    assert np.array_equal(blind.cross, whole.cross)
+    assert not blind.gradient.any()
+
+
 def test_a_displacement_common_to_all_frames_has_no_gradient(small_case):
     _, patches, displacement, weight, _ = small_case
 

@@ -229,17 +229,19 @@ def _prior_root(
     shape: MotionField | None,
 ) -> _PriorRoot:
     """Square root of the prior covariance of the motion's numbers."""
-    path: FloatArray = np.zeros((0, 0))
-    in_time = in_space = path
+    nothing: FloatArray = np.zeros((0, 0))
+    path = in_time = in_space = nothing
     if trajectory is not None:
-        path = np.asarray(linalg.cholesky(_trajectory_covariance(frame, trajectory), lower=True))
+        path = _root(_trajectory_covariance(frame, trajectory))
     if field is not None and shape is not None:
-        in_t, in_y, in_x = (
-            linalg.cholesky(c, lower=True) for c in _field_covariances(shape, field)
-        )
-        in_time = np.asarray(in_t)
+        in_time, in_y, in_x = (_root(c) for c in _field_covariances(shape, field))
         in_space = np.asarray(field.size_px * np.kron(in_y, in_x), np.float64)
     return _PriorRoot(path, in_time, in_space)
+
+
+def _root(covariance: FloatArray) -> FloatArray:
+    """The lower triangular square root."""
+    return np.asarray(linalg.cholesky(covariance, lower=True), np.float64)
 
 
 def _climb(
