@@ -234,18 +234,14 @@ def _phases(rest, sides, wave, y_real, y_imag, x_real, x_imag):  # type: ignore[
     Powers of one phase, in double precision, which take far less time than as many exponentials.
     """
     for t in range(len(rest)):
-        turn = complex(np.exp(2j * np.pi * rest[t, 0] / sides[0]))
-        phase, k = 1 + 0j, 0
+        angle = 2 * np.pi * rest[t, 0] / sides[0]
+        turn, phase, k = np.exp(1j * angle), 1 + 0j, 0
         for r in range(len(wave)):
             # Waves rise by one but for one step, from the highest to the lowest.
-            if wave[r] == k + 1:
-                phase *= turn
-            else:
-                phase = np.exp(2j * np.pi * rest[t, 0] / sides[0] * wave[r])
+            phase = phase * turn if wave[r] == k + 1 else np.exp(1j * angle * wave[r])
             k = wave[r]
             y_real[r, t], y_imag[r, t] = phase.real, phase.imag
-        turn = np.exp(2j * np.pi * rest[t, 1] / sides[1])
-        phase = 1 + 0j
+        turn, phase = np.exp(2j * np.pi * rest[t, 1] / sides[1]), 1 + 0j
         for i in range(x_real.shape[1]):
             phase *= turn
             x_real[t, i], x_imag[t, i] = phase.real, phase.imag
