@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.fourier import rfft2
+from flexalign.arrays.cpu import in_blocks
+from flexalign.arrays.fourier import SpectrumArray, rfft2
 from flexalign.model import PixelArray, PowerSpectrum
 
 REFERENCE_TILE_PX = 384
@@ -55,11 +56,7 @@ def power_spectrum(
     side = _tile_side(pixels.shape, tile_px)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(side) + 0.5) / side)
     window = np.outer(hann, hann).astype(np.float32)
-    total = np.zeros((side, side // 2 + 1))
-    count = 0
-    for spectra in _tile_spectra(pixels, side, overlap, window, threads):
-        total += np.sum(spectra.real**2 + spectra.imag**2, axis=0)
-        count += len(spectra)
+    total, count = _sum_over_tiles(_powers, pixels, side, overlap, window, threads)
     power = np.fft.fftshift(_whole_plane(total / (count * np.sum(window**2))))
     frequency_per_A = np.arange(side // 2 + 1) / (side * pixel_size_A)
     return PowerSpectrum(power.astype(np.float32), frequency_per_A, radial_mean(power))
@@ -104,9 +101,7 @@ def amplitude_sum(
     side = _tile_side(pixels.shape, tile_px)
     taper = _edge_taper(side)
     window = np.outer(taper, taper).astype(np.float32)
-    total = np.zeros((side, side // 2 + 1))
-    for spectra in _tile_spectra(pixels, side, overlap, window, threads):
-        total += np.abs(spectra).sum(axis=0)
+    total, _ = _sum_over_tiles(np.abs, pixels, side, overlap, window, threads)
     return _whole_plane(total).astype(np.float32)
 
 
@@ -144,17 +139,36 @@ def _tile_starts(length_px: int, side_px: int, overlap: float) -> list[int]:
     return starts if starts[-1] == last else [*starts, last]
 
 
-def _tile_spectra(
-    pixels: PixelArray, side: int, overlap: float, window: PixelArray, threads: int
-) -> Iterator[npt.NDArray[np.complex64]]:
-    """Spectra (tiles, n, n // 2 + 1) of one row of tiles after the other."""
-    columns = _tile_starts(pixels.shape[1], side, overlap)
-    for top in _tile_starts(pixels.shape[0], side, overlap):
-        tiles = np.stack([pixels[top : top + side, left : left + side] for left in columns])
-        tiles -= tiles.mean(axis=(1, 2), keepdims=True)
-        deviation = tiles.std(axis=(1, 2), keepdims=True)
-        tiles *= window / np.where(deviation > 0, deviation, 1.0)  # an empty tile stays zero
-        yield rfft2(tiles, threads)
+def _powers(spectra: SpectrumArray) -> PixelArray:
+    return np.asarray(spectra.real**2 + spectra.imag**2)
+
+
+def _sum_over_tiles(
+    quantity: Callable[[SpectrumArray], PixelArray],
+    pixels: PixelArray,
+    side: int,
+    overlap: float,
+    window: PixelArray,
+    threads: int,
+) -> tuple[npt.NDArray[np.float64], int]:
+    """Sum (n, n // 2 + 1) of a quantity of the spectra of all tiles, and the number of tiles."""
+    tops = _tile_starts(pixels.shape[0], side, overlap)
+    lefts = _tile_starts(pixels.shape[1], side, overlap)
+
+    def sum_rows(start: int, stop: int) -> list[npt.NDArray[np.float64]]:
+        sums = []
+        for top in tops[start:stop]:
+            tiles = np.stack([pixels[top : top + side, left : left + side] for left in lefts])
+            tiles -= tiles.mean(axis=(1, 2), keepdims=True)
+            deviation = tiles.std(axis=(1, 2), keepdims=True)
+            tiles *= window / np.where(deviation > 0, deviation, 1.0)  # an empty tile stays zero
+            sums.append(quantity(rfft2(tiles)).sum(axis=0, dtype=np.float64))
+        return sums
+
+    # Added up in the order of the rows, so that the number of threads changes nothing.
+    parts = in_blocks(sum_rows, len(tops), threads)
+    total = np.sum([row for part in parts for row in part], axis=0)
+    return total, len(tops) * len(lefts)
 
 
 def _edge_taper(side: int) -> npt.NDArray[np.float64]:

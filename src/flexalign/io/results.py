@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -120,8 +121,12 @@ def write_result(
     check_output(folder, root, overwrite=overwrite)
     with _hidden_folder(folder, root) as hidden:
         paths = {kind: hidden / name for kind, name in _names(root).items()}
-        _write_images(result, paths, binned_pixel_size_A, float16, save_unaligned)
-        _write_motion(result, paths, pixel_size_A, binned_pixel_size_A)
+        # Drawing keeps the interpreter busy, writing the disk.
+        with ThreadPoolExecutor(1) as pool:
+            drawn = pool.submit(_draw, result, paths, pixel_size_A)
+            _write_images(result, paths, binned_pixel_size_A, float16, save_unaligned)
+            _write_motion(result, paths, binned_pixel_size_A / pixel_size_A)
+            drawn.result()
         if amplitudes is not None:
             write_spider(paths["amplitudes"], amplitudes)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
@@ -167,18 +172,17 @@ def _write_images(
             )  # fmt: skip
 
 
-def _write_motion(
-    result: AlignmentResult,
-    paths: Mapping[str, Path],
-    pixel_size_A: float,
-    binned_pixel_size_A: float,
-) -> None:
-    """Write the motion in both formats, its picture and that of the spectra."""
+def _write_motion(result: AlignmentResult, paths: Mapping[str, Path], binning: float) -> None:
+    """Write the motion in both formats."""
+    movie = result.record.movie.path
+    write_shifts(paths["shifts"], result.motion, movie, binning=binning, tracks=result.tracks)
+    write_json(paths["motion"], result.motion)
+
+
+def _draw(result: AlignmentResult, paths: Mapping[str, Path], pixel_size_A: float) -> None:
+    """Draw the motion, and the spectra where there are any."""
     movie = result.record.movie
     title = Path(movie.path).name
-    binning = binned_pixel_size_A / pixel_size_A
-    write_shifts(paths["shifts"], result.motion, movie.path, binning=binning, tracks=result.tracks)
-    write_json(paths["motion"], result.motion)
     draw_trajectory(
         paths["plot"], result.motion, pixel_size_A, (movie.height_px, movie.width_px),
         title=title, tracks=result.tracks,
