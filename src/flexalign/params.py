@@ -230,6 +230,14 @@ class AlignParams:
     threads: int | None = _parameter(
         None, "Threads to use; default: all that the process may use.", RUNNING, minimum=1
     )
+    max_memory_GB: float | None = _parameter(
+        None,
+        "Most memory to use: to need less, frames are summed before their motion is estimated; "
+        "a movie that needs more all the same is refused before it is read. Default: no limit.",
+        RUNNING,
+        unit="GB",
+        minimum=0.1,
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -292,7 +300,7 @@ def option_name(name: str) -> str:
     >>> option_name("dose_per_frame_e_A2")
     '--dose-per-frame'
     """
-    for unit in ("_e_A2", "_A", "_kV"):
+    for unit in ("_e_A2", "_A", "_kV", "_GB"):
         name = name.removesuffix(unit)
     return "--" + name.replace("_", "-")
 

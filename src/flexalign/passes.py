@@ -87,10 +87,9 @@ def first_pass(
     """
     info = reader.info
     full_shape = (info.height_px, info.width_px)
-    small = np.empty((plan.align.count, *plan.correlation_shape_px), np.float32)
+    small = _SmallSums(plan)
     sums: dict[str, npt.NDArray[Any]] = {}
     counts = {"aligned": 0, "summed": 0}
-    index: list[int] = []
     bad: dict[int, str] = {}
     notes: dict[int, str] = {}
     correction = detector.make_correction(references.gain, references.dark, references.defects)
@@ -108,12 +107,10 @@ def first_pass(
             for name in wanted:
                 sums.setdefault(name, empty_sum(raw.pixels))
                 counts[name] += 1
-            small[len(index)] = shrinker.shrunk(raw.pixels, raw.index, [sums[n] for n in wanted])
-            index.append(raw.index)
-    small = small[: len(index)]
-    means = [float(image.mean()) for image in small]
-    relative = _relative_counts(means, [float(image.std()) for image in small], small[:1].size)
-    good = _good_frames(info.path, plan, index, relative, bad)
+            image = shrinker.shrunk(raw.pixels, raw.index, [sums[name] for name in wanted])
+            small.add(raw.index, image)
+    relative = _relative_counts(small.means, small.spreads, math.prod(plan.correlation_shape_px))
+    good = _good_frames(info.path, plan, small.index, relative, bad)
     total = mean_corrected(sums["aligned"], counts["aligned"], correction)
     hot = np.zeros(full_shape, np.bool_)
     if params.hot_pixels:
@@ -123,22 +120,78 @@ def first_pass(
         correction = detector.make_correction(
             references.gain, references.dark, references.defects | hot
         )
-        _subtract_pattern(small, total - _mended(total, correction), relative, threads)
+        small.subtract(total - _mended(total, correction), relative, threads)
     if counts["summed"]:
         total = mean_corrected(sums["summed"], counts["summed"], correction)
     unaligned = _mended(total, correction)
     # A nearly blank frame adds hardly any counts, and hardly counts as a frame.
     share = np.where(good, 1.0, relative)
-    shares = [s for f, s in zip(index, share, strict=True) if f in plan.sum]
+    shares = [s for f, s in zip(small.index, share, strict=True) if f in plan.sum]
     unaligned *= np.float32(len(shares) / sum(shares))
-    frames = SmallFrames(
-        small if good.all() else small[good],
-        np.array(index)[good],
-        full_shape,
-        plan.pixel_size_A,
-    )
-    mean = float(np.mean(np.array(means)[good]))
-    return frames, FirstPass(unaligned, correction, hot, bad, notes, mean)
+    mean = float(np.mean(np.array(small.means)[good]))
+    return small.frames(good), FirstPass(unaligned, correction, hot, bad, notes, mean)
+
+
+class _SmallSums:
+    """The small frames as they come in, several frames of the file summed to one if there are many.
+
+    Attributes
+    ----------
+    index, means, spreads : of each frame of the file that came in: its index, mean and deviation
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        most = -(-plan.align.count // plan.frames_per_time)
+        self._pixels = np.empty((most, *plan.correlation_shape_px), np.float32)
+        self._time: list[int] = []  # position in `_pixels` of each frame that came in
+        self.index: list[int] = []
+        self.means: list[float] = []
+        self.spreads: list[float] = []
+
+    def add(self, index: int, image: PixelArray) -> None:
+        """Take one small frame (h, w), in the order of the file."""
+        group = (index - self._plan.align.first) // self._plan.frames_per_time
+        groups = [
+            (i - self._plan.align.first) // self._plan.frames_per_time for i in self.index[-1:]
+        ]
+        if groups == [group]:
+            self._time.append(self._time[-1])
+            self._pixels[self._time[-1]] += image
+        else:
+            self._time.append(self._time[-1] + 1 if self._time else 0)
+            self._pixels[self._time[-1]] = image
+        self.index.append(index)
+        self.means.append(float(image.mean()))
+        self.spreads.append(float(image.std()))
+
+    def subtract(self, pattern: PixelArray, relative: FloatArray, threads: int) -> None:
+        """Take the mean excess of bad pixels (h, w), at full size, out of the small frames.
+
+        Cropping is linear, so the pattern that hot pixels leave in every frame, and that would pull
+        the motion toward zero, can be taken out afterwards without reading the file again.
+        """
+        low = fourier.rfft2_cropped(pattern, self._plan.correlation_shape_px, threads)
+        excess = fourier.irfft2(low, self._plan.correlation_shape_px, threads)
+        usual = float(np.mean(relative))
+        for time, part in enumerate(np.bincount(self._time, relative)):
+            self._pixels[time] -= excess * np.float32(part / usual)
+
+    def frames(self, good: MaskArray) -> SmallFrames:
+        """What is left for the estimation: times with a good frame, at the mean of their frames."""
+        time, index = np.array(self._time)[good], np.array(self.index)[good]
+        kept, where = np.unique(time, return_inverse=True)
+        pixels = self._pixels[: len(kept)]
+        if not np.array_equal(kept, np.arange(len(kept))):
+            pixels = self._pixels[kept]
+        info = self._plan.movie
+        return SmallFrames(
+            pixels,
+            np.bincount(where, index) / np.bincount(where),
+            (info.height_px, info.width_px),
+            self._plan.pixel_size_A,
+            measured=index,
+        )
 
 
 def _sums_differ(plan: Plan, frame: int) -> bool:
@@ -178,22 +231,6 @@ def _good_frames(
     if not any(f in plan.sum for f, g in zip(index, good, strict=True) if g):
         raise InputError(f"{path}: none of the frames {plan.sum} to sum is good")
     return np.asarray(good)
-
-
-def _subtract_pattern(
-    small: PixelArray, pattern: PixelArray, relative: FloatArray, threads: int
-) -> None:
-    """Take the mean excess of bad pixels out of the small frames, in place.
-
-    Cropping is linear, so the pattern that hot pixels leave in every frame, and that would pull the
-    motion toward zero, can be taken out afterwards without reading the file again.
-    """
-    shape, small_shape = (pattern.shape[0], pattern.shape[1]), (small.shape[1], small.shape[2])
-    spectrum = fourier.cropped(fourier.rfft2(pattern, threads), shape, small_shape)
-    low = fourier.irfft2(spectrum, small_shape, threads)
-    usual = float(np.mean(relative))
-    for image, part in zip(small, relative, strict=False):
-        image -= low * np.float32(part / usual)
 
 
 def second_pass(

@@ -22,6 +22,10 @@ PAIRWISE_NYQUIST_RATIO = 3.397
 SMALLEST_PATCH_PX = 24
 # When the number of threads is not known yet, memory is planned for so many.
 MANY_THREADS = 8
+# The path is estimated at no more times than this: memory and time would grow, and single frames of
+# so many are faint.
+MOST_TIMES = 80
+FEWEST_TIMES = 20
 FEWEST_CONTROL_POINTS = 3
 FEWEST_PATCHES = 4
 # Patches do not overlap; to fill the frame they may be this part of the smallest side asked for.
@@ -50,6 +54,7 @@ class Plan(JsonValue):
     output_shape_px : (h, w) of the micrograph
     patches : (y, x) number of patches that the frame is cut into
     control_points : (t, y, x) of the motion field; None = global only, `fallback` may say why
+    frames_per_time : frames summed to one before motion is estimated, more than 1 for many frames
     group_frames : frames summed to measure a patch
     reference_frame : zero-based in the file; None = chosen from the motion
     memory_bytes : about the most that will be held at once
@@ -66,6 +71,7 @@ class Plan(JsonValue):
     output_shape_px: tuple[int, int]
     patches: tuple[int, int]
     control_points: tuple[int, int, int] | None
+    frames_per_time: int
     group_frames: int
     reference_frame: int | None
     memory_bytes: int
@@ -102,7 +108,7 @@ class Plan(JsonValue):
         lines += [
             ("pixel size", f"{self.pixel_size_A:.4g} A"),
             ("dose per frame", "unknown" if dose is None else f"{dose:.4g} e/A2"),
-            ("frames", f"{self.align} aligned, {self.sum} summed"),
+            ("frames", f"{self.align} aligned, {self.sum} summed" + self._describe_times()),
             ("correlation", "{1} x {0} px".format(*self.correlation_shape_px)
              + ", pairs at {1} x {0} px".format(*self.pairwise_shape_px)),
             ("micrograph", "{1} x {0} px".format(*self.output_shape_px)
@@ -112,6 +118,10 @@ class Plan(JsonValue):
         ]  # fmt: skip
         lines += [("note", note) for note in movie.notes]
         return "\n".join(f"{name:16}{text}" for name, text in lines)
+
+    def _describe_times(self) -> str:
+        """What is said of frames that are summed before motion is estimated."""
+        return f"; motion of every {self.frames_per_time} frames" * (self.frames_per_time > 1)
 
     def _describe_local(self) -> str:
         """One line on local alignment."""
@@ -152,7 +162,11 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         max(2, round(movie.width_px / params.binning)),
     )
     patches = _patches(movie, pixel_size_A, correlation, params)
+    if params.local:
+        correlation = _shape_of_fast_patches(movie, correlation, patches)
     control_points, fallback = _control_points(movie, pixel_size_A, align, patches, params)
+    frames_per_time, memory_bytes = _fit_to_memory(movie, align, summed, correlation, params)
+    times = math.ceil(align.count / frames_per_time)
     return Plan(
         movie=movie,
         pixel_size_A=pixel_size_A,
@@ -164,9 +178,10 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         output_shape_px=output,
         patches=patches,
         control_points=control_points,
-        group_frames=min(params.group_frames, max(1, align.count // 3)),
+        frames_per_time=frames_per_time,
+        group_frames=min(params.group_frames, max(1, times // 3)),
         reference_frame=_reference_frame(align, params),
-        memory_bytes=_memory_bytes(movie, align, summed, correlation, params),
+        memory_bytes=memory_bytes,
         fallback=fallback,
     )
 
@@ -289,6 +304,19 @@ def _patches(
     return patches
 
 
+def _shape_of_fast_patches(
+    movie: MovieInfo, correlation_shape_px: tuple[int, int], patches: tuple[int, int]
+) -> tuple[int, int]:
+    """The size of the small frames again, so that their patches too are fast to transform."""
+    height, width = (
+        min(size - size % 2, count * fast_size(math.ceil(small / count)))
+        for size, small, count in zip(
+            (movie.height_px, movie.width_px), correlation_shape_px, patches, strict=True
+        )
+    )
+    return height, width
+
+
 def _control_points(
     movie: MovieInfo,
     pixel_size_A: float,
@@ -324,16 +352,39 @@ def _control_points(
     return (t, y, x), ""
 
 
-def _memory_bytes(
+def _fit_to_memory(
     movie: MovieInfo,
     align: FrameRange,
+    summed: FrameRange,
+    correlation_shape_px: tuple[int, int],
+    params: AlignParams,
+) -> tuple[int, int]:
+    """Frames summed to one before motion is estimated, and bytes that are then needed."""
+    per_time = math.ceil(align.count / MOST_TIMES)
+    most_bytes = math.inf if params.max_memory_GB is None else params.max_memory_GB * 1e9
+    while True:
+        times = math.ceil(align.count / per_time)
+        needed = _memory_bytes(movie, times, summed, correlation_shape_px, params)
+        if needed <= most_bytes:
+            return per_time, needed
+        if math.ceil(align.count / (per_time + 1)) < FEWEST_TIMES:
+            raise ParameterError(
+                f"{option_name('max_memory_GB')} {params.max_memory_GB:g}: {movie.path} needs "
+                f"{needed / 1e9:.1f} GB: allow that much, or use fewer {option_name('threads')}"
+            )
+        per_time += 1
+
+
+def _memory_bytes(
+    movie: MovieInfo,
+    times: int,
     summed: FrameRange,
     correlation_shape_px: tuple[int, int],
     params: AlignParams,
 ) -> int:
     """About the most memory held at once, in the larger of the two passes."""
     px = movie.height_px * movie.width_px
-    frame, small = 4 * px, 4 * align.count * correlation_shape_px[0] * correlation_shape_px[1]
+    frame, small = 4 * px, 4 * times * correlation_shape_px[0] * correlation_shape_px[1]
     # Frames that were read ahead, as the file holds them.
     raw = (params.threads or MANY_THREADS) * px * _item_bytes(movie)
     # Gain, defects; raw sums, their means, what is left of them when bad pixels are mended.

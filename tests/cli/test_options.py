@@ -40,6 +40,7 @@ TYPED = {
     "binning": ("1.5", 1.5),
     "device": ("cpu", "cpu"),
     "threads": ("3", 3),
+    "max_memory_GB": ("6", 6.0),
 }
 
 

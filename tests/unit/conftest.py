@@ -47,7 +47,8 @@ def drifting_frames(
     ]
     index = np.arange(len(frames)) if frame is None else np.asarray(frame)
     full = (round(shape_px[0] * scale), round(shape_px[1] * scale))
-    return SmallFrames(np.stack(frames).astype(np.float32), index, full, pixel_size_A)
+    pixels = np.stack(frames).astype(np.float32)
+    return SmallFrames(pixels, index.astype(float), full, pixel_size_A, measured=index)
 
 
 @pytest.fixture

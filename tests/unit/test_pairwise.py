@@ -242,8 +242,9 @@ def test_the_reference_is_the_one_asked_for(wanted, expected):
 
 
 def test_what_was_not_measured_is_interpolated_and_marked():
+    at = np.array([1, 4, 5])
     trajectory = pairwise.as_trajectory(
-        np.array([[0.0, 2.0], [3.0, 5.0], [4.0, 4.0]]), np.array([1, 4, 5]), 8, 1, np.ones((3, 2))
+        np.array([[0.0, 2.0], [3.0, 5.0], [4.0, 4.0]]), at, at, 8, 1, np.ones((3, 2))
     )
 
     assert trajectory.is_measured.tolist() == [False, True, False, False, True, True, False, False]

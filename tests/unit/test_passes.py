@@ -348,3 +348,22 @@ def test_both_passes_report_their_progress_to_the_end(tmp_path, counts):
 
     assert [s for s in steps if s[0] == "measure"] == [("measure", k + 1, 8) for k in range(8)]
     assert [s for s in steps if s[0] == "sum"] == [("sum", k + 1, 6) for k in range(6)]
+
+
+def test_of_many_frames_several_are_summed_to_one_before_their_motion_is_estimated(tmp_path):
+    rng = np.random.default_rng(3)
+    frames = rng.poisson(MEAN_COUNTS, (170, 64, 64)).astype(np.float32)
+    frames[4] = 0
+    path = write(tmp_path, frames)
+
+    found, sums = both_passes(path)
+
+    assert len(found.frames.frame) == 57
+    np.testing.assert_allclose(found.frames.frame[:3], [1.0, 4.0, 7.0])
+    assert 4 not in found.frames.measured
+    assert len(found.frames.measured) == 169
+    whole = fourier.irfft2(
+        fourier.rfft2_cropped(frames[:3].sum(axis=0), found.frames.shape_px), found.frames.shape_px
+    )
+    np.testing.assert_allclose(found.frames.pixels[0], whole, atol=1e-3)
+    np.testing.assert_allclose(sums.plain, np.delete(frames, 4, axis=0).mean(axis=0), rtol=1e-4)

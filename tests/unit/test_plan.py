@@ -102,7 +102,7 @@ def test_sizes_of_a_square_movie_of_4096_px_at_1_A():
     """Cropped to 2 A; pairs at 30 A / 6.794 = 4.4 A; 9 patches of 455 A; 1000 A per point."""
     plan = plan_of()
 
-    assert plan.correlation_shape_px == (2048, 2048)
+    assert plan.correlation_shape_px == (2160, 2160)
     assert plan.pairwise_shape_px == (960, 960)
     assert plan.output_shape_px == (4096, 4096)
     assert plan.patches == (9, 9)
@@ -114,7 +114,7 @@ def test_sizes_of_a_square_movie_of_4096_px_at_1_A():
 def test_sizes_of_a_wide_movie_of_5760_x_4092_px_at_0_83_A():
     plan = plan_of(movie(4092, 5760, pixel_size_A=0.83))
 
-    assert plan.correlation_shape_px == (1728, 2400)
+    assert plan.correlation_shape_px == (1750, 2400)
     assert plan.patches == (7, 10)
     assert plan.control_points == (8, 6, 6)
     assert plan.pairwise_shape_px[0] < plan.pairwise_shape_px[1]
@@ -223,13 +223,28 @@ def test_any_binning_gives_the_nearest_size_and_the_exact_ratio():
     assert plan_of(binning=1.5).output_shape_px == (2731, 2731)
 
 
-def test_memory_grows_with_frames_only_by_the_small_ones():
-    few, many = (plan_of(movie(frame_count=n)) for n in (200, 400))
+def test_memory_grows_with_frames_only_up_to_the_times_that_are_estimated():
+    few, more, many = (plan_of(movie(frame_count=n)) for n in (40, 80, 800))
 
-    small_bytes = 4 * 2048 * 2048
-    assert many.memory_bytes - few.memory_bytes < 200 * 2.5 * small_bytes
-    full_bytes = 4 * 4096 * 4096
-    assert many.memory_bytes - few.memory_bytes < 200 * full_bytes
+    small_bytes = 4 * more.correlation_shape_px[0] * more.correlation_shape_px[1]
+    assert 0 < more.memory_bytes - few.memory_bytes < 40 * 2.5 * small_bytes
+    assert many.memory_bytes == more.memory_bytes
+    assert (more.frames_per_time, many.frames_per_time) == (1, 10)
+
+
+def test_a_limit_of_memory_is_kept_by_fewer_times():
+    free = plan_of(movie(frame_count=80), threads=2)
+
+    limited = plan_of(movie(frame_count=80), threads=2, max_memory_GB=2.2)
+
+    assert free.memory_bytes > 2.2e9 >= limited.memory_bytes
+    assert limited.frames_per_time > 1
+    assert "motion of every" in limited.describe()
+
+
+def test_a_limit_that_cannot_be_kept_is_refused_with_what_is_needed():
+    with pytest.raises(ParameterError, match=r"--max-memory 1: movie.mrc needs \d\.\d GB"):
+        plan_of(movie(frame_count=40), threads=2, max_memory_GB=1)
 
 
 def test_memory_holds_the_aligned_movie_when_it_is_saved():

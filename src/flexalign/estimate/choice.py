@@ -331,7 +331,7 @@ def _as_motion(
     reference = _reference_frame(kept.path_px, frames, plan, params)
     both = None if errors_px is None else np.stack([errors_px, errors_px], axis=1)
     trajectory = pairwise.as_trajectory(
-        kept.path_px, frames.frame, plan.movie.frame_count, reference, both
+        kept.path_px, frames.frame, frames.measured, plan.movie.frame_count, reference, both
     )
     return Motion(trajectory, kept.field)
 
@@ -342,4 +342,5 @@ def _reference_frame(
     """The frame of zero displacement, zero-based in the file."""
     if plan.reference_frame is not None:
         return plan.reference_frame
-    return int(frames.frame[pairwise.choose_reference(path_px, params.reference_frame)])
+    at = frames.frame[pairwise.choose_reference(path_px, params.reference_frame)]
+    return int(frames.measured[np.argmin(np.abs(frames.measured - at))])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import cpu, fourier
 from flexalign.arrays.fourier import SpectrumArray
-from flexalign.model import PixelArray
+from flexalign.model import FloatArray, PixelArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,16 +19,19 @@ class SmallFrames:
     Attributes
     ----------
     pixels : (n, h, w) float32
-    frame : (n,) zero-based index of each in the file, rising
+    frame : (n,) zero-based index of each in the file, rising; where frames of the file are summed
+        to one, the mean of theirs
     full_shape_px : (h, w) of the unbinned movie
     pixel_size_A : of the unbinned movie
+    measured : (m,) index of every frame of the file that is in them
     spectra : (n, h, w // 2 + 1) of the pixels, where they are known
     """
 
     pixels: PixelArray
-    frame: npt.NDArray[np.int64]
+    frame: FloatArray
     full_shape_px: tuple[int, int]
     pixel_size_A: float
+    measured: npt.NDArray[np.int64]
     spectra: SpectrumArray | None = None
 
     @property
@@ -56,4 +59,4 @@ class SmallFrames:
                 pixels[k] = fourier.irfft2(spectra[k], shape_px)
 
         cpu.in_blocks(shrink, count, threads)
-        return SmallFrames(pixels, self.frame, self.full_shape_px, self.pixel_size_A, spectra)
+        return replace(self, pixels=pixels, spectra=spectra)

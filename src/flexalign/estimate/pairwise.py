@@ -180,16 +180,25 @@ def choose_reference(displacement_px: FloatArray, wanted: str) -> int:
 
 def as_trajectory(
     displacement_px: FloatArray,
-    frame: npt.NDArray[np.int64],
+    frame: FloatArray,
+    measured: npt.NDArray[np.int64],
     frame_count: int,
     reference_frame: int,
     standard_error_px: FloatArray | None = None,
 ) -> Trajectory:
-    """The trajectory over all frames of the file; what was not measured is interpolated."""
+    """The trajectory over all frames of the file, from displacements (n, 2) at some times.
+
+    Parameters
+    ----------
+    frame : (n,) times, in frames of the file
+    measured : (m,) frames of the file that were measured; others are interpolated
+    standard_error_px : (n, 2)
+    """
     everywhere = np.arange(frame_count)
     full = np.stack([np.interp(everywhere, frame, d) for d in displacement_px.T], axis=1)
     errors = None
     if standard_error_px is not None:
         errors = np.full((frame_count, 2), np.nan)
-        errors[frame] = standard_error_px
-    return Trajectory(full, np.isin(everywhere, frame), reference_frame, errors)
+        for axis, error in enumerate(standard_error_px.T):
+            errors[measured, axis] = np.interp(measured, frame, error)
+    return Trajectory(full, np.isin(everywhere, measured), reference_frame, errors)

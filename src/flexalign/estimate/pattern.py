@@ -7,7 +7,7 @@ the detector than the specimen, moving as it does, can have there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import j0
@@ -91,6 +91,4 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
     power = np.interp(frequency, pattern.ring_frequency_per_A, pattern.power_over_noise)
     part = 1 - 1 / np.sqrt(1 + len(frames.frame) * power)
     common = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
-    return SmallFrames(
-        frames.pixels - common, frames.frame, frames.full_shape_px, frames.pixel_size_A
-    )
+    return replace(frames, pixels=frames.pixels - common, spectra=None)
