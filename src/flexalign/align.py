@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from flexalign import __version__
 from flexalign.arrays import spectrum
 from flexalign.estimate import quality, refine
-from flexalign.estimate.choice import Estimate, estimate_motion
+from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
+from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_movie
 from flexalign.io.reader import MovieReader
 from flexalign.io.record import describe_file
 from flexalign.io.references import load_references
-from flexalign.io.results import check_output, movie_root, write_result
+from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
 from flexalign.model import AlignmentResult, MovieRecord, Quality
+from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import FirstPass, Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
@@ -54,7 +59,11 @@ def plan_movie(movie: str | Path, params: AlignParams) -> Plan:
 
 
 def align_movie(
-    movie: str | Path, params: AlignParams | None = None, *, progress: Progress = _silent
+    movie: str | Path,
+    params: AlignParams | None = None,
+    *,
+    motion: Motion | None = None,
+    progress: Progress = _silent,
 ) -> AlignmentResult:
     """Motion and corrected micrographs of one movie; nothing is written to disk.
 
@@ -62,6 +71,7 @@ def align_movie(
     ----------
     movie : path of an MRC, TIFF or EER movie
     params : default: `AlignParams()`
+    motion : is applied instead of being estimated, to the frames in which it was measured
     progress : called as ``progress(stage, done, total)``
 
     Raises
@@ -72,10 +82,14 @@ def align_movie(
         If a parameter does not fit the movie.
     """
     params = params or AlignParams()
+    if motion is not None:
+        params = _params_for(motion, params)
     clock = _Clock()
     threads = _threads(params)
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
+        if motion is not None:
+            check_motion(motion, reader.info)
         with clock("references"):
             references = load_references(
                 reader.info,
@@ -90,7 +104,10 @@ def align_movie(
         with clock("first pass"):
             frames, first = first_pass(reader, plan, references, params, threads, progress)
         progress("estimate", 0, 1)
-        estimate = estimate_motion(frames, plan, params, threads, clock)
+        if motion is None:
+            estimate = estimate_motion(frames, plan, params, threads, clock)
+        else:
+            estimate = given_motion(motion)
         del frames  # the largest thing in memory, and not needed any more
         progress("estimate", 1, 1)
         with clock("second pass"):
@@ -103,7 +120,12 @@ def align_movie(
             after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     judged = _judge(plan, params, first, estimate)
     record = _record(plan, params, first, estimate, judged, clock.seconds, references.notes)
-    return AlignmentResult(estimate.motion, sums, estimate.tracks, before, after, judged, record)
+    for_ctf = None
+    if sums.amplitude is not None:
+        for_ctf = spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
+    return AlignmentResult(
+        estimate.motion, sums, estimate.tracks, before, after, judged, record, for_ctf
+    )
 
 
 def align_and_write(
@@ -113,9 +135,17 @@ def align_and_write(
     *,
     root: str | None = None,
     overwrite: bool = False,
+    motion: Motion | None = None,
+    suffixes: Mapping[str, str] = SUFFIXES,
     progress: Progress = _silent,
 ) -> MovieRecord:
     """Align one movie and write everything about it to `folder`; its record.
+
+    Parameters
+    ----------
+    root : what the names of the files begin with; default: the movie's name
+    motion : is applied instead of being estimated
+    suffixes : what follows the root of each name, by kind
 
     Raises
     ------
@@ -123,8 +153,8 @@ def align_and_write(
         As `align_movie`, and if results are there already or cannot be written.
     """
     root = root or movie_root(movie)
-    check_output(folder, root, overwrite=overwrite)
-    result = align_movie(movie, params, progress=progress)
+    check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
+    result = align_movie(movie, params, motion=motion, progress=progress)
     amplitudes = None
     if params.psd and result.sums.unaligned is not None:
         amplitudes = spectrum.amplitude_composite(
@@ -142,9 +172,19 @@ def align_and_write(
         float16=params.float16,
         save_unaligned=params.save_unaligned,
         amplitudes=amplitudes,
+        suffixes=suffixes,
     )
     timings = {**result.record.timings_s, "writing": time.perf_counter() - started}
     return replace(result.record, outputs=outputs, timings_s=timings)
+
+
+def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
+    """`params` without what belongs to estimation, for the frames in which `motion` is known."""
+    measured = np.flatnonzero(motion.trajectory.is_measured)
+    if (params.align_first, params.align_last) == (1, 0) and measured.size:
+        first, last = int(measured[0]) + 1, int(measured[-1]) + 1
+        params = replace(params, align_first=first, align_last=last)
+    return replace(params, local=False, refine=False)
 
 
 def _threads(params: AlignParams) -> int:
@@ -214,7 +254,7 @@ def _record(
         path = getattr(params, name)
         if path is not None:
             inputs[name] = describe_file(path)
-    decisions = {
+    decisions: dict[str, Any] = {
         **plan.to_dict(),
         "output_pixel_size_A": plan.output_pixel_size_A,
         "reference_frame": estimate.motion.reference_frame,
@@ -224,6 +264,7 @@ def _record(
         "mean_counts": first.mean_counts,
         "references": list(notes),
     }
+    decisions["hot_pixel_y"], decisions["hot_pixel_x"] = np.nonzero(first.hot_pixels)
     if estimate.refinement is not None:
         decisions["trajectory_prior"] = asdict(estimate.refinement.trajectory_prior)
         if estimate.refinement.field_prior is not None:

@@ -256,10 +256,26 @@ class PowerSpectrum(JsonValue):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CtfSpectrum:
+    """Fourier amplitudes of groups of frames, added up: what CTF programs fit rings to.
+
+    Attributes
+    ----------
+    amplitude : (n, n) float32, zero frequency at (n // 2, n // 2)
+    pixel_size_A : of an image with this spectrum: Nyquist is at the edge
+    """
+
+    amplitude: PixelArray
+    pixel_size_A: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FrameSums:
     """The images that the second pass makes, (h, w) float32, means over frames; None = not asked.
 
-    `dose_weighted` has the noise power of `plain`.  `aligned` is (t, h, w).
+    `dose_weighted` has the noise power of `plain`.  `aligned` is (t, h, w).  `amplitude` is no
+    image but the sum of the Fourier amplitudes (h, w) of groups of unaligned frames, zero
+    frequency at (h // 2, w // 2).
     """
 
     plain: PixelArray
@@ -268,6 +284,7 @@ class FrameSums:
     even: PixelArray | None = None
     unaligned: PixelArray | None = None
     aligned: PixelArray | None = None
+    amplitude: PixelArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +344,7 @@ class AlignmentResult:
     sums : the images made along it
     tracks : patch tracks, None without local alignment
     spectrum_before, spectrum_after : of the unaligned and aligned sum, None when not asked
+    spectrum_for_ctf : None when not asked
     quality, record : numbers and provenance
     """
 
@@ -337,3 +355,4 @@ class AlignmentResult:
     spectrum_after: PowerSpectrum | None
     quality: Quality
     record: MovieRecord
+    spectrum_for_ctf: CtfSpectrum | None = None

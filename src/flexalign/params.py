@@ -60,6 +60,8 @@ LOCAL = "Local alignment"
 OUTPUT = "Outputs"
 RUNNING = "Running"
 
+WRITTEN_FORMATS = ("relion", "motioncor", "warp")
+
 
 @dataclass(frozen=True, slots=True)
 class AlignParams:
@@ -224,6 +226,12 @@ class AlignParams:
         False, "Write images as 16-bit floats (MRC mode 12), half the size.", OUTPUT
     )
 
+    write: str = _parameter(
+        "", "Write the alignment for other programs too: one or more of relion, motioncor and "
+        "warp, with commas between them. For RELION the reference frame is the first one.",
+        OUTPUT, metavar="FORMATS",
+    )  # fmt: skip
+
     device: str = _parameter(
         "auto", "Where to compute: 'auto' or 'cpu'.", RUNNING, choices=("auto", "cpu")
     )
@@ -252,6 +260,35 @@ class AlignParams:
             raise ParameterError(
                 f"{option_name('eer_dose_per_frame_e_A2')} needs the dose of the whole movie: "
                 f"give {option_name('eer_total_dose_e_A2')} too"
+            )
+        self._check_formats()
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Formats of other programs that were asked for."""
+        return tuple(word.strip() for word in self.write.split(",") if word.strip())
+
+    def _check_formats(self) -> None:
+        """Raise `ParameterError` unless what is to be written is known and possible."""
+        for word in self.formats:
+            if word not in WRITTEN_FORMATS:
+                raise ParameterError(
+                    f"{option_name('write')}: expected some of {', '.join(WRITTEN_FORMATS)}, "
+                    f"found '{word}'"
+                )
+        if "relion" not in self.formats:
+            return
+        if self.reference_frame == "auto":
+            object.__setattr__(self, "reference_frame", "first")
+        if self.reference_frame != "first":
+            raise ParameterError(
+                f"{option_name('reference_frame')}: RELION counts motion from the first frame; "
+                f"expected 'first', found '{self.reference_frame}'"
+            )
+        if self.tiff_rows != "imod":
+            raise ParameterError(
+                f"{option_name('tiff_rows')}: RELION turns the rows of TIFF movies over; "
+                f"expected 'imod', found '{self.tiff_rows}'"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from flexalign.arrays import detector, dose, fourier, resample
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
 from flexalign.arrays.shrink import Shrinker, empty_sum, mean_corrected
+from flexalign.arrays.spectrum import GroupedAmplitude
 from flexalign.arrays.workers import Workers
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
@@ -34,6 +35,10 @@ _BLANK_PART = 0.2
 _LEVEL_ERRORS = 5.0
 # With more bad frames than this part, something is wrong with the whole movie.
 _BAD_PART_AT_MOST = 0.5
+# Frames up to about this dose are summed before their amplitudes are, for the CTF; without a
+# dose so many frames.
+_GROUP_DOSE_E_A2 = 4.0
+_GROUP_FRAMES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,8 +260,13 @@ def second_pass(
             log_weight_per_frame=log_weight_per_frame(plan, params),
             image_count=plan.sum.count if params.save_movie else 0,
         )
+        amplitude = _amplitude_sum(plan, params, threads)
         for raw in reader.frames(plan.sum, threads=threads):
             if raw.pixels is not None and raw.index not in first.bad_frames:
+                if amplitude is not None:
+                    amplitude.add(
+                        detector.correct(raw.pixels, first.correction, raw.index, threads)
+                    )
                 lattice = motion.on_lattice(raw.index, rows, columns).astype(np.float32)
                 # Counted from 1, as users count: the first frame of the file is odd.
                 parity = "odd" if raw.index % 2 == 0 else "even"
@@ -270,7 +280,17 @@ def second_pass(
             even=sums.mean("even") if params.odd_even else None,
             unaligned=sums.at_output_size(first.unaligned),
             aligned=sums.images(),
+            amplitude=None if amplitude is None else amplitude.result(),
         )
+
+
+def _amplitude_sum(plan: Plan, params: AlignParams, threads: int) -> GroupedAmplitude | None:
+    """What adds up the amplitudes of unmoved frames, which RELION's CTF programs ask for."""
+    if "relion" not in params.formats:
+        return None
+    per_frame = plan.dose_per_frame_e_A2
+    group_frames = max(1, round(_GROUP_DOSE_E_A2 / per_frame)) if per_frame else _GROUP_FRAMES
+    return GroupedAmplitude(plan.output_shape_px, group_frames, threads)
 
 
 def log_weight_per_frame(plan: Plan, params: AlignParams) -> FloatArray | None:

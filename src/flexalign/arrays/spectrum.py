@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays.cpu import in_blocks
-from flexalign.arrays.fourier import SpectrumArray, rfft2
-from flexalign.model import PixelArray, PowerSpectrum
+from flexalign.arrays.fourier import SpectrumArray, cropped, irfft2, rfft2, rfft2_cropped
+from flexalign.model import CtfSpectrum, PixelArray, PowerSpectrum
 
 REFERENCE_TILE_PX = 384
 REFERENCE_OVERLAP = 0.4
 REFERENCE_TAPER = 0.025  # of the half-width
+CTF_SPECTRUM_PX = 512
+CTF_PIXEL_SIZE_A = 1.4
 
 
 def power_spectrum(
@@ -121,6 +123,87 @@ def amplitude_composite(
     half = composite.shape[1] // 2
     composite[:, :half] = amplitude_sum(corrected, threads=threads)[:, :half]
     return composite
+
+
+def centred_amplitude(spectrum: SpectrumArray, width_px: int) -> PixelArray:
+    """Amplitudes (h, w) of a half-plane spectrum (h, w // 2 + 1), zero frequency in the middle."""
+    height = spectrum.shape[0]
+    half = np.abs(spectrum)
+    left = half[-np.arange(height) % height, (width_px - 1) // 2 : 0 : -1]
+    whole = np.concatenate([half, left], axis=1)
+    return np.fft.fftshift(whole).astype(np.float32)
+
+
+class GroupedAmplitude:
+    """Sum of the amplitudes of the sums of a few unmoved frames each, for CTF programs.
+
+    Parameters
+    ----------
+    shape_px : (h, w) of the result
+    group_frames : frames summed before the amplitude is taken
+    """
+
+    def __init__(self, shape_px: tuple[int, int], group_frames: int, threads: int = 1) -> None:
+        self._shape, self._group_frames, self._threads = shape_px, group_frames, threads
+        self._amplitude = np.zeros(shape_px, np.float32)
+        self._group: PixelArray | None = None
+        self._count = 0
+
+    def add(self, image: PixelArray) -> None:
+        """Add a corrected frame, at least as large as the result; it may be changed."""
+        if self._group is None:
+            self._group = image
+        else:
+            self._group += image
+        self._count += 1
+        if self._count % self._group_frames == 0:
+            self._end_group()
+
+    def _end_group(self) -> None:
+        """Add the amplitude of the frames since the last group ended."""
+        if self._group is not None:
+            spectrum = rfft2_cropped(self._group, self._shape, self._threads)
+            self._amplitude += centred_amplitude(spectrum, self._shape[1])
+        self._group = None
+
+    def result(self) -> PixelArray:
+        """The sum (h, w), zero frequency in the middle."""
+        self._end_group()
+        return self._amplitude
+
+
+def ctf_spectrum(
+    amplitude: PixelArray, pixel_size_A: float, size_px: int = CTF_SPECTRUM_PX
+) -> CtfSpectrum:
+    """Amplitudes as CTF programs take them: square, cut off at 2.8 A, `size_px` wide.
+
+    Of a small image it is narrower, for resolution that is not there is not made up.
+
+    Parameters
+    ----------
+    amplitude : (h, w), zero frequency at (h // 2, w // 2)
+    pixel_size_A : of the images behind it
+    """
+    height, width = amplitude.shape
+    side = min(height, width) // 2 * 2
+    square = _resampled(amplitude, (side, side))
+    needed = side
+    if pixel_size_A < CTF_PIXEL_SIZE_A:
+        needed = 2 * int(np.ceil(side * pixel_size_A / CTF_PIXEL_SIZE_A / 2))
+    first = side // 2 - needed // 2
+    middle = square[first : first + needed, first : first + needed]
+    size = min(size_px, needed)
+    small = _resampled(np.ascontiguousarray(middle), (size, size))
+    return CtfSpectrum(small, pixel_size_A * side / needed)
+
+
+def _resampled(image: PixelArray, shape_px: tuple[int, int]) -> PixelArray:
+    """`image` on a coarser grid, by Fourier cropping; the middle pixel stays in the middle."""
+    shape = (image.shape[0], image.shape[1])
+    if shape == shape_px:
+        return image
+    spectrum = rfft2(np.fft.ifftshift(image))
+    return np.fft.fftshift(irfft2(cropped(spectrum, shape, shape_px), shape_px))
 
 
 def _tile_side(shape_px: tuple[int, ...], tile_px: int) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from flexalign import __version__
 from flexalign.cli.alignment import align, plan
+from flexalign.cli.interop import apply, export
 from flexalign.cli.show import say_error
 from flexalign.cli.simulation import demo, simulate
 
@@ -20,6 +21,8 @@ app = typer.Typer(
 )
 app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(apply)
+app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(simulate)
 app.command()(demo)
 

@@ -94,4 +94,16 @@ def _align_all(
             record = align_and_write(movie, params, out, overwrite=overwrite, progress=progress)
         typer.echo(result_line(movie, record, time.perf_counter() - start), err=True)
 
-    return run_each(movies, align_one, debug=debug)
+    code = run_each(movies, align_one, debug=debug)
+    if "relion" in params.formats:
+        _write_relion_table(out)
+    return code
+
+
+def _write_relion_table(out: Path) -> None:
+    """Bring RELION's table up to date with all movies of the folder, where there are any."""
+    from flexalign.io.exports import read_records, write_relion_table
+
+    records = {r: record for r, record in read_records(out).items() if "relion" in record.outputs}
+    if records:
+        write_relion_table(out, records)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,23 @@ def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
 
     Every option is None unless it was typed, so that a settings file can fill in the rest.
     """
+    return takes_parameters_without()(command)
+
+
+def takes_parameters_without(
+    *without: str,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """What gives a command one option per parameter, except for those that it does not use.
+
+    Parameters
+    ----------
+    without : names of parameters, and headings of groups of them
+    """
+    return partial(_with_options, without=without)
+
+
+def _with_options(command: Callable[..., None], *, without: Collection[str]) -> Callable[..., None]:
+    """`command` with the options of the table in place of its ``**values``."""
     hints = typing.get_type_hints(command, include_extras=True)
     hints.pop("values")
     signature = inspect.signature(command)
@@ -39,7 +57,7 @@ def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in signature.parameters.items()
         if name in hints
     ]
-    table = _options()
+    table = _options(without)
     command.__signature__ = signature.replace(parameters=[*own, *table])  # type: ignore[attr-defined]
     command.__annotations__ = {**hints, **{p.name: p.annotation for p in table}}
     return command
@@ -92,8 +110,8 @@ def placeholder(name: str) -> str | None:
     return parameter.metavar or parameter.unit or _TYPE_WORDS[kind]
 
 
-def _options() -> list[inspect.Parameter]:
-    """One keyword-only parameter with a Typer option for each field of `AlignParams`."""
+def _options(without: Collection[str]) -> list[inspect.Parameter]:
+    """One keyword-only parameter with a Typer option for each field of `AlignParams` but some."""
     return [
         inspect.Parameter(
             name,
@@ -102,6 +120,7 @@ def _options() -> list[inspect.Parameter]:
             annotation=Annotated[_KINDS[name] | None, _option(name, parameter)],
         )
         for name, parameter in parameters().items()
+        if name not in without and parameter.group not in without
     ]
 
 

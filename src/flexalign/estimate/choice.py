@@ -78,6 +78,23 @@ class Estimate:
         return self.chosen == "none"
 
 
+def given_motion(motion: Motion) -> Estimate:
+    """A motion that was found elsewhere, as if it had been estimated."""
+    none = FixedPattern(np.zeros(0), np.zeros(0), 0.0, 0.0)
+    return Estimate(
+        motion=motion,
+        tracks=None,
+        scores={},
+        has_signal=True,
+        has_fixed_pattern=False,
+        chosen="given",
+        trajectory_error_px=float("nan"),
+        rejected_pairs=0.0,
+        refinement=None,
+        pattern=none,
+    )
+
+
 def estimate_motion(
     frames: SmallFrames,
     plan: Plan,

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.io import exports
 from flexalign.io.atomic import explained
 from flexalign.io.micrographs import write_mrc, write_spider
 from flexalign.io.plots import draw_spectra, draw_trajectory
 from flexalign.io.record import write_json
 from flexalign.io.xmd import write_shifts
 from flexalign.model import AlignmentResult, PixelArray
+from flexalign.params import AlignParams
 
 # What is written after the root of the name, in this order.
 SUFFIXES = {
@@ -31,8 +33,29 @@ SUFFIXES = {
     "plot": "_plot_cart.png",
     "spectra": "_psd.png",
     "amplitudes": "_aligned_corrected.psd",
+    **exports.SUFFIXES,
+    "power_spectrum": "_PS.mrc",
     "record": "_record.json",
 }
+
+
+def relion_suffixes(*, dose_weighted: bool) -> dict[str, str]:
+    """What follows the root of a name in a job folder of RELION.
+
+    Parameters
+    ----------
+    dose_weighted : there is a dose-weighted micrograph, which then has the plain name
+    """
+    return {
+        **SUFFIXES,
+        "micrograph": "_noDW.mrc" if dose_weighted else ".mrc",
+        "dose_weighted": ".mrc" if dose_weighted else "_DW.mrc",
+        "even": "_EVN.mrc",
+        "odd": "_ODD.mrc",
+        "relion": ".star",
+    }
+
+
 COMPRESSIONS = (".bz2", ".gz", ".zst", ".xz", ".tbz")
 MOVIE_EXTENSIONS = (
     ".mrc", ".mrcs", ".st", ".map", ".rec", ".ali", ".tif", ".tiff", ".eer",
@@ -56,7 +79,13 @@ def movie_root(path: str | Path) -> str:
     return name
 
 
-def check_output(folder: str | Path, root: str, *, overwrite: bool = False) -> None:
+def check_output(
+    folder: str | Path,
+    root: str,
+    *,
+    overwrite: bool = False,
+    suffixes: Mapping[str, str] = SUFFIXES,
+) -> None:
     """Make sure, before anything is computed, that the results of `root` can be written.
 
     The folder is made when it is missing.
@@ -72,7 +101,7 @@ def check_output(folder: str | Path, root: str, *, overwrite: bool = False) -> N
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"room for results?")
-    existing = [name for name in _names(root).values() if (folder / name).exists()]
+    existing = [name for name in _names(root, suffixes).values() if (folder / name).exists()]
     if existing and not overwrite:
         raise InputError(
             f"{folder}: expected no results of {root} yet, found {', '.join(existing)}: "
@@ -91,6 +120,7 @@ def write_result(
     float16: bool = False,
     save_unaligned: bool = False,
     amplitudes: PixelArray | None = None,
+    suffixes: Mapping[str, str] = SUFFIXES,
 ) -> dict[str, str]:
     """Write everything that `result` holds; the record, which lists the rest, last.
 
@@ -107,6 +137,7 @@ def write_result(
     save_unaligned : write the unaligned sum too
     amplitudes : for the ``.psd``, see `flexalign.arrays.spectrum.amplitude_composite`;
         None = not asked
+    suffixes : what follows the root of each name, by kind
 
     Returns
     -------
@@ -118,9 +149,10 @@ def write_result(
         If results exist and `overwrite` is off, or writing fails.
     """
     folder = Path(folder)
-    check_output(folder, root, overwrite=overwrite)
+    check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
     with _hidden_folder(folder, root) as hidden:
-        paths = {kind: hidden / name for kind, name in _names(root).items()}
+        names = _names(root, suffixes)
+        paths = {kind: hidden / name for kind, name in names.items()}
         # Drawing keeps the interpreter busy, writing the disk.
         with ThreadPoolExecutor(1) as pool:
             drawn = pool.submit(_draw, result, paths, pixel_size_A)
@@ -129,21 +161,42 @@ def write_result(
             drawn.result()
         if amplitudes is not None:
             write_spider(paths["amplitudes"], amplitudes)
+        notes = _write_formats(result, paths, folder)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
         outputs["record"] = paths["record"].name
         record = dataclasses.replace(
             result.record,
             outputs=outputs,
             motion=result.record.motion or result.motion.to_dict(),
+            warnings=(*result.record.warnings, *notes),
         )
         write_json(paths["record"], record)
-        _publish(hidden, folder, root, outputs)
+        _publish(hidden, folder, names, outputs)
     return outputs
 
 
-def _names(root: str) -> dict[str, str]:
+def _names(root: str, suffixes: Mapping[str, str]) -> dict[str, str]:
     """File names of all results that there can be."""
-    return {kind: root + suffix for kind, suffix in SUFFIXES.items()}
+    return {kind: root + suffix for kind, suffix in suffixes.items()}
+
+
+def _write_formats(
+    result: AlignmentResult, paths: Mapping[str, Path], folder: Path
+) -> tuple[str, ...]:
+    """Write what other programs want, and what there is to know about it."""
+    record = result.record
+    formats = record.parameters.get("write", "")
+    if not formats:
+        return ()
+    words = AlignParams(write=formats).formats
+    gain_name = exports.relion_gain(record, folder) if "relion" in words else None
+    if result.spectrum_for_ctf is not None:
+        spectrum = result.spectrum_for_ctf
+        write_mrc(
+            paths["power_spectrum"], spectrum.amplitude, spectrum.pixel_size_A,
+            labels=["amplitudes of the unaligned frames, for the CTF"],
+        )  # fmt: skip
+    return exports.write_formats(words, record, result.motion, paths, gain_name)
 
 
 def _write_images(
@@ -202,13 +255,15 @@ def _hidden_folder(folder: Path, root: str) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _publish(hidden: Path, folder: Path, root: str, outputs: Mapping[str, str]) -> None:
+def _publish(
+    hidden: Path, folder: Path, names: Mapping[str, str], outputs: Mapping[str, str]
+) -> None:
     """Give the finished files their names, the record last; other earlier results go."""
     published: list[Path] = []
     with explained(folder):
-        (folder / _names(root)["record"]).unlink(missing_ok=True)
+        (folder / names["record"]).unlink(missing_ok=True)
         try:
-            for kind, name in _names(root).items():
+            for kind, name in names.items():
                 if kind in outputs:
                     (hidden / name).replace(folder / name)
                     published.append(folder / name)

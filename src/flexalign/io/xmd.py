@@ -5,7 +5,6 @@ Xmipp keeps the correction, minus the displacement; the minus signs are in this 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.io.atomic import replacing
+from flexalign.io.star import read_star
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
 from flexalign.motion import Motion, MotionField
 
 FEWEST_CONTROL_POINTS = 3
 LATTICE_POINTS_PER_CONTROL_POINT = 5
-WORD = re.compile(r"""'([^']*)'|"([^"]*)"|(\S+)""")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,13 +112,13 @@ def read_shifts(path: str | Path) -> XmippShifts:
         If the file cannot be read, or has no ``frameShifts``.
     """
     try:
-        blocks = _read_blocks(Path(path).read_text(encoding="utf-8"))
+        blocks = read_star(path)
         table = blocks["frameShifts"]
         shift_yx = [table["shiftY"], table["shiftX"]]
         displacement = -np.array(shift_yx, dtype=np.float64).T
         enabled = [int(item) > 0 for item in table["enabled"]]
         reference = int(blocks["referenceFrame"]["ref"][0])
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError) as error:
         raise InputError(
             f"{path}: expected Xmipp metadata with the blocks frameShifts and referenceFrame: "
             f"{error!r}"
@@ -230,21 +229,3 @@ def _quoted(text: str) -> str:
     if not any(character.isspace() for character in text):
         return text
     return f'"{text}"' if "'" in text else f"'{text}'"
-
-
-def _read_blocks(text: str) -> dict[str, dict[str, list[str]]]:
-    """The tables of an Xmipp metadata file: block, then label, then its column."""
-    blocks: dict[str, dict[str, list[str]]] = {}
-    table: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        words = ["".join(groups) for groups in WORD.findall(line)]
-        if not words or line.startswith("#") or words == ["loop_"]:
-            continue
-        if words[0].startswith("data_"):
-            table = blocks.setdefault(words[0].removeprefix("data_"), {})
-        elif words[0].startswith("_"):
-            table[words[0].removeprefix("_")] = words[1:]
-        else:
-            for column, word in zip(table.values(), words, strict=True):
-                column.append(word)
-    return blocks

@@ -1,0 +1,114 @@
+"""The commands that hand alignments to other programs and take them from there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flexalign.cli.alignment import Settings
+from flexalign.cli.options import collect_parameters, takes_parameters_without
+from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line, run_each
+from flexalign.params import ESTIMATION, LOCAL, WRITTEN_FORMATS, AlignParams
+
+if TYPE_CHECKING:
+    from flexalign.model import MovieRecord
+
+# As RELION's own import proposes them; the same as in flexalign.io.exports, which is heavy.
+CS_MM = 2.7
+AMPLITUDE_CONTRAST = 0.1
+
+
+def export(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with finished movies. For RELION give it as seen from the project folder.",
+            metavar="FOLDER",
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            help=f"Formats, with commas between them: {', '.join(WRITTEN_FORMATS)}.",
+            metavar="FORMATS",
+        ),
+    ] = "relion",
+    spherical_aberration: Annotated[
+        float, typer.Option(help="Of the microscope, for RELION's table.", metavar="mm")
+    ] = CS_MM,
+    amplitude_contrast: Annotated[
+        float, typer.Option(help="For RELION's table.", metavar="NUMBER")
+    ] = AMPLITUDE_CONTRAST,
+    debug: Debug = False,
+) -> None:
+    """Write the alignments of finished movies for other programs, beside their other files.
+
+    For RELION: a STAR file for each movie and corrected_micrographs.star for all.
+    Power spectra for the CTF need the movie: they come from 'align --write relion'.
+    """
+    from flexalign.io.exports import export_folder, read_records, write_relion_table
+
+    formats = AlignParams(write=to).formats
+    records = export_folder(folder, read_records(folder), formats)
+    for root, record in records.items():
+        _say_warnings(root, record)
+    if "relion" in formats:
+        table = write_relion_table(
+            folder, records, cs_mm=spherical_aberration, amplitude_contrast=amplitude_contrast
+        )
+        typer.echo(f"{len(records)} movies in {table}", err=True)
+
+
+def _say_warnings(root: str, record: MovieRecord) -> None:
+    """Print what a person should know about an export."""
+    for warning in record.warnings:
+        if "RELION" in warning:
+            typer.echo(f"{root}: {warning}", err=True)
+
+
+@takes_parameters_without(ESTIMATION, LOCAL, "align_first", "align_last")
+def apply(
+    movie: Annotated[Path, typer.Argument(help="Movie (MRC, TIFF, EER).", metavar="MOVIE")],
+    motion: Annotated[
+        Path,
+        typer.Option(
+            help="Its alignment, of flexalign (_motion.json, _record.json) or RELION (the STAR "
+            "file of the movie).",
+            metavar="FILE",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the outputs.", metavar="DIR")],
+    settings: Settings = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the outputs of an earlier run.")
+    ] = False,
+    debug: Debug = False,
+    **values: Any,
+) -> None:
+    """Make micrographs along an alignment that is there already, without estimating again.
+
+    Frames whose motion the file does not hold are left out.
+    """
+    from flexalign.align import align_and_write, open_for
+    from flexalign.io.alignments import read_motion
+    from flexalign.plan import make_plan
+
+    params = collect_parameters(values, settings)
+    announce_compiling()
+
+    def apply_to(path: Path) -> None:
+        start = time.perf_counter()
+        with open_for(path, params) as reader:
+            pixel_size_A = make_plan(reader.info, replace(params, local=False)).pixel_size_A
+            found = read_motion(motion, reader.info, pixel_size_A)
+        with progress_bar(path) as progress:
+            record = align_and_write(
+                path, params, out, overwrite=overwrite, motion=found, progress=progress
+            )
+        typer.echo(result_line(path, record, time.perf_counter() - start), err=True)
+
+    raise typer.Exit(run_each([movie], apply_to, debug=debug))
