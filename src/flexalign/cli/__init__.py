@@ -10,6 +10,7 @@ import typer
 from flexalign import __version__
 from flexalign.cli.alignment import align, plan
 from flexalign.cli.interop import apply, export
+from flexalign.cli.relion import relion_job
 from flexalign.cli.show import say_error
 from flexalign.cli.simulation import demo, simulate
 
@@ -23,6 +24,7 @@ app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
 app.command(no_args_is_help=True)(apply)
 app.command(no_args_is_help=True)(export)
+app.command("relion-job", no_args_is_help=True)(relion_job)
 app.command(no_args_is_help=True)(simulate)
 app.command()(demo)
 

@@ -1,0 +1,199 @@
+"""flexalign as an External job of RELION: its options, its files, its ways to end and to abort."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flexalign.cli.alignment import Settings
+from flexalign.cli.options import collect_parameters, takes_parameters_without
+from flexalign.cli.show import Debug, announce_compiling, result_line, run_each
+from flexalign.errors import InputError
+from flexalign.params import AlignParams
+
+if TYPE_CHECKING:
+    from flexalign.io.star import Blocks
+    from flexalign.model import MovieRecord
+
+ABORT_REQUEST = "RELION_JOB_ABORT_NOW"
+ENDINGS = {name: f"RELION_JOB_EXIT_{name}" for name in ("SUCCESS", "FAILURE", "ABORTED")}
+NODES = "RELION_OUTPUT_NODES.star"
+# RELION 3.1 knows the number, later versions the label.
+NODE_TYPE, NODE_LABEL = 1, "MicrographGroupMetadata.star.relion.motioncorr"
+
+
+class Aborted(BaseException):
+    """The person at RELION's window asked the job to stop: no error that other movies survive."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobMovie:
+    """One row of RELION's list of movies.
+
+    Attributes
+    ----------
+    path : as it stands there, from the project folder
+    root : of its outputs in the job folder, with its folders
+    optics_group : its number
+    pixel_size_A, voltage_kV : of its optics group
+    """
+
+    path: Path
+    root: str
+    optics_group: int
+    pixel_size_A: float
+    voltage_kV: float
+
+
+@takes_parameters_without("pixel_size_A", "voltage_kV", "threads", "write", "reference_frame")
+def relion_job(
+    in_movies: Annotated[
+        Path,
+        typer.Option(
+            "--in_movies",
+            help="RELION's list of movies, such as Import/job001/movies.star.",
+            metavar="STAR",
+        ),
+    ],
+    o: Annotated[
+        Path, typer.Option("--o", help="Folder of the job, as RELION names it.", metavar="DIR")
+    ],
+    j: Annotated[int, typer.Option("--j", help="Threads.", min=1, metavar="N")] = 1,
+    settings: Settings = None,
+    debug: Debug = False,
+    **values: Any,
+) -> None:
+    """Align the movies of a RELION project, as a job of type External.
+
+    Start it in the project folder, as RELION does. Pixel size and voltage come from the list.
+    Movies that an earlier start of the job finished are not aligned again.
+    """  # fmt: skip
+    o.mkdir(parents=True, exist_ok=True)
+    for name in ENDINGS.values():
+        (o / name).unlink(missing_ok=True)
+    ending, code = "FAILURE", 1
+    try:
+        params = collect_parameters(values, settings)
+        params = replace(params, write="relion", threads=j)
+        code = _run(in_movies, o, params, debug=debug)
+        ending = "SUCCESS"
+    except Aborted:
+        (o / ABORT_REQUEST).unlink(missing_ok=True)
+        typer.echo("aborted, as RELION asked", err=True)
+        ending = "ABORTED"
+    finally:
+        (o / ENDINGS[ending]).touch()
+    raise typer.Exit(code)
+
+
+def _run(movies_star: Path, job: Path, params: AlignParams, *, debug: bool) -> int:
+    """Align what is not done yet, then write the table of all that are; the exit code."""
+    from flexalign.io.star import read_star
+
+    blocks = read_star(movies_star)
+    movies = {movie.path: movie for movie in _movies(blocks, movies_star)}
+    announce_compiling()
+
+    def align_one(path: Path) -> None:
+        _stop_if_asked(job)
+        started = time.perf_counter()
+        record = _align_into(job, movies[path], params)
+        if record is not None:
+            typer.echo(result_line(path, record, time.perf_counter() - started))
+
+    code = run_each(list(movies), align_one, debug=debug)
+    _stop_if_asked(job)
+    _write_tables(job, blocks["optics"], {movie.root: movie for movie in movies.values()})
+    return code
+
+
+def _stop_if_asked(job: Path) -> None:
+    """Raise `Aborted` when RELION put its request into the folder of the job."""
+    if (job / ABORT_REQUEST).exists():
+        raise Aborted
+
+
+def _movies(blocks: Blocks, source: Path) -> list[JobMovie]:
+    """The movies in RELION's list, with what their optics groups say."""
+    try:
+        optics, rows = blocks["optics"], blocks["movies"]
+        sizes, voltages = (
+            dict(zip(optics["rlnOpticsGroup"], map(float, optics[label]), strict=True))
+            for label in ("rlnMicrographOriginalPixelSize", "rlnVoltage")
+        )
+        pairs = zip(rows["rlnMicrographMovieName"], rows["rlnOpticsGroup"], strict=True)
+        return [
+            JobMovie(Path(name), relion_root(name), int(group), sizes[group], voltages[group])
+            for name, group in pairs
+        ]
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{source}: expected RELION's list of movies with the blocks optics and movies, as "
+            f"its Import job writes it: {error!r}"
+        ) from error
+
+
+def relion_root(movie_name: str) -> str:
+    """What RELION calls the outputs of a movie, in the folder of the job.
+
+    Examples
+    --------
+    >>> relion_root("Movies/day.1/x.y.tiff")
+    'Movies/day_1/x_y'
+    """
+    return str(Path(movie_name).with_suffix("")).replace(".", "_").lstrip("/")
+
+
+def _align_into(job: Path, movie: JobMovie, params: AlignParams) -> MovieRecord | None:
+    """Align one movie into the folder of the job; None when an earlier start did it."""
+    from flexalign.align import align_and_write, plan_movie
+    from flexalign.io.results import relion_suffixes
+
+    folder, root = (job / movie.root).parent, Path(movie.root).name
+    if (folder / f"{root}_record.json").exists():
+        return None
+    # RELION's pixel is that of the frames it renders, ours that of the camera.
+    upsampling = params.eer_upsampling if movie.path.suffix.lower() == ".eer" else 1
+    own = replace(params, pixel_size_A=movie.pixel_size_A * upsampling, voltage_kV=movie.voltage_kV)
+    has_dose = plan_movie(movie.path, own).dose_per_frame_e_A2 is not None
+    return align_and_write(
+        movie.path,
+        own,
+        folder,
+        root=root,
+        overwrite=True,
+        suffixes=relion_suffixes(dose_weighted=own.dose_weight and has_dose),
+        progress=lambda stage, done, total: _stop_if_asked(job),
+    )
+
+
+def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> None:
+    """Write ``corrected_micrographs.star`` and the list of nodes by which RELION finds it."""
+    from flexalign.io.exports import read_records, write_relion_table
+    from flexalign.io.star import star_loop, write_star
+
+    records = {root: record for root, record in read_records(job).items() if root in movies}
+    binning = {
+        movies[root].optics_group: record.decisions["output_pixel_size_A"]
+        / record.decisions["pixel_size_A"]
+        for root, record in records.items()
+    }
+    groups = zip(optics["rlnOpticsGroup"], optics["rlnMicrographOriginalPixelSize"], strict=True)
+    binned = [float(size) * binning.get(int(group), 1.0) for group, size in groups]
+    table = write_relion_table(
+        job,
+        records,
+        optics={**optics, "rlnMicrographPixelSize": binned},
+        optics_groups={root: movie.optics_group for root, movie in movies.items()},
+    )
+    nodes: dict[str, list[object]] = {
+        "rlnPipeLineNodeName": [table],
+        "rlnPipeLineNodeType": [NODE_TYPE],
+        "rlnPipeLineNodeTypeLabel": [NODE_LABEL],
+    }
+    write_star(job / NODES, [star_loop("output_nodes", nodes)])
