@@ -177,7 +177,8 @@ def ctf_spectrum(
 ) -> CtfSpectrum:
     """Amplitudes as CTF programs take them: square, cut off at 2.8 A, `size_px` wide.
 
-    Of a small image it is narrower, for resolution that is not there is not made up.
+    Of a small image it is narrower, for resolution that is not there is not made up.  The mean
+    of the image, at zero frequency, is replaced by its neighbourhood, lest it ring.
 
     Parameters
     ----------
@@ -186,7 +187,10 @@ def ctf_spectrum(
     """
     height, width = amplitude.shape
     side = min(height, width) // 2 * 2
-    square = _resampled(amplitude, (side, side))
+    without_mean = amplitude.copy()
+    around = amplitude[height // 2 - 1 : height // 2 + 2, width // 2 - 1 : width // 2 + 2]
+    without_mean[height // 2, width // 2] = np.median(around)
+    square = _resampled(without_mean, (side, side))
     needed = side
     if pixel_size_A < CTF_PIXEL_SIZE_A:
         needed = 2 * int(np.ceil(side * pixel_size_A / CTF_PIXEL_SIZE_A / 2))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ABORT_REQUEST = "RELION_JOB_ABORT_NOW"
 ENDINGS = {name: f"RELION_JOB_EXIT_{name}" for name in ("SUCCESS", "FAILURE", "ABORTED")}
 NODES = "RELION_OUTPUT_NODES.star"
-# RELION 3.1 knows the number, later versions the label.
-NODE_TYPE, NODE_LABEL = 1, "MicrographGroupMetadata.star.relion.motioncorr"
+# A table of micrographs, as a number: RELION 3.1 and all later versions read it.
+NODE_TYPE = 1
 
 
 class Aborted(BaseException):
@@ -194,6 +194,5 @@ def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, 
     nodes: dict[str, list[object]] = {
         "rlnPipeLineNodeName": [table],
         "rlnPipeLineNodeType": [NODE_TYPE],
-        "rlnPipeLineNodeTypeLabel": [NODE_LABEL],
     }
     write_star(job / NODES, [star_loop("output_nodes", nodes)])
