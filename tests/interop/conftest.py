@@ -17,6 +17,8 @@ import pytest
 from flexalign.simulate import SimulatedMovie, simulate_movie
 
 PIXEL_SIZE_A = 1.8
+DOSE = 1.0
+GAIN = "Movies/a.b_gain.mrc"
 
 
 def call(folder: Path, *words: object) -> str:
@@ -95,6 +97,29 @@ def make_project(folder: Path) -> Project:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory) -> Project:
     return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def our_job(project, relion, flexalign):
+    """The folder of our External job, relative to the project."""
+    movies = project.movies_star("Movies/a.b.mrc", "Movies/c.tiff")
+    flexalign(
+        project.folder, "relion-job", "--in_movies", movies, "--o", "External/job003/", "--j", 2,
+        "--gain", GAIN, "--dose-per-frame", DOSE, "--patches", 4, 5,
+    )  # fmt: skip
+    return "External/job003"
+
+
+@pytest.fixture(scope="session")
+def relion_job(project, relion):
+    """The folder of RELION's own motion correction with a local model."""
+    movies = project.movies_star("Movies/a.b.mrc", "Movies/c.tiff")
+    relion(
+        project.folder, "run_motioncorr", "--i", movies, "--o", "MotionCorr/job002/", "--use_own",
+        "--patch_x", 3, "--patch_y", 4, "--gainref", GAIN, "--dose_per_frame", DOSE,
+        "--dose_weighting", "--save_noDW", "--j", 2, "--grouping_for_ps", 4, "--ps_size", 512,
+    )  # fmt: skip
+    return "MotionCorr/job002"
 
 
 @pytest.fixture(scope="session")

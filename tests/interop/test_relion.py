@@ -18,29 +18,6 @@ DOSE = 1.0
 HALF_NYQUIST = 0.125
 
 
-@pytest.fixture(scope="session")
-def our_job(project, relion, flexalign):
-    """The folder of our External job, relative to the project."""
-    movies = project.movies_star(*(name for name, _, _ in MOVIES.values()))
-    flexalign(
-        project.folder, "relion-job", "--in_movies", movies, "--o", "External/job003/", "--j", 2,
-        "--gain", GAIN, "--dose-per-frame", DOSE, "--patches", 4, 5,
-    )  # fmt: skip
-    return "External/job003"
-
-
-@pytest.fixture(scope="session")
-def relion_job(project, relion):
-    """The folder of RELION's own motion correction with a local model."""
-    movies = project.movies_star(*(name for name, _, _ in MOVIES.values()))
-    relion(
-        project.folder, "run_motioncorr", "--i", movies, "--o", "MotionCorr/job002/", "--use_own",
-        "--patch_x", 3, "--patch_y", 4, "--gainref", GAIN, "--dose_per_frame", DOSE,
-        "--dose_weighting", "--save_noDW", "--j", 2, "--grouping_for_ps", 4, "--ps_size", 512,
-    )  # fmt: skip
-    return "MotionCorr/job002"
-
-
 def apply_motion(flexalign, project, movie, motion, out, *options):
     flexalign(
         project.folder, "apply", movie, "--motion", motion, "--gain", GAIN,
