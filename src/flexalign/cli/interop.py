@@ -76,8 +76,8 @@ def apply(
     motion: Annotated[
         Path,
         typer.Option(
-            help="Its alignment, of flexalign (_motion.json, _record.json) or RELION (the STAR "
-            "file of the movie).",
+            help="Its alignment, of flexalign (_motion.json, _record.json), RELION (the STAR file "
+            "of the movie), Xmipp (_shifts.xmd), MotionCor (.aln, logs) or Warp (.xml).",
             metavar="FILE",
         ),
     ],

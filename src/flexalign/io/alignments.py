@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from flexalign.errors import InputError
-from flexalign.io import relion
+from flexalign.io import motioncor, relion, warp, xmd
 from flexalign.io.reader import read_head
 from flexalign.io.star import read_star
 from flexalign.model import MovieInfo
 from flexalign.motion import Motion
 
-FORMATS = "flexalign (_motion.json, _record.json) or RELION (the STAR file of one movie)"
+FORMATS = (
+    "flexalign (_motion.json, _record.json), RELION (the STAR file of one movie), Xmipp "
+    "(_shifts.xmd), MotionCor (.aln, logs) or Warp (.xml)"
+)
 
 
 def read_motion(path: str | Path, movie: MovieInfo, pixel_size_A: float) -> Motion:
@@ -27,24 +30,32 @@ def read_motion(path: str | Path, movie: MovieInfo, pixel_size_A: float) -> Moti
         If the file is of no known format, is broken, or is of another movie.
     """
     head = read_head(Path(path), 4096).decode("utf-8", errors="replace").lstrip()
-    if head.startswith("{"):
-        motion = Motion.load(path)
-    elif "data_" in head:
-        motion = _from_star(path)
-    else:
-        raise InputError(f"{path}: expected a motion as of {FORMATS}, found an unknown format")
+    shape_px = (movie.height_px, movie.width_px)
     try:
+        if head.startswith("{"):
+            motion = Motion.load(path)
+        elif head.startswith("<"):
+            motion = warp.read_warp(path, movie.frame_count, shape_px, pixel_size_A)
+        elif "data_" in head:
+            motion = _from_star(path, shape_px)
+        elif "\0" not in head:
+            shifts = motioncor.read_motioncor(path)
+            motion = motioncor.as_motion(shifts, movie.frame_count, shape_px)
+        else:
+            raise InputError(f"expected a motion as of {FORMATS}, found an unknown format")
         check_motion(motion, movie)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
     return motion
 
 
-def _from_star(path: str | Path) -> Motion:
-    """The motion in a STAR file of RELION."""
+def _from_star(path: str | Path, shape_px: tuple[int, int]) -> Motion:
+    """The motion in a STAR file of RELION or metadata of Xmipp."""
     blocks = read_star(path)
     if "global_shift" in blocks:
         return relion.read_motion_star(path)[1]
+    if "frameShifts" in blocks:
+        return xmd.read_motion(path, shape_px)
     if "micrographs" in blocks:
         raise InputError(
             f"{path}: expected the motion of one movie, found a list of micrographs; give one of "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from flexalign.errors import InputError
-from flexalign.io import relion
+from flexalign.io import motioncor, relion, warp
 from flexalign.io.micrographs import write_mrc
 from flexalign.io.record import read_record, write_json
 from flexalign.io.references import load_references
@@ -28,8 +28,19 @@ CS_MM = 2.7
 AMPLITUDE_CONTRAST = 0.1
 
 # Kinds of files of each format, and what is written after the root of the name.
-FORMAT_KINDS = {"relion": ("relion",)}
-SUFFIXES = {"relion": "_motion.star"}
+FORMAT_KINDS = {
+    "relion": ("relion",),
+    "motioncor": ("motioncor", "motioncor_full", "motioncor_patches", "motioncor_aln"),
+    "warp": ("warp",),
+}
+SUFFIXES = {
+    "relion": "_motion.star",
+    "motioncor": "_motioncor.log",
+    "motioncor_full": "-Full.log",
+    "motioncor_patches": "-Patch-Patch.log",
+    "motioncor_aln": ".aln",
+    "warp": ".xml",
+}
 
 _RECORD_SUFFIX = "_record.json"
 
@@ -64,14 +75,39 @@ def write_formats(
     for name in formats:
         if name == "relion":
             movie = relion_movie(record, motion, gain_name)
-            patches = tuple(record.decisions["patches"])
             model = relion.write_motion_star(
-                paths["relion"], movie, motion, patches=(patches[0], patches[1])
+                paths["relion"], movie, motion, patches=_patches(record, motion)
             )
             notes += _model_notes(motion, model, movie.pixel_size_A)
             if record.parameters.get("dark"):
                 notes.append("RELION subtracts no dark reference when it polishes")
+        elif name == "motioncor":
+            _write_motioncor(record, motion, paths)
+        elif name == "warp":
+            warp.write_warp(paths["warp"], motion, float(record.decisions["pixel_size_A"]))
     return tuple(notes)
+
+
+def _write_motioncor(record: MovieRecord, motion: Motion, paths: Mapping[str, Path]) -> None:
+    """Write MotionCor's files; those of patches with local motion only."""
+    align, info = record.decisions["align"], record.movie
+    used = FrameRange(int(align["first"]), int(align["stop"]))
+    patches, shape_px = _patches(record, motion), (info.height_px, info.width_px)
+    shifts = motioncor.as_patch_shifts(motion, used, patches)
+    motioncor.write_console_log(paths["motioncor"], shifts)
+    motioncor.write_full_log(paths["motioncor_full"], shifts)
+    motioncor.write_aln(paths["motioncor_aln"], shifts, shape_px, motion.frame_count, patches)
+    if motion.field is not None:
+        motioncor.write_patch_log(paths["motioncor_patches"], shifts, shape_px)
+
+
+def _patches(record: MovieRecord, motion: Motion) -> tuple[int, int]:
+    """Patches (y, x) that are listed: as many as were measured, or as the field needs."""
+    y, x = (int(count) for count in record.decisions["patches"])
+    if motion.field is None:
+        return y, x
+    _, points_y, points_x = motion.field.control_points
+    return max(y, motioncor.patches_for(points_y)), max(x, motioncor.patches_for(points_x))
 
 
 def _model_notes(motion: Motion, model: Any, pixel_size_A: float) -> list[str]:

@@ -5,6 +5,7 @@ Xmipp keeps the correction, minus the displacement; the minus signs are in this 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,14 @@ from flexalign.errors import InputError
 from flexalign.io.atomic import replacing
 from flexalign.io.star import read_star
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
-from flexalign.motion import Motion, MotionField
+from flexalign.motion import Motion, MotionField, Trajectory, fit_field
 
 FEWEST_CONTROL_POINTS = 3
 LATTICE_POINTS_PER_CONTROL_POINT = 5
+
+_SPLINE_SAMPLES = 25
+_LEAST_MOTION_PX2 = 4.0
+_BINNING_COMMENT = "flexalign: the B-spline is binned by"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +103,7 @@ def write_shifts(
     blocks = [_frame_shifts(motion, movie_path), _reference_frame(motion)]
     if motion.field is not None:
         blocks.append(_local_alignment(motion, motion.field, binning, tracks))
-    text = "# XMIPP_STAR_1 * \n# \n" + "\n".join(blocks)
+    text = f"# XMIPP_STAR_1 * \n# {_BINNING_COMMENT} {binning:.9g}\n" + "\n".join(blocks)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -124,6 +129,80 @@ def read_shifts(path: str | Path) -> XmippShifts:
             f"{error!r}"
         ) from error
     return XmippShifts(displacement + 0.0, np.array(enabled), reference)
+
+
+def read_motion(path: str | Path, shape_px: tuple[int, int]) -> Motion:
+    """The motion that Xmipp applied: its B-spline where there is one, else the whole frames'.
+
+    Xmipp's files do not say how the B-spline was binned; ours do, in a comment.  Of others the
+    binning is the ratio of the shifts of whole frames to the mean of the B-spline over the frame,
+    to the nearest half; where there is hardly any motion, it is 1.
+
+    Parameters
+    ----------
+    shape_px : (height, width) of the unbinned movie
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or its blocks do not fit each other.
+    """
+    shifts = read_shifts(path)
+    enabled = np.flatnonzero(shifts.is_enabled)
+    if not enabled.size:
+        raise InputError(f"{path}: expected shifts of frames, found none that is enabled")
+    used = FrameRange(int(enabled[0]), int(enabled[-1]) + 1)
+    count = len(shifts.is_enabled)
+    nearest = np.clip(np.arange(count), used.first, used.stop - 1)
+    whole = shifts.displacement_px[nearest]
+    reference = min(max(shifts.reference_frame, 0), count - 1)
+    table = read_star(path).get("localAlignment")
+    if table is None:
+        return Motion(Trajectory(whole, shifts.is_enabled, reference))
+    try:
+        spline = _spline(table, (used.count, *shape_px))
+    except (KeyError, ValueError, IndexError) as error:
+        raise InputError(f"{path}: the block localAlignment is broken: {error!r}") from error
+    y_px, x_px = (np.linspace(0, size - 1, _SPLINE_SAMPLES) for size in shape_px)
+    total = -spline.on_lattice(y_px, x_px)  # (2, t, y, x), binned
+    mean = total.mean(axis=(2, 3)).T
+    binning = _written_binning(path) or _binning(whole[used.first : used.stop], mean)
+    tracks = binning * (total - mean.T[:, :, None, None]).reshape(2, used.count, -1)
+    rows, columns = np.meshgrid(y_px, x_px, indexing="ij")
+    points = (
+        min(2 * spline.control_points[0], used.count),
+        max(4, spline.control_points[1]),
+        max(4, spline.control_points[2]),
+    )
+    field = fit_field(
+        tracks.transpose(2, 1, 0), rows.ravel(), columns.ravel(), used, points, shape_px
+    )
+    path_px = binning * mean[nearest - used.first]
+    return Motion(Trajectory(path_px, shifts.is_enabled, reference), field)
+
+
+def _spline(table: dict[str, list[str]], size: tuple[int, int, int]) -> XmippSpline:
+    """The B-spline in the block ``localAlignment``."""
+    x, y, t = (int(word) for word in table["localAlignmentControlPoints"][0].split())
+    components = [
+        np.array(table[f"localAlignmentCoeffs{axis}"][0].split(), dtype=np.float64) for axis in "YX"
+    ]
+    return XmippSpline(np.stack(components).reshape(2, t, y, x), size)
+
+
+def _binning(whole_px: FloatArray, spline_px: FloatArray) -> float:
+    """How many pixels of the movie make one of the B-spline, by the motion in both."""
+    a, b = (path - path.mean(axis=0) for path in (whole_px, spline_px))
+    power = float(np.sum(b * b))
+    if power < _LEAST_MOTION_PX2:
+        return 1.0
+    return max(1.0, round(2 * float(np.sum(a * b)) / power) / 2)
+
+
+def _written_binning(path: str | Path) -> float | None:
+    """The binning in the comment of a file of ours."""
+    found = re.search(rf"^# {_BINNING_COMMENT} (\S+)$", Path(path).read_text("utf-8"), re.MULTILINE)
+    return None if found is None else float(found[1])
 
 
 def fit_xmipp_spline(motion: Motion, field: MotionField, binning: float = 1.0) -> XmippSpline:
