@@ -1,0 +1,304 @@
+"""Alignments for other programs, and from them, through the command line."""
+
+from __future__ import annotations
+
+import shutil
+
+import mrcfile
+import numpy as np
+import pytest
+
+from flexalign.cli import relion as relion_cli
+from flexalign.io.exports import read_records, relion_gain, relion_movie
+from flexalign.io.movies import open_movie
+from flexalign.io.references import load_references
+from flexalign.io.star import read_star
+from flexalign.motion import Motion
+from flexalign.simulate import simulate_movie
+
+PIXEL = ("--pixel-size", 1.5)
+
+
+@pytest.fixture
+def folder(movie_folder, tmp_path, monkeypatch):
+    """A folder with the movies, in which commands run."""
+    shutil.copytree(movie_folder, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def movies_star(folder, *names, voltage=200):
+    rows = "".join(f"{name} 1\n" for name in names)
+    (folder / "movies.star").write_text(
+        "data_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n"
+        "_rlnMicrographOriginalPixelSize #3\n_rlnVoltage #4\n_rlnSphericalAberration #5\n"
+        f"_rlnAmplitudeContrast #6\nmine 1 1.5 {voltage} 1.4 0.07\n\n"
+        f"data_movies\n\nloop_\n_rlnMicrographMovieName #1\n_rlnOpticsGroup #2\n{rows}\n"
+    )
+    return "movies.star"
+
+
+def test_all_formats_are_written_beside_the_results(run, folder):
+    found = run(
+        "align", "a.tiff", "--gain", "a_gain.mrc", *PIXEL, "--out", "out",
+        "--write", "relion, motioncor,warp",
+    )  # fmt: skip
+
+    assert found.code == 0, found.err
+    names = {path.name for path in (folder / "out").iterdir()}
+    assert {
+        "a_motion.star", "a_PS.mrc", "corrected_micrographs.star", "a_motioncor.log",
+        "a-Full.log", "a.aln", "a.xml",
+    } <= names  # fmt: skip
+    (record,) = read_records("out").values()
+    assert record.outputs["relion"] == "a_motion.star"
+    assert record.parameters["reference_frame"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--write", "frealign", "relion, motioncor, warp"),
+        ("--reference-frame", "middle", "'first'"),
+        ("--tiff-rows", "file", "'imod'"),
+    ],
+)
+def test_what_relion_cannot_read_is_refused_before_any_work(run, folder, option, value, message):
+    words = ["--write", "relion"] if option != "--write" else []
+
+    found = run("align", "a.tiff", *PIXEL, "--out", "out", *words, option, value)
+
+    assert found.code == 2
+    assert message in found.err
+    assert not (folder / "out").exists()
+
+
+def test_finished_movies_are_exported_later(run, folder):
+    run("align", "a.tiff", "b.mrc", *PIXEL, "--out", "out")
+
+    found = run(
+        "export", "out", "--to", "relion,warp", "--spherical-aberration", 1.4,
+        "--amplitude-contrast", 0.07,
+    )  # fmt: skip
+
+    assert found.code == 0, found.err
+    table = read_star(folder / "out" / "corrected_micrographs.star")
+    assert table["micrographs"]["rlnMicrographMetadata"] == [
+        "out/a_motion.star",
+        "out/b_motion.star",
+    ]
+    assert table["micrographs"]["rlnMicrographName"][0] == "out/a_aligned_mic.mrc"
+    assert table["optics"]["rlnSphericalAberration"] == ["1.400000"]
+    assert (folder / "out" / "b.xml").exists()
+    assert all("warp" in record.outputs for record in read_records("out").values())
+
+
+def test_export_of_a_folder_without_results_is_refused(run, folder):
+    found = run("export", ".")
+
+    assert found.code == 3
+    assert "found no '*_record.json'" in found.err
+
+
+@pytest.mark.parametrize(
+    "name", ["a_motion.json", "a_record.json", "a_motion.star", "a.aln", "a.xml", "a_shifts.xmd"]
+)
+def test_the_same_micrograph_is_made_from_every_file(run, folder, name):
+    run("align", "a.tiff", *PIXEL, "--no-local", "--out", "o", "--write", "relion,motioncor,warp")
+
+    found = run("apply", "a.tiff", "--motion", f"o/{name}", *PIXEL, "--out", "again")
+
+    assert found.code == 0, found.err
+    expected = mrcfile.read(folder / "o" / "a_aligned_mic.mrc")
+    made = mrcfile.read(folder / "again" / "a_aligned_mic.mrc")
+    np.testing.assert_allclose(made, expected, atol=0.01 * expected.std())
+    (record,) = read_records("again").values()
+    assert record.quality.chosen == "given"
+
+
+def test_other_sums_are_made_without_estimating(run, folder):
+    run("align", "a.tiff", *PIXEL, "--out", "o")
+
+    found = run(
+        "apply", "a.tiff", "--motion", "o/a_motion.json", *PIXEL, "--out", "again", "--binning", 2,
+        "--sum-first", 2, "--sum-last", 5, "--odd-even", "--save-movie", "--dose-per-frame", 2,
+    )  # fmt: skip
+
+    assert found.code == 0, found.err
+    shapes = {
+        path.name: mrcfile.read(path).shape for path in sorted((folder / "again").glob("*.mrc*"))
+    }
+    assert shapes == {
+        "a_aligned_mic.mrc": (80, 96),
+        "a_aligned_mic_DW.mrc": (80, 96),
+        "a_aligned_mic_EVN.mrc": (80, 96),
+        "a_aligned_mic_ODD.mrc": (80, 96),
+        "a_aligned_movie.mrcs": (4, 80, 96),
+    }
+    assert Motion.load("again/a_motion.json").to_dict() == Motion.load("o/a_motion.json").to_dict()
+
+
+def test_the_motion_of_another_movie_is_refused(run, folder):
+    run("align", "a.tiff", *PIXEL, "--out", "o")
+    simulate_movie(shape_px=(160, 192), frame_count=8).save(folder, "c", "mrc")
+
+    found = run("apply", "c.mrc", "--motion", "o/a_motion.json", *PIXEL, "--out", "again")
+
+    assert found.code == 3
+    assert "motion of 8 frames" in found.err
+
+
+def test_a_job_leaves_what_relion_looks_for(run, folder):
+    shutil.copytree(folder, folder / "Movies" / "day.1")
+    star = movies_star(folder, "Movies/day.1/a.tiff", "Movies/day.1/b.mrc")
+
+    found = run(
+        "relion-job", "--in_movies", star, "--o", "External/job005/", "--j", 2, "--dose-per-frame",
+        1.5, "--binning", 2,
+    )  # fmt: skip
+
+    assert found.code == 0, found.err
+    job = folder / "External" / "job005"
+    assert (job / "RELION_JOB_EXIT_SUCCESS").exists()
+    nodes = read_star(job / "RELION_OUTPUT_NODES.star")["output_nodes"]
+    assert nodes["rlnPipeLineNodeName"] == ["External/job005/corrected_micrographs.star"]
+    table = read_star(job / "corrected_micrographs.star")
+    assert table["micrographs"]["rlnMicrographName"] == [
+        "External/job005/Movies/day_1/a.mrc",
+        "External/job005/Movies/day_1/b.mrc",
+    ]
+    assert table["optics"]["rlnMicrographPixelSize"] == ["3.000000"]
+    assert table["optics"]["rlnAmplitudeContrast"] == ["0.07"]
+    for label in ("rlnMicrographName", "rlnMicrographNameNoDW", "rlnCtfPowerSpectrum"):
+        for name in table["micrographs"][label]:
+            assert (folder / name).exists(), name
+    general = read_star(job / "Movies" / "day_1" / "a.star")["general"]
+    assert float(general["rlnVoltage"][0]) == 200
+    assert float(general["rlnMicrographBinning"][0]) == 2
+
+
+def test_a_job_that_is_started_again_does_the_rest(run, folder):
+    star = movies_star(folder, "a.tiff")
+    run("relion-job", "--in_movies", star, "--o", "External/job005/")
+    first = (folder / "External/job005/a.mrc").stat().st_mtime_ns
+    star = movies_star(folder, "a.tiff", "b.mrc")
+
+    found = run("relion-job", "--in_movies", star, "--o", "External/job005/")
+
+    assert found.code == 0, found.err
+    assert "b.mrc" in found.out
+    assert "a.tiff" not in found.out
+    assert (folder / "External/job005/a.mrc").stat().st_mtime_ns == first
+    table = read_star(folder / "External/job005/corrected_micrographs.star")
+    assert len(table["micrographs"]["rlnMicrographName"]) == 2
+
+
+def test_movies_that_fail_are_left_out_of_the_table(run, folder):
+    (folder / "broken.mrc").write_bytes(b"no movie")
+    star = movies_star(folder, "broken.mrc", "b.mrc")
+
+    found = run("relion-job", "--in_movies", star, "--o", "External/job005/")
+
+    assert found.code == 1
+    assert "broken.mrc" in found.err
+    assert (folder / "External/job005/RELION_JOB_EXIT_SUCCESS").exists()
+    table = read_star(folder / "External/job005/corrected_micrographs.star")
+    assert table["micrographs"]["rlnMicrographName"] == ["External/job005/b.mrc"]
+
+
+@pytest.mark.parametrize("problem", ["list", "parameter", "movies"])
+def test_a_job_that_fails_says_so_to_relion(run, folder, problem):
+    star = movies_star(folder, "none.mrc")
+    words = {"list": ["a.tiff"], "parameter": [star, "--binning", 0.5], "movies": [star]}[problem]
+
+    found = run("relion-job", "--o", "External/job005/", "--in_movies", *words)
+
+    assert found.code != 0
+    assert found.err.startswith("error")
+    job = folder / "External/job005"
+    assert [path.name for path in job.glob("RELION_JOB_EXIT_*")] == ["RELION_JOB_EXIT_FAILURE"]
+
+
+@pytest.mark.parametrize("moment", ["before", "within a movie"])
+def test_a_request_to_abort_is_honoured(run, folder, monkeypatch, moment):
+    job = folder / "External/job005"
+    job.mkdir(parents=True)
+    star = movies_star(folder, "a.tiff", "b.mrc")
+    if moment == "before":
+        (job / "RELION_JOB_ABORT_NOW").touch()
+    else:
+        calls = []
+
+        def asked_in_the_middle(job_folder):
+            calls.append(job_folder)
+            if len(calls) == 8:
+                (job / "RELION_JOB_ABORT_NOW").touch()
+            check(job_folder)
+
+        check = relion_cli._stop_if_asked
+        monkeypatch.setattr(relion_cli, "_stop_if_asked", asked_in_the_middle)
+
+    found = run("relion-job", "--in_movies", star, "--o", "External/job005/")
+
+    assert found.code == 1
+    assert [path.name for path in job.iterdir()] == ["RELION_JOB_EXIT_ABORTED"]
+
+
+@pytest.mark.parametrize("options", [(), ("--gain-rotate", 180), ("--gain-sense", "divide")])
+def test_relion_is_given_a_gain_that_it_reads_as_we_do(run, folder, options):
+    defects = folder / "bad.txt"
+    defects.write_text("10 20 3 2\n")
+    words = ["--gain", "a_gain.mrc", "--defects", "bad.txt", *options]
+    run("align", "a.tiff", *PIXEL, "--no-local", "--out", "o", "--write", "relion", *words)
+    (record,) = read_records("o").values()
+
+    name = relion_gain(record, "o")
+
+    given = read_star(folder / "o" / "a_motion.star")["general"]["rlnMicrographGainName"]
+    assert given == [name]
+    for_us = load_references(
+        record.movie, gain="a_gain.mrc", defects=defects,
+        gain_rotate=record.parameters["gain_rotate"], gain_sense=record.parameters["gain_sense"],
+    )  # fmt: skip
+    for_relion = load_references(record.movie, gain=name)
+    good = ~for_us.defects
+    np.testing.assert_allclose(for_relion.gain[good], for_us.gain[good], rtol=1e-6)
+    np.testing.assert_array_equal(for_relion.defects, for_us.defects)
+
+
+def test_a_gain_that_fits_is_named_as_it_is(run, folder):
+    run(
+        "align", "a.tiff", "--gain", "a_gain.mrc", *PIXEL, "--no-local", "--out", "o",
+        "--write", "relion",
+    )  # fmt: skip
+
+    general = read_star(folder / "o" / "a_motion.star")["general"]
+    assert general["rlnMicrographGainName"] == ["a_gain.mrc"]
+
+
+@pytest.mark.parametrize("upsampling", [1, 2])
+def test_eer_movies_say_how_they_were_rendered(run, folder, upsampling):
+    movie = simulate_movie(
+        shape_px=(128, 160), frame_count=5, pixel_size_A=1.5, electrons_per_px=0.5, seed=1
+    )
+    movie.save(folder, "e", "eer", raw_frames_per_frame=4)
+
+    run(
+        "align", "e.eer", "--eer-fractions", 6, "--eer-upsampling", upsampling, *PIXEL, "--out",
+        "o", "--no-local", "--gain", "e.gain", "--write", "relion",
+    )  # fmt: skip
+
+    general = read_star(folder / "o" / "e_motion.star")["general"]
+    assert general["rlnEERUpsampling"] == [str(upsampling)]
+    assert general["rlnEERGrouping"] == ["3"]  # 20 raw frames in 6 fractions, 2 are left over
+    assert general["rlnImageSizeZ"] == ["6"]
+    assert general["rlnImageSizeX"] == [str(160 * upsampling)]
+    assert float(general["rlnMicrographOriginalPixelSize"][0]) == 1.5 / upsampling
+    (record,) = read_records("o").values()
+    made = load_references(record.movie, gain=general["rlnMicrographGainName"][0])
+    with open_movie(folder / "e.eer", eer_fractions=6, eer_upsampling=upsampling) as reader:
+        ours = load_references(reader.info, gain=folder / "e.gain")
+    ratio = made.gain / ours.gain  # RELION's mean is one, ours need not be
+    np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-5)
+    movie_facts = relion_movie(record, Motion.from_dict(record.motion))
+    assert movie_facts.eer_grouping == 3
