@@ -89,15 +89,20 @@ def commands_page() -> str:
         parts.append(_plain(command.help) + "\n")
         own = [p for p in command.params if p.name not in parameters() and p.name != "help"]
         parts += [_option_line(parameter) for parameter in own]
-        if len(own) < len(command.params) - 1:
+        known = {p.name for p in command.params}
+        left_out = [option_name(name) for name in parameters() if name not in known]
+        if not left_out:
             parts.append("- and all [parameters](parameters.md) as options.")
+        elif len(left_out) < len(parameters()):
+            names = ", ".join(f"`{option}`" for option in left_out)
+            parts.append(f"- and all [parameters](parameters.md) as options, but not {names}.")
     return "\n".join(parts) + "\n"
 
 
 def _option_line(parameter: Any) -> str:
     """One option or argument of a command."""
     is_argument = parameter.param_type_name == "argument"
-    spelled = "MOVIES..." if is_argument else ", ".join(parameter.opts)
+    spelled = parameter.metavar or "MOVIES..." if is_argument else ", ".join(parameter.opts)
     if parameter.metavar and not is_argument:
         spelled += f" {parameter.metavar}"
     default = parameter.default

@@ -38,6 +38,7 @@ TYPED = {
     "min_patch_A": ("400", 400.0),
     "group_frames": ("2", 2),
     "binning": ("1.5", 1.5),
+    "write": ("relion,warp", "relion,warp"),
     "device": ("cpu", "cpu"),
     "threads": ("3", 3),
     "max_memory_GB": ("6", 6.0),

@@ -137,6 +137,9 @@ def example_folder(tmp_path_factory) -> Path:
     (folder / "tutorial").mkdir()
     shutil.copy(folder / "movie.tiff", folder / "tutorial" / "simulated.tiff")
     shutil.copytree(folder / "tutorial", folder / "movies")
+    (folder / "Movies").mkdir()
+    for name in ("movie.tiff", "gain.mrc"):
+        shutil.copy(folder / name, folder / "Movies")
     (folder / "run.toml").write_text("pixel-size = 0.83\ngain = 'gain.mrc'\n")
     return folder
 
