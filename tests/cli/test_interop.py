@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from flexalign.cli import relion as relion_cli
-from flexalign.io.exports import read_records, relion_gain, relion_movie
+from flexalign.io.exports import read_records
 from flexalign.io.movies import open_movie
 from flexalign.io.references import load_references
+from flexalign.io.relion_project import relion_gain, relion_movie
 from flexalign.io.star import read_star
 from flexalign.motion import Motion
 from flexalign.simulate import simulate_movie
@@ -217,6 +218,27 @@ def test_a_job_that_fails_says_so_to_relion(run, folder, problem):
     assert found.err.startswith("error")
     job = folder / "External/job005"
     assert [path.name for path in job.glob("RELION_JOB_EXIT_*")] == ["RELION_JOB_EXIT_FAILURE"]
+
+
+def test_what_a_specimen_had_before_is_taken_from_the_list(run, folder):
+    star = folder / movies_star(folder, "a.tiff 3.5")
+    text = star.read_text().replace("a.tiff 3.5 1", "a.tiff 1 3.5")
+    star.write_text(text.replace("Group #2\na.", "Group #2\n_rlnMicrographPreExposure #3\na."))
+
+    found = run("relion-job", "--in_movies", star, "--o", "job/", "--pre-exposure", 1)
+
+    assert found.code == 0, found.err
+    general = read_star(folder / "job" / "a.star")["general"]
+    assert float(general["rlnMicrographPreExposure"][0]) == 4.5
+
+
+def test_movies_that_all_fail_leave_one_error_each(run, folder):
+    (folder / "broken.mrc").write_bytes(b"no movie")
+
+    found = run("align", "broken.mrc", *PIXEL, "--out", "out", "--write", "relion")
+
+    assert found.code == 3
+    assert found.err.count("error") == 1
 
 
 @pytest.mark.parametrize("moment", ["before", "within a movie"])

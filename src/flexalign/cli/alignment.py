@@ -102,7 +102,8 @@ def _align_all(
 
 def _write_relion_table(out: Path) -> None:
     """Bring RELION's table up to date with all movies of the folder, where there are any."""
-    from flexalign.io.exports import read_records, write_relion_table
+    from flexalign.io.exports import read_records
+    from flexalign.io.relion_project import write_relion_table
 
     records = {r: record for r, record in read_records(out).items() if "relion" in record.outputs}
     if records:

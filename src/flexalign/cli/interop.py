@@ -12,12 +12,13 @@ import typer
 from flexalign.cli.alignment import Settings
 from flexalign.cli.options import collect_parameters, takes_parameters_without
 from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line, run_each
+from flexalign.errors import InputError
 from flexalign.params import ESTIMATION, LOCAL, WRITTEN_FORMATS, AlignParams
 
 if TYPE_CHECKING:
     from flexalign.model import MovieRecord
 
-# As RELION's own import proposes them; the same as in flexalign.io.exports, which is heavy.
+# As RELION's own import proposes them; the same as in flexalign.io.relion_project, which is heavy.
 CS_MM = 2.7
 AMPLITUDE_CONTRAST = 0.1
 
@@ -50,10 +51,16 @@ def export(
     For RELION: a STAR file for each movie and corrected_micrographs.star for all.
     Power spectra for the CTF need the movie: they come from 'align --write relion'.
     """
-    from flexalign.io.exports import export_folder, read_records, write_relion_table
+    from flexalign.io.exports import export_folder, read_records
+    from flexalign.io.relion_project import write_relion_table
 
     formats = AlignParams(write=to).formats
-    records = export_folder(folder, read_records(folder), formats)
+    finished = read_records(folder)
+    if not finished:
+        raise InputError(
+            f"{folder}: expected a folder with results of flexalign, found no '*_record.json'"
+        )
+    records = export_folder(folder, finished, formats)
     for root, record in records.items():
         _say_warnings(root, record)
     if "relion" in formats:

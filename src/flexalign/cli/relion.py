@@ -41,6 +41,7 @@ class JobMovie:
     root : of its outputs in the job folder, with its folders
     optics_group : its number
     pixel_size_A, voltage_kV : of its optics group
+    pre_exposure_e_A2 : of this movie
     """
 
     path: Path
@@ -48,6 +49,7 @@ class JobMovie:
     optics_group: int
     pixel_size_A: float
     voltage_kV: float
+    pre_exposure_e_A2: float = 0.0
 
 
 @takes_parameters_without("pixel_size_A", "voltage_kV", "threads", "write", "reference_frame")
@@ -126,10 +128,11 @@ def _movies(blocks: Blocks, source: Path) -> list[JobMovie]:
             dict(zip(optics["rlnOpticsGroup"], map(float, optics[label]), strict=True))
             for label in ("rlnMicrographOriginalPixelSize", "rlnVoltage")
         )
-        pairs = zip(rows["rlnMicrographMovieName"], rows["rlnOpticsGroup"], strict=True)
+        names, groups = rows["rlnMicrographMovieName"], rows["rlnOpticsGroup"]
+        before = map(float, rows.get("rlnMicrographPreExposure", ["0"] * len(names)))
         return [
-            JobMovie(Path(name), relion_root(name), int(group), sizes[group], voltages[group])
-            for name, group in pairs
+            JobMovie(Path(name), relion_root(name), int(group), sizes[group], voltages[group], dose)
+            for name, group, dose in zip(names, groups, before, strict=True)
         ]
     except (KeyError, ValueError) as error:
         raise InputError(
@@ -159,7 +162,12 @@ def _align_into(job: Path, movie: JobMovie, params: AlignParams) -> MovieRecord 
         return None
     # RELION's pixel is that of the frames it renders, ours that of the camera.
     upsampling = params.eer_upsampling if movie.path.suffix.lower() == ".eer" else 1
-    own = replace(params, pixel_size_A=movie.pixel_size_A * upsampling, voltage_kV=movie.voltage_kV)
+    own = replace(
+        params,
+        pixel_size_A=movie.pixel_size_A * upsampling,
+        voltage_kV=movie.voltage_kV,
+        pre_exposure_e_A2=params.pre_exposure_e_A2 + movie.pre_exposure_e_A2,
+    )
     has_dose = plan_movie(movie.path, own).dose_per_frame_e_A2 is not None
     return align_and_write(
         movie.path,
@@ -174,7 +182,8 @@ def _align_into(job: Path, movie: JobMovie, params: AlignParams) -> MovieRecord 
 
 def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> None:
     """Write ``corrected_micrographs.star`` and the list of nodes by which RELION finds it."""
-    from flexalign.io.exports import read_records, write_relion_table
+    from flexalign.io.exports import read_records
+    from flexalign.io.relion_project import write_relion_table
     from flexalign.io.star import star_loop, write_star
 
     records = {root: record for root, record in read_records(job).items() if root in movies}

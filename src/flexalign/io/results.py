@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flexalign.errors import InputError
-from flexalign.io import exports
+from flexalign.io import exports, relion_project
 from flexalign.io.atomic import explained
 from flexalign.io.micrographs import write_mrc, write_spider
 from flexalign.io.plots import draw_spectra, draw_trajectory
@@ -189,7 +189,7 @@ def _write_formats(
     if not formats:
         return ()
     words = AlignParams(write=formats).formats
-    gain_name = exports.relion_gain(record, folder) if "relion" in words else None
+    gain_name = relion_project.relion_gain(record, folder) if "relion" in words else None
     if result.spectrum_for_ctf is not None:
         spectrum = result.spectrum_for_ctf
         write_mrc(

@@ -1,0 +1,196 @@
+"""Finished movies as RELION wants them: its facts, its gain reference, its table of micrographs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flexalign.errors import InputError
+from flexalign.io import relion
+from flexalign.io.micrographs import write_mrc
+from flexalign.io.references import load_references
+from flexalign.model import FrameRange, MovieRecord
+from flexalign.motion import Motion
+from flexalign.params import AlignParams
+
+RELION_TABLE = "corrected_micrographs.star"
+# As RELION's own import proposes them.
+CS_MM = 2.7
+AMPLITUDE_CONTRAST = 0.1
+
+
+def relion_movie(
+    record: MovieRecord, motion: Motion, gain_name: str | None = None
+) -> relion.RelionMovie:
+    """What RELION keeps of the movie of a record."""
+    decisions, parameters, info = record.decisions, record.parameters, record.movie
+    pixel_size_A = float(decisions["pixel_size_A"])
+    align = decisions["align"]
+    rows, columns = (decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")
+    return relion.RelionMovie(
+        movie_name=info.path,
+        shape_px=(info.height_px, info.width_px),
+        frame_count=motion.frame_count,
+        pixel_size_A=pixel_size_A,
+        voltage_kV=float(parameters["voltage_kV"]),
+        used=FrameRange(int(align["first"]), int(align["stop"])),
+        binning=float(decisions["output_pixel_size_A"]) / pixel_size_A,
+        dose_per_frame_e_A2=decisions["dose_per_frame_e_A2"],
+        pre_exposure_e_A2=float(parameters["pre_exposure_e_A2"]),
+        gain_name=gain_name,
+        eer_upsampling=info.eer.upsampling if info.eer else None,
+        eer_grouping=info.eer.raw_frames_per_frame if info.eer else None,
+        bad_pixels_yx=np.array([rows, columns], dtype=np.int64).T.reshape(-1, 2),
+    )
+
+
+def relion_gain(record: MovieRecord, folder: str | Path) -> str | None:
+    """The gain reference as RELION reads it for this movie; made in `folder` where it must be.
+
+    RELION takes an MRC that is oriented as the movie.  It multiplies with it, but for EER
+    movies divides by it, and takes zeros for bad pixels.  A gain that is not like this, and any
+    defect map, becomes a new file.
+
+    Raises
+    ------
+    InputError
+        If a reference cannot be read, or the new one cannot be written.
+    """
+    values = {k: v for k, v in record.parameters.items() if k != "hash"}
+    params = AlignParams.from_dict(values)
+    if params.gain is None and params.defects is None:
+        return None
+    is_eer = record.movie.eer is not None
+    if params.gain is not None and _is_for_relion(params, is_eer=is_eer):
+        return params.gain
+    stem = Path(params.gain or params.defects or "").stem
+    path = Path(folder) / f"{stem}_relion_{_digest(record, params)}.mrc"
+    if not path.exists():
+        references = load_references(
+            record.movie,
+            gain=params.gain,
+            gain_rotate=params.gain_rotate,
+            gain_flip=params.gain_flip,
+            gain_sense=params.gain_sense,
+            defects=params.defects,
+            tiff_rows=params.tiff_rows,
+        )
+        gain = references.gain
+        if gain is None:
+            gain = np.ones(references.defects.shape, np.float32)
+        read = np.where(references.defects, 0, 1 / gain if is_eer else gain)
+        labels = [f"gain reference of {stem} as RELION reads it"]
+        write_mrc(path, read, float(record.decisions["pixel_size_A"]), labels=labels)
+    return str(path)
+
+
+def _digest(record: MovieRecord, params: AlignParams) -> str:
+    """A word for all that the new gain reference depends on."""
+    files = [record.inputs.get(name, {}).get("sha256") for name in ("gain", "defects")]
+    ways = [params.gain_rotate, params.gain_flip, params.gain_sense, params.tiff_rows]
+    size = [record.movie.height_px, record.movie.width_px, record.movie.eer is not None]
+    return hashlib.sha256(json.dumps([files, ways, size]).encode()).hexdigest()[:8]
+
+
+def _is_for_relion(params: AlignParams, *, is_eer: bool) -> bool:
+    """Whether RELION would read the gain file as we do."""
+    is_turned = params.gain_rotate != 0 or params.gain_flip != "none"
+    wanted = "divide" if is_eer else "multiply"
+    is_mrc = Path(params.gain or "").suffix.lower() == ".mrc"
+    return (
+        is_mrc
+        and not is_turned
+        and params.defects is None
+        and params.gain_sense in ("auto", wanted)
+    )
+
+
+def write_relion_table(
+    folder: str | Path,
+    records: Mapping[str, MovieRecord],
+    *,
+    cs_mm: float = CS_MM,
+    amplitude_contrast: float = AMPLITUDE_CONTRAST,
+    optics: Mapping[str, Sequence[object]] | None = None,
+    optics_groups: Mapping[str, int] | None = None,
+) -> Path:
+    """Write ``corrected_micrographs.star`` for the movies whose motion RELION can read.
+
+    Names in it begin with `folder` as it was given, so give it relative to RELION's project.
+
+    Parameters
+    ----------
+    records : by the roots of their files in `folder`; those without RELION's files are left out
+    optics, optics_groups : table of optics, and the group of each root; by default all are alike
+
+    Returns
+    -------
+    The path of the table
+
+    Raises
+    ------
+    InputError
+        If there is no such movie, or the table cannot be written.
+    ParameterError
+        If movies of different pixel sizes or voltages are to be one group.
+    """
+    rows = {
+        root: _relion_row(folder, root, record, (optics_groups or {}).get(root, 1))
+        for root, record in records.items()
+        if "relion" in record.outputs
+    }
+    if not rows:
+        raise InputError(f"{folder}: expected movies with files for RELION, found none")
+    if optics is None:
+        optics = _common_optics([records[root] for root in rows], cs_mm, amplitude_contrast)
+    path = Path(folder) / RELION_TABLE
+    relion.write_micrographs_star(path, optics, list(rows.values()))
+    return path
+
+
+def _common_optics(
+    records: Sequence[MovieRecord], cs_mm: float, amplitude_contrast: float
+) -> dict[str, list[object]]:
+    """The one row of optics that fits all records."""
+    kinds = {
+        (
+            round(float(record.decisions["pixel_size_A"]), 6),
+            round(float(record.decisions["output_pixel_size_A"]), 6),
+            float(record.parameters["voltage_kV"]),
+        )
+        for record in records
+    }
+    if len(kinds) > 1:
+        raise InputError(
+            "expected movies of one pixel size, binning and voltage for one table of RELION, "
+            f"found {len(kinds)} kinds; put them in different folders"
+        )
+    return relion.optics_table(*kinds.pop(), cs_mm, amplitude_contrast)
+
+
+def _relion_row(
+    folder: str | Path, root: str, record: MovieRecord, optics_group: int
+) -> relion.RelionMicrograph:
+    """One movie in RELION's table."""
+    place = os.path.dirname(os.path.join(folder, root))  # noqa: PTH118, PTH120
+
+    def named(kind: str) -> str | None:
+        found = record.outputs.get(kind)
+        return None if found is None else os.path.join(place, found)  # noqa: PTH118
+
+    motion = Motion.from_dict(record.motion)
+    movie = relion_movie(record, motion)
+    weighted, plain = named("dose_weighted"), named("micrograph")
+    return relion.RelionMicrograph(
+        name=weighted or plain or "",
+        metadata=named("relion") or "",
+        motion_px=relion.path_lengths_px(movie, relion.model_for(motion, movie)),
+        not_weighted=plain if weighted else None,
+        power_spectrum=named("power_spectrum"),
+        optics_group=optics_group,
+    )
