@@ -11,6 +11,7 @@ from flexalign.io.star import read_star, star_list, star_loop, write_star
 from flexalign.simulate import specimen
 from flexalign.simulate.movie import _Canvas
 
+GAIN, DOSE = "Movies/a.b_gain.mrc", 1.0
 BOX_PX = 96
 FINEST_A = 3.9
 # The simulator turns atoms (y, x, depth); RELION wants (x, y, z), also right-handed.
@@ -69,7 +70,7 @@ def write_reference(folder, settings):
     write_star(folder / "fsc.star", [star_list("general", general), star_loop("fsc", table)])
 
 
-def write_particles(path, movie, micrograph):
+def write_particles(path, movie, micrograph, binning):
     """RELION's list of the particles that are well inside the frame; their true places (n, 2)."""
     settings, rows, kept = movie.settings, [], []
     height, width = settings.shape_px
@@ -77,8 +78,12 @@ def write_particles(path, movie, micrograph):
         edge = min(y, x, height - y, width - x)
         if edge > BOX_PX // 2:
             kept.append((y, x))
-            offset_A = [(round(p) - p) * settings.pixel_size_A for p in (x, y)]
-            place = [float(round(x)), float(round(y)), f"{len(kept)}@p.mrcs", micrograph, 1]
+            picked = [binning * round(p / binning) for p in (x, y)]
+            offset_A = [
+                (pick - p) * settings.pixel_size_A for pick, p in zip(picked, (x, y), strict=True)
+            ]
+            coordinates = [pick / binning for pick in picked]
+            place = [*coordinates, f"{len(kept)}@p.mrcs", micrograph, 1]
             ctf = [settings.defocus_um * 1e4, settings.defocus_um * 1e4, 0.0]
             rows.append([*place, *ctf, *angles_deg(turn), *offset_A, 1 + len(kept) % 2])
     labels = [
@@ -102,7 +107,7 @@ def write_particles(path, movie, micrograph):
     return np.array(kept)
 
 
-def track_error_A(path, movie, places):
+def track_error_A(path, movie, places, frames):
     """Distance of RELION's tracks from the true ones, root mean square, means removed."""
     blocks = read_star(path)
     tracks = np.array(
@@ -112,7 +117,6 @@ def track_error_A(path, movie, places):
             if "rlnOriginXAngst" in block
         ]
     ).transpose(0, 2, 1)
-    frames = np.arange(movie.settings.frame_count)
     true = np.stack([np.stack(movie.displacement_at(frames, y, x), axis=-1) for y, x in places])
     difference = tracks - true * movie.settings.pixel_size_A
     difference -= difference.mean(axis=1, keepdims=True)
@@ -120,35 +124,56 @@ def track_error_A(path, movie, places):
 
 
 @pytest.fixture(scope="module")
-def polished(project, relion, our_job, relion_job, tmp_path_factory):
-    """Error in Angstrom of polished tracks by whose motion they started from, and how long."""
+def polish(project, relion, tmp_path_factory):
+    """Error in Angstrom of the tracks that RELION polishes, started from the motion of a job."""
     folder = tmp_path_factory.mktemp("reference")
     write_reference(folder, project.movie.settings)
-    errors = {}
-    for job in (our_job, relion_job):
+
+    def error_A(job, root, rounds, binning=1, frames=range(10)):
         particles = folder / "particles.star"
-        places = write_particles(particles, project.movie, f"{job}/Movies/a_b.mrc")
+        micrograph = f"{job}/Movies/{root}.mrc"
+        places = write_particles(particles, project.movie, micrograph, binning)
         assert len(places) > 10
-        for rounds in (0, 10000):
-            out = folder / f"{job.replace('/', '_')}_{rounds}"
-            relion(
-                project.folder, "motion_refine", "--i", particles, "--f", folder / "fsc.star",
-                "--m1", folder / "half1.mrc", "--m2", folder / "half2.mrc",
-                "--mask", folder / "mask.mrc", "--corr_mic", f"{job}/corrected_micrographs.star",
-                "--o", f"{out}/", "--s_vel", 2, "--max_iters", rounds, "--j", 2,
-            )  # fmt: skip
-            path = out / "Movies" / "a_b_tracks.star"
-            errors[job, rounds] = track_error_A(path, project.movie, places)
-    return errors
+        out = folder / f"{job.replace('/', '_')}_{rounds}"
+        relion(
+            project.folder, "motion_refine", "--i", particles, "--f", folder / "fsc.star",
+            "--m1", folder / "half1.mrc", "--m2", folder / "half2.mrc",
+            "--mask", folder / "mask.mrc", "--corr_mic", f"{job}/corrected_micrographs.star",
+            "--o", f"{out}/", "--s_vel", 2, "--max_iters", rounds, "--j", 2,
+            "--first_frame", frames[0] + 1, "--last_frame", frames[-1] + 1,
+        )  # fmt: skip
+        path = out / "Movies" / f"{root}_tracks.star"
+        return track_error_A(path, project.movie, places, np.array(frames))
+
+    return error_A
 
 
-def test_polishing_starts_on_the_true_tracks(polished, our_job, relion_job):
-    assert polished[our_job, 0] < 0.2
-    assert polished[our_job, 0] < polished[relion_job, 0]
+def test_polishing_starts_on_the_true_tracks(polish, our_job, relion_job):
+    ours = polish(our_job, "a_b", rounds=0)
+
+    assert ours < 0.2
+    assert ours < polish(relion_job, "a_b", rounds=0)
 
 
 def test_polishing_ends_on_the_true_tracks_as_well_as_from_relions_own_start(
-    polished, our_job, relion_job
+    polish, our_job, relion_job
 ):
-    assert polished[our_job, 10000] < 0.4
-    assert polished[our_job, 10000] < 1.001 * polished[relion_job, 10000]
+    ours = polish(our_job, "a_b", rounds=10000)
+
+    assert ours < 0.4
+    assert ours < 1.001 * polish(relion_job, "a_b", rounds=10000)
+
+
+def test_binned_micrographs_and_some_of_the_frames_are_polished_alike(
+    polish, project, flexalign, relion
+):
+    movies = project.movies_star("Movies/c.tiff")
+    flexalign(
+        project.folder, "relion-job", "--in_movies", movies, "--o", "External/job011/", "--j", 2,
+        "--gain", GAIN, "--dose-per-frame", DOSE, "--patches", 3, 4, "--binning", 2,
+        "--align-first", 2, "--align-last", 9,
+    )  # fmt: skip
+
+    error_A = polish("External/job011", "c", rounds=0, binning=2, frames=range(1, 9))
+
+    assert error_A < 0.2
