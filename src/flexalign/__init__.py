@@ -18,6 +18,7 @@ _HOME = {
     "align_movie": "align",
     "load_references": "io.references",
     "open_movie": "io.movies",
+    "read_motion": "io.alignments",
     "simulate_movie": "simulate",
 }
 __all__ = sorted([*_HOME, "__version__"])
@@ -25,6 +26,7 @@ __all__ = sorted([*_HOME, "__version__"])
 if TYPE_CHECKING:
     from flexalign.align import align_movie as align_movie
     from flexalign.errors import FlexAlignError as FlexAlignError
+    from flexalign.io.alignments import read_motion as read_motion
     from flexalign.io.movies import open_movie as open_movie
     from flexalign.io.references import load_references as load_references
     from flexalign.model import AlignmentResult as AlignmentResult

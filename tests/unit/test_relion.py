@@ -144,11 +144,11 @@ def test_a_field_that_the_polynomial_cannot_follow_is_left_out(tmp_path):
 def test_early_motion_ends_with_the_frame_that_reaches_four_electrons():
     path = np.zeros((6, 2))
     path[:, 1] = [0, 1, 3, 6, 10, 15]
-    model = PolynomialMotion(path, None, 0)
+    motion = Motion(Trajectory(path, np.ones(6, bool), 0))
     facts = movie(frame_count=6, used=FrameRange(0, 6), dose_per_frame_e_A2=1.0)
 
-    assert path_lengths_px(facts, model) == (15, 6, 9)
-    assert path_lengths_px(dataclasses.replace(facts, pre_exposure_e_A2=2.0), model) == (15, 1, 14)
+    assert path_lengths_px(facts, motion) == (15, 6, 9)
+    assert path_lengths_px(dataclasses.replace(facts, pre_exposure_e_A2=2.0), motion) == (15, 1, 14)
 
 
 def test_micrographs_are_listed_with_what_all_of_them_have(tmp_path):

@@ -65,36 +65,45 @@ def fit_polynomial(motion: Motion, frames: FrameRange) -> PolynomialMotion:
     ----------
     frames : over which it is fitted; z is zero in the first of them
     """
-    index = np.arange(frames.first, frames.stop)
-    everywhere = -motion.trajectory.displacement_px
+    whole = whole_frame_px(motion, frames)
     if motion.field is None:
-        return PolynomialMotion(everywhere, None, frames.first)
-    height, width = motion.field.height_px, motion.field.width_px
-    y, x = (_nodes(size) for size in (height, width))
-    field = np.stack([-motion.field.on_lattice(frame, y, x) for frame in frames])  # (t, 2, y, x)
-    mean = field.mean(axis=(2, 3))
-    places = _place_terms(y / height - 0.5, x / width - 0.5)
-    # The mean over the field is the business of the whole frame.
-    centred = places - places.mean(axis=(0, 1))
-    time = _time_terms(index - frames.first)
-    scale = np.abs(time).max(axis=0) if len(index) > 1 else np.ones(ORDERS)
-    design = np.einsum("ti,yxk->tyxki", time / scale, centred[..., 1:])
-    local = (field - mean[:, :, None, None]).transpose(1, 0, 2, 3).reshape(2, -1)
+        return PolynomialMotion(whole, None, frames.first)
+    y, x = _nodes(motion.field.height_px), _nodes(motion.field.width_px)
+    field = _correction_at_nodes(motion.field, frames)
+    local = (field - field.mean(axis=(2, 3), keepdims=True)).transpose(1, 0, 2, 3).reshape(2, -1)
+    places = _place_terms(y / motion.field.height_px - 0.5, x / motion.field.width_px - 0.5)
+    mean = places.mean(axis=(0, 1))
+    time = _time_terms(np.arange(frames.count))
+    scale = time[-1] if frames.count > 1 else np.ones(ORDERS)
+    design = np.einsum("ti,yxk->tyxki", time / scale, (places - mean)[..., 1:])
     flat = design.reshape(local.shape[1], -1)
     solution = np.linalg.lstsq(flat, local.T, rcond=None)[0]
     left = np.linalg.norm(local - (flat @ solution).T, axis=0)
     varying = solution.T.reshape(2, PLACES - 1, ORDERS) / scale
-    constant = -np.einsum("cki,k->ci", varying, places.mean(axis=(0, 1))[1:])
+    # The mean over the field is the business of the whole frame.
+    constant = -np.einsum("cki,k->ci", varying, mean[1:])
     coefficients = np.concatenate([constant[:, None], varying], axis=1)
-    everywhere = everywhere + _over_all_frames(mean, frames, len(everywhere))
     return PolynomialMotion(
-        everywhere,
+        whole,
         coefficients.reshape(2, COEFFICIENTS),
         frames.first,
         rms_error_px=float(np.sqrt(np.mean(left**2))),
         largest_error_px=float(left.max()),
         rms_local_px=float(np.sqrt(np.mean(np.sum(local**2, axis=0)))),
     )
+
+
+def whole_frame_px(motion: Motion, frames: FrameRange) -> FloatArray:
+    """The correction (frames of the file, 2) of the whole frame: the mean over the field.
+
+    Before and after `frames` the field is taken as at their ends.
+    """
+    whole = -motion.trajectory.displacement_px
+    if motion.field is None:
+        return whole
+    mean = _correction_at_nodes(motion.field, frames).mean(axis=(2, 3))
+    nearest = np.clip(np.arange(len(whole)), frames.first, frames.stop - 1) - frames.first
+    return np.asarray(whole + mean[nearest])
 
 
 def correction_px(
@@ -143,10 +152,10 @@ def as_motion(model: PolynomialMotion, frames: FrameRange, shape_px: tuple[int, 
     return Motion(trajectory, field)
 
 
-def _over_all_frames(mean: FloatArray, frames: FrameRange, count: int) -> FloatArray:
-    """The means (frames, 2) for each of the `count` frames of the file, the ends repeated."""
-    nearest = np.clip(np.arange(count), frames.first, frames.stop - 1) - frames.first
-    return np.asarray(mean[nearest])
+def _correction_at_nodes(field: MotionField, frames: FrameRange) -> FloatArray:
+    """Minus the field (t, 2, y, x) in each frame on a lattice over the whole image."""
+    y, x = _nodes(field.height_px), _nodes(field.width_px)
+    return -np.stack([field.on_lattice(frame, y, x) for frame in frames])
 
 
 def _nodes(size_px: int) -> FloatArray:

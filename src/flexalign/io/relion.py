@@ -21,6 +21,7 @@ from flexalign.io.polynomial import (
     as_motion,
     correction_px,
     fit_polynomial,
+    whole_frame_px,
 )
 from flexalign.io.star import Blocks, read_star, star_list, star_loop, write_star
 from flexalign.model import FrameRange
@@ -173,14 +174,14 @@ def read_motion_star(path: str | Path) -> tuple[RelionMovie, Motion]:
         ) from error
 
 
-def path_lengths_px(movie: RelionMovie, model: PolynomialMotion) -> tuple[float, float, float]:
+def path_lengths_px(movie: RelionMovie, motion: Motion) -> tuple[float, float, float]:
     """Length of the whole frame's path in unbinned pixels: total, early and late.
 
     Early ends, as in RELION, with the frame in which 4 e/A2 are reached, pre-exposure included;
     without a dose it is the first four frames.
     """
     frames = np.arange(movie.used.first, movie.used.stop)
-    steps = np.linalg.norm(np.diff(model.global_px[frames], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(whole_frame_px(motion, movie.used)[frames], axis=0), axis=1)
     last_early = float(EARLY_FRAMES)
     if movie.dose_per_frame_e_A2:
         last_early = (EARLY_DOSE_E_A2 - movie.pre_exposure_e_A2) / movie.dose_per_frame_e_A2

@@ -189,7 +189,7 @@ def _relion_row(
     return relion.RelionMicrograph(
         name=weighted or plain or "",
         metadata=named("relion") or "",
-        motion_px=relion.path_lengths_px(movie, relion.model_for(motion, movie)),
+        motion_px=relion.path_lengths_px(movie, motion),
         not_weighted=plain if weighted else None,
         power_spectrum=named("power_spectrum"),
         optics_group=optics_group,
