@@ -392,7 +392,8 @@ def _memory_bytes(
     # The small frames as pixels, and as the spectra of their patches.
     estimation = 3 * frame + int(2.3 * small)
     # Gain, defects, unaligned sum; coefficients and spectrum of one frame; sum and its mean.
-    second = raw + (7 + 3 * params.dose_weight + 2 * params.odd_even) * frame
+    sums = 7 + 3 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
+    second = raw + sums * frame
     second += summed.count * frame if params.save_movie else 0
     return 250_000_000 + max(first, estimation, second)
 

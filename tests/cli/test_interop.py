@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 
 import mrcfile
 import numpy as np
@@ -178,6 +181,24 @@ def test_a_job_leaves_what_relion_looks_for(run, folder):
     assert float(general["rlnMicrographBinning"][0]) == 2
 
 
+def test_each_movie_has_the_pixel_size_of_its_optics_group(run, folder):
+    star = folder / movies_star(folder, "a.tiff", "b.mrc")
+    text = star.read_text().replace(
+        "mine 1 1.5 200 1.4 0.07", "mine 1 1.5 200 1.4 0.07\nyours 2 1.2 300 2.7 0.1"
+    )
+    star.write_text(text.replace("b.mrc 1", "b.mrc 2"))
+
+    found = run("relion-job", "--in_movies", star, "--o", "job/", "--binning", 2)
+
+    assert found.code == 0, found.err
+    table = read_star(folder / "job" / "corrected_micrographs.star")
+    assert table["optics"]["rlnMicrographPixelSize"] == ["3.000000", "2.400000"]
+    assert table["micrographs"]["rlnOpticsGroup"] == ["1", "2"]
+    general = read_star(folder / "job" / "b.star")["general"]
+    assert float(general["rlnMicrographOriginalPixelSize"][0]) == 1.2
+    assert float(general["rlnVoltage"][0]) == 300
+
+
 def test_a_job_that_is_started_again_does_the_rest(run, folder):
     star = movies_star(folder, "a.tiff")
     run("relion-job", "--in_movies", star, "--o", "External/job005/")
@@ -264,6 +285,28 @@ def test_a_request_to_abort_is_honoured(run, folder, monkeypatch, moment):
 
     assert found.code == 1
     assert [path.name for path in job.iterdir()] == ["RELION_JOB_EXIT_ABORTED"]
+
+
+def test_a_running_job_keeps_what_is_finished_when_it_is_aborted(run, folder):
+    names = [f"{number}.mrc" for number in range(40)]
+    for name in names:
+        shutil.copy(folder / "b.mrc", folder / name)
+    star = movies_star(folder, *names)
+    job = folder / "External" / "job005"
+    words = [sys.executable, "-m", "flexalign", "relion-job", "--in_movies", star, "--o", str(job)]
+
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not (job / "0_record.json").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        (job / "RELION_JOB_ABORT_NOW").touch()
+        process.wait(60)
+
+    assert (job / "RELION_JOB_EXIT_ABORTED").exists()
+    assert not (job / "RELION_JOB_ABORT_NOW").exists()
+    finished = [path.name.removesuffix("_record.json") for path in job.glob("*_record.json")]
+    assert 1 <= len(finished) < len(names)
+    assert {path.stem for path in job.glob("*.star")} == set(finished)
 
 
 @pytest.mark.parametrize("options", [(), ("--gain-rotate", 180), ("--gain-sense", "divide")])
