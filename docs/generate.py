@@ -102,7 +102,9 @@ def commands_page() -> str:
 def _option_line(parameter: Any) -> str:
     """One option or argument of a command."""
     is_argument = parameter.param_type_name == "argument"
-    spelled = parameter.metavar or "MOVIES..." if is_argument else ", ".join(parameter.opts)
+    spelled = ", ".join(parameter.opts)
+    if is_argument:
+        spelled = parameter.metavar or parameter.name.upper() + "..." * (parameter.nargs == -1)
     if parameter.metavar and not is_argument:
         spelled += f" {parameter.metavar}"
     default = parameter.default

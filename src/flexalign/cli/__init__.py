@@ -13,6 +13,7 @@ from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
 from flexalign.cli.show import say_error
 from flexalign.cli.simulation import demo, simulate
+from flexalign.cli.xmipp import xmipp_install, xmipp_movie_alignment
 
 app = typer.Typer(
     name="flexalign",
@@ -27,6 +28,8 @@ app.command(no_args_is_help=True)(export)
 app.command("relion-job", no_args_is_help=True)(relion_job)
 app.command(no_args_is_help=True)(simulate)
 app.command()(demo)
+app.command(no_args_is_help=True)(xmipp_movie_alignment)
+app.command(no_args_is_help=True)(xmipp_install)
 
 
 def _print_version(wanted: bool) -> None:

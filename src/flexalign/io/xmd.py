@@ -80,6 +80,7 @@ def write_shifts(
     *,
     binning: float = 1.0,
     tracks: PatchTracks | None = None,
+    listed: FrameRange | None = None,
 ) -> None:
     """Write the trajectory, the reference frame and, with a field, Xmipp's B-spline of it all.
 
@@ -94,13 +95,16 @@ def write_shifts(
     binning : of the micrograph
     tracks : whose patches were measured; without them the patches are taken to be as many
         as the control points
+    listed : frames that get a row, from the first of which the reference frame is counted; in
+        their aligned range a frame that was not measured is enabled too, as programs expect that
+        gave this list and count on as many shifts.  Default: all frames of the movie
 
     Raises
     ------
     InputError
         If the file cannot be written; nothing is left behind.
     """
-    blocks = [_frame_shifts(motion, movie_path), _reference_frame(motion)]
+    blocks = [_frame_shifts(motion, movie_path, listed), _reference_frame(motion, listed)]
     if motion.field is not None:
         blocks.append(_local_alignment(motion, motion.field, binning, tracks))
     text = f"# XMIPP_STAR_1 * \n# {_BINNING_COMMENT} {binning:.9g}\n" + "\n".join(blocks)
@@ -248,23 +252,26 @@ def _xmipp_basis(position: FloatArray, size: int, count: int) -> FloatArray:
     return np.asarray(np.where(distance < 1, near, far))
 
 
-def _frame_shifts(motion: Motion, movie_path: str | Path) -> str:
+def _frame_shifts(motion: Motion, movie_path: str | Path, listed: FrameRange | None) -> str:
     """The block of whole-frame corrections."""
     trajectory = motion.trajectory
     measured = np.flatnonzero(trajectory.is_measured)
     aligned = FrameRange(int(measured[0]), int(measured[-1]) + 1) if measured.size else ()
     rows = []
-    for frame, (dy, dx) in enumerate(trajectory.displacement_px):
+    for frame in listed or range(len(trajectory.displacement_px)):
+        dy, dx = trajectory.displacement_px[frame]
         shift_x, shift_y = (-dx, -dy) if frame in aligned else (0.0, 0.0)
-        enabled = 1 if trajectory.is_measured[frame] else -1
+        is_enabled = trajectory.is_measured[frame] or (listed is not None and frame in aligned)
+        enabled = 1 if is_enabled else -1
         image = _quoted(f"{frame + 1:06d}@{movie_path}")
         rows.append([image, f"{shift_x + 0.0:.6f}", f"{shift_y + 0.0:.6f}", enabled, "1.000000"])
     return _block("frameShifts", ["image", "shiftX", "shiftY", "enabled", "weight"], rows)
 
 
-def _reference_frame(motion: Motion) -> str:
+def _reference_frame(motion: Motion, listed: FrameRange | None) -> str:
     """The block that names the reference frame, counted from zero."""
-    return _block("referenceFrame", ["ref"], [[motion.reference_frame]])
+    first = listed.first if listed else 0
+    return _block("referenceFrame", ["ref"], [[motion.reference_frame - first]])
 
 
 def _local_alignment(

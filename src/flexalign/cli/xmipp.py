@@ -1,0 +1,159 @@
+"""The commands that stand in for Xmipp's movie alignment programs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line
+from flexalign.errors import DeviceError, ParameterError
+from flexalign.params import AlignParams
+
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def _file(*names: str, text: str) -> Any:
+    return typer.Option(*names, help=text, metavar="FILE")
+
+
+def _pair(name: str, text: str, metavar: str = "FIRST LAST") -> Any:
+    return typer.Option(name, help=text, metavar=metavar)
+
+
+def xmipp_movie_alignment(
+    frames: Annotated[Path, _file("-i", text="List of frames (.xmd), or a movie.")],
+    shifts: Annotated[Path, _file("-o", text="The motion, as Xmipp's metadata.")] = Path("out.xmd"),
+    average: Annotated[
+        Path | None, _file("--oavg", text="Mean of the aligned frames (MRC).")
+    ] = None,
+    unaligned_average: Annotated[
+        Path | None, _file("--oavgInitial", text="Mean of the frames as they were (MRC).")
+    ] = None,
+    aligned: Annotated[Path | None, _file("--oaligned", text="The aligned frames (MRC).")] = None,
+    sampling: Annotated[
+        float, typer.Option("--sampling", help="Pixel size of the movie.", metavar="A")
+    ] = 1.0,
+    binning: Annotated[
+        float, typer.Option("--bin", help="Make the outputs smaller by this factor.")
+    ] = 1.0,
+    max_shift: Annotated[
+        float,
+        typer.Option("--maxShift", help="Largest displacement between frames.", metavar="A"),
+    ] = 50.0,
+    max_resolution: Annotated[
+        float,
+        typer.Option(
+            "--maxResForCorrelation", help="Finest detail used to correlate frames.", metavar="A"
+        ),
+    ] = 30.0,
+    frame_range: Annotated[
+        tuple[int, int],
+        _pair("--frameRange", "Frames to align, counted from 0 in the list; -1 = first or last."),
+    ] = (-1, -1),
+    sum_range: Annotated[
+        tuple[int, int],
+        _pair("--frameRangeSum", "Frames to sum, among those that are aligned."),
+    ] = (-1, -1),
+    dark: Annotated[Path | None, _file("--dark", text="Dark reference, subtracted first.")] = None,
+    gain: Annotated[
+        Path | None, _file("--gain", text="Gain reference, which multiplies, as it is in the file.")
+    ] = None,
+    skip_local: Annotated[
+        bool, typer.Option("--skipLocalAlignment", help="Move whole frames only.")
+    ] = False,
+    control_points: Annotated[
+        tuple[int, int, int] | None,
+        _pair("--controlPoints", "Control points of the local motion.", "X Y T"),
+    ] = None,
+    patches: Annotated[
+        tuple[int, int] | None, _pair("--patches", "Number of patches.", "X Y")
+    ] = None,
+    min_patch: Annotated[
+        float,
+        typer.Option("--minLocalRes", help="Smallest side of a patch.", metavar="A"),
+    ] = 500.0,
+    group_frames: Annotated[
+        int, typer.Option("--patchesAvg", help="Frames summed to measure a patch.")
+    ] = 3,
+    device: Annotated[
+        int | None,
+        typer.Option(
+            "--device", help="GPU to use where there is one; without it, the CPU is used."
+        ),
+    ] = None,
+    storage: Annotated[
+        Path | None,
+        _file("--storage", text="Taken and left alone: no transform is timed beforehand."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Align one movie with the arguments of Xmipp's programs, and write their files.
+
+    For the scripts that 'xmipp-install' makes. Control points and patches that are not given
+    are chosen for the movie.
+    """
+    from flexalign.compat.xmipp import XmippFiles, align_as_xmipp
+
+    params = AlignParams(
+        pixel_size_A=sampling,
+        binning=binning,
+        max_shift_A=max_shift,
+        max_resolution_A=max_resolution,
+        gain=str(gain) if gain else None,
+        dark=str(dark) if dark else None,
+        local=not skip_local,
+        control_points=control_points,
+        patches=patches,
+        min_patch_A=min_patch,
+        group_frames=group_frames,
+        device=_device(device),
+    )
+    files = XmippFiles(frames, shifts, average, unaligned_average, aligned)
+    announce_compiling()
+    start = time.perf_counter()
+    with progress_bar(frames) as progress:
+        record = align_as_xmipp(
+            files, params, align_range=frame_range, sum_range=sum_range, progress=progress
+        )
+    movie = Path(record.movie.path)
+    typer.echo(result_line(movie, record, time.perf_counter() - start), err=True)
+
+
+def xmipp_install(
+    home: Annotated[
+        Path, typer.Argument(help="Folder to be used as XMIPP_HOME; the scripts go to its 'bin'.")
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace programs of the same names.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Put scripts in place of Xmipp's movie alignment programs, which start flexalign.
+
+    With XMIPP_HOME set to the folder, Scipion's own FlexAlign protocol runs on flexalign.
+    """
+    from flexalign.compat.xmipp import install_programs
+
+    for path in install_programs(home, overwrite=overwrite):
+        typer.echo(path)
+
+
+def _device(number: int | None) -> str:
+    """Where to compute; of several GPUs, the one asked for is left as the only visible one."""
+    if number is None:
+        return "cpu"
+    if number < 0:
+        raise ParameterError(f"--device: expected the number of a GPU from 0 on, found {number}")
+    visible = os.environ.get(VISIBLE_GPUS)
+    numbers = visible.split(",") if visible else None
+    if numbers and number >= len(numbers):
+        raise DeviceError(
+            f"--device: expected a number below {len(numbers)}, since {VISIBLE_GPUS} is "
+            f"{visible}; found {number}"
+        )
+    os.environ[VISIBLE_GPUS] = numbers[number] if numbers else str(number)
+    return "auto"

@@ -1,0 +1,187 @@
+"""Xmipp's movie alignment programs: their list of frames and ranges in, their files out.
+
+What a number means is Xmipp's; how the motion is found is ours.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import flexalign
+from flexalign.errors import InputError, ParameterError
+from flexalign.io.atomic import explained, replacing
+from flexalign.io.frame_list import read_frame_list
+from flexalign.io.micrographs import write_mrc
+from flexalign.model import AlignmentResult, FrameRange, MovieRecord, PixelArray
+from flexalign.params import AlignParams
+
+PROGRAMS = ("xmipp_movie_alignment_correlation", "xmipp_cuda_movie_alignment_correlation")
+IMAGE_SUFFIXES = (".mrc", ".mrcs")
+ALL_FRAMES = (-1, -1)
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class XmippFiles:
+    """The files that Xmipp's program reads and writes; None = not asked for.
+
+    Attributes
+    ----------
+    frames : list of frames (``.xmd``), or a movie
+    shifts : metadata with the motion
+    average, unaligned_average : mean of the summed frames, after and before
+    movie : the aligned frames
+    """
+
+    frames: Path
+    shifts: Path
+    average: Path | None = None
+    unaligned_average: Path | None = None
+    movie: Path | None = None
+
+    def __post_init__(self) -> None:
+        for path in (self.average, self.unaligned_average, self.movie):
+            if path is not None and path.suffix.lower() not in IMAGE_SUFFIXES:
+                raise ParameterError(f"{path}: expected a name in {' or '.join(IMAGE_SUFFIXES)}")
+
+
+def align_as_xmipp(
+    files: XmippFiles,
+    params: AlignParams,
+    *,
+    align_range: tuple[int, int] = ALL_FRAMES,
+    sum_range: tuple[int, int] = ALL_FRAMES,
+    progress: Progress = lambda stage, done, total: None,
+) -> MovieRecord:
+    """Align the frames of a list and write what Xmipp's program writes; the record of it.
+
+    Rows of TIFF movies and references stay in the order of the file, and the gain multiplies,
+    as in Xmipp.  The metadata comes last: where it is, the images are whole.
+
+    Parameters
+    ----------
+    params : what does not follow from the list, the ranges and the files
+    align_range, sum_range : first and last frame, counted from zero in the list; -1 = first and
+        last of the list, and of `align_range`
+
+    Raises
+    ------
+    InputError
+        If the list or its movie cannot be used, or a file cannot be written.
+    ParameterError
+        If a range does not fit.
+    """
+    from flexalign.align import align_movie
+    from flexalign.io.xmd import write_shifts
+
+    listed = read_frame_list(files.frames)
+    align = _range_of_list("--frameRange", align_range, FrameRange(0, listed.frames.count))
+    summed = _range_of_list("--frameRangeSum", sum_range, align)
+    chosen = replace(
+        params,
+        align_first=listed.frames.first + align.first + 1,
+        align_last=listed.frames.first + align.stop,
+        sum_first=listed.frames.first + summed.first + 1,
+        sum_last=listed.frames.first + summed.stop,
+        eer_fractions=listed.eer_fractions or params.eer_fractions,
+        tiff_rows="file",
+        gain_sense="multiply",
+        dose_weight=False,
+        psd=False,
+        save_movie=files.movie is not None,
+    )
+    result = align_movie(listed.movie, chosen, progress=progress)
+    _write_images(result, files)
+    write_shifts(
+        files.shifts, result.motion, listed.name,
+        binning=params.binning, tracks=result.tracks, listed=listed.frames,
+    )  # fmt: skip
+    return result.record
+
+
+def install_programs(home: str | Path, *, overwrite: bool = False) -> list[Path]:
+    """Scripts with the names of Xmipp's programs in ``<home>/bin``, which start this flexalign.
+
+    They run with the interpreter and the package that run now, whatever the environment of
+    their caller says.
+
+    Raises
+    ------
+    InputError
+        If a file of such a name is there already, or cannot be written.
+    """
+    folder = Path(home) / "bin"
+    paths = [folder / name for name in PROGRAMS]
+    found = [str(path) for path in paths if path.exists()]
+    if found and not overwrite:
+        raise InputError(
+            f"expected no {', '.join(found)} yet: choose another folder, or replace what is there "
+            "with --overwrite"
+        )
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        with replacing(path) as temporary:
+            temporary.write_text(_script(path.name), encoding="utf-8")
+            temporary.chmod(0o755)
+    return paths
+
+
+def _script(name: str) -> str:
+    """What stands in for Xmipp's program `name`."""
+    package_folder = Path(flexalign.__file__).absolute().parents[1]
+    return "\n".join([
+        "#!/bin/sh",
+        f"# Written by `flexalign xmipp-install`, in place of Xmipp's {name}.",
+        "unset PYTHONHOME",
+        f"export PYTHONPATH={shlex.quote(str(package_folder))}",
+        f'exec {shlex.quote(sys.executable)} -m flexalign xmipp-movie-alignment "$@"',
+        "",
+    ])  # fmt: skip
+
+
+def _range_of_list(option: str, typed: tuple[int, int], allowed: FrameRange) -> FrameRange:
+    """The frames that were typed, counted from zero in the list; they must be `allowed`."""
+    first = allowed.first if typed[0] == -1 else typed[0]
+    last = allowed.stop - 1 if typed[1] == -1 else typed[1]
+    if not allowed.first <= first <= last < allowed.stop:
+        raise ParameterError(
+            f"{option} {typed[0]} {typed[1]}: expected a first and a last frame from "
+            f"{allowed.first} to {allowed.stop - 1}, counted from zero in the list"
+        )
+    return FrameRange(first, last + 1)
+
+
+def _write_images(result: AlignmentResult, files: XmippFiles) -> None:
+    """Write the images that were asked for."""
+    sums, pixel_A = result.sums, float(result.record.decisions["output_pixel_size_A"])
+    if files.average is not None:
+        write_mrc(files.average, sums.plain, pixel_A)
+    if files.unaligned_average is not None and sums.unaligned is not None:
+        write_mrc(files.unaligned_average, sums.unaligned, pixel_A)
+    if files.movie is not None:
+        write_mrc(files.movie, _in_place(result), pixel_A, is_stack=True)
+
+
+def _in_place(result: AlignmentResult) -> PixelArray:
+    """The aligned frames (t, h, w), each where its number in the align range says.
+
+    Frames that were not summed are blank.
+    """
+    import numpy as np
+
+    align, summed = (
+        FrameRange.from_dict(result.record.decisions[name]) for name in ("align", "sum")
+    )
+    if result.sums.aligned is None:
+        raise ValueError("expected aligned frames, which were not asked for")
+    is_measured = result.motion.trajectory.is_measured
+    places = [frame - align.first for frame in summed if is_measured[frame]]
+    stack = np.zeros((align.count, *result.sums.plain.shape), np.float32)
+    stack[places] = result.sums.aligned
+    return stack
