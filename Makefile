@@ -7,11 +7,18 @@ PYTHON ?=
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo test lint format docs clean
+# Scipion has an interpreter of its own: its pins are older than ours, and it needs Tk.
+SCIPION := .venv-scipion
+SCIPION_PYTHON ?=
+SCIPION_CANDIDATES := $(SCIPION_PYTHON) python3.11 python3.10 python3.9 python3.8 python3
+IS_FOR_SCIPION := import sys, tkinter; sys.exit(not (3, 8) <= sys.version_info < (3, 12))
+
+.PHONY: help setup scipion demo test lint format docs clean
 
 help:
 	@echo "make demo    align a simulated movie and compare with its known motion"
-	@echo "make test    lint, then all tests and doctests"
+	@echo "make test    lint, then all tests and doctests, also those in Scipion"
+	@echo "make scipion the environment with Scipion that the tests of the plugin run in"
 	@echo "make lint    format, style, types and layers, without changing a file"
 	@echo "make format  put the code in the common format"
 	@echo "make docs    write the generated pages of docs/reference"
@@ -31,6 +38,22 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+scipion: $(SCIPION)/installed
+
+$(SCIPION)/bin/python:
+	@for name in $(SCIPION_CANDIDATES); do \
+	    if "$$name" -c '$(IS_FOR_SCIPION)' 2>/dev/null; then exec "$$name" -m venv $(SCIPION); fi; \
+	done; \
+	echo "error: expected Python 3.8 to 3.11 with tkinter, for Scipion; found none of:" >&2; \
+	echo "$(SCIPION_CANDIDATES). Name it: make SCIPION_PYTHON=/path/to/python3.11 ..." >&2; \
+	exit 1
+
+$(SCIPION)/installed: scipion-em-flexalign/pyproject.toml scipion-em-flexalign/tests/requirements.txt \
+        | $(SCIPION)/bin/python
+	$(SCIPION)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --requirement scipion-em-flexalign/tests/requirements.txt --editable scipion-em-flexalign
+	@touch $@
+
 demo: setup
 	$(BIN)/flexalign demo --out demo
 
@@ -40,8 +63,9 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint scipion
 	$(BIN)/pytest -n 2 --dist loadfile --doctest-modules src/flexalign tests
+	$(SCIPION)/bin/python -m pytest -n 2 --dist loadfile scipion-em-flexalign
 
 format: setup
 	$(BIN)/ruff format .
@@ -51,4 +75,4 @@ docs: setup
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(SCIPION) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,3 @@
+from .protocol_flexalign import ProtFlexAlign
+
+__all__ = ["ProtFlexAlign"]

@@ -1,0 +1,122 @@
+"""What a form must not say, apart from what each field refuses by itself."""
+
+import os
+
+from pwem import emlib
+
+from .. import Plugin
+from ..constants import FEWEST_CONTROL_POINTS
+
+LARGEST_LIKELY_DOSE = 300.0  # e/A2 in a whole movie
+
+
+class FormChecks:
+    """Checks of the form of `ProtFlexAlign`, before anything runs."""
+
+    def _validate(self):
+        errors = list(Plugin.validateInstallation())
+        errors += self._checkNumbers()
+        if self.inputMovies.get() is not None:
+            errors += self._checkFrames()
+            errors += self._checkFiles()
+        return errors
+
+    def _checkNumbers(self):
+        """Numbers that make no sense whatever the movies are."""
+        errors = []
+        for name, what in (("maxResForCorrelation", "Maximum resolution"),
+                           ("maxShift", "Maximum shift"),
+                           ("minLocalRes", "Min size of the patch")):  # fmt: skip
+            if getattr(self, name).get() <= 0:
+                errors.append("%s must be more than 0 A." % what)
+        if self.groupNFrames.get() < 1:
+            errors.append("Group N frames must be at least 1.")
+        if self.binFactor.get() < 1:
+            errors.append("Bin factor must be >= 1")
+        if self.getBinThreads() < 1:
+            errors.append("Threads must be at least 1.")
+        if not self.autoControlPoints:
+            for axis in "XYT":
+                if getattr(self, "controlPoint" + axis).get() < FEWEST_CONTROL_POINTS:
+                    errors.append("You have to use at least %d control points in %s dim"
+                                  % (FEWEST_CONTROL_POINTS, axis))  # fmt: skip
+        if not self.autoPatches and min(self.patchesX.get(), self.patchesY.get()) < 1:
+            errors.append("Number of patches must be at least 1 in X and Y.")
+        if (self.cropDimX.get(), self.cropDimY.get(), self.cropOffsetX.get(),
+                self.cropOffsetY.get()) != (0, 0, 0, 0):  # fmt: skip
+            errors.append("Frames cannot be cropped; leave all crop values 0.")
+        return errors
+
+    def _checkFrames(self):
+        """Frame ranges that the movies do not have, or that contradict each other."""
+        first, last = self._getSetRange()
+        errors = []
+        ranges = {}
+        for name in ("align",) if self.useAlignToSum else ("align", "sum"):
+            f0, fN = getattr(self, name + "Frame0").get(), getattr(self, name + "FrameN").get()
+            f0 = first if f0 <= 1 else f0
+            fN = last if fN <= 0 else fN
+            ranges[name] = f0, fN
+            words = "Check the selected %s frame to *%s*: found %d, expected one in %d - %d."
+            if last and not first <= f0 <= last:
+                errors.append(words % ("first", name.upper(), f0, first, last))
+            elif last and not first <= fN <= last:
+                errors.append(words % ("last", name.upper(), fN, first, last))
+            elif fN and fN < f0:
+                errors.append("Check the selected frames range to *%s*: the last frame (%d) is "
+                              "before the first (%d)." % (name.upper(), fN, f0))  # fmt: skip
+        a0, aN = ranges["align"]
+        if aN and aN == a0:
+            errors.append("At least two frames are needed to *ALIGN*.")
+        s0, sN = ranges.get("sum", (a0, aN))
+        if not errors and (s0 < a0 or (aN and sN > aN)):
+            errors.append("The frames to *SUM* (%d - %d) must be among those to *ALIGN* "
+                          "(%d - %d): the motion of the others is not known."
+                          % (s0, sN, a0, aN))  # fmt: skip
+        return errors
+
+    def _getSetRange(self):
+        """Numbers of the first and last frame of the movies as they will be aligned, 0 = unknown."""
+        if self._isInputEer():
+            return 1, self.nFrames.get()
+        movies = self.inputMovies.get()
+        first, last, _ = movies.getFramesRange()
+        if last <= 0:
+            item = movies.getFirstItem()
+            last = (item.getNumberOfFrames() or 0) if item is not None else 0
+        return first, last
+
+    def _checkFiles(self):
+        """Files that are not where the set says."""
+        errors = []
+        item = self.inputMovies.get().getFirstItem()
+        if item is not None and not emlib.image.ImageHandler().existsLocation(item.getLocation()):
+            errors.append("The movie %s does not exist. Movies are usually links: were they, or "
+                          "the project, moved?" % item.getFileName())  # fmt: skip
+        files = dict(zip(("gain", "dark"), self.getGainAndDark()), defects=self.defectsFile.get())
+        for what, path in files.items():
+            if path and not os.path.exists(path):
+                errors.append("The %s file %s does not exist." % (what, path))
+        return errors
+
+    def _warnings(self):
+        """What may not be meant, but can be done."""
+        warnings = []
+        movies = self.inputMovies.get()
+        if movies is None:
+            return warnings
+        dose = movies.getAcquisition().getDosePerFrame() or 0.0
+        if self.doDoseWeight and dose <= 0:
+            warnings.append("The movies have no dose per frame: there will be no dose-weighted "
+                            "micrographs.")  # fmt: skip
+        if self.doDoseWeight and self._isInputEer():
+            total = dose * movies.getDim()[2]
+            if total > LARGEST_LIKELY_DOSE:
+                warnings.append("%g e/A2 per raw frame of these EER movies make %.0f e/A2 in all. "
+                                "Is it the dose of a sum of raw frames?" % (dose, total))  # fmt: skip
+        gpus = len(self.getGpuList())
+        if gpus > 1 and self.numberOfThreads.get() < gpus + 1:
+            warnings.append("%d Scipion threads keep %d of %d GPUs busy: give %d threads to use all."
+                            % (self.numberOfThreads.get(), max(self.numberOfThreads.get() - 1, 1),
+                               gpus, gpus + 1))  # fmt: skip
+        return warnings
