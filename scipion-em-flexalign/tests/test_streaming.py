@@ -12,7 +12,7 @@ from pyworkflow.protocol import MODE_RESUME, getProtocolFromDb
 
 ROOTS = ["s1", "s2", "s3", "s4", "s5", "s6"]
 CORRUPT = "s3"
-LONG_ENOUGH_S = 240
+LONG_ENOUGH_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,10 @@ def test_movies_that_arrive_are_aligned_and_a_killed_run_goes_on(
         for path in pathlib.Path(protocol._getExtraPath()).glob("*_record.json")
     }
     assert finished
+    # The base class notes a movie as done before it is put out: a stop in between, made here by
+    # hand, must lose nothing.
+    with open(protocol._getAllDone(), "a") as noted:
+        noted.write("%d\n" % (grown["outputMicrographs"][0] + 2))
     project._updateProtocol(protocol)
     protocol.runMode.set(MODE_RESUME)
     project.launchProtocol(protocol, wait=False)
@@ -148,28 +152,3 @@ def kill_with_children(pid):
         except ProcessLookupError:
             pass
     psutil.wait_procs(processes, timeout=20)
-
-
-def test_what_was_noted_as_done_and_not_put_out_is_put_out_when_continued(
-    folder, import_movies, align, project
-):
-    """The base class notes first and puts out second: a stop in between must lose nothing."""
-    imported = import_movies(folder, "s[12].mrc")
-    protocol = align(imported, useGpu=False, doLocalAlignment=False)
-    assert protocol.outputMovies.getSize() == 2
-    first, second = (movie.getObjId() for movie in imported.outputMovies)
-    for name in ("micrographs", "movies", "micrographs_dose-weighted"):
-        forget_item(protocol._getPath(name + ".sqlite"), second)
-
-    protocol.runMode.set(MODE_RESUME)
-    project.launchProtocol(protocol, wait=True)
-
-    for name in ("outputMovies", "outputMicrographs", "outputMicrographsDoseWeighted"):
-        assert [item.getObjId() for item in getattr(protocol, name)] == [first, second], name
-
-
-def forget_item(path, number):
-    import sqlite3
-
-    with sqlite3.connect(path) as database:
-        database.execute("DELETE FROM Objects WHERE id = ?", (number,))

@@ -16,9 +16,9 @@ from pwem.protocols.protocol_align_movies import OUT_MICS, OUT_MICS_DW, OUT_MOVI
 from pyworkflow import BETA
 
 from .. import Plugin, engine
-from ..constants import EER_SUFFIX, GAIN_ANGLES, GAIN_FLIPS, GAIN_SENSES
+from ..constants import GAIN_ANGLES, GAIN_FLIPS, GAIN_SENSES
 from . import form as forms
-from .validation import FormChecks
+from .validation import FormChecks, is_eer
 
 FAILED_REASON = "_failed.txt"
 FAILED_TABLE = "FAILED_reasons.tsv"
@@ -128,7 +128,7 @@ class ProtFlexAlign(FormChecks, ProtAlignMovies):
         patches = (self.patchesX.get(), self.patchesY.get())
         options = {
             "pixel-size": movie.getSamplingRate(),
-            "eer-fractions": self.nFrames.get() if self._isInputEer() else None,
+            "eer-fractions": self.nFrames.get() if is_eer(movie) else None,
             "max-resolution": self.maxResForCorrelation.get(),
             "max-shift": self.maxShift.get(),
             "refine": self.doRefine.get(),
@@ -155,7 +155,7 @@ class ProtFlexAlign(FormChecks, ProtAlignMovies):
         last = self._getLastFrame(movie)
 
         def in_file(first_frame, last_frame):
-            first_of_movie = 1 if self._isInputEer() else movie.getFramesRange()[0]
+            first_of_movie = 1 if is_eer(movie) else movie.getFramesRange()[0]
             first_frame = max(first_frame.get(), first_of_movie)
             last_frame = last_frame.get() if last_frame.get() > 0 else last
             return first_frame + offset, last_frame + offset if last_frame else 0
@@ -168,7 +168,7 @@ class ProtFlexAlign(FormChecks, ProtAlignMovies):
 
     def _getFrameOffset(self, movie):
         """What is added to Scipion's number of a frame to have its place in the file."""
-        if self._isInputEer():
+        if is_eer(movie):
             return 0
         first, _, index = movie.getFramesRange()
         return index - first
@@ -176,7 +176,7 @@ class ProtFlexAlign(FormChecks, ProtAlignMovies):
     def _getLastFrame(self, movie):
         """Scipion's number of the last frame where the set leaves out some at the end, else 0."""
         first, last, index = movie.getFramesRange()
-        if self._isInputEer() or last <= 0:
+        if is_eer(movie) or last <= 0:
             return 0
         try:
             _, _, frames = movie.getDim()
@@ -202,7 +202,7 @@ class ProtFlexAlign(FormChecks, ProtAlignMovies):
 
     def _getRawFramesPerFrame(self, movie):
         """How many of the set's frames are summed to one: more than one for EER only."""
-        if not self._isInputEer():
+        if not is_eer(movie):
             return 1
         _, _, raw_frames = movie.getDim()
         return max(raw_frames // self.nFrames.get(), 1)
@@ -269,11 +269,6 @@ class ProtFlexAlign(FormChecks, ProtAlignMovies):
 
     def _getPsdCorr(self, movie):
         return self._getExtraPath(self._getMovieRoot(movie) + engine.SUFFIXES["amplitudes"])
-
-    def _isInputEer(self):
-        movies = self.inputMovies.get()
-        first = next(iter(movies.getFiles()), "") if movies is not None else ""
-        return first.lower().endswith(EER_SUFFIX)
 
     # --------------------------- outputs
     def _createOutputWeightedMicrographs(self):

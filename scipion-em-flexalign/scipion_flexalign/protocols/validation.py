@@ -5,9 +5,14 @@ import os
 from pwem import emlib
 
 from .. import Plugin
-from ..constants import FEWEST_CONTROL_POINTS
+from ..constants import EER_SUFFIX, FEWEST_CONTROL_POINTS
 
 LARGEST_LIKELY_DOSE = 300.0  # e/A2 in a whole movie
+
+
+def is_eer(movie):
+    """Whether the frames of a movie are sums of raw ones."""
+    return movie is not None and movie.getFileName().lower().endswith(EER_SUFFIX)
 
 
 class FormChecks:
@@ -77,19 +82,25 @@ class FormChecks:
 
     def _getSetRange(self):
         """Numbers of the first and last frame of the movies as they will be aligned, 0 = unknown."""
-        if self._isInputEer():
+        item = self._getFirstMovie()
+        if is_eer(item):
             return 1, self.nFrames.get()
-        movies = self.inputMovies.get()
-        first, last, _ = movies.getFramesRange()
+        first, last, _ = self.inputMovies.get().getFramesRange()
         if last <= 0:
-            item = movies.getFirstItem()
             last = (item.getNumberOfFrames() or 0) if item is not None else 0
         return first, last
+
+    def _getFirstMovie(self):
+        """The first movie of the set, which is left closed: an open one could not grow."""
+        movies = self.inputMovies.get()
+        item = movies.getFirstItem()
+        movies.close()
+        return item
 
     def _checkFiles(self):
         """Files that are not where the set says."""
         errors = []
-        item = self.inputMovies.get().getFirstItem()
+        item = self._getFirstMovie()
         if item is not None and not emlib.image.ImageHandler().existsLocation(item.getLocation()):
             errors.append("The movie %s does not exist. Movies are usually links: were they, or "
                           "the project, moved?" % item.getFileName())  # fmt: skip
@@ -109,7 +120,7 @@ class FormChecks:
         if self.doDoseWeight and dose <= 0:
             warnings.append("The movies have no dose per frame: there will be no dose-weighted "
                             "micrographs.")  # fmt: skip
-        if self.doDoseWeight and self._isInputEer():
+        if self.doDoseWeight and is_eer(self._getFirstMovie()):
             total = dose * movies.getDim()[2]
             if total > LARGEST_LIKELY_DOSE:
                 warnings.append("%g e/A2 per raw frame of these EER movies make %.0f e/A2 in all. "
