@@ -1,6 +1,7 @@
 """The unmodified FlexAlign protocol of scipion-em-xmipp, with flexalign in place of Xmipp's programs."""
 
 import os
+import re
 
 import mrcfile
 import numpy as np
@@ -148,8 +149,12 @@ def read_spline(path, size):
     def value(label):
         return table.getValue(xmippLib.str2Label(label), item)
 
-    x, y, t = (int(count) for count in value("localAlignmentControlPoints"))
-    assert (x, y, t) == (5, 5, 4)
+    x, y, t = 5, 5, 4
+    # The binding for Python cannot hand these over; what Xmipp has read, it writes again.
+    table.write("localAlignment@" + path + ".again")
+    with open(path + ".again") as again:
+        vectors = re.findall(r"'([^']*)'", again.read())
+    assert vectors[-1].split() == [str(count) for count in (x, y, t)]
     axes = [value("localAlignmentCoeffs" + axis) for axis in "XY"]
     coefficients = np.array(axes).reshape(2, t, y, x)
 
