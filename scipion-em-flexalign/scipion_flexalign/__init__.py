@@ -6,6 +6,7 @@ The engine is a program of its own; nothing of it is imported here.
 import os
 import shlex
 import shutil
+import subprocess
 
 import pwem
 from pyworkflow import VarTypes
@@ -87,6 +88,18 @@ class Plugin(pwem.Plugin):
                 return shlex.quote(path)
         path = shutil.which(PROGRAM)
         return shlex.quote(path) if path else ""
+
+    @classmethod
+    def getCommands(cls):
+        """The commands that this version of the engine has."""
+        if not cls.getProgram():
+            return []
+        listed = subprocess.run(
+            cls.getProgram() + " --help", shell=True, env=dict(cls.getEnviron(), COLUMNS="200"),
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True,
+        )  # fmt: skip
+        lines = [line.strip(" |\u2502").split() for line in listed.stdout.splitlines()]
+        return [words[0] for words in lines if len(words) > 1]
 
     @classmethod
     def validateInstallation(cls):

@@ -1,0 +1,1 @@
+"""Tests that a user can run: scipion tests --grep scipion_flexalign --run."""

@@ -1,0 +1,3 @@
+from .viewer_flexalign import FlexAlignViewer
+
+__all__ = ["FlexAlignViewer"]

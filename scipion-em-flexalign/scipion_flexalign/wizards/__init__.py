@@ -1,0 +1,3 @@
+from .wizard_gain import FlexAlignGainWizard
+
+__all__ = ["FlexAlignGainWizard"]

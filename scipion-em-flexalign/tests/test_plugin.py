@@ -1,0 +1,77 @@
+"""The plugin as Scipion's own command sees it: tree, tests, references, installation."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCIPION = str(pathlib.Path(sys.executable).with_name("scipion"))
+
+
+def scipion(*words, **environment):
+    """What ``scipion`` says."""
+    path = "%s%s%s" % (os.path.dirname(sys.executable), os.pathsep, os.environ["PATH"])
+    done = subprocess.run(
+        [SCIPION] + list(words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        universal_newlines=True, env=dict(os.environ, PATH=path, **environment),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(autouse=True, scope="module")
+def home():
+    os.makedirs(os.environ["SCIPION_HOME"], exist_ok=True)
+
+
+def test_the_protocol_is_in_the_list():
+    assert "ProtFlexAlign" in scipion("protocols")
+
+
+def test_the_tests_are_found_and_pass():
+    assert "TestProtFlexAlign" in scipion("tests", "--grep", "scipion_flexalign", "--show")
+
+    said = scipion("tests", "scipion_flexalign.tests.test_protocol_flexalign")
+
+    assert "[  PASSED  ]" in said or "OK" in said, said
+    assert "FAILED" not in said, said
+
+
+def test_references_and_logo_are_there():
+    import pyworkflow as pw
+    import scipion_flexalign
+    from scipion_flexalign import bibtex
+
+    protocol = pw.Config.getDomain().getProtocols()["ProtFlexAlign"]()
+    assert all("{%s," % key in bibtex.__doc__ for key in scipion_flexalign._references)
+    assert protocol.citations()
+    assert pathlib.Path(scipion_flexalign.__file__).with_name(scipion_flexalign._logo).exists()
+
+
+def test_the_protocol_is_in_the_tree():
+    text = (ROOT / "scipion-em-flexalign/scipion_flexalign/protocols.conf").read_text()
+
+    assert '"ProtFlexAlign"' in text and '"Movies"' in text
+
+
+@pytest.mark.slow
+def test_installb_makes_an_environment_of_its_own(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(str(ROOT / name), str(source / name))
+    shutil.copytree(str(ROOT / "src"), str(source / "src"), ignore=shutil.ignore_patterns("*.egg-info"))
+    em = tmp_path / "em"
+
+    said = scipion(
+        "installb", "flexalign", EM_ROOT=str(em), FLEXALIGN_PACKAGE=str(source), FLEXALIGN_HOME=""
+    )
+
+    program = em / "flexalign-0.1.0" / "env" / "bin" / "flexalign"
+    assert program.exists(), said
+    version = subprocess.run([str(program), "--version"], stdout=subprocess.PIPE, check=True)
+    assert version.stdout.strip() == b"flexalign 0.1.0"
