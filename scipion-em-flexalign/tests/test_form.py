@@ -1,4 +1,4 @@
-"""The form has what FlexAlign has in Scipion, by name, label, place, condition, level and default."""
+"""The form has what FlexAlign has in Scipion: name, label, place, condition, level, default."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""The unmodified FlexAlign protocol of scipion-em-xmipp, with flexalign in place of Xmipp's programs."""
+"""The unmodified FlexAlign protocol of scipion-em-xmipp, over flexalign instead of Xmipp."""
 
 import os
 import re
@@ -81,7 +81,9 @@ def test_ranges_binning_patches_points_and_a_saved_movie(mrc_import, align, fold
 
     assert_finished(protocol)
     movie = protocol.outputMovies.getFirstItem()
-    shifts = np.transpose([[float(x) for x in axis] for axis in (movie._xmipp_ShiftX, movie._xmipp_ShiftY)])
+    shifts = np.transpose(
+        [[float(x) for x in axis] for axis in (movie._xmipp_ShiftX, movie._xmipp_ShiftY)]
+    )
     true = true_shifts(folder, "m1", slice(1, 7))
     assert np.abs(shifts - shifts.mean(axis=0) - true).max() < WITHIN_PX
     stack = read(movie.getFileName())

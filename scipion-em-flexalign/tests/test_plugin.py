@@ -43,6 +43,7 @@ def test_the_tests_are_found_and_pass():
 
 def test_references_and_logo_are_there():
     import pyworkflow as pw
+
     import scipion_flexalign
     from scipion_flexalign import bibtex
 
@@ -53,9 +54,13 @@ def test_references_and_logo_are_there():
 
 
 def test_the_protocol_is_in_the_tree():
-    text = (ROOT / "scipion-em-flexalign/scipion_flexalign/protocols.conf").read_text()
+    import pyworkflow as pw
+    from pyworkflow.gui.project.viewprotocols_extra import ProtocolTreeConfig
 
-    assert '"ProtFlexAlign"' in text and '"Movies"' in text
+    trees = ProtocolTreeConfig.load(pw.Config.getDomain(), "")
+    (movies,) = [branch for branch in trees["Protocols SPA"] if str(branch.text) == "Movies"]
+
+    assert "ProtFlexAlign" in [str(leaf.value) for leaf in movies]
 
 
 @pytest.mark.slow
@@ -64,7 +69,9 @@ def test_installb_makes_an_environment_of_its_own(tmp_path):
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(str(ROOT / name), str(source / name))
-    shutil.copytree(str(ROOT / "src"), str(source / "src"), ignore=shutil.ignore_patterns("*.egg-info"))
+    shutil.copytree(
+        str(ROOT / "src"), str(source / "src"), ignore=shutil.ignore_patterns("*.egg-info")
+    )
     em = tmp_path / "em"
 
     said = scipion(

@@ -24,7 +24,9 @@ def true_shifts(folder, root, frames=slice(None)):
 
 
 def found_shifts(movie):
-    shifts = np.transpose([[float(value) for value in axis] for axis in movie.getAlignment().getShifts()])
+    shifts = np.transpose(
+        [[float(value) for value in axis] for axis in movie.getAlignment().getShifts()]
+    )
     return shifts - shifts.mean(axis=0)
 
 
@@ -119,12 +121,13 @@ def test_tiff_movies_need_no_flip_of_the_gain(folder, import_movies, align, engi
 
 
 def test_eer_frames_are_counted_as_they_are_aligned(folder, import_movies, align):
-    imported = import_movies(
-        folder, "e*.eer", gainFile=str(folder / "e1.gain"), dosePerFrame=0.01
-    )
+    imported = import_movies(folder, "e*.eer", gainFile=str(folder / "e1.gain"), dosePerFrame=0.01)
     raw_frames = imported.outputMovies.getDim()[2]
     assert raw_frames > 100
-    for values, message in (({"nFrames": 0}, "positive"), ({"nFrames": 8, "alignFrameN": 9}, "1 - 8")):
+    for values, message in (
+        ({"nFrames": 0}, "positive"),
+        ({"nFrames": 8, "alignFrameN": 9}, "1 - 8"),
+    ):
         with pytest.raises(AssertionError, match=message):
             align(imported, **values)
 

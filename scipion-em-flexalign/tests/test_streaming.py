@@ -1,5 +1,6 @@
-"""Movies that arrive one by one, one that is corrupt, and a protocol that is killed and continued."""
+"""Movies that arrive one by one, a corrupt one, a protocol that is killed and continued."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -34,7 +35,9 @@ def fresh(protocol):
 
 def sizes(protocol):
     found = fresh(protocol)
-    result = {name: (out.getSize(), out.isStreamOpen()) for name, out in found.iterOutputAttributes()}
+    result = {
+        name: (out.getSize(), out.isStreamOpen()) for name, out in found.iterOutputAttributes()
+    }
     found.closeMappers()
     return result
 
@@ -60,7 +63,7 @@ def wait_for_end(protocol, project):
     project._updateProtocol(protocol)
 
 
-def assert_all_but_the_corrupt_one(protocol, count=len(ROOTS) - 1):
+def assert_all_but_the_corrupt_one(protocol):
     for name in ("outputMovies", "outputMicrographs", "outputMicrographsDoseWeighted"):
         output = getattr(protocol, name)
         names = [item.getMicName() for item in output]
@@ -113,7 +116,9 @@ def test_movies_that_arrive_are_aligned_and_a_killed_run_goes_on(
     project._updateProtocol(imported)
     protocol = align(imported, wait=False, useGpu=False, doLocalAlignment=False)
 
-    grown = wait_for(lambda: sizes(protocol).get("outputMicrographs", (0, 0))[0] >= 2 and sizes(protocol))
+    grown = wait_for(
+        lambda: sizes(protocol).get("outputMicrographs", (0, 0))[0] >= 2 and sizes(protocol)
+    )
     assert grown["outputMicrographs"][1], "the output is open while movies arrive"
     # Without a chance to tidy up; the engine that is running goes with it.
     running = fresh(protocol).getPid()
@@ -147,8 +152,6 @@ def kill_with_children(pid):
     processes = [psutil.Process(pid)]
     processes += processes[0].children(recursive=True)
     for process in processes:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     psutil.wait_procs(processes, timeout=20)

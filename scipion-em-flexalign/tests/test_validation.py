@@ -16,7 +16,9 @@ def form(project, imported):
     """A protocol that has not been run, with some values."""
 
     def make(**values):
-        protocol = project.newProtocol(pw.Config.getDomain().getProtocols()["ProtFlexAlign"], **values)
+        protocol = project.newProtocol(
+            pw.Config.getDomain().getProtocols()["ProtFlexAlign"], **values
+        )
         protocol.inputMovies.set(imported.outputMovies)
         return protocol
 
@@ -63,7 +65,13 @@ def test_what_cannot_be_meant_is_refused(form, values, message):
         {"useGpu": False},  # local alignment needs no GPU
         {"numberOfThreads": 4},  # nor any number of GPUs for that many threads
         {"gpuList": "0,1", "numberOfThreads": 1},
-        {"alignFrame0": 2, "alignFrameN": 7, "useAlignToSum": False, "sumFrame0": 2, "sumFrameN": 7},
+        {
+            "alignFrame0": 2,
+            "alignFrameN": 7,
+            "useAlignToSum": False,
+            "sumFrame0": 2,
+            "sumFrameN": 7,
+        },
     ],
 )
 def test_what_the_official_protocol_refuses_for_no_reason_is_fine(form, values):

@@ -29,9 +29,11 @@ class FormChecks:
     def _checkNumbers(self):
         """Numbers that make no sense whatever the movies are."""
         errors = []
-        for name, what in (("maxResForCorrelation", "Maximum resolution"),
-                           ("maxShift", "Maximum shift"),
-                           ("minLocalRes", "Min size of the patch")):  # fmt: skip
+        for name, what in (
+            ("maxResForCorrelation", "Maximum resolution"),
+            ("maxShift", "Maximum shift"),
+            ("minLocalRes", "Min size of the patch"),
+        ):
             if getattr(self, name).get() <= 0:
                 errors.append("%s must be more than 0 A." % what)
         if self.groupNFrames.get() < 1:
@@ -41,14 +43,20 @@ class FormChecks:
         if self.getBinThreads() < 1:
             errors.append("Threads must be at least 1.")
         if not self.autoControlPoints:
-            for axis in "XYT":
-                if getattr(self, "controlPoint" + axis).get() < FEWEST_CONTROL_POINTS:
-                    errors.append("You have to use at least %d control points in %s dim"
-                                  % (FEWEST_CONTROL_POINTS, axis))  # fmt: skip
+            errors += [
+                "You have to use at least %d control points in %s dim"
+                % (FEWEST_CONTROL_POINTS, axis)
+                for axis in "XYT"
+                if getattr(self, "controlPoint" + axis).get() < FEWEST_CONTROL_POINTS
+            ]
         if not self.autoPatches and min(self.patchesX.get(), self.patchesY.get()) < 1:
             errors.append("Number of patches must be at least 1 in X and Y.")
-        if (self.cropDimX.get(), self.cropDimY.get(), self.cropOffsetX.get(),
-                self.cropOffsetY.get()) != (0, 0, 0, 0):  # fmt: skip
+        if (
+            self.cropDimX.get(),
+            self.cropDimY.get(),
+            self.cropOffsetX.get(),
+            self.cropOffsetY.get(),
+        ) != (0, 0, 0, 0):
             errors.append("Frames cannot be cropped; leave all crop values 0.")
         return errors
 
@@ -68,20 +76,23 @@ class FormChecks:
             elif last and not first <= fN <= last:
                 errors.append(words % ("last", name.upper(), fN, first, last))
             elif fN and fN < f0:
-                errors.append("Check the selected frames range to *%s*: the last frame (%d) is "
-                              "before the first (%d)." % (name.upper(), fN, f0))  # fmt: skip
+                errors.append(
+                    "Check the selected frames range to *%s*: the last frame (%d) is "
+                    "before the first (%d)." % (name.upper(), fN, f0)
+                )
         a0, aN = ranges["align"]
         if aN and aN == a0:
             errors.append("At least two frames are needed to *ALIGN*.")
         s0, sN = ranges.get("sum", (a0, aN))
         if not errors and (s0 < a0 or (aN and sN > aN)):
-            errors.append("The frames to *SUM* (%d - %d) must be among those to *ALIGN* "
-                          "(%d - %d): the motion of the others is not known."
-                          % (s0, sN, a0, aN))  # fmt: skip
+            errors.append(
+                "The frames to *SUM* (%d - %d) must be among those to *ALIGN* "
+                "(%d - %d): the motion of the others is not known." % (s0, sN, a0, aN)
+            )
         return errors
 
     def _getSetRange(self):
-        """Numbers of the first and last frame of the movies as they will be aligned, 0 = unknown."""
+        """Numbers of the first and last frame of the movies as aligned, 0 = unknown."""
         item = self._getFirstMovie()
         if is_eer(item):
             return 1, self.nFrames.get()
@@ -102,8 +113,10 @@ class FormChecks:
         errors = []
         item = self._getFirstMovie()
         if item is not None and not emlib.image.ImageHandler().existsLocation(item.getLocation()):
-            errors.append("The movie %s does not exist. Movies are usually links: were they, or "
-                          "the project, moved?" % item.getFileName())  # fmt: skip
+            errors.append(
+                "The movie %s does not exist. Movies are usually links: were they, or "
+                "the project, moved?" % item.getFileName()
+            )
         files = dict(zip(("gain", "dark"), self.getGainAndDark()), defects=self.defectsFile.get())
         for what, path in files.items():
             if path and not os.path.exists(path):
@@ -118,16 +131,25 @@ class FormChecks:
             return warnings
         dose = movies.getAcquisition().getDosePerFrame() or 0.0
         if self.doDoseWeight and dose <= 0:
-            warnings.append("The movies have no dose per frame: there will be no dose-weighted "
-                            "micrographs.")  # fmt: skip
+            warnings.append(
+                "The movies have no dose per frame: there will be no dose-weighted micrographs."
+            )
         if self.doDoseWeight and is_eer(self._getFirstMovie()):
             total = dose * movies.getDim()[2]
             if total > LARGEST_LIKELY_DOSE:
-                warnings.append("%g e/A2 per raw frame of these EER movies make %.0f e/A2 in all. "
-                                "Is it the dose of a sum of raw frames?" % (dose, total))  # fmt: skip
+                warnings.append(
+                    "%g e/A2 per raw frame of these EER movies make %.0f e/A2 in all. "
+                    "Is it the dose of a sum of raw frames?" % (dose, total)
+                )
         gpus = len(self.getGpuList())
         if gpus > 1 and self.numberOfThreads.get() < gpus + 1:
-            warnings.append("%d Scipion threads keep %d of %d GPUs busy: give %d threads to use all."
-                            % (self.numberOfThreads.get(), max(self.numberOfThreads.get() - 1, 1),
-                               gpus, gpus + 1))  # fmt: skip
+            warnings.append(
+                "%d Scipion threads keep %d of %d GPUs busy: %d threads would use all."
+                % (
+                    self.numberOfThreads.get(),
+                    max(self.numberOfThreads.get() - 1, 1),
+                    gpus,
+                    gpus + 1,
+                )
+            )
         return warnings

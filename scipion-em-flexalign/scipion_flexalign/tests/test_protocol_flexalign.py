@@ -5,7 +5,6 @@ import subprocess
 import tempfile
 
 import numpy as np
-
 from pwem.protocols import ProtImportMovies
 from pyworkflow.tests import BaseTest, setupTestProject
 
@@ -25,12 +24,20 @@ class TestProtFlexAlign(BaseTest):
         subprocess.run(
             "%s simulate --out %s --name movie --size 512 512 --frames 8 --electrons 6 "
             "--local-motion 0 --pixel-size 1.5" % (Plugin.getProgram(), shlex.quote(cls.folder)),
-            shell=True, check=True, env=Plugin.getEnviron(), stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            shell=True,
+            check=True,
+            env=Plugin.getEnviron(),
+            stdout=subprocess.DEVNULL,
+        )
         cls.protImport = cls.newProtocol(
-            ProtImportMovies, filesPath=cls.folder, filesPattern="movie.mrc", samplingRate=1.5,
-            dosePerFrame=2.7, voltage=300.0, gainFile=cls.folder + "/movie_gain.mrc",
-        )  # fmt: skip
+            ProtImportMovies,
+            filesPath=cls.folder,
+            filesPattern="movie.mrc",
+            samplingRate=1.5,
+            dosePerFrame=2.7,
+            voltage=300.0,
+            gainFile=cls.folder + "/movie_gain.mrc",
+        )
         cls.launchProtocol(cls.protImport)
 
     def test_align(self):
@@ -38,8 +45,12 @@ class TestProtFlexAlign(BaseTest):
         protocol.inputMovies.set(self.protImport.outputMovies)
         self.launchProtocol(protocol)
 
-        for name in ("outputMicrographs", "outputMicrographsDoseWeighted",
-                     "outputMicrographsOdd", "outputMicrographsEven"):  # fmt: skip
+        for name in (
+            "outputMicrographs",
+            "outputMicrographsDoseWeighted",
+            "outputMicrographsOdd",
+            "outputMicrographsEven",
+        ):
             self.assertSetSize(getattr(protocol, name), 1)
         xs, ys = protocol.outputMovies.getFirstItem().getAlignment().getShifts()
         shifts = np.transpose([[float(v) for v in xs], [float(v) for v in ys]])

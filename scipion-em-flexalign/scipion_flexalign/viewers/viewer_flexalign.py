@@ -3,7 +3,7 @@
 import os
 
 import matplotlib.image
-
+import matplotlib.ticker
 import pyworkflow.protocol.params as params
 from pwem.viewers import EmProtocolViewer
 from pyworkflow.gui.plotter import Plotter
@@ -28,29 +28,58 @@ class FlexAlignViewer(EmProtocolViewer):
         form.addSection(label="Visualization")
         group = form.addGroup("One movie")
         group.addParam(
-            "movieId", params.IntParam, default=self._getFirstId(), label="Movie number",
+            "movieId",
+            params.IntParam,
+            default=self._getFirstId(),
+            label="Movie number",
             help="The id of the movie in the set.",
-        )  # fmt: skip
-        group.addParam("doShowMotion", params.LabelParam, label="Motion, global and local",
-                       help="Path of the whole frame, and how places differ from it.")  # fmt: skip
-        group.addParam("doShowShifts", params.LabelParam, label="Shifts of the frames",
-                       help="What was done to each frame, in pixels of the movie.")  # fmt: skip
+        )
+        group.addParam(
+            "doShowMotion",
+            params.LabelParam,
+            label="Motion, global and local",
+            help="Path of the whole frame, and how places differ from it.",
+        )
+        group.addParam(
+            "doShowShifts",
+            params.LabelParam,
+            label="Shifts of the frames",
+            help="What was done to each frame, in pixels of the movie.",
+        )
         if self._hasSpectra():
-            group.addParam("doShowSpectra", params.LabelParam,
-                           label="Power spectra before and after",
-                           help="The rings should reach further out after the alignment.")  # fmt: skip
+            group.addParam(
+                "doShowSpectra",
+                params.LabelParam,
+                label="Power spectra before and after",
+                help="The rings should reach further out after the alignment.",
+            )
         group = form.addGroup("All movies")
-        group.addParam("doShowSession", params.LabelParam, label="Motion over the session",
-                       help="Total, early and local motion of each movie; flagged ones are "
-                            "marked.")  # fmt: skip
-        group.addParam("doShowTable", params.LabelParam, label="Table of the outputs",
-                       help="Micrographs, or movies where no micrograph was kept.")  # fmt: skip
+        group.addParam(
+            "doShowSession",
+            params.LabelParam,
+            label="Motion over the session",
+            help="Total, early and local motion of each movie; flagged ones are marked.",
+        )
+        group.addParam(
+            "doShowTable",
+            params.LabelParam,
+            label="Table of the outputs",
+            help="Micrographs, or movies where no micrograph was kept.",
+        )
         if self.protocol._getFailures():
-            group.addParam("doShowFailures", params.LabelParam, label="Movies that failed",
-                           help="Each with the reason.")  # fmt: skip
+            group.addParam(
+                "doShowFailures",
+                params.LabelParam,
+                label="Movies that failed",
+                help="Each with the reason.",
+            )
         if REPORT in Plugin.getCommands():
-            group.addParam("doOpenReport", params.LabelParam, label="Report in the browser",
-                           help="One page with everything that flexalign says about this run.")  # fmt: skip
+            group.addParam(
+                "doOpenReport",
+                params.LabelParam,
+                label="Report in the browser",
+                help="One page with everything that flexalign says about this run.",
+            )
 
     def _getVisualizeDict(self):
         return {
@@ -97,6 +126,7 @@ class FlexAlignViewer(EmProtocolViewer):
         if not os.path.exists(path):
             return [self.errorMessage("There is no file %s." % path)]
         plotter = Plotter(windowTitle=movie.getMicName(), figsize=PICTURE_SIZE)
+        plotter.tightLayoutOn = False
         axes = plotter.getFigure().add_axes([0, 0, 1, 1])
         axes.imshow(matplotlib.image.imread(path))
         axes.set_axis_off()
@@ -124,10 +154,15 @@ class FlexAlignViewer(EmProtocolViewer):
         if movies is None:
             return [self.errorMessage("There is no output yet.")]
         rows = [
-            (movie.getObjId(), movie._flexalign_TotalMotion.get(), movie._flexalign_EarlyMotion.get(),
-             movie._flexalign_LocalRange.get(), bool(movie._flexalign_Flags.get()))
+            (
+                movie.getObjId(),
+                movie._flexalign_TotalMotion.get(),
+                movie._flexalign_EarlyMotion.get(),
+                movie._flexalign_LocalRange.get(),
+                bool(movie._flexalign_Flags.get()),
+            )
             for movie in movies.iterItems()
-        ]  # fmt: skip
+        ]
         numbers = [row[0] for row in rows]
         flagged = [row[0] for row in rows if row[4]]
         plotter = Plotter(2, 1, windowTitle="Motion over the session", figsize=SESSION_SIZE)
@@ -140,6 +175,8 @@ class FlexAlignViewer(EmProtocolViewer):
         axes = plotter.createSubPlot("Largest deviation of a place", "movie", "Angstrom")
         axes.plot(numbers, [row[3] for row in rows], "s")
         axes.set_ylim(bottom=0)
+        for axes in plotter.getFigure().axes:
+            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         plotter.tightLayout()
         return [plotter]
 
@@ -149,7 +186,9 @@ class FlexAlignViewer(EmProtocolViewer):
             if output is not None:
                 from pwem.viewers.mdviewer.viewer import MDViewer
 
-                return MDViewer(project=self.getProject(), protocol=self.protocol)._visualize(output)
+                return MDViewer(project=self.getProject(), protocol=self.protocol)._visualize(
+                    output
+                )
         return [self.errorMessage("There is no output yet.")]
 
     def _showFailures(self, paramName=None):
@@ -163,10 +202,13 @@ class FlexAlignViewer(EmProtocolViewer):
 
         folder = os.path.abspath(self.protocol._getExtraPath())
         made = subprocess.run(
-            "%s %s '%s'" % (Plugin.getProgram(), REPORT, folder), shell=True,
-            env=Plugin.getEnviron(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            "%s %s '%s'" % (Plugin.getProgram(), REPORT, folder),
+            shell=True,
+            env=Plugin.getEnviron(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             universal_newlines=True,
-        )  # fmt: skip
+        )
         pages = [name for name in os.listdir(folder) if name.endswith(".html")]
         if made.returncode or not pages:
             return [self.errorMessage(engine.last_error(made.stderr), "Report")]

@@ -28,16 +28,24 @@ def mean_without_gain(movie, pixel_size_A, eer_frames, frames):
         "pixel-size": pixel_size_A,
         "eer-fractions": eer_frames if is_eer else None,
         "align-last": min(FRAMES_AT_MOST, eer_frames if is_eer else frames),
-        "save-unaligned": True, "hot-pixels": False, "local": False, "refine": False,
-        "psd": False, "dose-weight": False,
-    }  # fmt: skip
+        "save-unaligned": True,
+        "hot-pixels": False,
+        "local": False,
+        "refine": False,
+        "psd": False,
+        "dose-weight": False,
+    }
     with tempfile.TemporaryDirectory() as folder:
         words = engine.align_words(os.path.abspath(movie), folder, options)
         command = " ".join([Plugin.getProgram()] + [shlex.quote(word) for word in words])
         done = subprocess.run(
-            command, shell=True, env=Plugin.getEnviron(), stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, universal_newlines=True,
-        )  # fmt: skip
+            command,
+            shell=True,
+            env=Plugin.getEnviron(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
         if done.returncode:
             raise engine.EngineError(engine.last_error(done.stderr))
         root = engine.movie_root(movie)
@@ -69,6 +77,11 @@ def corrected(mean, gain, divides):
     usable = np.isfinite(gain) & (gain > 0)
     factor = np.where(usable, gain, 1)
     return np.where(usable, mean / factor if divides else mean * factor, np.median(mean))
+
+
+def spread(image):
+    """Standard deviation over mean: smallest where the gain fits."""
+    return float(np.std(image) / max(abs(np.mean(image)), 1e-9))
 
 
 def thumbnail(image, side):

@@ -4,14 +4,21 @@ import tkinter as tk
 
 from PIL import Image as PillowImage
 from PIL import ImageTk
-
 from pyworkflow.gui import dialog
 from pyworkflow.wizard import Wizard
 
 from .. import engine
 from ..constants import EER_SUFFIX
 from ..protocols import ProtFlexAlign
-from .gain_pictures import ORIENTATIONS, corrected, mean_without_gain, oriented, read_gain, thumbnail
+from .gain_pictures import (
+    ORIENTATIONS,
+    corrected,
+    mean_without_gain,
+    oriented,
+    read_gain,
+    spread,
+    thumbnail,
+)
 
 SIDE = 200
 TITLE = "Orientation of the gain reference"
@@ -40,11 +47,13 @@ class FlexAlignGainWizard(Wizard):
             dialog.showError(TITLE, str(error), form.root)
             return
         divides = protocol.gainSense.get() == 2 or (
-            protocol.gainSense.get() == 0 and name.lower().endswith(EER_SUFFIX)
+            protocol.gainSense.get() == 0
+            and name.lower().endswith(EER_SUFFIX)
             and not movies.getGain().lower().endswith(".gain")
-        )  # fmt: skip
-        chosen = GainDialog(form.root, mean, gain, divides,
-                            (protocol.gainRot.get(), protocol.gainFlip.get()))  # fmt: skip
+        )
+        chosen = GainDialog(
+            form.root, mean, gain, divides, (protocol.gainRot.get(), protocol.gainFlip.get())
+        )
         if chosen.resultYes():
             rotation, flip = chosen.orientation
             form.setVar("gainRot", rotation)
@@ -62,8 +71,10 @@ class GainDialog(dialog.Dialog):
 
     def body(self, bodyFrame):
         bodyFrame.config(bg="white")
-        words = ("The mean of the first movie with the gain in each orientation. Where the gain "
-                 "fits, its structure is gone. Click the one that looks flat.")  # fmt: skip
+        words = (
+            "The mean of the first movie with the gain in each orientation. Where the gain "
+            "fits, its structure is gone and the spread is smallest. Click that one."
+        )
         tk.Label(bodyFrame, text=words, bg="white").grid(row=0, column=0, columnspan=4, pady=6)
         for orientation in ORIENTATIONS:
             self._addPicture(bodyFrame, orientation)
@@ -74,15 +85,17 @@ class GainDialog(dialog.Dialog):
         frame = tk.Frame(bodyFrame, highlightthickness=4, bg="white")
         frame.grid(row=1 + flip, column=rotation, padx=4, pady=4)
         image = corrected(self.mean, oriented(self.gain, rotation, flip), self.divides)
+        name = NAMES[rotation] + (", upside down" if flip else "")
         if image is None:
             widget = tk.Label(frame, text="does not fit", width=22, height=10, bg="light grey")
         else:
             picture = ImageTk.PhotoImage(PillowImage.fromarray(thumbnail(image, SIDE)), master=self)
             self.pictures.append(picture)  # Tk does not keep them alive
             widget = tk.Label(frame, image=picture)
+            name += ": %.2f %%" % (100 * spread(image))
             widget.bind("<Button-1>", lambda event: self._choose(orientation))
         widget.pack()
-        tk.Label(frame, text=NAMES[rotation] + (", upside down" if flip else ""), bg="white").pack()
+        tk.Label(frame, text=name, bg="white").pack()
         self.frames[orientation] = frame
 
     def _choose(self, orientation):

@@ -1,0 +1,106 @@
+"""What the form and the set of movies say, as options of the engine's command line."""
+
+from ..constants import GAIN_FLIPS, GAIN_SENSES
+from .validation import is_eer
+
+
+class EngineOptions:
+    """The options for one movie, by their names in the engine."""
+
+    def _getOptions(self, movie):
+        """All options of the engine for one movie, by their names there."""
+        is_manual = self.doLocalAlignment and not self.autoControlPoints
+        points = (self.controlPointX.get(), self.controlPointY.get(), self.controlPointT.get())
+        patches = (self.patchesX.get(), self.patchesY.get())
+        options = {
+            "pixel-size": movie.getSamplingRate(),
+            "eer-fractions": self.nFrames.get() if is_eer(movie) else None,
+            "max-resolution": self.maxResForCorrelation.get(),
+            "max-shift": self.maxShift.get(),
+            "refine": self.doRefine.get(),
+            "local": self.doLocalAlignment.get(),
+            "control-points": points if is_manual else None,
+            "patches": patches if self.doLocalAlignment and not self.autoPatches else None,
+            "min-patch": self.minLocalRes.get(),
+            "group-frames": self.groupNFrames.get(),
+            "binning": self.binFactor.get(),
+            "odd-even": self.splitEvenOdd.get(),
+            "save-movie": self.doSaveMovie.get(),
+            "psd": self.doComputePSD.get(),
+            "device": self._getDevice(),
+            "threads": self.getBinThreads(),
+        }
+        options.update(self._getFrameOptions(movie))
+        options.update(self._getDoseOptions(movie))
+        options.update(self._getReferenceOptions())
+        return options
+
+    def _getFrameOptions(self, movie):
+        """Frame ranges as the engine counts: from 1 in the file, 0 = the last of the movie."""
+        offset = self._getFrameOffset(movie)
+        last = self._getLastFrame(movie)
+
+        def in_file(first_frame, last_frame):
+            first_of_movie = 1 if is_eer(movie) else movie.getFramesRange()[0]
+            first_frame = max(first_frame.get(), first_of_movie)
+            last_frame = last_frame.get() if last_frame.get() > 0 else last
+            return first_frame + offset, last_frame + offset if last_frame else 0
+
+        options = {}
+        options["align-first"], options["align-last"] = in_file(self.alignFrame0, self.alignFrameN)
+        if not self.useAlignToSum:
+            options["sum-first"], options["sum-last"] = in_file(self.sumFrame0, self.sumFrameN)
+        return options
+
+    def _getFrameOffset(self, movie):
+        """What is added to Scipion's number of a frame to have its place in the file."""
+        if is_eer(movie):
+            return 0
+        first, _, index = movie.getFramesRange()
+        return index - first
+
+    def _getLastFrame(self, movie):
+        """Scipion's number of the last frame where the set leaves out some at the end, else 0."""
+        first, last, index = movie.getFramesRange()
+        if is_eer(movie) or last <= 0:
+            return 0
+        try:
+            _, _, frames = movie.getDim()
+        except Exception:
+            # The engine will say better what is wrong with the file.
+            return 0
+        return last if index + last - first < frames else 0
+
+    def _getDoseOptions(self, movie):
+        """What the set of movies says about dose and voltage."""
+        acquisition = self.inputMovies.get().getAcquisition()
+        dose = acquisition.getDosePerFrame() or 0.0
+        if not self.doDoseWeight or dose <= 0:
+            return {"dose-weight": False, "voltage": acquisition.getVoltage()}
+        first, _, index = movie.getFramesRange()
+        initial = (acquisition.getDoseInitial() or 0.0) + dose * max(first - index, 0)
+        return {
+            "dose-weight": True,
+            "voltage": acquisition.getVoltage(),
+            "dose-per-frame": dose * self._getRawFramesPerFrame(movie),
+            "pre-exposure": initial,
+        }
+
+    def _getRawFramesPerFrame(self, movie):
+        """How many of the set's frames are summed to one: more than one for EER only."""
+        if not is_eer(movie):
+            return 1
+        _, _, raw_frames = movie.getDim()
+        return max(raw_frames // self.nFrames.get(), 1)
+
+    def _getReferenceOptions(self):
+        """Gain, dark and defects, as they are; the engine turns them."""
+        gain, dark = self.getGainAndDark()
+        return {
+            "gain": gain,
+            "gain-rotate": self.getUserAngle(),
+            "gain-flip": GAIN_FLIPS[self.gainFlip.get()],
+            "gain-sense": GAIN_SENSES[self.gainSense.get()],
+            "dark": dark,
+            "defects": self.defectsFile.get(),
+        }
