@@ -80,6 +80,9 @@ class Plugin(pwem.Plugin):
         An activation command comes first, then the environment at `FLEXALIGN_HOME`, then PATH.
         """
         activation = (cls.getVar(FLEXALIGN_ACTIVATION_CMD) or "").strip().rstrip("&; ")
+        if activation.startswith("conda "):
+            # what makes `conda activate` work in a shell that nobody logged into
+            activation = ("%s %s" % (cls.getCondaActivationCmd() or "", activation)).strip()
         if activation:
             return "%s && %s" % (activation, PROGRAM)
         for folder in (("bin",), (_ENVIRONMENT, "bin")):

@@ -100,8 +100,23 @@ def test_a_missing_engine_is_said(form, monkeypatch):
     assert "not found" in errors[0] and "installb" in errors[2]
 
 
-def test_an_activation_command_comes_first(monkeypatch):
+def test_an_activation_command_comes_first(monkeypatch, tmp_path):
+    import os
+    import subprocess
+
     from scipion_flexalign import Plugin
+
+    folder = os.path.join(os.environ["FLEXALIGN_HOME"], "bin")
+    command = 'export PATH="%s:$PATH"' % folder
+    monkeypatch.setitem(Plugin._vars, "FLEXALIGN_ACTIVATION_CMD", command)
+    monkeypatch.setitem(Plugin._vars, "FLEXALIGN_HOME", "/nowhere")
+    said = subprocess.run(
+        Plugin.getProgram() + " --version",
+        shell=True,
+        stdout=subprocess.PIPE,
+        env=Plugin.getEnviron(),
+    )
+    assert said.stdout.startswith(b"flexalign ")
 
     monkeypatch.setitem(Plugin._vars, "FLEXALIGN_ACTIVATION_CMD", "conda activate flexalign &&")
 

@@ -87,6 +87,8 @@ class MovieOutputs(ProtAlignMovies):
         """Columns that say how the alignment of this movie went."""
         result = self._getResult(movie)
         item.plotCart = Image(location=result.path("plot"))
+        # The column that Scipion's own table draws without being asked.
+        item.plotGlobal = Image(location=result.path("plot"))
         if result.has("amplitudes"):
             item.psdCorr = Image(location=result.path("amplitudes"))
         item._xmipp_ShiftX, item._xmipp_ShiftY = pwobj.CsvList(), pwobj.CsvList()
