@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import threading
@@ -82,10 +83,14 @@ def test_a_corrupt_movie_is_named_with_its_reason_and_the_others_are_done(
 ):
     imported = import_movies(folder, "s*.mrc")
 
-    protocol = align(imported, useGpu=False, numberOfThreads=3, doLocalAlignment=False)
+    protocol = align(imported, useGpu=False, gpuList="0", numberOfThreads=3, doLocalAlignment=False)
 
     assert protocol.isFinished(), protocol.getErrorMessage()
     assert_all_but_the_corrupt_one(protocol)
+    # Two movies at a time: on the CPU nobody waits for the one GPU of the list.
+    with open(protocol.getStdoutLog()) as log:
+        steps = re.findall(r"(STARTED|FINISHED): processMovieStep", log.read())
+    assert steps[:2] == ["STARTED", "STARTED"]
 
 
 def test_nothing_but_corrupt_movies_is_a_failure_that_says_why(folder, import_movies, align):

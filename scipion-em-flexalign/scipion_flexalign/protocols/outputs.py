@@ -150,7 +150,7 @@ class MovieOutputs(ProtAlignMovies):
 
     def _findDoneIds(self):
         """Movies that are in every output, or that have failed."""
-        outputs = [set(output.getIdSet()) for _, output in self.iterOutputAttributes()]
+        outputs = [_ids_in(output) for _, output in self.iterOutputAttributes()]
         done = set.intersection(*outputs) if outputs else set()
         return done | set(self._readFailedList())
 
@@ -167,13 +167,20 @@ class MovieOutputs(ProtAlignMovies):
         """Those of the movies that an earlier run has not put into an output already."""
         if not self.hasAttribute(outputName):
             return movies
-        there = set(getattr(self, outputName).getIdSet())
+        there = _ids_in(getattr(self, outputName))
         return [movie for movie in movies if movie.getObjId() not in there]
 
     def _getFailures(self):
         """Name and reason of each movie that failed."""
         lines = read_text(self._getExtraPath(FAILED_TABLE)).splitlines()
         return [tuple(line.split("\t")[1:3]) for line in lines]
+
+
+def _ids_in(output):
+    """Ids of the items of a set, which is left closed so that it can be written to."""
+    ids = set(output.getIdSet())
+    output.close()
+    return ids
 
 
 def _frame_count(stack):
