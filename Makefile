@@ -65,7 +65,7 @@ lint: setup
 
 test: lint scipion
 	$(BIN)/pytest -n 2 --dist loadfile --doctest-modules src/flexalign tests
-	$(SCIPION)/bin/python -m pytest -n 2 --dist loadfile scipion-em-flexalign
+	$(SCIPION)/bin/python -m pytest -n 2 --dist loadfile scipion-em-flexalign/tests
 
 format: setup
 	$(BIN)/ruff format .
