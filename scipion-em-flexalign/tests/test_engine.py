@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import pytest
+
 from scipion_flexalign import engine
 
 
