@@ -212,9 +212,8 @@ class _Trial:
 
     @property
     def pairs_led_astray(self) -> bool:
-        """Whether the motion that was started from explains unseen data no better than none."""
-        start = next(name for name in ("local", "global", "none") if name in self.candidates)
-        return not self.judged.is_clear(start)
+        """Whether no motion of the pairs explains unseen data clearly better than none."""
+        return not any(self.judged.is_clear(n) for n in ("global", "local") if n in self.candidates)
 
 
 def _better(one: _Trial, other: _Trial) -> _Trial:
@@ -239,26 +238,28 @@ def _try_from(
     if field is not None:
         local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
         candidates["local"] = _from_pairs(*local, spectra)
-    last = list(candidates)[-1]
-    nearest = candidates[last].halves_px[0]
-    first = refine.sweep(spectra, nearest, None, threads)
-    refinement = None
-    if not params.refine:
-        powers = refine.ring_powers(spectra, first)
-    else:
-        refinement = refine.refine(spectra, nearest, shape, threads=threads, first=first)
-        powers = refinement.powers
-        candidates["refined"] = _from_refinement(
-            refinement, spectra, nearest, first, shape, threads
+    swept = {
+        name: refine.sweep(spectra, candidate.halves_px[0], None, threads)
+        for name, candidate in candidates.items()
+    }
+    powers = refine.ring_powers(spectra, swept[list(candidates)[-1]])
+
+    def judge() -> HeldOut:
+        halves = {name: candidate.halves_px for name, candidate in candidates.items()}
+        return quality.held_out_scores(
+            spectra, halves, powers, params.max_resolution_A, threads, swept
         )
-    judged = quality.held_out_scores(
-        spectra,
-        {name: c.halves_px for name, c in candidates.items()},
-        powers,
-        params.max_resolution_A,
-        threads,
-        {last: first},
-    )
+
+    judged, refinement = judge(), None
+    if params.refine:
+        # Tracks of patches may have led astray where the path has not.
+        names = [name for name in candidates if name != "none"] or ["none"]
+        nearest = max(names, key=lambda name: judged.score[name])
+        at, first = candidates[nearest].halves_px[0], swept[nearest]
+        refinement = refine.refine(spectra, at, shape, threads=threads, first=first)
+        powers = refinement.powers
+        candidates["refined"] = _from_refinement(refinement, spectra, at, first, shape, threads)
+        judged = judge()
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
     if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
