@@ -87,9 +87,10 @@ def commands_page() -> str:
     for name, command in commands.items():
         parts.append(f"\n## flexalign {name}\n")
         parts.append(_plain(command.help) + "\n")
-        own = [p for p in command.params if p.name not in parameters() and p.name != "help"]
+        # A command in place of another program spells some of them in its own way.
+        known = {p.name for p in command.params if _is_common(p)}
+        own = [p for p in command.params if p.name not in known and p.name != "help"]
         parts += [_option_line(parameter) for parameter in own]
-        known = {p.name for p in command.params}
         left_out = [option_name(name) for name in parameters() if name not in known]
         if not left_out:
             parts.append("- and all [parameters](parameters.md) as options.")
@@ -97,6 +98,12 @@ def commands_page() -> str:
             names = ", ".join(f"`{option}`" for option in left_out)
             parts.append(f"- and all [parameters](parameters.md) as options, but not {names}.")
     return "\n".join(parts) + "\n"
+
+
+def _is_common(parameter: Any) -> bool:
+    """Whether an option is one of the parameters, spelled as everywhere."""
+    name = parameter.name
+    return name in parameters() and any(o.startswith(option_name(name)) for o in parameter.opts)
 
 
 def _option_line(parameter: Any) -> str:
