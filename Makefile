@@ -13,12 +13,13 @@ SCIPION_PYTHON ?=
 SCIPION_CANDIDATES := $(SCIPION_PYTHON) python3.11 python3.10 python3.9 python3.8 python3
 IS_FOR_SCIPION := import sys, tkinter; sys.exit(not (3, 8) <= sys.version_info < (3, 12))
 
-.PHONY: help setup scipion demo test lint format docs clean
+.PHONY: help setup scipion demo test endurance lint format docs clean
 
 help:
 	@echo "make demo    align a simulated movie and compare with its known motion"
 	@echo "make test    lint, then all tests and doctests, also those in Scipion"
 	@echo "make scipion the environment with Scipion that the tests of the plugin run in"
+	@echo "make endurance   the tests of long runs at full length (about half an hour)"
 	@echo "make lint    format, style, types and layers, without changing a file"
 	@echo "make format  put the code in the common format"
 	@echo "make docs    write the generated pages of docs/reference"
@@ -66,6 +67,9 @@ lint: setup
 test: lint scipion
 	$(BIN)/pytest -n 2 --dist loadfile --doctest-modules src/flexalign tests
 	$(SCIPION)/bin/python -m pytest -n 2 --dist loadfile scipion-em-flexalign/tests
+
+endurance: setup
+	FLEXALIGN_FULL_TESTS=1 $(BIN)/pytest tests/batch
 
 format: setup
 	$(BIN)/ruff format .

@@ -15,12 +15,13 @@ import numpy as np
 
 from flexalign import __version__
 from flexalign.arrays import spectrum
+from flexalign.errors import InputError
 from flexalign.estimate import quality, refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
 from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_movie
 from flexalign.io.reader import MovieReader
-from flexalign.io.record import describe_file
+from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
 from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
 from flexalign.model import AlignmentResult, MovieRecord, Quality
@@ -87,6 +88,7 @@ def align_movie(
     clock = _Clock()
     threads = _threads(params)
     with open_for(movie, params) as reader:
+        opened = file_state(movie)
         plan = make_plan(reader.info, params)
         if motion is not None:
             check_motion(motion, reader.info)
@@ -120,6 +122,11 @@ def align_movie(
             after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     judged = _judge(plan, params, first, estimate)
     record = _record(plan, params, first, estimate, judged, clock.seconds, references.notes)
+    if not opened.items() <= record.inputs["movie"].items():
+        raise InputError(
+            f"{movie}: expected a movie that is complete, found one that changed while it was "
+            "read: wait until nobody writes to it"
+        )
     for_ctf = None
     if sums.amplitude is not None:
         for_ctf = spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)

@@ -24,6 +24,10 @@ class InputError(FlexAlignError):
     exit_code = 3
 
 
+class OutputError(InputError):
+    """Results cannot be written: no room, no permission, no folder."""
+
+
 class DeviceError(FlexAlignError):
     """The device asked for cannot compute."""
 

@@ -53,7 +53,7 @@ def to_plain(value: Any) -> Any:
 def _from_plain(hint: Any, value: Any) -> Any:
     """`value`, read from JSON, as the type `hint` asks for it."""
     if value is None:
-        return None
+        return np.nan if hint is float else None
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]

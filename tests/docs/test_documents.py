@@ -44,6 +44,13 @@ COMMAND_LINES = [
     if re.match(r"flexalign (align|plan) ", line)
 ]
 
+WATCH_LINES = [
+    line
+    for page, block in _blocks("sh")
+    for line in block.splitlines()
+    if line.startswith("flexalign watch ")
+]
+
 
 def _generator():
     """The module docs/generate.py."""
@@ -159,6 +166,19 @@ def test_command_lines_of_the_documents_are_understood(
 
     assert not stop.value.code, capsys.readouterr().err
     assert "movie  " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", WATCH_LINES)
+def test_watching_as_the_documents_show_it_is_understood(line, example_folder, monkeypatch, capsys):
+    monkeypatch.chdir(example_folder)
+    (example_folder / "empty").mkdir(exist_ok=True)
+    words = shlex.split(line.replace(" movies ", " empty "))
+    monkeypatch.setattr(sys, "argv", [*words, "--idle", "0.001"])
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+
+    assert not stop.value.code, capsys.readouterr().err
 
 
 def test_the_documents_show_the_common_cases():

@@ -1,7 +1,9 @@
 """Launch the per-pixel kernels on the CPU: compiled loops over blocks of rows, one per thread.
 
 The loops release the interpreter's lock, so ordinary threads run them side by side and the number
-of threads is exactly the one asked for.  Compiled code is cached on disk by numba.
+of threads is exactly the one asked for.  Compiled code is cached on disk by numba.  A loop has
+the functions that it calls written into it (``inline="always"``): where numba links a callee from
+the cache instead, the same loop rounds differently the first time it runs than ever after.
 """
 
 from __future__ import annotations
@@ -138,7 +140,7 @@ def sample_rows(coefficients, lattice, step_px, out, start, stop):  # type: igno
                     )
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, fastmath=True, inline="always")
 def _sample_segment(  # type: ignore[no-untyped-def]
     c0, c1, c2, c3, u, slope_u, v, slope_v, out
 ):
@@ -154,7 +156,7 @@ def _sample_segment(  # type: ignore[no-untyped-def]
         )
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, fastmath=True, inline="always")
 def _sample_pixel(coefficients, y, dy, x, dx):  # type: ignore[no-untyped-def]
     """Value of the spline at (y + dy, x + dx), mirrored beyond the edges."""
     height, width = coefficients.shape

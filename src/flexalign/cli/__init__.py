@@ -13,6 +13,7 @@ from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
 from flexalign.cli.show import say_error
 from flexalign.cli.simulation import demo, simulate
+from flexalign.cli.watching import watch
 from flexalign.cli.xmipp import xmipp_install, xmipp_movie_alignment
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(watch)
 app.command(no_args_is_help=True)(apply)
 app.command(no_args_is_help=True)(export)
 app.command("relion-job", no_args_is_help=True)(relion_job)

@@ -9,15 +9,24 @@ from typing import Annotated, Any
 
 import typer
 
-from flexalign.cli.movies import check_roots, find_movies
+from flexalign.batch.inputs import find_movies, is_one_file, is_run_folder, star_parameters
 from flexalign.cli.options import collect_parameters, takes_parameters
-from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line, run_each
+from flexalign.cli.running import (
+    INTERRUPTED,
+    RunOptions,
+    pop_run_options,
+    run_movies,
+    takes_run_options,
+    write_relion_tables,
+)
+from flexalign.cli.show import Debug, announce_compiling, progress_bar, record_line, run_each
 from flexalign.params import AlignParams
 
 Movies = Annotated[
     list[str],
     typer.Argument(
-        help="Movies (MRC, TIFF, EER), quoted patterns such as '*.tiff', or folders of movies."
+        help="Movies (MRC, TIFF, EER), quoted patterns such as '*.tiff', folders of movies, text "
+        "files with a movie in each line, or RELION's movies.star."
     ),
 ]
 Settings = Annotated[
@@ -31,12 +40,16 @@ Settings = Annotated[
 
 
 @takes_parameters
+@takes_run_options
 def align(
     movies: Movies,
     out: Annotated[Path, typer.Option(help="Folder for the outputs.", metavar="DIR")],
     settings: Settings = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the outputs of an earlier run.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the outputs of an earlier run, also those that are done."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, as 'plan' does, and stop.")
@@ -48,13 +61,23 @@ def align(
 
     One line of result per movie goes to the standard error stream.
     A movie that fails does not stop the others.
-    Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device.
+    More than one movie makes the folder a run: the same command again does what is missing,
+    changed, or, with --retry-failed, failed.
+    Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
-    params = collect_parameters(values, settings)
+    options = pop_run_options(values)
+    params = collect_parameters(values, settings, star_parameters(movies))
     paths = find_movies(movies, (params.gain, params.dark, params.defects))
     if dry_run:
         raise typer.Exit(run_each(paths, _planner(params), debug=debug))
-    raise typer.Exit(_align_all(paths, params, out, overwrite=overwrite, debug=debug))
+    if is_one_file(movies) and options == RunOptions() and not is_run_folder(out):
+        raise typer.Exit(_align_one(paths[0], params, out, overwrite=overwrite, debug=debug))
+    from flexalign.batch.run import Listed
+
+    summary = run_movies(
+        Listed(paths), params, out, options, movie_count=len(paths), redo=overwrite, debug=debug
+    )
+    raise typer.Exit(INTERRUPTED if summary.unfinished else summary.exit_code)
 
 
 @takes_parameters
@@ -63,7 +86,7 @@ def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **valu
 
     The options are those of 'align'.
     """
-    params = collect_parameters(values, settings)
+    params = collect_parameters(values, settings, star_parameters(movies))
     paths = find_movies(movies, (params.gain, params.dark, params.defects))
     raise typer.Exit(run_each(paths, _planner(params), debug=debug))
 
@@ -78,33 +101,18 @@ def _planner(params: AlignParams) -> Callable[[Path], None]:
     return print_plan
 
 
-def _align_all(
-    movies: list[Path], params: AlignParams, out: Path, *, overwrite: bool, debug: bool
-) -> int:
-    """Align each movie into the folder `out`; the exit code."""
+def _align_one(movie: Path, params: AlignParams, out: Path, *, overwrite: bool, debug: bool) -> int:
+    """Align one movie by itself into the folder `out`, which need not be a run; the exit code."""
     from flexalign.align import align_and_write
-    from flexalign.io.results import movie_root
 
-    check_roots({movie: movie_root(movie) for movie in movies})
     announce_compiling()
 
-    def align_one(movie: Path) -> None:
+    def align_it(movie: Path) -> None:
         start = time.perf_counter()
         with progress_bar(movie) as progress:
             record = align_and_write(movie, params, out, overwrite=overwrite, progress=progress)
-        typer.echo(result_line(movie, record, time.perf_counter() - start), err=True)
+        typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
 
-    code = run_each(movies, align_one, debug=debug)
-    if "relion" in params.formats:
-        _write_relion_table(out)
+    code = run_each([movie], align_it, debug=debug)
+    write_relion_tables(out, params)
     return code
-
-
-def _write_relion_table(out: Path) -> None:
-    """Bring RELION's table up to date with all movies of the folder, where there are any."""
-    from flexalign.io.exports import read_records
-    from flexalign.io.relion_project import write_relion_table
-
-    records = {r: record for r, record in read_records(out).items() if "relion" in record.outputs}
-    if records:
-        write_relion_table(out, records)

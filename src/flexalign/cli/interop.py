@@ -11,7 +11,7 @@ import typer
 
 from flexalign.cli.alignment import Settings
 from flexalign.cli.options import collect_parameters, takes_parameters_without
-from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line, run_each
+from flexalign.cli.show import Debug, announce_compiling, progress_bar, record_line, run_each
 from flexalign.errors import InputError
 from flexalign.params import ESTIMATION, LOCAL, WRITTEN_FORMATS, AlignParams
 
@@ -116,6 +116,6 @@ def apply(
             record = align_and_write(
                 path, params, out, overwrite=overwrite, motion=found, progress=progress
             )
-        typer.echo(result_line(path, record, time.perf_counter() - start), err=True)
+        typer.echo(record_line(path, record, time.perf_counter() - start), err=True)
 
     raise typer.Exit(run_each([movie], apply_to, debug=debug))

@@ -63,9 +63,11 @@ def _with_options(command: Callable[..., None], *, without: Collection[str]) -> 
     return command
 
 
-def collect_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:
-    """The parameters of this run: typed options win over the settings file, which wins over the
-    defaults.
+def collect_parameters(
+    values: dict[str, Any], settings: Path | None, listed: dict[str, Any] | None = None
+) -> AlignParams:
+    """The parameters of this run: typed options win over the settings file, which wins over what
+    is `listed` with the movies, which wins over the defaults.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def collect_parameters(values: dict[str, Any], settings: Path | None) -> AlignPa
     ParameterError
         For an unknown name in it or a value outside its limits.
     """  # noqa: D205
-    chosen = load_settings(settings) if settings else {}
+    chosen = {**(listed or {}), **(load_settings(settings) if settings else {})}
     chosen.update({name: value for name, value in values.items() if value is not None})
     return AlignParams.from_dict(chosen)
 

@@ -12,7 +12,7 @@ import typer
 
 from flexalign.cli.alignment import Settings
 from flexalign.cli.options import collect_parameters, takes_parameters_without
-from flexalign.cli.show import Debug, announce_compiling, result_line, run_each
+from flexalign.cli.show import Debug, announce_compiling, record_line, run_each
 from flexalign.errors import InputError
 from flexalign.params import AlignParams
 
@@ -106,7 +106,7 @@ def _run(movies_star: Path, job: Path, params: AlignParams, *, debug: bool) -> i
         started = time.perf_counter()
         record = _align_into(job, movies[path], params)
         if record is not None:
-            typer.echo(result_line(path, record, time.perf_counter() - started))
+            typer.echo(record_line(path, record, time.perf_counter() - started))
 
     code = run_each(list(movies), align_one, debug=debug)
     _stop_if_asked(job)

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexalign.errors import DeviceError, FlexAlignError, InputError
+from flexalign.batch.failures import explain
 
 if TYPE_CHECKING:
-    from flexalign.model import MovieRecord
+    from flexalign.model import MovieRecord, Quality
 
 Progress = Callable[[str, int, int], None]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error arose.")]
-
-REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
 
 
 def run_each(movies: Sequence[Path], work: Callable[[Path], None], *, debug: bool) -> int:
@@ -48,19 +46,12 @@ def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> in
 
     An error that flexalign does not explain is a defect; `debug` shows where it arose.
     """
-    message, code = str(error), 1
-    if isinstance(error, FlexAlignError):
-        code = error.exit_code
-    elif isinstance(error, OSError):
-        code = InputError.exit_code
-    elif isinstance(error, MemoryError):
-        message, code = f"expected more memory than there is. {error}", DeviceError.exit_code
-    else:
-        if debug:
-            traceback.print_exception(error)
-        message = f"a defect in flexalign, {type(error).__name__}: {error}. {REPORT}"
+    failure = explain(error)
+    if failure.kind == "defect" and debug:
+        traceback.print_exception(error)
+    message = failure.message
     typer.echo(f"error: {f'{subject}: ' if subject not in message else ''}{message}", err=True)
-    return code
+    return failure.exit_code
 
 
 def announce_compiling() -> None:
@@ -95,9 +86,13 @@ def progress_bar(movie: Path) -> Iterator[Progress]:
         yield show
 
 
-def result_line(movie: Path, record: MovieRecord, seconds: float) -> str:
+def record_line(movie: Path, record: MovieRecord, seconds: float) -> str:
+    """The same as `result_line` for a movie that was aligned in this process."""
+    return result_line(movie.name, record.quality, len(record.warnings), seconds)
+
+
+def result_line(name: str, quality: Quality, warning_count: int, seconds: float) -> str:
     """How the alignment of one movie went, in one line."""
-    quality = record.quality
     parts = [
         f"motion {quality.total_motion_A:.1f} A (early {quality.early_motion_A:.1f} A)",
         f"local up to {quality.local_range_A:.1f} A",
@@ -106,6 +101,6 @@ def result_line(movie: Path, record: MovieRecord, seconds: float) -> str:
     ]
     if quality.flags:
         parts.append(f"flags: {' '.join(quality.flags)}")
-    if record.warnings:
-        parts.append(f"warnings in the record: {len(record.warnings)}")
-    return f"{movie.name}: {', '.join(parts)}"
+    if warning_count:
+        parts.append(f"warnings in the record: {warning_count}")
+    return f"{name}: {', '.join(parts)}"

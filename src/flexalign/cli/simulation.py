@@ -114,7 +114,9 @@ def demo(
     start = time.perf_counter()
     with progress_bar(files["movie"]) as progress:
         record = align_and_write(files["movie"], params, out, overwrite=True, progress=progress)
-    typer.echo(result_line(files["movie"], record, time.perf_counter() - start), err=True)
+    seconds = time.perf_counter() - start
+    line = result_line(files["movie"].name, record.quality, len(record.warnings), seconds)
+    typer.echo(line, err=True)
 
     before = motion_error_px(Motion.still(settings.frame_count), truth)
     after = motion_error_px(Motion.load(out / record.outputs["motion"]), truth)

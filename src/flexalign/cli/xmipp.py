@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line
+from flexalign.cli.show import Debug, announce_compiling, progress_bar, record_line
 from flexalign.errors import DeviceError, ParameterError
 from flexalign.params import AlignParams
 
@@ -120,7 +120,7 @@ def xmipp_movie_alignment(
             files, params, align_range=frame_range, sum_range=sum_range, progress=progress
         )
     movie = Path(record.movie.path)
-    typer.echo(result_line(movie, record, time.perf_counter() - start), err=True)
+    typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
 
 
 def xmipp_install(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flexalign.errors import InputError
+from flexalign.errors import OutputError
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises
     ------
-    InputError
+    OutputError
         If the folder is missing or cannot be written to, or the disk is full.
 
     Examples
@@ -40,14 +41,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise
 
 
+def sync(path: str | Path) -> None:
+    """Wait until the file or folder `path` is on disk, so that a loss of power cannot undo it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def explained(path: str | Path) -> Iterator[None]:
-    """Turn the system's errors about writing `path` into an `InputError` that says what to do."""
+    """Turn the system's errors about writing `path` into an `OutputError` that says what to do."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
+        raise OutputError(
             f"cannot write {path}: {reason}. Expected an existing folder that you may write to, "
             "with room for the results: free some space or choose another folder"
         ) from error

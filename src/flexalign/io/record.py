@@ -53,8 +53,20 @@ def read_record(path: str | Path) -> MovieRecord:
         raise InputError(f"{path}: expected the record of a movie, found {error}") from error
 
 
+def file_state(path: str | Path) -> dict[str, int]:
+    """Size and time of the last change of a file, by which another file is told without reading.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    """
+    found = Path(path).stat()
+    return {"size_bytes": found.st_size, "modified_ns": found.st_mtime_ns}
+
+
 def describe_file(path: str | Path) -> dict[str, Any]:
-    """What identifies a file: name, path, size and SHA-256.
+    """What identifies a file: name, path, size, time of its last change and SHA-256.
 
     Files from 64 MiB on are hashed by their first and last 16 MiB, to be quick; the item
     ``sha256_of`` says which.
@@ -75,6 +87,7 @@ def describe_file(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     digest = hashlib.sha256()
     try:
+        state = file_state(path)
         with path.open("rb") as file:
             size_bytes = file.seek(0, 2)
             file.seek(0)
@@ -91,7 +104,7 @@ def describe_file(path: str | Path) -> dict[str, Any]:
     return {
         "name": path.name,
         "path": str(path.absolute()),
-        "size_bytes": size_bytes,
+        **state,
         "sha256": digest.hexdigest(),
         "sha256_of": "whole file" if is_whole else "first and last 16 MiB",
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io import exports, relion_project
-from flexalign.io.atomic import explained
+from flexalign.io.atomic import explained, sync
 from flexalign.io.micrographs import write_mrc, write_spider
 from flexalign.io.plots import draw_spectra, draw_trajectory
 from flexalign.io.record import write_json
@@ -79,6 +79,22 @@ def movie_root(path: str | Path) -> str:
     return name
 
 
+def make_folder(folder: str | Path) -> Path:
+    """The folder `folder`, made if it is missing, that results can be written to.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to.
+    """
+    folder = Path(folder)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"room for results?")
+    return folder
+
+
 def check_output(
     folder: str | Path,
     root: str,
@@ -96,11 +112,7 @@ def check_output(
         If there are results of that name and `overwrite` is off, or if the folder cannot be made
         or written to.
     """
-    folder = Path(folder)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"room for results?")
+    folder = make_folder(folder)
     existing = [name for name in _names(root, suffixes).values() if (folder / name).exists()]
     if existing and not overwrite:
         raise InputError(
@@ -258,12 +270,20 @@ def _hidden_folder(folder: Path, root: str) -> Iterator[Path]:
 def _publish(
     hidden: Path, folder: Path, names: Mapping[str, str], outputs: Mapping[str, str]
 ) -> None:
-    """Give the finished files their names, the record last; other earlier results go."""
+    """Give the finished files their names, the record last; other earlier results go.
+
+    What a record stands for is on disk before it: a loss of power leaves no record of less.
+    """
     published: list[Path] = []
     with explained(folder):
+        # Side by side, since the disk gets them out together.
+        with ThreadPoolExecutor(len(outputs)) as pool:
+            list(pool.map(sync, (hidden / name for name in outputs.values())))
         (folder / names["record"]).unlink(missing_ok=True)
         try:
             for kind, name in names.items():
+                if kind == "record":
+                    sync(folder)
                 if kind in outputs:
                     (hidden / name).replace(folder / name)
                     published.append(folder / name)

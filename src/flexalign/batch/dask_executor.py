@@ -1,0 +1,248 @@
+"""Movies on the workers of a Dask cluster: any that is there, or one made of a cluster's jobs.
+
+Results go from the workers straight to the run folder, which all machines must see; only jobs,
+news and records travel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from flexalign.batch.executors import Listener
+from flexalign.batch.failures import Failure, explain
+from flexalign.batch.jobs import Job, Note, Outcome, Stage, needed_bytes, refused, run_job
+from flexalign.batch.resources import core_count
+from flexalign.errors import InputError
+
+# Jobs that wait at the scheduler for each place, so that no worker waits and a cluster that
+# adapts sees how much there is to do.
+JOBS_PER_PLACE = 2
+SHORTEST_BETWEEN_NEWS_S = 1.0
+BETWEEN_COUNTS_S = 5.0
+CONNECT_S = 20.0
+# A scheduler that is lost is waited for so long.
+PATIENCE_S = 600.0
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """A job at the scheduler; `heard_s` is 0 until a worker has begun with it."""
+
+    job: Job
+    future: Any
+    worker: str = ""
+    heard_s: float = 0.0
+
+
+class DaskExecutor:
+    """Works on a Dask cluster.
+
+    A worker that dies has its movies done by others, as often as the scheduler allows. One that
+    hangs is restarted. When the scheduler is lost, it is waited for and gets all unfinished jobs
+    again; what was finished in between is on disk and not done again.
+
+    Parameters
+    ----------
+    connect : a new connection to the scheduler
+    largest : places that the cluster can grow to
+    threads : of each movie; None = the cores of a worker divided by its places
+    timeout_s : a movie of which nothing was heard for so long is given up
+    close_cluster : called at the end
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        *,
+        largest: int = 1,
+        threads: int | None = None,
+        timeout_s: float = 1800.0,
+        close_cluster: Callable[[], None] = lambda: None,
+    ) -> None:
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        self._connect, self._close_cluster = connect, close_cluster
+        self._largest, self._threads, self._timeout_s = largest, threads, timeout_s
+        self._topic = f"flexalign-{uuid4().hex}"
+        self._tasks: dict[str, _Task] = {}
+        self._news: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._places, self._counted_s = 0, 0.0
+        self._client = self._new_client()
+
+    @property
+    def side_by_side(self) -> int:
+        """Places for movies that the workers have now."""
+        now = time.monotonic()
+        if now > self._counted_s + BETWEEN_COUNTS_S:
+            with contextlib.suppress(OSError, ValueError):
+                self._places = sum(self._client.nthreads().values())
+            self._counted_s = now
+        return self._places
+
+    @property
+    def room(self) -> int:
+        """Jobs that the scheduler should have beside those it has."""
+        places = max(self.side_by_side, self._largest)
+        return JOBS_PER_PLACE * places - len(self._tasks)
+
+    def submit(self, job: Job) -> None:
+        """Give the job to the scheduler."""
+        self._tasks[job.movie] = _Task(job, self._send(job))
+
+    def wait(self, listener: Listener, timeout_s: float) -> None:
+        """Listen to the scheduler until a movie has ended, but not for long."""
+        until = time.monotonic() + timeout_s
+        self._see_to_the_scheduler(listener)
+        while True:
+            try:
+                news = self._news.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if isinstance(news, dict):
+                self._hear(news, listener)
+            elif self._end(news, listener):
+                break
+        self._give_up_the_hung(listener)
+
+    def withdraw(self) -> list[Job]:
+        """The jobs that no worker has told of yet; one that has begun all the same is given up."""
+        tasks = [task for task in self._tasks.values() if not task.heard_s]
+        self._client.cancel([task.future for task in tasks], force=True)
+        for task in tasks:
+            del self._tasks[task.job.movie]
+        return [task.job for task in tasks]
+
+    def close(self) -> None:
+        """Give up what is under way and leave the cluster, or end it if it is ours."""
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            self._client.cancel([task.future for task in self._tasks.values()], force=True)
+        self._client.close(timeout=5)
+        self._close_cluster()
+
+    def _new_client(self) -> Any:
+        """A connection to the scheduler that hears of the stages."""
+        client = self._connect()
+        client.subscribe_topic(self._topic, lambda event: self._news.put(event[1]))
+        return client
+
+    def _send(self, job: Job) -> Any:
+        """The future of a job at the scheduler."""
+        future = self._client.submit(
+            work, job, self._threads, self._topic, key=f"{job.name}-{uuid4().hex}", pure=False
+        )
+        future.add_done_callback(self._news.put)
+        return future
+
+    def _hear(self, news: dict[str, Any], listener: Listener) -> None:
+        """Take in the news of one stage."""
+        task = self._tasks.get(news["movie"])
+        if task is not None:
+            task.worker, task.heard_s = news["worker"], time.monotonic()
+            if news["stage"]:
+                listener(Stage(news["movie"], news["stage"], news["done"], news["total"]))
+
+    def _end(self, future: Any, listener: Listener) -> bool:
+        """Take in the end of a future; whether a job ended with it."""
+        task = next((task for task in self._tasks.values() if task.future is future), None)
+        if task is None or future.status not in ("finished", "error"):
+            return False  # given up, or lost with the scheduler
+        del self._tasks[task.job.movie]
+        outcome = _failed(task.job, future.exception()) if future.status == "error" else None
+        listener(outcome or future.result())
+        return True
+
+    def _see_to_the_scheduler(self, listener: Listener) -> None:
+        """Send jobs again that a lost scheduler has forgotten, when there is one again."""
+        if self._client.status == "closed":
+            listener(Note("the scheduler is lost: waiting for it"))
+            self._client = self._wait_for_scheduler()
+        if self._client.status != "running":
+            return
+        lost = [
+            task for task in self._tasks.values() if task.future.status in ("cancelled", "lost")
+        ]
+        for task in lost:
+            task.future, task.heard_s = self._send(task.job), 0.0
+        if lost:
+            listener(Note(f"the scheduler is back and has {len(lost)} movies again"))
+
+    def _wait_for_scheduler(self) -> Any:
+        """A new connection, as soon as the scheduler answers.
+
+        Raises
+        ------
+        InputError
+            When it does not for a long time.
+        """
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._new_client()
+            except (OSError, InputError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
+
+    def _give_up_the_hung(self, listener: Listener) -> None:
+        """Restart workers of which nothing was heard for too long."""
+        now = time.monotonic()
+        for task in list(self._tasks.values()):
+            if not task.heard_s or now < task.heard_s + self._timeout_s:
+                continue
+            del self._tasks[task.job.movie]
+            with contextlib.suppress(Exception):  # it may be gone, or have nobody to restart it
+                self._client.cancel([task.future], force=True)
+                self._client.restart_workers([task.worker], timeout=30, raise_for_error=False)
+            message = f"nothing was heard of worker {task.worker} for {now - task.heard_s:.0f} s"
+            listener(Outcome(task.job, None, Failure("stalled", message)))
+
+
+def work(job: Job, threads: int | None, topic: str) -> Outcome:
+    """Do a job in a Dask worker and tell its stages under `topic`."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    last = ("", 0.0)
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if stage != last[0] or now > last[1] + SHORTEST_BETWEEN_NEWS_S:
+            last = (stage, now)
+            news = {"movie": job.movie, "stage": stage, "done": done, "total": total}
+            worker.log_event(topic, {**news, "worker": worker.address})
+
+    tell("", 0, 0)
+    last = ("", 0.0)
+    places = max(1, worker.state.nthreads)
+    limit_bytes = (worker.memory_manager.memory_limit or 1 << 50) // places
+    try:
+        usual, smallest = needed_bytes(job)
+    except Exception as error:
+        return Outcome(job, None, explain(error))
+    if smallest > limit_bytes:
+        return refused(job, smallest)
+    if usual > limit_bytes:
+        job = replace(job, is_careful=True)
+    outcome = run_job(job, threads or max(1, core_count() // places), tell)
+    # Other movies compute in the same process: its time is not that of this one.
+    return replace(outcome, cpu_s=float("nan")) if places > 1 else outcome
+
+
+def _failed(job: Job, error: BaseException) -> Outcome:
+    """The outcome of a job that the scheduler has given up."""
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        message = f"{error.allowed_failures + 1} workers died while they worked on it"
+        return Outcome(replace(job, is_careful=True), None, Failure("worker-died", message))
+    if isinstance(error, ImportError):
+        message = f"the workers cannot load flexalign of the same version: {error}"
+        return Outcome(job, None, Failure("device", message, 4))
+    return Outcome(job, None, explain(error), trace=repr(error))

@@ -1,0 +1,62 @@
+"""What happens in a run, for whoever wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexalign.batch.failures import Failure
+from flexalign.batch.jobs import Note, Outcome, Stage
+from flexalign.batch.throughput import RunSummary, Throughput
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A movie is to be aligned; so many wait."""
+
+    movie: str
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A movie was done before, or failed before and is not tried again."""
+
+    movie: str
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A movie is done or has failed; unless this is final it is tried once more."""
+
+    outcome: Outcome
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tick:
+    """Half a second has passed, or less: so it stands.
+
+    Attributes
+    ----------
+    left : movies that are ready and not done
+    backlog : movies that are seen and not ready
+    """
+
+    throughput: Throughput
+    left: int
+    backlog: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run is over."""
+
+    summary: RunSummary
+    folder: Path
+
+
+Event = Note | Queued | Skipped | Stage | Ended | Tick | Finished
+Observer = Callable[[Event], None]

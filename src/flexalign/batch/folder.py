@@ -1,0 +1,228 @@
+"""The folder of a run: what is done, what failed, and the tables that say so.
+
+The records of the movies are the truth.  `run.json` saves reading them all again, and holds what
+has no record: the failures and the names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexalign import __version__
+from flexalign.batch import tables
+from flexalign.batch.failures import Failure
+from flexalign.batch.inputs import INDEX_NAME
+from flexalign.batch.jobs import Outcome, key_of_record
+from flexalign.batch.names import Names
+from flexalign.errors import InputError
+from flexalign.io.atomic import replacing, sync
+from flexalign.io.record import read_record
+from flexalign.io.results import SUFFIXES
+from flexalign.model import MovieRecord
+from flexalign.params import AlignParams
+
+SCHEMA = 1
+RECORD = SUFFIXES["record"]
+HIDDEN = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}")
+SHORTEST_BETWEEN_WRITES_S = 2.0
+# Writing the tables may take this part of the time: they grow with the run.
+MOST_TIME_WRITING = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of one movie.
+
+    Attributes
+    ----------
+    movie : absolute path
+    name : what its outputs begin with
+    key : of the work, see `flexalign.batch.jobs.job_key`
+    record_ns : time of the record's last change; 0 for a failure
+    failure : why it failed, None when it is done
+    row : what the tables say about a movie that is done, by the columns of `tables.COLUMNS`
+    """
+
+    movie: str
+    name: str
+    key: str
+    record_ns: int = 0
+    failure: Failure | None = None
+    row: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class RunFolder:
+    """The folder `path`, read when made and kept current by `add` and `write`.
+
+    Use it while the folder is held, see `flexalign.batch.lock.only_run`.
+    """
+
+    def __init__(self, path: Path, params: AlignParams) -> None:
+        self.path = path
+        self.params = params
+        self.names = Names()
+        self._entries: dict[str, Entry] = {}
+        self._next_write_s = 0.0
+        self._leftovers: dict[str, list[Path]] = {}
+        self._is_changed = True
+        self._started = _now()
+        self._load()
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def get(self, movie: str) -> Entry | None:
+        """What is known of the movie, None when it was never tried."""
+        return self._entries.get(movie)
+
+    def add(self, outcome: Outcome) -> Entry:
+        """Take in how a movie ended."""
+        job, row, record_ns = outcome.job, {}, 0
+        if outcome.failure is not None and outcome.failure.may_pass:
+            self._find_leftovers(self.path.glob(f".{glob_quoted(job.name)}-????????"))
+            self.clear(job.name)
+        if outcome.record is not None:
+            record = MovieRecord.from_dict(outcome.record)
+            # A network file system may show it a little later than whoever wrote it.
+            with contextlib.suppress(OSError):
+                record_ns = (self.path / f"{job.name}{RECORD}").stat().st_mtime_ns
+            row = tables.row_of(record, self.path, outcome.wall_s)
+        entry = Entry(job.movie, job.name, job.key, record_ns, outcome.failure, row)
+        self._entries[job.movie] = entry
+        self._is_changed = True
+        return entry
+
+    def clear(self, name: str) -> None:
+        """Remove what a process that was killed left of the results of `name`."""
+        for path in self._leftovers.pop(name, ()):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def write(self, summary: dict[str, Any] | None = None, *, at_once: bool = False) -> None:
+        """Bring the index and the tables up to date, unless that was done a moment ago.
+
+        Raises
+        ------
+        OutputError
+            If they cannot be written.
+        """
+        if not at_once and (not self._is_changed or time.monotonic() < self._next_write_s):
+            return
+        started = time.monotonic()
+        entries = list(self)
+        done = [entry.row for entry in entries if entry.failure is None]
+        failed = [(entry.movie, entry.failure) for entry in entries if entry.failure is not None]
+        tables.write_failed(self.path / tables.FAILED_NAME, failed)
+        tables.write_csv(self.path / tables.CSV_NAME, done)
+        tables.write_star(self.path / tables.STAR_NAME, done, self.params.voltage_kV)
+        with replacing(self.path / INDEX_NAME) as temporary:
+            temporary.write_text(self._index(summary), encoding="utf-8")
+            sync(temporary)
+        self._is_changed = False
+        pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
+        self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
+
+    def _index(self, summary: dict[str, Any] | None) -> str:
+        """The text of the index: a head, then one movie in each line."""
+        failed = sum(entry.failure is not None for entry in self)
+        head = {
+            "schema": SCHEMA,
+            "version": __version__,
+            "started": self._started,
+            "updated": _now(),
+            "done": len(self._entries) - failed,
+            "failed": failed,
+            "summary": summary or {},
+            "parameters": {**self.params.to_dict(), "hash": self.params.hash()},
+        }
+        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+        movies = ",\n".join(json.dumps(dataclasses.asdict(entry)) for entry in self)
+        return "{\n" + ",\n".join(lines) + f',\n"movies": [\n{movies}\n]\n}}\n'
+
+    def _load(self) -> None:
+        """Read the index, then whatever record is newer than it or unknown to it."""
+        known = {entry.name: entry for entry in _read_index(self.path / INDEX_NAME)}
+        listing = {item.name: item for item in os.scandir(self.path)}
+        self._find_leftovers(self.path / name for name in listing if name.startswith("."))
+        for saved in known.values():
+            self.names.keep(saved.movie, saved.name)
+            if saved.failure is not None:
+                self._entries[saved.movie] = saved
+        for item in listing.values():
+            if not item.name.endswith(RECORD):
+                continue
+            name, record_ns = item.name.removesuffix(RECORD), item.stat().st_mtime_ns
+            before = known.get(name)
+            entry: Entry | None = before
+            if before is None or before.record_ns != record_ns:
+                entry = self._read_record(name, record_ns)
+            if entry is None:
+                continue
+            self.names.keep(entry.movie, entry.name)
+            # Where a movie failed that had been done otherwise before, the old record is left.
+            is_old = before is not None and before.failure is not None and before.key != entry.key
+            if not is_old and all(output in listing for output in entry.row["outputs"]):
+                self._entries[entry.movie] = entry
+
+    def _find_leftovers(self, paths: Iterable[Path]) -> None:
+        """Note which of `paths` are what `flexalign.io.results` works in."""
+        for path in paths:
+            found = HIDDEN.fullmatch(path.name)
+            if found and path.is_dir():
+                self._leftovers.setdefault(found["name"], []).append(path)
+
+    def _read_record(self, name: str, record_ns: int) -> Entry | None:
+        """What the record of `name` says; None when it cannot be read."""
+        try:
+            record = read_record(self.path / f"{name}{RECORD}")
+            movie = str(record.inputs["movie"]["path"])
+        except (InputError, KeyError):
+            return None
+        row = tables.row_of(record, self.path, sum(record.timings_s.values()))
+        return Entry(movie, name, key_of_record(record), record_ns, None, row)
+
+
+def _read_index(path: Path) -> list[Entry]:
+    """The entries of the index, none when there is no index yet.
+
+    Raises
+    ------
+    InputError
+        If it is from a newer version, or something else of that name.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        if plain["schema"] > SCHEMA:
+            raise InputError(
+                f"{path}: expected schema {SCHEMA} or older, found {plain['schema']}: "
+                "go on with a newer flexalign, or in another folder"
+            )
+        return [
+            Entry(**{**item, "failure": item["failure"] and Failure(**item["failure"])})
+            for item in plain["movies"]
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected the index of a run: {error!r}; remove it (what is done is known "
+            "from the records) or choose another folder"
+        ) from error
+
+
+def glob_quoted(name: str) -> str:
+    """`name` as a pattern that only it matches."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,0 +1,199 @@
+"""One movie as a piece of work: what travels to whoever does it, and what comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flexalign.batch.failures import Failure, explain
+from flexalign.errors import InputError
+from flexalign.io.record import file_state, read_record
+from flexalign.model import MovieRecord
+from flexalign.params import AlignParams
+
+Progress = Callable[[str, int, int], None]
+REFERENCES = ("gain", "dark", "defects")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One movie to align.
+
+    Attributes
+    ----------
+    movie : absolute path
+    name : what the names of its outputs begin with
+    folder : of the run, absolute
+    parameters : all of them, as `AlignParams.to_dict` gives them
+    key : what identifies the work, see `job_key`
+    is_careful : after a failure for want of memory or time: alone, in the smallest pieces
+    """
+
+    movie: str
+    name: str
+    folder: str
+    parameters: dict[str, Any]
+    key: str
+    is_careful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A movie has come this far; also the sign that whoever works on it is alive."""
+
+    movie: str
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a person should read."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the work on one movie ended.
+
+    Attributes
+    ----------
+    job : that was done
+    record : of the movie, as JSON holds it, without the motion; None after a failure
+    failure : None after success
+    wall_s, cpu_s : that it took; cpu_s NaN where other work went on in the same process
+    threads : that it had
+    where : machine and process that did it
+    trace : where an unexpected error arose
+    """
+
+    job: Job
+    record: dict[str, Any] | None
+    failure: Failure | None
+    wall_s: float = 0.0
+    cpu_s: float = float("nan")
+    threads: int = 1
+    where: str = ""
+    trace: str = ""
+
+
+def job_key(parameters_hash: str, states: dict[str, dict[str, int]]) -> str:
+    """What two runs of the same work have in common: parameters, and size and time of each input.
+
+    Parameters
+    ----------
+    states : from "movie", "gain", "dark", "defects" to what `file_state` says
+    """
+    facts = {role: [s["size_bytes"], s["modified_ns"]] for role, s in states.items()}
+    return hashlib.sha256(
+        json.dumps([parameters_hash, facts], sort_keys=True).encode()
+    ).hexdigest()[:16]
+
+
+def key_of_record(record: MovieRecord) -> str:
+    """The key of the work that `record` is the result of, "" when it is too old to say.
+
+    The hash is made anew, so that a parameter that is new since then counts with its default.
+    """
+    values = {name: value for name, value in record.parameters.items() if name != "hash"}
+    try:
+        return job_key(AlignParams.from_dict(values).hash(), record.inputs)
+    except (KeyError, TypeError):
+        return ""
+
+
+def reference_states(params: AlignParams) -> dict[str, dict[str, int]]:
+    """Size and time of each detector reference.
+
+    Raises
+    ------
+    InputError
+        If one is missing.
+    """
+    states = {}
+    for role in REFERENCES:
+        path = getattr(params, role)
+        if path is not None:
+            try:
+                states[role] = file_state(path)
+            except OSError as error:
+                message = f"{path}: expected a readable {role} reference: {error.strerror}"
+                raise InputError(message) from error
+    return states
+
+
+def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
+    """Align one movie; whatever goes wrong is told, not raised.
+
+    A movie whose results are there already is not done again: whoever asked for it may have been
+    lost after the work was finished.
+    """
+    started, cpu_started = time.perf_counter(), time.process_time()
+    record, failure, trace = _finished(job), None, ""
+    if record is None:
+        try:
+            from flexalign.align import align_and_write
+
+            params = replace(
+                AlignParams.from_dict(job.parameters), threads=1 if job.is_careful else threads
+            )
+            record = align_and_write(
+                job.movie, params, job.folder, root=job.name, overwrite=True, progress=progress
+            )
+        except Exception as error:
+            failure, trace = explain(error), traceback.format_exc()
+    plain = None if record is None else {**record.to_dict(), "motion": {}}
+    return Outcome(
+        job=job,
+        record=plain,
+        failure=failure,
+        wall_s=time.perf_counter() - started,
+        cpu_s=time.process_time() - cpu_started,
+        threads=threads,
+        where=f"{os.uname().nodename} {os.getpid()}",
+        trace=trace,
+    )
+
+
+def needed_bytes(job: Job) -> tuple[int, int]:
+    """Memory that the plan of the movie asks for, as usual and in the smallest pieces.
+
+    No pixel is read for that.
+    """
+    from flexalign.align import plan_movie
+
+    params = AlignParams.from_dict(job.parameters)
+    usual, smallest = (
+        plan_movie(job.movie, replace(params, threads=threads)).memory_bytes
+        for threads in (params.threads, 1)
+    )
+    return usual, smallest
+
+
+def refused(job: Job, smallest_bytes: int) -> Outcome:
+    """The outcome of a job that needs more memory than there can be."""
+    needed = f"its plan asks for {smallest_bytes / 1e9:.1f} GB in the smallest pieces"
+    return Outcome(job, None, Failure("memory", f"{needed}, more than the run may use", 4))
+
+
+def _finished(job: Job) -> MovieRecord | None:
+    """The record of `job`, if it has been done before and nothing of it is missing."""
+    folder = Path(job.folder)
+    path = folder / f"{job.name}_record.json"
+    if not path.exists():
+        return None
+    try:
+        record = read_record(path)
+    except Exception:
+        return None
+    is_whole = all((folder / name).exists() for name in record.outputs.values())
+    return record if is_whole and key_of_record(record) == job.key else None

@@ -1,0 +1,59 @@
+"""One run at a time in a folder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flexalign.errors import InputError
+from flexalign.io.atomic import explained
+
+LOCK_NAME = ".flexalign-run.lock"
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[bool]:
+    """Hold `folder` for one run; the system lets go of it however this process ends.
+
+    Yields
+    ------
+    Whether the folder is held: False where the file system knows no locks.
+
+    Raises
+    ------
+    InputError
+        If another run holds it, naming its machine and process.
+    """
+    path = folder / LOCK_NAME
+    with explained(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        is_held = _lock(descriptor, folder)
+        if is_held:
+            os.ftruncate(descriptor, 0)
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            text = f"process {os.getpid()} on {os.uname().nodename}, started {started}"
+            os.pwrite(descriptor, text.encode(), 0)
+        yield is_held
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> bool:
+    """Lock the open file or say who holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+        raise InputError(
+            f"{folder}: expected a folder that no other run works on, found one that is held by "
+            f"{holder}: wait for it, stop it, or choose another folder"
+        ) from error
+    return True

@@ -1,0 +1,109 @@
+"""Cores and memory that this process may use, and files read ahead of their use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import stat
+import threading
+from pathlib import Path
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/proc/self/cgroup")
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+# What is free now may be wanted by others; the plan of a movie is about right, not exactly.
+USED_PART_OF_FREE = 0.8
+LARGEST_PART_READ_AHEAD = 0.1
+READ_AT_ONCE_BYTES = 4 << 20
+
+
+def core_count() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def free_memory_bytes() -> int:
+    """Memory that may be used without swapping: of the machine, or of the container or job.
+
+    Returns
+    -------
+    A large number where the system does not say.
+    """
+    free = [1 << 50]
+    if MEMINFO.exists():
+        lines = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
+        free.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    for folder in _cgroups():
+        limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
+        used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
+        if limit is not None:
+            # Cached pages of files count as used, and are given up when needed.
+            free.append(limit - (used or 0) + _cached_bytes(folder))
+    return max(0, min(free))
+
+
+def memory_budget_bytes() -> int:
+    """Memory that a run may give to its movies, unless it is told otherwise."""
+    return int(USED_PART_OF_FREE * free_memory_bytes())
+
+
+class ReadAhead:
+    """Reads files before they are needed, one at a time, so that the system has them in memory.
+
+    The system's own advice for that (`posix_fadvise`) reads some megabytes only.
+    """
+
+    def __init__(self) -> None:
+        self._files: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def want(self, path: str) -> None:
+        """Read the file soon, unless memory is short."""
+        self._files.put(path)
+
+    def close(self) -> None:
+        """Read no further file."""
+        self._files.put(None)
+
+    def _read(self) -> None:
+        while (path := self._files.get()) is not None:
+            with contextlib.suppress(OSError), Path(path).open("rb", buffering=0) as file:
+                state = os.fstat(file.fileno())
+                fits = state.st_size < free_memory_bytes() * LARGEST_PART_READ_AHEAD
+                while stat.S_ISREG(state.st_mode) and fits and file.read(READ_AT_ONCE_BYTES):
+                    pass
+
+
+def _cgroups() -> list[Path]:
+    """Folders of the control groups that may limit the memory of this process."""
+    try:
+        lines = CGROUP.read_text().splitlines()
+    except OSError:
+        return []
+    folders = [CGROUP_ROOT, CGROUP_ROOT / "memory"]
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if controllers in ("", "memory"):
+            inner = CGROUP_ROOT / controllers / place.lstrip("/")
+            folders += [inner, *(p for p in inner.parents if CGROUP_ROOT in p.parents)]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file of the system, None when there is none or it means "no limit"."""
+    try:
+        number = int(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return number if number < 1 << 60 else None
+
+
+def _cached_bytes(folder: Path) -> int:
+    """Inactive cached pages of files that count as used memory of a control group."""
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    words = dict(line.split()[:2] for line in lines)
+    return int(words.get("total_inactive_file", words.get("inactive_file", 0)))

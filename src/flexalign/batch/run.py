@@ -1,0 +1,211 @@
+"""A run: movies come from a source, go to an executor, and end in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from flexalign.batch.events import Ended, Finished, Observer, Queued, Skipped, Tick
+from flexalign.batch.executors import Executor
+from flexalign.batch.folder import Entry, RunFolder
+from flexalign.batch.jobs import REFERENCES, Job, Note, Outcome, Stage, job_key, reference_states
+from flexalign.batch.throughput import RunSummary, Throughput
+from flexalign.errors import OutputError
+from flexalign.io.record import file_state
+from flexalign.params import AlignParams
+
+TICK_S = 0.5
+# The folder is at fault, not the movies, when so many in a row cannot be written.
+MOST_OUTPUT_FAILURES = 3
+
+
+class Source(Protocol):
+    """Where the movies of a run come from."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more movies may come."""
+        ...
+
+    def take(self) -> Sequence[Path]:
+        """The movies that have become ready since the last call."""
+        ...
+
+    @property
+    def backlog(self) -> int:
+        """Movies that are seen but not ready."""
+        ...
+
+
+class Listed:
+    """A source of movies that are all known from the start."""
+
+    backlog = 0
+
+    def __init__(self, movies: Sequence[Path]) -> None:
+        self._movies = movies
+
+    @property
+    def is_open(self) -> bool:
+        """Whether they have not been taken yet."""
+        return bool(self._movies)
+
+    def take(self) -> Sequence[Path]:
+        """All of them, once."""
+        movies, self._movies = self._movies, ()
+        return movies
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Which movies of a run are done again.
+
+    Attributes
+    ----------
+    retry_failed : those that failed
+    redo : all of them
+    """
+
+    retry_failed: bool = False
+    redo: bool = False
+
+
+class Run:
+    """The work on all movies of a source; `go` does it.
+
+    `stop` may be called from a signal handler: no further movie starts, and `go` returns when
+    those under way have ended.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        executor: Executor,
+        source: Source,
+        observer: Observer,
+        choices: Choices | None = None,
+    ) -> None:
+        self._folder, self._executor = folder, executor
+        self._source, self._observe = source, observer
+        self._choices = choices or Choices()
+        self._references = reference_states(folder.params)
+        self._waiting: dict[str, Job] = {}
+        self._running: dict[str, Job] = {}
+        self._changed: set[str] = set()
+        self._throughput = Throughput()
+        self._output_failures = 0
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Start no further movie."""
+        self._is_stopped = True
+
+    def go(self) -> RunSummary:
+        """Work until the source has no more movies; how it went.
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be written to any more; what is done stays done.
+        """
+        try:
+            while self._is_going():
+                if self._is_stopped:
+                    self._withdraw()
+                self._take()
+                self._hand_out()
+                running = len(self._running)
+                self._executor.wait(self._listen, TICK_S)
+                self._folder.write()
+                self._throughput.note(self._executor.side_by_side, running, len(self._waiting))
+                left = len(self._waiting) + len(self._running)
+                self._observe(Tick(self._throughput, left, self._source.backlog))
+        finally:
+            self._executor.close()
+            summary = self._throughput.summary(unfinished=len(self._waiting) + len(self._running))
+            self._folder.write(summary.to_dict(), at_once=True)
+        self._observe(Finished(summary, self._folder.path))
+        return summary
+
+    def _is_going(self) -> bool:
+        if self._is_stopped:
+            return bool(self._running)
+        return bool(self._source.is_open or self._waiting or self._running)
+
+    def _withdraw(self) -> None:
+        """Take back what the executor has not begun."""
+        for job in self._executor.withdraw():
+            self._waiting[job.movie] = self._running.pop(job.movie)
+
+    def _take(self) -> None:
+        """Queue the movies that are ready and not done."""
+        if self._is_stopped:
+            return
+        for movie in self._source.take():
+            self._consider(str(movie.absolute()))
+
+    def _consider(self, movie: str) -> None:
+        """Queue one movie, or say why not."""
+        if movie in self._running:
+            self._changed.add(movie)
+            return
+        name = self._folder.names.give(movie)
+        params = self._folder.params
+        try:
+            key = job_key(params.hash(), {"movie": file_state(movie), **self._references})
+        except OSError:
+            key = ""  # whoever opens it says what is wrong
+        known = self._folder.get(movie)
+        if known is not None and known.key == key and self._is_ended(known):
+            self._throughput.skip(known.failure)
+            self._observe(Skipped(movie, known.failure))
+            return
+        job = Job(movie, name, str(self._folder.path.absolute()), params.to_dict(), key)
+        self._waiting[movie] = job
+        self._observe(Queued(movie, len(self._waiting)))
+
+    def _is_ended(self, known: Entry) -> bool:
+        """Whether a movie that was worked on before is not to be done again."""
+        if self._choices.redo:
+            return False
+        failure = known.failure
+        return failure is None or (failure.is_of_movie and not self._choices.retry_failed)
+
+    def _hand_out(self) -> None:
+        """Give the executor what it has room for."""
+        while self._waiting and self._executor.room > 0 and not self._is_stopped:
+            job = self._waiting.pop(next(iter(self._waiting)))
+            self._folder.clear(job.name)
+            self._running[job.movie] = job
+            self._executor.submit(job)
+
+    def _listen(self, news: Stage | Note | Outcome) -> None:
+        """Take in what the executor tells."""
+        if not isinstance(news, Outcome):
+            self._observe(news)
+            return
+        job, failure = news.job, news.failure
+        self._running.pop(job.movie, None)
+        is_final = failure is None or not failure.may_pass or job.is_careful
+        if is_final:
+            self._folder.add(news)
+            self._throughput.end(news)
+        else:
+            self._waiting[job.movie] = replace(job, is_careful=True)
+        self._observe(Ended(news, is_final))
+        if job.movie in self._changed:
+            self._changed.remove(job.movie)
+            self._consider(job.movie)
+        is_output = failure is not None and failure.kind == "output"
+        self._output_failures = self._output_failures + 1 if is_output else 0
+        if failure is not None and self._output_failures >= MOST_OUTPUT_FAILURES:
+            raise OutputError(failure.message)
+
+
+def with_absolute_references(params: AlignParams) -> AlignParams:
+    """`params` that mean the same in any current folder, as workers may have another."""
+    paths = {role: getattr(params, role) for role in REFERENCES}
+    absolute: dict[str, Any] = {r: str(Path(p).absolute()) for r, p in paths.items() if p}
+    return replace(params, **absolute)

@@ -1,0 +1,82 @@
+"""The process that works on one movie after the other for `flexalign.batch.processes`.
+
+It is started as ``python -m flexalign.batch.worker CONNECTION LIFE``, two numbers of open files:
+a connection over which jobs come and news go, and a pipe that ends when the parent process does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from flexalign.batch.failures import explain
+from flexalign.batch.jobs import Job, Note, Outcome, needed_bytes, refused, run_job
+
+# News of a stage are sent no more often, except when a stage begins.
+SHORTEST_BETWEEN_NEWS_S = 0.2
+# When memory runs out, the system is to take a worker and not the run that can go on without it.
+OOM_SCORE = 500
+
+
+def main(connection_number: int, life_number: int) -> None:
+    """Work until the parent process closes the connection or ends."""
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
+    threading.Thread(target=_end_with_parent, args=(life_number,), daemon=True).start()
+    _volunteer()
+    connection: Connection[Any, Any] = Connection(connection_number)
+    try:
+        while True:
+            connection.send(_work(connection, connection.recv()))
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _work(connection: Connection[Any, Any], job: Job) -> Outcome:
+    """Say what a job needs, wait until it may start, do it."""
+    from flexalign.arrays.cpu import kernels_are_compiled
+
+    try:
+        needed = needed_bytes(job)
+    except Exception as error:
+        return Outcome(job, None, explain(error))
+    if not kernels_are_compiled():
+        connection.send(Note("compiling, which takes some seconds and happens once"))
+    connection.send(needed)
+    job, threads = connection.recv()
+    if not threads:
+        return refused(job, needed[1])
+    last = ("", 0.0)
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if stage != last[0] or now > last[1] + SHORTEST_BETWEEN_NEWS_S:
+            last = (stage, now)
+            connection.send((stage, done, total))
+
+    return run_job(job, threads, tell)
+
+
+def _end_with_parent(life_number: int) -> None:
+    """End this process when the other end of the pipe closes."""
+    os.read(life_number, 1)
+    os._exit(1)
+
+
+def _volunteer() -> None:
+    """Ask the system to take this process first when memory runs out."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,312 @@
+"""The options of a run over many movies, and the run itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import signal
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flexalign.cli.views import view
+from flexalign.errors import ParameterError
+from flexalign.params import AlignParams
+
+if TYPE_CHECKING:
+    from flexalign.batch.clusters import Jobs
+    from flexalign.batch.executors import Executor
+    from flexalign.batch.run import Run, Source
+    from flexalign.batch.throughput import RunSummary
+
+PANEL = "Many movies"
+CLUSTER_PANEL = "Many machines"
+CLUSTERS = ("slurm", "pbs", "sge", "lsf")
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run goes about its movies; each field is an option of the command line."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Movies side by side, each in a process of its own; 0 = one at a time, in this "
+            "process. Default: as the cores allow. Each starts when there is memory for it.",
+            metavar="N", min=0, show_default=False, rich_help_panel=PANEL,
+        ),
+    ] = None  # fmt: skip
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            help="Memory for all movies together. Default: most of what is free at the start.",
+            metavar="GB", show_default=False, rich_help_panel=PANEL,
+        ),
+    ] = None  # fmt: skip
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Give a movie up when nothing was heard of it for so long.",
+            metavar="MINUTES", rich_help_panel=PANEL,
+        ),
+    ] = 30.0  # fmt: skip
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed", help="Try movies again that failed before.", rich_help_panel=PANEL
+        ),
+    ] = False
+    json_events: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print events for other programs, one JSON object per line, instead of text.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Work on a Dask cluster that is there, by the address of its scheduler "
+            "(tcp://host:8786). Every thread of its workers takes one movie.",
+            metavar="ADDRESS", show_default=False, rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None  # fmt: skip
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Work on jobs of a cluster: one of {', '.join(CLUSTERS)}. Each job takes one "
+            "movie at a time.",
+            show_default=False, rich_help_panel=CLUSTER_PANEL,
+            autocompletion=lambda: list(CLUSTERS),
+        ),
+    ] = None  # fmt: skip
+    workers: Annotated[
+        tuple[int, int],
+        typer.Option(
+            help="Fewest and most jobs; between them their number follows the work there is.",
+            metavar="FEWEST MOST", rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = (1, 4)  # fmt: skip
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            help="Queue or partition of the jobs.", show_default=False,
+            rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None  # fmt: skip
+    account: Annotated[
+        str | None,
+        typer.Option(
+            help="Account or project of the jobs.", show_default=False,
+            rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None  # fmt: skip
+    walltime: Annotated[
+        str | None,
+        typer.Option(
+            help="Time of each job; others follow while there is work.",
+            metavar="HH:MM:SS", show_default=False, rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None  # fmt: skip
+    worker_cores: Annotated[
+        int, typer.Option(help="Cores of each job.", min=1, rich_help_panel=CLUSTER_PANEL)
+    ] = 4
+    worker_memory: Annotated[
+        float,
+        typer.Option(help="Memory of each job.", metavar="GB", rich_help_panel=CLUSTER_PANEL),
+    ] = 16.0
+    worker_gpus: Annotated[
+        int, typer.Option(help="GPUs of each job.", min=0, rich_help_panel=CLUSTER_PANEL)
+    ] = 0
+    interface: Annotated[
+        str | None,
+        typer.Option(
+            help="Network over which the jobs reach this machine, such as ib0.",
+            metavar="NAME", show_default=False, rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None  # fmt: skip
+    cluster_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further line for the job scripts, such as '--constraint=avx2'; may be given "
+            "several times.",
+            metavar="LINE", show_default=False, rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for name in ("memory", "timeout", "worker_memory"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                option = name.replace("_", "-")
+                raise ParameterError(f"--{option}: expected more than 0, found {value:g}")
+        places = {"--jobs": self.jobs, "--scheduler": self.scheduler, "--cluster": self.cluster}
+        given = [name for name, value in places.items() if value is not None]
+        if len(given) > 1:
+            raise ParameterError(f"{' and '.join(given)}: expected only one of them")
+        if self.cluster is not None and self.cluster not in CLUSTERS:
+            known = ", ".join(CLUSTERS)
+            raise ParameterError(f"--cluster: expected one of {known}, found {self.cluster}")
+        if not 0 <= self.workers[0] <= self.workers[1] or not self.workers[1]:
+            raise ParameterError(
+                "--workers: expected the fewest and the most, one or more, found "
+                f"{self.workers[0]} {self.workers[1]}"
+            )
+
+
+def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with one option per field of `RunOptions`, which arrive among its ``**values``."""
+    signature = inspect.signature(command)
+    hints = typing.get_type_hints(command, include_extras=True)
+    fields = typing.get_type_hints(RunOptions, include_extras=True)
+    added = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=fields[field.name],
+        )
+        for field in dataclasses.fields(RunOptions)
+    ]
+    *own, values = signature.parameters.values()
+    command.__signature__ = signature.replace(parameters=[*own, *added, values])  # type: ignore[attr-defined]
+    command.__annotations__ = {**hints, **{p.name: p.annotation for p in added}}
+    return command
+
+
+def pop_run_options(values: dict[str, Any]) -> RunOptions:
+    """The run options among `values`, which keeps the rest."""
+    names = [field.name for field in dataclasses.fields(RunOptions)]
+    return RunOptions(**{name: values.pop(name) for name in names})
+
+
+def run_movies(
+    source: Source,
+    params: AlignParams,
+    out: Path,
+    options: RunOptions,
+    *,
+    movie_count: int | None = None,
+    redo: bool = False,
+    debug: bool = False,
+) -> RunSummary:
+    """Align all movies of `source` into the folder `out`.
+
+    Parameters
+    ----------
+    movie_count : how many there are, where that is known
+    redo : also those that are done
+    debug : show where unexpected errors arose
+
+    Raises
+    ------
+    FlexAlignError
+        If the run cannot begin, or cannot go on.
+    """
+    from flexalign.batch.folder import RunFolder
+    from flexalign.batch.jobs import Note
+    from flexalign.batch.lock import only_run
+    from flexalign.batch.run import Choices, Run, with_absolute_references
+    from flexalign.io.results import make_folder
+
+    make_folder(out)
+    with only_run(out) as is_held, view(options.json_events, debug) as observe:
+        if not is_held:
+            observe(Note(f"{out}: the file system knows no locks; start no second run there"))
+        folder = RunFolder(out, with_absolute_references(params))
+        executor = make_executor(options, params, out, movie_count)
+        choices = Choices(retry_failed=options.retry_failed, redo=redo)
+        run = Run(folder, executor, source, observe, choices)
+        with _stopped_by_signals(run, lambda text: observe(Note(text))):
+            summary = run.go()
+        write_relion_tables(out, params)
+        return summary
+
+
+def write_relion_tables(out: Path, params: AlignParams) -> None:
+    """Bring RELION's table up to date with all movies of the folder, where that is asked for."""
+    if "relion" not in params.formats:
+        return
+    from flexalign.io.exports import read_records
+    from flexalign.io.relion_project import write_relion_table
+
+    records = {r: record for r, record in read_records(out).items() if "relion" in record.outputs}
+    if records:
+        write_relion_table(out, records)
+
+
+def make_executor(
+    options: RunOptions, params: AlignParams, out: Path, movie_count: int | None
+) -> Executor:
+    """Who does the work, as the options say."""
+    from flexalign.batch.executors import InProcess
+    from flexalign.batch.processes import LocalProcesses, default_jobs
+
+    threads, timeout_s = params.threads, 60 * options.timeout
+    if options.scheduler is not None:
+        from flexalign.batch.clusters import on_scheduler
+
+        return on_scheduler(options.scheduler, threads=threads, timeout_s=timeout_s)
+    if options.cluster is not None:
+        from flexalign.batch.clusters import on_cluster
+
+        log_folder = out / "cluster-logs"
+        return on_cluster(_cluster_jobs(options), log_folder, threads=threads, timeout_s=timeout_s)
+    if options.jobs == 0:
+        return InProcess(threads)
+    jobs = options.jobs or default_jobs(threads)
+    return LocalProcesses(
+        jobs if movie_count is None else max(1, min(jobs, movie_count)),
+        threads=threads,
+        memory_bytes=None if options.memory is None else int(options.memory * 1e9),
+        timeout_s=timeout_s,
+    )
+
+
+def _cluster_jobs(options: RunOptions) -> Jobs:
+    """What the options ask a cluster for."""
+    from flexalign.batch.clusters import Jobs
+
+    fewest, most = options.workers
+    return Jobs(
+        kind=options.cluster or "",
+        fewest=fewest,
+        most=most,
+        queue=options.queue,
+        account=options.account,
+        walltime=options.walltime,
+        cores=options.worker_cores,
+        memory_GB=options.worker_memory,
+        gpus=options.worker_gpus,
+        interface=options.interface,
+        options=tuple(options.cluster_option or ()),
+    )
+
+
+@contextmanager
+def _stopped_by_signals(run: Run, say: Callable[[str], None]) -> Iterator[None]:
+    """Let Ctrl-C end a run after the movies under way, twice or SIGTERM at once."""
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        say("stopping: movies under way are finished; Ctrl-C again stops at once")
+        run.stop()
+
+    def terminate(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,211 @@
+"""The loop of a run: second tries, full disks, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flexalign.batch import events
+from flexalign.batch.failures import Failure
+from flexalign.batch.folder import RunFolder
+from flexalign.batch.jobs import Job, Outcome, Stage
+from flexalign.batch.processes import LocalProcesses
+from flexalign.batch.run import Listed, Run
+from flexalign.batch.throughput import Throughput
+from flexalign.params import AlignParams
+
+PARAMS = AlignParams(pixel_size_A=1.5, psd=False, refine=False)
+OPTIONS = ("--pixel-size", "1.5", "--no-psd", "--no-refine")
+
+
+def go(folder: Path, movies: list[Path], observe, executor: LocalProcesses):
+    """The summary of a run in which `observe` sees all events."""
+    folder.mkdir(exist_ok=True)
+    return Run(RunFolder(folder, PARAMS), executor, Listed(movies), observe).go()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_movie_whose_worker_is_killed_has_one_more_try(movies, tmp_path, times):
+    executor, seen = LocalProcesses(2), []
+    victim = str(movies / "m1.mrcs")
+
+    def observe(event: events.Event) -> None:
+        seen.append(event)
+        kills = sum(isinstance(e, events.Ended) and e.outcome.job.movie == victim for e in seen)
+        if isinstance(event, Stage) and event.movie == victim and kills < times:
+            for worker in executor._workers:
+                if worker.job and worker.job.movie == victim:
+                    os.kill(worker.process.pid, signal.SIGKILL)
+
+    summary = go(tmp_path / "run", sorted(movies.iterdir()), observe, executor)
+
+    ends = [e for e in seen if isinstance(e, events.Ended) and e.outcome.job.movie == victim]
+    assert [e.is_final for e in ends] == [False, True]
+    assert ends[1].outcome.job.is_careful
+    assert (summary.done, summary.failed) == ((3, 0) if times == 1 else (2, 1))
+    assert summary.failures == ({} if times == 1 else {"worker-died": 1})
+    assert summary.exit_code == (0 if times == 1 else 1)
+    rows = (tmp_path / "run" / "failed.tsv").read_text().splitlines()[1:]
+    assert [row.split("\t")[:2] for row in rows] == [[victim, "worker-died"]] * (times - 1)
+
+
+def test_a_full_disk_ends_the_run_and_fails_no_movie_for_good(tmp_path, write_movie, flexalign):
+    """The file size that a process may write stands for the space that is left."""
+    for number in range(6):
+        write_movie(tmp_path / "movies" / f"m{number}.mrcs", number)
+    words = ["align", tmp_path / "movies", "--out", tmp_path / "run", *OPTIONS, "--jobs", "1"]
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000)); "
+        "from flexalign.cli import main; main()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith("error: cannot write")
+    assert done.stderr.count("error: ") == 4
+    assert flexalign(*words)[0] == 0
+    assert len(list((tmp_path / "run").glob("*_record.json"))) == 6
+
+
+def test_events_in_json_tell_the_whole_run(movies, tmp_path, flexalign):
+    (movies / "bad.mrcs").write_bytes(b"no movie")
+
+    code, out, err = flexalign("align", movies, "--out", tmp_path / "run", *OPTIONS, "--json")
+
+    told = [json.loads(line) for line in out.splitlines()]
+    kinds = [event["event"] for event in told]
+    assert (code, err) == (1, "")
+    assert {kind: kinds.count(kind) for kind in ("queued", "done", "failed", "finished")} == {
+        "queued": 4, "done": 3, "failed": 1, "finished": 1
+    }  # fmt: skip
+    assert "stage" in kinds
+    (failed,) = [event for event in told if event["event"] == "failed"]
+    assert failed["type"] == "input"
+    assert failed["advice"]
+    assert told[-1]["event"] == "finished"
+    assert told[-1]["movies_per_hour"] > 0
+    assert told[-1]["limit"]
+
+
+def test_a_run_in_this_process_does_the_same(movies, tmp_path, flexalign):
+    code, out, _ = flexalign(
+        "align", movies, "--out", tmp_path / "run", *OPTIONS, "--jobs", "0", "--json"
+    )
+
+    last = json.loads(out.splitlines()[-1])
+    assert (code, last["done"]) == (0, 3)
+    assert last["busy_part"] > 0.9
+
+
+def test_plain_lines_end_with_the_rate_and_what_limits_it(movies, tmp_path, flexalign):
+    code, out, err = flexalign("align", movies, "--out", tmp_path / "run", *OPTIONS)
+
+    lines = err.splitlines()
+    assert (code, out) == (0, "")
+    assert sum(": motion " in line for line in lines) == 3
+    assert re.fullmatch(r"3 movies done in 0:00:\d\d, \d+ per hour", lines[-2])
+    assert lines[-1].startswith("limited by ")
+
+
+def test_a_terminal_shows_counts_rate_and_stages(movies, tmp_path):
+    ours, theirs = pty.openpty()
+    words = ["align", str(movies), "--out", str(tmp_path / "run"), *OPTIONS, "--jobs", "1"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "flexalign", *words], stderr=theirs, stdout=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = _read_all(ours)
+    os.close(ours)
+
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    assert process.returncode == 0
+    assert re.search(r"m\d\.mrcs .*(measure|estimate|sum)", plain)
+    assert re.search(r"1 done, 0 failed, 2 to do, \d+ movies per hour, 0:00:\d\d left", plain)
+    assert re.search(r"seconds per movie: references [\d.]+, first pass", plain)
+    assert plain.count(": motion ") == 3
+
+
+def _read_all(terminal: int) -> str:
+    """What is written to a terminal until its other end closes."""
+    parts = []
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # Linux says so when nobody has the other end open
+            part = b""
+        if not part:
+            return b"".join(parts).decode()
+        parts.append(part)
+
+
+def test_sigterm_ends_a_run_at_once_and_keeps_what_is_done(tmp_path, write_movie, start):
+    for number in range(12):
+        write_movie(tmp_path / "movies" / f"m{number:02}.mrcs", number)
+    run = tmp_path / "run"
+    process = start("align", tmp_path / "movies", "--out", run, *OPTIONS, "--jobs", "1")
+    while len(list(run.glob("*_record.json"))) < 2:  # the run knows of the first by then
+        time.sleep(0.02)
+
+    process.terminate()
+    process.communicate(timeout=20)
+
+    index = json.loads((run / "run.json").read_text())
+    assert process.returncode == 128 + signal.SIGTERM
+    assert 1 <= index["done"] < 12
+    assert index["summary"]["unfinished"] == 12 - index["done"]
+
+
+def ended(wall_s: float, cpu_s: float, threads: int = 1) -> Outcome:
+    record = {"timings_s": {"first pass": wall_s / 4, "writing": 3 * wall_s / 4}}
+    return Outcome(Job("m", "m", "", {}, ""), record, None, wall_s, cpu_s, threads)
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "running", "said"),
+    [
+        (9.0, 2, "computing: the cores given were busy 90%"),
+        (2.0, 2, "the longest stage is 'writing' with 75%"),
+        (9.0, 0, "too few movies at a time"),
+    ],
+)
+def test_the_summary_says_what_limited_the_run(cpu_s, running, said):
+    throughput = Throughput()
+    throughput.end(ended(5.0, cpu_s, threads=2))
+    time.sleep(0.01)
+    throughput.note(side_by_side=2, running=running, waiting=0)
+
+    assert said in throughput.summary().limit
+
+
+def test_a_run_that_did_nothing_has_no_rate():
+    throughput = Throughput()
+    throughput.skip(None)
+
+    summary = throughput.summary()
+
+    assert math.isnan(summary.movies_per_hour)
+    assert (summary.done_before, summary.exit_code, summary.limit) == (1, 0, "")
+
+
+def test_the_exit_code_is_that_of_the_failures_only_when_nothing_else_is(tmp_path):
+    only_failed, some_done = Throughput(), Throughput()
+    for throughput in (only_failed, some_done):
+        throughput.skip(Failure("parameter", "x", 2))
+    some_done.end(ended(1.0, 1.0))
+
+    assert only_failed.summary().exit_code == 2
+    assert some_done.summary().exit_code == 1
