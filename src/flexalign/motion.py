@@ -49,6 +49,12 @@ def bspline_basis(position: npt.ArrayLike, count: int) -> FloatArray:
     return basis
 
 
+def _centers(count: int) -> FloatArray:
+    """The positions in [0, 1] nearest to the maxima of `count` uniform B-splines over it."""
+    degree = min(3, count - 1)
+    return ((np.arange(count) - (degree - 1) / 2) / max(count - degree, 1)).clip(0, 1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trajectory(JsonValue):
     """Displacement of the whole frame over time.
@@ -94,7 +100,8 @@ class MotionField(JsonValue):
     coefficients_px : (2, points t, points y, points x), components (y, x)
     height_px, width_px : of the unbinned movie
     frames : over which time runs
-    standard_error_px : like `coefficients_px`, or None when unknown
+    standard_error_px : like `coefficients_px`, of the displacement at the places of the control
+        points, relative to its mean over places and over time; None when unknown
     """
 
     coefficients_px: FloatArray
@@ -116,6 +123,19 @@ class MotionField(JsonValue):
         """Number of control points in (t, y, x)."""
         _, t, y, x = self.coefficients_px.shape
         return t, y, x
+
+    @property
+    def control_point_places(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Frame (points t,), row (points y,) and column (points x,) where each is felt most.
+
+        The outermost control points lie outside the movie; their places are its edges.
+        """
+        in_t, in_y, in_x = (_centers(count) for count in self.control_points)
+        return (
+            self.frames.first + in_t * max(self.frames.count - 1, 1),
+            in_y * self.height_px - 0.5,
+            in_x * self.width_px - 0.5,
+        )
 
     def basis_t(self, frame: npt.ArrayLike) -> FloatArray:
         """Weights (n, points t) of the control points in time at each frame index."""

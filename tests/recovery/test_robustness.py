@@ -139,3 +139,36 @@ def test_two_thirds_of_the_errors_lie_within_one_standard_error(save_movie, para
         error = trajectory.displacement_px - movie.displacement_px.mean(axis=(1, 2))
         inside.append(np.abs(error - error.mean(axis=0)) < trajectory.standard_error_px)
     assert 0.55 < np.mean(inside) < 0.8
+
+
+@pytest.mark.slow
+def test_two_thirds_of_the_errors_of_the_field_lie_within_one_standard_error(
+    save_movie, params_for
+):
+    """Over seeds, at the places of the control points; means over place and time removed."""
+    inside = []
+    for seed in range(260, 263):
+        movie, files = save_movie(
+            shape_px=(1408, 1408), frame_count=20, electrons_per_px=2.0, motion="bumps",
+            local_motion_px=2.0, seed=seed,
+        )  # fmt: skip
+        result = align_movie(files["movie"], params_for(movie, files, psd=False))
+        field, patch_y, patch_x = result.motion.field, *result.tracks.center_px.T
+        frames = np.arange(movie.settings.frame_count)
+        at_frame, y, x = field.control_point_places
+
+        def error_at(y, x, field=field, movie=movie, frames=frames):
+            found = field.displacement_px(frames[:, None], y, x)
+            true = movie.motion.displacement_px(frames[:, None], y, x)
+            return np.array(found) - np.array(true)
+
+        grid_y, grid_x = (grid.ravel() for grid in np.meshgrid(y, x, indexing="ij"))
+        error = error_at(grid_y, grid_x)
+        error -= error_at(patch_y, patch_x).mean(axis=2, keepdims=True)
+        error -= error.mean(axis=1, keepdims=True)
+        at_points = np.array(
+            [[np.interp(at_frame, frames, place) for place in axis.T] for axis in error]
+        )
+        points_last = field.standard_error_px.reshape(2, len(at_frame), -1).swapaxes(1, 2)
+        inside.append(np.abs(at_points) < points_last)
+    assert 0.55 < np.mean(inside) < 0.8

@@ -386,18 +386,19 @@ def _unpacked(
 def _field_errors(
     shape: MotionField, data: PatchLikelihood, covariance: FloatArray | None
 ) -> FloatArray | None:
-    """Standard errors (2, points t, y, x) of the control points.
+    """Standard errors (2, points t, y, x) of the displacement at the places of the control points.
 
-    Relative to the mean over places, which goes to the path, and over time, which is free.
+    Relative to the mean over patches, which goes to the path, and over time, which is free.
     """
     if covariance is None:
         return None
-    size = shape.coefficients_px.shape
-    space = space_basis(shape, data.center_px).mean(axis=0)
-    in_time = np.eye(size[1]) - 1 / size[1]
-    rest = np.kron(in_time, np.eye(len(space)) - np.outer(np.ones(len(space)), space))
-    inner = rest @ covariance[-len(rest) :, -len(rest) :] @ rest.T
-    error = np.sqrt(np.diag(inner).clip(0)).reshape(size[1:])
+    frame, y, x = shape.control_point_places
+    in_time = shape.basis_t(frame) - shape.basis_t(data.frame).mean(axis=0)
+    in_space = np.kron(shape.basis_y(y), shape.basis_x(x))
+    design = np.kron(in_time, in_space - space_basis(shape, data.center_px).mean(axis=0))
+    size = design.shape[1]
+    variance = ((design @ covariance[-size:, -size:]) * design).sum(axis=1)
+    error = np.sqrt(variance.clip(0)).reshape(shape.control_points)
     return np.stack([error, error])
 
 
