@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -77,3 +78,26 @@ def test_without_words_help_is_shown(run):
     outcome = run()
 
     assert "Usage" in outcome.out + outcome.err
+
+
+@pytest.mark.slow
+def test_processes_that_start_at_once_share_one_cache_of_compiled_loops(tmp_path):
+    """As the workers of a run do on the first day; none may find what another has half written."""
+    work = (
+        "import numpy as np, zlib; from flexalign.arrays import cpu, resample;"
+        "image = np.random.default_rng(0).random((64, 64), dtype=np.float32);"
+        "found = resample.spline_coefficients(image);"
+        "print(zlib.crc32(found.tobytes()), sum(cpu.prefilter_rows.stats.cache_hits.values()))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def start():
+        return subprocess.Popen(
+            [sys.executable, "-c", work], env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    said = [process.communicate()[0].split() for process in [start() for _ in range(4)]]
+    later = start().communicate()[0].split()
+
+    assert len({words[0] for words in [*said, later]}) == 1
+    assert later[1] == "1"

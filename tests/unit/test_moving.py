@@ -1,0 +1,106 @@
+"""Frames moved, summed and weighed strip by strip are as those moved and summed as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flexalign.arrays import detector, fourier, resample
+from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.workers import Workers
+
+SHAPE_PX = (150, 202)
+FRAMES = (0, 1, 3, 4)  # frame 2 is left out
+RELATIVE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def correction():
+    rng = np.random.default_rng(1)
+    gain = rng.uniform(0.8, 1.2, SHAPE_PX).astype(np.float32)
+    return detector.make_correction(gain, None, rng.random(SHAPE_PX) < 0.01)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return np.random.default_rng(2).poisson(3.0, (5, *SHAPE_PX)).astype(np.uint8)
+
+
+def lattice_of(frame):
+    """A displacement of a few pixels that differs from place to place and frame to frame."""
+    y, x = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in SHAPE_PX)
+    y, x = np.meshgrid(y, x, indexing="ij")
+    lattice = [0.7 * frame + 0.01 * x - 2.2, -0.4 * frame + 0.008 * y + 0.3]
+    return np.stack(lattice).astype(np.float32)
+
+
+def log_weight(shape_px):
+    ky, kx = fourier.frequencies(shape_px)
+    return -0.9 * np.hypot(ky, kx)
+
+
+def sums_of(frames, correction, output_shape_px, threads):
+    with Workers(threads) as workers:
+        sums = MovingSums(
+            correction, SHAPE_PX, output_shape_px, workers,
+            names=("all", "odd"), log_weight_per_frame=log_weight(output_shape_px),
+            image_count=len(FRAMES),
+        )  # fmt: skip
+        for frame in FRAMES:
+            names = ("all", "odd") if frame % 2 == 0 else ("all",)
+            sums.add(frames[frame], frame, lattice_of(frame), names, exponent=frame)
+        return sums.mean("all"), sums.mean("odd"), sums.weighted_mean(), sums.images()
+
+
+def moved(frames, correction, frame):
+    image = detector.correct(frames[frame], correction, frame)
+    coefficients = resample.spline_coefficients(image)
+    return resample.sample(coefficients, lattice_of(frame), LATTICE_STEP_PX)
+
+
+def binned(image, shape_px):
+    return fourier.irfft2(fourier.cropped(fourier.rfft2(image), SHAPE_PX, shape_px), shape_px)
+
+
+@pytest.mark.parametrize("output_shape_px", [SHAPE_PX, (100, 134)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_strips_give_what_whole_frames_give(frames, correction, output_shape_px, threads):
+    mean, odd, weighted, images = sums_of(frames, correction, output_shape_px, threads)
+
+    each = {f: moved(frames, correction, f).astype(np.float64) for f in FRAMES}
+    expected = {
+        "mean": binned(np.mean(list(each.values()), axis=0), output_shape_px),
+        "odd": binned((each[0] + each[4]) / 2, output_shape_px),
+        "weighted": weighted_mean(each, output_shape_px),
+    }
+    for found, image in zip((mean, odd, weighted), expected.values(), strict=True):
+        assert np.sqrt(np.mean((found - image) ** 2)) < RELATIVE * image.std()
+    for found, frame in zip(images, FRAMES, strict=True):
+        image = binned(each[frame], output_shape_px)
+        assert np.sqrt(np.mean((found - image) ** 2)) < RELATIVE * image.std()
+
+
+def weighted_mean(each, shape_px):
+    """Equation 9 of Grant & Grigorieff (2015), as the mean of as many frames."""
+    total, power = 0, 0
+    for frame, image in each.items():
+        weight = np.exp(frame * log_weight(shape_px))
+        total = total + weight * fourier.cropped(fourier.rfft2(image), SHAPE_PX, shape_px)
+        power = power + weight**2
+    return fourier.irfft2(total / np.sqrt(power * len(each)), shape_px)
+
+
+def test_the_number_of_threads_changes_nothing(frames, correction):
+    one, three = (sums_of(frames, correction, SHAPE_PX, threads) for threads in (1, 3))
+
+    for first, second in zip(one, three, strict=True):
+        assert np.array_equal(first, second)
+
+
+def test_what_is_not_asked_for_is_not_made(frames, correction):
+    with Workers(1) as workers:
+        sums = MovingSums(correction, SHAPE_PX, SHAPE_PX, workers, names=("all",))
+        sums.add(frames[0], 0, lattice_of(0), ("all",))
+
+        assert sums.weighted_mean() is None
+        assert sums.images() is None
