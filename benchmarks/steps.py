@@ -22,7 +22,7 @@ import peers
 from flexalign.align import open_for
 from flexalign.arrays import detector, fourier, resample, spectrum
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
-from flexalign.arrays.shrink import Shrinker, empty_sum, mean_corrected
+from flexalign.arrays.shrink import Shrinker, mean_corrected
 from flexalign.arrays.workers import Workers
 from flexalign.io.reader import MovieReader
 from flexalign.io.record import describe_file
@@ -162,12 +162,13 @@ def _first_pass(
     total, count = None, 0
     with Workers(threads) as workers:
         shrinker = Shrinker(correction, shape, small_shape, workers)
+        small = shrinker.empty_frames(1)[0]
         for index, pixels in _few(reader, plan.align):
-            total = empty_sum(pixels) if total is None else total
+            total = shrinker.empty_sum(pixels) if total is None else total
             with laps("smallest and largest value"):
                 pixels.min(), pixels.max()
             with laps("correct, transform rows, add; columns; back"):
-                small = shrinker.shrunk(pixels, index, [total])
+                shrinker.shrink(pixels, index, small, [total])
             with laps("mean, deviation"):
                 small.mean(), small.std()
             count += 1

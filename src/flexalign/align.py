@@ -15,6 +15,7 @@ import numpy as np
 
 from flexalign import __version__
 from flexalign.arrays import spectrum
+from flexalign.arrays.device import Device, resolve
 from flexalign.errors import InputError
 from flexalign.estimate import quality, refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
@@ -81,6 +82,8 @@ def align_movie(
         If the movie or a reference cannot be used.
     ParameterError
         If a parameter does not fit the movie.
+    DeviceError
+        If the device asked for cannot be used, or has too little memory.
     """
     params = params or AlignParams()
     if motion is not None:
@@ -92,6 +95,7 @@ def align_movie(
         plan = make_plan(reader.info, params)
         if motion is not None:
             check_motion(motion, reader.info)
+        device = resolve(params.device, plan.gpu_memory_bytes)
         with clock("references"):
             references = load_references(
                 reader.info,
@@ -103,17 +107,22 @@ def align_movie(
                 defects=params.defects,
                 tiff_rows=params.tiff_rows,
             )
-        with clock("first pass"):
-            frames, first = first_pass(reader, plan, references, params, threads, progress)
-        progress("estimate", 0, 1)
-        if motion is None:
-            estimate = estimate_motion(frames, plan, params, threads, clock)
-        else:
-            estimate = given_motion(motion)
-        del frames  # the largest thing in memory, and not needed any more
-        progress("estimate", 1, 1)
-        with clock("second pass"):
-            sums = second_pass(reader, plan, first, estimate.motion, params, threads, progress)
+        with device.active():
+            with clock("first pass"):
+                frames, first = first_pass(
+                    reader, plan, references, params, threads, progress, device
+                )
+            progress("estimate", 0, 1)
+            if motion is None:
+                estimate = estimate_motion(frames, plan, params, threads, clock)
+            else:
+                estimate = given_motion(motion)
+            del frames  # the largest thing in memory, and not needed any more
+            progress("estimate", 1, 1)
+            with clock("second pass"):
+                sums = second_pass(
+                    reader, plan, first, estimate.motion, params, threads, progress, device
+                )
     before = after = None
     if params.psd and sums.unaligned is not None:
         with clock("spectra"):
@@ -121,7 +130,7 @@ def align_movie(
             before = spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
             after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     judged = _judge(plan, params, first, estimate)
-    record = _record(plan, params, first, estimate, judged, clock.seconds, references.notes)
+    record = _record(plan, params, first, estimate, judged, clock.seconds, references.notes, device)
     if not opened.items() <= record.inputs["movie"].items():
         raise InputError(
             f"{movie}: expected a movie that is complete, found one that changed while it was "
@@ -254,6 +263,7 @@ def _record(
     judged: Quality,
     timings_s: dict[str, float],
     notes: tuple[str, ...],
+    device: Device,
 ) -> MovieRecord:
     """Everything about how the movie was processed."""
     inputs = {"movie": describe_file(plan.movie.path)}
@@ -270,6 +280,8 @@ def _record(
         "fixed_pattern_significance": estimate.pattern.significance,
         "mean_counts": first.mean_counts,
         "references": list(notes),
+        "device": device.describe(),
+        "device_note": device.note,
     }
     decisions["hot_pixel_y"], decisions["hot_pixel_x"] = np.nonzero(first.hot_pixels)
     if estimate.refinement is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -233,8 +234,10 @@ class AlignParams:
     )  # fmt: skip
 
     device: str = _parameter(
-        "auto", "Where to compute: 'auto' or 'cpu'.", RUNNING, choices=("auto", "cpu")
-    )
+        "auto", "Where to compute: 'cpu', 'cuda' (the first GPU), 'cuda:1' (GPU number 1, counted "
+        "from 0), or 'auto': the first GPU if there is one that can be used, else the CPU.",
+        RUNNING, metavar="DEVICE",
+    )  # fmt: skip
     threads: int | None = _parameter(
         None, "Threads to use; default: all that the process may use.", RUNNING, minimum=1
     )
@@ -255,6 +258,11 @@ class AlignParams:
             raise ParameterError(
                 f"{option_name('reference_frame')}: expected auto, first, middle or a frame "
                 f"number from 1 on, found '{self.reference_frame}'"
+            )
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ParameterError(
+                f"{option_name('device')}: expected auto, cpu, cuda or such as cuda:1, "
+                f"found '{self.device}'"
             )
         if self.eer_dose_per_frame_e_A2 is not None and self.eer_total_dose_e_A2 is None:
             raise ParameterError(

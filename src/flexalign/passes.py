@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flexalign.arrays import detector, dose, fourier, resample
 from flexalign.arrays.detector import Correction
+from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
-from flexalign.arrays.shrink import Shrinker, empty_sum, mean_corrected
+from flexalign.arrays.shrink import Shrinker, mean_corrected
 from flexalign.arrays.spectrum import GroupedAmplitude
 from flexalign.arrays.workers import Workers
 from flexalign.errors import InputError
@@ -82,6 +83,7 @@ def first_pass(
     params: AlignParams,
     threads: int,
     progress: Progress,
+    device: Device = CPU,
 ) -> tuple[SmallFrames, FirstPass]:
     """Read all frames to align once: the good ones, Fourier-cropped, and what else was found.
 
@@ -92,14 +94,14 @@ def first_pass(
     """
     info = reader.info
     full_shape = (info.height_px, info.width_px)
-    small = _SmallSums(plan)
-    sums: dict[str, npt.NDArray[Any]] = {}
+    small = _SmallSums(plan, device)
+    sums: dict[str, Any] = {}
     counts = {"aligned": 0, "summed": 0}
     bad: dict[int, str] = {}
     notes: dict[int, str] = {}
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with Workers(threads) as workers:
-        shrinker = Shrinker(correction, full_shape, plan.correlation_shape_px, workers)
+        shrinker = _shrinker(device, workers)(correction, full_shape, plan.correlation_shape_px)
         for raw in reader.frames(plan.align, threads=threads):
             progress("measure", raw.index - plan.align.first + 1, plan.align.count)
             problem = _problem_with(raw)
@@ -110,10 +112,14 @@ def first_pass(
                 notes[raw.index] = raw.problem
             wanted = ["aligned"] + (["summed"] if _sums_differ(plan, raw.index) else [])
             for name in wanted:
-                sums.setdefault(name, empty_sum(raw.pixels))
+                if name not in sums:
+                    sums[name] = shrinker.empty_sum(raw.pixels)
                 counts[name] += 1
-            image = shrinker.shrunk(raw.pixels, raw.index, [sums[name] for name in wanted])
-            small.add(raw.index, image)
+            for index, image in shrinker.shrunk(raw.pixels, raw.index, [sums[n] for n in wanted]):
+                small.add(index, image)
+        for index, image in shrinker.rest():
+            small.add(index, image)
+        sums = {name: shrinker.fetched(total) for name, total in sums.items()}
     relative = _relative_counts(small.means, small.spreads, math.prod(plan.correlation_shape_px))
     good = _good_frames(info.path, plan, small.index, relative, bad)
     total = mean_corrected(sums["aligned"], counts["aligned"], correction)
@@ -145,8 +151,8 @@ class _SmallSums:
     index, means, spreads : of each frame of the file that came in: its index, mean and deviation
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, device: Device) -> None:
+        self._plan, self._device = plan, device
         most = -(-plan.align.count // plan.frames_per_time)
         self._pixels = np.empty((most, *plan.correlation_shape_px), np.float32)
         self._time: list[int] = []  # position in `_pixels` of each frame that came in
@@ -196,7 +202,26 @@ class _SmallSums:
             (info.height_px, info.width_px),
             self._plan.pixel_size_A,
             measured=index,
+            device=self._device,
         )
+
+
+def _shrinker(device: Device, workers: Workers) -> Callable[..., Any]:
+    """What makes the `Shrinker` for a device."""
+    if not device.is_gpu:
+        return partial(Shrinker, workers=workers)
+    from flexalign.arrays.gpu import GpuShrinker
+
+    return partial(GpuShrinker, device=device)
+
+
+def _moving_sums(device: Device, workers: Workers) -> Callable[..., Any]:
+    """What makes the `MovingSums` for a device."""
+    if not device.is_gpu:
+        return partial(MovingSums, workers=workers)
+    from flexalign.arrays.gpu import GpuMovingSums
+
+    return partial(GpuMovingSums, device=device)
 
 
 def _sums_differ(plan: Plan, frame: int) -> bool:
@@ -246,16 +271,16 @@ def second_pass(
     params: AlignParams,
     threads: int,
     progress: Progress,
+    device: Device = CPU,
 ) -> FrameSums:
     """Read the frames to sum once more, move each along the motion, and add them up."""
     shape = (reader.info.height_px, reader.info.width_px)
     rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
     with Workers(threads) as workers:
-        sums = MovingSums(
+        sums = _moving_sums(device, workers)(
             first.correction,
             shape,
             plan.output_shape_px,
-            workers,
             names=("all", "odd", "even") if params.odd_even else ("all",),
             log_weight_per_frame=log_weight_per_frame(plan, params),
             image_count=plan.sum.count if params.save_movie else 0,

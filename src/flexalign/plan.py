@@ -58,6 +58,7 @@ class Plan(JsonValue):
     group_frames : frames summed to measure a patch
     reference_frame : zero-based in the file; None = chosen from the motion
     memory_bytes : about the most that will be held at once
+    gpu_memory_bytes : about the least that a GPU has to have free, where one computes
     fallback : why local alignment is left out although asked for, "" otherwise
     """
 
@@ -75,6 +76,7 @@ class Plan(JsonValue):
     group_frames: int
     reference_frame: int | None
     memory_bytes: int
+    gpu_memory_bytes: int
     fallback: str = ""
 
     @property
@@ -114,7 +116,8 @@ class Plan(JsonValue):
             ("micrograph", "{1} x {0} px".format(*self.output_shape_px)
              + f", {self.output_pixel_size_A:.4g} A/px"),
             ("local", self._describe_local()),
-            ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"),
+            ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"
+             + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"),
         ]  # fmt: skip
         lines += [("note", note) for note in movie.notes]
         return "\n".join(f"{name:16}{text}" for name, text in lines)
@@ -182,6 +185,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         group_frames=min(params.group_frames, max(1, times // 3)),
         reference_frame=_reference_frame(align, params),
         memory_bytes=memory_bytes,
+        gpu_memory_bytes=_gpu_memory_bytes(movie, params),
         fallback=fallback,
     )
 
@@ -396,6 +400,21 @@ def _memory_bytes(
     second = raw + sums * frame
     second += summed.count * frame if params.save_movie else 0
     return 250_000_000 + max(first, estimation, second)
+
+
+def _gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
+    """About the most that one frame at a time needs on a GPU, in the larger of the two passes.
+
+    Small frames are not kept there, and spectra of patches only as far as there is room.
+    """
+    frame = 4 * movie.height_px * movie.width_px
+    # Frames on their way up, as the file holds them; gain and dark; libraries.
+    common = 2 * frame * _item_bytes(movie) // 4 + 2 * frame + 500_000_000
+    # The frame and two sums; row spectra with their copies and room for the transform.
+    first = 3 * frame + 4 * frame
+    # Coefficients, moved frame, sums; the spectrum likewise; weights and the weighted spectrum.
+    second = (3 + 2 * params.odd_even) * frame + 4 * frame + 2 * params.dose_weight * frame
+    return common + max(first, second)
 
 
 def _item_bytes(movie: MovieInfo) -> int:

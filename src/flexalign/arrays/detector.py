@@ -149,9 +149,7 @@ def corrected_rows(
     """
     width = raw.shape[1]
     gain, dark, bad = correction.gain, correction.dark, correction.bad_index
-    chosen = _scrambled(bad, frame_index) % np.uint64(NEIGHBOURS)
-    source = np.take_along_axis(correction.neighbour_index, chosen[:, None].astype(np.int64), 1)
-    place = np.divmod(source[:, 0], width)
+    place = np.divmod(chosen_neighbours(bad, correction.neighbour_index, frame_index), width)
     mended = raw[place].astype(np.float32)
     if dark is not None:
         mended -= dark[place]
@@ -170,6 +168,17 @@ def corrected_rows(
     return fill
 
 
+def chosen_neighbours(
+    bad_index: npt.NDArray[np.int64], neighbour_index: npt.NDArray[np.int64], frame_index: int
+) -> npt.NDArray[np.int64]:
+    """Flat indices (n,) of the pixels whose values the bad ones take in a frame.
+
+    Arrays on a GPU have their result there.
+    """
+    chosen = (_scrambled(bad_index, frame_index) % np.uint64(NEIGHBOURS)).astype(np.int64)
+    return np.take_along_axis(neighbour_index, chosen[:, None], 1)[:, 0]
+
+
 def _scrambled(index: npt.NDArray[np.int64], frame_index: int) -> npt.NDArray[np.uint64]:
     """Numbers without pattern, the same for the same pixel and frame.
 
@@ -177,11 +186,11 @@ def _scrambled(index: npt.NDArray[np.int64], frame_index: int) -> npt.NDArray[np
     ----------
     Steele, Lea & Flood, OOPSLA 2014, 453 (the mixing function of SplitMix64).
     """
-    seed = np.full(1, (frame_index + 1) * 0x9E3779B97F4A7C15 % 2**64, np.uint64)
+    seed = np.uint64((frame_index + 1) * 0x9E3779B97F4A7C15 % 2**64)
     mixed = index.astype(np.uint64) * np.uint64(0xD1342543DE82EF95) + seed
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def find_outlier_pixels(

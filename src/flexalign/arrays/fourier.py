@@ -1,10 +1,12 @@
 """The only caller of FFTs: transforms, cropping, frequencies.
 
 Spectra are half planes (h, w // 2 + 1) of real images, unnormalised forward, as numpy's `rfft2`.
+Arrays are NumPy's or, but for `irfft2_near` and `phase_shifted`, CuPy's; results are of their kind.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,25 @@ SpectrumArray = npt.NDArray[np.complex64]
 _ROWS_TOGETHER = 64
 
 
+def _library(array: Any, threads: int) -> tuple[Any, dict[str, int]]:
+    """What transforms this kind of array, scipy.fft or CuPy's twin of it, and its options."""
+    if isinstance(array, np.ndarray):
+        return fft, {"workers": threads}
+    return importlib.import_module("cupyx.scipy.fft"), {}
+
+
 def rfft2(images: PixelArray, threads: int = 1) -> SpectrumArray:
     """Half-plane spectra (..., h, w // 2 + 1) of float32 images (..., h, w)."""
-    return np.asarray(fft.rfft2(images, workers=threads))
+    library, options = _library(images, threads)
+    spectra: SpectrumArray = library.rfft2(images, **options)
+    return spectra
 
 
 def irfft2(spectra: SpectrumArray, shape_px: tuple[int, int], threads: int = 1) -> PixelArray:
     """Images (..., h, w) of half-plane spectra; `shape_px` is (h, w)."""
-    return np.asarray(fft.irfft2(spectra, s=shape_px, workers=threads))
+    library, options = _library(spectra, threads)
+    images: PixelArray = library.irfft2(spectra, s=shape_px, **options)
+    return images
 
 
 def irfft2_near(spectra: SpectrumArray, shape_px: tuple[int, int], reach_px: int) -> PixelArray:
@@ -77,7 +90,7 @@ def cropped(
     scale = np.float32(new_height * new_width / (height * width))
     low, high = (new_height + 1) // 2, new_height // 2
     columns = new_width // 2 + 1
-    out = np.empty((*spectrum.shape[:-2], new_height, columns), np.complex64)
+    out = np.empty_like(spectrum, shape=(*spectrum.shape[:-2], new_height, columns))
     np.multiply(spectrum[..., :low, :columns], scale, out=out[..., :low, :])
     np.multiply(spectrum[..., height - high :, :columns], scale, out=out[..., low:, :])
     if new_height % 2 == 0 and new_height < height:
@@ -115,8 +128,9 @@ def rfft2_cropped(
     height, width = images.shape[-2:]
     if new_shape_px[0] > height or new_shape_px[1] > width:
         raise ValueError(f"expected at most {(height, width)}, found {new_shape_px}")
-    kept = np.empty((*images.shape[:-1], new_shape_px[1] // 2 + 1), np.complex64)
-    step = _ROWS_TOGETHER * threads
+    shape = (*images.shape[:-1], new_shape_px[1] // 2 + 1)
+    kept = np.empty_like(images, shape=shape, dtype=np.complex64)
+    step = _ROWS_TOGETHER * threads if isinstance(images, np.ndarray) else height
     for top in range(0, height, step):
         rows = slice(top, top + step)
         kept[..., rows, :] = row_spectra(images[..., rows, :], new_shape_px[1], threads)
@@ -129,13 +143,14 @@ def row_spectra(rows: PixelArray, new_width: int, threads: int = 1) -> SpectrumA
     With `column_spectra` of all rows of an image this is `rfft2_cropped`, in two steps.
     """
     width = rows.shape[-1]
-    spectra = np.asarray(fft.rfft(rows, workers=threads))
+    library, options = _library(rows, threads)
+    spectra: SpectrumArray = library.rfft(rows, **options)
     if new_width == width:
         return spectra
     kept = spectra[..., : new_width // 2 + 1] * np.float32(new_width / width)
     if new_width % 2 == 0:
         kept[..., -1] = 0
-    return np.asarray(kept)
+    return kept
 
 
 def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) -> SpectrumArray:
@@ -145,12 +160,14 @@ def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) ->
     """
     height = columns.shape[-2]
     is_whole = columns.flags.c_contiguous
-    spectra = np.asarray(fft.fft(columns, axis=-2, overwrite_x=is_whole, workers=threads))
+    library, options = _library(columns, threads)
+    spectra: SpectrumArray = library.fft(columns, axis=-2, overwrite_x=is_whole, **options)
     if new_height == height:
         return spectra
     scale = np.float32(new_height / height)
     low, high = (new_height + 1) // 2, new_height // 2
-    kept = np.empty((*spectra.shape[:-2], new_height, spectra.shape[-1]), np.complex64)
+    shape = (*spectra.shape[:-2], new_height, spectra.shape[-1])
+    kept = np.empty_like(spectra, shape=shape)
     np.multiply(spectra[..., :low, :], scale, out=kept[..., :low, :])
     np.multiply(spectra[..., height - high :, :], scale, out=kept[..., low:, :])
     if new_height % 2 == 0:

@@ -17,10 +17,10 @@ from flexalign.model import FloatArray, PixelArray
 _SMALL_ITEM_BYTES = 2
 
 
-def empty_sum(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Zeros (h, w) to add raw frames such as this one up in."""
+def sum_dtype(raw: npt.NDArray[Any]) -> type[np.number[Any]]:
+    """The kind of numbers in which raw frames such as this one are added up."""
     is_small = raw.dtype.kind in "iu" and raw.dtype.itemsize <= _SMALL_ITEM_BYTES
-    return np.zeros(raw.shape, np.int32 if is_small else np.float32)
+    return np.int32 if is_small else np.float32
 
 
 class Shrinker:
@@ -42,12 +42,17 @@ class Shrinker:
         self._shape, self._small_shape = shape_px, small_shape_px
         self._rows = np.empty((shape_px[0], small_shape_px[1] // 2 + 1), np.complex64)
 
+    def empty_sum(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Zeros (h, w) to add raw frames such as this one up in."""
+        return np.zeros(raw.shape, sum_dtype(raw))
+
     def shrunk(
         self, raw: npt.NDArray[Any], frame_index: int, sums: Sequence[npt.NDArray[Any]] = ()
-    ) -> PixelArray:
-        """The frame (h, w) corrected and Fourier-cropped; the raw one is added to each of `sums`.
+    ) -> list[tuple[int, PixelArray]]:
+        """The small frame (h, w) with its index, alone in a list; adds the raw one to `sums`.
 
-        As `detector.correct` and `fourier.rfft2_cropped` would do it one after the other.
+        It is corrected and Fourier-cropped, as `detector.correct` and `fourier.rfft2_cropped` would
+        do it one after the other.  A GPU has the frames done that came before.
         """
         height, width = self._shape
         fill = detector.corrected_rows(raw, self._correction, frame_index)
@@ -62,7 +67,15 @@ class Shrinker:
         self._workers.share(height, STRIP_ROWS, shrink_rows)
         threads = self._workers.threads
         low = fourier.column_spectra(self._rows, self._small_shape[0], threads)
-        return fourier.irfft2(low, self._small_shape, threads)
+        return [(frame_index, fourier.irfft2(low, self._small_shape, threads))]
+
+    def rest(self) -> list[tuple[int, PixelArray]]:
+        """What `shrunk` still owes: nothing."""
+        return []
+
+    def fetched(self, total: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A sum as the host has it."""
+        return total
 
 
 def mean_corrected(total: npt.NDArray[Any], count: int, correction: Correction) -> PixelArray:

@@ -19,7 +19,14 @@ from flexalign.cli.running import (
     takes_run_options,
     write_relion_tables,
 )
-from flexalign.cli.show import Debug, announce_compiling, progress_bar, record_line, run_each
+from flexalign.cli.show import (
+    Debug,
+    announce_compiling,
+    announce_device,
+    progress_bar,
+    record_line,
+    run_each,
+)
 from flexalign.params import AlignParams
 
 Movies = Annotated[
@@ -105,6 +112,7 @@ def _align_one(movie: Path, params: AlignParams, out: Path, *, overwrite: bool, 
     """Align one movie by itself into the folder `out`, which need not be a run; the exit code."""
     from flexalign.align import align_and_write
 
+    announce_device(params.device)
     announce_compiling()
 
     def align_it(movie: Path) -> None:

@@ -62,6 +62,23 @@ def announce_compiling() -> None:
         typer.echo("compiling, which takes some seconds and happens once", err=True)
 
 
+def announce_device(word: str) -> None:
+    """Say what 'auto' has become, where there is a choice; without it only the record says so.
+
+    Raises
+    ------
+    DeviceError
+        If the device asked for cannot be used, before any movie is read.
+    """
+    from flexalign.arrays.device import Hardware, find_hardware, resolve
+
+    hardware = find_hardware()
+    device = resolve(word, hardware=hardware)
+    if word == "auto" and hardware != Hardware():
+        why = f": {device.note}" if device.note else ""
+        typer.echo(f"computing on {device.describe()}{why}", err=True)
+
+
 @contextmanager
 def progress_bar(movie: Path) -> Iterator[Progress]:
     """A bar that goes away at the end, and nothing where the standard error is no terminal."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import cpu, fourier
+from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.fourier import SpectrumArray
 from flexalign.model import FloatArray, PixelArray
 
@@ -25,6 +26,7 @@ class SmallFrames:
     pixel_size_A : of the unbinned movie
     measured : (m,) index of every frame of the file that is in them
     spectra : (n, h, w // 2 + 1) of the pixels, where they are known
+    device : on which the sweeps over their spectra run; the pixels are on the host
     """
 
     pixels: PixelArray
@@ -33,6 +35,7 @@ class SmallFrames:
     pixel_size_A: float
     measured: npt.NDArray[np.int64]
     spectra: SpectrumArray | None = None
+    device: Device = CPU
 
     @property
     def shape_px(self) -> tuple[int, int]:

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import correlate, cpu, sweeps
+from flexalign.arrays.device import Device
 from flexalign.arrays.sweeps import Packing
 from flexalign.estimate import evidence
 from flexalign.estimate.evidence import FieldPrior, Fit, PatchLikelihood, TrajectoryPrior
@@ -28,6 +30,9 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patches import PatchGrid, tapered_spectra
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
+
+if TYPE_CHECKING:
+    from flexalign.arrays.gpu import GpuSweeps
 
 _ROUNDS = 16
 _FEWEST_ROUNDS = 4
@@ -63,6 +68,7 @@ class PatchSpectra:
     frame : (times,) frame index
     scale : unbinned pixels per small pixel, (y, x)
     pixel_size_A : of the unbinned movie
+    on_gpu : the packed spectra on the GPU that sweeps over them, None = the CPU does
     """
 
     packed: npt.NDArray[np.float32]
@@ -76,6 +82,7 @@ class PatchSpectra:
     frame: FloatArray
     scale: FloatArray
     pixel_size_A: float
+    on_gpu: GpuSweeps | None = None
 
     @property
     def count(self) -> int:
@@ -179,7 +186,19 @@ def cut_spectra(
     return PatchSpectra(
         packed, packing, power, offset, frequency, envelope, count, grid,
         frames.frame.astype(np.float64), scale, frames.pixel_size_A,
+        _on_gpu(packed, packing, grid.shape_px, frames.device),
     )  # fmt: skip
+
+
+def _on_gpu(
+    packed: npt.NDArray[np.float32], packing: Packing, shape_px: tuple[int, int], device: Device
+) -> GpuSweeps | None:
+    """Packed spectra where the GPU can sweep over them; None when `device` is the CPU."""
+    if not device.is_gpu:
+        return None
+    from flexalign.arrays.gpu import GpuSweeps
+
+    return GpuSweeps(packed, packing, shape_px, device)
 
 
 def _rings(frames: SmallFrames, grid: PatchGrid) -> tuple[npt.NDArray[np.int32], FloatArray]:
@@ -214,16 +233,19 @@ def sweep(
     rings = ring_count if rings is None else rings
     wanted = np.zeros(ring_count) if weight is None else weight
     packing = patches.packing
-    columns = packing.columns_within(rings)
-    weighted = packing.columns_within(min(rings, rings_with_weight(wanted)))
-    gradient = np.empty(displacement_px.shape)
-    summed = np.empty((patches.count, ring_count))
-    cpu.in_blocks(
-        sweeps.likelihood_sweep, patches.count, threads, patches.packed,
-        displacement_px / patches.scale - patches.offset_px, patches.grid.shape_px, packing.wave,
-        packing.start, packing.ring_packed, columns, weighted, wanted.astype(np.float32), gradient,
-        summed,
-    )  # fmt: skip
+    rest_px = displacement_px / patches.scale - patches.offset_px
+    weighted_rings = min(rings, rings_with_weight(wanted))
+    weights = wanted.astype(np.float32)
+    if patches.on_gpu is not None:
+        gradient, summed = patches.on_gpu.sweep(rest_px, weights, rings, weighted_rings)
+    else:
+        gradient, summed = np.empty(rest_px.shape), np.empty((patches.count, ring_count))
+        cpu.in_blocks(
+            sweeps.likelihood_sweep, patches.count, threads, patches.packed, rest_px,
+            patches.grid.shape_px, packing.wave, packing.start, packing.ring_packed,
+            packing.columns_within(rings), packing.columns_within(weighted_rings), weights,
+            gradient, summed,
+        )  # fmt: skip
     # Kernel frequencies are in cycles per patch side; X moves by exp(2 pi i k.d).
     sides = np.array(patches.grid.shape_px) * patches.scale
     cross = np.where(np.arange(ring_count) < rings, summed - patches.power, 0.0)

@@ -1,0 +1,290 @@
+"""Where arrays live and are computed on: the CPU, or one GPU. Only here is hardware looked for.
+
+A `Device` is an argument that flows.  CuPy and numba-cuda are imported when a GPU is used, and not
+before.  In numba's CUDA simulator (``NUMBA_ENABLE_CUDASIM=1``) there is one GPU, whose arrays are
+NumPy's: slow, but every kernel can be looked at.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.errors import DeviceError, ParameterError
+
+_DRIVER = "libcuda.so.1"
+# The versions of CUDA that there are extras for.
+_EXTRAS = {12: "cuda12", 13: "cuda13"}
+_ON_CPU = "or choose --device cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What there is beside the CPU.
+
+    Attributes
+    ----------
+    driver_cuda : newest CUDA (major, minor) that the NVIDIA driver can run; None = no driver
+    gpu_count : number of GPUs that this process may use
+    library_cuda : major version of CUDA that CuPy was built for; None = the extra is not installed
+    is_simulated : whether the GPU is numba's simulator
+    """
+
+    driver_cuda: tuple[int, int] | None = None
+    gpu_count: int = 0
+    library_cuda: int | None = None
+    is_simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The CPU or one GPU.
+
+    Attributes
+    ----------
+    name : "cpu", or "cuda:" and the number of the GPU, from 0
+    note : why it is not the GPU that might have been, "" otherwise
+    is_simulated : whether it is numba's simulator
+    """
+
+    name: str
+    note: str = ""
+    is_simulated: bool = False
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is not the CPU."""
+        return self.name != "cpu"
+
+    @property
+    def xp(self) -> Any:
+        """The library of its arrays: numpy or cupy."""
+        if self._has_own_memory:
+            import cupy
+
+            return cupy
+        return np
+
+    @property
+    def _has_own_memory(self) -> bool:
+        return self.is_gpu and not self.is_simulated
+
+    def describe(self) -> str:
+        """Its name with what stands on the box."""
+        if not self._has_own_memory:
+            return self.name + (" (simulated)" if self.is_simulated else "")
+        facts = self.xp.cuda.runtime.getDeviceProperties(int(self.name.partition(":")[2]))
+        return f"{self.name} ({facts['name'].decode()})"
+
+    def host(self, array: Any) -> npt.NDArray[Any]:
+        """`array` on the host, once all that was asked for before is done."""
+        found: npt.NDArray[Any] = array.get() if hasattr(array, "get") else np.asarray(array)
+        return found
+
+    def fetch(self, array: Any, out: npt.NDArray[Any]) -> None:
+        """Copy `array` to `out`, from `empty_on_host`; it is there after `mark` or `finish`."""
+        if self._has_own_memory:
+            array.get(out=out, blocking=False)
+        else:
+            out[...] = array
+
+    def empty_on_host(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Room on the host for float32 numbers; for a GPU it is pinned, so that no copy waits."""
+        if self._has_own_memory:
+            from cupyx import empty_pinned
+
+            room: npt.NDArray[np.float32] = empty_pinned(shape, np.float32)
+            return room
+        return np.empty(shape, np.float32)
+
+    def mark(self) -> Callable[[], object]:
+        """What waits until all is done that was asked for before this call."""
+        if not self._has_own_memory:
+            return lambda: None
+        event = self.xp.cuda.Event(disable_timing=True)
+        event.record()
+        return event.synchronize
+
+    def finish(self) -> None:
+        """Wait until all that was asked for is done."""
+        if self._has_own_memory:
+            self.xp.cuda.get_current_stream().synchronize()
+
+    def free_bytes(self) -> int | None:
+        """Memory that arrays can still have on a GPU; None where nobody counts."""
+        if not self._has_own_memory:
+            return None
+        free, _ = self.xp.cuda.runtime.memGetInfo()
+        return int(free + self.xp.get_default_memory_pool().free_bytes())
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """In a ``with`` block: compute here.
+
+        Raises
+        ------
+        DeviceError
+            When the GPU has no memory left.
+        """
+        if not self._has_own_memory:
+            yield
+            return
+        # numba's launches go to the device that CuPy has made the current one.
+        with self.xp.cuda.Device(int(self.name.partition(":")[2])):
+            self.xp.cuda.runtime.free(0)
+            try:
+                yield
+            except self.xp.cuda.memory.OutOfMemoryError as error:
+                # The traceback would keep arrays alive that the next movie needs the room of.
+                message = str(error.with_traceback(None))
+                raise DeviceError(
+                    f"{self.name}: expected more memory than it has free ({message}): end other "
+                    f"programs on it, choose a larger --binning, {_ON_CPU}"
+                ) from None
+
+
+CPU = Device("cpu")
+
+
+def find_hardware() -> Hardware:
+    """What there is beside the CPU, as the driver says; no library for GPUs is loaded."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        return Hardware((max(_EXTRAS), 0), 1, max(_EXTRAS), is_simulated=True)
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+    except OSError:
+        return Hardware(library_cuda=_library_cuda())
+    number, count = ctypes.c_int(0), ctypes.c_int(0)
+    driver.cuDriverGetVersion(ctypes.byref(number))
+    if driver.cuInit(0) == 0:
+        driver.cuDeviceGetCount(ctypes.byref(count))
+    cuda = (number.value // 1000, number.value % 1000 // 10)
+    return Hardware(cuda, count.value, _library_cuda())
+
+
+def _library_cuda() -> int | None:
+    """Major version of CUDA that the CuPy installed is for; None without CuPy or numba-cuda."""
+    if find_spec("cupy") is None or find_spec("numba_cuda") is None:
+        return None
+    for major in sorted(_EXTRAS, reverse=True):
+        try:
+            version(f"cupy-cuda{major}x")
+        except PackageNotFoundError:
+            continue
+        return major
+    return min(_EXTRAS)  # built by somebody else, who knows
+
+
+def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) -> Device:
+    """The device that "auto", "cpu", "cuda" (the first GPU) or "cuda:1" stands for.
+
+    Parameters
+    ----------
+    needed_bytes : memory that a GPU has to have free
+    hardware : default: what `find_hardware` finds
+
+    Returns
+    -------
+    Device
+        For "auto" a GPU if it can be used, else the CPU with a note that says why not.
+
+    Raises
+    ------
+    DeviceError
+        If the GPU that was asked for cannot be used; it says what to install or to change.
+
+    Examples
+    --------
+    >>> resolve("auto", hardware=Hardware()).note
+    'found no NVIDIA driver (libcuda.so.1)'
+    """
+    if word == "cpu":
+        return CPU
+    hardware = hardware or find_hardware()
+    number = int(word.partition(":")[2] or 0)
+    gpu = Device(f"cuda:{number}", is_simulated=hardware.is_simulated)
+    problem, advice = _problem_with(hardware, number)
+    if not problem and needed_bytes:
+        problem, advice = _lack_of_memory(gpu, needed_bytes)
+    if not problem:
+        return gpu
+    if word == "auto":
+        return Device("cpu", note=problem)
+    raise DeviceError(f"--device {word}: {problem}: {advice}, {_ON_CPU}")
+
+
+def _problem_with(hardware: Hardware, number: int) -> tuple[str, str]:
+    """Why GPU `number` cannot be used and what to do about it; both "" when it can."""
+    if hardware.driver_cuda is None:
+        return f"found no NVIDIA driver ({_DRIVER})", "install one"
+    major, minor = hardware.driver_cuda
+    if major < min(_EXTRAS):
+        needed = min(_EXTRAS)
+    elif hardware.library_cuda is None:
+        extra = _EXTRAS[min(major, max(_EXTRAS))]
+        return "expected CuPy and numba-cuda, found not both", f"pip install 'flexalign[{extra}]'"
+    else:
+        needed = hardware.library_cuda
+    if major < needed:
+        older = _EXTRAS.get(major)
+        instead = f" or pip install 'flexalign[{older}]' instead" if older else ""
+        return (
+            f"expected an NVIDIA driver for CUDA {needed}, found one for CUDA {major}.{minor}",
+            f"update it{instead}",
+        )
+    if hardware.gpu_count == 0:
+        return "found a driver but no GPU", "look at nvidia-smi and at CUDA_VISIBLE_DEVICES"
+    if number >= hardware.gpu_count:
+        return (
+            f"expected a GPU from 0 to {hardware.gpu_count - 1}, found {number}",
+            "choose one of these",
+        )
+    return "", ""
+
+
+def _lack_of_memory(gpu: Device, needed_bytes: int) -> tuple[str, str]:
+    """As `_problem_with`, for the memory of a GPU that is there."""
+    with gpu.active():
+        free = gpu.free_bytes()
+    if free is None or free >= needed_bytes:
+        return "", ""
+    return (
+        f"expected {needed_bytes / 1e9:.1f} GB of free memory on {gpu.name}, "
+        f"found {free / 1e9:.1f} GB",
+        "end other programs on it, choose a larger --binning",
+    )
+
+
+def gpu_numbers(text: str) -> tuple[int, ...]:
+    """The GPUs of a list as Scipion writes it.
+
+    Raises
+    ------
+    ParameterError
+        If it is no such list, or names a GPU twice.
+
+    Examples
+    --------
+    >>> gpu_numbers("0 1"), gpu_numbers("0,2"), gpu_numbers("0-3")
+    ((0, 1), (0, 2), (0, 1, 2, 3))
+    """
+    numbers: list[int] = []
+    for part in re.split(r"[\s,]+", text.strip()):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first:
+            raise ParameterError(f"expected GPUs such as '0 1', '0,1' or '0-3', found '{text}'")
+        numbers += range(first, last + 1)
+    if len(set(numbers)) != len(numbers):
+        raise ParameterError(f"expected each GPU once, found '{text}'")
+    return tuple(numbers)

@@ -1,0 +1,334 @@
+"""The two passes and the likelihood sweep on a GPU: twins of `shrink`, `moving` and `sweeps`.
+
+Frames go up as the file has them; finished sums come down.  The host only puts work into the
+device's queue, and waits where a result is needed.  Memory comes from CuPy's pools and transforms
+from its cache of plans, so that the next movie finds both ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import cuda, detector, fourier
+from flexalign.arrays.detector import Correction
+from flexalign.arrays.device import Device
+from flexalign.arrays.moving import LATTICE_STEP_PX
+from flexalign.arrays.shrink import sum_dtype
+from flexalign.arrays.sweeps import Packing
+from flexalign.model import FloatArray, PixelArray
+
+# Kinds of numbers that go up as they are; the others as float32.
+_SENT_AS_THEY_ARE = ("i1", "u1", "i2", "u2", "i4", "u4", "f4")
+# Spectra of patches may take this part of the memory that is free.
+_PART_FOR_SPECTRA = 0.5
+
+
+class FrameUpload:
+    """Raw frames on their way to the device, two of them at a time, ahead of the computing."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._slots: list[_Slot] = []
+        self._turn = 0
+
+    def send(self, raw: npt.NDArray[Any]) -> Any:
+        """The frame (h, w) on the device; good until `done` has been called twice."""
+        kind = raw.dtype.newbyteorder("=") if raw.dtype.str[1:] in _SENT_AS_THEY_ARE else np.float32
+        if self._device.is_simulated:
+            return raw.astype(kind)
+        if not self._slots or self._slots[0].array.dtype != kind:
+            stream = self._device.xp.cuda.Stream(non_blocking=True)
+            self._slots = [_Slot(self._device.xp, stream, raw.shape, kind) for _ in range(2)]
+        return self._slots[self._turn].send(raw)
+
+    def done(self) -> None:
+        """Say that all work on the last frame sent is in the queue."""
+        if self._slots:
+            self._slots[self._turn].release()
+            self._turn = 1 - self._turn
+
+
+class _Slot:
+    """Room for one frame, pinned on the host and on the device, and when each may be used again."""
+
+    def __init__(self, cupy: Any, stream: Any, shape_px: tuple[int, ...], kind: Any) -> None:
+        from cupyx import empty_pinned
+
+        self._current, self._stream = cupy.cuda.get_current_stream, stream
+        self._pinned = empty_pinned(shape_px, kind)
+        self.array = cupy.empty(shape_px, kind)
+        self._uploaded = cupy.cuda.Event(disable_timing=True)
+        self._used = cupy.cuda.Event(disable_timing=True)
+        # The room may have been another's, whose work is still in the queue.
+        self.release()
+
+    def send(self, raw: npt.NDArray[Any]) -> Any:
+        self._uploaded.synchronize()  # of the frame before the last, so there is hardly a wait
+        np.copyto(self._pinned, raw, casting="unsafe")
+        self._stream.wait_event(self._used)
+        self.array.set(self._pinned, stream=self._stream)
+        self._uploaded.record(self._stream)
+        self._current().wait_event(self._uploaded)
+        return self.array
+
+    def release(self) -> None:
+        self._used.record(self._current())
+
+
+class _Detector:
+    """The detector's `Correction`, on the device."""
+
+    def __init__(self, correction: Correction, device: Device) -> None:
+        def moved(array: npt.NDArray[Any] | None) -> Any:
+            return None if array is None else device.xp.array(array)
+
+        self._gain, self._dark = moved(correction.gain), moved(correction.dark)
+        self._bad, self._neighbours = moved(correction.bad_index), moved(correction.neighbour_index)
+
+    def correct(self, raw: Any, frame_index: int, out: Any) -> None:
+        """Fill `out` (h, w) with the corrected frame; see `detector.correct`."""
+        cuda.correct(raw, self._dark, self._gain, out)
+        if self._bad.size:
+            flat = out.reshape(-1)
+            flat[self._bad] = flat[
+                detector.chosen_neighbours(self._bad, self._neighbours, frame_index)
+            ]
+
+
+class GpuShrinker:
+    """`shrink.Shrinker` on a GPU."""
+
+    def __init__(
+        self,
+        correction: Correction,
+        shape_px: tuple[int, int],
+        small_shape_px: tuple[int, int],
+        device: Device,
+    ) -> None:
+        self._device, self._small_shape = device, small_shape_px
+        self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
+        self._frame = device.xp.empty(shape_px, np.float32)
+        self._image, self._spare = (device.empty_on_host(small_shape_px) for _ in range(2))
+        self._owed: tuple[int, Callable[[], object]] | None = None
+
+    def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
+        """Zeros (h, w) to add raw frames such as this one up in."""
+        return self._device.xp.zeros(raw.shape, sum_dtype(raw))
+
+    def shrunk(
+        self, raw: npt.NDArray[Any], frame_index: int, sums: Sequence[Any] = ()
+    ) -> list[tuple[int, PixelArray]]:
+        """The small frame before this one, with its index, good until the next call.
+
+        The host waits for that one only when this one is in the queue.
+        """
+        pixels = self._upload.send(raw)
+        self._detector.correct(pixels, frame_index, self._frame)
+        for total in sums:
+            total += pixels
+        self._upload.done()
+        low = fourier.rfft2_cropped(self._frame, self._small_shape)
+        image, self._spare = self._spare, self._image
+        self._device.fetch(fourier.irfft2(low, self._small_shape), image)
+        before = self.rest()
+        self._image, self._owed = image, (frame_index, self._device.mark())
+        return before
+
+    def rest(self) -> list[tuple[int, PixelArray]]:
+        """What `shrunk` still owes: the last small frame."""
+        if self._owed is None:
+            return []
+        (index, wait), self._owed = self._owed, None
+        wait()
+        return [(index, self._image)]
+
+    def fetched(self, total: Any) -> npt.NDArray[Any]:
+        """A sum as the host has it."""
+        return self._device.host(total)
+
+
+class GpuMovingSums:
+    """`moving.MovingSums` on a GPU; its results are on the host."""
+
+    def __init__(
+        self,
+        correction: Correction,
+        shape_px: tuple[int, int],
+        output_shape_px: tuple[int, int],
+        device: Device,
+        *,
+        names: Sequence[str],
+        log_weight_per_frame: FloatArray | None = None,
+        image_count: int = 0,
+    ) -> None:
+        xp = device.xp
+        self._device, self._shape, self._output_shape = device, shape_px, output_shape_px
+        self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
+        self._totals = {name: xp.zeros(shape_px, np.float32) for name in names}
+        self._counts = dict.fromkeys(names, 0)
+        self._frame, self._room = (xp.empty(shape_px, np.float32) for _ in range(2))
+        self._ratio: Any = None
+        if log_weight_per_frame is not None:
+            self._ratio = xp.array(np.exp(log_weight_per_frame), np.float32)
+            self._weight = xp.ones(self._ratio.shape, np.float32)
+            self._weighted = xp.zeros(self._ratio.shape, np.complex64)
+            self._exponents: list[int] = []
+        self._images = device.empty_on_host((image_count, *output_shape_px))
+        self._image_count = 0
+
+    def add(
+        self,
+        raw: npt.NDArray[Any],
+        frame_index: int,
+        displacement_px: PixelArray,
+        names: Sequence[str],
+        exponent: int = 0,
+    ) -> None:
+        """Correct a frame, move it along a displacement, and add it; see `MovingSums.add`."""
+        self._detector.correct(self._upload.send(raw), frame_index, self._frame)
+        self._upload.done()
+        cuda.prefilter(self._frame, self._room)
+        lattice = self._device.xp.array(displacement_px, np.float32)
+        moved = self._room
+        cuda.sample(self._frame, lattice, LATTICE_STEP_PX, moved)
+        for name in names:
+            self._totals[name] += moved
+            self._counts[name] += 1
+        if self._ratio is None and len(self._images) == 0:
+            return
+        spectrum = fourier.rfft2_cropped(moved, self._output_shape)
+        if self._ratio is not None:
+            steps = exponent - (self._exponents[-1] if self._exponents else 0)
+            self._exponents.append(exponent)
+            cuda.weigh(spectrum, self._weighted, self._weight, self._ratio, steps)
+        if len(self._images) > 0:
+            image = fourier.irfft2(spectrum, self._output_shape)
+            self._device.fetch(image, self._images[self._image_count])
+            self._image_count += 1
+
+    def mean(self, name: str) -> PixelArray:
+        """The mean (h, w) of the frames added under `name`, at the output's size."""
+        mean = self._totals[name] / np.float32(max(self._counts[name], 1))
+        return self._device.host(self._cropped(mean))
+
+    def weighted_mean(self) -> PixelArray | None:
+        """The weighted mean (h, w); see `MovingSums.weighted_mean`."""
+        if self._ratio is None:
+            return None
+        xp, done = self._device.xp, 0
+        power, weight = xp.zeros_like(self._ratio), xp.ones_like(self._ratio)
+        for exponent in self._exponents:
+            for _ in range(exponent - done):
+                weight *= self._ratio
+            done = exponent
+            power += weight * weight
+        power *= np.float32(max(len(self._exponents), 1))
+        spectrum = self._weighted / xp.sqrt(xp.maximum(power, np.float32(1e-12)))
+        return self._device.host(fourier.irfft2(spectrum, self._output_shape))
+
+    def images(self) -> PixelArray | None:
+        """The moved frames (t, h, w); None = not asked for."""
+        self._device.finish()
+        return self._images[: self._image_count] if len(self._images) > 0 else None
+
+    def at_output_size(self, image: PixelArray) -> PixelArray:
+        """An image (h, w) of the frames' size, on the host, Fourier-cropped to the output's."""
+        if self._output_shape == self._shape:
+            return image
+        return self._device.host(self._cropped(self._device.xp.array(image)))
+
+    def _cropped(self, image: Any) -> Any:
+        """`at_output_size` of an image on the device."""
+        if self._output_shape == self._shape:
+            return image
+        low = fourier.rfft2_cropped(image, self._output_shape)
+        return fourier.irfft2(low, self._output_shape)
+
+
+class GpuSweeps:
+    """`sweeps.likelihood_sweep` on a GPU, over the same spectra again and again.
+
+    Spectra that do not fit are taken in pieces, which then go up again for each sweep.
+
+    Parameters
+    ----------
+    packed : (patches, 2, times * coefficients) float32, as `packing` says
+    sides_px : (h, w) of a patch
+    most_bytes : memory for the spectra; None = half of what is free
+    """
+
+    def __init__(
+        self,
+        packed: PixelArray,
+        packing: Packing,
+        sides_px: tuple[int, int],
+        device: Device,
+        most_bytes: int | None = None,
+    ) -> None:
+        xp, ring = device.xp, packing.ring_packed
+        self._packed, self._packing, self._sides, self._device = packed, packing, sides_px, device
+        columns = np.diff(packing.start)
+        self._start, self._ring = xp.array(packing.start), xp.array(ring)
+        self._row = xp.array(np.repeat(np.arange(len(columns)), columns))
+        self._wave_y = xp.array(packing.wave, np.float64)
+        self._wave_x = xp.arange(1, columns.max() + 1, dtype=np.float64)
+        self._order = xp.array(np.argsort(ring, kind="stable"))
+        self._ring_count = int(packing.ring.max()) + 1
+        self._ring_start = xp.array(
+            np.searchsorted(np.sort(ring), np.arange(self._ring_count + 1)), np.int64
+        )
+        free = device.free_bytes()
+        if most_bytes is None and free is not None:
+            most_bytes = int(_PART_FOR_SPECTRA * free)
+        each_bytes = packed[0].nbytes
+        fitting = len(packed) if most_bytes is None else max(1, most_bytes // each_bytes)
+        self._together = min(fitting, len(packed))
+        self._held = xp.array(packed) if self._together == len(packed) else None
+
+    def sweep(
+        self, rest_px: FloatArray, weight: npt.NDArray[np.float32], rings: int, weighted_rings: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient (patches, times, 2) and ring sums (patches, rings); see `likelihood_sweep`.
+
+        Parameters
+        ----------
+        rest_px : (patches, times, 2) displacement to undo
+        weight : (rings,)
+        rings, weighted_rings : how many rings to look at, and how many may have a weight
+        """
+        xp = self._device.xp
+        is_wanted, weight_packed = self._ring < rings, xp.array(weight)[self._ring]
+        columns = xp.array(self._packing.columns_within(weighted_rings))
+        gradient = np.empty(rest_px.shape)
+        summed = np.zeros((len(rest_px), len(weight)))
+        for first in range(0, len(rest_px), self._together):
+            piece = slice(first, first + self._together)
+            packed = xp.array(self._packed[piece]) if self._held is None else self._held
+            phases = self._phases(rest_px[piece])
+            sums = xp.empty((len(packed), 2, len(self._row)), np.float32)
+            cuda.sum_moved(packed, phases, self._row, self._start, is_wanted, sums)
+            power = xp.empty((len(packed), self._ring_count), np.float64)
+            cuda.ring_power(sums, self._order, self._ring_start, power)
+            summed[piece, : self._ring_count] = self._device.host(power)
+            if weighted_rings == 0:
+                gradient[piece] = 0
+                continue
+            sums *= weight_packed
+            pulls = xp.empty((*rest_px[piece].shape[:2], len(columns), 2), np.float32)
+            cuda.pull(packed, phases, self._start, columns, sums, pulls)
+            pulls[..., 0] *= self._wave_y.astype(np.float32)
+            gradient[piece] = self._device.host(pulls.sum(axis=2, dtype=np.float64))
+        return gradient, summed
+
+    def _phases(self, rest_px: FloatArray) -> tuple[Any, Any]:
+        """exp(2 pi i k.rest) of rows (patches, times, rows) and of columns (likewise)."""
+        xp = self._device.xp
+        turns = xp.array(2j * np.pi * rest_px / np.array(self._sides))
+        return (
+            xp.exp(turns[..., 0, None] * self._wave_y).astype(np.complex64),
+            xp.exp(turns[..., 1, None] * self._wave_x).astype(np.complex64),
+        )

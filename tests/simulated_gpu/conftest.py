@@ -1,0 +1,24 @@
+"""Every CUDA kernel in numba's simulator, on tiny arrays; no GPU is needed.
+
+The simulator replaces `numba.cuda` when it is imported, so it has a process of its own:
+``NUMBA_ENABLE_CUDASIM=1 pytest tests/simulated_gpu``, which tests/unit/test_cuda.py starts.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from flexalign.arrays.device import Device, resolve
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture
+def device() -> Device:
+    """The simulated GPU."""
+    found = resolve("cuda")
+    assert found.is_simulated
+    return found

@@ -1,0 +1,62 @@
+"""Each launcher of `cuda` gives what its twin on the CPU gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flexalign.arrays import cpu, cuda, resample
+
+SHAPE_PX = (21, 43)
+STEP_PX = 16
+
+
+def image(seed=1, shape_px=SHAPE_PX):
+    return np.random.default_rng(seed).normal(size=shape_px).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", "u2", "f4"])
+def test_frames_are_corrected_by_dark_and_gain(kind):
+    raw = np.random.default_rng(2).poisson(20, SHAPE_PX).astype(kind)
+    dark, gain, out = image(3), image(4), np.empty(SHAPE_PX, np.float32)
+
+    cuda.correct(raw, dark, gain, out)
+    np.testing.assert_allclose(out, (raw - dark) * gain, rtol=1e-6)
+    cuda.correct(raw, None, None, out)
+    np.testing.assert_array_equal(out, raw)
+
+
+@pytest.mark.parametrize("shape_px", [(21, 43), (43, 9), (25, 22)])
+def test_coefficients_are_those_of_the_cpu(shape_px):
+    pixels = image(shape_px=shape_px)
+    found = pixels.copy()
+
+    cuda.prefilter(found, np.empty_like(found))
+
+    np.testing.assert_allclose(found, resample.spline_coefficients(pixels), atol=2e-5)
+
+
+@pytest.mark.parametrize("size_px", [0.0, 0.7, 5.0, 25.0])
+def test_pixels_are_sampled_as_on_the_cpu_mirror_included(size_px):
+    coefficients, found = image(), np.empty(SHAPE_PX, np.float32)
+    nodes = [resample.lattice_nodes(n, STEP_PX).size for n in SHAPE_PX]
+    lattice = size_px * np.random.default_rng(5).normal(size=(2, *nodes)).astype(np.float32)
+
+    cuda.sample(coefficients, lattice, STEP_PX, found)
+
+    expected = resample.sample(coefficients, lattice, STEP_PX)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_spectra_are_weighed_as_on_the_cpu(steps):
+    spectrum = (image(1) + 1j * image(2)).astype(np.complex64)
+    ratio = np.random.default_rng(6).uniform(0.5, 1, SHAPE_PX).astype(np.float32)
+    start = (image(3) + 0j).astype(np.complex64), np.abs(image(4))
+    found, expected = ([part.copy() for part in start] for _ in range(2))
+
+    cuda.weigh(spectrum, *found, ratio, steps)
+    cpu.weigh_columns(spectrum, *expected, ratio, steps, 0)
+
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)

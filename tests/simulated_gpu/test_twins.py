@@ -1,0 +1,92 @@
+"""What the passes and the refinement use on a GPU gives what its twin on the CPU gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flexalign.arrays import fourier, resample, sweeps
+from flexalign.arrays.detector import make_correction
+from flexalign.arrays.gpu import GpuMovingSums, GpuShrinker, GpuSweeps
+from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.shrink import Shrinker
+from flexalign.arrays.workers import Workers
+
+FRAMES, SHAPE_PX, SMALL_PX = 3, (36, 48), (24, 30)
+
+
+@pytest.fixture
+def raw():
+    return np.random.default_rng(1).poisson(20, (FRAMES, *SHAPE_PX)).astype(np.uint8)
+
+
+@pytest.fixture
+def correction():
+    rng = np.random.default_rng(2)
+    gain, dark = (rng.uniform(0.5, 1.5, SHAPE_PX).astype(np.float32) for _ in range(2))
+    return make_correction(gain, dark, rng.random(SHAPE_PX) < 0.02)
+
+
+def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
+    results = []
+    with Workers(1) as workers:
+        for kind, where in ((Shrinker, workers), (GpuShrinker, device)):
+            shrinker = kind(correction, SHAPE_PX, SMALL_PX, where)
+            small, total = {}, shrinker.empty_sum(raw[0])
+            for k in range(FRAMES):
+                small |= {i: image.copy() for i, image in shrinker.shrunk(raw[k], k, [total])}
+            small |= shrinker.rest()
+            results.append((shrinker.fetched(total), [small[k] for k in range(FRAMES)]))
+
+    (total, small), (gpu_total, gpu_small) = results
+    assert np.array_equal(gpu_total, total)
+    assert gpu_total.dtype == total.dtype
+    np.testing.assert_allclose(gpu_small, small, atol=1e-4)
+
+
+@pytest.mark.parametrize("output_px", [SHAPE_PX, (24, 32)])
+def test_sums_of_moved_frames_are_those_of_the_cpu(raw, correction, device, output_px):
+    nodes = [resample.lattice_nodes(n, LATTICE_STEP_PX).size for n in SHAPE_PX]
+    lattice = np.random.default_rng(3).normal(0, 3, (FRAMES, 2, *nodes)).astype(np.float32)
+    log_weight = -0.5 * np.hypot(*fourier.frequencies(output_px))
+    results = []
+    with Workers(1) as workers:
+        for kind, where in ((MovingSums, workers), (GpuMovingSums, device)):
+            sums = kind(
+                correction, SHAPE_PX, output_px, where, names=("all", "odd"),
+                log_weight_per_frame=log_weight, image_count=FRAMES,
+            )  # fmt: skip
+            for k in range(FRAMES):
+                sums.add(raw[k], k, lattice[k], ("all", "odd")[: 1 + k % 2], exponent=2 * k + 1)
+            results.append(
+                (
+                    sums.mean("all"), sums.mean("odd"), sums.weighted_mean(), sums.images(),
+                    sums.at_output_size(correction.gain),
+                )
+            )  # fmt: skip
+
+    for expected, found in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("most_bytes", [None, 1])
+@pytest.mark.parametrize("rings", [5, 9])
+def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, most_bytes, rings):
+    rng, sides, patches, times = np.random.default_rng(4), (14, 20), 2, 3
+    radius = np.hypot(*fourier.frequencies(sides)) * 20
+    ring = np.where((radius < 9) & (radius > 1), radius, -1).astype(np.int32)
+    packing = sweeps.packing_of(ring)
+    packed = rng.normal(size=(patches, 2, times * len(packing.ring_packed))).astype(np.float32)
+    rest, weight = rng.normal(size=(patches, times, 2)), rng.random(9).astype(np.float32)
+    weight[4:] = 0
+    gradient, summed = np.empty((patches, times, 2)), np.empty((patches, 9))
+    sweeps.likelihood_sweep(
+        packed, rest, sides, packing.wave, packing.start, packing.ring_packed,
+        packing.columns_within(rings), packing.columns_within(4), weight, gradient, summed,
+        0, patches,
+    )  # fmt: skip
+
+    found = GpuSweeps(packed, packing, sides, device, most_bytes).sweep(rest, weight, rings, 4)
+
+    np.testing.assert_allclose(found[0], gradient, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found[1], summed, rtol=1e-4)
