@@ -98,14 +98,16 @@ class Device:
         else:
             out[...] = array
 
-    def empty_on_host(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """Room on the host for float32 numbers; for a GPU it is pinned, so that no copy waits."""
+    def empty_on_host(
+        self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32
+    ) -> npt.NDArray[Any]:
+        """Room on the host; for a GPU it is pinned, so that copies need not wait."""
         if self._has_own_memory:
             from cupyx import empty_pinned
 
-            room: npt.NDArray[np.float32] = empty_pinned(shape, np.float32)
+            room: npt.NDArray[Any] = empty_pinned(shape, dtype)
             return room
-        return np.empty(shape, np.float32)
+        return np.empty(shape, dtype)
 
     def mark(self) -> Callable[[], object]:
         """What waits until all is done that was asked for before this call."""
@@ -147,6 +149,7 @@ class Device:
             except self.xp.cuda.memory.OutOfMemoryError as error:
                 # The traceback would keep arrays alive that the next movie needs the room of.
                 message = str(error.with_traceback(None))
+                self.xp.cuda.runtime.deviceSynchronize()
                 raise DeviceError(
                     f"{self.name}: expected more memory than it has free ({message}): end other "
                     f"programs on it, choose a larger --binning, {_ON_CPU}"

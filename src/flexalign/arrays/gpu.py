@@ -19,64 +19,11 @@ from flexalign.arrays.device import Device
 from flexalign.arrays.moving import LATTICE_STEP_PX
 from flexalign.arrays.shrink import sum_dtype
 from flexalign.arrays.sweeps import Packing
+from flexalign.arrays.upload import FrameUpload
 from flexalign.model import FloatArray, PixelArray
 
-# Kinds of numbers that go up as they are; the others as float32.
-_SENT_AS_THEY_ARE = ("i1", "u1", "i2", "u2", "i4", "u4", "f4")
 # Spectra of patches may take this part of the memory that is free.
 _PART_FOR_SPECTRA = 0.5
-
-
-class FrameUpload:
-    """Raw frames on their way to the device, two of them at a time, ahead of the computing."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._slots: list[_Slot] = []
-        self._turn = 0
-
-    def send(self, raw: npt.NDArray[Any]) -> Any:
-        """The frame (h, w) on the device; good until `done` has been called twice."""
-        kind = raw.dtype.newbyteorder("=") if raw.dtype.str[1:] in _SENT_AS_THEY_ARE else np.float32
-        if self._device.is_simulated:
-            return raw.astype(kind)
-        if not self._slots or self._slots[0].array.dtype != kind:
-            stream = self._device.xp.cuda.Stream(non_blocking=True)
-            self._slots = [_Slot(self._device.xp, stream, raw.shape, kind) for _ in range(2)]
-        return self._slots[self._turn].send(raw)
-
-    def done(self) -> None:
-        """Say that all work on the last frame sent is in the queue."""
-        if self._slots:
-            self._slots[self._turn].release()
-            self._turn = 1 - self._turn
-
-
-class _Slot:
-    """Room for one frame, pinned on the host and on the device, and when each may be used again."""
-
-    def __init__(self, cupy: Any, stream: Any, shape_px: tuple[int, ...], kind: Any) -> None:
-        from cupyx import empty_pinned
-
-        self._current, self._stream = cupy.cuda.get_current_stream, stream
-        self._pinned = empty_pinned(shape_px, kind)
-        self.array = cupy.empty(shape_px, kind)
-        self._uploaded = cupy.cuda.Event(disable_timing=True)
-        self._used = cupy.cuda.Event(disable_timing=True)
-        # The room may have been another's, whose work is still in the queue.
-        self.release()
-
-    def send(self, raw: npt.NDArray[Any]) -> Any:
-        self._uploaded.synchronize()  # of the frame before the last, so there is hardly a wait
-        np.copyto(self._pinned, raw, casting="unsafe")
-        self._stream.wait_event(self._used)
-        self.array.set(self._pinned, stream=self._stream)
-        self._uploaded.record(self._stream)
-        self._current().wait_event(self._uploaded)
-        return self.array
-
-    def release(self) -> None:
-        self._used.record(self._current())
 
 
 class _Detector:
