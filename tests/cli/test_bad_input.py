@@ -13,7 +13,7 @@ import pytest
 
 SHAPE_PX = (64, 96)
 FRAMES = 5
-INPUT, PARAMETERS = 3, 2
+INPUT, PARAMETERS, DEVICE = 3, 2, 4
 
 
 def write_movie(path: Path, frames: np.ndarray) -> Path:
@@ -114,11 +114,18 @@ def test_a_bad_movie_is_refused(run, tmp_path, kind, said):
         (["--pixel-size", "nan"], "finite"),
         (["--reference-frame", "last"], "a frame number"),
         (["--threads", "0"], "at least 1"),
+        (["--device", "gpu"], "auto, cpu, cuda"),
+        (["--device", "cuda:x"], "auto, cpu, cuda"),
     ],
 )
 def test_a_parameter_out_of_its_limits_is_refused(run, movie, tmp_path, words, said):
     start = [] if "--pixel-size" in words else ["--pixel-size", "1"]
     assert_refused(run, [movie, *start, *words], PARAMETERS, said, tmp_path / "out")
+
+
+def test_a_gpu_that_is_not_there_is_refused(run, movie, tmp_path):
+    words = [movie, "--pixel-size", "1", "--device", "cuda:99"]
+    assert_refused(run, words, DEVICE, "--device cpu", tmp_path / "out")
 
 
 def test_a_movie_without_pixel_size_is_refused(run, movie, tmp_path):

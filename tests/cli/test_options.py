@@ -39,7 +39,7 @@ TYPED = {
     "group_frames": ("2", 2),
     "binning": ("1.5", 1.5),
     "write": ("relion,warp", "relion,warp"),
-    "device": ("cpu", "cpu"),
+    "device": ("cuda:1", "cuda:1"),
     "threads": ("3", 3),
     "max_memory_GB": ("6", 6.0),
 }

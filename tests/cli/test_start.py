@@ -10,7 +10,17 @@ import time
 
 import pytest
 
-HEAVY = ("numpy", "scipy", "numba", "matplotlib", "tifffile", "imagecodecs", "mrcfile", "pandas")
+HEAVY = (
+    "numpy",
+    "scipy",
+    "numba",
+    "matplotlib",
+    "tifffile",
+    "imagecodecs",
+    "mrcfile",
+    "pandas",
+    "cupy",
+)
 LOADED = """
 import json, sys
 try:
