@@ -413,7 +413,7 @@ def _gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
     # The frame and two sums; row spectra with their copies and room for the transform.
     first = 3 * frame + 4 * frame
     # Coefficients, moved frame, sums; the spectrum likewise; weights and the weighted spectrum.
-    second = (3 + 2 * params.odd_even) * frame + 4 * frame + 2 * params.dose_weight * frame
+    second = (3 + 2 * params.odd_even) * frame + 5 * frame + 2 * params.dose_weight * frame
     return common + max(first, second)
 
 

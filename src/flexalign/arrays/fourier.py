@@ -128,6 +128,8 @@ def rfft2_cropped(
     height, width = images.shape[-2:]
     if new_shape_px[0] > height or new_shape_px[1] > width:
         raise ValueError(f"expected at most {(height, width)}, found {new_shape_px}")
+    if new_shape_px == (height, width):
+        return rfft2(images, threads)
     shape = (*images.shape[:-1], new_shape_px[1] // 2 + 1)
     kept = np.empty_like(images, shape=shape, dtype=np.complex64)
     step = _ROWS_TOGETHER * threads if isinstance(images, np.ndarray) else height
