@@ -235,7 +235,8 @@ class AlignParams:
 
     device: str = _parameter(
         "auto", "Where to compute: 'cpu', 'cuda' (the first GPU), 'cuda:1' (GPU number 1, counted "
-        "from 0), or 'auto': the first GPU if there is one that can be used, else the CPU.",
+        "from 0), 'cuda:0-3' or 'cuda:0,2' (these GPUs in turn, for movies side by side), or "
+        "'auto': the first GPU if there is one that can be used, else the CPU.",
         RUNNING, metavar="DEVICE",
     )  # fmt: skip
     threads: int | None = _parameter(
@@ -259,9 +260,9 @@ class AlignParams:
                 f"{option_name('reference_frame')}: expected auto, first, middle or a frame "
                 f"number from 1 on, found '{self.reference_frame}'"
             )
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+([-, ]+\d+)*)?", self.device):
             raise ParameterError(
-                f"{option_name('device')}: expected auto, cpu, cuda or such as cuda:1, "
+                f"{option_name('device')}: expected auto, cpu, cuda or such as cuda:1 or cuda:0-3, "
                 f"found '{self.device}'"
             )
         if self.eer_dose_per_frame_e_A2 is not None and self.eer_total_dose_e_A2 is None:

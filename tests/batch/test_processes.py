@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flexalign.align import plan_movie
+from flexalign.arrays.device import PROCESS_VARIABLE
 from flexalign.batch.executors import InProcess
 from flexalign.batch.jobs import Job, Outcome, Stage
 from flexalign.batch.processes import LocalProcesses
@@ -207,3 +208,16 @@ def _children(pid: int) -> list[int]:
     """Numbers of the processes that a process has started."""
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
     return [int(word) for word in found.stdout.split()]
+
+
+def test_processes_know_their_number_so_that_each_takes_its_own_gpu(executor, movies, tmp_path):
+    seen = set()
+
+    def look(_):
+        for worker in executor._workers:
+            environment = Path(f"/proc/{worker.process.pid}/environ").read_bytes().split(b"\0")
+            seen.add((worker.number, f"{PROCESS_VARIABLE}={worker.number}".encode() in environment))
+
+    work(executor, [job(movies / f"m{n}.mrcs", tmp_path / "out") for n in range(2)], look)
+
+    assert seen == {(0, True), (1, True)}

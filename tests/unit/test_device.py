@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from flexalign.arrays.device import CPU, Hardware, find_hardware, gpu_numbers, resolve
+from flexalign.arrays.device import (
+    CPU,
+    PROCESS_VARIABLE,
+    Hardware,
+    find_hardware,
+    gpu_numbers,
+    resolve,
+)
 from flexalign.errors import DeviceError, ParameterError
 
 TWO_GPUS = Hardware((12, 4), 2, 12)
@@ -42,6 +49,17 @@ def test_auto_falls_back_to_the_cpu_and_says_why(hardware, found, advice):
 def test_a_gpu_is_named_by_its_number(word, name):
     assert resolve(word, hardware=TWO_GPUS).name == name
     assert resolve("auto", hardware=TWO_GPUS).name == "cuda:0"
+
+
+def test_of_several_gpus_each_process_takes_its_own(monkeypatch):
+    four = Hardware((12, 4), 4, 12)
+    assert resolve("cuda:1,3", hardware=four).name == "cuda:1"
+
+    def of_process(number):
+        monkeypatch.setenv(PROCESS_VARIABLE, str(number))
+        return resolve("cuda:1,3", hardware=four).name
+
+    assert [of_process(n) for n in range(4)] == ["cuda:1", "cuda:3", "cuda:1", "cuda:3"]
 
 
 def test_a_gpu_that_is_not_there_is_refused():

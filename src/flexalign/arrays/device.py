@@ -26,6 +26,8 @@ _DRIVER = "libcuda.so.1"
 # The versions of CUDA that there are extras for.
 _EXTRAS = {12: "cuda12", 13: "cuda13"}
 _ON_CPU = "or choose --device cpu"
+# Which of several processes this one is, counted from 0; whoever starts them says so.
+PROCESS_VARIABLE = "FLEXALIGN_PROCESS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class Device:
             return lambda: None
         event = self.xp.cuda.Event(disable_timing=True)
         event.record()
-        return event.synchronize
+        wait: Callable[[], object] = event.synchronize
+        return wait
 
     def finish(self) -> None:
         """Wait until all that was asked for is done."""
@@ -189,7 +192,9 @@ def _library_cuda() -> int | None:
 
 
 def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) -> Device:
-    """The device that "auto", "cpu", "cuda" (the first GPU) or "cuda:1" stands for.
+    """The device that "auto", "cpu", "cuda" (the first GPU), "cuda:1" or "cuda:0-3" stands for.
+
+    Of several GPUs it is the one whose turn it is among the processes side by side.
 
     Parameters
     ----------
@@ -205,6 +210,8 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
     ------
     DeviceError
         If the GPU that was asked for cannot be used; it says what to install or to change.
+    ParameterError
+        If a list of GPUs cannot be understood.
 
     Examples
     --------
@@ -214,7 +221,8 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
     if word == "cpu":
         return CPU
     hardware = hardware or find_hardware()
-    number = int(word.partition(":")[2] or 0)
+    numbers = gpu_numbers(word.partition(":")[2] or "0")
+    number = numbers[int(os.environ.get(PROCESS_VARIABLE, "0")) % len(numbers)]
     gpu = Device(f"cuda:{number}", is_simulated=hardware.is_simulated)
     problem, advice = _problem_with(hardware, number)
     if not problem and needed_bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, Any
 
+from flexalign.arrays.device import PROCESS_VARIABLE
 from flexalign.batch.executors import Listener
 from flexalign.batch.failures import Failure
 from flexalign.batch.jobs import Job, Note, Outcome, Stage
@@ -47,6 +49,7 @@ class _Worker:
     """
 
     process: subprocess.Popen[bytes]
+    number: int
     connection: Connection[Any, Any]
     life: int
     words: IO[bytes]
@@ -141,7 +144,8 @@ class LocalProcesses:
         while self._queue and len(self._busy()) < self.side_by_side:
             idle = next((worker for worker in self._workers if worker.job is None), None)
             if idle is None:
-                idle = _start()
+                taken = {worker.number for worker in self._workers}
+                idle = _start(next(n for n in itertools.count() if n not in taken))
                 self._workers.append(idle)
             idle.job = self._queue.popleft()
             idle.started_s = idle.heard_s = time.monotonic()
@@ -235,8 +239,8 @@ class LocalProcesses:
             return words.read().decode(errors="replace").strip()
 
 
-def _start() -> _Worker:
-    """A new process, with a connection to it."""
+def _start(number: int) -> _Worker:
+    """A new process, the one of this `number` from 0 on, with a connection to it."""
     ours, theirs = Pipe()
     their_life, our_life = os.pipe()
     words = tempfile.TemporaryFile()  # noqa: SIM115
@@ -247,12 +251,12 @@ def _start() -> _Worker:
         stdout=words,
         stderr=words,
         pass_fds=numbers,
-        env={"MALLOC_ARENA_MAX": MEMORY_ARENAS, **os.environ},
+        env={"MALLOC_ARENA_MAX": MEMORY_ARENAS, **os.environ, PROCESS_VARIABLE: str(number)},
         process_group=0,  # Ctrl-C is for the run, which decides what becomes of its workers
     )
     theirs.close()
     os.close(their_life)
-    return _Worker(process, ours, our_life, words)
+    return _Worker(process, number, ours, our_life, words)
 
 
 def _death(code: int, last_words: str) -> Failure:

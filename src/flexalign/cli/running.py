@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flexalign.cli.show import announce_device
 from flexalign.cli.views import view
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams
@@ -217,6 +218,8 @@ def run_movies(
     from flexalign.batch.run import Choices, Run, with_absolute_references
     from flexalign.io.results import make_folder
 
+    if options.scheduler is None and options.cluster is None:
+        announce_device(params.device)
     make_folder(out)
     with only_run(out) as is_held, view(options.json_events, debug) as observe:
         if not is_held:
