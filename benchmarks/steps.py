@@ -162,13 +162,12 @@ def _first_pass(
     total, count = None, 0
     with Workers(threads) as workers:
         shrinker = Shrinker(correction, shape, small_shape, workers)
-        small = shrinker.empty_frames(1)[0]
         for index, pixels in _few(reader, plan.align):
             total = shrinker.empty_sum(pixels) if total is None else total
             with laps("smallest and largest value"):
                 pixels.min(), pixels.max()
             with laps("correct, transform rows, add; columns; back"):
-                shrinker.shrink(pixels, index, small, [total])
+                ((_, small),) = shrinker.shrunk(pixels, index, [total])
             with laps("mean, deviation"):
                 small.mean(), small.std()
             count += 1

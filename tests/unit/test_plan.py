@@ -295,3 +295,12 @@ def is_smooth(number):
         while number % factor == 0:
             number //= factor
     return number == 1
+
+
+def test_a_gpu_needs_the_same_memory_for_any_number_of_frames():
+    few, many = (plan_of(movie(frame_count=n)).gpu_memory_bytes for n in (10, 400))
+    large = plan_of(movie(8184, 11520)).gpu_memory_bytes
+
+    assert few == many
+    assert 10 * 4 * 4096**2 < few < large
+    assert "on a GPU" in plan_of().describe()
