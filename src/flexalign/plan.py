@@ -394,12 +394,12 @@ def _memory_bytes(
     # Gain, defects; raw sums, their means, what is left of them when bad pixels are mended.
     first = raw + 5 * frame + small
     # The small frames as pixels, and as the spectra of their patches.
-    estimation = 3 * frame + int(2.3 * small)
-    # Gain, defects, unaligned sum; coefficients and spectrum of one frame; sum and its mean.
-    sums = 7 + 3 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
+    estimation = 3 * frame + int(2.4 * small)
+    # Gain, defects, unaligned sum; coefficients and spectrum of one frame; sum, its mean, room.
+    sums = 9 + 3 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
     second = raw + sums * frame
     second += summed.count * frame if params.save_movie else 0
-    return 250_000_000 + max(first, estimation, second)
+    return 300_000_000 + max(first, estimation, second)
 
 
 def _gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
