@@ -204,19 +204,24 @@ def test_the_standard_errors_are_the_scatter_of_the_fits():
     assert scatter.mean() == pytest.approx(0.5 / 4, rel=0.1)
 
 
-def test_the_standard_errors_of_the_field_are_the_scatter_of_its_control_points():
+def test_the_standard_errors_of_the_field_are_its_scatter_where_its_control_points_are():
     rng = np.random.default_rng(7)
     truth = at_centers(smooth_path(), field_of())
     fits = [fit_motion(data_of(truth, 0.5, rng), WIDE, WIDE_FIELD, SHAPE) for _ in range(150)]
 
     # The field stands relative to its mean over time, which the data do not see.
-    moving = [
-        fit.field.coefficients_px - fit.field.coefficients_px.mean(axis=1, keepdims=True)
+    frame, y, x = SHAPE.control_point_places
+    places = (frame[:, None, None], y[:, None], x)
+    fields = np.array([fit.field.displacement_px(*places) for fit in fits])
+    means = np.array([
+        np.mean(fit.field.displacement_px(FRAME[:, None, None], y[:, None], x), axis=1)
         for fit in fits
-    ]
-    ratio = np.median(fits[0].field.standard_error_px / np.std(moving, axis=0))
+    ])  # fmt: skip
+    scatter = np.std(fields - means[:, :, None], axis=0)
+    ratio = np.median(fits[0].field.standard_error_px / scatter)
 
-    assert 0.5 < ratio < 2
+    # Where patches are few, part of the error is that of the prior, which does not scatter.
+    assert 0.8 < ratio < 1.25
 
 
 def test_giving_the_mean_to_the_path_leaves_the_motion_as_it_was():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import detector, fourier
-from flexalign.arrays.shrink import Shrinker, empty_sum, mean_corrected
+from flexalign.arrays.shrink import Shrinker, mean_corrected, sum_dtype
 from flexalign.arrays.workers import Workers
 
 SHAPE_PX, SMALL_SHAPE_PX = (150, 202), (70, 96)
@@ -26,12 +26,13 @@ def correction():
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32, ">i2"])
 def test_strips_give_what_whole_frames_give(correction, kind, threads):
     raw = np.random.default_rng(2).poisson(3.0, SHAPE_PX).astype(kind)[::-1]
-    total = empty_sum(raw)
 
     with Workers(threads) as workers:
         shrinker = Shrinker(correction, SHAPE_PX, SMALL_SHAPE_PX, workers)
+        total = shrinker.empty_sum(raw)
         shrinker.shrunk(raw, 6, [total])
-        small = shrinker.shrunk(raw, 7, [total])
+        ((index, small),) = shrinker.shrunk(raw, 7, [total])
+        assert (index, shrinker.rest()) == (7, [])
 
     whole = detector.correct(raw, correction, frame_index=7)
     spectrum = fourier.cropped(fourier.rfft2(whole), SHAPE_PX, SMALL_SHAPE_PX)
@@ -43,7 +44,7 @@ def test_strips_give_what_whole_frames_give(correction, kind, threads):
 def test_the_mean_of_corrected_frames_comes_from_the_sum_of_raw_ones(correction):
     rng = np.random.default_rng(3)
     frames = rng.poisson(200.0, (50, *SHAPE_PX)).astype(np.uint16)
-    total = empty_sum(frames[0])
+    total = np.zeros(SHAPE_PX, sum_dtype(frames[0]))
     for frame in frames:
         total += frame
 
@@ -54,6 +55,8 @@ def test_the_mean_of_corrected_frames_comes_from_the_sum_of_raw_ones(correction)
 
 
 def test_small_whole_numbers_are_summed_exactly():
-    assert empty_sum(np.ones((2, 2), np.uint16)).dtype == np.int32
-    assert empty_sum(np.ones((2, 2), np.float32)).dtype == np.float32
-    assert empty_sum(np.ones((2, 2), np.int32)).dtype == np.float32
+    kinds = (np.uint16, np.int8, np.float32, np.int32)
+
+    found = [sum_dtype(np.ones((2, 2), kind)) for kind in kinds]
+
+    assert found == [np.int32, np.int32, np.float32, np.float32]
