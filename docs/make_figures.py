@@ -92,7 +92,7 @@ def inside(movie: SimulatedMovie, *, from_pairs: bool = True) -> Inside:
     with saved(movie) as (path, params), open_for(path, params) as reader:
         plan = make_plan(reader.info, params)
         references = load_references(reader.info, gain=params.gain)
-        frames = first_pass(reader, plan, references, params, 1, lambda *_: None).frames
+        frames, _ = first_pass(reader, plan, references, params, 1, lambda *_: None)
     assert plan.control_points is not None
     found_px, _ = pairwise.global_trajectory(
         frames.shrunk(plan.pairwise_shape_px), params.max_resolution_A, params.max_shift_A
