@@ -162,16 +162,12 @@ class _SmallSums:
 
     def add(self, index: int, image: PixelArray) -> None:
         """Take one small frame (h, w), in the order of the file."""
-        group = (index - self._plan.align.first) // self._plan.frames_per_time
-        groups = [
-            (i - self._plan.align.first) // self._plan.frames_per_time for i in self.index[-1:]
-        ]
-        if groups == [group]:
-            self._time.append(self._time[-1])
-            self._pixels[self._time[-1]] += image
+        time = (index - self._plan.align.first) // self._plan.frames_per_time
+        if time in self._time[-1:]:
+            self._pixels[time] += image
         else:
-            self._time.append(self._time[-1] + 1 if self._time else 0)
-            self._pixels[self._time[-1]] = image
+            self._pixels[time] = image
+        self._time.append(time)
         self.index.append(index)
         self.means.append(float(image.mean()))
         self.spreads.append(float(image.std()))
@@ -185,16 +181,14 @@ class _SmallSums:
         low = fourier.rfft2_cropped(pattern, self._plan.correlation_shape_px, threads)
         excess = fourier.irfft2(low, self._plan.correlation_shape_px, threads)
         usual = float(np.mean(relative))
-        for time, part in enumerate(np.bincount(self._time, relative)):
+        for time, part in zip(self._time, relative, strict=True):
             self._pixels[time] -= excess * np.float32(part / usual)
 
     def frames(self, good: MaskArray) -> SmallFrames:
         """What is left for the estimation: times with a good frame, at the mean of their frames."""
         time, index = np.array(self._time)[good], np.array(self.index)[good]
         kept, where = np.unique(time, return_inverse=True)
-        pixels = self._pixels[: len(kept)]
-        if not np.array_equal(kept, np.arange(len(kept))):
-            pixels = self._pixels[kept]
+        pixels = self._pixels if len(kept) == len(self._pixels) else self._pixels[kept]
         info = self._plan.movie
         return SmallFrames(
             pixels,

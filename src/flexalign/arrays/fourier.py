@@ -85,19 +85,32 @@ def cropped(
     (height, width), (new_height, new_width) = shape_px, new_shape_px
     if new_height > height or new_width > width:
         raise ValueError(f"expected at most {shape_px}, found {new_shape_px}")
-    if (new_height, new_width) == (height, width):
-        return spectrum
-    scale = np.float32(new_height * new_width / (height * width))
+    return _rows_kept(_columns_kept(spectrum, width, new_width), new_height)
+
+
+def _columns_kept(spectra: SpectrumArray, width: int, new_width: int) -> SpectrumArray:
+    """The low frequencies along x of spectra (..., w // 2 + 1), as of narrower images."""
+    if new_width == width:
+        return spectra
+    kept = spectra[..., : new_width // 2 + 1] * np.float32(new_width / width)
+    if new_width % 2 == 0:
+        kept[..., -1] = 0
+    return kept
+
+
+def _rows_kept(spectra: SpectrumArray, new_height: int) -> SpectrumArray:
+    """The low frequencies along y of spectra (..., h, n), as of lower images."""
+    height = spectra.shape[-2]
+    if new_height == height:
+        return spectra
+    scale = np.float32(new_height / height)
     low, high = (new_height + 1) // 2, new_height // 2
-    columns = new_width // 2 + 1
-    out = np.empty_like(spectrum, shape=(*spectrum.shape[:-2], new_height, columns))
-    np.multiply(spectrum[..., :low, :columns], scale, out=out[..., :low, :])
-    np.multiply(spectrum[..., height - high :, :columns], scale, out=out[..., low:, :])
-    if new_height % 2 == 0 and new_height < height:
-        out[..., low, :] = 0
-    if new_width % 2 == 0 and new_width < width:
-        out[..., -1] = 0
-    return out
+    kept = np.empty_like(spectra, shape=(*spectra.shape[:-2], new_height, spectra.shape[-1]))
+    np.multiply(spectra[..., :low, :], scale, out=kept[..., :low, :])
+    np.multiply(spectra[..., height - high :, :], scale, out=kept[..., low:, :])
+    if new_height % 2 == 0:
+        kept[..., low, :] = 0
+    return kept
 
 
 def rfft2_cropped(
@@ -144,15 +157,8 @@ def row_spectra(rows: PixelArray, new_width: int, threads: int = 1) -> SpectrumA
 
     With `column_spectra` of all rows of an image this is `rfft2_cropped`, in two steps.
     """
-    width = rows.shape[-1]
     library, options = _library(rows, threads)
-    spectra: SpectrumArray = library.rfft(rows, **options)
-    if new_width == width:
-        return spectra
-    kept = spectra[..., : new_width // 2 + 1] * np.float32(new_width / width)
-    if new_width % 2 == 0:
-        kept[..., -1] = 0
-    return kept
+    return _columns_kept(library.rfft(rows, **options), rows.shape[-1], new_width)
 
 
 def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) -> SpectrumArray:
@@ -160,21 +166,10 @@ def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) ->
 
     `columns` is used as room to work in, when it is an array of its own.
     """
-    height = columns.shape[-2]
     is_whole = columns.flags.c_contiguous
     library, options = _library(columns, threads)
-    spectra: SpectrumArray = library.fft(columns, axis=-2, overwrite_x=is_whole, **options)
-    if new_height == height:
-        return spectra
-    scale = np.float32(new_height / height)
-    low, high = (new_height + 1) // 2, new_height // 2
-    shape = (*spectra.shape[:-2], new_height, spectra.shape[-1])
-    kept = np.empty_like(spectra, shape=shape)
-    np.multiply(spectra[..., :low, :], scale, out=kept[..., :low, :])
-    np.multiply(spectra[..., height - high :, :], scale, out=kept[..., low:, :])
-    if new_height % 2 == 0:
-        kept[..., low, :] = 0
-    return kept
+    spectra = library.fft(columns, axis=-2, overwrite_x=is_whole, **options)
+    return _rows_kept(spectra, new_height)
 
 
 def phase_shifted(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flexalign.arrays import detector, fourier
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.workers import Workers
-from flexalign.model import FloatArray, PixelArray
+from flexalign.model import PixelArray
 
 # Whole numbers of so few bits have exact sums over all frames of a movie in 32 bits.
 _SMALL_ITEM_BYTES = 2
@@ -83,5 +83,5 @@ def mean_corrected(total: npt.NDArray[Any], count: int, correction: Correction) 
 
     The correction is linear, so that one sweep does for all frames.
     """
-    mean: FloatArray | PixelArray = total / np.float32(max(count, 1))
+    mean = np.divide(total, np.float32(count), dtype=np.float32)
     return detector.correct(mean, correction, frame_index=0)
