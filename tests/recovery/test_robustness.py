@@ -95,7 +95,7 @@ def test_noise_alone_is_left_alone(good, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("frame_count", "electrons"), [(5, 3.0), (150, 0.2)])
+@pytest.mark.parametrize(("frame_count", "electrons"), [(5, 3.0), (150, 0.2), (300, 0.05)])
 def test_few_frames_and_many_faint_ones_are_aligned(save_movie, params_for, frame_count, electrons):
     movie, files = save_movie(
         shape_px=(1024, 1024), frame_count=frame_count, electrons_per_px=electrons,
