@@ -31,8 +31,8 @@ from flexalign.io.results import write_result
 from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord, PixelArray
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
-from flexalign.passes import log_weight_per_frame
-from flexalign.plan import Plan, make_plan
+from flexalign.passes import frame_weights
+from flexalign.plan import FRAMES_TOGETHER, Plan, make_plan
 
 FRAMES = 6
 OUTSIDE = "outside the stages"
@@ -204,14 +204,14 @@ def _second_pass(
     shape = (info.height_px, info.width_px)
     rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
     with Workers(threads) as workers:
-        with once("dose weight of one frame"):
-            log_weight = log_weight_per_frame(plan, params)
+        with once("dose weights"):
+            weights = frame_weights(plan, params)
         plain, both = (
             MovingSums(
-                correction, shape, plan.output_shape_px, workers,
-                names=("all",), log_weight_per_frame=weight,
+                correction, shape, plan.output_shape_px, workers, FRAMES_TOGETHER,
+                names=("all",), weights=given,
             )
-            for weight in (None, log_weight)
+            for given in (None, weights)
         )  # fmt: skip
         for count, (index, pixels) in enumerate(_few(reader, plan.sum)):
             with laps("motion on the lattice"):
@@ -233,7 +233,7 @@ def _second_pass(
     frame_bytes = {"correct, prefilter, sample, sum": moved, "all together": moved + weighed}
     found = {step.name: step for step in laps.steps(plan.sum.count, frame_bytes)}
     whole = found.pop("all together")
-    if log_weight is not None:
+    if weights is not None:
         name = "transform, weigh, weighted sum"
         found[name] = _without(name, whole, found["correct, prefilter, sample, sum"])
     return [*found.values(), *once.steps(1, {})], sums

@@ -19,6 +19,7 @@ from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
 from flexalign.arrays.shrink import Shrinker, mean_corrected
 from flexalign.arrays.spectrum import GroupedAmplitude
+from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.arrays.workers import Workers
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
@@ -26,7 +27,7 @@ from flexalign.io.reader import MovieReader, RawFrame
 from flexalign.model import FloatArray, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
-from flexalign.plan import Plan
+from flexalign.plan import FRAMES_TOGETHER, Plan
 
 Progress = Callable[[str, int, int], None]
 
@@ -212,7 +213,7 @@ def _shrinker(device: Device, workers: Workers) -> Callable[..., Any]:
 def _moving_sums(device: Device, workers: Workers) -> Callable[..., Any]:
     """What makes the `MovingSums` for a device."""
     if not device.is_gpu:
-        return partial(MovingSums, workers=workers)
+        return partial(MovingSums, workers=workers, frames_together=FRAMES_TOGETHER)
     from flexalign.arrays.gpu import GpuMovingSums
 
     return partial(GpuMovingSums, device=device)
@@ -276,7 +277,7 @@ def second_pass(
             shape,
             plan.output_shape_px,
             names=("all", "odd", "even") if params.odd_even else ("all",),
-            log_weight_per_frame=log_weight_per_frame(plan, params),
+            weights=frame_weights(plan, params),
             image_count=plan.sum.count if params.save_movie else 0,
         )
         amplitude = _amplitude_sum(plan, params, threads)
@@ -312,8 +313,8 @@ def _amplitude_sum(plan: Plan, params: AlignParams, threads: int) -> GroupedAmpl
     return GroupedAmplitude(plan.output_shape_px, group_frames, threads)
 
 
-def log_weight_per_frame(plan: Plan, params: AlignParams) -> FloatArray | None:
-    """Logarithm (h, w // 2 + 1) of what the dose of one frame leaves; None without dose weights.
+def frame_weights(plan: Plan, params: AlignParams) -> ExponentialWeights | None:
+    """What the dose leaves of each frequency, frame by frame; None without dose weights.
 
     What all frames had before would cancel out in the end.
     """
@@ -321,6 +322,10 @@ def log_weight_per_frame(plan: Plan, params: AlignParams) -> FloatArray | None:
         return None
     ky, kx = fourier.frequencies(plan.output_shape_px)
     pixel_A = [plan.pixel_size_A * binning for binning in plan.binning]
-    frequency_per_A = np.hypot(ky / pixel_A[0], kx / pixel_A[1])
+    # The lower half of the plane mirrors the upper one.
+    upper = plan.output_shape_px[0] // 2 + 1
+    frequency_per_A = np.hypot(ky[:upper] / pixel_A[0], kx / pixel_A[1])
     per_dose = dose.log_weight_per_dose(frequency_per_A, params.voltage_kV)
-    return per_dose * plan.dose_per_frame_e_A2
+    rate = (per_dose * plan.dose_per_frame_e_A2).astype(np.float32)
+    below = rate[1 : plan.output_shape_px[0] - upper + 1][::-1]
+    return ExponentialWeights(np.concatenate([rate, below]), plan.sum.count)

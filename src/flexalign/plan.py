@@ -35,6 +35,8 @@ PATCH_TOLERANCE = 0.9
 CONTROL_POINT_SPACING_A = 1000.0
 CONTROL_POINT_SPACING_FRAMES = 7
 CONTROL_POINTS_OF_SMALL_FIELD = 6
+# So many frames are moved and summed together.
+FRAMES_TOGETHER = 8
 # Places part smoothly over a movie, however finely it is cut into frames.
 MOST_CONTROL_POINTS_IN_TIME = 12
 
@@ -395,9 +397,11 @@ def _memory_bytes(
     first = raw + 5 * frame + small
     # The small frames as pixels, and as the spectra of their patches.
     estimation = 3 * frame + int(2.4 * small)
-    # Gain, defects, unaligned sum; coefficients and spectrum of one frame; sum, its mean, room.
-    sums = 9 + 3 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
-    second = raw + sums * frame
+    # Gain, defects, unaligned sum; sum, its mean, room; for the weighted sum up to seven sums
+    # more, the weights, and a spectrum with its rows.
+    sums = 6 + 10 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
+    second = raw + FRAMES_TOGETHER * px * min(_item_bytes(movie), 4) + sums * frame
+    second += min(summed.count, FRAMES_TOGETHER) * frame if params.save_movie else 0
     second += summed.count * frame if params.save_movie else 0
     return 300_000_000 + max(first, estimation, second)
 

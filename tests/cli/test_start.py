@@ -97,7 +97,7 @@ def test_processes_that_start_at_once_share_one_cache_of_compiled_loops(tmp_path
         "import numpy as np, zlib; from flexalign.arrays import cpu, resample;"
         "image = np.random.default_rng(0).random((64, 64), dtype=np.float32);"
         "found = resample.spline_coefficients(image);"
-        "print(zlib.crc32(found.tobytes()), sum(cpu.prefilter_rows.stats.cache_hits.values()))"
+        "print(zlib.crc32(found.tobytes()), sum(cpu.filter_tile.stats.cache_hits.values()))"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
 

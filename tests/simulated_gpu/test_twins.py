@@ -10,6 +10,7 @@ from flexalign.arrays.detector import make_correction
 from flexalign.arrays.gpu import GpuMovingSums, GpuShrinker, GpuSweeps
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
 from flexalign.arrays.shrink import Shrinker
+from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.arrays.workers import Workers
 
 FRAMES, SHAPE_PX, SMALL_PX = 3, (36, 48), (24, 30)
@@ -48,16 +49,16 @@ def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
 def test_sums_of_moved_frames_are_those_of_the_cpu(raw, correction, device, output_px):
     nodes = [resample.lattice_nodes(n, LATTICE_STEP_PX).size for n in SHAPE_PX]
     lattice = np.random.default_rng(3).normal(0, 3, (FRAMES, 2, *nodes)).astype(np.float32)
-    log_weight = -0.5 * np.hypot(*fourier.frequencies(output_px))
+    rate = (-0.5 * np.hypot(*fourier.frequencies(output_px))).astype(np.float32)
     results = []
     with Workers(1) as workers:
-        for kind, where in ((MovingSums, workers), (GpuMovingSums, device)):
+        for kind, where in ((MovingSums, (workers, 2)), (GpuMovingSums, (device,))):
             sums = kind(
-                correction, SHAPE_PX, output_px, where, names=("all", "odd"),
-                log_weight_per_frame=log_weight, image_count=FRAMES,
+                correction, SHAPE_PX, output_px, *where, names=("all", "odd"),
+                weights=ExponentialWeights(rate, 2 * FRAMES), image_count=FRAMES,
             )  # fmt: skip
             for k in range(FRAMES):
-                sums.add(raw[k], k, lattice[k], ("all", "odd")[: 1 + k % 2], exponent=2 * k + 1)
+                sums.add(raw[k], k, lattice[k], ("all", "odd")[: 1 + k % 2], time=2 * k + 1)
             results.append(
                 (
                     sums.mean("all"), sums.mean("odd"), sums.weighted_mean(), sums.images(),

@@ -7,10 +7,11 @@ import pytest
 
 from flexalign.arrays import detector, fourier, resample
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.arrays.workers import Workers
 
-SHAPE_PX = (150, 202)
-FRAMES = (0, 1, 3, 4)  # frame 2 is left out
+SHAPE_PX = (150, 532)  # several tiles
+FRAMES = (0, 1, 3, 4, 5, 6, 7, 8, 9)  # more than go together; frame 2 is left out
 RELATIVE = 1e-4
 
 
@@ -23,7 +24,7 @@ def correction():
 
 @pytest.fixture(scope="module")
 def frames():
-    return np.random.default_rng(2).poisson(3.0, (5, *SHAPE_PX)).astype(np.uint8)
+    return np.random.default_rng(2).poisson(3.0, (10, *SHAPE_PX)).astype(np.uint8)
 
 
 def lattice_of(frame):
@@ -34,21 +35,21 @@ def lattice_of(frame):
     return np.stack(lattice).astype(np.float32)
 
 
-def log_weight(shape_px):
+def rate(shape_px):
     ky, kx = fourier.frequencies(shape_px)
-    return -0.9 * np.hypot(ky, kx)
+    return (-0.9 * np.hypot(ky, kx)).astype(np.float32)
 
 
 def sums_of(frames, correction, output_shape_px, threads):
     with Workers(threads) as workers:
         sums = MovingSums(
-            correction, SHAPE_PX, output_shape_px, workers,
-            names=("all", "odd"), log_weight_per_frame=log_weight(output_shape_px),
+            correction, SHAPE_PX, output_shape_px, workers, 4,
+            names=("all", "odd"), weights=ExponentialWeights(rate(output_shape_px), 10),
             image_count=len(FRAMES),
         )  # fmt: skip
         for frame in FRAMES:
             names = ("all", "odd") if frame % 2 == 0 else ("all",)
-            sums.add(frames[frame], frame, lattice_of(frame), names, exponent=frame)
+            sums.add(frames[frame], frame, lattice_of(frame), names, time=frame)
         return sums.mean("all"), sums.mean("odd"), sums.weighted_mean(), sums.images()
 
 
@@ -62,7 +63,7 @@ def binned(image, shape_px):
     return fourier.irfft2(fourier.cropped(fourier.rfft2(image), SHAPE_PX, shape_px), shape_px)
 
 
-@pytest.mark.parametrize("output_shape_px", [SHAPE_PX, (100, 134)])
+@pytest.mark.parametrize("output_shape_px", [SHAPE_PX, (100, 354)])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_strips_give_what_whole_frames_give(frames, correction, output_shape_px, threads):
     mean, odd, weighted, images = sums_of(frames, correction, output_shape_px, threads)
@@ -70,7 +71,7 @@ def test_strips_give_what_whole_frames_give(frames, correction, output_shape_px,
     each = {f: moved(frames, correction, f).astype(np.float64) for f in FRAMES}
     expected = {
         "mean": binned(np.mean(list(each.values()), axis=0), output_shape_px),
-        "odd": binned((each[0] + each[4]) / 2, output_shape_px),
+        "odd": binned((each[0] + each[4] + each[6] + each[8]) / 4, output_shape_px),
         "weighted": weighted_mean(each, output_shape_px),
     }
     for found, image in zip((mean, odd, weighted), expected.values(), strict=True):
@@ -84,7 +85,7 @@ def weighted_mean(each, shape_px):
     """Equation 9 of Grant & Grigorieff (2015), as the mean of as many frames."""
     total, power = 0, 0
     for frame, image in each.items():
-        weight = np.exp(frame * log_weight(shape_px))
+        weight = np.exp(frame * rate(shape_px))
         total = total + weight * fourier.cropped(fourier.rfft2(image), SHAPE_PX, shape_px)
         power = power + weight**2
     return fourier.irfft2(total / np.sqrt(power * len(each)), shape_px)
@@ -99,7 +100,7 @@ def test_the_number_of_threads_changes_nothing(frames, correction):
 
 def test_what_is_not_asked_for_is_not_made(frames, correction):
     with Workers(1) as workers:
-        sums = MovingSums(correction, SHAPE_PX, SHAPE_PX, workers, names=("all",))
+        sums = MovingSums(correction, SHAPE_PX, SHAPE_PX, workers, 2, names=("all",))
         sums.add(frames[0], 0, lattice_of(0), ("all",))
 
         assert sums.weighted_mean() is None

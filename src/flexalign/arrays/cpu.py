@@ -1,4 +1,7 @@
-"""Launch the per-pixel kernels on the CPU: compiled loops over blocks of rows, one per thread.
+"""The per-pixel kernels on the CPU: compiled loops over tiles of frames, shared among threads.
+
+A tile of the result needs the tile of a frame that the motion points at, with a margin for the
+filter; both stay in the cache while the frame is corrected, filtered, moved and added up.
 
 The loops release the interpreter's lock, so ordinary threads run them side by side and the number
 of threads is exactly the one asked for.  Compiled code is cached on disk by numba.  A loop has
@@ -20,16 +23,19 @@ from numba import njit
 from flexalign.arrays.kernels import (
     SPLINE_FILTER,
     SPLINE_GAIN,
-    SPLINE_HORIZON_PX,
     SPLINE_POLE,
     cubic_weights,
     filtered,
     folded,
-    mirror,
 )
 
-# Long rows are filtered in columns of this width, so that a block stays in the cache.
-_COLUMN_BLOCK_PX = 128
+# So far the filter along x reaches, and along y what is beyond can be anything.
+REACH_PX = len(SPLINE_FILTER) - 1
+WARM_UP_PX = 12
+# Frames that are added to the sums together.
+_TOGETHER = 4
+# Kinds of numbers that the loops over raw frames are compiled for.
+_RAW_DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 
 
 def in_blocks(work: Callable[..., Any], size: int, threads: int, *arguments: Any) -> list[Any]:
@@ -42,102 +48,164 @@ def in_blocks(work: Callable[..., Any], size: int, threads: int, *arguments: Any
         return [job.result() for job in jobs]
 
 
+def dtype_for_loops(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The kind of numbers in which the loops take raw frames of kind `dtype`.
+
+    Examples
+    --------
+    >>> dtype_for_loops(np.dtype(">i2")), dtype_for_loops(np.dtype("float16"))
+    (dtype('int16'), dtype('float32'))
+    """
+    native = dtype.newbyteorder("=")
+    return native if native.name in _RAW_DTYPES else np.dtype(np.float32)
+
+
 def kernels_are_compiled() -> bool:
     """Whether an earlier run has left its compiled loops on disk for this one."""
-    folder = sample_rows.stats.cache_path
-    return folder is not None and any(Path(folder).glob("cpu.sample_rows-*.nbi"))
+    folder = sample_tile.stats.cache_path
+    return folder is not None and any(Path(folder).glob("cpu.sample_tile-*.nbi"))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
-def prefilter_rows(rows, out):  # type: ignore[no-untyped-def]
-    """Fill `out` with the spline coefficients along x of float32 `rows`, both (n, w).
+@njit(nogil=True, cache=True, fastmath=True, inline="always")
+def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (n, m) with the corrected frame from (top, left) on, mirrored beyond its edges.
 
-    The filter is short, so it is taken as a sum over neighbours: that makes plain vectors of what
-    is a chain of steps when done recursively.
+    Parameters
+    ----------
+    raw : (h, w)
+    gain, dark : (h, w) float32, or empty
+    bad_start : (h + 1,) where the bad pixels of each row begin among all of them
+    bad_x, mended : (bad pixels,) their columns, and the values that they take
     """
-    width = rows.shape[1]
-    reach = len(SPLINE_FILTER) - 1
-    row = np.empty(width + 2 * reach, np.float32)
-    for y in range(rows.shape[0]):
-        row[reach : reach + width] = rows[y]
-        for k in range(1, reach + 1):
-            row[reach - k] = rows[y, folded(-k, width)]
-            row[reach + width - 1 + k] = rows[y, folded(width - 1 + k, width)]
+    height, width = raw.shape
+    right = left + out.shape[1]
+    first, last = min(max(left, 0), width), max(min(right, width), 0)
+    for j in range(out.shape[0]):
+        y = folded(top + j, height)
+        if first < last:
+            row, inside = raw[y, first:last], out[j, first - left : last - left]
+            for i in range(inside.size):
+                inside[i] = np.float32(row[i])
+            if dark.size > 0:
+                subtract = dark[y, first:last]
+                for i in range(inside.size):
+                    inside[i] -= subtract[i]
+            if gain.size > 0:
+                factor = gain[y, first:last]
+                for i in range(inside.size):
+                    inside[i] *= factor[i]
+            for k in range(bad_start[y], bad_start[y + 1]):
+                if first <= bad_x[k] < last:
+                    out[j, bad_x[k] - left] = mended[k]
+        for i in range(out.shape[1]):
+            if first <= left + i < last:
+                continue
+            x = folded(left + i, width)
+            value = np.float32(raw[y, x])
+            if dark.size > 0:
+                value -= dark[y, x]
+            if gain.size > 0:
+                value *= gain[y, x]
+            for k in range(bad_start[y], bad_start[y + 1]):
+                if bad_x[k] == x:
+                    value = mended[k]
+            out[j, i] = value
+
+
+@njit(nogil=True, cache=True, fastmath=True, inline="always")
+def filter_tile(pixels, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (n, m) with the spline coefficients of `pixels` (n, m + 2 `REACH_PX`).
+
+    The first and the last `WARM_UP_PX` rows are not good.
+
+    Along x the filter is short, so that it is taken as a sum over neighbours: that makes plain
+    vectors of what is a chain of steps when done recursively, as it is along y.
+    """
+    height, width = out.shape
+    pole, gain = np.float32(SPLINE_POLE), np.float32(SPLINE_GAIN)
+    one = np.float32(1)
+    for y in range(height):
+        row, to = pixels[y], out[y]
         for x in range(width):
-            out[y, x] = filtered(row, x + reach)
+            to[x] = filtered(row, x + REACH_PX)
+    # As if the first and the last row went on for ever.
+    row = out[0]
+    for x in range(width):
+        row[x] *= gain / (one - pole)
+    for y in range(1, height):
+        row, before = out[y], out[y - 1]
+        for x in range(width):
+            row[x] = gain * row[x] + pole * before[x]
+    row = out[height - 1]
+    for x in range(width):
+        row[x] *= pole / (pole - one)
+    for y in range(height - 2, -1, -1):
+        row, after = out[y], out[y + 1]
+        for x in range(width):
+            row[x] = pole * (after[x] - row[x])
 
 
-@njit(nogil=True, cache=True, fastmath=True)
-def prefilter_columns(image, start, stop):  # type: ignore[no-untyped-def]
-    """Turn columns `start` to `stop` of float32 `image` into coefficients along y, in place."""
-    pole, height = np.float32(SPLINE_POLE), image.shape[0]
-    gain = np.float32(SPLINE_GAIN)
-    horizon = min(SPLINE_HORIZON_PX, height)
-    for left in range(start, stop, _COLUMN_BLOCK_PX):
-        right = min(left + _COLUMN_BLOCK_PX, stop)
-        power = pole
-        for y in range(1, horizon):
-            for x in range(left, right):
-                image[0, x] += power * image[y, x]
-            power *= pole
-        for x in range(left, right):
-            image[0, x] *= gain
-        for y in range(1, height):
-            for x in range(left, right):
-                image[y, x] = gain * image[y, x] + pole * image[y - 1, x]
-        for x in range(left, right):
-            image[height - 1, x] = (
-                pole / (pole * pole - 1) * (image[height - 1, x] + pole * image[height - 2, x])
-            )
-        for y in range(height - 2, -1, -1):
-            for x in range(left, right):
-                image[y, x] = pole * (image[y + 1, x] - image[y, x])
+@njit(nogil=True, cache=True, fastmath=True, inline="always")
+def span_of_tile(lattice, step_px, top, left, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (4,) with top, bottom, left and right of the pixels that a tile is sampled from.
 
-
-@njit(nogil=True, cache=True, fastmath=True)
-def sample_rows(coefficients, lattice, step_px, out, start, stop):  # type: ignore[no-untyped-def]
-    """Fill `out` (stop - start, w) with the spline's value at p + displacement(p) of those rows.
-
-    `lattice` is (2, ny, nx), the displacement (y, x) at nodes `step_px` apart, linear in between.
+    `lattice` is (2, ny, nx); `out` holds the tile's bottom and right edge at [1] and [3].
     """
-    height, width = coefficients.shape
-    nodes_x, step = lattice.shape[2], np.float32(step_px)
-    for y in range(start, stop):
+    bottom, right = out[1], out[3]
+    j0, j1 = top // step_px, (bottom - 1) // step_px + 1
+    i0, i1 = left // step_px, (right - 1) // step_px + 1
+    for axis in range(2):
+        lowest = highest = lattice[axis, j0, i0]
+        for j in range(j0, j1 + 1):
+            for i in range(i0, i1 + 1):
+                lowest = min(lowest, lattice[axis, j, i])
+                highest = max(highest, lattice[axis, j, i])
+        # A pixel more, for what rounding does between the nodes.
+        out[2 * axis] = (top if axis == 0 else left) + np.int64(np.floor(lowest)) - 2
+        out[2 * axis + 1] = (bottom if axis == 0 else right) + np.int64(np.floor(highest)) + 4
+
+
+@njit(nogil=True, cache=True, fastmath=True, inline="always")
+def sample_tile(coefficients, from_y, from_x, lattice, step_px, top, left, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (n, m) with the spline at p + displacement(p), for p from (top, left) on.
+
+    Parameters
+    ----------
+    coefficients : those from (from_y, from_x) on, with all that the displacement points at
+    lattice : (2, ny, nx) displacement (y, x) at nodes `step_px` apart, linear in between
+    """
+    step, (rows, columns) = np.float32(step_px), out.shape
+    for y in range(top, top + rows):
         j = min(y // step_px, lattice.shape[1] - 2)
         v = np.float32(y - j * step_px) / step
         w = np.float32(1) - v
-        for i in range(nodes_x - 1):
-            first, last = i * step_px, min((i + 1) * step_px, out.shape[1])
-            if first >= last:
-                break
+        for i in range(left // step_px, (left + columns - 1) // step_px + 1):
+            first, last = max(i * step_px, left), min((i + 1) * step_px, left + columns)
+            at = np.float32(first - i * step_px)
             dy = lattice[0, j, i] * w + lattice[0, j + 1, i] * v
             dx = lattice[1, j, i] * w + lattice[1, j + 1, i] * v
             slope_y = (lattice[0, j, i + 1] * w + lattice[0, j + 1, i + 1] * v - dy) / step
             slope_x = (lattice[1, j, i + 1] * w + lattice[1, j + 1, i + 1] * v - dx) / step
+            dy, dx = dy + slope_y * at, dx + slope_x * at
             end = np.float32(last - 1 - first)
+            # The whole and the fractional part are kept apart: float32 cannot hold both.
             whole_y, whole_x = np.floor(dy), np.floor(dx)
-            y0, x0 = y + np.int64(whole_y) - 1, first + np.int64(whole_x) - 1
-            if (
-                np.floor(dy + slope_y * end) == whole_y
-                and np.floor(dx + slope_x * end) == whole_x
-                and y0 >= 0
-                and y0 + 3 < height
-                and x0 >= 0
-                and x0 + last - first + 2 < width
-            ):
+            y0, x0 = y + np.int64(whole_y) - 1 - from_y, first + np.int64(whole_x) - 1 - from_x
+            to = out[y - top, first - left : last - left]
+            if np.floor(dy + slope_y * end) == whole_y and np.floor(dx + slope_x * end) == whole_x:
                 # Nearly always: the same whole shift for the whole segment, so plain vectors.
                 end_x = x0 + last - first + 3
                 _sample_segment(
                     coefficients[y0, x0:end_x], coefficients[y0 + 1, x0:end_x],
                     coefficients[y0 + 2, x0:end_x], coefficients[y0 + 3, x0:end_x],
-                    dy - whole_y, slope_y, dx - whole_x, slope_x, out[y - start, first:last],
+                    dy - whole_y, slope_y, dx - whole_x, slope_x, to,
                 )  # fmt: skip
             else:
-                for x in range(first, last):
-                    k = np.float32(x - first)
-                    out[y - start, x] = _sample_pixel(
-                        coefficients, y, dy + slope_y * k, x, dx + slope_x * k
-                    )
+                for k in range(last - first):
+                    to[k] = _sample_pixel(
+                        coefficients, y - from_y, dy + slope_y * np.float32(k),
+                        first + k - from_x, dx + slope_x * np.float32(k),
+                    )  # fmt: skip
 
 
 @njit(nogil=True, fastmath=True, inline="always")
@@ -158,50 +226,94 @@ def _sample_segment(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, fastmath=True, inline="always")
 def _sample_pixel(coefficients, y, dy, x, dx):  # type: ignore[no-untyped-def]
-    """Value of the spline at (y + dy, x + dx), mirrored beyond the edges."""
-    height, width = coefficients.shape
-    # The whole and the fractional part are kept apart: float32 cannot hold both.
+    """Value of the spline at (y + dy, x + dx)."""
     whole_y, whole_x = np.floor(dy), np.floor(dx)
     y0, x0 = y + np.int64(whole_y) - 1, x + np.int64(whole_x) - 1
     along_y, along_x = cubic_weights(dy - whole_y), cubic_weights(dx - whole_x)
     value = np.float32(0)
     for j in range(4):
-        row = coefficients[mirror(y0 + j, height)]
         for i in range(4):
-            value += along_y[j] * along_x[i] * row[mirror(x0 + i, width)]
+            value += along_y[j] * along_x[i] * coefficients[y0 + j, x0 + i]
     return value
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def weigh_columns(block, total, weight, ratio, steps, start):  # type: ignore[no-untyped-def]
-    """Multiply `weight` by `ratio` `steps` times, and add `weight` times `block` to `total`.
+def add_tiles(  # type: ignore[no-untyped-def]
+    raws, gain, dark, bad_start, bad_x, mended, lattices, step_px, weights, tile, totals, moved,
+):  # fmt: skip
+    """Move one tile of some frames and add it to sums.
 
-    `block` (h, n) belongs to columns `start` to `start` + n of the others (h, w // 2 + 1).
+    Parameters
+    ----------
+    raws : (n, h, w)
+    gain, dark, bad_start, bad_x : as for `correct_tile`
+    mended : (n, bad pixels)
+    lattices : (n, 2, ny, nx), as for `sample_tile`
+    weights : (sums, n) float32, of each frame in each sum
+    tile : (4,) top, bottom, left, right
+    totals : (sums, h, w) float32, added to
+    moved : (n, h, w) float32 to put the moved frames in, or empty
     """
-    stop = start + block.shape[1]
-    for y in range(block.shape[0]):
-        w, r, t, values = (
-            weight[y, start:stop],
-            ratio[y, start:stop],
-            total[y, start:stop],
-            block[y],
-        )
-        for _ in range(steps):
-            for i in range(w.size):
-                w[i] *= r[i]
-        for i in range(w.size):
-            t[i] += w[i] * values[i]
+    top, bottom, left, right = tile
+    rows, columns = bottom - top, right - left
+    values = np.empty((_TOGETHER, rows, columns), np.float32)
+    span = np.empty(4, np.int64)
+    for first in range(0, len(raws), _TOGETHER):
+        last = min(first + _TOGETHER, len(raws))
+        for k in range(first, last):
+            span[:] = tile
+            span_of_tile(lattices[k], step_px, top, left, span)
+            y0, y1 = span[0] - WARM_UP_PX, span[1] + WARM_UP_PX
+            pixels = np.empty((y1 - y0, span[3] - span[2] + 2 * REACH_PX), np.float32)
+            coefficients = np.empty((y1 - y0, span[3] - span[2]), np.float32)
+            correct_tile(
+                raws[k], gain, dark, bad_start, bad_x, mended[k], y0, span[2] - REACH_PX, pixels
+            )
+            filter_tile(pixels, coefficients)
+            sample_tile(
+                coefficients, y0, span[2], lattices[k], step_px, top, left, values[k - first]
+            )
+            if len(moved) > 0:
+                moved[k, top:bottom, left:right] = values[k - first]
+        _add_up(values, weights[:, first:last], totals, top, left)
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _add_up(values, weights, totals, top, left):  # type: ignore[no-untyped-def]
+    """Add `values` (n, rows, columns) to `totals` (sums, h, w), each sum with its `weights`."""
+    sums, count = weights.shape
+    _, rows, columns = values.shape
+    for y in range(rows):
+        for s in range(sums):
+            total = totals[s, top + y, left : left + columns]
+            if count == 4:
+                w0, w1, w2, w3 = weights[s, 0], weights[s, 1], weights[s, 2], weights[s, 3]
+                v0, v1, v2, v3 = values[0, y], values[1, y], values[2, y], values[3, y]
+                for x in range(columns):
+                    total[x] += w0 * v0[x] + w1 * v1[x] + w2 * v2[x] + w3 * v3[x]
+            else:
+                for k in range(count):
+                    w, v = weights[s, k], values[k, y]
+                    for x in range(columns):
+                        total[x] += w * v[x]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def weight_power_rows(ratio, exponents, out, start, stop):  # type: ignore[no-untyped-def]
-    """Fill rows `start` to `stop` of `out` with the sum of ratio^(2 n) over rising `exponents`."""
-    for y in range(start, stop):
-        for x in range(ratio.shape[1]):
-            w, n, power = np.float32(1), 0, np.float32(0)
-            for exponent in exponents:
-                for _ in range(exponent - n):
-                    w *= ratio[y, x]
-                n = exponent
-                power += w * w
-            out[y, x] = power
+def add_weighted_columns(block, total, rate, nodes_per_rate, table, start):  # type: ignore[no-untyped-def]
+    """Add `block` (h, n), times a weight from a table, to columns `start` and on of `total`.
+
+    Parameters
+    ----------
+    total : (h, w // 2 + 1) complex64
+    rate : (h, w // 2 + 1) float32, of which each weight is a function
+    table : (nodes,) float32 that function, `nodes_per_rate` apart and linear in between
+    """
+    for y in range(block.shape[0]):
+        values, stop = block[y], start + block.shape[1]
+        sums, rates = total[y, start:stop], rate[y, start:stop]
+        for i in range(values.size):
+            place = rates[i] * nodes_per_rate
+            node = min(np.int32(place), np.int32(table.size - 2))
+            part = place - np.float32(node)
+            weight = table[node] + part * (table[node + 1] - table[node])
+            sums[i] += weight * values[i]

@@ -21,7 +21,6 @@ _REACH_PX = len(SPLINE_FILTER) - 1
 
 _filtered = cuda.jit(device=True)(kernels.filtered.py_func)
 _folded = cuda.jit(device=True)(kernels.folded.py_func)
-_mirror = cuda.jit(device=True)(kernels.mirror.py_func)
 _cubic_weights = cuda.jit(device=True)(kernels.cubic_weights.py_func)
 
 
@@ -120,10 +119,10 @@ def _sample(coefficients, lattice, step_px, out):  # type: ignore[no-untyped-def
     top, left = y + int(whole_y) - 1, x + int(whole_x) - 1
     value = np.float32(0)
     for a in range(4):
-        row = _mirror(top + a, height)
+        row = _folded(top + a, height)
         for b in range(4):
             weight = along_y[a] * along_x[b]
-            value += weight * coefficients[row, _mirror(left + b, width)]
+            value += weight * coefficients[row, _folded(left + b, width)]
     out[y, x] = value
 
 

@@ -48,13 +48,26 @@ class Correction:
     gain : (h, w) float32 or None; multiplies
     dark : (h, w) float32 or None; subtracted before
     bad_index : (n,) int64, flat indices of the bad pixels, ascending
+    bad_start : (h + 1,) int64, where those of each row begin among them
+    bad_x : (n,) int64, their columns
     neighbour_index : (n, 8) int64, flat indices of the nearest good pixels of each, nearest first
     """
 
     gain: PixelArray | None
     dark: PixelArray | None
     bad_index: npt.NDArray[np.int64]
+    bad_start: npt.NDArray[np.int64]
+    bad_x: npt.NDArray[np.int64]
     neighbour_index: npt.NDArray[np.int64]
+
+    @property
+    def references(self) -> tuple[PixelArray, PixelArray]:
+        """Gain and dark as compiled loops take them: empty where there is none."""
+        nothing = np.empty((0, 0), np.float32)
+        return (
+            nothing if self.gain is None else self.gain,
+            nothing if self.dark is None else self.dark,
+        )
 
 
 def make_correction(gain: PixelArray | None, dark: PixelArray | None, bad: MaskArray) -> Correction:
@@ -79,11 +92,13 @@ def make_correction(gain: PixelArray | None, dark: PixelArray | None, bad: MaskA
     for image in (gain, dark):
         if image is not None and image.shape != bad.shape:
             raise ValueError(f"expected references of shape {bad.shape}, found {image.shape}")
-    bad_index = np.flatnonzero(bad)
+    bad_index, (height, width) = np.flatnonzero(bad), bad.shape
     return Correction(
         gain=None if gain is None else np.ascontiguousarray(gain, np.float32),
         dark=None if dark is None else np.ascontiguousarray(dark, np.float32),
         bad_index=bad_index,
+        bad_start=np.searchsorted(bad_index, width * np.arange(height + 1)),
+        bad_x=bad_index % width,
         neighbour_index=_nearest_good(bad, bad_index),
     )
 
@@ -149,12 +164,7 @@ def corrected_rows(
     """
     width = raw.shape[1]
     gain, dark, bad = correction.gain, correction.dark, correction.bad_index
-    place = np.divmod(chosen_neighbours(bad, correction.neighbour_index, frame_index), width)
-    mended = raw[place].astype(np.float32)
-    if dark is not None:
-        mended -= dark[place]
-    if gain is not None:
-        mended *= gain[place]
+    mended = mended_values(raw, correction, frame_index)
 
     def fill(start: int, stop: int, out: PixelArray) -> None:
         out[...] = raw[start:stop]
@@ -166,6 +176,18 @@ def corrected_rows(
         out.reshape(-1)[bad[first:last] - start * width] = mended[first:last]
 
     return fill
+
+
+def mended_values(raw: npt.NDArray[Any], correction: Correction, frame_index: int) -> PixelArray:
+    """What the bad pixels (n,) of the corrected frame become; see `correct`."""
+    bad, near = correction.bad_index, correction.neighbour_index
+    place = np.divmod(chosen_neighbours(bad, near, frame_index), raw.shape[1])
+    mended = raw[place].astype(np.float32)
+    if correction.dark is not None:
+        mended -= correction.dark[place]
+    if correction.gain is not None:
+        mended *= correction.gain[place]
+    return mended
 
 
 def chosen_neighbours(

@@ -20,6 +20,7 @@ from flexalign.arrays.moving import LATTICE_STEP_PX
 from flexalign.arrays.shrink import sum_dtype
 from flexalign.arrays.sweeps import Packing
 from flexalign.arrays.upload import FrameUpload
+from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.model import FloatArray, PixelArray
 
 # Spectra of patches may take this part of the memory that is free.
@@ -109,7 +110,7 @@ class GpuMovingSums:
         device: Device,
         *,
         names: Sequence[str],
-        log_weight_per_frame: FloatArray | None = None,
+        weights: ExponentialWeights | None = None,
         image_count: int = 0,
     ) -> None:
         xp = device.xp
@@ -119,11 +120,11 @@ class GpuMovingSums:
         self._counts = dict.fromkeys(names, 0)
         self._frame, self._room = (xp.empty(shape_px, np.float32) for _ in range(2))
         self._ratio: Any = None
-        if log_weight_per_frame is not None:
-            self._ratio = xp.array(np.exp(log_weight_per_frame), np.float32)
+        if weights is not None:
+            self._ratio = xp.array(np.exp(weights.rate), np.float32)
             self._weight = xp.ones(self._ratio.shape, np.float32)
             self._weighted = xp.zeros(self._ratio.shape, np.complex64)
-            self._exponents: list[int] = []
+            self._times: list[int] = []
         self._images = device.empty_on_host((image_count, *output_shape_px))
         self._image_count = 0
 
@@ -133,7 +134,7 @@ class GpuMovingSums:
         frame_index: int,
         displacement_px: PixelArray,
         names: Sequence[str],
-        exponent: int = 0,
+        time: int = 0,
     ) -> None:
         """Correct a frame, move it along a displacement, and add it; see `MovingSums.add`."""
         self._detector.correct(self._upload.send(raw), frame_index, self._frame)
@@ -149,8 +150,8 @@ class GpuMovingSums:
             return
         spectrum = fourier.rfft2_cropped(moved, self._output_shape)
         if self._ratio is not None:
-            steps = exponent - (self._exponents[-1] if self._exponents else 0)
-            self._exponents.append(exponent)
+            steps = time - (self._times[-1] if self._times else 0)
+            self._times.append(time)
             cuda.weigh(spectrum, self._weighted, self._weight, self._ratio, steps)
         if len(self._images) > 0:
             image = fourier.irfft2(spectrum, self._output_shape)
@@ -168,12 +169,12 @@ class GpuMovingSums:
             return None
         xp, done = self._device.xp, 0
         power, weight = xp.zeros_like(self._ratio), xp.ones_like(self._ratio)
-        for exponent in self._exponents:
-            for _ in range(exponent - done):
+        for time in self._times:
+            for _ in range(time - done):
                 weight *= self._ratio
-            done = exponent
+            done = time
             power += weight * weight
-        power *= np.float32(max(len(self._exponents), 1))
+        power *= np.float32(max(len(self._times), 1))
         spectrum = self._weighted / xp.sqrt(xp.maximum(power, np.float32(1e-12)))
         return self._device.host(fourier.irfft2(spectrum, self._output_shape))
 

@@ -14,8 +14,6 @@ from numba import njit
 SPLINE_POLE = math.sqrt(3.0) - 2.0
 # The filter's gain (1 - z)(1 - 1/z) on each axis.
 SPLINE_GAIN = 6.0
-# Beyond this many pixels the pole's power is below float32 resolution.
-SPLINE_HORIZON_PX = 14
 # The same filter as a sum over the neighbours on either side, down to float32 resolution.
 SPLINE_FILTER = tuple(
     np.float32(-SPLINE_GAIN * SPLINE_POLE / (1 - SPLINE_POLE**2) * SPLINE_POLE**k)
@@ -38,17 +36,6 @@ def folded(index, size):  # type: ignore[no-untyped-def]
     period = max(2 * (size - 1), 1)
     index = abs(index) % period
     return period - index if index >= size else index
-
-
-@njit(inline="always")
-def mirror(index, size):  # type: ignore[no-untyped-def]
-    """`index` reflected at the first and last sample into [0, size)."""
-    if index < 0:
-        index = -index
-    if index >= size:
-        index = 2 * (size - 1) - index
-    # Only a displacement larger than the image gets here; any pixel will do.
-    return min(max(index, 0), size - 1)
 
 
 @njit(inline="always")

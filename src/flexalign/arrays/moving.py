@@ -1,4 +1,4 @@
-"""Frames moved along a motion and summed, strip by strip: no whole moved frame is kept."""
+"""Frames moved along a motion and summed, tile by tile: no whole moved frame is kept."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from flexalign.arrays import cpu, detector, fourier
 from flexalign.arrays.detector import STRIP_ROWS, Correction
+from flexalign.arrays.weighting import ExponentialWeights, TimeFunctions, time_functions
 from flexalign.arrays.workers import Workers
-from flexalign.model import FloatArray, PixelArray
+from flexalign.model import PixelArray
 
 # Nodes of the lattice on which the motion is given, then interpolated between.
 LATTICE_STEP_PX = 16
-_SPLINE_COLUMNS = 128
+# A tile of a few frames and their surroundings stays in the cache.
+_TILE_PX = (128, 512)
 # Columns that are transformed and weighed together stay in the cache.
 _FOURIER_COLUMNS = 64
 
@@ -23,14 +25,16 @@ _FOURIER_COLUMNS = 64
 class MovingSums:
     """Running sums of frames that are moved on the way.
 
-    Plain sums are kept at full size; the weighted one as a spectrum at the output's size.
+    Each is a sum in real space, at the frames' size; the sum weighted frequency by frequency comes
+    of several in the end.
 
     Parameters
     ----------
     shape_px, output_shape_px : (h, w) of the frames, and of the results
-    names : of the plain sums
-    log_weight_per_frame : (h, w // 2 + 1) at the output's size, logarithm of the factor by which
-        each frame weighs less than the one before; None = no weighted sum
+    frames_together : number of frames worked on together: gain and sums come from memory once for
+        all of them
+    names : of the plain sums; the first is of all frames
+    weights : of a weighted sum; None = none
     image_count : moved frames to keep at the output's size, at most
     """
 
@@ -40,31 +44,30 @@ class MovingSums:
         shape_px: tuple[int, int],
         output_shape_px: tuple[int, int],
         workers: Workers,
+        frames_together: int,
         *,
         names: Sequence[str],
-        log_weight_per_frame: FloatArray | None = None,
+        weights: ExponentialWeights | None = None,
         image_count: int = 0,
     ) -> None:
         self._correction, self._workers = correction, workers
+        self._frames_together = frames_together
         self._shape, self._output_shape = shape_px, output_shape_px
-        self._totals = {name: np.zeros(shape_px, np.float32) for name in names}
-        self._counts = dict.fromkeys(names, 0)
-        self._coefficients = np.empty(shape_px, np.float32)
-        half_plane = (output_shape_px[0], output_shape_px[1] // 2 + 1)
-        self._ratio: PixelArray | None = None
-        if log_weight_per_frame is not None:
-            self._ratio = np.exp(log_weight_per_frame).astype(np.float32)
-            self._weight = np.ones(half_plane, np.float32)
-            self._weighted = np.zeros(half_plane, np.complex64)
-            self._exponents: list[int] = []
+        self._names, self._weights = tuple(names), weights
+        self._functions: TimeFunctions | None = None
+        if weights is not None:
+            lowest_rate = min(float(weights.rate.min()), 0.0)
+            self._functions = time_functions(lowest_rate, weights.frame_count)
+        extra = 0 if self._functions is None else len(self._functions.value) - 1
+        self._totals = np.zeros((len(self._names) + extra, *shape_px), np.float32)
+        self._counts = dict.fromkeys(self._names, 0)
+        self._times: list[int] = []
         self._images = np.empty((image_count, *output_shape_px), np.float32)
         self._image_count = 0
-        if self._needs_spectra:
-            self._rows = np.empty((shape_px[0], half_plane[1]), np.complex64)
-
-    @property
-    def _needs_spectra(self) -> bool:
-        return self._ratio is not None or len(self._images) > 0
+        self._raws: npt.NDArray[Any] | None = None
+        self._lattices: list[PixelArray] = []
+        self._mended: list[PixelArray] = []
+        self._in_sums: list[PixelArray] = []
 
     def add(
         self,
@@ -72,7 +75,7 @@ class MovingSums:
         frame_index: int,
         displacement_px: PixelArray,
         names: Sequence[str],
-        exponent: int = 0,
+        time: int = 0,
     ) -> None:
         """Correct a frame, move it along a displacement, and add it.
 
@@ -81,84 +84,105 @@ class MovingSums:
         raw : (h, w)
         displacement_px : (2, ny, nx) at the nodes of a lattice of `LATTICE_STEP_PX`, as for
             `resample.sample`
-        names : plain sums to add it to
-        exponent : number of times that its weight is multiplied; not less than the last one's
+        names : plain sums to add it to, the first of all among them
+        time : of its weight
         """
-        height, width = self._shape
-        fill = detector.corrected_rows(raw, self._correction, frame_index)
+        weights = np.zeros(len(self._totals), np.float32)
+        weights[: len(self._names)] = [name in names for name in self._names]
+        if self._functions is not None:
+            weights[len(self._names) :] = self._functions.value[1:, time]
         lattice = np.ascontiguousarray(displacement_px, dtype=np.float32)
-
-        def filter_rows(start: int, stop: int) -> None:
-            strip = np.empty((stop - start, width), np.float32)
-            fill(start, stop, strip)
-            cpu.prefilter_rows(strip, self._coefficients[start:stop])
-
-        def filter_columns(start: int, stop: int) -> None:
-            cpu.prefilter_columns(self._coefficients, start, stop)
-
-        def move_rows(start: int, stop: int) -> None:
-            strip = np.empty((stop - start, width), np.float32)
-            cpu.sample_rows(self._coefficients, lattice, LATTICE_STEP_PX, strip, start, stop)
-            for name in names:
-                self._totals[name][start:stop] += strip
-            if self._needs_spectra:
-                self._rows[start:stop] = fourier.row_spectra(strip, self._output_shape[1])
-
-        self._workers.share(height, STRIP_ROWS, filter_rows)
-        self._workers.share(width, _SPLINE_COLUMNS, filter_columns)
-        self._workers.share(height, STRIP_ROWS, move_rows)
+        mended = detector.mended_values(raw, self._correction, frame_index)
+        if self._raws is None:
+            self._raws = np.empty(
+                (self._frames_together, *self._shape), cpu.dtype_for_loops(raw.dtype)
+            )
+        self._raws[len(self._lattices)] = raw
+        self._lattices.append(lattice)
+        self._mended.append(mended)
+        self._in_sums.append(weights)
         for name in names:
             self._counts[name] += 1
-        if self._needs_spectra:
-            self._add_spectrum(exponent)
+        self._times.append(time)
+        if len(self._lattices) == self._frames_together:
+            self._add_waiting()
 
-    def _add_spectrum(self, exponent: int) -> None:
-        """Finish the transform of the moved frame, column by column, and add it."""
-        image = None
-        if len(self._images) > 0:
-            image = np.empty((self._output_shape[0], self._rows.shape[1]), np.complex64)
-        steps = 0
-        if self._ratio is not None:
-            steps = exponent - (self._exponents[-1] if self._exponents else 0)
-            self._exponents.append(exponent)
+    def _add_waiting(self) -> None:
+        """Move and add the frames that have come in."""
+        count, (height, width) = len(self._lattices), self._shape
+        if count == 0 or self._raws is None:
+            return
+        waiting = self._lattices, self._mended, self._in_sums
+        lattices, mended, weights = (np.stack(part) for part in waiting)
+        kept = count if len(self._images) > 0 else 0
+        moved = np.empty((kept, height, width), np.float32)
+        raws, correction = self._raws[:count], self._correction
+        columns = -(-width // _TILE_PX[1])
 
-        def add_columns(start: int, stop: int) -> None:
-            block = fourier.column_spectra(self._rows[:, start:stop], self._output_shape[0])
-            if image is not None:
-                image[:, start:stop] = block
-            if self._ratio is not None:
-                cpu.weigh_columns(block, self._weighted, self._weight, self._ratio, steps, start)
+        def add_tiles(start: int, stop: int) -> None:
+            for number in range(start, stop):
+                row, column = divmod(number, columns)
+                top, left = row * _TILE_PX[0], column * _TILE_PX[1]
+                bottom, right = min(top + _TILE_PX[0], height), min(left + _TILE_PX[1], width)
+                cpu.add_tiles(
+                    raws, *correction.references, correction.bad_start, correction.bad_x, mended,
+                    lattices, LATTICE_STEP_PX, weights.T, np.array([top, bottom, left, right]),
+                    self._totals, moved,
+                )  # fmt: skip
 
-        self._workers.share(self._rows.shape[1], _FOURIER_COLUMNS, add_columns)
-        if image is not None:
-            self._images[self._image_count] = self._image_of(image)
+        self._workers.share(columns * -(-height // _TILE_PX[0]), 1, add_tiles)
+        for image in moved:
+            self._images[self._image_count] = self.at_output_size(image)
             self._image_count += 1
+        for part in waiting:
+            part.clear()
 
     def mean(self, name: str) -> PixelArray:
         """The mean (h, w) of the frames added under `name`, at the output's size."""
-        return self.at_output_size(self._totals[name] / np.float32(max(self._counts[name], 1)))
+        self._add_waiting()
+        total = self._totals[self._names.index(name)]
+        return self.at_output_size(total / np.float32(max(self._counts[name], 1)))
 
     def weighted_mean(self) -> PixelArray | None:
-        """The weighted mean (h, w), with the noise of an unweighted mean; None = not asked for.
-
-        References
-        ----------
-        Grant & Grigorieff, eLife 4:e06980 (2015), equation 9.
-        """
-        if self._ratio is None:
+        """The weighted mean (h, w), with the noise of an unweighted mean; None = not asked for."""
+        if self._functions is None or self._weights is None:
             return None
-        power = np.empty(self._ratio.shape, np.float32)
-        exponents = np.array(self._exponents, np.int64)
-        threads = self._workers.threads
-        cpu.in_blocks(cpu.weight_power_rows, len(power), threads, self._ratio, exponents, power)
-        # Noise of the mean of n frames: a sum of n of equal weight, divided by n.
-        power *= max(len(exponents), 1)
-        np.maximum(power, np.float32(1e-12), out=power)
-        np.reciprocal(np.sqrt(power, out=power), out=power)
-        return self._image_of(self._weighted * power)
+        self._add_waiting()
+        tables = self._functions.mean_coefficient(np.array(self._times, np.float64))
+        columns = self._output_shape[1] // 2 + 1
+        weighted = np.zeros((self._output_shape[0], columns), np.complex64)
+        rows = np.empty((self._shape[0], columns), np.complex64)
+        totals = [self._totals[0], *self._totals[len(self._names) :]]
+        for total, table in zip(totals, tables.astype(np.float32), strict=True):
+            self._add_weighted(total, table, rows, weighted)
+        return self._image_of(weighted)
+
+    def _add_weighted(
+        self,
+        total: PixelArray,
+        table: PixelArray,
+        rows: fourier.SpectrumArray,
+        weighted: fourier.SpectrumArray,
+    ) -> None:
+        """Transform a sum and add it to the weighted spectrum; `rows` is room to work in."""
+        assert self._functions is not None
+        assert self._weights is not None
+        rate, lowest_rate = self._weights.rate, self._functions.lowest_rate
+        nodes_per_rate = np.float32((table.size - 1) / lowest_rate if lowest_rate else 0)
+
+        def transform_rows(start: int, stop: int) -> None:
+            rows[start:stop] = fourier.row_spectra(total[start:stop], self._output_shape[1])
+
+        def add_columns(start: int, stop: int) -> None:
+            block = fourier.column_spectra(rows[:, start:stop], self._output_shape[0])
+            cpu.add_weighted_columns(block, weighted, rate, nodes_per_rate, table, start)
+
+        self._workers.share(self._shape[0], STRIP_ROWS, transform_rows)
+        self._workers.share(rows.shape[1], _FOURIER_COLUMNS, add_columns)
 
     def images(self) -> PixelArray | None:
         """The moved frames (t, h, w); None = not asked for."""
+        self._add_waiting()
         return self._images[: self._image_count] if len(self._images) > 0 else None
 
     def at_output_size(self, image: PixelArray) -> PixelArray:

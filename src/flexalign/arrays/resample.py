@@ -6,10 +6,15 @@ displacement puts the specimen back where it was in the reference frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from flexalign.arrays import cpu
+from flexalign.arrays.workers import Workers
 from flexalign.model import PixelArray
+
+_TILE_PX = (128, 512)
 
 
 def lattice_nodes(size_px: int, step_px: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -33,15 +38,19 @@ def spline_coefficients(image: PixelArray, threads: int = 1) -> PixelArray:
     ----------
     Unser, IEEE Signal Process. Mag. 16 (1999) 22, box 2.
     """
-    rows = np.ascontiguousarray(image, dtype=np.float32)
-    coefficients = np.empty_like(rows)
-    height, width = rows.shape
+    pixels = np.ascontiguousarray(image, dtype=np.float32)
+    coefficients = np.empty_like(pixels)
 
-    def along_x(start: int, stop: int) -> None:
-        cpu.prefilter_rows(rows[start:stop], coefficients[start:stop])
+    def fill(top: int, bottom: int, left: int, right: int) -> None:
+        around = _cut(
+            pixels, top - cpu.WARM_UP_PX, bottom + cpu.WARM_UP_PX,
+            left - cpu.REACH_PX, right + cpu.REACH_PX,
+        )  # fmt: skip
+        found = np.empty((len(around), right - left), np.float32)
+        cpu.filter_tile(around, found)
+        coefficients[top:bottom, left:right] = found[cpu.WARM_UP_PX : -cpu.WARM_UP_PX]
 
-    cpu.in_blocks(along_x, height, threads)
-    cpu.in_blocks(cpu.prefilter_columns, width, threads, coefficients)
+    _for_tiles(fill, pixels.shape, threads)
     return coefficients
 
 
@@ -73,8 +82,38 @@ def sample(
     moved = np.empty((height, width), np.float32) if out is None else out
     lattice = np.ascontiguousarray(displacement_px, dtype=np.float32)
 
-    def sample_rows(start: int, stop: int) -> None:
-        cpu.sample_rows(coefficients, lattice, step_px, moved[start:stop], start, stop)
+    def fill(top: int, bottom: int, left: int, right: int) -> None:
+        span = np.array([top, bottom, left, right])
+        cpu.span_of_tile(lattice, step_px, top, left, span)
+        found = np.empty((bottom - top, right - left), np.float32)
+        around = _cut(coefficients, *span)
+        cpu.sample_tile(around, span[0], span[2], lattice, step_px, top, left, found)
+        moved[top:bottom, left:right] = found
 
-    cpu.in_blocks(sample_rows, height, threads)
+    _for_tiles(fill, (height, width), threads)
     return moved
+
+
+def _cut(image: PixelArray, top: int, bottom: int, left: int, right: int) -> PixelArray:
+    """Part of an image that may reach beyond it, where it is mirrored."""
+    nothing, no_pixels = np.empty((0, 0), np.float32), np.empty(0, np.int64)
+    part = np.empty((bottom - top, right - left), np.float32)
+    no_starts = np.zeros(len(image) + 1, np.int64)
+    cpu.correct_tile(
+        image, nothing, nothing, no_starts, no_pixels, nothing.ravel(), top, left, part
+    )
+    return part
+
+
+def _for_tiles(
+    work: Callable[[int, int, int, int], None], shape_px: tuple[int, ...], threads: int
+) -> None:
+    """Call ``work(top, bottom, left, right)`` on tiles that cover an image."""
+    height, width = shape_px
+
+    def in_rows(top: int, bottom: int) -> None:
+        for left in range(0, width, _TILE_PX[1]):
+            work(top, bottom, left, min(left + _TILE_PX[1], width))
+
+    with Workers(threads) as workers:
+        workers.share(height, _TILE_PX[0], in_rows)
