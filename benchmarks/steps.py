@@ -32,7 +32,7 @@ from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord,
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import frame_weights
-from flexalign.plan import FRAMES_TOGETHER, Plan, make_plan
+from flexalign.plan import CORRELATION_PART, FRAMES_TOGETHER, Plan, make_plan
 
 FRAMES = 6
 OUTSIDE = "outside the stages"
@@ -161,15 +161,14 @@ def _first_pass(
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     total, count = None, 0
     with Workers(threads) as workers:
-        shrinker = Shrinker(correction, shape, small_shape, workers)
+        small = np.empty((FRAMES, *small_shape), np.float32)
+        shrinker = Shrinker(correction, shape, small, workers, CORRELATION_PART)
         for index, pixels in _few(reader, plan.align):
             total = shrinker.empty_sum(pixels) if total is None else total
             with laps("smallest and largest value"):
                 pixels.min(), pixels.max()
-            with laps("correct, transform rows, add; columns; back"):
-                ((_, small),) = shrinker.shrunk(pixels, index, [total])
-            with laps("mean, deviation"):
-                small.mean(), small.std()
+            with laps("correct, filter, sum"):
+                shrinker.shrink(pixels, index, 0, [total])
             count += 1
     assert total is not None
     with once("mean frame"):
@@ -185,7 +184,7 @@ def _first_pass(
     frame_bytes = {
         "smallest and largest value": px * raw_bytes * 2,
         # Raw, gain, sum -> sum; rows of the spectrum there and, column by column, back.
-        "correct, transform rows, add; columns; back": px * (raw_bytes + 12) + 3 * kept,
+        "correct, filter, sum": px * (raw_bytes + 12) + 3 * kept,
     }
     return [*laps.steps(plan.align.count, frame_bytes), *once.steps(1, {})], correction, mean
 

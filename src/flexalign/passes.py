@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from flexalign.arrays import detector, dose, fourier, resample
+from flexalign.arrays import cpu, detector, dose, fourier, resample
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
-from flexalign.arrays.shrink import Shrinker, mean_corrected
+from flexalign.arrays.shrink import Shrinker, Shrunk, mean_corrected, shrunk_images
 from flexalign.arrays.spectrum import GroupedAmplitude
 from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.arrays.workers import Workers
@@ -27,7 +27,7 @@ from flexalign.io.reader import MovieReader, RawFrame
 from flexalign.model import FloatArray, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
-from flexalign.plan import FRAMES_TOGETHER, Plan
+from flexalign.plan import CORRELATION_PART, FRAMES_TOGETHER, Plan
 
 Progress = Callable[[str, int, int], None]
 
@@ -102,7 +102,7 @@ def first_pass(
     notes: dict[int, str] = {}
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with Workers(threads) as workers:
-        shrinker = _shrinker(device, workers)(correction, full_shape, plan.correlation_shape_px)
+        shrinker = _shrinker(device, workers)(correction, full_shape, small.pixels)
         for raw in reader.frames(plan.align, threads=threads):
             progress("measure", raw.index - plan.align.first + 1, plan.align.count)
             problem = _problem_with(raw)
@@ -116,10 +116,11 @@ def first_pass(
                 if name not in sums:
                     sums[name] = shrinker.empty_sum(raw.pixels)
                 counts[name] += 1
-            for index, image in shrinker.shrunk(raw.pixels, raw.index, [sums[n] for n in wanted]):
-                small.add(index, image)
-        for index, image in shrinker.rest():
-            small.add(index, image)
+            place = small.place(raw.index)
+            for done in shrinker.shrink(raw.pixels, raw.index, place, [sums[n] for n in wanted]):
+                small.note(done)
+        for done in shrinker.rest():
+            small.note(done)
         sums = {name: shrinker.fetched(total) for name, total in sums.items()}
     relative = _relative_counts(small.means, small.spreads, math.prod(plan.correlation_shape_px))
     good = _good_frames(info.path, plan, small.index, relative, bad)
@@ -149,47 +150,52 @@ class _SmallSums:
 
     Attributes
     ----------
-    index, means, spreads : of each frame of the file that came in: its index, mean and deviation
+    pixels : (times, h, w), filled from outside
+    index, means, spreads : of each frame of the file that is in them: its index, mean and deviation
     """
 
     def __init__(self, plan: Plan, device: Device) -> None:
         self._plan, self._device = plan, device
         most = -(-plan.align.count // plan.frames_per_time)
-        self._pixels = np.empty((most, *plan.correlation_shape_px), np.float32)
-        self._time: list[int] = []  # position in `_pixels` of each frame that came in
+        self.pixels = np.empty((most, *plan.correlation_shape_px), np.float32)
+        self._time: list[int] = []  # position in `pixels` of each frame
         self.index: list[int] = []
         self.means: list[float] = []
         self.spreads: list[float] = []
 
-    def add(self, index: int, image: PixelArray) -> None:
-        """Take one small frame (h, w), in the order of the file."""
-        time = (index - self._plan.align.first) // self._plan.frames_per_time
-        if time in self._time[-1:]:
-            self._pixels[time] += image
-        else:
-            self._pixels[time] = image
-        self._time.append(time)
-        self.index.append(index)
-        self.means.append(float(image.mean()))
-        self.spreads.append(float(image.std()))
+    def place(self, index: int) -> int:
+        """Where in `pixels` a frame of the file goes."""
+        return (index - self._plan.align.first) // self._plan.frames_per_time
+
+    def note(self, done: Shrunk) -> None:
+        """Take down a frame that is in `pixels`, in the order of the file."""
+        self._time.append(self.place(done.frame_index))
+        self.index.append(done.frame_index)
+        self.means.append(done.mean)
+        self.spreads.append(done.spread)
 
     def subtract(self, pattern: PixelArray, relative: FloatArray, threads: int) -> None:
         """Take the mean excess of bad pixels (h, w), at full size, out of the small frames.
 
-        Cropping is linear, so the pattern that hot pixels leave in every frame, and that would pull
-        the motion toward zero, can be taken out afterwards without reading the file again.
+        Shrinking is linear, so the pattern that hot pixels leave in every frame, and that would
+        pull the motion toward zero, can be taken out afterwards without reading the file again.
         """
-        low = fourier.rfft2_cropped(pattern, self._plan.correlation_shape_px, threads)
-        excess = fourier.irfft2(low, self._plan.correlation_shape_px, threads)
-        usual = float(np.mean(relative))
-        for time, part in zip(self._time, relative, strict=True):
-            self._pixels[time] -= excess * np.float32(part / usual)
+        shape_px = self._plan.correlation_shape_px
+        excess = shrunk_images(pattern[None], shape_px, CORRELATION_PART, threads)[0]
+        # Of all frames of the file that are summed at each time.
+        factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
+
+        def take_out(start: int, stop: int) -> None:
+            for pixels, part in zip(self.pixels[start:stop], factor[start:stop], strict=False):
+                pixels -= excess * part
+
+        cpu.in_blocks(take_out, len(factor), threads)
 
     def frames(self, good: MaskArray) -> SmallFrames:
         """What is left for the estimation: times with a good frame, at the mean of their frames."""
         time, index = np.array(self._time)[good], np.array(self.index)[good]
         kept, where = np.unique(time, return_inverse=True)
-        pixels = self._pixels if len(kept) == len(self._pixels) else self._pixels[kept]
+        pixels = self.pixels if len(kept) == len(self.pixels) else self.pixels[kept]
         info = self._plan.movie
         return SmallFrames(
             pixels,
@@ -204,10 +210,10 @@ class _SmallSums:
 def _shrinker(device: Device, workers: Workers) -> Callable[..., Any]:
     """What makes the `Shrinker` for a device."""
     if not device.is_gpu:
-        return partial(Shrinker, workers=workers)
+        return partial(Shrinker, workers=workers, kept_part=CORRELATION_PART)
     from flexalign.arrays.gpu import GpuShrinker
 
-    return partial(GpuShrinker, device=device)
+    return partial(GpuShrinker, device=device, kept_part=CORRELATION_PART)
 
 
 def _moving_sums(device: Device, workers: Workers) -> Callable[..., Any]:

@@ -16,6 +16,11 @@ from flexalign.params import AlignParams, option_name
 # Where the frames of the first pass are cut off: finer detail says little about motion, since few
 # movies have signal there frame by frame.
 FINEST_RESOLUTION_A = 4.0
+# The finest detail lies at this part of the small frames' Nyquist frequency: a filter needs room to
+# fall off in.
+CORRELATION_PART = 0.93
+# As far the frames of the pairwise stage are good; beyond, their low-pass leaves next to nothing.
+PAIRWISE_PART = 0.75
 # A Gaussian that is one half at the resolution limit is exp(-8) at this multiple of it, the
 # Nyquist frequency of the pairwise stage (reference: pixel = limit / 6.79).
 PAIRWISE_NYQUIST_RATIO = 3.397
@@ -157,7 +162,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
             f"frames to align, found {align.count} (frames {align})"
         )
     summed = _sum_range(align, params, movie.frame_count)
-    correlation = _reduced_shape(movie, pixel_size_A, FINEST_RESOLUTION_A / 2)
+    correlation = _reduced_shape(movie, pixel_size_A, CORRELATION_PART * FINEST_RESOLUTION_A / 2)
     pairwise = _reduced_shape(
         movie, pixel_size_A, params.max_resolution_A / (2 * PAIRWISE_NYQUIST_RATIO)
     )
@@ -193,15 +198,15 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
 
 
 def fast_size(at_least: int) -> int:
-    """The smallest even number from `at_least` on with no prime factor above 7.
+    """The smallest even number from `at_least` on with no prime factor above 11.
 
     Examples
     --------
     >>> fast_size(461)
-    480
+    462
     """
     size = max(2, at_least + at_least % 2)
-    while _without_factors(size, (2, 3, 5, 7)) != 1:
+    while _without_factors(size, (2, 3, 5, 7, 11)) != 1:
         size += 2
     return size
 

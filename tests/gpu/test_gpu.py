@@ -61,12 +61,13 @@ def raw_frames():
 def shrunk(device, raw):
     """Small frames (t, h, w) and the sum of the raw ones."""
     correction = make_correction(None, None, np.zeros(SHAPE_PX, bool))
-    shrinker = GpuShrinker(correction, SHAPE_PX, SMALL_PX, device)
-    small, total = {}, shrinker.empty_sum(raw[0])
+    small = np.empty((len(raw), *SMALL_PX), np.float32)
+    shrinker = GpuShrinker(correction, SHAPE_PX, small, device, 0.93)
+    total = shrinker.empty_sum(raw[0])
     for k, frame in enumerate(raw):
-        small |= {i: image.copy() for i, image in shrinker.shrunk(frame, k, [total])}
-    small |= shrinker.rest()
-    return np.stack([small[k] for k in range(len(raw))]), shrinker.fetched(total)
+        shrinker.shrink(frame, k, k, [total])
+    shrinker.rest()
+    return small, shrinker.fetched(total)
 
 
 def test_frames_sent_ahead_do_not_overtake_each_other(device):

@@ -32,14 +32,18 @@ def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
     results = []
     with Workers(1) as workers:
         for kind, where in ((Shrinker, workers), (GpuShrinker, device)):
-            shrinker = kind(correction, SHAPE_PX, SMALL_PX, where)
-            small, total = {}, shrinker.empty_sum(raw[0])
+            small = np.empty((FRAMES - 1, *SMALL_PX), np.float32)
+            shrinker = kind(correction, SHAPE_PX, small, where, 0.93)
+            total, done = shrinker.empty_sum(raw[0]), []
             for k in range(FRAMES):
-                small |= {i: image.copy() for i, image in shrinker.shrunk(raw[k], k, [total])}
-            small |= shrinker.rest()
-            results.append((shrinker.fetched(total), [small[k] for k in range(FRAMES)]))
+                done += shrinker.shrink(raw[k], k, max(0, k - 1), [total])
+            done += shrinker.rest()
+            results.append((shrinker.fetched(total), small, done))
 
-    (total, small), (gpu_total, gpu_small) = results
+    (total, small, done), (gpu_total, gpu_small, gpu_done) = results
+    for one, other in zip(done, gpu_done, strict=True):
+        assert one.frame_index == other.frame_index
+        assert (one.mean, one.spread) == pytest.approx((other.mean, other.spread), rel=1e-4)
     assert np.array_equal(gpu_total, total)
     assert gpu_total.dtype == total.dtype
     np.testing.assert_allclose(gpu_small, small, atol=1e-4)

@@ -12,13 +12,14 @@ import pytest
 
 from flexalign import passes
 from flexalign.arrays import fourier
+from flexalign.arrays.shrink import shrunk_images
 from flexalign.errors import InputError
 from flexalign.io.movies import open_movie
 from flexalign.io.references import load_references
 from flexalign.model import FrameRange
 from flexalign.motion import Motion, MotionField, Trajectory
 from flexalign.params import AlignParams
-from flexalign.plan import make_plan
+from flexalign.plan import CORRELATION_PART, make_plan
 
 FRAMES, HEIGHT_PX, WIDTH_PX = 8, 96, 128
 MEAN_COUNTS = 20.0
@@ -79,13 +80,14 @@ def test_what_was_not_asked_for_is_not_made(tmp_path, counts):
     assert sums.dose_weighted is sums.odd is sums.even is sums.aligned is None
 
 
-def test_the_small_frames_are_the_frames_cropped(tmp_path, counts):
+def test_the_small_frames_are_the_frames_shrunk(tmp_path, counts):
     first, _ = both_passes(write(tmp_path, counts))
 
-    spectra = fourier.cropped(fourier.rfft2(counts), counts.shape[1:], (48, 64))
-    np.testing.assert_allclose(first.frames.pixels, fourier.irfft2(spectra, (48, 64)), rtol=1e-4)
+    small_px = first.frames.shape_px
+    expected = shrunk_images(counts.astype(np.float32), small_px, CORRELATION_PART)
+    np.testing.assert_allclose(first.frames.pixels, expected, rtol=1e-4)
     assert first.frames.frame.tolist() == list(range(FRAMES))
-    assert first.frames.scale == (2.0, 2.0)
+    assert first.frames.scale == (HEIGHT_PX / small_px[0], WIDTH_PX / small_px[1])
 
 
 def test_frames_are_put_back_where_the_specimen_was(tmp_path):
@@ -138,7 +140,7 @@ def test_bad_frames_are_left_out_and_named(tmp_path, counts):
     assert first.frames.frame.tolist() == good
     assert len(first.frames.pixels) == 5
     np.testing.assert_allclose(sums.plain, counts[good].mean(axis=0), rtol=1e-5)
-    assert first.mean_counts == pytest.approx(counts[good].mean(), rel=1e-5)
+    assert first.mean_counts == pytest.approx(counts[good].mean(), rel=1e-3)
 
 
 def test_bad_frames_do_not_darken_the_unaligned_sum(tmp_path, counts):
@@ -192,7 +194,7 @@ def test_the_gain_multiplies_every_frame(tmp_path, counts):
     first, sums = both_passes(write(tmp_path, counts), gain=tmp_path / "gain.mrc")
 
     np.testing.assert_allclose(sums.plain, counts.mean(axis=0) * gain, rtol=1e-5)
-    assert first.mean_counts == pytest.approx((counts * gain).mean(), rel=1e-5)
+    assert first.mean_counts == pytest.approx((counts * gain).mean(), rel=1e-3)
 
 
 def hot_movie(folder, counts):
@@ -362,8 +364,6 @@ def test_of_many_frames_several_are_summed_to_one_before_their_motion_is_estimat
     np.testing.assert_allclose(found.frames.frame[:3], [1.0, 4.0, 7.0])
     assert 4 not in found.frames.measured
     assert len(found.frames.measured) == 169
-    whole = fourier.irfft2(
-        fourier.rfft2_cropped(frames[:3].sum(axis=0), found.frames.shape_px), found.frames.shape_px
-    )
-    np.testing.assert_allclose(found.frames.pixels[0], whole, atol=1e-3)
+    expected = shrunk_images(frames[:3].sum(axis=0)[None], found.frames.shape_px, CORRELATION_PART)
+    np.testing.assert_allclose(found.frames.pixels[:1], expected, atol=1e-3)
     np.testing.assert_allclose(sums.plain, np.delete(frames, 4, axis=0).mean(axis=0), rtol=1e-4)

@@ -99,10 +99,10 @@ def test_the_dose_of_an_eer_frame_is_its_part_of_the_whole():
 
 
 def test_sizes_of_a_square_movie_of_4096_px_at_1_A():
-    """Cropped to 2 A; pairs at 30 A / 6.794 = 4.4 A; 9 patches of 455 A; 1000 A per point."""
+    """Shrunk to 1.86 A; pairs at 30 A / 6.794 = 4.4 A; 9 patches of 455 A; 1000 A per point."""
     plan = plan_of()
 
-    assert plan.correlation_shape_px == (2160, 2160)
+    assert plan.correlation_shape_px == (2250, 2250)
     assert plan.pairwise_shape_px == (960, 960)
     assert plan.output_shape_px == (4096, 4096)
     assert plan.patches == (9, 9)
@@ -114,7 +114,7 @@ def test_sizes_of_a_square_movie_of_4096_px_at_1_A():
 def test_sizes_of_a_wide_movie_of_5760_x_4092_px_at_0_83_A():
     plan = plan_of(movie(4092, 5760, pixel_size_A=0.83))
 
-    assert plan.correlation_shape_px == (1750, 2400)
+    assert plan.correlation_shape_px == (1848, 2640)
     assert plan.patches == (7, 10)
     assert plan.control_points == (8, 6, 6)
     assert plan.pairwise_shape_px[0] < plan.pairwise_shape_px[1]
@@ -174,10 +174,10 @@ def test_patches_and_control_points_are_given_x_first():
 
 
 def test_patches_that_are_too_small_are_refused():
-    """512 px of 1 A are 256 small pixels: ten patches of 24."""
-    assert plan_of(movie(512, 512), patches=(10, 10)).patches == (10, 10)
-    with pytest.raises(ParameterError, match=r"--patches: 11 patches in x.*at most 10"):
-        plan_of(movie(512, 512), patches=(11, 10))
+    """512 px of 1 A are about 280 small pixels: eleven patches of 24."""
+    assert plan_of(movie(512, 512), patches=(11, 11)).patches == (11, 11)
+    with pytest.raises(ParameterError, match=r"--patches: 12 patches in x.*at most 11"):
+        plan_of(movie(512, 512), patches=(12, 11))
 
 
 def test_more_control_points_in_time_than_frames_are_refused():
@@ -284,14 +284,14 @@ def test_the_same_movie_and_parameters_give_the_same_plan():
 
 @pytest.mark.parametrize("at_least", [1, 2, 11, 13, 461, 4093, 5761])
 def test_a_fast_size_is_the_next_even_number_without_large_factors(at_least):
-    """5760 x 4092 camera frames among them: 4092 = 4 * 3 * 11 * 31 is a slow size."""
+    """5760 x 4092 camera frames among them: 4092 = 4 * 3 * 11 * 31 is a slow one."""
     candidates = (n for n in range(max(at_least, 2), 2 * at_least + 4) if n % 2 == 0)
 
     assert fast_size(at_least) == next(n for n in candidates if is_smooth(n))
 
 
 def is_smooth(number):
-    for factor in (2, 3, 5, 7):
+    for factor in (2, 3, 5, 7, 11):
         while number % factor == 0:
             number //= factor
     return number == 1

@@ -11,6 +11,7 @@ the cache instead, the same loop rounds differently the first time it runs than 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -32,8 +33,11 @@ from flexalign.arrays.kernels import (
 # So far the filter along x reaches, and along y what is beyond can be anything.
 REACH_PX = len(SPLINE_FILTER) - 1
 WARM_UP_PX = 12
-# Frames that are added to the sums together.
+# Frames that are added to the sums together, and terms of a filter.
 _TOGETHER = 4
+TAPS_TOGETHER = 4
+# So many columns of a strip are corrected and filtered together.
+_STRIP_COLUMNS = 512
 # Kinds of numbers that the loops over raw frames are compiled for.
 _RAW_DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 
@@ -317,3 +321,74 @@ def add_weighted_columns(block, total, rate, nodes_per_rate, table, start):  # t
             part = place - np.float32(node)
             weight = table[node] + part * (table[node + 1] - table[node])
             sums[i] += weight * values[i]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def shrink_rows(  # type: ignore[no-untyped-def]
+    raws, gain, dark, bad_start, bad_x, mended,
+    start_y, weight_y, start_x, weight_x, first, last, places, is_more, small, moments,
+):  # fmt: skip
+    """Fill rows `first` to `last` of some of `small` (times, h, w) from raw frames.
+
+    Parameters
+    ----------
+    raws, gain, dark, bad_start, bad_x, mended : as for `add_tiles`
+    start_y, weight_y, start_x, weight_x : how the axes are shrunk, see `shrink.Shrinking`
+    places, is_more : (n,) which of `small` is meant, and whether to add to what it holds
+    moments : (n, h, 2) set to the sum of each row, and of its squares
+    """
+    top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1]
+    left, right = start_x[0], start_x[-1] + weight_x.shape[1]
+    rows = np.empty((last - first, right - left), np.float32)
+    for k in range(len(raws)):
+        for begin in range(left, right, _STRIP_COLUMNS):
+            end = min(begin + _STRIP_COLUMNS, right)
+            pixels = np.empty((bottom - top, end - begin), np.float32)
+            correct_tile(raws[k], gain, dark, bad_start, bad_x, mended[k], top, begin, pixels)
+            for i in range(first, last):
+                _filter_down(
+                    pixels,
+                    start_y[i] - top,
+                    weight_y[i],
+                    rows[i - first, begin - left : end - left],
+                )
+        for i in range(first, last):
+            row, out = rows[i - first], small[places[k], i]
+            added, squared = np.float32(0), np.float32(0)
+            for x in range(out.size):
+                weight, at = weight_x[x], start_x[x] - left
+                pixels_there, total = row[at : at + weight.size], np.float32(0)
+                for tap in range(weight.size):
+                    total += weight[tap] * pixels_there[tap]
+                added += total
+                squared += total * total
+                out[x] = out[x] + total if is_more[k] else total
+            moments[k, i, 0], moments[k, i, 1] = added, squared
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _filter_down(pixels, top, weight, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (w,) with the weighted sum of rows `top` and on of `pixels` (n, w)."""
+    for x in range(out.size):
+        out[x] = 0
+    for tap in range(0, weight.size, TAPS_TOGETHER):
+        w0, w1, w2, w3 = weight[tap], weight[tap + 1], weight[tap + 2], weight[tap + 3]
+        row = top + tap
+        r0, r1, r2, r3 = pixels[row], pixels[row + 1], pixels[row + 2], pixels[row + 3]
+        for x in range(out.size):
+            out[x] += w0 * r0[x] + w1 * r1[x] + w2 * r2[x] + w3 * r3[x]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def moments(image):  # type: ignore[no-untyped-def]
+    """Mean and standard deviation of an image (h, w)."""
+    total = squared = 0.0
+    for y in range(image.shape[0]):
+        row, part, part_squared = image[y], np.float32(0), np.float32(0)
+        for x in range(row.size):
+            part += row[x]
+            part_squared += row[x] * row[x]
+        total += float(part)
+        squared += float(part_squared)
+    mean = total / image.size
+    return mean, math.sqrt(max(squared / image.size - mean * mean, 0.0))

@@ -50,6 +50,40 @@ def correct(raw: Any, dark: Any, gain: Any, out: Any) -> None:
     _launch(_correct, raw.shape[1], raw.shape[0], raw, dark, gain, out)
 
 
+def shrink(
+    frame: Any, along_y: tuple[Any, Any], along_x: tuple[Any, Any], room: Any, out: Any
+) -> None:
+    """Fill `out` (h, w) with `frame` at a smaller size.
+
+    Parameters
+    ----------
+    along_y, along_x : start and weight of `shrink.Shrinking`, on the device
+    room : (h of out, w of frame) float32 to work in
+    """
+    _launch(_shrink_down, room.shape[1], room.shape[0], frame, *along_y, room)
+    _launch(_shrink_across, out.shape[1], out.shape[0], room, *along_x, out)
+
+
+@cuda.jit
+def _shrink_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
+    x, y = cuda.grid(2)
+    if y < out.shape[0] and x < out.shape[1]:
+        total = np.float32(0)
+        for tap in range(weight.shape[1]):
+            total += weight[y, tap] * frame[_folded(start[y] + tap, frame.shape[0]), x]
+        out[y, x] = total
+
+
+@cuda.jit
+def _shrink_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
+    x, y = cuda.grid(2)
+    if y < out.shape[0] and x < out.shape[1]:
+        total = np.float32(0)
+        for tap in range(weight.shape[1]):
+            total += weight[x, tap] * frame[y, _folded(start[x] + tap, frame.shape[1])]
+        out[y, x] = total
+
+
 @cuda.jit
 def _correct(raw, dark, gain, out):  # type: ignore[no-untyped-def]
     x, y = cuda.grid(2)

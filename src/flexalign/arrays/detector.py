@@ -37,6 +37,8 @@ LINE_DEVIATIONS = 6.0
 LINE_PART_OF_LEVEL = 0.1
 LINE_WINDOW_PX = 15
 LINE_PARTS = 4
+# Of so many pixels of each part the median is taken.
+LINE_SAMPLES = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,16 +279,21 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray) -> MaskArra
     -------
     outliers : (h, w) bool, without the known ones
     """
-    image = np.where(known_bad | ~np.isfinite(mean_image), np.nan, mean_image)
-    outliers = np.zeros(image.shape, np.bool_)
-    for values, found in ((image, outliers), (image.T, outliers.T)):
-        for part in np.array_split(np.arange(values.shape[0]), LINE_PARTS):
-            if part.size >= BLOCK_PX and values.shape[1] >= LINE_WINDOW_PX:
-                found[part] |= _outlier_columns(values[part[:: max(1, part.size // 256)]])
+    outliers = np.zeros(mean_image.shape, np.bool_)
+    for image, bad, found in (
+        (mean_image, known_bad, outliers),
+        (mean_image.T, known_bad.T, outliers.T),
+    ):
+        for part in np.array_split(np.arange(image.shape[0]), LINE_PARTS):
+            if part.size >= BLOCK_PX and image.shape[1] >= LINE_WINDOW_PX:
+                some = part[:: max(1, part.size // LINE_SAMPLES)]
+                values = np.ascontiguousarray(image[some])
+                values[bad[some] | ~np.isfinite(values)] = np.nan
+                found[part[0] : part[-1] + 1, _outlier_columns(values)] = True
     return outliers & ~known_bad
 
 
-def _outlier_columns(values: FloatArray) -> MaskArray:
+def _outlier_columns(values: PixelArray) -> MaskArray:
     """Which columns (w,) of `values` (rows, w) are far from the columns around them."""
     middle = _column_medians(values)
     level = float(np.median(middle[np.isfinite(middle)])) if np.isfinite(middle).any() else 0.0
@@ -298,7 +305,7 @@ def _outlier_columns(values: FloatArray) -> MaskArray:
     return np.asarray((rest > LINE_DEVIATIONS * usual) & (rest > LINE_PART_OF_LEVEL * abs(level)))
 
 
-def _column_medians(values: FloatArray) -> FloatArray:
+def _column_medians(values: PixelArray) -> PixelArray:
     """Median (w,) of each column of `values` (rows, w) but for what is NaN; NaN where all is."""
     # Sorted, the NaN come last.
     rising = np.sort(np.ascontiguousarray(values.T), axis=1)

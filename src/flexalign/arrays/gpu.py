@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cuda, detector, fourier
+from flexalign.arrays import cpu, cuda, detector, fourier
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
 from flexalign.arrays.moving import LATTICE_STEP_PX
-from flexalign.arrays.shrink import sum_dtype
+from flexalign.arrays.shrink import Shrunk, shrinking, sum_dtype
 from flexalign.arrays.sweeps import Packing
 from flexalign.arrays.upload import FrameUpload
 from flexalign.arrays.weighting import ExponentialWeights
@@ -54,23 +54,30 @@ class GpuShrinker:
         self,
         correction: Correction,
         shape_px: tuple[int, int],
-        small_shape_px: tuple[int, int],
+        small: PixelArray,
         device: Device,
+        kept_part: float,
     ) -> None:
-        self._device, self._small_shape = device, small_shape_px
+        xp, small_shape_px = device.xp, (small.shape[1], small.shape[2])
+        self._device, self._all = device, small
+        axes = (shrinking(a, b, kept_part) for a, b in zip(shape_px, small_shape_px, strict=True))
+        self._along_y, self._along_x = ((xp.array(a.start), xp.array(a.weight)) for a in axes)
+        self._rows = xp.empty((small_shape_px[0], shape_px[1]), np.float32)
+        self._small = xp.empty(small_shape_px, np.float32)
         self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
         self._frame = device.xp.empty(shape_px, np.float32)
         self._image, self._spare = (device.empty_on_host(small_shape_px) for _ in range(2))
-        self._owed: tuple[int, Callable[[], object]] | None = None
+        self._owed: tuple[int, int, Callable[[], object]] | None = None
+        self._used: set[int] = set()
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
         """Zeros (h, w) to add raw frames such as this one up in."""
         return self._device.xp.zeros(raw.shape, sum_dtype(raw))
 
-    def shrunk(
-        self, raw: npt.NDArray[Any], frame_index: int, sums: Sequence[Any] = ()
-    ) -> list[tuple[int, PixelArray]]:
-        """The small frame before this one, with its index, good until the next call.
+    def shrink(
+        self, raw: npt.NDArray[Any], frame_index: int, place: int, sums: Sequence[Any] = ()
+    ) -> list[Shrunk]:
+        """Put a frame at `place` of the small ones; see `Shrinker.shrink`.
 
         The host waits for that one only when this one is in the queue.
         """
@@ -79,20 +86,25 @@ class GpuShrinker:
         for total in sums:
             total += pixels
         self._upload.done()
-        low = fourier.rfft2_cropped(self._frame, self._small_shape)
+        cuda.shrink(self._frame, self._along_y, self._along_x, self._rows, self._small)
         image, self._spare = self._spare, self._image
-        self._device.fetch(fourier.irfft2(low, self._small_shape), image)
+        self._device.fetch(self._small, image)
         before = self.rest()
-        self._image, self._owed = image, (frame_index, self._device.mark())
+        self._image, self._owed = image, (frame_index, place, self._device.mark())
         return before
 
-    def rest(self) -> list[tuple[int, PixelArray]]:
-        """What `shrunk` still owes: the last small frame."""
+    def rest(self) -> list[Shrunk]:
+        """Do the last frame."""
         if self._owed is None:
             return []
-        (index, wait), self._owed = self._owed, None
+        (index, place, wait), self._owed = self._owed, None
         wait()
-        return [(index, self._image)]
+        if place in self._used:
+            self._all[place] += self._image
+        else:
+            self._all[place] = self._image
+            self._used.add(place)
+        return [Shrunk(index, *cpu.moments(self._image))]
 
     def fetched(self, total: Any) -> npt.NDArray[Any]:
         """A sum as the host has it."""

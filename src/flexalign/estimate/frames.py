@@ -10,12 +10,14 @@ import numpy.typing as npt
 from flexalign.arrays import cpu, fourier
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.fourier import SpectrumArray
+from flexalign.arrays.shrink import shrunk_images
 from flexalign.model import FloatArray, PixelArray
+from flexalign.plan import PAIRWISE_PART
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SmallFrames:
-    """Frames Fourier-cropped to a coarser grid.
+    """Frames on a coarser grid.
 
     Attributes
     ----------
@@ -49,17 +51,13 @@ class SmallFrames:
         return height / small_height, width / small_width
 
     def shrunk(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
-        """These frames cropped further to `shape_px` (h, w), with their spectra."""
-        if shape_px == self.shape_px:
-            return self
-        count, (height, width) = len(self.pixels), shape_px
-        pixels = np.empty((count, height, width), np.float32)
-        spectra = np.empty((count, height, width // 2 + 1), np.complex64)
+        """These frames at the smaller size `shape_px` (h, w), with their spectra."""
+        pixels = shrunk_images(self.pixels, shape_px, PAIRWISE_PART, threads)
+        spectra = np.empty((len(pixels), shape_px[0], shape_px[1] // 2 + 1), np.complex64)
 
-        def shrink(start: int, stop: int) -> None:
+        def transform(start: int, stop: int) -> None:
             for k in range(start, stop):
-                spectra[k] = fourier.rfft2_cropped(self.pixels[k], shape_px)
-                pixels[k] = fourier.irfft2(spectra[k], shape_px)
+                spectra[k] = fourier.rfft2(pixels[k])
 
-        cpu.in_blocks(shrink, count, threads)
+        cpu.in_blocks(transform, len(pixels), threads)
         return replace(self, pixels=pixels, spectra=spectra)

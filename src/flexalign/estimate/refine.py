@@ -30,6 +30,7 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patches import PatchGrid, tapered_spectra
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
+from flexalign.plan import FINEST_RESOLUTION_A
 
 if TYPE_CHECKING:
     from flexalign.arrays.gpu import GpuSweeps
@@ -207,7 +208,7 @@ def _rings(frames: SmallFrames, grid: PatchGrid) -> tuple[npt.NDArray[np.int32],
     side_A = min(n * p for n, p in zip(grid.shape_px, pixel_A, strict=True))
     frequency = correlate.ring_index(grid.shape_px, (pixel_A[0], pixel_A[1]))
     ring = np.rint(frequency * side_A).astype(np.int32)
-    last = int(0.5 / pixel_A.max() * side_A) - 1
+    last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side_A) - 1
     ring[(ring < _FIRST_RING) | (ring > last)] = -1
     # The axes hold what is left of bad rows and columns, which do not move.
     ring[0, :] = -1
