@@ -17,7 +17,7 @@ from flexalign import __version__
 from flexalign.arrays import spectrum
 from flexalign.arrays.device import Device, resolve
 from flexalign.errors import InputError
-from flexalign.estimate import quality, refine
+from flexalign.estimate import flags, quality, refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
 from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_movie
@@ -233,26 +233,26 @@ def _judge(plan: Plan, params: AlignParams, first: FirstPass, estimate: Estimate
     total, early, late, step = quality.path_lengths_A(
         motion, middle, frames, plan.pixel_size_A, early_frames
     )
-    return Quality(
+    pixel_A = plan.pixel_size_A
+    judged = Quality(
         total_motion_A=total,
         early_motion_A=early,
         late_motion_A=late,
         largest_step_A=step,
-        local_range_A=quality.local_range_px(motion.field, frames) * plan.pixel_size_A,
-        trajectory_error_px=estimate.trajectory_error_px,
+        local_range_A=quality.local_range_px(motion.field, frames) * pixel_A,
+        trajectory_error_A=estimate.trajectory_error_px * pixel_A,
         candidate_scores=estimate.scores,
         chosen=estimate.chosen,
         hot_pixel_count=int(first.hot_pixels.sum()),
-        flags=quality.flags(
-            total,
-            step,
-            quality.largest_displacement_px(motion, frames),
-            estimate.trajectory_error_px,
-            len(first.bad_frames),
-            estimate.has_signal,
-            estimate.has_fixed_pattern,
-        ),
+        movement_A=quality.largest_displacement_px(motion, frames) * pixel_A,
+        has_signal=estimate.has_signal,
+        fixed_pattern_pull=estimate.pattern.pull,
+        fixed_pattern_significance=estimate.pattern.significance,
+        fixed_pattern_removed=estimate.has_fixed_pattern,
+        bad_frame_count=len(first.bad_frames),
+        hot_pixel_part=float(first.hot_pixels.mean()),
     )
+    return replace(judged, flags=flags.raised(judged))
 
 
 def _record(
@@ -276,8 +276,6 @@ def _record(
         "output_pixel_size_A": plan.output_pixel_size_A,
         "reference_frame": estimate.motion.reference_frame,
         "rejected_pairs": estimate.rejected_pairs,
-        "fixed_pattern_pull": estimate.pattern.pull,
-        "fixed_pattern_significance": estimate.pattern.significance,
         "mean_counts": first.mean_counts,
         "references": list(notes),
         "device": device.describe(),

@@ -26,14 +26,6 @@ def corner_field(size_px):
     return MotionField(coefficients, 200, 300, FrameRange(0, 5))
 
 
-def flags_of(**changes):
-    usual = {
-        "total_A": 10.0, "largest_step_A": 3.0, "largest_displacement_px": 8.0, "error_px": 0.05,
-        "bad_frame_count": 0, "has_signal": True, "has_fixed_pattern": False,
-    }  # fmt: skip
-    return quality.flags(**{**usual, **changes})
-
-
 def held_out(score):
     return HeldOut(score, chance=5.0, still_cross=np.zeros(4))
 
@@ -89,31 +81,6 @@ def test_the_largest_displacement_is_between_any_two_frames_anywhere():
     assert quality.largest_displacement_px(still, FRAMES) == pytest.approx(
         float(still.displacement_px(4, 199, 299)[1])
     )
-
-
-def test_a_usual_movie_has_no_flags():
-    assert flags_of() == ()
-
-
-@pytest.mark.parametrize(
-    ("changes", "flag"),
-    [
-        ({"bad_frame_count": 1}, "bad-frames"),
-        ({"largest_step_A": 21.0}, "jump"),
-        ({"total_A": 151.0}, "large-motion"),
-        ({"has_fixed_pattern": True}, "fixed-pattern"),
-        ({"has_signal": False}, "no-signal"),
-        ({"largest_displacement_px": 0.1}, "still"),
-        ({"largest_displacement_px": 0.0, "error_px": float("nan")}, "still"),
-    ],
-    ids=str,
-)
-def test_what_is_unusual_has_its_flag(changes, flag):
-    assert flags_of(**changes) == (flag,)
-
-
-def test_a_movie_whose_error_is_unknown_is_not_called_still():
-    assert flags_of(error_px=float("nan")) == ()
 
 
 def test_a_candidate_must_beat_no_motion_clearly():

@@ -17,7 +17,7 @@ FAILED_NAME, CSV_NAME, STAR_NAME = "failed.tsv", "micrographs.csv", "micrographs
 COLUMNS = (
     "micrograph", "dose_weighted", "movie", "movie_pixel_size_A", "micrograph_pixel_size_A",
     "total_motion_A", "early_motion_A", "late_motion_A", "largest_step_A", "local_range_A",
-    "trajectory_error_px", "chosen", "flags", "warnings", "seconds", "record",
+    "trajectory_error_A", "chosen", "flags", "warnings", "seconds", "record",
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def row_of(record: MovieRecord, folder: Path, seconds: float) -> dict[str, Any]:
         "movie_pixel_size_A": record.decisions["pixel_size_A"],
         "micrograph_pixel_size_A": record.decisions["output_pixel_size_A"],
         **to_plain({name: getattr(quality, name) for name in COLUMNS[5:12]}),
-        "flags": " ".join(quality.flags),
+        "flags": " ".join(quality.flag_names),
         "warnings": len(record.warnings),
         "seconds": round(seconds, 2),
         "record": outputs["record"],

@@ -117,7 +117,7 @@ def result_line(name: str, quality: Quality, warning_count: int, seconds: float)
         f"{seconds:.1f} s",
     ]
     if quality.flags:
-        parts.append(f"flags: {' '.join(quality.flags)}")
+        parts.append(f"flags: {' '.join(quality.flag_names)}")
     if warning_count:
         parts.append(f"warnings in the record: {warning_count}")
     return f"{name}: {', '.join(parts)}"

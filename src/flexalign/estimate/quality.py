@@ -19,10 +19,6 @@ SIGNIFICANT = 6.0
 # Early motion ends at this dose, as in RELION's statistics; without dose at this many frames.
 EARLY_DOSE_E_A2 = 4.0
 EARLY_FRAMES = 4
-# A movie is called still when nothing in it moves farther than this many standard errors.
-_STILL_ERRORS = 3.0
-LARGE_STEP_A = 20.0
-LARGE_MOTION_A = 150.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,33 +148,3 @@ def largest_displacement_px(motion: Motion, frames: range) -> float:
     x = np.linspace(0, motion.field.width_px - 1, 9)
     path = np.stack([motion.on_lattice(frame, y, x) for frame in frames])
     return float(np.ptp(path, axis=0).max())
-
-
-def flags(
-    total_A: float,
-    largest_step_A: float,
-    largest_displacement_px: float,
-    error_px: float,
-    bad_frame_count: int,
-    has_signal: bool,
-    has_fixed_pattern: bool,
-) -> tuple[str, ...]:
-    """Short names of what a person should look at.
-
-    Parameters
-    ----------
-    largest_displacement_px : anywhere, of the motion that was kept
-    error_px : standard error of a displacement, NaN when unknown
-    has_signal : whether the frames have anything in common beyond chance
-    has_fixed_pattern : whether a pattern that stays with the detector pulls on the motion
-    """
-    moved = largest_displacement_px > 0 and not largest_displacement_px < _STILL_ERRORS * error_px
-    found = {
-        "bad-frames": bad_frame_count > 0,
-        "jump": largest_step_A > LARGE_STEP_A,
-        "large-motion": total_A > LARGE_MOTION_A,
-        "fixed-pattern": has_fixed_pattern,
-        "no-signal": not has_signal,
-        "still": has_signal and not moved,
-    }
-    return tuple(name for name, is_so in found.items() if is_so)
