@@ -352,7 +352,7 @@ class Quality(JsonValue):
     trajectory_error_A, field_error_A : typical standard error of a displacement, per axis
     flags : what looks wrong, worst first
     movement_A : farthest that any place went along one axis
-    roughness_A : rms change of the step from one frame to the next
+    roughness_A : median change of the step from one frame to the next
     track_residual_A : rms distance of the tracks of patches from the motion kept
     has_signal : whether the frames have anything in common beyond chance
     fixed_pattern_pull : pull on the motion of what stays with the detector, over the specimen's

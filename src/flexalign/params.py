@@ -345,10 +345,10 @@ class QualityLimits:
         20.0, "Farthest that the specimen may go from one frame to the next.", FLAGS, unit="A"
     )
     roughness_A: float = _parameter(
-        5.0, "Most by which steps may differ from one frame to the next, rms.", FLAGS, unit="A"
+        2.0, "Most by which steps may usually change from one frame to the next.", FLAGS, unit="A"
     )
     trajectory_error_A: float = _parameter(
-        1.0, "Largest standard error of a displacement, per axis.", FLAGS, unit="A"
+        0.5, "Largest standard error of a displacement, per axis.", FLAGS, unit="A"
     )
     still_errors: float = _parameter(
         3.0, "Standard errors that the specimen must move to be said to move.", FLAGS
