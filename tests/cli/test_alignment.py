@@ -37,7 +37,8 @@ def test_a_movie_gives_its_outputs_and_one_line_of_result(run, movie_folder, gai
     assert {path.name for path in out.iterdir()} == {
         "a" + SUFFIXES[kind]
         for kind in (
-            "micrograph", "shifts", "motion", "plot", "spectra", "amplitudes", "record", "thumbnail", "spectra_thumbnail",
+            "micrograph", "shifts", "motion", "plot", "spectra", "amplitudes", "record",
+            "thumbnail", "spectra_thumbnail",
         )
     }  # fmt: skip
 

@@ -23,7 +23,10 @@ SEEN_CORRELATION = 0.5
 # They exist when they stand out by so many standard deviations of noise; they are the best of
 # thousands of tries.
 SIGNIFICANT = 8.0
-FEWEST_BINS = 32
+FEWEST_BINS = 48
+# A part of them is seen when it also stands out by so many; it is one try.
+_SEEN_DEVIATIONS = 3.0
+_STRONG_DEVIATIONS = 2.0
 _CS_A = 2.7e7
 _DEFOCUS_A = (2000.0, 50000.0)
 _DEFOCUS_STEP_A = 50.0
@@ -35,7 +38,7 @@ _CLIP_DEVIATIONS = 6.0
 # Rings fade about as exp(-40 A2 k^2) in power; what is expected to be strong counts for more.
 _FADING_A2 = 40.0
 # A local correlation takes in this many ring spacings, and at least so many bins.
-_WINDOW_SPACINGS = 2.0
+_WINDOW_SPACINGS = 1.5
 _WINDOW_BINS = 12
 # Rings closer than this are not resolved by the tiles.
 _FEWEST_BINS_PER_SPACING = 2.5
@@ -85,8 +88,8 @@ def find_rings(before: PowerSpectrum, after: PowerSpectrum, voltage_kV: float) -
 
     is largest, with w = exp(-40 A2 k^2), chi = pi lambda dz k^2 - pi/2 Cs lambda^3 k^4 and
     Cs = 2.7 mm.  Along the rings of this model the sectors are averaged.  Rings are seen to the
-    finest frequency from which on, down to that of the best fit, the local correlation with
-    cos(2 chi + phase) is at least 0.5.
+    finest frequency from which on, down to where they stand out most, the local correlation with
+    cos(2 chi + phase) is at least 0.5 and stands out by three standard deviations of noise.
 
     References
     ----------
@@ -242,15 +245,21 @@ def _correlation(values: FloatArray, model: FloatArray) -> float:
 
 
 def _last_seen(values: FloatArray, model: FloatArray, spacing_bins: FloatArray) -> int | None:
-    """The last bin up to which, from the best on, the local correlation is high enough."""
+    """The last bin up to which, from where they stand out most, rings are seen; None = nowhere."""
+    # Where strong rings end, those in the window must not stand for the rest of it.
+    limited = (values * math.sqrt(SECTORS)).clip(-_STRONG_DEVIATIONS, _STRONG_DEVIATIONS)
     correlation = np.full(len(values), -1.0)
+    deviations = np.zeros(len(values))
     resolved = np.flatnonzero(spacing_bins >= _FEWEST_BINS_PER_SPACING)
     for i in resolved:
         reach = math.ceil(max(_WINDOW_BINS, _WINDOW_SPACINGS * spacing_bins[i]) / 2)
         window = slice(max(0, i - reach), i + reach + 1)
-        correlation[i] = _correlation(values[window], model[window])
-    is_seen = correlation >= SEEN_CORRELATION
-    best = int(np.argmax(correlation))
+        correlation[i] = _correlation(limited[window], model[window])
+        centred = model[window] - model[window].mean()
+        # The mean of all sectors, each of which has noise of one.
+        deviations[i] = (values[window] @ centred) * math.sqrt(SECTORS) / np.linalg.norm(centred)
+    is_seen = (correlation >= SEEN_CORRELATION) & (deviations >= _SEEN_DEVIATIONS)
+    best = int(np.argmax(np.where(is_seen, deviations, -1.0)))
     if not is_seen[best]:
         return None
     beyond = np.flatnonzero(~is_seen[best:])

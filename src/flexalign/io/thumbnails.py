@@ -19,7 +19,7 @@ _PERCENTILES = (1.0, 99.0)
 _GREY_LEVELS = 64
 # Rings closer to the middle hold the taper and the gradient of the ice.
 _FIRST_RING = 3
-_BACKGROUND_RINGS = 12.0
+_BACKGROUND_RINGS = 8.0
 
 
 def write_thumbnail(path: str | Path, image: PixelArray) -> None:
@@ -40,8 +40,8 @@ def write_thumbnail(path: str | Path, image: PixelArray) -> None:
 def write_spectra_thumbnail(path: str | Path, before: PowerSpectrum, after: PowerSpectrum) -> None:
     """Write both spectra as one small picture (PNG), the left half before, the right one after.
 
-    Both are shown over the same smooth background, so that rings stand out at all frequencies.
-    The frequency at the middle of the edges is `shown_edge_per_A`.
+    Each is divided by its smooth part, so that rings stand out at all frequencies.  The frequency
+    at the middle of the edges is `shown_edge_per_A`.
 
     Parameters
     ----------
@@ -52,23 +52,25 @@ def write_spectra_thumbnail(path: str | Path, before: PowerSpectrum, after: Powe
     InputError
         If the file cannot be written; nothing is left behind.
     """
-    side = after.power.shape[0]
     step_per_A = float(after.frequency_per_A[1])
-    reach = min(side // 2, max(_FIRST_RING + 1, round(shown_edge_per_A(after) / step_per_A)))
-    inside = slice(side // 2 - reach, side // 2 + reach)
-    plane = np.concatenate(
-        [
-            before.power[inside, side // 2 - reach : side // 2],
-            after.power[inside, side // 2 :][:, :reach],
-        ],
-        axis=1,
-    )
+    reach = max(_FIRST_RING + 1, round(shown_edge_per_A(after) / step_per_A))
+    reach = min(reach, after.power.shape[0] // 2)
+    left, right = (_flattened(spectrum, reach) for spectrum in (before, after))
+    _write_png(path, np.concatenate([left[:, :reach], right[:, reach:]], axis=1))
+
+
+def _flattened(spectrum: PowerSpectrum, reach: int) -> FloatArray:
+    """The middle (2 reach, 2 reach) of a spectrum over its smooth part, smoothed a little."""
+    middle = spectrum.power.shape[0] // 2
+    inside = slice(middle - reach, middle + reach)
     offset = np.arange(-reach, reach)
     ring = np.hypot(offset[:, None], offset)
-    background = np.interp(ring, np.arange(len(after.radial_power)), _background(after))
-    flat = gaussian_filter(plane / background, _BLUR_PX)
-    flat[ring < _FIRST_RING] = np.median(flat)
-    _write_png(path, flat)
+    flat = spectrum.power[inside, inside] / np.interp(
+        ring, np.arange(middle + 1), _background(spectrum)
+    )
+    flat[ring < _FIRST_RING] = 1.0
+    # Averages along arcs would show more rings, and make some of noise.
+    return np.asarray(gaussian_filter(flat, _BLUR_PX))
 
 
 def shown_edge_per_A(spectrum: PowerSpectrum) -> float:
