@@ -19,6 +19,8 @@ from flexalign.plan import Plan
 
 # Cameras that write bytes, or events, write electrons.
 COUNTING_DTYPES = ("int8", "uint8")
+# In smaller micrographs rings that are there may drown in the noise of a few tiles.
+FEWEST_PX_FOR_RINGS = 1000
 _CURVE_DIGITS = 4
 
 
@@ -44,7 +46,8 @@ def judge(
     )
     rows, columns = line_residuals(first.unaligned)
     rings = NOT_LOOKED_FOR
-    if before is not None and after is not None:
+    is_large = min(plan.output_shape_px) >= FEWEST_PX_FOR_RINGS
+    if is_large and before is not None and after is not None:
         rings = find_rings(before, after, params.voltage_kV)
     judged = Quality(
         total_motion_A=total,
