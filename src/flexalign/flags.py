@@ -119,6 +119,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         cause="A gain reference that does not fit, bad columns or pixels that nobody listed, dirt.",
         remedy="Check --gain and its orientation; list known bad pixels with --defects.",
         quantity="fixed_pattern_removed",
+        limits=("fixed_pattern_significance",),
     ),
     FlagDefinition(
         name="bad-frames",

@@ -49,6 +49,8 @@ def judge(
     is_large = min(plan.output_shape_px) >= FEWEST_PX_FOR_RINGS
     if is_large and before is not None and after is not None:
         rings = find_rings(before, after, params.voltage_kV)
+    # Without motion a pattern cannot be told from the specimen.
+    pattern_is_known = estimate.pattern.significance != 0
     judged = Quality(
         total_motion_A=total,
         early_motion_A=early,
@@ -64,8 +66,10 @@ def judge(
         roughness_A=quality.roughness_A(motion, middle, frames, pixel_A),
         track_residual_A=quality.track_residual_px(motion, estimate.tracks) * pixel_A,
         has_signal=estimate.has_signal,
-        fixed_pattern_pull=estimate.pattern.pull,
-        fixed_pattern_significance=estimate.pattern.significance,
+        fixed_pattern_pull=estimate.pattern.pull if pattern_is_known else float("nan"),
+        fixed_pattern_significance=(
+            estimate.pattern.significance if pattern_is_known else float("nan")
+        ),
         fixed_pattern_removed=estimate.has_fixed_pattern,
         bad_frame_count=len(first.bad_frames),
         hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),

@@ -354,6 +354,11 @@ class QualityLimits:
         3.0, "Standard errors that the specimen must move to be said to move.", FLAGS
     )
     bad_frame_count: int = _parameter(0, "Frames that may be left out.", FLAGS)
+    fixed_pattern_significance: float = _parameter(
+        6.0, "Standard deviations of its pull from which on a fixed pattern is believed, where the "
+        "pull can be measured.",
+        FLAGS,
+    )  # fmt: skip
     hot_pixel_part: float = _parameter(
         0.001, "Largest part of all pixels that may be hot or dead.", FLAGS
     )

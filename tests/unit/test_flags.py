@@ -32,7 +32,14 @@ RAISING = [
     ("dose-mismatch", {"measured_dose_e_A2": LIMITS.dose_ratio_low / BARELY}),
     ("gain-residual", {"gain_residual_rows": LIMITS.gain_residual * BARELY}),
     ("gain-residual", {"gain_residual_columns": LIMITS.gain_residual * BARELY}),
-    ("fixed-pattern", {"fixed_pattern_removed": True}),
+    (
+        "fixed-pattern",
+        {
+            "fixed_pattern_removed": True,
+            "fixed_pattern_significance": LIMITS.fixed_pattern_significance * BARELY,
+        },
+    ),
+    ("fixed-pattern", {"fixed_pattern_removed": True, "fixed_pattern_significance": NAN}),
     ("bad-frames", {"bad_frame_count": 1}),
     ("jump", {"largest_step_A": LIMITS.largest_step_A * BARELY}),
     ("large-motion", {"total_motion_A": LIMITS.total_motion_A * BARELY}),
@@ -45,6 +52,8 @@ RAISING = [
     ("still", {"movement_A": 0.0, "trajectory_error_A": NAN}),
 ]
 SILENT = [
+    {"fixed_pattern_removed": True},  # of three standard deviations
+    {"fixed_pattern_significance": 2 * LIMITS.fixed_pattern_significance},
     {"measured_dose_e_A2": LIMITS.dose_ratio_high / BARELY},
     {"measured_dose_e_A2": LIMITS.dose_ratio_low * BARELY},
     {"gain_residual_rows": LIMITS.gain_residual / BARELY},

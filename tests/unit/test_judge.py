@@ -88,6 +88,7 @@ def test_a_motion_that_was_given_has_no_errors_and_no_signal_by_band():
     assert math.isnan(quality.field_error_A)
     assert math.isnan(quality.track_residual_A)
     assert math.isnan(quality.ring_score)
+    assert math.isnan(quality.fixed_pattern_pull)
     assert quality.signal_bands == ()
 
 

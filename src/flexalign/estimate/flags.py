@@ -44,8 +44,9 @@ def _measured(
         case "no-signal":
             return (math.nan, math.nan) if quality.has_signal is False else None
         case "fixed-pattern":
-            pull = quality.fixed_pattern_pull
-            return (pull, math.nan) if quality.fixed_pattern_removed else None
+            value, limit = quality.fixed_pattern_significance, limits.fixed_pattern_significance
+            # Unknown where all of the common signal may have been the pattern's: it is believed.
+            return (value, limit) if quality.fixed_pattern_removed and not value < limit else None
         case "still":
             return _still(quality, limits)
         case "dose-mismatch":
