@@ -18,7 +18,7 @@ from flexalign.model import FloatArray, PowerSpectrum
 COARSEST_A = 20.0
 FINEST_A = 3.0
 SECTORS = 12
-# Rings count as seen while the spectrum correlates with them by this much, as in CTFFIND4.
+# Rings count as seen while the spectrum correlates with them by this much.
 SEEN_CORRELATION = 0.5
 # They exist when they stand out by so many standard deviations of noise; they are the best of
 # thousands of tries.
@@ -93,7 +93,7 @@ def find_rings(before: PowerSpectrum, after: PowerSpectrum, voltage_kV: float) -
 
     References
     ----------
-    Rohou & Grigorieff, J. Struct. Biol. 192:216 (2015), section 2.4, for the criterion.
+    Rohou & Grigorieff, J. Struct. Biol. 192:216 (2015), for local correlation as the criterion.
     """
     profiles = _profiles(after)
     if profiles is None:
