@@ -1,6 +1,7 @@
-"""Write the pages of docs/reference that follow from the code: parameters and commands.
+"""Write the pages of docs/reference that follow from the code: parameters, commands, flags.
 
-Run it after a change of `params.py` or of the command line (``make docs``); a test compares.
+Run it after a change of `params.py`, `flags.py` or the command line (``make docs``); a test
+compares.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import typer
 
 from flexalign.cli import app
 from flexalign.cli.options import default_words, placeholder
+from flexalign.flags import DEFINITIONS, FlagDefinition
 from flexalign.params import AlignParams, Parameter, option_name, parameters
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -49,6 +51,18 @@ COMMANDS_HEAD = """\
 | 4 | the device cannot compute, or there is too little memory (when every movie failed of it) |
 """
 
+FLAGS_HEAD = """\
+# Flags
+
+<!-- written by docs/generate.py; edit src/flexalign/flags.py and params.py instead -->
+
+What `flexalign` says of a movie that a person should look at, worst first. A flag is in
+`quality.flags` of the [record](outputs.md) with its severity, a sentence, what to do, and the
+number that raised it with its limit. A *problem* makes the result doubtful or wrong, a *warning* is
+worth a look, a *note* is worth knowing. What was not measured raises no flag.
+[Quality](quality.md) has the definitions of the numbers.
+"""
+
 
 def parameters_page() -> str:
     """The page on all parameters, group by group."""
@@ -78,6 +92,27 @@ def _parameter_text(name: str, parameter: Parameter) -> str:
     elif placeholder(name):
         option += f" {placeholder(name)}"
     return f"**`{option}`** (`{name}`): {'; '.join(facts)}.\\\n{parameter.help}\n"
+
+
+def flags_page() -> str:
+    """The page on all flags, in the order of their table."""
+    return FLAGS_HEAD + "\n" + "\n".join(_flag_text(flag) for flag in DEFINITIONS.values())
+
+
+def _flag_text(flag: FlagDefinition) -> str:
+    """One flag: meaning, threshold, cause, remedy."""
+    limits = [
+        f"`{name}` = {value:g}{f' {known.unit}' if known.unit else ''} ({known.help.rstrip('.')})"
+        for name, (value, known) in flag.thresholds().items()
+    ]
+    parts = [
+        f"## {flag.name}\n",
+        f"*{flag.severity.capitalize()}*: {flag.meaning}.\n",
+        f"- number: `{flag.quantity}`" + (f"; {'; '.join(limits)}" if limits else ""),
+        f"- likely cause: {flag.cause}",
+        f"- what to do: {flag.remedy}",
+    ]
+    return "\n".join(parts) + "\n"
 
 
 def commands_page() -> str:
@@ -132,6 +167,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "parameters.md": parameters_page(),
         REFERENCE / "commands.md": commands_page(),
+        REFERENCE / "flags.md": flags_page(),
     }
 
 

@@ -375,10 +375,10 @@ def print_fixed_pattern(seed: int) -> None:
     variants: dict[str, dict[str, Any]] = {"with": {}, "without": {"gain": None}}
     for name, changes in variants.items():
         result = aligned(movie, **changes)
-        pull = result.record.decisions["fixed_pattern_pull"]
+        pull = result.quality.fixed_pattern_pull
         error_px = motion_error_px(result.motion, movie).rms_px
         print(f"seed {seed} {name} gain: pull {pull:.2f}, {error_px:.2f} px RMS", end=" ")
-        print(result.quality.chosen, *result.quality.flags)
+        print(result.quality.chosen, *result.quality.flag_names)
 
 
 def main() -> None:

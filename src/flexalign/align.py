@@ -17,7 +17,7 @@ from flexalign import __version__
 from flexalign.arrays import spectrum
 from flexalign.arrays.device import Device, resolve
 from flexalign.errors import InputError
-from flexalign.estimate import quality, refine
+from flexalign.estimate import refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
 from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_movie
@@ -25,6 +25,7 @@ from flexalign.io.reader import MovieReader
 from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
 from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
+from flexalign.judge import curves, judge
 from flexalign.model import AlignmentResult, MovieRecord, Quality
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
@@ -129,8 +130,10 @@ def align_movie(
             pixel_A = plan.output_pixel_size_A
             before = spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
             after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
-    judged = _judge(plan, params, first, estimate)
+    with clock("judgement"):
+        judged = judge(plan, params, first, estimate, before, after)
     record = _record(plan, params, first, estimate, judged, clock.seconds, references.notes, device)
+    record = replace(record, curves=curves(first, before, after))
     if not opened.items() <= record.inputs["movie"].items():
         raise InputError(
             f"{movie}: expected a movie that is complete, found one that changed while it was "
@@ -222,39 +225,6 @@ class _Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + elapsed
 
 
-def _judge(plan: Plan, params: AlignParams, first: FirstPass, estimate: Estimate) -> Quality:
-    """Numbers and flags by which a person can trust the result."""
-    motion, frames = estimate.motion, range(plan.sum.first, plan.sum.stop)
-    middle = ((plan.movie.height_px - 1) / 2, (plan.movie.width_px - 1) / 2)
-    early_frames = float(quality.EARLY_FRAMES)
-    if plan.dose_per_frame_e_A2 is not None:
-        left = max(0.0, quality.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
-        early_frames = left / plan.dose_per_frame_e_A2
-    total, early, late, step = quality.path_lengths_A(
-        motion, middle, frames, plan.pixel_size_A, early_frames
-    )
-    return Quality(
-        total_motion_A=total,
-        early_motion_A=early,
-        late_motion_A=late,
-        largest_step_A=step,
-        local_range_A=quality.local_range_px(motion.field, frames) * plan.pixel_size_A,
-        trajectory_error_px=estimate.trajectory_error_px,
-        candidate_scores=estimate.scores,
-        chosen=estimate.chosen,
-        hot_pixel_count=int(first.hot_pixels.sum()),
-        flags=quality.flags(
-            total,
-            step,
-            quality.largest_displacement_px(motion, frames),
-            estimate.trajectory_error_px,
-            len(first.bad_frames),
-            estimate.has_signal,
-            estimate.has_fixed_pattern,
-        ),
-    )
-
-
 def _record(
     plan: Plan,
     params: AlignParams,
@@ -276,8 +246,6 @@ def _record(
         "output_pixel_size_A": plan.output_pixel_size_A,
         "reference_frame": estimate.motion.reference_frame,
         "rejected_pairs": estimate.rejected_pairs,
-        "fixed_pattern_pull": estimate.pattern.pull,
-        "fixed_pattern_significance": estimate.pattern.significance,
         "mean_counts": first.mean_counts,
         "references": list(notes),
         "device": device.describe(),

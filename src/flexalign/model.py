@@ -85,6 +85,7 @@ def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
             f"{kind.__name__}: expected schema {known} or older, found {found}: "
             "read it with a newer flexalign"
         )
+    plain = kind.upgraded(plain) if issubclass(kind, JsonValue) else plain
     hints = typing.get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(kind)]
     missing = [
@@ -113,6 +114,11 @@ class JsonValue:
     def from_dict(cls, plain: dict[str, Any]) -> Self:
         """The value that `to_dict` was called on."""
         return typing.cast(Self, from_plain(cls, plain))
+
+    @classmethod
+    def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
+        """What `to_dict` of an earlier version gave, as this version would have given it."""
+        return plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +294,50 @@ class FrameSums:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag(JsonValue):
+    """Something about a movie that a person should look at.
+
+    Attributes
+    ----------
+    name : as in the table of `flexalign.flags`, which says what it means
+    severity : "note", "warning" or "problem"
+    message : what was found, in one sentence
+    remedy : what to do about it
+    value, limit : the number that raised it, and where it begins to; NaN when it is no number
+    """
+
+    name: str
+    severity: str
+    message: str = ""
+    remedy: str = ""
+    value: float = np.nan
+    limit: float = np.nan
+
+
+@dataclass(frozen=True, slots=True)
+class SignalBand(JsonValue):
+    """Signal in a range of resolutions, over the noise of the sum of all frames.
+
+    Attributes
+    ----------
+    coarsest_A, finest_A : the range
+    before, after : spectral signal-to-noise ratio without motion and along the motion that was
+        kept, from what pairs of frames have in common; around zero without signal
+    error : standard error of either, for noise alone
+    """
+
+    coarsest_A: float
+    finest_A: float
+    before: float
+    after: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
 class Quality(JsonValue):
     """Numbers by which to judge one movie; motion in Angstrom, along the middle of the field.
+
+    NaN (None for counts) is what was not measured.  `docs/reference/quality.md` has the formulas.
 
     Attributes
     ----------
@@ -298,28 +346,98 @@ class Quality(JsonValue):
     late_motion_A : the rest
     largest_step_A : between consecutive frames
     local_range_A : largest deviation of any place from the trajectory
-    trajectory_error_px : standard error of a frame's displacement, per axis; NaN = unknown
     candidate_scores : held-out score of each motion that was considered
     chosen : the motion that was kept
     hot_pixel_count : pixels found bad from the movie itself
-    flags : short names of what looks wrong
+    trajectory_error_A, field_error_A : typical standard error of a displacement, per axis
+    flags : what looks wrong, worst first
+    movement_A : farthest that any place went along one axis
+    roughness_A : median change of the step from one frame to the next
+    track_residual_A : rms distance of the tracks of patches from the motion kept
+    has_signal : whether the frames have anything in common beyond chance
+    fixed_pattern_pull : pull on the motion of what stays with the detector, over the specimen's
+    fixed_pattern_significance : of the pull, in standard deviations of chance
+    fixed_pattern_removed : whether such a pattern was taken out of the estimate
+    bad_frame_count : frames left out: blank, broken or corrupt
+    hot_pixel_part : of all pixels
+    gain_residual_rows, gain_residual_columns : scatter of rows and columns that is left in the
+        unaligned sum, beyond noise, over the mean
+    measured_dose_e_A2, declared_dose_e_A2 : of a frame; measured only where counts are electrons
+    rings_to_A, rings_before_A : to where Thon rings are seen after and before correction
+    ring_score : correlation of the spectrum with the rings; NaN = not looked for
+    signal_bands : from coarse to fine
     """
+
+    schema: ClassVar[int] = 2
 
     total_motion_A: float
     early_motion_A: float
     late_motion_A: float
     largest_step_A: float
     local_range_A: float
-    trajectory_error_px: float
     candidate_scores: dict[str, float]
     chosen: str
     hot_pixel_count: int
-    flags: tuple[str, ...] = ()
+    trajectory_error_A: float = np.nan
+    field_error_A: float = np.nan
+    flags: tuple[Flag, ...] = ()
+    movement_A: float = np.nan
+    roughness_A: float = np.nan
+    track_residual_A: float = np.nan
+    has_signal: bool | None = None
+    fixed_pattern_pull: float = np.nan
+    fixed_pattern_significance: float = np.nan
+    fixed_pattern_removed: bool | None = None
+    bad_frame_count: int | None = None
+    hot_pixel_part: float = np.nan
+    gain_residual_rows: float = np.nan
+    gain_residual_columns: float = np.nan
+    measured_dose_e_A2: float = np.nan
+    declared_dose_e_A2: float = np.nan
+    rings_to_A: float = np.nan
+    rings_before_A: float = np.nan
+    ring_score: float = np.nan
+    signal_bands: tuple[SignalBand, ...] = ()
+
+    @property
+    def flag_names(self) -> tuple[str, ...]:
+        """Names of the flags, worst first."""
+        return tuple(flag.name for flag in self.flags)
+
+    @classmethod
+    def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
+        """Flags were names alone in schema 1."""
+        flags = [
+            {"name": flag, "severity": "warning"} if isinstance(flag, str) else flag
+            for flag in plain.get("flags", [])
+        ]
+        return {**plain, "flags": flags}
+
+
+@dataclass(frozen=True, slots=True)
+class Curves(JsonValue):
+    """What a page shows of one movie as curves, rounded; empty where it was not measured.
+
+    Attributes
+    ----------
+    frequency_per_A : of the rings of the power spectra
+    power_before, power_after : mean power of each ring, white noise = 1
+    mean_counts : corrected counts per pixel in each frame of the file, NaN = not read
+    spectrum_edge_per_A : frequency at the edge of the picture of the spectra
+    """
+
+    frequency_per_A: tuple[float, ...] = ()
+    power_before: tuple[float, ...] = ()
+    power_after: tuple[float, ...] = ()
+    mean_counts: tuple[float, ...] = ()
+    spectrum_edge_per_A: float = np.nan
 
 
 @dataclass(frozen=True, slots=True)
 class MovieRecord(JsonValue):
     """Everything about how one movie was processed; written last, as `<root>_record.json`."""
+
+    schema: ClassVar[int] = 2
 
     version: str
     movie: MovieInfo
@@ -332,6 +450,21 @@ class MovieRecord(JsonValue):
     outputs: dict[str, str]
     warnings: tuple[str, ...] = ()
     motion: dict[str, Any] = field(default_factory=dict)
+    curves: Curves | None = None
+
+    @property
+    def seconds(self) -> float:
+        """What all stages took together."""
+        return sum(self.timings_s.values())
+
+    @classmethod
+    def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
+        """The standard error was in pixels in schema 1."""
+        quality, decisions = plain.get("quality", {}), plain.get("decisions", {})
+        error_px, pixel_A = quality.get("trajectory_error_px"), decisions.get("pixel_size_A")
+        if error_px is None or pixel_A is None:
+            return plain
+        return {**plain, "quality": {**quality, "trajectory_error_A": error_px * pixel_A}}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

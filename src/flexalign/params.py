@@ -333,6 +333,53 @@ class AlignParams:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
+FLAGS = "Quality flags"
+
+
+@dataclass(frozen=True, slots=True)
+class QualityLimits:
+    """Where the flags on a movie begin; the numbers are those of `flexalign.model.Quality`."""
+
+    total_motion_A: float = _parameter(150.0, "Longest path of the specimen.", FLAGS, unit="A")
+    largest_step_A: float = _parameter(
+        20.0, "Farthest that the specimen may go from one frame to the next.", FLAGS, unit="A"
+    )
+    roughness_A: float = _parameter(
+        2.0, "Most by which steps may usually change from one frame to the next.", FLAGS, unit="A"
+    )
+    trajectory_error_A: float = _parameter(
+        0.5, "Largest standard error of a displacement, per axis.", FLAGS, unit="A"
+    )
+    still_errors: float = _parameter(
+        3.0, "Standard errors that the specimen must move to be said to move.", FLAGS
+    )
+    bad_frame_count: int = _parameter(0, "Frames that may be left out.", FLAGS)
+    fixed_pattern_significance: float = _parameter(
+        6.0, "Standard deviations of its pull from which on a fixed pattern is believed, where the "
+        "pull can be measured.",
+        FLAGS,
+    )  # fmt: skip
+    hot_pixel_part: float = _parameter(
+        0.001, "Largest part of all pixels that may be hot or dead.", FLAGS
+    )
+    gain_residual: float = _parameter(
+        0.005, "Most by which rows or columns of the unaligned sum may scatter, over its mean.",
+        FLAGS,
+    )  # fmt: skip
+    dose_ratio_low: float = _parameter(
+        0.5, "Smallest dose that may be measured, over the declared one.", FLAGS
+    )
+    dose_ratio_high: float = _parameter(
+        1.5, "Largest dose that may be measured, over the declared one.", FLAGS
+    )
+    rings_to_A: float = _parameter(
+        10.0, "Resolution to which Thon rings are to be seen.", FLAGS, unit="A"
+    )
+
+
+LIMITS = QualityLimits()
+
+
 def parameters() -> dict[str, Parameter]:
     """What is known of each parameter, by name, in the order of the form."""
     return {f.name: f.metadata["parameter"] for f in dataclasses.fields(AlignParams)}

@@ -55,6 +55,7 @@ class FirstPass:
     bad_frames : frame index -> why it is left out
     notes : frame index -> what is wrong with a frame that is used all the same
     mean_counts : mean corrected value of a good frame
+    frame_counts : (frames of the file,) mean corrected value of each, NaN = not read or no image
     """
 
     unaligned: PixelArray
@@ -63,6 +64,7 @@ class FirstPass:
     bad_frames: dict[int, str]
     notes: dict[int, str]
     mean_counts: float
+    frame_counts: FloatArray
 
 
 def _problem_with(raw: RawFrame) -> str:
@@ -142,7 +144,9 @@ def first_pass(
     shares = [s for f, s in zip(small.index, share, strict=True) if f in plan.sum]
     unaligned *= np.float32(len(shares) / sum(shares))
     mean = float(np.mean(np.array(small.means)[good]))
-    return small.frames(good), FirstPass(unaligned, correction, hot, bad, notes, mean)
+    frame_counts = np.full(info.frame_count, np.nan)
+    frame_counts[small.index] = small.means
+    return small.frames(good), FirstPass(unaligned, correction, hot, bad, notes, mean, frame_counts)
 
 
 class _SmallSums:

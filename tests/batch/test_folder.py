@@ -79,6 +79,13 @@ def test_the_tables_of_micrographs_agree_with_the_records(finished):
     assert all((run / row["micrograph"]).exists() for row in rows)
     record = json.loads((run / rows[0]["record"]).read_text())
     assert float(rows[0]["total_motion_A"]) == record["quality"]["total_motion_A"]
+    assert float(rows[0]["roughness_A"]) == record["quality"]["roughness_A"]
+    assert rows[0]["flags"].split() == [flag["name"] for flag in record["quality"]["flags"]]
+    signal = {band["finest_A"]: band["after"] for band in record["quality"]["signal_bands"]}
+    assert float(rows[0]["signal_after_10_7_A"]) == signal[7.0]
+    assert float(star["micrographs"]["flexalignSignalAfter"].iloc[0]) == pytest.approx(
+        signal[7.0], abs=1e-6
+    )
     assert [Path(name).name for name in star["micrographs"]["rlnMicrographName"]] == [
         row["micrograph"] for row in rows
     ]

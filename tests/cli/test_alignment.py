@@ -15,6 +15,7 @@ import pytest
 
 from flexalign.cli.show import run_each
 from flexalign.errors import DeviceError, InputError, ParameterError
+from flexalign.flags import DEFINITIONS
 from flexalign.io.results import SUFFIXES
 
 PIXEL_SIZE = ("--pixel-size", "1.5")
@@ -25,19 +26,25 @@ def gain(movie_folder) -> tuple[str, str]:
     return "--gain", str(movie_folder / "a_gain.mrc")
 
 
-def test_a_movie_gives_its_outputs_and_one_line_of_result(run, movie_folder, gain, tmp_path):
+def test_a_movie_gives_outputs_a_line_of_result_and_one_for_each_flag(
+    run, movie_folder, gain, tmp_path
+):
     out = tmp_path / "new" / "folder"
 
     outcome = run("align", movie_folder / "a.tiff", "--out", out, *PIXEL_SIZE, *gain)
 
     assert (outcome.code, outcome.out) == (0, "")
-    assert outcome.err.count("\n") == 1
-    assert outcome.err.startswith("a.tiff: motion ")
-    assert " A (early " in outcome.err
+    result, *flags = outcome.err.splitlines()
+    assert result.startswith("a.tiff: motion ")
+    assert " A (early " in result
+    named = re.search(r"flags: ([a-z -]+)", result)[1].split()
+    assert [flag.split(":")[0].strip() for flag in flags] == named
+    assert all(DEFINITIONS[name].remedy in line for name, line in zip(named, flags, strict=True))
     assert {path.name for path in out.iterdir()} == {
         "a" + SUFFIXES[kind]
         for kind in (
             "micrograph", "shifts", "motion", "plot", "spectra", "amplitudes", "record",
+            "thumbnail", "spectra_thumbnail",
         )
     }  # fmt: skip
 
@@ -234,7 +241,10 @@ def test_on_a_terminal_a_bar_shows_the_movie_and_the_line_of_result_stays(movie_
 
     assert process.returncode == 0
     assert re.search(r"b\.mrc: (measure|estimate|sum)", shown)
-    assert "b.mrc: motion" in shown.splitlines()[-1]
+    result, *flags = shown[shown.index("b.mrc: motion") :].splitlines()
+    assert "gain-residual" in result  # it was given no gain
+    assert flags[-1].startswith("  gain-residual: ")
+    assert "b.mrc: sum" not in "".join(flags)
 
 
 def _read_all(terminal: int) -> str:

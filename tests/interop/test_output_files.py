@@ -46,7 +46,7 @@ def result():
         aligned=picture(9, FRAMES, *shape),
     )
     binned_A = PIXEL_SIZE_A * BINNING
-    quality = Quality(5.0, 3.0, 2.0, 0.9, 0.4, 0.05, {}, "local", 0)
+    quality = Quality(5.0, 3.0, 2.0, 0.9, 0.4, {}, "local", 0)
     info = MovieInfo("raw/x.tif", "tiff", FRAMES, HEIGHT, WIDTH, "uint8", PIXEL_SIZE_A, 1)
     record = MovieRecord("0.1.0", info, {}, {}, {}, {}, 1, quality, {})
     spectra = [power_spectrum(image, binned_A, 128) for image in (sums.unaligned, sums.plain)]
@@ -80,8 +80,10 @@ def test_all_names_are_those_that_scipion_and_relion_users_know(folder):
         "x_motion.json",
         "x_plot_cart.png",
         "x_psd.png",
+        "x_psd_thumb.png",
         "x_record.json",
         "x_shifts.xmd",
+        "x_thumb.png",
         "x_unaligned_mic.mrc",
     ]
 

@@ -56,8 +56,8 @@ def test_local_and_global_motion_are_found(aligned, trajectory_error_px, family,
     assert_global_recovery(trajectory_error_px(rigid.motion.trajectory.displacement_px, movie))
     assert_local_recovery(both.motion, movie)
     assert both.quality.chosen == "refined"
-    assert "still" not in both.quality.flags
-    assert ("jump" in both.quality.flags) == (family == "jump")
+    assert "still" not in both.quality.flag_names
+    assert ("jump" in both.quality.flag_names) == (family == "jump")
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_local_and_global_motion_are_found(aligned, trajectory_error_px, family,
 def test_a_still_movie_is_found_still_and_said_to_be(aligned, seed):
     movie, both, _ = aligned("none", seed)
     assert motion_error_px(both.motion, movie).rms_px < 0.12
-    assert "still" in both.quality.flags
+    assert "still" in both.quality.flag_names
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_bad_frames_do_not_harm_the_others(save_movie, params_for, tmp_path):
     params = params_for(movie, files, psd=False)
     good, bad = align_movie(files["movie"], params), align_movie(spoiled["movie"], params)
     others = [frame for frame in range(20) if frame != 7]
-    assert "bad-frames" in bad.quality.flags
+    assert "bad-frames" in bad.quality.flag_names
     assert any("frame 8" in warning for warning in bad.record.warnings)
     assert not bad.motion.trajectory.is_measured[7]
     before = motion_error_px(good.motion, movie, others).rms_px

@@ -167,6 +167,29 @@ def test_the_dose_makes_early_frames_count_more(make_drifting_frames):
     assert error_px(found, path_of()) < 0.2
 
 
+@pytest.mark.parametrize(("refine", "local"), [(True, True), (True, False), (False, False)])
+def test_the_signal_is_told_by_resolution_before_and_after(make_drifting_frames, refine, local):
+    """The specimen moves by 8 px of 2 A: coarse detail is there before, fine detail is not."""
+    frames = frames_of(make_drifting_frames, path_of(), noise=1.0)
+
+    bands = estimate_of(frames, refine=refine, local=local).signal
+
+    assert [band.finest_A for band in bands] == [15.0, 10.0, 7.0, 5.0, 4.0]
+    assert all(band.after > band.before for band in bands)
+    assert all(band.after > 10 * band.error for band in bands)
+    lost = [band.before / band.after for band in bands]
+    assert lost[0] > 2 * max(lost[2:])
+
+
+def test_what_is_not_moved_has_the_same_signal_before_and_after(make_drifting_frames):
+    found = estimate_of(frames_of(make_drifting_frames, np.zeros((TIMES, 2)), noise=1e4))
+
+    assert found.chosen == "none"
+    for band in found.signal:
+        assert band.before == pytest.approx(band.after)
+        assert abs(band.after) < 5 * band.error
+
+
 def test_few_frames_are_enough(make_drifting_frames):
     path = path_of(3)
 

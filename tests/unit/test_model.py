@@ -11,6 +11,7 @@ import pytest
 from flexalign.errors import InputError
 from flexalign.model import (
     EerInfo,
+    Flag,
     FrameRange,
     MovieInfo,
     MovieRecord,
@@ -27,8 +28,8 @@ MOVIE = MovieInfo(
 )  # fmt: skip
 QUALITY = Quality(
     total_motion_A=10.0, early_motion_A=4.0, late_motion_A=6.0, largest_step_A=2.0,
-    local_range_A=1.5, trajectory_error_px=0.1, candidate_scores={"still": 0.0, "local": 2.5},
-    chosen="local", hot_pixel_count=3, flags=("jump",),
+    local_range_A=1.5, trajectory_error_A=0.1, candidate_scores={"still": 0.0, "local": 2.5},
+    chosen="local", hot_pixel_count=3, flags=(Flag("jump", "warning", "far", "look", 40.0, 20.0),),
 )  # fmt: skip
 RECORD = MovieRecord(
     version="0.1.0", movie=MOVIE, inputs={"movie": {"path": "a.eer", "size_bytes": 12}},
@@ -93,7 +94,7 @@ def test_numbers_of_numpy_become_plain_ones():
 def test_a_newer_schema_is_refused_with_what_to_do():
     plain = RECORD.to_dict() | {"schema": 99}
 
-    with pytest.raises(InputError, match="schema 1 or older, found 99: read it with a newer"):
+    with pytest.raises(InputError, match="schema 2 or older, found 99: read it with a newer"):
         MovieRecord.from_dict(plain)
 
 
@@ -131,3 +132,23 @@ def test_read_only_copies_and_cannot_be_written():
     assert copy[0] == 0.0
     with pytest.raises(ValueError, match="read-only"):
         copy[0] = 2.0
+
+
+def test_a_record_of_the_first_schema_is_still_read():
+    """Flags were names, the error was in pixels, and much was not measured."""
+    plain = RECORD.to_dict() | {"schema": 1, "decisions": {"pixel_size_A": 0.5}}
+    plain["quality"] = {
+        "schema": 1, "total_motion_A": 10.0, "early_motion_A": 4.0, "late_motion_A": 6.0,
+        "largest_step_A": 2.0, "local_range_A": 1.5, "trajectory_error_px": 0.1,
+        "candidate_scores": {"none": 0.0}, "chosen": "local", "hot_pixel_count": 3,
+        "flags": ["jump", "still"],
+    }  # fmt: skip
+    del plain["curves"]
+
+    record = MovieRecord.from_dict(plain)
+
+    assert record.quality.flag_names == ("jump", "still")
+    assert record.quality.trajectory_error_A == 0.05
+    assert np.isnan(record.quality.rings_to_A)
+    assert record.quality.bad_frame_count is None
+    assert record.curves is None

@@ -141,6 +141,10 @@ def test_bad_frames_are_left_out_and_named(tmp_path, counts):
     assert len(first.frames.pixels) == 5
     np.testing.assert_allclose(sums.plain, counts[good].mean(axis=0), rtol=1e-5)
     assert first.mean_counts == pytest.approx(counts[good].mean(), rel=1e-3)
+    usual = counts.mean(axis=(1, 2))
+    # What cannot be read has none; the nearly blank one shows how dark it is.
+    expected = [usual[0], np.nan, usual[2], np.nan, usual[4], usual[5], 0.05 * usual[6], usual[7]]
+    np.testing.assert_allclose(first.frame_counts, expected, rtol=1e-3)
 
 
 def test_bad_frames_do_not_darken_the_unaligned_sum(tmp_path, counts):

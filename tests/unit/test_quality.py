@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.estimate import quality
+from flexalign.estimate import quality, refine
 from flexalign.estimate.patches import make_grid
 from flexalign.estimate.quality import HeldOut
 from flexalign.estimate.refine import cut_spectra, powers_at
-from flexalign.model import FrameRange
+from flexalign.model import FrameRange, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory
 
 FRAMES = range(0, 5)
@@ -24,14 +24,6 @@ def corner_field(size_px):
     coefficients = np.zeros((2, 3, 3, 3))
     coefficients[1, 2, 2, 2] = size_px
     return MotionField(coefficients, 200, 300, FrameRange(0, 5))
-
-
-def flags_of(**changes):
-    usual = {
-        "total_A": 10.0, "largest_step_A": 3.0, "largest_displacement_px": 8.0, "error_px": 0.05,
-        "bad_frame_count": 0, "has_signal": True, "has_fixed_pattern": False,
-    }  # fmt: skip
-    return quality.flags(**{**usual, **changes})
 
 
 def held_out(score):
@@ -91,29 +83,80 @@ def test_the_largest_displacement_is_between_any_two_frames_anywhere():
     )
 
 
-def test_a_usual_movie_has_no_flags():
-    assert flags_of() == ()
+def test_steady_drift_is_not_rough_and_one_jump_hardly_is():
+    drift = np.stack([np.arange(12.0), -2 * np.arange(12.0)], axis=1)
+    jump = drift + 30 * (np.arange(12) > 5)[:, None]
+
+    rough = [quality.roughness_A(motion_along(p), (0, 0), range(12), 1.5) for p in (drift, jump)]
+
+    np.testing.assert_allclose(rough, [0, 0], atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("changes", "flag"),
-    [
-        ({"bad_frame_count": 1}, "bad-frames"),
-        ({"largest_step_A": 21.0}, "jump"),
-        ({"total_A": 151.0}, "large-motion"),
-        ({"has_fixed_pattern": True}, "fixed-pattern"),
-        ({"has_signal": False}, "no-signal"),
-        ({"largest_displacement_px": 0.1}, "still"),
-        ({"largest_displacement_px": 0.0, "error_px": float("nan")}, "still"),
-    ],
-    ids=str,
-)
-def test_what_is_unusual_has_its_flag(changes, flag):
-    assert flags_of(**changes) == (flag,)
+def test_a_path_that_trembles_is_rough_by_how_much_its_steps_change():
+    """Steps of 3 px to and fro change by 6 px each."""
+    path = np.zeros((9, 2))
+    path[1::2, 1] = 3.0
+
+    assert quality.roughness_A(motion_along(path), (0, 0), range(9), 0.5) == pytest.approx(3.0)
+    assert np.isnan(quality.roughness_A(motion_along(path), (0, 0), range(2), 0.5))
 
 
-def test_a_movie_whose_error_is_unknown_is_not_called_still():
-    assert flags_of(error_px=float("nan")) == ()
+def test_tracks_along_the_motion_leave_nothing_and_others_their_distance():
+    """A constant does not count, a track that goes twice as far does."""
+    path = np.stack([np.arange(5.0), np.zeros(5)], axis=1)
+    frame, center = np.arange(5.0), np.array([[50.0, 60.0], [150.0, 200.0]])
+    motion = motion_along(path, corner_field(8.0))
+    along = np.stack(
+        motion.displacement_px(frame.astype(int)[None], center[:, :1], center[:, 1:]), axis=-1
+    )
+
+    def residual(displacement_px):
+        tracks = PatchTracks(center, frame, displacement_px, np.ones((2, 5)))
+        return quality.track_residual_px(motion, tracks)
+
+    assert residual(along + 7.0) == pytest.approx(0, abs=1e-9)
+    assert residual(along + path) == pytest.approx(np.sqrt(2.0))
+    assert np.isnan(quality.track_residual_px(motion, None))
+
+
+def bands_of(frames, truth, noise_path=None):
+    """Signal by resolution of frames whose patches go along `truth` (patches, times, 2)."""
+    patches = cut_spectra(frames, make_grid(frames, (2, 2)), truth)
+    still = refine.sweep(patches, 0 * truth, None).cross.sum(axis=0)
+    return quality.signal_bands(patches, still, powers_at(patches, truth))
+
+
+def test_signal_by_band_is_that_of_the_sum_of_the_frames(make_drifting_frames):
+    """White specimen of power 1 under white noise of power 36 in each of 8 frames: 8 / 36."""
+    path = np.stack([np.linspace(0, 6, 8), np.linspace(0, -4, 8)], axis=1)
+    frames = make_drifting_frames(path, (192, 192), noise=6.0)
+    truth = np.repeat(2 * path[None], 4, axis=0)
+    clean = make_drifting_frames(path, (192, 192), noise=0.0)
+    power = np.abs(np.fft.rfft2(clean.pixels[0])) ** 2
+    frequency = np.hypot(np.fft.fftfreq(192)[:, None], np.fft.rfftfreq(192)) / clean_pixel_A(clean)
+
+    bands = bands_of(frames, truth)
+
+    assert [(b.coarsest_A, b.finest_A) for b in bands]
+    for band in bands:
+        inside = (frequency >= 1 / band.coarsest_A) & (frequency < 1 / band.finest_A)
+        expected = 8 * power[inside].mean() / (192**2 * 6.0**2)
+        assert band.after == pytest.approx(expected, rel=0.25, abs=3 * band.error)
+    assert bands[-1].before < 0.5 * bands[-1].after
+
+
+def clean_pixel_A(frames):
+    return frames.pixel_size_A * frames.scale[0]
+
+
+def test_noise_has_no_signal_in_any_band_beyond_its_error(make_drifting_frames):
+    scores = []
+    for seed in range(12):
+        frames = make_drifting_frames(np.zeros((6, 2)), (128, 128), noise=1e4, seed=seed)
+        bands = bands_of(frames, np.zeros((4, 6, 2)))
+        scores += [band.after / band.error for band in bands]
+    assert abs(np.mean(scores)) < 0.5
+    assert 0.6 < np.std(scores) < 1.5
 
 
 def test_a_candidate_must_beat_no_motion_clearly():

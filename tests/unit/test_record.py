@@ -15,7 +15,7 @@ from flexalign.motion import Motion, Trajectory
 
 @pytest.fixture
 def record():
-    quality = Quality(3.2, 2.0, 1.2, 0.9, 0.4, 0.05, {"global": 1.5}, "global", 2, ("drift",))
+    quality = Quality(3.2, 2.0, 1.2, 0.9, 0.4, {"global": 1.5}, "global", 2)
     return MovieRecord(
         version="0.1.0",
         movie=MovieInfo("x.mrc", "mrc", 5, 40, 60, "uint8", 1.1, 12345),

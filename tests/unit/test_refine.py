@@ -293,10 +293,12 @@ def test_the_finest_signal_is_where_the_weight_ends():
     frequency = np.arange(10) / 100
     weight = np.array([0, 0, 0, 1, 1, 0, 1, 0, 0, 0.0])
 
-    found = refine.finest_signal_A(RingPowers(weight, weight, weight), frequency)
+    found = refine.finest_signal_A(RingPowers(weight, weight, weight, weight), frequency)
 
     assert found == pytest.approx(100 / 6)
-    assert np.isnan(refine.finest_signal_A(RingPowers(weight, weight, 0 * weight), frequency))
+    assert np.isnan(
+        refine.finest_signal_A(RingPowers(weight, weight, 0 * weight, weight), frequency)
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -327,7 +329,9 @@ def test_the_chance_of_a_score_is_its_scatter_on_noise(make_drifting_frames):
         if seed == 0:
             weight = np.linspace(1, 2, len(patches.ring_count))
             flat = np.full(len(weight), 1e8 * np.prod(patches.grid.shape_px))
-            chance = refine.chance_of_score(patches, RingPowers(0 * flat, flat, weight), weight)
+            chance = refine.chance_of_score(
+                patches, RingPowers(0 * flat, flat, weight, 0 * flat), weight
+            )
         scores.append((refine.sweep(patches, still, weight).cross * weight).sum())
 
     # The taper makes neighbouring coefficients alike: fewer are independent, sums scatter more.

@@ -20,7 +20,7 @@ def picture(shape, seed=0):
 @pytest.fixture
 def result():
     motion = Motion(Trajectory([[0.0, 0.0], [1.0, 2.0], [1.5, 2.5]], [True] * 3, 0))
-    quality = Quality(3.2, 2.0, 1.2, 0.9, 0.0, 0.05, {}, "global", 0)
+    quality = Quality(3.2, 2.0, 1.2, 0.9, 0.0, {}, "global", 0)
     record = MovieRecord(
         version="0.1.0",
         movie=MovieInfo("raw/x.mrc", "mrc", 3, 40, 60, "uint8", 1.0, 1234),
@@ -57,7 +57,7 @@ def test_only_what_was_made_is_written(tmp_path, result):
     outputs = write_result(result, tmp_path, "x", **SIZES)
 
     expected = ["x_aligned_mic.mrc", "x_motion.json", "x_plot_cart.png", "x_record.json"]
-    assert names(tmp_path) == sorted([*expected, "x_shifts.xmd"])
+    assert names(tmp_path) == sorted([*expected, "x_shifts.xmd", "x_thumb.png"])
     assert sorted(outputs.values()) == names(tmp_path)
 
 

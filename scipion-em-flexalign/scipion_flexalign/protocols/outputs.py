@@ -99,7 +99,7 @@ class MovieOutputs(ProtAlignMovies):
         item._flexalign_TotalMotion = pwobj.Float(quality["total_motion_A"])
         item._flexalign_EarlyMotion = pwobj.Float(quality["early_motion_A"])
         item._flexalign_LocalRange = pwobj.Float(quality["local_range_A"])
-        item._flexalign_Flags = pwobj.String(" ".join(quality["flags"]))
+        item._flexalign_Flags = pwobj.String(" ".join(flag["name"] for flag in quality["flags"]))
 
     def _updateOutputSets(self, newDone, streamMode):
         """Add the movies that are done to the outputs, the failed ones to the list of failures."""

@@ -104,8 +104,10 @@ def progress_bar(movie: Path) -> Iterator[Progress]:
 
 
 def record_line(movie: Path, record: MovieRecord, seconds: float) -> str:
-    """The same as `result_line` for a movie that was aligned in this process."""
-    return result_line(movie.name, record.quality, len(record.warnings), seconds)
+    """As `result_line` for a movie that was aligned in this process, and a line for each flag."""
+    line = result_line(movie.name, record.quality, len(record.warnings), seconds)
+    flags = record.quality.flags
+    return "\n".join([line, *(f"  {f.name}: {f.message}. {f.remedy}" for f in flags)])
 
 
 def result_line(name: str, quality: Quality, warning_count: int, seconds: float) -> str:
@@ -117,7 +119,7 @@ def result_line(name: str, quality: Quality, warning_count: int, seconds: float)
         f"{seconds:.1f} s",
     ]
     if quality.flags:
-        parts.append(f"flags: {' '.join(quality.flags)}")
+        parts.append(f"flags: {' '.join(quality.flag_names)}")
     if warning_count:
         parts.append(f"warnings in the record: {warning_count}")
     return f"{name}: {', '.join(parts)}"

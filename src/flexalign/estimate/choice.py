@@ -15,7 +15,7 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.pattern import FixedPattern, measure, taken_out
 from flexalign.estimate.quality import HeldOut
 from flexalign.estimate.refine import PatchSpectra, Refinement, Sweep
-from flexalign.model import FloatArray, PairwiseShifts, PatchTracks
+from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 from flexalign.params import AlignParams
 from flexalign.plan import Plan
@@ -59,6 +59,7 @@ class Estimate:
     rejected_pairs : part of the frame pairs that do not fit the trajectory
     refinement : None when not refined
     pattern : what stays with the detector, before it was taken out
+    signal : by resolution, without motion and along the one that was kept
     """
 
     motion: Motion
@@ -71,6 +72,7 @@ class Estimate:
     rejected_pairs: float
     refinement: Refinement | None
     pattern: FixedPattern
+    signal: tuple[SignalBand, ...] = ()
 
     @property
     def is_still(self) -> bool:
@@ -159,6 +161,7 @@ def _estimate_once(
         rejected_pairs=float(np.mean(trial.start.pairs.weight == 0)),
         refinement=trial.refinement,
         pattern=trial.pattern,
+        signal=trial.signal,
     )
 
 
@@ -204,6 +207,7 @@ class _Trial:
     judged: HeldOut
     refinement: Refinement | None
     pattern: FixedPattern
+    signal: tuple[SignalBand, ...]
 
     @property
     def chosen(self) -> str:
@@ -265,7 +269,10 @@ def _try_from(
     if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
         likely = np.zeros_like(likely)
     found = measure(spectra, judged.still_cross, likely, powers)
-    return _Trial(start, candidates, judged, refinement, found)
+    kept = judged.best()
+    along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
+    signal = quality.signal_bands(spectra, judged.still_cross, along)
+    return _Trial(start, candidates, judged, refinement, found, signal)
 
 
 def _empty_field(plan: Plan) -> MotionField:

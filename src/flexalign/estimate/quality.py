@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from flexalign.estimate import refine
 from flexalign.estimate.refine import PatchSpectra, RingPowers, Sweep
-from flexalign.model import FloatArray
+from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 
 # Only rings finer than this part of the pairwise stage's limit count for the score: what the
@@ -19,10 +21,8 @@ SIGNIFICANT = 6.0
 # Early motion ends at this dose, as in RELION's statistics; without dose at this many frames.
 EARLY_DOSE_E_A2 = 4.0
 EARLY_FRAMES = 4
-# A movie is called still when nothing in it moves farther than this many standard errors.
-_STILL_ERRORS = 3.0
-LARGE_STEP_A = 20.0
-LARGE_MOTION_A = 150.0
+# Signal is told in bands between these resolutions.
+BAND_EDGES_A = (30.0, 15.0, 10.0, 7.0, 5.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +112,44 @@ def held_out_scores(
     return HeldOut(scores, chance, swept["none"].cross.sum(axis=0))
 
 
+def signal_bands(
+    patches: PatchSpectra, still_cross: FloatArray, along: RingPowers
+) -> tuple[SignalBand, ...]:
+    """Spectral signal-to-noise ratio of the sum of all frames, before and after, by resolution.
+
+    Pairs of frames have the signal in common and no noise, so that their products tell its power P
+    whatever that of the noise, N: the ratio for the sum, each frame weighted by what the dose
+    leaves, is P / N sum_t a_t^2.  Coefficients of a band count alike.  Bands finer than the frames
+    reach are left out.
+
+    Parameters
+    ----------
+    still_cross : (rings,) common power of all pairs of frames without motion, over all patches
+    along : powers of the rings along the motion that was kept
+    """
+    frequency = patches.ring_frequency_per_A
+    summed = (patches.envelope**2).sum(axis=0)
+    count = patches.ring_count * patches.count
+    pairs = np.maximum(count * refine.pair_weight(patches.envelope), 1e-30)
+    per_noise = summed / np.maximum(along.noise, 1e-30)
+    before, after = per_noise * still_cross / pairs, per_noise * along.measured
+    variance = summed**2 / (pairs * refine.effective_part(patches.grid))
+    bands = []
+    for coarsest_A, finest_A in itertools.pairwise(BAND_EDGES_A):
+        inside = (frequency >= 1 / coarsest_A) & (frequency < 1 / finest_A)
+        part = np.where(inside, count, 0.0)
+        if frequency[-1] < 1 / finest_A - 2 * frequency[1] or not part.any():
+            continue
+        part /= part.sum()
+        error = np.sqrt((part**2 * variance).sum())
+        bands.append(
+            SignalBand(
+                coarsest_A, finest_A, float(part @ before), float(part @ after), float(error)
+            )
+        )
+    return tuple(bands)
+
+
 def path_lengths_A(
     motion: Motion,
     center_px: tuple[float, float],
@@ -127,6 +165,36 @@ def path_lengths_A(
         return 0.0, 0.0, 0.0, 0.0
     early = float(steps[: max(1, round(early_frames))].sum())
     return float(steps.sum()), early, float(steps.sum()) - early, float(steps.max())
+
+
+def roughness_A(
+    motion: Motion, center_px: tuple[float, float], frames: range, pixel_size_A: float
+) -> float:
+    """Median over frames of how much the step at one place changes; NaN of fewer than 3 frames.
+
+    Steady drift has none, a single jump adds little, noise of s per axis and frame adds 2.9 s.
+    """
+    index = np.arange(frames.start, frames.stop)
+    path = np.stack(motion.displacement_px(index, *center_px), axis=-1) * pixel_size_A
+    change = np.hypot(*np.diff(path, n=2, axis=0).T)
+    return float(np.median(change)) if len(change) else math.nan
+
+
+def track_residual_px(motion: Motion, tracks: PatchTracks | None) -> float:
+    """Rms distance of the tracks of patches from the motion, means over time out; NaN = no tracks.
+
+    Groups of frames are compared at the mean of their frames.
+    """
+    if tracks is None:
+        return math.nan
+    frame = np.arange(motion.frame_count)
+    whole = [np.interp(tracks.frame, frame, axis) for axis in motion.trajectory.displacement_px.T]
+    rest = tracks.displacement_px - np.stack(whole, axis=-1)  # (patches, groups, 2)
+    if motion.field is not None:
+        y_px, x_px = tracks.center_px.T[:, :, None]
+        rest = rest - np.stack(motion.field.displacement_px(tracks.frame, y_px, x_px), axis=-1)
+    rest = rest - rest.mean(axis=1, keepdims=True)
+    return float(np.sqrt((rest**2).sum(axis=2).mean()))
 
 
 def local_range_px(field: MotionField | None, frames: range) -> float:
@@ -152,33 +220,3 @@ def largest_displacement_px(motion: Motion, frames: range) -> float:
     x = np.linspace(0, motion.field.width_px - 1, 9)
     path = np.stack([motion.on_lattice(frame, y, x) for frame in frames])
     return float(np.ptp(path, axis=0).max())
-
-
-def flags(
-    total_A: float,
-    largest_step_A: float,
-    largest_displacement_px: float,
-    error_px: float,
-    bad_frame_count: int,
-    has_signal: bool,
-    has_fixed_pattern: bool,
-) -> tuple[str, ...]:
-    """Short names of what a person should look at.
-
-    Parameters
-    ----------
-    largest_displacement_px : anywhere, of the motion that was kept
-    error_px : standard error of a displacement, NaN when unknown
-    has_signal : whether the frames have anything in common beyond chance
-    has_fixed_pattern : whether a pattern that stays with the detector pulls on the motion
-    """
-    moved = largest_displacement_px > 0 and not largest_displacement_px < _STILL_ERRORS * error_px
-    found = {
-        "bad-frames": bad_frame_count > 0,
-        "jump": largest_step_A > LARGE_STEP_A,
-        "large-motion": total_A > LARGE_MOTION_A,
-        "fixed-pattern": has_fixed_pattern,
-        "no-signal": not has_signal,
-        "still": has_signal and not moved,
-    }
-    return tuple(name for name, is_so in found.items() if is_so)

@@ -15,7 +15,7 @@ improves.  Each round takes the gradient of log L, its expected curvature, and t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,11 +118,15 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RingPowers:
-    """Signal power P, noise power N and likelihood weight W, each (rings,)."""
+    """Signal power P, noise power N and likelihood weight W, each (rings,).
+
+    `measured` is the signal power before it is smoothed over rings and clipped at zero.
+    """
 
     signal: FloatArray
     noise: FloatArray
     weight: FloatArray
+    measured: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,8 +268,8 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
     squared = patches.envelope**2  # (times, rings)
     pairs = pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * len(found.cross), 1)
-    signal = found.cross.sum(axis=0) / (coefficients * pairs)
-    signal = _smoothed(signal, patches.ring_count).clip(0)
+    measured = found.cross.sum(axis=0) / (coefficients * pairs)
+    signal = _smoothed(measured, patches.ring_count).clip(0)
     total = found.auto.sum(axis=0) / coefficients
     noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
     noise = np.maximum(noise, 1e-6 * noise.max(initial=1e-30))
@@ -274,7 +278,7 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
     chance = noise / np.sqrt(coefficients * pairs * _SMOOTH_RINGS)
     weight[signal < 2 * chance] = 0
     weight[patches.ring_count == 0] = 0
-    return RingPowers(signal, noise, weight)
+    return RingPowers(signal, noise, weight, measured)
 
 
 def _smoothed(values: FloatArray, count: FloatArray) -> FloatArray:
@@ -394,7 +398,7 @@ def refine(
     for done in range(1, rounds + 1):
         powers = ring_powers(patches, found)
         weight = np.where(seen, powers.weight, 0.0)
-        powers = RingPowers(powers.signal, powers.noise, weight)
+        powers = replace(powers, weight=weight)
         found = sweep(patches, displacement, weight, threads, rings)
         data = patch_likelihood(patches, found, powers, displacement)
         if done in _PRIOR_ROUNDS and whole is None:

@@ -16,6 +16,7 @@ from flexalign.io.atomic import explained, sync
 from flexalign.io.micrographs import write_mrc, write_spider
 from flexalign.io.plots import draw_spectra, draw_trajectory
 from flexalign.io.record import write_json
+from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
 from flexalign.io.xmd import write_shifts
 from flexalign.model import AlignmentResult, PixelArray
 from flexalign.params import AlignParams
@@ -33,6 +34,8 @@ SUFFIXES = {
     "plot": "_plot_cart.png",
     "spectra": "_psd.png",
     "amplitudes": "_aligned_corrected.psd",
+    "thumbnail": "_thumb.png",
+    "spectra_thumbnail": "_psd_thumb.png",
     **exports.SUFFIXES,
     "power_spectrum": "_PS.mrc",
     "record": "_record.json",
@@ -245,15 +248,18 @@ def _write_motion(result: AlignmentResult, paths: Mapping[str, Path], binning: f
 
 
 def _draw(result: AlignmentResult, paths: Mapping[str, Path], pixel_size_A: float) -> None:
-    """Draw the motion, and the spectra where there are any."""
+    """Draw the micrograph, the motion, and the spectra where there are any."""
     movie = result.record.movie
+    write_thumbnail(paths["thumbnail"], result.sums.plain)
     title = Path(movie.path).name
     draw_trajectory(
         paths["plot"], result.motion, pixel_size_A, (movie.height_px, movie.width_px),
         title=title, tracks=result.tracks,
     )  # fmt: skip
-    if result.spectrum_before is not None and result.spectrum_after is not None:
-        draw_spectra(paths["spectra"], result.spectrum_before, result.spectrum_after, title=title)
+    before, after = result.spectrum_before, result.spectrum_after
+    if before is not None and after is not None:
+        draw_spectra(paths["spectra"], before, after, title=title)
+        write_spectra_thumbnail(paths["spectra_thumbnail"], before, after)
 
 
 @contextmanager

@@ -1,0 +1,257 @@
+"""What each flag on a movie means, what causes it, and what to do about it.
+
+Words alone, so that pages and lists can be made without any numerical library; `estimate.flags`
+raises them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from flexalign.params import LIMITS, Parameter, QualityLimits
+
+# From the mildest on: what is worth knowing, what to look at, what cannot be used as it is.
+SEVERITIES = ("note", "warning", "problem")
+
+
+@dataclass(frozen=True, slots=True)
+class FlagDefinition:
+    """One flag.
+
+    Attributes
+    ----------
+    name : short, with hyphens
+    severity : one of `SEVERITIES`
+    meaning : when it is raised, without the threshold
+    message : what is said of a movie, with {value} and {limit} for the numbers
+    cause : what it usually comes from
+    remedy : what to do
+    quantity : the number of `flexalign.model.Quality` that raises it
+    limits : fields of `flexalign.params.QualityLimits` that say where it begins
+    """
+
+    name: str
+    severity: str
+    meaning: str
+    message: str
+    cause: str
+    remedy: str
+    quantity: str
+    limits: tuple[str, ...] = ()
+
+    def thresholds(self) -> dict[str, tuple[float, Parameter]]:
+        """Value and description of each limit, by its name."""
+        known = {item.name: item for item in dataclasses.fields(QualityLimits)}
+        return {
+            name: (getattr(LIMITS, name), known[name].metadata["parameter"]) for name in self.limits
+        }
+
+
+def _table(*definitions: FlagDefinition) -> dict[str, FlagDefinition]:
+    return {definition.name: definition for definition in definitions}
+
+
+DEFINITIONS: dict[str, FlagDefinition] = _table(
+    FlagDefinition(
+        name="no-signal",
+        severity="problem",
+        meaning=(
+            "the frames have nothing in common that chance does not explain, so none was corrected"
+        ),
+        message="no motion could be told from noise, so none was corrected",
+        cause=(
+            "An empty or very thick area, no specimen, a dose far below the usual, or a wrong "
+            "pixel size."
+        ),
+        remedy=(
+            "Look at the micrograph; leave the movie out if there is nothing to see. If there "
+            "is, check --pixel-size, and raise --max-shift if the motion may be large."
+        ),
+        quantity="has_signal",
+    ),
+    FlagDefinition(
+        name="dose-mismatch",
+        severity="problem",
+        meaning="the counts of the detector do not agree with the dose that was declared",
+        message="the detector counted {value:.3g} times the declared dose per frame",
+        cause=(
+            "The dose of the whole movie or of another number of frames was given, a pixel size "
+            "that is wrong by a factor of two (super-resolution), or very thick ice."
+        ),
+        remedy=(
+            "Compare --dose-per-frame and --pixel-size with the microscope's; dose weights and "
+            "CTF depend on both."
+        ),
+        quantity="measured_dose_e_A2",
+        limits=(
+            "dose_ratio_low",
+            "dose_ratio_high",
+        ),
+    ),
+    FlagDefinition(
+        name="gain-residual",
+        severity="problem",
+        meaning="rows or columns of the unaligned sum differ by more than noise explains",
+        message=(
+            "rows or columns scatter by {value:.2%} of the mean beyond noise (at most "
+            "{limit:.2%} is usual)"
+        ),
+        cause=(
+            "A gain reference that is missing, old, turned or flipped, or that divides where it "
+            "should multiply."
+        ),
+        remedy=(
+            "Check --gain with its --gain-rotate, --gain-flip and --gain-sense; record a new "
+            "reference if it is old."
+        ),
+        quantity="gain_residual_rows",
+        limits=("gain_residual",),
+    ),
+    FlagDefinition(
+        name="fixed-pattern",
+        severity="warning",
+        meaning=(
+            "something that stays with the detector pulled the motion toward zero; it was taken "
+            "out of the estimate, not of the micrograph"
+        ),
+        message="a pattern that stays with the detector was taken out of the estimate",
+        cause="A gain reference that does not fit, bad columns or pixels that nobody listed, dirt.",
+        remedy="Check --gain and its orientation; list known bad pixels with --defects.",
+        quantity="fixed_pattern_removed",
+        limits=("fixed_pattern_significance",),
+    ),
+    FlagDefinition(
+        name="bad-frames",
+        severity="warning",
+        meaning="frames were blank, broken or corrupt, and were left out",
+        message="{value:.0f} frames were left out",
+        cause=(
+            "The beam was off or blanked, the camera dropped frames, or the file was not copied "
+            "whole."
+        ),
+        remedy=(
+            "Read the warnings in the record, which name the frames. If it is always the first "
+            "or last ones, leave them out with --align-first and --align-last; copy corrupt "
+            "files again."
+        ),
+        quantity="bad_frame_count",
+        limits=("bad_frame_count",),
+    ),
+    FlagDefinition(
+        name="jump",
+        severity="warning",
+        meaning="the specimen moved far from one frame to the next",
+        message="{value:.0f} A from one frame to the next (at most {limit:.0f} A is usual)",
+        cause="A stage that slipped, a bump of the microscope, ice that broke.",
+        remedy=(
+            "Look at the trajectory and the micrograph. Leave the frames before or after the "
+            "jump out of the sum (--sum-first, --sum-last) if the image is blurred."
+        ),
+        quantity="largest_step_A",
+        limits=("largest_step_A",),
+    ),
+    FlagDefinition(
+        name="large-motion",
+        severity="warning",
+        meaning="the specimen went a long way",
+        message="a path of {value:.0f} A (at most {limit:.0f} A is usual)",
+        cause="A stage that had not settled, or ice that is not held by its support.",
+        remedy=(
+            "Wait longer after moving the stage; look whether the trajectory is straight (drift) "
+            "or only the start is fast (beam-induced: another grid or support may help)."
+        ),
+        quantity="total_motion_A",
+        limits=("total_motion_A",),
+    ),
+    FlagDefinition(
+        name="rough-path",
+        severity="warning",
+        meaning="the step changes much from frame to frame",
+        message=(
+            "steps change by {value:.1f} A from frame to frame (at most {limit:.1f} A is usual)"
+        ),
+        cause="Vibration or a stage that is not quiet; or too little signal for so short frames.",
+        remedy=(
+            "Compare with other movies: if all are rough, have the microscope looked at. If the "
+            "standard errors are as large, sum more raw frames to one."
+        ),
+        quantity="roughness_A",
+        limits=("roughness_A",),
+    ),
+    FlagDefinition(
+        name="uncertain",
+        severity="warning",
+        meaning="the motion is known only roughly",
+        message="a standard error of {value:.2f} A per frame (at most {limit:.2f} A is usual)",
+        cause="Thick ice, few particles, a low dose per frame, or a strong defocus gradient.",
+        remedy=(
+            "Use frames of a higher dose (for EER, fewer fractions); expect little signal at "
+            "high resolution."
+        ),
+        quantity="trajectory_error_A",
+        limits=("trajectory_error_A",),
+    ),
+    FlagDefinition(
+        name="hot-pixels",
+        severity="warning",
+        meaning="many pixels are hot or dead",
+        message="{value:.2%} of the pixels are hot or dead (at most {limit:.2%} is usual)",
+        cause=(
+            "A camera that needs annealing or a new dark reference, or a gain reference that "
+            "does not fit."
+        ),
+        remedy=(
+            "List known bad pixels and columns with --defects, renew the camera's references, "
+            "check the orientation of --gain."
+        ),
+        quantity="hot_pixel_part",
+        limits=("hot_pixel_part",),
+    ),
+    FlagDefinition(
+        name="no-rings",
+        severity="warning",
+        meaning="no Thon rings are seen in the power spectrum of the micrograph",
+        message="no Thon rings are seen",
+        cause=(
+            "Empty or very thick ice, a very small defocus, strong motion within frames, or a "
+            "wrong pixel size."
+        ),
+        remedy=(
+            "Look at the power spectrum before you use the micrograph; your CTF program has the "
+            "last word."
+        ),
+        quantity="ring_score",
+    ),
+    FlagDefinition(
+        name="poor-rings",
+        severity="warning",
+        meaning="Thon rings fade early",
+        message="Thon rings are seen to {value:.1f} A only ({limit:.0f} A or finer is usual)",
+        cause=(
+            "Thick ice, motion within frames, a charging or tilted specimen, or a wrong pixel size."
+        ),
+        remedy=(
+            "Look at the power spectrum before you use the micrograph; your CTF program has the "
+            "last word."
+        ),
+        quantity="rings_to_A",
+        limits=("rings_to_A",),
+    ),
+    FlagDefinition(
+        name="still",
+        severity="note",
+        meaning="nothing moved by more than its error",
+        message="nothing moved by more than its error",
+        cause=(
+            "A very quiet specimen; frames that were aligned before; or a fixed pattern so "
+            "strong that it hides the motion."
+        ),
+        remedy=(
+            "If the movie was aligned before, use the raw one. If many movies of a session are "
+            "still, check the gain reference."
+        ),
+        quantity="movement_A",
+        limits=("still_errors",),
+    ),
+)

@@ -1,0 +1,106 @@
+"""Small pictures of one movie for pages: its micrograph, and its spectra before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from flexalign.io.atomic import replacing
+from flexalign.model import FloatArray, PixelArray, PowerSpectrum
+
+SIDE_PX = 512
+# Finer than this no rings are seen in a picture of this size.
+FINEST_SHOWN_A = 3.0
+_BLUR_PX = 1.0
+_PERCENTILES = (1.0, 99.0)
+# So few grey levels are enough for noise, and their files are half as large.
+_GREY_LEVELS = 64
+# Rings closer to the middle hold the taper and the gradient of the ice.
+_FIRST_RING = 3
+_BACKGROUND_RINGS = 8.0
+
+
+def write_thumbnail(path: str | Path, image: PixelArray) -> None:
+    """Write a small grey picture (PNG) of an image (h, w), the longer side at most 512 pixels.
+
+    Blocks of pixels are averaged and smoothed by a Gaussian of one pixel of the picture; the
+    darkest and the brightest hundredth of it are black and white.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; nothing is left behind.
+    """
+    block = max(1, -(-max(image.shape) // SIDE_PX))
+    _write_png(path, gaussian_filter(_block_means(image, block), _BLUR_PX))
+
+
+def write_spectra_thumbnail(path: str | Path, before: PowerSpectrum, after: PowerSpectrum) -> None:
+    """Write both spectra as one small picture (PNG), the left half before, the right one after.
+
+    Each is divided by its smooth part, so that rings stand out at all frequencies.  The frequency
+    at the middle of the edges is `shown_edge_per_A`.
+
+    Parameters
+    ----------
+    before, after : of one size
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; nothing is left behind.
+    """
+    step_per_A = float(after.frequency_per_A[1])
+    reach = max(_FIRST_RING + 1, round(shown_edge_per_A(after) / step_per_A))
+    reach = min(reach, after.power.shape[0] // 2)
+    left, right = (_flattened(spectrum, reach) for spectrum in (before, after))
+    _write_png(path, np.concatenate([left[:, :reach], right[:, reach:]], axis=1))
+
+
+def _flattened(spectrum: PowerSpectrum, reach: int) -> FloatArray:
+    """The middle (2 reach, 2 reach) of a spectrum over its smooth part, smoothed a little."""
+    middle = spectrum.power.shape[0] // 2
+    inside = slice(middle - reach, middle + reach)
+    offset = np.arange(-reach, reach)
+    ring = np.hypot(offset[:, None], offset)
+    flat = spectrum.power[inside, inside] / np.interp(
+        ring, np.arange(middle + 1), _background(spectrum)
+    )
+    flat[ring < _FIRST_RING] = 1.0
+    # Averages along arcs would show more rings, and make some of noise.
+    return np.asarray(gaussian_filter(flat, _BLUR_PX))
+
+
+def shown_edge_per_A(spectrum: PowerSpectrum) -> float:
+    """Frequency at the middle of the edges of the picture of a spectrum."""
+    return min(float(spectrum.frequency_per_A[-1]), 1 / FINEST_SHOWN_A)
+
+
+def _background(spectrum: PowerSpectrum) -> FloatArray:
+    """The smooth part (rings,) of the radial power, in which rings do not show."""
+    radial = np.array(spectrum.radial_power)
+    radial[:_FIRST_RING] = radial[_FIRST_RING]
+    smooth = np.exp(gaussian_filter1d(np.log(np.maximum(radial, 1e-12)), _BACKGROUND_RINGS))
+    return np.asarray(smooth)
+
+
+def _block_means(image: PixelArray, block: int) -> PixelArray:
+    """Means over blocks of `block` x `block` pixels; what is left at the end is cut off."""
+    height, width = (size // block for size in image.shape)
+    whole = image[: height * block, : width * block]
+    # Adding whole rows first reads the memory in order.
+    rows = whole.reshape(height, block, width * block).sum(axis=1)
+    return np.asarray(rows.reshape(height, width, block).sum(axis=2) / np.float32(block**2))
+
+
+def _write_png(path: str | Path, values: PixelArray | FloatArray) -> None:
+    """Write values (h, w) as grey levels between their percentiles."""
+    from PIL import Image
+
+    low, high = np.percentile(values, _PERCENTILES)
+    part = ((values - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
+    levels = np.rint(part * (_GREY_LEVELS - 1)) * (255 / (_GREY_LEVELS - 1))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        Image.fromarray(np.rint(levels).astype(np.uint8)).save(file, format="PNG")
