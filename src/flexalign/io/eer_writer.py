@@ -25,7 +25,7 @@ from flexalign.io.eer import (
 
 @njit(nogil=True, cache=True)
 def _encode(events: Any, run_bits: int, sub_bits: int, pixel_count: int, stream: Any) -> int:
-    """Write sorted `events`, as `_decode` gives them, to zeroed `stream`; the bits used."""
+    """Write sorted `events`, as `eer_events` decodes them, to zeroed `stream`; the bits used."""
     longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
     bit, pixel = 0, 0
     for index in range(len(events) + 1):
