@@ -54,7 +54,7 @@ class MotionComparison(JsonValue):
     Attributes
     ----------
     frame : (frames,) indices of the frames compared, zero-based in the file
-    y_px, x_px : (9,) rows and columns of the places, in the unbinned movie
+    y_px, x_px : (9,) rows and columns of the places, in the unbinned movie: middles of equal parts
     a_px, b_px : (frames, 2) (y, x) mean over the places of each motion
     per_frame_px : (frames,) root mean square over places of B minus A
     per_place_px : (9, 9) (y, x) root mean square over frames of B minus A
@@ -96,15 +96,15 @@ class MotionComparison(JsonValue):
 
 
 def places_px(shape_px: tuple[int, int], count: int = PLACES) -> tuple[FloatArray, FloatArray]:
-    """Rows and columns (count,) spread over the whole frame (height, width), edges included.
+    """Rows and columns (count,) of the middles of equal parts of the frame (height, width).
 
     Examples
     --------
-    >>> places_px((5, 9), 3)
-    (array([0., 2., 4.]), array([0., 4., 8.]))
+    >>> places_px((6, 12), 3)
+    (array([0.5, 2.5, 4.5]), array([1.5, 5.5, 9.5]))
     """
-    height, width = shape_px
-    return np.linspace(0, height - 1, count), np.linspace(0, width - 1, count)
+    rows, columns = ((np.arange(count) + 0.5) * size / count - 0.5 for size in shape_px)
+    return rows, columns
 
 
 def shared_frames(a: Motion, b: Motion) -> list[int]:
@@ -187,13 +187,18 @@ def other_convention(
     rest = {
         words: compare_motions(a, changed, chosen, shape_px).rms_px
         for words, changed in (
-            ("the rows of B are turned over", _Changed(b, shape_px, rows=-1)),
+            ("the rows of B are turned over", turned_over(b, shape_px)),
             ("B has the opposite sign", _Changed(b, shape_px, sign=-1)),
             ("x and y of B are swapped", _Changed(b, shape_px, swap=True)),
         )
     }
     words = min(rest, key=lambda name: rest[name])
     return words if rest[words] < _LARGEST_REST * found else ""
+
+
+def turned_over(motion: AnyMotion, shape_px: tuple[int, int]) -> AnyMotion:
+    """The motion of the movie with its rows in the opposite order."""
+    return _Changed(motion, shape_px, rows=-1)
 
 
 @dataclass(frozen=True, slots=True)

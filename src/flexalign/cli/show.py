@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
     from flexalign.model import MovieRecord, Quality
 
 Progress = Callable[[str, int, int], None]
+Item = TypeVar("Item")
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error arose.")]
 
 
-def run_each(movies: Sequence[Path], work: Callable[[Path], None], *, debug: bool) -> int:
+def run_each(movies: Sequence[Item], work: Callable[[Item], None], *, debug: bool) -> int:
     """Do `work` on each movie; one that fails has its line of error and the others go on.
+
+    Parameters
+    ----------
+    movies : paths, or whatever prints as the name of a movie
 
     Returns
     -------
@@ -50,7 +56,9 @@ def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> in
     if failure.kind == "defect" and debug:
         traceback.print_exception(error)
     message = failure.message
-    typer.echo(f"error: {f'{subject}: ' if subject not in message else ''}{message}", err=True)
+    # A short name may be part of any word.
+    is_named = re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", message) or not subject
+    typer.echo(f"error: {'' if is_named else f'{subject}: '}{message}", err=True)
     return failure.exit_code
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import glob
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flexalign.errors import InputError
-from flexalign.io.alignments import MovieFacts, format_of, join_facts, read_facts, read_motion_of
+from flexalign.io.alignments import MovieFacts, join_facts, read_facts, read_motion_of
 from flexalign.io.reader import read_head
 from flexalign.io.results import movie_root
 from flexalign.io.star import listed_paths, read_star
@@ -71,12 +71,14 @@ class Matches:
     Attributes
     ----------
     pairs : movies in both
-    only_a, only_b : files of movies in one of them, or in one of them more than once
+    only_a, only_b : movies in one of them
+    ambiguous : what is wrong with movies of which one set has several alignments, by their roots
     """
 
     pairs: tuple[Pair, ...]
-    only_a: tuple[Alignment, ...]
-    only_b: tuple[Alignment, ...]
+    only_a: tuple[Alignment, ...] = ()
+    only_b: tuple[Alignment, ...] = ()
+    ambiguous: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_alignments(argument: str) -> list[Alignment]:
@@ -107,7 +109,7 @@ def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
     when that is unambiguous.
     """
     if len(a) == len(b) == 1:
-        return Matches((Pair(a[0].root, a[0], b[0]),), (), ())
+        return Matches((Pair(a[0].root, a[0], b[0]),))
     pairs: list[Pair] = []
     left, right = list(a), list(b)
     for key in (str, _plain_root):
@@ -119,7 +121,14 @@ def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
                 left.remove(one[0])
                 right.remove(other[0])
     pairs.sort(key=lambda pair: pair.root)
-    return Matches(tuple(pairs), tuple(left), tuple(right))
+    both = {item.root for item in left} & {item.root for item in right}
+    only_a, only_b = (tuple(i for i in side if i.root not in both) for side in (left, right))
+    ambiguous = {
+        root: "expected one alignment of it in A and in B, found "
+        + ", ".join(str(item.path) for item in (*left, *right) if item.root == root)
+        for root in sorted(both)
+    }
+    return Matches(tuple(pairs), only_a, only_b, ambiguous)
 
 
 def read_pair(
@@ -199,7 +208,9 @@ def _paths(argument: str) -> Iterator[Path]:
         yield from _in_folder(path)
     elif glob.has_magic(argument) and not path.exists():
         yield from sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
-    elif path.suffix == ".star" and path.exists() and "micrographs" in read_star(path):
+    elif not path.exists():
+        raise InputError(f"{argument}: expected a file or folder, found nothing of that name")
+    elif path.suffix == ".star" and "micrographs" in read_star(path):
         yield from _listed(path)
     else:
         yield path

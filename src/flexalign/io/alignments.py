@@ -25,7 +25,7 @@ FORMATS = (
 )
 LARGEST_PIXEL_SIZE_RATIO = 1.01
 # Lengths along the frame of a motion that is the same at every place.
-_ANY_SHAPE_PX = (1000, 1000)
+ANY_SHAPE_PX = (1000, 1000)
 _HEAD_BYTES = 4096
 
 
@@ -76,7 +76,7 @@ def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
         If the file is of no known format or is broken, if it is that of other frames, or if it
         does not say how a movie must be known to read it and `facts` do not either.
     """
-    shape_px = facts.shape_px or _ANY_SHAPE_PX
+    shape_px = facts.shape_px or ANY_SHAPE_PX
     with _named(path):
         kind = format_of(path)
         if kind == "flexalign":
