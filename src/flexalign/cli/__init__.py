@@ -10,6 +10,7 @@ import typer
 from flexalign import __version__
 from flexalign.cli.alignment import align, plan
 from flexalign.cli.comparison import compare
+from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
 from flexalign.cli.show import say_error
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(watch)
 app.command(no_args_is_help=True)(apply)
 app.command(no_args_is_help=True)(export)

@@ -22,12 +22,15 @@ Item = TypeVar("Item")
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error arose.")]
 
 
-def run_each(movies: Sequence[Item], work: Callable[[Item], None], *, debug: bool) -> int:
+def run_each(
+    movies: Sequence[Item], work: Callable[[Item], None], *, debug: bool, what: str = "movies"
+) -> int:
     """Do `work` on each movie; one that fails has its line of error and the others go on.
 
     Parameters
     ----------
     movies : paths, or whatever prints as the name of a movie
+    what : how they are called when some failed
 
     Returns
     -------
@@ -41,7 +44,7 @@ def run_each(movies: Sequence[Item], work: Callable[[Item], None], *, debug: boo
         except Exception as error:
             codes.append(say_error(error, subject=str(movie), debug=debug))
     if codes and len(movies) > 1:
-        typer.echo(f"{len(codes)} of {len(movies)} movies failed", err=True)
+        typer.echo(f"{len(codes)} of {len(movies)} {what} failed", err=True)
     if len(codes) == len(movies) and len(set(codes)) == 1:
         return codes[0]
     return 1 if codes else 0

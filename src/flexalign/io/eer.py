@@ -31,8 +31,8 @@ RUN_BITS = {65000: 8, 65001: 7, 65002: 7}
 SUB_PIXEL_BITS = 2
 # So that 32 bits can be fetched at any bit of the stream.
 PADDING = bytes(8)
-PIXEL_SIZE = re.compile(
-    rb'<item name="sensorPixelSize\.(width|height)"[^>]*unit="m"[^>]*>\s*([-+.\deE]+)\s*</item>'
+ITEM = re.compile(
+    rb'<item\s+name="(?P<name>[^"]+)"(?:[^>]*?\sunit="(?P<unit>[^"]*)")?[^>]*>(?P<value>[^<]*)</item>'
 )
 
 
@@ -89,7 +89,7 @@ class EerMovie(SeekableMovie):
             pages = [page for page in pages if int(page.compression) in RUN_BITS]
             self._streams = _event_streams(path, pages)
             height_px, width_px = int(pages[0].imagelength), int(pages[0].imagewidth)
-            pixel_size_A = _metadata_pixel_size_A(file.pages[0].aspage())
+            pixel_size_A = _pixel_size_A(metadata_of(file.pages[0].aspage()))
         if upsampling == 2 and min(min(s.x_bits, s.y_bits) for s in self._streams) < 1:
             raise ParameterError(f"{path}: has no sub-pixel positions; use --eer-upsampling 1")
         self._path, self._upsampling = path, upsampling
@@ -213,11 +213,45 @@ def _event_streams(path: Path, pages: list[tifffile.TiffPage]) -> list[EventStre
     return streams
 
 
-def _metadata_pixel_size_A(page: tifffile.TiffPage) -> float | None:
-    """The pixel size at the specimen, of the detector's grid, from the first page's metadata."""
+def metadata_of(page: tifffile.TiffPage) -> dict[str, tuple[str, str]]:
+    """Value and unit ("" without one) of each item of the exposure's metadata, by its name.
+
+    Parameters
+    ----------
+    page : the first one
+    """
     metadata = page.tags.valueof(METADATA_TAG, b"")
-    found = dict(PIXEL_SIZE.findall(metadata)) if isinstance(metadata, bytes) else {}
+    if not isinstance(metadata, bytes):
+        return {}
+    found = [
+        [(group or b"").decode("utf-8", errors="replace").strip() for group in groups]
+        for groups in ITEM.findall(metadata)
+    ]
+    return {name: (value, unit) for name, unit, value in found}
+
+
+def read_metadata(path: str | Path) -> dict[str, tuple[str, str]]:
+    """The metadata in an EER file, see `metadata_of`; works on a truncated one.
+
+    Raises
+    ------
+    InputError
+        If the file has no first page.
+    """
     try:
-        return trusted_pixel_size_A(float(found[b"width"]) * 1e10, float(found[b"height"]) * 1e10)
+        with collected_messages(), tifffile.TiffFile(path) as file:
+            return metadata_of(file.pages[0].aspage())
+    except Exception as error:  # a broken TIFF is answered with whatever the parser stumbled over
+        raise InputError(f"{path}: expected an EER file: {error}") from error
+
+
+def _pixel_size_A(metadata: dict[str, tuple[str, str]]) -> float | None:
+    """The pixel size at the specimen, of the detector's grid, where the metadata say it."""
+    try:
+        sides = [metadata[f"sensorPixelSize.{side}"] for side in ("width", "height")]
+        if any(unit != "m" for _, unit in sides):
+            return None
+        width_A, height_A = (float(value) * 1e10 for value, _ in sides)
+        return trusted_pixel_size_A(width_A, height_A)
     except (KeyError, ValueError):
         return None
