@@ -40,9 +40,9 @@ def info(
 ) -> None:
     """Say what files are: format, size, frames, pixel size, dose, statistics, quality, counts.
 
-    Of a movie also how it would be aligned with these options, which are those of 'align'. Of a
-    broken one, what is wrong and how many frames are there.
-    Exit code: 0 all are whole, 1 some are not, 3 none is.
+    Of a movie also how it would be aligned with these options, which are those of 'align'.
+    Of a broken one, what is wrong and how many frames are there.
+    Exit code: 0 all are whole, 1 some are not, 2 parameters, 3 none is.
     """
     from flexalign.batch.overview import inspect_folder
     from flexalign.io.inspection import inspect_file
