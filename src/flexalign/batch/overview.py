@@ -28,10 +28,6 @@ def inspect_folder(folder: str | Path) -> FileFacts:
     folder = Path(folder)
     if (folder / INDEX_NAME).exists():
         return _inspect_run(folder)
-    records = read_records(folder)
-    if records:
-        flags = Counter(flag for record in records.values() for flag in record.quality.flags)
-        return _facts(folder, "run", {"done": len(records), "flags": dict(flags)})
     movies = [path for path in folder.iterdir() if is_movie_name(path)]
     try:
         found = [item for item in find_alignments(str(folder)) if not item.problem]
@@ -39,10 +35,14 @@ def inspect_folder(folder: str | Path) -> FileFacts:
         found = []
     if not movies and not found:
         raise InputError(f"{folder}: expected a run, alignments or movies in it, found none")
-    values = {
+    values: dict[str, Any] = {
         "image_files": dict(Counter(path.suffix for path in movies)),
         "alignments": dict(Counter(format_of(item.path) for item in found)),
     }
+    records = read_records(folder)
+    if records:
+        flags = Counter(flag for record in records.values() for flag in record.quality.flags)
+        values |= {"done": len(records), "flags": dict(flags)}
     return _facts(folder, "folder", values)
 
 
