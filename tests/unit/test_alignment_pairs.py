@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,28 @@ def test_pixel_sizes_that_were_rounded_are_the_same():
     joined = join_facts(MovieFacts(pixel_size_A=0.8342), MovieFacts(pixel_size_A=0.834))
 
     assert joined.pixel_size_A == 0.8342
+
+
+# Behind which words of a file a number is a shift or a coefficient.
+MARKS = {
+    "m_motion.json": "coefficients_px",
+    "m.aln": "localShift",
+    "m-Full.log": "shift in pixels",
+    "m.xml": "GridMovementX",
+    "m_shifts.xmd": "data_localAlignment",
+    "m.star": "data_local_motion_model",
+}
+
+
+@pytest.mark.parametrize("name", MARKS)
+@pytest.mark.parametrize("word", ["NaN", "x"])
+def test_a_file_with_a_number_that_is_none_is_refused_by_its_name(tmp_path, name, word):
+    path = save(tmp_path / name)
+    text = path.read_text()
+    start = text.index(MARKS[name])
+    number = re.compile(r"-?\d+\.\d+(e-?\d+)?").search(text, start)
+    path.write_text(text[: number.start()] + word + text[number.end() :])
+    info = MovieInfo("m.mrc", "mrc", FRAMES, *SHAPE, "int8", PIXEL_SIZE_A, 1)
+
+    with pytest.raises(InputError, match=name):
+        read_motion(path, info, PIXEL_SIZE_A)

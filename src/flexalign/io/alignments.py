@@ -223,11 +223,14 @@ def _facts_of_ours(path: str | Path) -> MovieFacts:
 
 @contextmanager
 def _named(path: str | Path) -> Iterator[None]:
-    """Put the name of the file in front of errors that do not have it."""
+    """Put the name of the file in front of errors that do not have it, of broken values too."""
     try:
         yield
     except InputError as error:
         raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        # Values that make no motion, such as NaN, in a file that is otherwise as it should be.
+        raise InputError(f"{path}: expected a motion, found a broken one: {error!r}") from error
 
 
 def check_motion(motion: Motion, movie: MovieInfo) -> None:

@@ -214,11 +214,16 @@ def read_motioncor(path: str | Path) -> PatchShifts:
     text = _text(path)
     try:
         if "stackSize" in text:
-            return _from_aln(text)
-        if CONSOLE_TITLE in text:
-            return _without_patches(_console_shifts(text))
-        return _from_logs(path)
-    except (ValueError, IndexError) as error:
+            found = _from_aln(text)
+        elif CONSOLE_TITLE in text:
+            found = _without_patches(_console_shifts(text))
+        else:
+            found = _from_logs(path)
+        for numbers in (found.whole_px, found.center_px, found.local_px):
+            if not np.isfinite(numbers).all():
+                raise ValueError("a number is not finite")
+        return found
+    except (ValueError, IndexError, KeyError) as error:
         raise InputError(
             f"{path}: expected MotionCor's .aln, -Full.log, -Patch-Patch.log or console output: "
             f"{error}"

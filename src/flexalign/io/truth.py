@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def read_truth(path: str | Path) -> Truth:
         If the file cannot be read, or holds no truth of ours.
     """
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        # numpy leaves a file that it opened itself open when the file is broken.
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as saved:
             settings = json.loads(str(saved["settings"]))
             displacement_px, y_px, x_px = (
                 np.asarray(saved[name], dtype=np.float64)
@@ -56,7 +58,17 @@ def read_truth(path: str | Path) -> Truth:
             )
         height, width = settings["shape_px"]
         shape_px, pixel_size_A = (int(height), int(width)), float(settings["pixel_size_A"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        SyntaxError,
+        zlib.error,
+        NotImplementedError,
+        zipfile.BadZipFile,
+    ) as error:
         raise InputError(
             f"{path}: expected the true motion of a movie of 'flexalign simulate': {error!r}"
         ) from error
