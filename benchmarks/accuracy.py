@@ -30,7 +30,8 @@ import peers
 import scoring
 
 import flexalign
-from flexalign.align import align_movie, open_for
+from flexalign.align import align_movie
+from flexalign.io.movies import open_for
 from flexalign.io.references import load_references
 from flexalign.model import PixelArray
 from flexalign.motion import Motion

@@ -25,10 +25,10 @@ import numpy as np
 import speed
 
 from flexalign import AlignParams, FlexAlignError, align_movie
-from flexalign.align import open_for
 from flexalign.arrays import cuda, fourier, resample
 from flexalign.arrays.device import Device, resolve
 from flexalign.arrays.moving import LATTICE_STEP_PX
+from flexalign.io.movies import open_for
 from flexalign.plan import Plan, make_plan
 from flexalign.simulate import SimulationSettings
 

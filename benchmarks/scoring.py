@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.arrays import fourier, resample
+from flexalign.comparison import AnyMotion
 from flexalign.model import FloatArray, PixelArray
-from flexalign.simulate.score import AnyMotion
 
 BANDS_A = ((15.0, 8.0), (8.0, 5.0), (5.0, 3.5), (3.5, 2.6))
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import peers
 
-from flexalign.align import open_for
 from flexalign.arrays import detector, fourier, resample, spectrum
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
 from flexalign.arrays.shrink import Shrinker, mean_corrected
 from flexalign.arrays.workers import Workers
+from flexalign.io.movies import open_for
 from flexalign.io.reader import MovieReader
 from flexalign.io.record import describe_file
 from flexalign.io.references import load_references

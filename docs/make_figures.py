@@ -21,16 +21,16 @@ from scipy.ndimage import uniform_filter1d
 from scipy.stats import norm
 
 from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
-from flexalign.align import open_for
 from flexalign.arrays import dose
+from flexalign.comparison import AnyMotion
 from flexalign.estimate import evidence, pairwise, patches, quality, refine
 from flexalign.estimate.refine import PatchSpectra, Refinement
+from flexalign.io.movies import open_for
 from flexalign.io.references import load_references
 from flexalign.motion import MotionField
 from flexalign.passes import first_pass
 from flexalign.plan import make_plan
 from flexalign.simulate import SimulatedMovie, motion_error_px
-from flexalign.simulate.score import AnyMotion
 
 IMAGES = Path(__file__).parent / "images"
 NAMES = tuple(f"estimation-{what}.png" for what in ("weights", "errors", "tracks", "choice"))

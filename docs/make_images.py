@@ -1,4 +1,4 @@
-"""Draw the picture of the README: a simulated movie before and after alignment.
+"""Draw the pictures of the README (a movie before and after) and of the page on comparing.
 
 Run it after a change that shows (``.venv/bin/python docs/make_images.py``).
 """
@@ -6,6 +6,7 @@ Run it after a change that shows (``.venv/bin/python docs/make_images.py``).
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
+from flexalign.comparison import compare_motions, shared_frames
+from flexalign.io.comparison_plot import draw_comparison
 from flexalign.simulate import SimulatedMovie
 
-IMAGE = Path(__file__).parent / "images" / "demo.png"
+IMAGES = Path(__file__).parent / "images"
 DPI = 110
 # What is shown of the micrograph, smoothed to the detail that the eye can follow.
 CROP_PX = 420
@@ -78,6 +81,22 @@ def _draw_paths(axes: Any, movie: SimulatedMovie, result: AlignmentResult) -> No
     axes.legend(frameon=False)
 
 
+def draw_two_alignments(path: Path) -> None:
+    """Draw how an alignment of the whole frame differs from one with local motion."""
+    movie = simulate_movie(shape_px=(1024, 1440), frame_count=24, seed=3)
+    with tempfile.TemporaryDirectory() as folder:
+        files = movie.save(folder, "movie")
+        params = AlignParams(gain=str(files["gain"]), pixel_size_A=movie.settings.pixel_size_A)
+        a, b = (
+            align_movie(files["movie"], replace(params, local=local)).motion
+            for local in (False, True)
+        )
+    found = compare_motions(a, b, shared_frames(a, b), movie.settings.shape_px)
+    names = ("A: with --no-local", "B: with local motion")
+    draw_comparison(path, found, params.pixel_size_A, title="movie", names=names)
+
+
 if __name__ == "__main__":
-    IMAGE.parent.mkdir(exist_ok=True)
-    draw(*simulated_and_aligned()).savefig(IMAGE, dpi=DPI)
+    IMAGES.mkdir(exist_ok=True)
+    draw(*simulated_and_aligned()).savefig(IMAGES / "demo.png", dpi=DPI)
+    draw_two_alignments(IMAGES / "comparison.png")

@@ -20,8 +20,7 @@ from flexalign.errors import InputError
 from flexalign.estimate import refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
 from flexalign.io.alignments import check_motion
-from flexalign.io.movies import open_movie
-from flexalign.io.reader import MovieReader
+from flexalign.io.movies import open_for
 from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
 from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
@@ -35,30 +34,6 @@ from flexalign.plan import Plan, make_plan
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
-
-
-def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
-    """The movie opened as the parameters say."""
-    raw_frames_per_frame = None
-    if params.eer_dose_per_frame_e_A2 is not None and params.eer_total_dose_e_A2 is not None:
-        with open_movie(movie, eer_fractions=2) as whole:
-            eer = whole.info.eer
-        if eer is not None:
-            per_raw_frame = params.eer_total_dose_e_A2 / eer.raw_frame_count
-            raw_frames_per_frame = max(1, round(params.eer_dose_per_frame_e_A2 / per_raw_frame))
-    return open_movie(
-        movie,
-        tiff_rows=params.tiff_rows,
-        eer_fractions=params.eer_fractions,
-        eer_raw_frames_per_frame=raw_frames_per_frame,
-        eer_upsampling=params.eer_upsampling,
-    )
-
-
-def plan_movie(movie: str | Path, params: AlignParams) -> Plan:
-    """What `align_movie` would do; reads the movie's header only."""
-    with open_for(movie, params) as reader:
-        return make_plan(reader.info, params)
 
 
 def align_movie(

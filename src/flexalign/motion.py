@@ -114,6 +114,8 @@ class MotionField(JsonValue):
         coefficients = read_only(self.coefficients_px)
         if coefficients.ndim != 4 or coefficients.shape[0] != 2:
             raise ValueError(f"expected coefficients (2, t, y, x), found {coefficients.shape}")
+        if not np.isfinite(coefficients).all():
+            raise ValueError("expected finite coefficients")
         object.__setattr__(self, "coefficients_px", coefficients)
         if self.standard_error_px is not None:
             object.__setattr__(self, "standard_error_px", read_only(self.standard_error_px))
@@ -290,13 +292,22 @@ class Motion(JsonValue):
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Self:
-        """The motion in what `to_dict` gave, or in a movie's record."""
+        """The motion in what `to_dict` gave, or in a movie's record.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is broken.
+        """
         if "trajectory" not in plain and isinstance(plain.get("motion"), dict):
             plain = plain["motion"]
         if "trajectory" not in plain:
             raise InputError("expected a motion or a record with one, found neither in the file")
         # super() would look for the class as it was before dataclass(slots=True) made it anew
-        return cast(Self, from_plain(cls, plain))
+        try:
+            return cast(Self, from_plain(cls, plain))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"expected a motion, found a broken one: {error}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -101,20 +101,14 @@ class Plan(JsonValue):
 
     def describe(self) -> str:
         """The plan as a person reads it."""
-        movie = self.movie
-        lines = [
-            ("movie", movie.path),
-            ("format", f"{movie.file_format}, {movie.pixel_dtype}, {movie.size_bytes:,} bytes"),
-            ("size", f"{movie.width_px} x {movie.height_px} px, {movie.frame_count} frames"),
-        ]
-        if movie.eer is not None:
-            eer = movie.eer
-            lines.append((
-                "EER", f"{eer.raw_frame_count} raw frames, {eer.raw_frames_per_frame} per frame, "
-                f"{eer.leftover_raw_frames} left over, upsampling {eer.upsampling}",
-            ))  # fmt: skip
+        lines = [*movie_lines(self.movie), *self.lines()]
+        lines += [("note", note) for note in self.movie.notes]
+        return "\n".join(f"{name:16}{text}" for name, text in lines)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What was decided, item by item."""
         dose = self.dose_per_frame_e_A2
-        lines += [
+        return [
             ("pixel size", f"{self.pixel_size_A:.4g} A"),
             ("dose per frame", "unknown" if dose is None else f"{dose:.4g} e/A2"),
             ("frames", f"{self.align} aligned, {self.sum} summed" + self._describe_times()),
@@ -126,8 +120,6 @@ class Plan(JsonValue):
             ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"
              + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"),
         ]  # fmt: skip
-        lines += [("note", note) for note in movie.notes]
-        return "\n".join(f"{name:16}{text}" for name, text in lines)
 
     def _describe_times(self) -> str:
         """What is said of frames that are summed before motion is estimated."""
@@ -142,6 +134,22 @@ class Plan(JsonValue):
             f"{self.patches[1]} x {self.patches[0]} patches, groups of {self.group_frames} frames, "
             f"control points {x} in x, {y} in y, {t} in time"
         )
+
+
+def movie_lines(movie: MovieInfo) -> list[tuple[str, str]]:
+    """What a movie is, item by item, as a person reads it."""
+    lines = [
+        ("movie", movie.path),
+        ("format", f"{movie.file_format}, {movie.pixel_dtype}, {movie.size_bytes:,} bytes"),
+        ("size", f"{movie.width_px} x {movie.height_px} px, {movie.frame_count} frames"),
+    ]
+    if movie.eer is not None:
+        eer = movie.eer
+        lines.append((
+            "EER", f"{eer.raw_frame_count} raw frames, {eer.raw_frames_per_frame} per frame, "
+            f"{eer.leftover_raw_frames} left over, upsampling {eer.upsampling}",
+        ))  # fmt: skip
+    return lines
 
 
 def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:

@@ -42,7 +42,7 @@ COMMAND_LINES = [
     (page, line)
     for page, block in _blocks("sh")
     for line in block.splitlines()
-    if re.match(r"flexalign (align|plan) ", line)
+    if re.match(r"flexalign (align|plan|info) ", line)
 ]
 
 WATCH_LINES = [

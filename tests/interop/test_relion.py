@@ -28,9 +28,10 @@ def apply_motion(flexalign, project, movie, motion, out, *options):
 def test_relion_finds_nothing_left_to_do_and_the_same_motion_in_our_files(project, relion, our_job):
     table = project.folder / our_job / "corrected_micrographs.star"
     ours = read_star(table)["micrographs"]
+    movies = project.movies_star("Movies/a.b.mrc", "Movies/c.tiff")
 
     said = relion(
-        project.folder, "run_motioncorr", "--i", "Import/job001/movies.star", "--o",
+        project.folder, "run_motioncorr", "--i", movies, "--o",
         our_job + "/", "--use_own", "--only_do_unfinished", "--dose_weighting", "--save_noDW",
         "--grouping_for_ps", 4,
     )  # fmt: skip

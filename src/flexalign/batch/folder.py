@@ -150,7 +150,7 @@ class RunFolder:
 
     def _load(self) -> None:
         """Read the index, then whatever record is newer than it or unknown to it."""
-        known = {entry.name: entry for entry in _read_index(self.path / INDEX_NAME)}
+        known = {entry.name: entry for entry in read_index(self.path / INDEX_NAME)}
         listing = {item.name: item for item in os.scandir(self.path)}
         self._find_leftovers(self.path / name for name in listing if name.startswith("."))
         for saved in known.values():
@@ -191,7 +191,7 @@ class RunFolder:
         return Entry(movie, name, key_of_record(record), record_ns, None, row)
 
 
-def _read_index(path: Path) -> list[Entry]:
+def read_index(path: Path) -> list[Entry]:
     """The entries of the index, none when there is no index yet.
 
     Raises

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.io.star import listed_paths, read_star
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
 COMPRESSED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
@@ -63,8 +64,6 @@ def star_parameters(arguments: Sequence[str]) -> dict[str, float]:
     InputError
         If their optics groups differ in one of them.
     """
-    from flexalign.io.star import read_star
-
     values: dict[str, float] = {}
     for argument in arguments:
         if Path(argument).suffix != ".star":
@@ -106,9 +105,9 @@ def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
         # Path.glob takes no absolute patterns
         yield from sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
     elif path.suffix == ".star":
-        yield from _listed(path, _movies_of_star(path))
+        yield from listed_paths(path, _movies_of_star(path))
     elif path.suffix in LIST_SUFFIXES:
-        yield from _listed(path, _lines(path))
+        yield from listed_paths(path, _lines(path))
     else:
         yield path
 
@@ -126,19 +125,7 @@ def _lines(path: Path) -> list[str]:
 
 def _movies_of_star(path: Path) -> list[str]:
     """The column of movies of a STAR file."""
-    from flexalign.io.star import read_star
-
     tables = [table for table in read_star(path).values() if STAR_MOVIE in table]
     if not tables:
         raise InputError(f"{path}: expected movies of RELION, a column _{STAR_MOVIE}; found none")
     return [name for table in tables for name in table[STAR_MOVIE]]
-
-
-def _listed(source: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Paths that the file `source` lists: from the current folder, else from one above the file.
-
-    RELION's are relative to its project, some folders above the file that lists them.
-    """
-    folders = [Path(), *source.absolute().parents]
-    for name in names:
-        yield next((folder / name for folder in folders if (folder / name).exists()), Path(name))

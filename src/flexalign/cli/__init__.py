@@ -9,6 +9,8 @@ import typer
 
 from flexalign import __version__
 from flexalign.cli.alignment import align, plan
+from flexalign.cli.comparison import compare
+from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
 from flexalign.cli.show import say_error
@@ -24,9 +26,11 @@ app = typer.Typer(
 )
 app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(watch)
 app.command(no_args_is_help=True)(apply)
 app.command(no_args_is_help=True)(export)
+app.command(no_args_is_help=True)(compare)
 app.command("relion-job", no_args_is_help=True)(relion_job)
 app.command(no_args_is_help=True)(simulate)
 app.command()(demo)

@@ -100,7 +100,7 @@ def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **valu
 
 def _planner(params: AlignParams) -> Callable[[Path], None]:
     """What prints the plan of one movie."""
-    from flexalign.align import plan_movie
+    from flexalign.io.movies import plan_movie
 
     def print_plan(movie: Path) -> None:
         typer.echo(plan_movie(movie, params).describe() + "\n")

@@ -100,8 +100,9 @@ def apply(
 
     Frames whose motion the file does not hold are left out.
     """
-    from flexalign.align import align_and_write, open_for
+    from flexalign.align import align_and_write
     from flexalign.io.alignments import read_motion
+    from flexalign.io.movies import open_for
     from flexalign.plan import make_plan
 
     params = collect_parameters(values, settings)

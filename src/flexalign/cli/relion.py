@@ -154,7 +154,8 @@ def relion_root(movie_name: str) -> str:
 
 def _align_into(job: Path, movie: JobMovie, params: AlignParams) -> MovieRecord | None:
     """Align one movie into the folder of the job; None when an earlier start did it."""
-    from flexalign.align import align_and_write, plan_movie
+    from flexalign.align import align_and_write
+    from flexalign.io.movies import plan_movie
     from flexalign.io.results import relion_suffixes
 
     folder, root = (job / movie.root).parent, Path(movie.root).name

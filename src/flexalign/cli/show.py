@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
     from flexalign.model import MovieRecord, Quality
 
 Progress = Callable[[str, int, int], None]
+Item = TypeVar("Item")
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error arose.")]
 
 
-def run_each(movies: Sequence[Path], work: Callable[[Path], None], *, debug: bool) -> int:
+def run_each(
+    movies: Sequence[Item], work: Callable[[Item], None], *, debug: bool, what: str = "movies"
+) -> int:
     """Do `work` on each movie; one that fails has its line of error and the others go on.
+
+    Parameters
+    ----------
+    movies : paths, or whatever prints as the name of a movie
+    what : how they are called when some failed
 
     Returns
     -------
@@ -35,7 +44,7 @@ def run_each(movies: Sequence[Path], work: Callable[[Path], None], *, debug: boo
         except Exception as error:
             codes.append(say_error(error, subject=str(movie), debug=debug))
     if codes and len(movies) > 1:
-        typer.echo(f"{len(codes)} of {len(movies)} movies failed", err=True)
+        typer.echo(f"{len(codes)} of {len(movies)} {what} failed", err=True)
     if len(codes) == len(movies) and len(set(codes)) == 1:
         return codes[0]
     return 1 if codes else 0
@@ -50,7 +59,9 @@ def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> in
     if failure.kind == "defect" and debug:
         traceback.print_exception(error)
     message = failure.message
-    typer.echo(f"error: {f'{subject}: ' if subject not in message else ''}{message}", err=True)
+    # A short name may be part of any word.
+    is_named = re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", message) or not subject
+    typer.echo(f"error: {'' if is_named else f'{subject}: '}{message}", err=True)
     return failure.exit_code
 
 

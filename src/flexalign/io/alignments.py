@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from flexalign.errors import InputError
-from flexalign.io import motioncor, relion, warp, xmd
+from flexalign.io import motioncor, relion, truth, warp, xmd
+from flexalign.io.frame_list import FRAME
 from flexalign.io.reader import read_head
+from flexalign.io.record import read_json
 from flexalign.io.star import read_star
 from flexalign.model import MovieInfo
 from flexalign.motion import Motion
 
 FORMATS = (
     "flexalign (_motion.json, _record.json), RELION (the STAR file of one movie), Xmipp "
-    "(_shifts.xmd), MotionCor (.aln, logs) or Warp (.xml)"
+    "(_shifts.xmd), MotionCor (.aln, logs), Warp (.xml) or a simulation (_truth.npz)"
 )
+LARGEST_PIXEL_SIZE_RATIO = 1.01
+# Lengths along the frame of a motion that is the same at every place.
+ANY_SHAPE_PX = (1000, 1000)
+_HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class MovieFacts:
+    """What the file of an alignment says of its movie; None = it does not say.
+
+    Attributes
+    ----------
+    movie : its name
+    frame_count : of the file; EER: as many as were made of it
+    shape_px : (height, width) unbinned
+    pixel_size_A : unbinned
+    """
+
+    movie: str | None = None
+    frame_count: int | None = None
+    shape_px: tuple[int, int] | None = None
+    pixel_size_A: float | None = None
 
 
 def read_motion(path: str | Path, movie: MovieInfo, pixel_size_A: float) -> Motion:
@@ -29,39 +59,178 @@ def read_motion(path: str | Path, movie: MovieInfo, pixel_size_A: float) -> Moti
     InputError
         If the file is of no known format, is broken, or is of another movie.
     """
-    head = read_head(Path(path), 4096).decode("utf-8", errors="replace").lstrip()
     shape_px = (movie.height_px, movie.width_px)
-    try:
-        if head.startswith("{"):
-            motion = Motion.load(path)
-        elif head.startswith("<"):
-            motion = warp.read_warp(path, movie.frame_count, shape_px, pixel_size_A)
-        elif "data_" in head:
-            motion = _from_star(path, shape_px)
-        elif "\0" not in head:
-            shifts = motioncor.read_motioncor(path)
-            motion = motioncor.as_motion(shifts, movie.frame_count, shape_px)
-        else:
-            raise InputError(f"expected a motion as of {FORMATS}, found an unknown format")
+    facts = MovieFacts(movie.path, movie.frame_count, shape_px, pixel_size_A)
+    with _named(path):
+        motion = read_motion_of(path, facts)
         check_motion(motion, movie)
-    except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
     return motion
 
 
-def _from_star(path: str | Path, shape_px: tuple[int, int]) -> Motion:
-    """The motion in a STAR file of RELION or metadata of Xmipp."""
+def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
+    """The motion in a file, with what is known of its movie from elsewhere.
+
+    Raises
+    ------
+    InputError
+        If the file is of no known format or is broken, if it is that of other frames, or if it
+        does not say how a movie must be known to read it and `facts` do not either.
+    """
+    shape_px = facts.shape_px or ANY_SHAPE_PX
+    with _named(path):
+        kind = format_of(path)
+        if kind == "flexalign":
+            motion = Motion.load(path)
+        elif kind == "Warp":
+            if facts.pixel_size_A is None or facts.frame_count is None:
+                raise InputError("Warp's motion is in Angstrom: give --pixel-size of the movie")
+            motion = warp.read_warp(path, facts.frame_count, shape_px, facts.pixel_size_A)
+        elif kind == "RELION":
+            motion = relion.read_motion_star(path)[1]
+        elif kind == "Xmipp":
+            motion = xmd.read_motion(path, shape_px)
+        elif kind == "simulation":
+            motion = truth.true_motion(truth.read_truth(path))
+        else:
+            shifts = motioncor.read_motioncor(path)
+            count = facts.frame_count or shifts.frame_count or len(shifts.whole_px)
+            motion = motioncor.as_motion(shifts, count, shape_px)
+        if motion.field is not None and facts.shape_px is None:
+            raise InputError(
+                "has local motion, and nothing says the size of the movie: give --size"
+            )
+    return motion
+
+
+def read_facts(path: str | Path) -> MovieFacts:
+    """What the file of an alignment says of its movie.
+
+    Raises
+    ------
+    InputError
+        If the file is of no known format or is broken.
+    """
+    with _named(path):
+        kind = format_of(path)
+        if kind == "flexalign":
+            return _facts_of_ours(path)
+        if kind == "Warp":
+            return MovieFacts(frame_count=warp.frame_count(path))
+        if kind == "RELION":
+            movie, _ = relion.read_motion_star(path)
+            known = np.isfinite(movie.pixel_size_A)
+            pixel_size_A = movie.pixel_size_A if known else None
+            return MovieFacts(movie.movie_name, movie.frame_count, movie.shape_px, pixel_size_A)
+        if kind == "Xmipp":
+            images = read_star(path)["frameShifts"].get("image", [])
+            named = FRAME.fullmatch(images[0]) if images else None
+            return MovieFacts(named["path"] if named else None, len(images) or None)
+        if kind == "simulation":
+            true = truth.read_truth(path)
+            count = len(true.displacement_px)
+            return MovieFacts(None, count, true.shape_px, true.pixel_size_A)
+        shifts = motioncor.read_motioncor(path)
+        count = shifts.frame_count or len(shifts.whole_px)
+        return MovieFacts(None, count, shifts.shape_px)
+
+
+def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
+    """What two files say of one movie together.
+
+    Raises
+    ------
+    InputError
+        If they contradict each other in the number of frames, the size or the pixel size.
+    """
+    count, shape, size_A = (
+        tuple(getattr(facts, name) for facts in (a, b))
+        for name in ("frame_count", "shape_px", "pixel_size_A")
+    )
+    if None not in count and count[0] != count[1]:
+        raise InputError(
+            f"expected as many frames in both, found {count[0]} in A and {count[1]} in B; "
+            "were EER frames grouped alike, and frames thrown away?"
+        )
+    if None not in shape and shape[0] != shape[1]:
+        (one_y, one_x), (other_y, other_x) = shape
+        raise InputError(
+            f"expected movies of one size, found {one_x} x {one_y} in A and {other_x} x {other_y} "
+            "in B; was one of them binned, upsampled or turned?"
+        )
+    if None not in size_A and max(size_A) > LARGEST_PIXEL_SIZE_RATIO * min(size_A):
+        raise InputError(
+            f"expected one pixel size of the movie, found {size_A[0]:.4g} A in A and "
+            f"{size_A[1]:.4g} A in B"
+        )
+    names = ("movie", "frame_count", "shape_px", "pixel_size_A")
+    pairs = {name: (getattr(a, name), getattr(b, name)) for name in names}
+    return MovieFacts(**{name: b_ if a_ is None else a_ for name, (a_, b_) in pairs.items()})
+
+
+def format_of(path: str | Path) -> str:
+    """Whose file it is: flexalign, RELION, Xmipp, MotionCor, Warp or simulation.
+
+    MotionCor's logs have no mark, so any text may be taken for one.
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+    """
+    head = read_head(Path(path), _HEAD_BYTES)
+    if head.startswith(b"PK"):
+        return "simulation"
+    text = head.decode("utf-8", errors="replace").lstrip()
+    if text.startswith("{"):
+        return "flexalign"
+    if text.startswith("<"):
+        return "Warp"
+    if re.search(r"^data_", text, re.MULTILINE):
+        return _format_of_star(path)
+    if "\0" in text:
+        raise InputError(f"{path}: expected a motion as of {FORMATS}, found an unknown format")
+    return "MotionCor"
+
+
+def _format_of_star(path: str | Path) -> str:
+    """Whether the blocks of a STAR file are RELION's or Xmipp's."""
     blocks = read_star(path)
     if "global_shift" in blocks:
-        return relion.read_motion_star(path)[1]
+        return "RELION"
     if "frameShifts" in blocks:
-        return xmd.read_motion(path, shape_px)
+        return "Xmipp"
     if "micrographs" in blocks:
         raise InputError(
             f"{path}: expected the motion of one movie, found a list of micrographs; give one of "
             "the files in its column rlnMicrographMetadata"
         )
     raise InputError(f"{path}: expected shifts of frames, found the blocks {', '.join(blocks)}")
+
+
+def _facts_of_ours(path: str | Path) -> MovieFacts:
+    """What a record or a motion in JSON says of its movie."""
+    plain = read_json(path)
+    motion = Motion.from_dict(plain)
+    field = motion.field
+    shape_px = None if field is None else (field.height_px, field.width_px)
+    info = plain.get("movie")
+    if not isinstance(info, dict):
+        return MovieFacts(None, motion.frame_count, shape_px)
+    size_A = plain.get("decisions", {}).get("pixel_size_A")
+    shape_px = (int(info["height_px"]), int(info["width_px"]))
+    return MovieFacts(str(info["path"]), motion.frame_count, shape_px, size_A)
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Put the name of the file in front of errors that do not have it, of broken values too."""
+    try:
+        yield
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        # Values that make no motion, such as NaN, in a file that is otherwise as it should be.
+        raise InputError(f"{path}: expected a motion, found a broken one: {error!r}") from error
 
 
 def check_motion(motion: Motion, movie: MovieInfo) -> None:

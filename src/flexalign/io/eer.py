@@ -20,7 +20,6 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from numba import njit
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.reader import RawFrame, SeekableMovie, trusted_pixel_size_A
@@ -32,8 +31,8 @@ RUN_BITS = {65000: 8, 65001: 7, 65002: 7}
 SUB_PIXEL_BITS = 2
 # So that 32 bits can be fetched at any bit of the stream.
 PADDING = bytes(8)
-PIXEL_SIZE = re.compile(
-    rb'<item name="sensorPixelSize\.(width|height)"[^>]*unit="m"[^>]*>\s*([-+.\deE]+)\s*</item>'
+ITEM = re.compile(
+    rb'<item\s+name="(?P<name>[^"]+)"(?:[^>]*?\sunit="(?P<unit>[^"]*)")?[^>]*>(?P<value>[^<]*)</item>'
 )
 
 
@@ -46,53 +45,6 @@ class EventStream:
     run_bits: int
     x_bits: int
     y_bits: int
-
-
-@njit(nogil=True, cache=True)
-def _decode(
-    stream: Any, stream_bytes: int, run_bits: int, sub_bits: int, pixel_count: int, events: Any
-) -> int:
-    """Fill `events` with pixel << sub_bits | place; their number, or -1 for a broken stream."""
-    longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
-    event_count, pixel, bit = 0, 0, 0
-    last_bit = 8 * stream_bytes
-    while pixel < pixel_count and bit + run_bits <= last_bit:
-        byte = bit >> 3
-        word = int(stream[byte]) | int(stream[byte + 1]) << 8 | int(stream[byte + 2]) << 16
-        word = (word | int(stream[byte + 3]) << 24) >> (bit & 7)
-        run = word & longest
-        bit += run_bits
-        pixel += run
-        if run == longest:
-            continue
-        if pixel >= pixel_count:
-            break
-        if bit + sub_bits > last_bit:
-            return -1
-        events[event_count] = pixel << sub_bits | (word >> run_bits) & sub_mask
-        event_count += 1
-        pixel += 1
-        bit += sub_bits
-    return event_count if pixel == pixel_count else -1
-
-
-@njit(nogil=True, cache=True)
-def _count(
-    events: Any, x_bits: int, y_bits: int, width_px: int, upsampling: int, image: Any
-) -> None:
-    """Add one to the pixel of each event of (h, w) `image`, on the grid that it has."""
-    sub_bits = x_bits + y_bits
-    flat = image.ravel()
-    for event in events:
-        pixel = event >> sub_bits
-        if upsampling == 1:
-            flat[pixel] += 1
-        else:
-            # The sign bit, turned over, says which half of the pixel.
-            right = 1 - ((event >> (x_bits - 1)) & 1)
-            upper = 1 - ((event >> (sub_bits - 1)) & 1)
-            y, x = 2 * (pixel // width_px) + upper, 2 * (pixel % width_px) + right
-            flat[y * 2 * width_px + x] += 1
 
 
 def is_eer(path: Path) -> bool:
@@ -137,7 +89,7 @@ class EerMovie(SeekableMovie):
             pages = [page for page in pages if int(page.compression) in RUN_BITS]
             self._streams = _event_streams(path, pages)
             height_px, width_px = int(pages[0].imagelength), int(pages[0].imagewidth)
-            pixel_size_A = _metadata_pixel_size_A(file.pages[0].aspage())
+            pixel_size_A = _pixel_size_A(metadata_of(file.pages[0].aspage()))
         if upsampling == 2 and min(min(s.x_bits, s.y_bits) for s in self._streams) < 1:
             raise ParameterError(f"{path}: has no sub-pixel positions; use --eer-upsampling 1")
         self._path, self._upsampling = path, upsampling
@@ -200,10 +152,15 @@ class EerMovie(SeekableMovie):
         sub_bits = stream.x_bits + stream.y_bits
         events = np.empty(8 * data.size // (stream.run_bits + sub_bits) + 1, np.int64)
         size_bytes = data.size - len(PADDING)
-        count = _decode(data, size_bytes, stream.run_bits, sub_bits, pixel_count, events)
+        # Loading numba takes longer than all that is asked of a header.
+        from flexalign.io import eer_events
+
+        count = eer_events.decode(data, size_bytes, stream.run_bits, sub_bits, pixel_count, events)
         if count < 0:
             return False
-        _count(events[:count], stream.x_bits, stream.y_bits, width_px, self._upsampling, image)
+        eer_events.add_up(
+            events[:count], stream.x_bits, stream.y_bits, width_px, self._upsampling, image
+        )
         return True
 
 
@@ -256,11 +213,45 @@ def _event_streams(path: Path, pages: list[tifffile.TiffPage]) -> list[EventStre
     return streams
 
 
-def _metadata_pixel_size_A(page: tifffile.TiffPage) -> float | None:
-    """The pixel size at the specimen, of the detector's grid, from the first page's metadata."""
+def metadata_of(page: tifffile.TiffPage) -> dict[str, tuple[str, str]]:
+    """Value and unit ("" without one) of each item of the exposure's metadata, by its name.
+
+    Parameters
+    ----------
+    page : the first one
+    """
     metadata = page.tags.valueof(METADATA_TAG, b"")
-    found = dict(PIXEL_SIZE.findall(metadata)) if isinstance(metadata, bytes) else {}
+    if not isinstance(metadata, bytes):
+        return {}
+    found = [
+        [(group or b"").decode("utf-8", errors="replace").strip() for group in groups]
+        for groups in ITEM.findall(metadata)
+    ]
+    return {name: (value, unit) for name, unit, value in found}
+
+
+def read_metadata(path: str | Path) -> dict[str, tuple[str, str]]:
+    """The metadata in an EER file, see `metadata_of`; works on a truncated one.
+
+    Raises
+    ------
+    InputError
+        If the file has no first page.
+    """
     try:
-        return trusted_pixel_size_A(float(found[b"width"]) * 1e10, float(found[b"height"]) * 1e10)
+        with collected_messages(), tifffile.TiffFile(path) as file:
+            return metadata_of(file.pages[0].aspage())
+    except Exception as error:  # a broken TIFF is answered with whatever the parser stumbled over
+        raise InputError(f"{path}: expected an EER file: {error}") from error
+
+
+def _pixel_size_A(metadata: dict[str, tuple[str, str]]) -> float | None:
+    """The pixel size at the specimen, of the detector's grid, where the metadata say it."""
+    try:
+        sides = [metadata[f"sensorPixelSize.{side}"] for side in ("width", "height")]
+        if any(unit != "m" for _, unit in sides):
+            return None
+        width_A, height_A = (float(value) * 1e10 for value, _ in sides)
+        return trusted_pixel_size_A(width_A, height_A)
     except (KeyError, ValueError):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +25,7 @@ from flexalign.io.eer import (
 
 @njit(nogil=True, cache=True)
 def _encode(events: Any, run_bits: int, sub_bits: int, pixel_count: int, stream: Any) -> int:
-    """Write sorted `events`, as `_decode` gives them, to zeroed `stream`; the bits used."""
+    """Write sorted `events`, as `eer_events` decodes them, to zeroed `stream`; the bits used."""
     longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
     bit, pixel = 0, 0
     for index in range(len(events) + 1):
@@ -55,6 +55,7 @@ def write_eer(
     width_px: int,
     codec: int = 65001,
     pixel_size_A: float | None = None,
+    metadata: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
     """Write an EER file of raw frames, given as lists of events.
 
@@ -67,6 +68,7 @@ def write_eer(
     height_px, width_px : of the detector
     codec : 65000 (8 bits per run), 65001 (7) or 65002 (7, the numbers of bits in tags)
     pixel_size_A : written into the metadata when given
+    metadata : further items of it, value and unit ("" for none) by name
 
     Raises
     ------
@@ -76,7 +78,8 @@ def write_eer(
     if codec not in RUN_BITS:
         raise ValueError(f"expected a codec of {sorted(RUN_BITS)}, found {codec}")
     with replacing(path) as temporary, temporary.open("wb") as file:
-        container = _Container(file, height_px, width_px, codec, pixel_size_A)
+        items = {**_pixel_size_items(pixel_size_A), **(metadata or {})}
+        container = _Container(file, height_px, width_px, codec, _xml(items))
         for events in frames:
             container.append(_encoded(np.asarray(events), height_px, width_px, codec))
         if container.page_count == 0:
@@ -112,10 +115,10 @@ class _Container:
         height_px: int,
         width_px: int,
         codec: int,
-        pixel_size_A: float | None,
+        metadata: bytes,
     ) -> None:
         self._file, self._height_px, self._width_px = file, height_px, width_px
-        self._codec, self._pixel_size_A = codec, pixel_size_A
+        self._codec, self._metadata = codec, metadata
         self.page_count = 0
         file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0))
         self._link_offset = 8
@@ -135,9 +138,8 @@ class _Container:
             (279, 16, 1, len(data)),
         ]
         if self.page_count == 0:
-            metadata = self._metadata()
-            entries.append((METADATA_TAG, 7, len(metadata), self._file.tell()))
-            self._file.write(metadata)
+            entries.append((METADATA_TAG, 7, len(self._metadata), self._file.tell()))
+            self._file.write(self._metadata)
         if self._codec == 65002:
             entries.append((RUN_BITS_TAG, 3, 1, RUN_BITS[self._codec]))
             entries.append((X_BITS_TAG, 3, 1, SUB_PIXEL_BITS))
@@ -153,11 +155,19 @@ class _Container:
         self._link_offset = end - 8
         self.page_count += 1
 
-    def _metadata(self) -> bytes:
-        """The acquisition metadata, as much of it as is known here."""
-        items = ""
-        if self._pixel_size_A is not None:
-            for side in ("height", "width"):
-                size_m = f"{self._pixel_size_A * 1e-10:.9g}"
-                items += f'<item name="sensorPixelSize.{side}" unit="m">{size_m}</item>'
-        return f"<metadata>{items}</metadata>".encode()
+
+def _pixel_size_items(pixel_size_A: float | None) -> dict[str, tuple[str, str]]:
+    """The items of the metadata that say the pixel size."""
+    if pixel_size_A is None:
+        return {}
+    size_m = f"{pixel_size_A * 1e-10:.9g}"
+    return {f"sensorPixelSize.{side}": (size_m, "m") for side in ("height", "width")}
+
+
+def _xml(items: Mapping[str, tuple[str, str]]) -> bytes:
+    """The metadata as an EER file holds them."""
+    lines = [
+        f'<item name="{name}"' + (f' unit="{unit}"' if unit else "") + f">{value}</item>"
+        for name, (value, unit) in items.items()
+    ]
+    return f"<metadata>{''.join(lines)}</metadata>".encode()

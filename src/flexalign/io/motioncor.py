@@ -26,6 +26,7 @@ FULL_LOGS = ("-Patch-Full.log", "-Full.log")
 MOST_POINTS_IN_PLACE, MOST_POINTS_IN_TIME = 12, 12
 _SPARE_PATCHES = 2
 
+_MOVIE_SIZE = re.compile(r"^#\s*Movie size:\s*(\d+)\s+(\d+)", re.MULTILINE)
 _CONSOLE_LINE = re.compile(r"Frame\s*\(\s*\d+\)\s*shift:\s*(\S+)\s+(\S+)")
 
 
@@ -40,6 +41,7 @@ class PatchShifts:
     local_px : (patches, frames, 2) (y, x), what is to be added at each patch
     used : the frames, zero-based in the file; None = not said
     frame_count : of the file; None = not said
+    shape_px : (height, width) of the unbinned movie; None = not said
     """
 
     whole_px: FloatArray
@@ -47,6 +49,7 @@ class PatchShifts:
     local_px: FloatArray
     used: FrameRange | None = None
     frame_count: int | None = None
+    shape_px: tuple[int, int] | None = None
 
 
 def as_patch_shifts(motion: Motion, used: FrameRange, patches: tuple[int, int]) -> PatchShifts:
@@ -211,11 +214,16 @@ def read_motioncor(path: str | Path) -> PatchShifts:
     text = _text(path)
     try:
         if "stackSize" in text:
-            return _from_aln(text)
-        if CONSOLE_TITLE in text:
-            return _without_patches(_console_shifts(text))
-        return _from_logs(path)
-    except (ValueError, IndexError) as error:
+            found = _from_aln(text)
+        elif CONSOLE_TITLE in text:
+            found = _without_patches(_console_shifts(text))
+        else:
+            found = _from_logs(path)
+        for numbers in (found.whole_px, found.center_px, found.local_px):
+            if not np.isfinite(numbers).all():
+                raise ValueError("a number is not finite")
+        return found
+    except (ValueError, IndexError, KeyError) as error:
         raise InputError(
             f"{path}: expected MotionCor's .aln, -Full.log, -Patch-Patch.log or console output: "
             f"{error}"
@@ -239,8 +247,11 @@ def _from_logs(path: Path) -> PatchShifts:
     if root == path.name or not patch_log.exists():
         return _without_patches(whole)
     # Older versions end with the fitted shift, newer ones with a mark for bad patches.
-    table = np.array([row[:5] for row in _rows(_text(patch_log).splitlines(), 5)])
-    return _with_patches(whole, table) if len(table) else _without_patches(whole)
+    text = _text(patch_log)
+    table = np.array([row[:5] for row in _rows(text.splitlines(), 5)])
+    found = _with_patches(whole, table) if len(table) else _without_patches(whole)
+    size = _MOVIE_SIZE.search(text)
+    return replace(found, shape_px=(int(size[2]), int(size[1]))) if size else found
 
 
 def _from_aln(text: str) -> PatchShifts:
@@ -259,7 +270,8 @@ def _from_aln(text: str) -> PatchShifts:
     if local_text:
         rows = np.array(list(_rows(local_text.splitlines(), 5)))
         found = _with_patches(whole[:, 2:0:-1], rows)
-    return replace(found, used=used, frame_count=frames)
+    width, height = settings["stackSize"][:2]
+    return replace(found, used=used, frame_count=frames, shape_px=(height, width))
 
 
 def _with_patches(whole: FloatArray, table: FloatArray) -> PatchShifts:

@@ -9,6 +9,8 @@ from flexalign.io import mrc
 from flexalign.io.eer import EerMovie, is_eer
 from flexalign.io.reader import TIFF_MAGIC, MovieReader, read_head
 from flexalign.io.tiff import TiffMovie
+from flexalign.params import AlignParams
+from flexalign.plan import Plan, make_plan
 
 FORMATS = "MRC (.mrc .mrcs .st, also as .bz2 .gz .xz .zst), TIFF (.tif .tiff) or EER (.eer)"
 
@@ -56,3 +58,27 @@ def open_movie(
     if mrc.looks_like_mrc(head) or path.suffix.lower() in mrc.SUFFIXES:
         return mrc.MrcMovie(path)
     raise InputError(f"{path}: expected a movie in {FORMATS}, found an unknown format")
+
+
+def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
+    """The movie opened as the parameters say."""
+    raw_frames_per_frame = None
+    if params.eer_dose_per_frame_e_A2 is not None and params.eer_total_dose_e_A2 is not None:
+        with open_movie(movie, eer_fractions=2) as whole:
+            eer = whole.info.eer
+        if eer is not None:
+            per_raw_frame = params.eer_total_dose_e_A2 / eer.raw_frame_count
+            raw_frames_per_frame = max(1, round(params.eer_dose_per_frame_e_A2 / per_raw_frame))
+    return open_movie(
+        movie,
+        tiff_rows=params.tiff_rows,
+        eer_fractions=params.eer_fractions,
+        eer_raw_frames_per_frame=raw_frames_per_frame,
+        eer_upsampling=params.eer_upsampling,
+    )
+
+
+def plan_movie(movie: str | Path, params: AlignParams) -> Plan:
+    """What `flexalign.align_movie` would do; reads the movie's header only."""
+    with open_for(movie, params) as reader:
+        return make_plan(reader.info, params)

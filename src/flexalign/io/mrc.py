@@ -199,6 +199,19 @@ def read_header(path: Path) -> MrcHeader:
     return header
 
 
+def count_planes(path: Path) -> tuple[int, int]:
+    """How many planes of an uncompressed MRC file are there as a whole, and how many should be.
+
+    Raises
+    ------
+    InputError
+        If the header is broken.
+    """
+    header = parse_header(path, read_head(path, HEADER_BYTES))
+    found_bytes = max(0, path.stat().st_size - header.data_offset_bytes)
+    return min(header.plane_count, found_bytes // header.plane_bytes), header.plane_count
+
+
 def read_plane(path: Path, header: MrcHeader, index: int) -> npt.NDArray[Any]:
     """The pixels (h, w) of one plane of an uncompressed MRC file."""
     offset_bytes = header.data_offset_bytes + index * header.plane_bytes

@@ -63,7 +63,7 @@ def draw_trajectory(
         _draw_local(columns[1], motion, pixel_size_A, shape_px, tracks, limits)
     whole = MaxNLocator(integer=True)
     figure.colorbar(colored, ax=list(columns), label="Frame", shrink=0.85, pad=0.015, ticks=whole)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_spectra(
@@ -89,10 +89,10 @@ def draw_spectra(
     figure.suptitle(title, fontsize=12)
     _draw_plane(left, before, after)
     _draw_radial(right, before, after)
-    _save(figure, path)
+    save_png(figure, path)
 
 
-def _save(figure: Any, path: str | Path) -> None:
+def save_png(figure: Any, path: str | Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -39,18 +39,30 @@ def read_record(path: str | Path) -> MovieRecord:
     InputError
         If the file is missing, is not JSON, is no record, or is from a newer version.
     """
-    try:
-        plain = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the record of a movie in JSON: {error}") from error
-    if not isinstance(plain, dict):
-        raise InputError(f"{path}: expected the record of a movie, found a {type(plain).__name__}")
+    plain = read_json(path)
     try:
         return MovieRecord.from_dict(plain)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: expected the record of a movie, found {error}") from error
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """What a JSON file with a record, a motion or the index of a run holds.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not JSON, or holds something else.
+    """
+    try:
+        plain = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected the record of a movie in JSON: {error}") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: expected the record of a movie, found a {type(plain).__name__}")
+    return plain
 
 
 def file_state(path: str | Path) -> dict[str, int]:

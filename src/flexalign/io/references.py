@@ -260,6 +260,40 @@ def _parse_defects(path: Path, shape: tuple[int, int], upsampling: int) -> MaskA
     """The bad pixels (h, w) of a text with lines ``x y width height``."""
     bad = np.zeros(shape, np.bool_)
     height_px, width_px = shape[0] // upsampling, shape[1] // upsampling
+    for number, x, y, w, h in read_rectangles(path):
+        if min(x, y) < 0 or min(w, h) < 1 or x + w > width_px or y + h > height_px:
+            raise InputError(
+                f"{path}, line {number}: expected a rectangle within {width_px} x {height_px} "
+                f"pixels, found x {x}, y {y}, width {w}, height {h}"
+            )
+        top, left = upsampling * y, upsampling * x
+        bad[top : top + upsampling * h, left : left + upsampling * w] = True
+    return bad
+
+
+def is_rectangle_list(head: str) -> bool:
+    """Whether a text that starts with `head` is a list of bad pixels and no other text.
+
+    Examples
+    --------
+    >>> is_rectangle_list("100 0 1 4096"), is_rectangle_list("1 0.5 0.25")
+    (True, False)
+    """
+    lines = (line.split("#")[0].replace(",", " ").split() for line in head.splitlines())
+    words = next(filter(None, lines), [""])
+    is_rectangle = len(words) == 4 and all(word.isdigit() for word in words)
+    return is_rectangle or words[0].startswith(SERIALEM_WORDS)
+
+
+def read_rectangles(path: Path) -> list[tuple[int, int, int, int, int]]:
+    """Number of the line, x, y, width and height of each rectangle in a text.
+
+    Raises
+    ------
+    InputError
+        If a line is none, or the file is a list of SerialEM.
+    """
+    found = []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         words = line.split("#")[0].replace(",", " ").split()
@@ -277,11 +311,5 @@ def _parse_defects(path: Path, shape: tuple[int, int], upsampling: int) -> MaskA
                 f"{path}, line {number}: expected four whole numbers 'x y width height', found "
                 f"'{line.strip()}'"
             ) from None
-        if min(x, y) < 0 or min(w, h) < 1 or x + w > width_px or y + h > height_px:
-            raise InputError(
-                f"{path}, line {number}: expected a rectangle within {width_px} x {height_px} "
-                f"pixels, found x {x}, y {y}, width {w}, height {h}"
-            )
-        x, y, w, h = (upsampling * value for value in (x, y, w, h))
-        bad[y : y + h, x : x + w] = True
-    return bad
+        found.append((number, x, y, w, h))
+    return found

@@ -6,7 +6,7 @@ A file has named blocks.  A block is a list of labels with one value each, or a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flexalign.errors import InputError
@@ -58,6 +58,16 @@ def read_star(path: str | Path) -> Blocks:
             for column, word in zip(table.values(), words, strict=True):
                 column.append(word)
     return blocks
+
+
+def listed_paths(source: str | Path, names: Iterable[str]) -> Iterator[Path]:
+    """Paths that the file `source` lists: from the current folder, else from one above the file.
+
+    RELION's are relative to its project, some folders above the file that lists them.
+    """
+    folders = [Path(), *Path(source).absolute().parents]
+    for name in names:
+        yield next((folder / name for folder in folders if (folder / name).exists()), Path(name))
 
 
 def star_list(name: str, items: Mapping[str, object]) -> str:

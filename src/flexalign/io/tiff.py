@@ -15,7 +15,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,56 @@ def open_tiff(path: Path) -> tuple[tifffile.TiffFile, list[tifffile.TiffPage]]:
             "damaged, transfer it again"
         ) from error
     return file, pages
+
+
+def whole_pages(path: Path) -> list[tuple[int, int]]:
+    """(height, width) of each page, from the first on, that is there as a whole.
+
+    Of a file cut short those are counted whose tags and data lie before the cut; none, where the
+    program that wrote it puts the tags at the end.
+    """
+    sizes: list[tuple[int, int]] = []
+    found_bytes = path.stat().st_size
+    with contextlib.suppress(Exception), collected_messages(), tifffile.TiffFile(path) as file:
+        for number in range(len(file.pages)):
+            page = file.pages[number].aspage()
+            ends = map(operator.add, page.dataoffsets, page.databytecounts)
+            if not page.dataoffsets or max(ends) > found_bytes:
+                break
+            sizes.append((int(page.imagelength), int(page.imagewidth)))
+    return sizes
+
+
+class PageFacts(NamedTuple):
+    """What the first page of a file says.
+
+    Attributes
+    ----------
+    compression : "none" without
+    page_count : of the file
+    pixel_size_A : where it can be trusted, else None
+    """
+
+    compression: str
+    pixel_dtype: str
+    page_count: int
+    pixel_size_A: float | None
+
+
+def first_page(path: Path) -> PageFacts:
+    """What the first page of a file says.
+
+    Raises
+    ------
+    InputError
+        If the file is broken.
+    """
+    file, pages = open_tiff(path)
+    with file:
+        page = pages[0]
+        name = str(getattr(page.compression, "name", page.compression)).lower()
+        kind = "unknown" if page.dtype is None else np.dtype(page.dtype).name
+        return PageFacts(name, kind, len(pages), pixel_size_A(page))
 
 
 def _directory_end(file: tifffile.TiffFile, page: tifffile.TiffPage) -> int:

@@ -88,6 +88,21 @@ def read_warp(
     return Motion(Trajectory(path_px + field_px, measured, 0), field)
 
 
+def frame_count(path: str | Path) -> int | None:
+    """How many frames Warp's XML is about; None when its movement is one node.
+
+    Raises
+    ------
+    InputError
+        If the file is not XML or holds no motion.
+    """
+    try:
+        grid = _grid(ElementTree.parse(path).getroot(), _WHOLE[0])
+    except (OSError, ElementTree.ParseError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: expected Warp's XML of a movie: {error}") from error
+    return len(grid) if len(grid) > 1 else None
+
+
 def _field(
     grids: list[list[FloatArray]], frame_count: int, shape_px: tuple[int, int], pixel_size_A: float
 ) -> tuple[FloatArray, MotionField]:

@@ -191,6 +191,8 @@ def _spline(table: dict[str, list[str]], size: tuple[int, int, int]) -> XmippSpl
     components = [
         np.array(table[f"localAlignmentCoeffs{axis}"][0].split(), dtype=np.float64) for axis in "YX"
     ]
+    if not all(np.isfinite(component).all() for component in components):
+        raise ValueError("expected finite coefficients")
     return XmippSpline(np.stack(components).reshape(2, t, y, x), size)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from flexalign.model import FloatArray
+from flexalign.comparison import AnyMotion, relative_px
 from flexalign.simulate.movie import SimulatedMovie
 
 
@@ -23,16 +22,6 @@ class MotionError(NamedTuple):
 
     rms_px: float
     worst_px: float
-
-
-class AnyMotion(Protocol):
-    """Whatever can tell a displacement: `Motion` and `TrueMotion` do."""
-
-    def displacement_px(
-        self, frame: npt.ArrayLike, y: npt.ArrayLike, x: npt.ArrayLike
-    ) -> tuple[FloatArray, FloatArray]:
-        """Displacement (dy, dx) of the specimen in `frame` at (y, x)."""
-        ...
 
 
 def motion_error_px(
@@ -58,5 +47,5 @@ def motion_error_px(
     chosen = np.arange(len(true)) if frames is None else np.fromiter(frames, np.int64)
     dy_dx = motion.displacement_px(chosen[:, None, None], y[:, None], x[None, :])
     difference = np.stack(dy_dx, axis=-1) - true[chosen]
-    lengths = np.linalg.norm(difference - difference.mean(axis=0), axis=-1)
+    lengths = np.linalg.norm(relative_px(difference), axis=-1)
     return MotionError(float(np.sqrt((lengths**2).mean())), float(lengths.max()))

@@ -1,0 +1,68 @@
+"""The command that says what files are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flexalign.cli.alignment import Settings
+from flexalign.cli.options import collect_parameters, takes_parameters
+from flexalign.cli.show import Debug, run_each
+from flexalign.errors import InputError
+
+
+@takes_parameters
+def info(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Movies, references (gain, dark, defects), micrographs, alignments of flexalign "
+            "or another program, records, or folders of a run.",
+            metavar="FILE...",
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list of objects in JSON, one for each file.")
+    ] = False,
+    read: Annotated[
+        bool,
+        typer.Option(
+            "--read",
+            help="Read every frame of movies too: mean counts, and frames that cannot be decoded.",
+        ),
+    ] = False,
+    settings: Settings = None,
+    debug: Debug = False,
+    **values: Any,
+) -> None:
+    """Say what files are: format, size, frames, pixel size, dose, statistics, quality, counts.
+
+    Of a movie also how it would be aligned with these options, which are those of 'align'.
+    Of a broken one, what is wrong and how many frames are there.
+    Exit code: 0 all are whole, 1 some are not, 2 parameters, 3 none is.
+    """
+    from flexalign.batch.overview import inspect_folder
+    from flexalign.io.inspection import inspect_file
+
+    params = collect_parameters(values, settings)
+    found: list[dict[str, Any]] = []
+
+    def show(path: Path) -> None:
+        try:
+            facts = inspect_folder(path) if path.is_dir() else inspect_file(path, params, read=read)
+        except InputError as error:
+            found.append({"path": str(path), "kind": "unknown", "problem": str(error)})
+            raise
+        found.append(facts.to_dict())
+        if not as_json:
+            typer.echo(facts.describe() + "\n")
+        if facts.problem:
+            raise InputError(facts.problem)
+
+    code = run_each(files, show, debug=debug, what="files")
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    raise typer.Exit(code)

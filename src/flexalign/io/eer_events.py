@@ -1,0 +1,54 @@
+"""The loops over the bits and events of EER movies, compiled.  `eer` describes the format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def decode(
+    stream: Any, stream_bytes: int, run_bits: int, sub_bits: int, pixel_count: int, events: Any
+) -> int:
+    """Fill `events` with pixel << sub_bits | place; their number, or -1 for a broken stream."""
+    longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
+    event_count, pixel, bit = 0, 0, 0
+    last_bit = 8 * stream_bytes
+    while pixel < pixel_count and bit + run_bits <= last_bit:
+        byte = bit >> 3
+        word = int(stream[byte]) | int(stream[byte + 1]) << 8 | int(stream[byte + 2]) << 16
+        word = (word | int(stream[byte + 3]) << 24) >> (bit & 7)
+        run = word & longest
+        bit += run_bits
+        pixel += run
+        if run == longest:
+            continue
+        if pixel >= pixel_count:
+            break
+        if bit + sub_bits > last_bit:
+            return -1
+        events[event_count] = pixel << sub_bits | (word >> run_bits) & sub_mask
+        event_count += 1
+        pixel += 1
+        bit += sub_bits
+    return event_count if pixel == pixel_count else -1
+
+
+@njit(nogil=True, cache=True)
+def add_up(
+    events: Any, x_bits: int, y_bits: int, width_px: int, upsampling: int, image: Any
+) -> None:
+    """Add one to the pixel of each event of (h, w) `image`, on the grid that it has."""
+    sub_bits = x_bits + y_bits
+    flat = image.ravel()
+    for event in events:
+        pixel = event >> sub_bits
+        if upsampling == 1:
+            flat[pixel] += 1
+        else:
+            # The sign bit, turned over, says which half of the pixel.
+            right = 1 - ((event >> (x_bits - 1)) & 1)
+            upper = 1 - ((event >> (sub_bits - 1)) & 1)
+            y, x = 2 * (pixel // width_px) + upper, 2 * (pixel % width_px) + right
+            flat[y * 2 * width_px + x] += 1

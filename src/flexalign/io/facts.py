@@ -1,0 +1,39 @@
+"""What is known of a file, for a person and for a program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flexalign.model import to_plain
+
+Lines = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of a file.
+
+    Attributes
+    ----------
+    path : the file or folder
+    kind : "movie", "image", "defects", "motion", "record", "list" or "run"
+    values : as JSON can hold them, units in their names
+    lines : the same for a person: what, and the words for it
+    problem : what is wrong with the file, "" when nothing is
+    """
+
+    path: str
+    kind: str
+    values: dict[str, Any] = field(default_factory=dict)
+    lines: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
+
+    def describe(self) -> str:
+        """The lines as one text."""
+        return "\n".join(f"{name:16}{text}" for name, text in self.lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        head = {"path": self.path, "kind": self.kind, "problem": self.problem}
+        return {**head, **to_plain(self.values)}
