@@ -1,7 +1,7 @@
 """Whether a GPU gives the numbers of the CPU, and how far its stages are from what they can be.
 
 Every stage of the two passes is measured alone, by events on the device, beside its two bounds: the
-bytes it has to move over the bandwidth of a plain copy, and cuFFT's own time for the transforms.
+bytes it has to move over the bandwidth of a plain copy, and cuFFT's own time for the transform.
 Then both passes run over frames that are in memory already, which shows whether the transfers and
 the host keep up.  Last comes the whole of ``align_movie`` on both devices: motion and sums are
 compared, and the times stand beside decoding alone on the host.  The tables are Markdown::
@@ -32,9 +32,10 @@ from flexalign.arrays.detector import make_correction
 from flexalign.arrays.device import Device, resolve
 from flexalign.arrays.gpu import GpuMovingSums, GpuShrinker
 from flexalign.arrays.moving import LATTICE_STEP_PX
+from flexalign.arrays.shrink import shrinking, sum_dtype
 from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.model import AlignmentResult
-from flexalign.plan import Plan, make_plan
+from flexalign.plan import CORRELATION_PART, Plan, make_plan
 from flexalign.simulate import SimulationSettings
 
 REPEATS = 20
@@ -108,27 +109,33 @@ def seconds_on(device: Device, work: Callable[[], object]) -> float:
 
 
 def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
-    """The stages of both passes for one frame; cuFFT's seconds for both; bytes/s of a copy."""
+    """The stages of both passes for one frame; cuFFT's seconds for it; bytes/s of a copy."""
     xp, shape = device.xp, (plan.movie.height_px, plan.movie.width_px)
     dtype = np.dtype(plan.movie.pixel_dtype)
     host = device.empty_on_host(shape, dtype)
-    raw = xp.zeros(shape, dtype)
+    raw, counts = xp.zeros(shape, dtype), xp.zeros(shape, sum_dtype(host))
     frame, room, gain = (xp.ones(shape, np.float32) for _ in range(3))
     nodes = [resample.lattice_nodes(size, LATTICE_STEP_PX).size for size in shape]
     lattice = xp.ones((2, *nodes), np.float32) * np.float32(1.3)
     spectrum = fourier.rfft2_cropped(frame, plan.output_shape_px)
     weighted = xp.zeros_like(spectrum)
     weight, ratio = (xp.ones(spectrum.shape, np.float32) for _ in range(2))
-    small = fourier.rfft2_cropped(frame, plan.correlation_shape_px)
-    px, half, low = 4 * frame.size, 8 * spectrum.size, 8 * small.size
-    rows = shape[0] * 8 * (plan.correlation_shape_px[1] // 2 + 1)
+    down, across = (
+        shrinking(a, b, CORRELATION_PART)
+        for a, b in zip(shape, plan.correlation_shape_px, strict=True)
+    )
+    along_y = xp.array(down.start), xp.array(down.weight)
+    along_x = xp.array(across.start), xp.array(np.ascontiguousarray(across.weight.T))
+    small = xp.empty(plan.correlation_shape_px, np.float32)
+    rows = xp.empty((small.shape[0], shape[1]), np.float32)
+    px, half = 4 * frame.size, 8 * spectrum.size
 
     work: list[tuple[str, Callable[[], object], float]] = [
         (UPLOAD, lambda: raw.set(host), raw.nbytes),
         ("correct", lambda: cuda.correct(raw, None, gain, frame), raw.nbytes + 2 * px),
-        ("small spectrum", lambda: fourier.rfft2_cropped(frame, plan.correlation_shape_px),
-         px + 3 * rows + low),
-        ("small frame", lambda: fourier.irfft2(small, plan.correlation_shape_px), 3 * low),
+        ("raw sum", lambda: np.add(counts, raw, out=counts), raw.nbytes + 2 * counts.nbytes),
+        ("shrink", lambda: cuda.shrink(frame, along_y, along_x, rows, small),
+         px + 2 * rows.nbytes + small.nbytes),
         ("prefilter", lambda: cuda.prefilter(frame, room), 4 * px),
         ("sample", lambda: cuda.sample(frame, lattice, LATTICE_STEP_PX, room), 2 * px),
         ("sum", lambda: np.add(frame, room, out=frame), 3 * px),
@@ -138,7 +145,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
     found = [Stage(name, seconds_on(device, act), moved) for name, act, moved in work]
     again = {stage.name: stage for stage in found}
     found[4:4] = [again[UPLOAD], again["correct"]]
-    transforms_s = 2 * seconds_on(device, lambda: fourier.rfft2(frame))
+    transforms_s = seconds_on(device, lambda: fourier.rfft2(frame))
     copied_s = seconds_on(device, lambda: room.__setitem__(slice(None), frame))
     return found, transforms_s, 2 * px / copied_s
 
@@ -178,14 +185,15 @@ def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
     correction = make_correction(rng.random(shape, np.float32), None, bad)
     nodes = [resample.lattice_nodes(size, LATTICE_STEP_PX).size for size in shape]
     lattice = rng.normal(0, 3, (2, *nodes)).astype(np.float32)
+    small = np.zeros((count, *plan.correlation_shape_px), np.float32)
     rate = (-0.05 * np.hypot(*fourier.frequencies(plan.output_shape_px))).astype(np.float32)
 
     def measure_all() -> float:
-        shrinker = GpuShrinker(correction, shape, plan.correlation_shape_px, device)
+        shrinker = GpuShrinker(correction, shape, small, device, CORRELATION_PART)
         total = shrinker.empty_sum(raw[0])
         started = time.perf_counter()
         for k in range(count):
-            shrinker.shrunk(raw[k % 2], k, [total])
+            shrinker.shrink(raw[k % 2], k, k, [total])
         shrinker.rest()
         return time.perf_counter() - started
 

@@ -25,6 +25,8 @@ _config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 _BLOCK_PX = (32, 4)  # x, y
 # Rows of a column that one thread filters: most of what it reads serves several of them.
 _FILTERED_ROWS = 8
+# Numbers that one thread makes together when it shrinks, as they have weights in common.
+_TOGETHER, _WARP = 4, 32
 _REACH_PX = len(SPLINE_FILTER) - 1
 
 _filtered = cuda.jit(device=True)(kernels.filtered.py_func)
@@ -80,38 +82,64 @@ def shrink(
 
     Parameters
     ----------
-    along_y, along_x : start and weight of `shrink.Shrinking`, on the device
+    along_y : start and weight (h of out, taps) of `shrink.Shrinking`, on the device
+    along_x : the same, but weight as (taps, w of out), so that neighbours lie side by side
     room : (h of out, w of frame) float32 to work in
     """
-    _launch(_shrink_down, room.shape[1], room.shape[0], frame, *along_y, room)
-    _launch(_shrink_across, out.shape[1], out.shape[0], room, *along_x, out)
+    height, groups = len(room), math.ceil(room.shape[1] / (_TOGETHER * _WARP))
+    _launch(_shrink_down, groups * _WARP, height, frame, *along_y, room)
+    _launch(_shrink_across, out.shape[1], math.ceil(height / _TOGETHER), room, *along_x, out)
 
 
-@cuda.jit(cache=True)
+@cuda.jit(fastmath=True, cache=True)
 def _shrink_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
-    x, y = cuda.grid(2)
-    if y < out.shape[0] and x < out.shape[1]:
-        out[y, x] = _shrunk(frame[:, x], start[y], weight[y])
+    # Four columns, a warp apart, have each weight in common.
+    group, y = cuda.grid(2)
+    x, (height, width) = group // _WARP * (_TOGETHER * _WARP) + group % _WARP, frame.shape
+    if y >= out.shape[0] or x >= width:
+        return
+    first, taps = start[y], weight.shape[1]
+    if first >= 0 and first + taps <= height and x + 3 * _WARP < width:
+        a = b = c = d = np.float32(0)
+        for tap in range(taps):
+            row, part = np.uint64(first + tap), weight[y, tap]
+            a += part * frame[row, x]
+            b += part * frame[row, x + _WARP]
+            c += part * frame[row, x + 2 * _WARP]
+            d += part * frame[row, x + 3 * _WARP]
+        out[y, x], out[y, x + _WARP] = a, b
+        out[y, x + 2 * _WARP], out[y, x + 3 * _WARP] = c, d
+        return
+    for column in range(x, min(x + _TOGETHER * _WARP, width), _WARP):
+        total = np.float32(0)
+        for tap in range(taps):
+            total += weight[y, tap] * frame[_folded(first + tap, height), column]
+        out[y, column] = total
 
 
-@cuda.jit(cache=True)
+@cuda.jit(fastmath=True, cache=True)
 def _shrink_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
-    x, y = cuda.grid(2)
-    if y < out.shape[0] and x < out.shape[1]:
-        out[y, x] = _shrunk(frame[y], start[x], weight[x])
-
-
-@cuda.jit(device=True)
-def _shrunk(line, start, weight):  # type: ignore[no-untyped-def]
-    """Weighted sum over a line from `start` on, which goes on as its mirror image."""
-    size, taps, total = line.shape[0], weight.shape[0], np.float32(0)
-    if start >= 0 and start + taps <= size:
+    # Four rows have each weight in common.
+    x, group = cuda.grid(2)
+    y, (height, width) = group * _TOGETHER, frame.shape
+    if y >= height or x >= out.shape[1]:
+        return
+    first, taps = start[x], weight.shape[0]
+    if first >= 0 and first + taps <= width and y + 3 < height:
+        a = b = c = d = np.float32(0)
         for tap in range(taps):
-            total += weight[np.uint64(tap)] * line[np.uint64(start + tap)]
-    else:
+            column, part = np.uint64(first + tap), weight[tap, x]
+            a += part * frame[y, column]
+            b += part * frame[y + 1, column]
+            c += part * frame[y + 2, column]
+            d += part * frame[y + 3, column]
+        out[y, x], out[y + 1, x], out[y + 2, x], out[y + 3, x] = a, b, c, d
+        return
+    for row in range(y, min(y + _TOGETHER, height)):
+        total = np.float32(0)
         for tap in range(taps):
-            total += weight[tap] * line[_folded(start + tap, size)]
-    return total
+            total += weight[tap, x] * frame[row, _folded(first + tap, width)]
+        out[row, x] = total
 
 
 def prefilter(image: Any, room: Any) -> None:
