@@ -1,9 +1,10 @@
 """Whether a GPU gives the numbers of the CPU, and how far its stages are from what they can be.
 
-First a small movie is aligned on both, and motion and sums are compared.  Then every stage of the
-two passes is measured alone, by events on the device, beside its two bounds: the bytes it has to
-move over the bandwidth of a plain copy, and cuFFT's own time for the transforms.  Last comes the
-whole of ``align_movie``, beside decoding alone on the host.  The tables are Markdown::
+Every stage of the two passes is measured alone, by events on the device, beside its two bounds: the
+bytes it has to move over the bandwidth of a plain copy, and cuFFT's own time for the transform.
+Then both passes run over frames that are in memory already, which shows whether the transfers and
+the host keep up.  Last comes the whole of ``align_movie`` on both devices: motion and sums are
+compared, and the times stand beside decoding alone on the host.  The tables are Markdown::
 
     python benchmarks/gpu.py --classes falcon-mrc superres --threads 16
 
@@ -18,22 +19,32 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import speed
 
 from flexalign import AlignParams, FlexAlignError, align_movie
 from flexalign.arrays import cuda, fourier, resample
+from flexalign.arrays.detector import make_correction
 from flexalign.arrays.device import Device, resolve
+from flexalign.arrays.gpu import GpuMovingSums, GpuShrinker
 from flexalign.arrays.moving import LATTICE_STEP_PX
+from flexalign.arrays.shrink import shrinking, sum_dtype
+from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.io.movies import open_for
-from flexalign.plan import Plan, make_plan
+from flexalign.model import AlignmentResult
+from flexalign.plan import CORRELATION_PART, Plan, make_plan
 from flexalign.simulate import SimulationSettings
 
 REPEATS = 20
 MOTION_LIMIT_PX, SUMS_LIMIT = 1e-3, 1e-4
+UPLOAD = "upload"
+BAD_PIXELS = 2000
+PLACES = 5  # on each axis, where the motion is compared
+# 3 to 10 ms of copying, while the host puts what is measured into the queue.
+BUSY_BYTES, BUSY_COPIES = 500_000_000, 10
 SUMS = ("plain", "dose_weighted", "unaligned")
 
 
@@ -52,7 +63,7 @@ class Stage:
     moved_bytes: float
 
 
-def check(movie: Path, params: AlignParams, device: Device) -> str:
+def deviation(cpu: AlignmentResult, gpu: AlignmentResult) -> str:
     """How far the GPU's motion and sums are from the CPU's, in one line.
 
     Raises
@@ -60,12 +71,12 @@ def check(movie: Path, params: AlignParams, device: Device) -> str:
     FlexAlignError
         If they are further than they may be.
     """
-    cpu, gpu = (align_movie(movie, replace(params, device=n)) for n in ("cpu", device.name))
-    plan = gpu.motion.trajectory.displacement_px - cpu.motion.trajectory.displacement_px
-    largest_px = float(np.abs(plan).max())
-    if cpu.motion.field is not None and gpu.motion.field is not None:
-        field = gpu.motion.field.coefficients_px - cpu.motion.field.coefficients_px
-        largest_px += float(np.abs(field).max())
+    shape = (cpu.record.movie.height_px, cpu.record.movie.width_px)
+    frame, y, x = np.ix_(
+        range(cpu.record.movie.frame_count), *(np.linspace(0, n - 1, PLACES) for n in shape)
+    )
+    moved = (np.array(result.motion.displacement_px(frame, y, x)) for result in (cpu, gpu))
+    largest_px = float(np.abs(np.subtract(*moved)).max())
     relative = 0.0
     for name in SUMS:
         expected, found = getattr(cpu.sums, name), getattr(gpu.sums, name)
@@ -78,11 +89,17 @@ def check(movie: Path, params: AlignParams, device: Device) -> str:
 
 
 def seconds_on(device: Device, work: Callable[[], object]) -> float:
-    """Median time of `work` on the device, by its own events."""
+    """Median time of `work` on the device, by its own events.
+
+    The device is kept busy until all of it is in the queue: the host's time does not count.
+    """
     events, found = device.xp.cuda, []
+    busy, room = (device.xp.zeros(BUSY_BYTES // 4, np.float32) for _ in range(2))
     work()
     for _ in range(REPEATS):
         start, stop = events.Event(), events.Event()
+        for _ in range(BUSY_COPIES):
+            room[...] = busy
         start.record()
         work()
         stop.record()
@@ -92,27 +109,33 @@ def seconds_on(device: Device, work: Callable[[], object]) -> float:
 
 
 def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
-    """The stages of both passes for one frame; cuFFT's seconds for both; bytes/s of a copy."""
+    """The stages of both passes for one frame; cuFFT's seconds for it; bytes/s of a copy."""
     xp, shape = device.xp, (plan.movie.height_px, plan.movie.width_px)
     dtype = np.dtype(plan.movie.pixel_dtype)
     host = device.empty_on_host(shape, dtype)
-    raw = xp.zeros(shape, dtype)
+    raw, counts = xp.zeros(shape, dtype), xp.zeros(shape, sum_dtype(host))
     frame, room, gain = (xp.ones(shape, np.float32) for _ in range(3))
     nodes = [resample.lattice_nodes(size, LATTICE_STEP_PX).size for size in shape]
     lattice = xp.ones((2, *nodes), np.float32) * np.float32(1.3)
     spectrum = fourier.rfft2_cropped(frame, plan.output_shape_px)
     weighted = xp.zeros_like(spectrum)
     weight, ratio = (xp.ones(spectrum.shape, np.float32) for _ in range(2))
-    small = fourier.rfft2_cropped(frame, plan.correlation_shape_px)
-    px, half, low = 4 * frame.size, 8 * spectrum.size, 8 * small.size
-    rows = shape[0] * 8 * (plan.correlation_shape_px[1] // 2 + 1)
+    down, across = (
+        shrinking(a, b, CORRELATION_PART)
+        for a, b in zip(shape, plan.correlation_shape_px, strict=True)
+    )
+    along_y = xp.array(down.start), xp.array(down.weight)
+    along_x = xp.array(across.start), xp.array(np.ascontiguousarray(across.weight.T))
+    small = xp.empty(plan.correlation_shape_px, np.float32)
+    rows = xp.empty((small.shape[0], shape[1]), np.float32)
+    px, half = 4 * frame.size, 8 * spectrum.size
 
     work: list[tuple[str, Callable[[], object], float]] = [
-        ("upload", lambda: raw.set(host), raw.nbytes),
+        (UPLOAD, lambda: raw.set(host), raw.nbytes),
         ("correct", lambda: cuda.correct(raw, None, gain, frame), raw.nbytes + 2 * px),
-        ("small spectrum", lambda: fourier.rfft2_cropped(frame, plan.correlation_shape_px),
-         px + 3 * rows + low),
-        ("small frame", lambda: fourier.irfft2(small, plan.correlation_shape_px), 3 * low),
+        ("raw sum", lambda: np.add(counts, raw, out=counts), raw.nbytes + 2 * counts.nbytes),
+        ("shrink", lambda: cuda.shrink(frame, along_y, along_x, rows, small),
+         px + 2 * rows.nbytes + small.nbytes),
         ("prefilter", lambda: cuda.prefilter(frame, room), 4 * px),
         ("sample", lambda: cuda.sample(frame, lattice, LATTICE_STEP_PX, room), 2 * px),
         ("sum", lambda: np.add(frame, room, out=frame), 3 * px),
@@ -121,22 +144,27 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
     ]  # fmt: skip
     found = [Stage(name, seconds_on(device, act), moved) for name, act, moved in work]
     again = {stage.name: stage for stage in found}
-    found[4:4] = [again["upload"], again["correct"]]
-    transforms_s = 2 * seconds_on(device, lambda: fourier.rfft2(frame))
+    found[4:4] = [again[UPLOAD], again["correct"]]
+    transforms_s = seconds_on(device, lambda: fourier.rfft2(frame))
     copied_s = seconds_on(device, lambda: room.__setitem__(slice(None), frame))
     return found, transforms_s, 2 * px / copied_s
 
 
 def stage_table(found: list[Stage], transforms_s: float, bandwidth: float, frames: int) -> str:
-    """The stages of all frames, in Markdown, and the sum beside its bounds."""
+    """The stages of all frames, in Markdown, and the sum beside its bounds.
+
+    What is sent to the device is no part of the sum: that happens meanwhile.
+    """
     lines = ["| stage | ms | bytes / bandwidth, ms | ratio |", "| --- | --: | --: | --: |"]
     for stage in found:
+        taken = f"| {stage.name} | {1e3 * frames * stage.seconds:.1f} "
         bound_s = stage.moved_bytes / bandwidth
-        lines.append(
-            f"| {stage.name} | {1e3 * frames * stage.seconds:.1f} | {1e3 * frames * bound_s:.1f} "
-            f"| {stage.seconds / bound_s:.1f} |"
-        )
-    on_device = [stage for stage in found if stage.name != "upload"]
+        if stage.name == UPLOAD:
+            lines.append(f"{taken}| at {stage.moved_bytes / stage.seconds / 1e9:.0f} GB/s | |")
+        else:
+            bound = f"| {1e3 * frames * bound_s:.1f} | {stage.seconds / bound_s:.1f} |"
+            lines.append(taken + bound)
+    on_device = [stage for stage in found if stage.name != UPLOAD]
     total_s = frames * sum(stage.seconds for stage in on_device)
     moved_s = frames * sum(stage.moved_bytes for stage in on_device) / bandwidth
     bound_s = max(moved_s, frames * transforms_s)
@@ -144,6 +172,43 @@ def stage_table(found: list[Stage], transforms_s: float, bandwidth: float, frame
         f"\n\nComputing {total_s:.3f} s; bytes {moved_s:.3f} s at {bandwidth / 1e9:.0f} GB/s; "
         f"cuFFT {frames * transforms_s:.3f} s: {total_s / bound_s:.2f} x the larger bound."
     )
+
+
+def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
+    """Seconds of each pass over frames that are in memory, as whoever waits sees them."""
+    shape = (plan.movie.height_px, plan.movie.width_px)
+    rng, count = np.random.default_rng(1), plan.movie.frame_count
+    dtype = np.dtype(plan.movie.pixel_dtype)
+    raw = [rng.integers(0, 4, shape, np.uint8).astype(dtype) for _ in range(2)]
+    bad = np.zeros(shape, np.bool_)
+    bad.reshape(-1)[rng.integers(0, bad.size, BAD_PIXELS)] = True
+    correction = make_correction(rng.random(shape, np.float32), None, bad)
+    nodes = [resample.lattice_nodes(size, LATTICE_STEP_PX).size for size in shape]
+    lattice = rng.normal(0, 3, (2, *nodes)).astype(np.float32)
+    small = np.zeros((count, *plan.correlation_shape_px), np.float32)
+    rate = (-0.05 * np.hypot(*fourier.frequencies(plan.output_shape_px))).astype(np.float32)
+
+    def measure_all() -> float:
+        shrinker = GpuShrinker(correction, shape, small, device, CORRELATION_PART)
+        total = shrinker.empty_sum(raw[0])
+        started = time.perf_counter()
+        for k in range(count):
+            shrinker.shrink(raw[k % 2], k, k, [total])
+        shrinker.rest()
+        return time.perf_counter() - started
+
+    def sum_all() -> float:
+        sums = GpuMovingSums(
+            correction, shape, plan.output_shape_px, device, names=("all",),
+            weights=ExponentialWeights(rate, count),
+        )  # fmt: skip
+        started = time.perf_counter()
+        for k in range(count):
+            sums.add(raw[k % 2], k, lattice, ("all",), k)
+        device.finish()
+        return time.perf_counter() - started
+
+    return min(measure_all() for _ in range(2)), min(sum_all() for _ in range(2))
 
 
 def decoding_s(movie: Path, params: AlignParams, threads: int) -> float:
@@ -156,24 +221,61 @@ def decoding_s(movie: Path, params: AlignParams, threads: int) -> float:
         return time.perf_counter() - started
 
 
+def aligned(movie: Path, params: AlignParams, device: str) -> tuple[AlignmentResult, float]:
+    """The movie aligned, and how long that took."""
+    started = time.perf_counter()
+    result = align_movie(movie, replace(params, device=device))
+    return result, time.perf_counter() - started
+
+
+def warm_up(cache: Path, threads: int, device: Device) -> None:
+    """Align a small movie on both, so that everything is compiled."""
+    settings = SimulationSettings(**speed.CLASSES["quick"].settings)
+    files = speed.movie_of("quick", cache, threads)
+    params = speed.params_of(files, settings, threads)
+    cpu, gpu = (aligned(files.movie, params, name)[0] for name in ("cpu", device.name))
+    print(f"quick: {deviation(cpu, gpu)}", flush=True)
+
+
 def measure(name: str, cache: Path, threads: int, device: Device) -> str:
     """All about one class of movie, in Markdown."""
     settings = SimulationSettings(**speed.CLASSES[name].settings)
     files = speed.movie_of(name, cache, threads)
-    params = replace(speed.params_of(files, settings, threads), device=device.name)
+    params = speed.params_of(files, settings, threads)
     with open_for(files.movie, params) as reader:
         plan = make_plan(reader.info, params)
     with device.active():
         table = stage_table(*stages(plan, device), plan.movie.frame_count)
-    align_movie(files.movie, params)
-    started = time.perf_counter()
-    record: Any = align_movie(files.movie, params).record
-    whole_s, decode_s = time.perf_counter() - started, decoding_s(files.movie, params, threads)
-    parts = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in record.timings_s.items())
-    return (
-        f"{speed.describe(name, files, settings)}\n\n{table}\n\nThe whole {whole_s:.2f} s ({parts})"
-        f"; decoding alone {decode_s:.2f} s with {threads} threads: {whole_s / decode_s:.2f} x."
+        first_s, second_s = passes_s(plan, device)
+        pool = device.xp.get_default_memory_pool()
+        pool.free_all_blocks()
+    gpu, gpu_s = min(
+        (aligned(files.movie, params, device.name) for _ in range(2)), key=itemgetter(1)
     )
+    held_GB = pool.total_bytes() / 1e9
+    cpu, cpu_s = aligned(files.movie, params, "cpu")
+    decode_s = decoding_s(files.movie, params, threads)
+    return (
+        f"{speed.describe(name, files, settings)}\n\n{table}\n"
+        f"Passes over frames in memory: {first_s:.3f} s and {second_s:.3f} s.\n\n"
+        f"{whole_table({device.name: (gpu, gpu_s), 'cpu': (cpu, cpu_s)}, decode_s)}\n\n"
+        f"Decoding alone {decode_s:.2f} s with {threads} threads; {deviation(cpu, gpu)}. "
+        f"The GPU held {held_GB:.1f} GB, of {plan.gpu_memory_bytes / 1e9:.1f} GB planned without "
+        "the spectra of patches."
+    )
+
+
+def whole_table(results: dict[str, tuple[AlignmentResult, float]], decode_s: float) -> str:
+    """What `align_movie` took on each device, stage by stage, in Markdown."""
+    names = list(next(iter(results.values()))[0].record.timings_s)
+    lines = [
+        f"| device | {' | '.join(names)} | s | / decoding |",
+        "| --- |" + " --: |" * (len(names) + 2),
+    ]
+    for device, (result, whole_s) in results.items():
+        parts = " | ".join(f"{result.record.timings_s.get(name, 0.0):.2f}" for name in names)
+        lines.append(f"| {device} | {parts} | {whole_s:.2f} | {whole_s / decode_s:.1f} |")
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -190,10 +292,8 @@ def main() -> int:
     cache = chosen.cache.resolve()
     try:
         device = resolve(chosen.device)
-        settings = SimulationSettings(**speed.CLASSES["quick"].settings)
-        files = speed.movie_of("quick", cache, chosen.threads)
-        params = speed.params_of(files, settings, chosen.threads)
-        print(f"{device.describe()}: {check(files.movie, params, device)}", flush=True)
+        print(f"{device.describe()}, {chosen.threads} threads on the host", flush=True)
+        warm_up(cache, chosen.threads, device)
         for name in chosen.classes:
             print(f"\n{measure(name, cache, chosen.threads, device)}", flush=True)
     except FlexAlignError as error:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flexalign import align_movie
+from flexalign.arrays import cuda, fourier
 from flexalign.arrays.detector import make_correction
 from flexalign.arrays.gpu import FrameUpload, GpuShrinker
 from flexalign.errors import DeviceError
@@ -93,6 +94,30 @@ def test_computing_in_a_stream_of_ones_own_gives_the_same(device):
             found = shrunk(device, raw)
 
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("small_px", [(300, 360), (301, 200), (600, 100), (100, 720)])
+def test_cropped_spectra_are_those_of_the_host(device, small_px):
+    image = np.random.default_rng(2).normal(size=SHAPE_PX).astype(np.float32)
+    with device.active():
+        found = device.host(fourier.rfft2_cropped(device.xp.array(image), small_px))
+
+    expected = fourier.rfft2_cropped(image, small_px)
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("has_dark", "has_gain"), [(False, False), (True, False), (False, True)])
+def test_frames_are_corrected_by_what_there_is(device, has_dark, has_gain):
+    raw = raw_frames()[0]
+    dark, gain = (np.full(SHAPE_PX, value, np.float32) for value in (0.5, 2.0))
+    with device.active():
+        xp = device.xp
+        out = xp.full(SHAPE_PX, np.nan, np.float32)
+        references = (xp.array(dark) if has_dark else None, xp.array(gain) if has_gain else None)
+        cuda.correct(xp.array(raw), *references, out)
+        found = device.host(out)
+
+    assert np.array_equal(found, (raw - 0.5 * has_dark) * (2.0 if has_gain else 1.0))
 
 
 @pytest.mark.slow

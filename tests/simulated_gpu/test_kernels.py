@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import cuda, resample
+from flexalign.arrays.shrink import shrinking, shrunk_images
 
 SHAPE_PX = (21, 43)
 STEP_PX = 16
@@ -34,6 +35,19 @@ def test_coefficients_are_those_of_the_cpu(shape_px):
     cuda.prefilter(found, np.empty_like(found))
 
     np.testing.assert_allclose(found, resample.spline_coefficients(pixels), atol=2e-5)
+
+
+@pytest.mark.parametrize("small_px", [(20, 100), (13, 61)])
+def test_frames_are_shrunk_as_on_the_cpu(small_px):
+    frame, small = image(shape_px=(30, 150)), np.empty(small_px, np.float32)
+    down, across = (shrinking(a, b, 0.4) for a, b in zip(frame.shape, small_px, strict=True))
+    along_x = across.start, np.ascontiguousarray(across.weight.T)
+    room = np.empty((small_px[0], frame.shape[1]), np.float32)
+
+    cuda.shrink(frame, (down.start, down.weight), along_x, room, small)
+
+    expected = shrunk_images(frame[None], small_px, 0.4)[0]
+    np.testing.assert_allclose(small, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size_px", [0.0, 0.7, 5.0, 25.0])

@@ -33,7 +33,7 @@ def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
     with Workers(1) as workers:
         for kind, where in ((Shrinker, workers), (GpuShrinker, device)):
             small = np.empty((FRAMES - 1, *SMALL_PX), np.float32)
-            shrinker = kind(correction, SHAPE_PX, small, where, 0.93)
+            shrinker = kind(correction, SHAPE_PX, small, where, 0.5)
             total, done = shrinker.empty_sum(raw[0]), []
             for k in range(FRAMES):
                 done += shrinker.shrink(raw[k], k, max(0, k - 1), [total])

@@ -33,33 +33,37 @@ def test_every_launcher_gives_the_numbers_of_the_cpu_in_the_simulator():
     find_spec("numba_cuda") is None, reason="needs numba-cuda[cu12] or [cu13], but no GPU"
 )
 def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
-    from numba import boolean, complex64, cuda, float32, float64, int16, int64, types, uint8
+    from numba import boolean, complex64, cuda, float32, float64, int16, int64, uint8
 
     from flexalign.arrays import cuda as launchers
+    from flexalign.arrays.moving import LATTICE_STEP_PX
 
     # Device functions ask for the GPU that they are compiled for; any will do.
     ampere = SimpleNamespace(compute_capability=(8, 0))
     monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: ampere)
-    pixels, stack, none = float32[:, ::1], float32[:, :, ::1], types.none
+    pixels, stack = float32[:, ::1], float32[:, :, ::1]
     spectrum, phases = complex64[:, ::1], complex64[:, :, ::1]
     index, mask = int64[::1], boolean[::1]
     signatures = [
-        ("_correct", (uint8[:, ::1], pixels, pixels, pixels)),
-        ("_correct", (int16[:, ::1], none, none, pixels)),
+        ("_correct", (uint8[:, ::1], pixels, pixels, int64, int64, pixels)),
+        ("_correct", (int16[:, ::1], pixels, pixels, int64, int64, pixels)),
+        ("_shrink_down", (pixels, index, pixels, pixels)),
+        ("_shrink_across", (pixels, index, pixels, pixels)),
         ("_prefilter_x", (pixels, pixels)),
         ("_prefilter_y", (pixels, pixels)),
-        ("_sample", (pixels, stack, int64, pixels)),
+        ("sample", (pixels, stack, pixels)),
         ("_weigh", (spectrum, spectrum, pixels, pixels, int64)),
         ("_sum_moved", (stack, phases, phases, index, index, mask, stack)),
         ("_ring_power", (stack, index, index, float64[:, ::1])),
         ("_pull", (stack, phases, phases, index, index, stack, float32[:, :, :, ::1])),
     ]
-    kernels = {name for name, item in vars(launchers).items() if hasattr(item, "py_func")}
-    device_functions = {"_filtered", "_folded", "_mirror", "_cubic_weights", "_coefficient"}
-    assert kernels - device_functions - {"_between"} == {name for name, _ in signatures}
+    kernels = {name: item for name, item in vars(launchers).items() if hasattr(item, "py_func")}
+    kernels["sample"] = launchers._sampler(LATTICE_STEP_PX)
+    device_functions = {"_filtered", "_folded", "_cubic_weights", "_coefficient"}
+    assert kernels.keys() - device_functions - {"_between"} == {name for name, _ in signatures}
 
     for name, signature in signatures:
-        kernel = getattr(launchers, name).py_func
+        kernel = kernels[name].py_func
         text, _ = cuda.compile(kernel, signature, device=False, abi="numba", cc=(8, 0))
         doubles = re.findall(r"(?:add|mul|fma|sub|div)\.\S*f64", text)
         assert not doubles or name == "_ring_power", (name, doubles)

@@ -11,6 +11,7 @@ from flexalign.arrays.device import (
     find_hardware,
     gpu_numbers,
     resolve,
+    turn_of,
 )
 from flexalign.errors import DeviceError, ParameterError
 
@@ -45,21 +46,25 @@ def test_auto_falls_back_to_the_cpu_and_says_why(hardware, found, advice):
     assert found in device.note
 
 
-@pytest.mark.parametrize(("word", "name"), [("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
-def test_a_gpu_is_named_by_its_number(word, name):
-    assert resolve(word, hardware=TWO_GPUS).name == name
-    assert resolve("auto", hardware=TWO_GPUS).name == "cuda:0"
+@pytest.mark.parametrize(("word", "number"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
+def test_a_gpu_is_named_by_its_number(word, number):
+    assert turn_of(word) == number
 
 
 def test_of_several_gpus_each_process_takes_its_own(monkeypatch):
-    four = Hardware((12, 4), 4, 12)
-    assert resolve("cuda:1,3", hardware=four).name == "cuda:1"
+    assert turn_of("cuda:1,3") == 1
 
     def of_process(number):
         monkeypatch.setenv(PROCESS_VARIABLE, str(number))
-        return resolve("cuda:1,3", hardware=four).name
+        return turn_of("cuda:1,3")
 
-    assert [of_process(n) for n in range(4)] == ["cuda:1", "cuda:3", "cuda:1", "cuda:3"]
+    assert [of_process(n) for n in range(4)] == [1, 3, 1, 3]
+
+
+def test_a_gpu_that_does_not_compute_is_not_used():
+    """No machine has this one, though the driver is said to know it."""
+    with pytest.raises(DeviceError, match=r"expected cuda:98 to compute, found .*: install"):
+        resolve("cuda:98", hardware=Hardware((12, 4), 99, 12))
 
 
 def test_a_gpu_that_is_not_there_is_refused():

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flexalign import AlignParams, FlexAlignError
-from flexalign.arrays.device import CPU
+from flexalign import AlignParams, FlexAlignError, align_movie
 from flexalign.simulate import simulate_movie
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
@@ -45,22 +43,22 @@ def test_without_such_a_gpu_it_says_so(gpu, monkeypatch, capsys):
     assert "--device cpu" in capsys.readouterr().err
 
 
-def test_the_same_device_differs_by_nothing(gpu, movie):
-    params = AlignParams(pixel_size_A=1.0, psd=False, threads=1)
+@pytest.fixture(scope="module")
+def result(movie):
+    return align_movie(movie, AlignParams(pixel_size_A=1.0, psd=False, threads=1))
 
-    assert "at most 0.0e+00 px, sums by 0.0e+00" in gpu.check(movie, params, CPU)
+
+def test_the_same_device_differs_by_nothing(gpu, movie, result):
+    again = align_movie(movie, AlignParams(pixel_size_A=1.0, psd=False, threads=1))
+
+    assert "at most 0.0e+00 px, sums by 0.0e+00" in gpu.deviation(result, again)
 
 
-def test_other_sums_are_found_out(gpu, movie, monkeypatch):
-    align, lasts = gpu.align_movie, [0, 4]
-
-    def leave_out_a_frame(path, params):
-        return align(path, replace(params, sum_last=lasts.pop(0)))
-
-    monkeypatch.setattr(gpu, "align_movie", leave_out_a_frame)
+def test_other_sums_are_found_out(gpu, movie, result):
+    params = AlignParams(pixel_size_A=1.0, psd=False, threads=1, sum_last=4)
 
     with pytest.raises(FlexAlignError, match=r"sums by \S+e-0[12] of their maximum"):
-        gpu.check(movie, AlignParams(pixel_size_A=1.0, psd=False, threads=1), CPU)
+        gpu.deviation(result, align_movie(movie, params))
 
 
 def test_the_sum_of_the_stages_is_beside_the_larger_bound(gpu):

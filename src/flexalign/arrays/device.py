@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -194,7 +195,7 @@ def _library_cuda() -> int | None:
 def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) -> Device:
     """The device that "auto", "cpu", "cuda" (the first GPU), "cuda:1" or "cuda:0-3" stands for.
 
-    Of several GPUs it is the one whose turn it is among the processes side by side.
+    A GPU is tried on a few pixels, once in a process, before it is used.
 
     Parameters
     ----------
@@ -221,10 +222,11 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
     if word == "cpu":
         return CPU
     hardware = hardware or find_hardware()
-    numbers = gpu_numbers(word.partition(":")[2] or "0")
-    number = numbers[int(os.environ.get(PROCESS_VARIABLE, "0")) % len(numbers)]
+    number = turn_of(word)
     gpu = Device(f"cuda:{number}", is_simulated=hardware.is_simulated)
     problem, advice = _problem_with(hardware, number)
+    if not problem and not hardware.is_simulated:
+        problem, advice = _trial(gpu)
     if not problem and needed_bytes:
         problem, advice = _lack_of_memory(gpu, needed_bytes)
     if not problem:
@@ -274,6 +276,42 @@ def _lack_of_memory(gpu: Device, needed_bytes: int) -> tuple[str, str]:
         f"found {free / 1e9:.1f} GB",
         "end other programs on it, choose a larger --binning",
     )
+
+
+@cache
+def _trial(gpu: Device) -> tuple[str, str]:
+    """As `_problem_with`, once a few pixels have been corrected and transformed on the GPU."""
+    pixels = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
+    try:
+        from flexalign.arrays import cuda, fourier
+
+        with gpu.active():
+            frame = gpu.xp.empty(pixels.shape, np.float32)
+            cuda.correct(gpu.xp.array(pixels), None, None, frame)
+            found = gpu.host(fourier.irfft2(fourier.rfft2(frame), pixels.shape))
+        if np.abs(found - pixels).max() < 1:
+            return "", ""
+        what = "wrong numbers"
+    except Exception as error:  # versions that do not fit each other fail in any way
+        what = f"{type(error).__name__}: {error}"
+    return (
+        f"expected {gpu.name} to compute, found {what}",
+        "install versions of CuPy, numba-cuda and numpy that fit each other, as the extras do",
+    )
+
+
+def turn_of(word: str) -> int:
+    """Number of the GPU that "auto", "cuda", "cuda:1" or "cuda:0-3" stands for.
+
+    Of several it is the one whose turn it is among the processes side by side.
+
+    Raises
+    ------
+    ParameterError
+        If a list of GPUs cannot be understood.
+    """
+    numbers = gpu_numbers(word.partition(":")[2] or "0")
+    return numbers[int(os.environ.get(PROCESS_VARIABLE, "0")) % len(numbers)]
 
 
 def gpu_numbers(text: str) -> tuple[int, ...]:

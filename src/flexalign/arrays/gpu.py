@@ -60,8 +60,10 @@ class GpuShrinker:
     ) -> None:
         xp, small_shape_px = device.xp, (small.shape[1], small.shape[2])
         self._device, self._all = device, small
-        axes = (shrinking(a, b, kept_part) for a, b in zip(shape_px, small_shape_px, strict=True))
-        self._along_y, self._along_x = ((xp.array(a.start), xp.array(a.weight)) for a in axes)
+        sizes = zip(shape_px, small_shape_px, strict=True)
+        down, across = (shrinking(a, b, kept_part) for a, b in sizes)
+        self._along_y = xp.array(down.start), xp.array(down.weight)
+        self._along_x = xp.array(across.start), xp.array(np.ascontiguousarray(across.weight.T))
         self._rows = xp.empty((small_shape_px[0], shape_px[1]), np.float32)
         self._small = xp.empty(small_shape_px, np.float32)
         self._detector, self._upload = _Detector(correction, device), FrameUpload(device)

@@ -8,6 +8,7 @@ independent.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from flexalign.estimate.evidence import (
     fit_motion,
 )
 from flexalign.estimate.frames import SmallFrames
-from flexalign.model import FloatArray, PatchTracks, PixelArray
+from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, PixelArray
 from flexalign.motion import MotionField
 
 # Part of a patch's side over which it fades out, at each end.
@@ -119,18 +120,20 @@ def track_patches(
     reach_px = _LOCAL_SEARCH_A / (frames.pixel_size_A * scale.min())
     radius = np.full((len(groups), len(groups)), reach_px)
     places = len(grid.corner_px)
-    track = np.empty((places, len(groups), 2))
-    precision = np.empty((places, len(groups), len(groups)))
 
-    def follow(start: int, stop: int) -> None:
+    def measure(start: int, stop: int) -> list[PairwiseShifts]:
         tiles = np.empty((max(map(len, groups)), *grid.shape_px), np.float32)
+        pairs = []
         for patch in range(start, stop):
             spectra = _group_spectra(frames, grid, patch, groups, displacement_px / scale, tiles)
             spectra = correlate.whitened(spectra, grid.shape_px, response)
-            pairs = pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale)
-            track[patch], precision[patch], _ = pairwise.solve(pairs, len(groups))
+            pairs.append(pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale))
+        return pairs
 
-    cpu.in_blocks(follow, places, threads)
+    measured = chain.from_iterable(cpu.in_blocks(measure, places, threads))
+    # Many small steps of the interpreter: threads would only wait for each other.
+    solved = [pairwise.solve(pairs, len(groups))[:2] for pairs in measured]
+    track, precision = (np.array(found) for found in zip(*solved, strict=True))
     errors = np.array([np.sqrt(np.diag(np.linalg.pinv(p)).clip(0)) for p in precision])
     likelihood = PatchLikelihood(grid.center_px, frame, precision, precision @ track)
     total = track + np.array([displacement_px[g].mean(axis=0) for g in groups])
