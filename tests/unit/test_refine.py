@@ -37,6 +37,12 @@ def everywhere(path_px, patches):
     return np.repeat(np.asarray(path_px)[None], patches, axis=0)
 
 
+def rounded(values):
+    """Values with a mantissa of eight bits, as the sweeps keep them."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(mantissa * 256) / 256, exponent)
+
+
 def likelihood(patches, frames, displacement_px, weight, envelope):
     """The sum of W |sum a X|^2 over rings and patches, written out with numpy."""
     grid, total = patches.grid, 0.0
@@ -49,9 +55,9 @@ def likelihood(patches, frames, displacement_px, weight, envelope):
             offset = patches.offset_px[p, t]
             tile = cut(image, grid, p, offset).astype(float)
             rest = displacement_px[p, t] / SCALE - offset
-            moved = np.fft.rfft2((tile - tile.mean()) * grid.window)
-            moved *= np.exp(2j * np.pi * (ky * rest[0] + kx * rest[1]))
-            summed += moved * envelope[t][patches.ring]
+            kept = np.fft.rfft2((tile - tile.mean()) * grid.window) * envelope[t][patches.ring]
+            kept = rounded(kept.real) + 1j * rounded(kept.imag)
+            summed += kept * np.exp(2j * np.pi * (ky * rest[0] + kx * rest[1]))
         total += (weight[patches.ring] * np.abs(summed) ** 2)[inside].sum()
     return total
 

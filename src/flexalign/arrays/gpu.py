@@ -18,7 +18,7 @@ from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
 from flexalign.arrays.moving import LATTICE_STEP_PX
 from flexalign.arrays.shrink import Shrunk, shrinking, sum_dtype
-from flexalign.arrays.sweeps import Packing
+from flexalign.arrays.sweeps import Packing, as_float32
 from flexalign.arrays.upload import FrameUpload
 from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.model import FloatArray, PixelArray
@@ -218,14 +218,15 @@ class GpuSweeps:
 
     Parameters
     ----------
-    packed : (patches, 2, times * coefficients) float32, as `packing` says
+    packed : (patches, 2, times * coefficients) uint16, as `packing` and `sweeps.pack` say; the GPU
+        holds them as float32
     sides_px : (h, w) of a patch
     most_bytes : memory for the spectra; None = half of what is free
     """
 
     def __init__(
         self,
-        packed: PixelArray,
+        packed: npt.NDArray[np.uint16],
         packing: Packing,
         sides_px: tuple[int, int],
         device: Device,
@@ -246,10 +247,14 @@ class GpuSweeps:
         free = device.free_bytes()
         if most_bytes is None and free is not None:
             most_bytes = int(_PART_FOR_SPECTRA * free)
-        each_bytes = packed[0].nbytes
+        each_bytes = 2 * packed[0].nbytes
         fitting = len(packed) if most_bytes is None else max(1, most_bytes // each_bytes)
         self._together = min(fitting, len(packed))
-        self._held = xp.array(packed) if self._together == len(packed) else None
+        self._held = self._sent(packed) if self._together == len(packed) else None
+
+    def _sent(self, packed: npt.NDArray[np.uint16]) -> Any:
+        """Packed spectra on the GPU, as float32."""
+        return as_float32(self._device.xp.array(packed))
 
     def sweep(
         self, rest_px: FloatArray, weight: npt.NDArray[np.float32], rings: int, weighted_rings: int
@@ -269,7 +274,7 @@ class GpuSweeps:
         summed = np.zeros((len(rest_px), len(weight)))
         for first in range(0, len(rest_px), self._together):
             piece = slice(first, first + self._together)
-            packed = xp.array(self._packed[piece]) if self._held is None else self._held
+            packed = self._sent(self._packed[piece]) if self._held is None else self._held
             phases = self._phases(rest_px[piece])
             sums = xp.empty((len(packed), 2, len(self._row)), np.float32)
             cuda.sum_moved(packed, phases, self._row, self._start, is_wanted, sums)

@@ -31,6 +31,20 @@ def filtered(row, x):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
+def rounded_to_16_bits(value):  # type: ignore[no-untyped-def]
+    """The upper 16 bits of a float32, rounded to the nearest even: 8 bits of mantissa are left."""
+    bits = np.float32(value).view(np.uint32)
+    half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return np.uint16(np.uint32(bits + half) >> np.uint32(16))
+
+
+@njit(inline="always")
+def from_16_bits(half):  # type: ignore[no-untyped-def]
+    """The float32 whose upper 16 bits are `half`."""
+    return np.uint32(np.uint32(half) << np.uint32(16)).view(np.float32)
+
+
+@njit(inline="always")
 def folded(index, size):  # type: ignore[no-untyped-def]
     """`index` reflected at the first and last sample into [0, size), as often as needed."""
     period = max(2 * (size - 1), 1)

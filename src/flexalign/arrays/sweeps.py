@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from flexalign.arrays.kernels import paraboloid_top
+from flexalign.arrays.kernels import from_16_bits, paraboloid_top, rounded_to_16_bits
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -137,12 +138,15 @@ def packing_of(ring: npt.NDArray[np.int32]) -> Packing:
 def pack(spectra, first, ring, wave, start, envelope, packed, power):  # type: ignore[no-untyped-def]
     """Pack the spectra of frames `first` and on of one patch, times their envelope.
 
+    Numbers are rounded to the upper 16 bits of a float32: sweeps wait for memory, and noise of a
+    thousandth of the noise that is there anyway makes no difference.
+
     Parameters
     ----------
     spectra : (frames, h, w // 2 + 1) complex64
     ring, wave, start : of the `Packing`
     envelope : (times, rings) float32
-    packed : (2, times * coefficients) float32, real and imaginary parts
+    packed : (2, times * coefficients) uint16, real and imaginary parts
     power : (rings,) to which the power is added
     """
     times, height = len(envelope), spectra.shape[1]
@@ -158,16 +162,22 @@ def pack(spectra, first, ring, wave, start, envelope, packed, power):  # type: i
                 value = spectra[k, j, i + 1] * envelope[t, max(g, 0)]
                 if g < 0:
                     value = np.complex64(0)
-                packed[0, at + i] = value.real
-                packed[1, at + i] = value.imag
-                squared[i] += value.real**2 + value.imag**2
+                real, imag = rounded_to_16_bits(value.real), rounded_to_16_bits(value.imag)
+                packed[0, at + i] = real
+                packed[1, at + i] = imag
+                squared[i] += from_16_bits(real) ** 2 + from_16_bits(imag) ** 2
         for i in range(columns):
             power[max(ring[j, i + 1], 0)] += squared[i]
 
 
-def unpacked(packing: Packing, packed: npt.NDArray[np.float32]) -> npt.NDArray[np.complex64]:
+def as_float32(packed: Any) -> Any:
+    """Packed numbers as what they stand for; an array on a GPU has its result there."""
+    return (packed.astype(np.uint32) << 16).view(np.float32)
+
+
+def unpacked(packing: Packing, packed: npt.NDArray[np.uint16]) -> npt.NDArray[np.complex64]:
     """The spectra (..., times, h, w // 2 + 1) of packed ones (..., 2, times * coefficients)."""
-    times = packed.shape[-1] // packing.start[-1]
+    times, packed = packed.shape[-1] // packing.start[-1], as_float32(packed)
     out = np.zeros((*packed.shape[:-2], times, *packing.ring.shape), np.complex64)
     for wave, a, b in zip(packing.wave, packing.start[:-1], packing.start[1:], strict=True):
         row = packed[..., times * a : times * b].reshape(*packed.shape[:-1], times, b - a)
@@ -184,7 +194,7 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    packed : (patches, 2, times * coefficients) float32
+    packed : (patches, 2, times * coefficients) uint16, see `pack`
     rest : (patches, times, 2) displacement to undo, pixels
     sides : (h, w) of a patch, pixels
     wave, row_start, ring : of the `Packing`, ring packed
@@ -256,8 +266,9 @@ def _move(real, imag, y_real, y_imag, x_real, x_imag, to_real, to_imag):  # type
         for i in range(columns):
             phase_real = c * x_real[t, i] - s * x_imag[t, i]
             phase_imag = c * x_imag[t, i] + s * x_real[t, i]
-            to_real[t, i] = real[t, i] * phase_real - imag[t, i] * phase_imag
-            to_imag[t, i] = real[t, i] * phase_imag + imag[t, i] * phase_real
+            a, b = from_16_bits(real[t, i]), from_16_bits(imag[t, i])
+            to_real[t, i] = a * phase_real - b * phase_imag
+            to_imag[t, i] = a * phase_imag + b * phase_real
 
 
 @njit(nogil=True, cache=True, fastmath=True)

@@ -57,7 +57,7 @@ class PatchSpectra:
 
     Attributes
     ----------
-    packed : (patches, 2, times * coefficients) float32, real and imaginary parts, attenuated by the
+    packed : (patches, 2, times * coefficients) uint16, real and imaginary parts, attenuated by the
         damage envelope
     packing : which coefficients are kept, and where
     power : (patches, rings) sum of |X|^2 over frames
@@ -72,7 +72,7 @@ class PatchSpectra:
     on_gpu : the packed spectra on the GPU that sweeps over them, None = the CPU does
     """
 
-    packed: npt.NDArray[np.float32]
+    packed: npt.NDArray[np.uint16]
     packing: Packing
     power: FloatArray
     offset_px: npt.NDArray[np.int64]
@@ -172,7 +172,7 @@ def cut_spectra(
         envelope = envelope_of(frequency)
     attenuation = envelope.astype(np.float32)
     packing = sweeps.packing_of(ring)
-    packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.float32)
+    packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
     power = np.zeros((len(offset), len(frequency)))
 
     def cut_patches(start: int, stop: int) -> None:
@@ -196,7 +196,7 @@ def cut_spectra(
 
 
 def _on_gpu(
-    packed: npt.NDArray[np.float32], packing: Packing, shape_px: tuple[int, int], device: Device
+    packed: npt.NDArray[np.uint16], packing: Packing, shape_px: tuple[int, int], device: Device
 ) -> GpuSweeps | None:
     """Packed spectra where the GPU can sweep over them; None when `device` is the CPU."""
     if not device.is_gpu:
