@@ -21,6 +21,7 @@ from flexalign.estimate import refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
 from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_for
+from flexalign.io.reader import MovieReader, RememberingMovie
 from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
 from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
@@ -69,6 +70,7 @@ def align_movie(
     with open_for(movie, params) as reader:
         opened = file_state(movie)
         plan = make_plan(reader.info, params)
+        source: MovieReader = RememberingMovie(reader) if plan.keeps_frames else reader
         if motion is not None:
             check_motion(motion, reader.info)
         device = resolve(params.device, plan.gpu_memory_bytes)
@@ -86,7 +88,7 @@ def align_movie(
         with device.active():
             with clock("first pass"):
                 frames, first = first_pass(
-                    reader, plan, references, params, threads, progress, device
+                    source, plan, references, params, threads, progress, device
                 )
             progress("estimate", 0, 1)
             if motion is None:
@@ -97,7 +99,7 @@ def align_movie(
             progress("estimate", 1, 1)
             with clock("second pass"):
                 sums = second_pass(
-                    reader, plan, first, estimate.motion, params, threads, progress, device
+                    source, plan, first, estimate.motion, params, threads, progress, device
                 )
     before = after = None
     if params.psd and sums.unaligned is not None:

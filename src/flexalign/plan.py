@@ -42,6 +42,9 @@ CONTROL_POINT_SPACING_FRAMES = 7
 CONTROL_POINTS_OF_SMALL_FIELD = 6
 # So many frames are moved and summed together.
 FRAMES_TOGETHER = 8
+# Decoded frames are kept for the second pass while they are no more than this; to decode them again
+# takes longer than to have them, but memory is there for other movies too.
+MOST_KEPT_BYTES = 1_000_000_000
 # Places part smoothly over a movie, however finely it is cut into frames.
 MOST_CONTROL_POINTS_IN_TIME = 12
 
@@ -64,6 +67,7 @@ class Plan(JsonValue):
     frames_per_time : frames summed to one before motion is estimated, more than 1 for many frames
     group_frames : frames summed to measure a patch
     reference_frame : zero-based in the file; None = chosen from the motion
+    keeps_frames : whether the frames of the first pass stay in memory for the second
     memory_bytes : about the most that will be held at once
     gpu_memory_bytes : about the least that a GPU has to have free, where one computes
     fallback : why local alignment is left out although asked for, "" otherwise
@@ -82,6 +86,7 @@ class Plan(JsonValue):
     frames_per_time: int
     group_frames: int
     reference_frame: int | None
+    keeps_frames: bool
     memory_bytes: int
     gpu_memory_bytes: int
     fallback: str = ""
@@ -118,6 +123,7 @@ class Plan(JsonValue):
              + f", {self.output_pixel_size_A:.4g} A/px"),
             ("local", self._describe_local()),
             ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"
+             + ", decoded frames included" * self.keeps_frames
              + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"),
         ]  # fmt: skip
 
@@ -183,7 +189,8 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     if params.local:
         correlation = _shape_of_fast_patches(movie, correlation, patches)
     control_points, fallback = _control_points(movie, pixel_size_A, align, patches, params)
-    frames_per_time, memory_bytes = _fit_to_memory(movie, align, summed, correlation, params)
+    memory = _fit_to_memory(movie, align, summed, correlation, params)
+    frames_per_time, keeps_frames, memory_bytes = memory
     times = math.ceil(align.count / frames_per_time)
     return Plan(
         movie=movie,
@@ -199,6 +206,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         frames_per_time=frames_per_time,
         group_frames=min(params.group_frames, max(1, times // 3)),
         reference_frame=_reference_frame(align, params),
+        keeps_frames=keeps_frames,
         memory_bytes=memory_bytes,
         gpu_memory_bytes=_gpu_memory_bytes(movie, params),
         fallback=fallback,
@@ -377,15 +385,23 @@ def _fit_to_memory(
     summed: FrameRange,
     correlation_shape_px: tuple[int, int],
     params: AlignParams,
-) -> tuple[int, int]:
-    """Frames summed to one before motion is estimated, and bytes that are then needed."""
+) -> tuple[int, bool, int]:
+    """Frames summed to one before motion is estimated, whether decoded frames are kept, and bytes.
+
+    Where memory is scarce, decoding twice comes before a coarser motion.
+    """
     per_time = math.ceil(align.count / MOST_TIMES)
     most_bytes = math.inf if params.max_memory_GB is None else params.max_memory_GB * 1e9
+    kept = align.count * movie.height_px * movie.width_px * _item_bytes(movie)
+    # An uncompressed file is as quick to read as memory.
+    is_decoded = movie.file_format != "mrc"
     while True:
         times = math.ceil(align.count / per_time)
         needed = _memory_bytes(movie, times, summed, correlation_shape_px, params)
+        if is_decoded and kept <= MOST_KEPT_BYTES and needed + kept <= most_bytes:
+            return per_time, True, needed + kept
         if needed <= most_bytes:
-            return per_time, needed
+            return per_time, False, needed
         if math.ceil(align.count / (per_time + 1)) < FEWEST_TIMES:
             raise ParameterError(
                 f"{option_name('max_memory_GB')} {params.max_memory_GB:g}: {movie.path} needs "

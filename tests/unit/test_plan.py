@@ -304,3 +304,20 @@ def test_a_gpu_needs_the_same_memory_for_any_number_of_frames():
     assert few == many
     assert 10 * 4 * 4096**2 < few < large
     assert "on a GPU" in plan_of().describe()
+
+
+def test_frames_that_are_slow_to_decode_are_kept_where_there_is_room():
+    tiff = movie(4092, 5760, pixel_size_A=0.83, file_format="tiff")
+
+    kept = plan_of(tiff, threads=2)
+    scarce = plan_of(tiff, threads=2, max_memory_GB=2.6)
+    large = plan_of(movie(8184, 11520, pixel_size_A=0.415, file_format="tiff"), threads=2)
+    plain = plan_of(movie(4092, 5760, pixel_size_A=0.83), threads=2)
+
+    assert kept.keeps_frames
+    assert kept.memory_bytes == plain.memory_bytes + 40 * 4092 * 5760
+    assert scarce.frames_per_time == 1
+    assert not scarce.keeps_frames
+    assert not large.keeps_frames
+    assert not plain.keeps_frames
+    assert "decoded frames included" in kept.describe()

@@ -92,6 +92,35 @@ class SeekableMovie(abc.ABC):
         self.close()
 
 
+class RememberingMovie:
+    """A `MovieReader` that keeps the frames it has read, so that a second pass decodes none."""
+
+    def __init__(self, reader: MovieReader) -> None:
+        self.info, self._reader = reader.info, reader
+        self._kept: dict[int, RawFrame] = {}
+
+    def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
+        """The frames of the range (all by default) in order; see `MovieReader`."""
+        wanted = frames_within(self.info, frames)
+        if all(index in self._kept for index in wanted):
+            yield from (self._kept[index] for index in wanted)
+            return
+        for frame in self._reader.frames(wanted, threads=threads):
+            self._kept[frame.index] = frame
+            yield frame
+
+    def close(self) -> None:
+        """Release the file and the frames."""
+        self._kept.clear()
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
 def read_head(path: Path, size_bytes: int = 1024) -> bytes:
     """The first bytes of a file, with an `InputError` for what is no readable file."""
     if path.is_dir():
