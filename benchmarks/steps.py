@@ -270,7 +270,7 @@ def _outside(
     with laps("writing"), tempfile.TemporaryDirectory(dir=movie.parent) as folder:
         write_result(
             result, folder, "movie",
-            pixel_size_A=pixel_A, binned_pixel_size_A=pixel_A, amplitudes=amplitudes,
+            pixel_size_A=pixel_A, binned_pixel_size_A=pixel_A, amplitudes=lambda: amplitudes,
         )  # fmt: skip
     images = [image for image in (sums.plain, sums.dose_weighted) if image is not None]
     written = sum(float(image.nbytes) for image in images)

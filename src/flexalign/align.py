@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from flexalign.estimate import refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
 from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_for
+from flexalign.io.plots import load_drawing
 from flexalign.io.reader import MovieReader, RememberingMovie
 from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
@@ -150,11 +152,12 @@ def align_and_write(
     """
     root = root or movie_root(movie)
     check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
+    load_drawing()
     result = align_movie(movie, params, motion=motion, progress=progress)
-    amplitudes = None
-    if params.psd and result.sums.unaligned is not None:
-        amplitudes = spectrum.amplitude_composite(
-            result.sums.plain, result.sums.unaligned, threads=_threads(params)
+    sums, amplitudes = result.sums, None
+    if params.psd and sums.unaligned is not None:
+        amplitudes = partial(
+            spectrum.amplitude_composite, sums.plain, sums.unaligned, threads=_threads(params)
         )
     unbinned_A = float(result.record.decisions["pixel_size_A"])
     started = time.perf_counter()

@@ -64,7 +64,7 @@ def folder(request, result, tmp_path_factory):
         binned_pixel_size_A=PIXEL_SIZE_A * BINNING,
         float16=request.param,
         save_unaligned=True,
-        amplitudes=amplitude_composite(result.sums.plain, result.sums.unaligned),
+        amplitudes=lambda: amplitude_composite(result.sums.plain, result.sums.unaligned),
     )
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,19 @@ BEFORE_COLOR, AFTER_COLOR = "#D55E00", "#0072B2"  # Okabe and Ito: told apart by
 FRAME_COLORS = "viridis"
 LATTICE_WITHOUT_TRACKS = 5
 LONGEST_TRACK = 0.42  # of the distance between patches
+
+
+def load_drawing() -> None:
+    """Load the library that draws in a thread of its own, to have it when a movie is done.
+
+    That takes a third of a second, which the passes over a movie have to spare.
+    """
+
+    def load() -> None:
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
+
+    threading.Thread(target=load, name="load-drawing", daemon=True).start()
 
 
 def draw_trajectory(

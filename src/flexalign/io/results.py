@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,7 +134,7 @@ def write_result(
     overwrite: bool = False,
     float16: bool = False,
     save_unaligned: bool = False,
-    amplitudes: PixelArray | None = None,
+    amplitudes: Callable[[], PixelArray] | None = None,
     suffixes: Mapping[str, str] = SUFFIXES,
 ) -> dict[str, str]:
     """Write everything that `result` holds; the record, which lists the rest, last.
@@ -150,8 +150,8 @@ def write_result(
     binned_pixel_size_A : of the images
     float16 : images in 16-bit floats
     save_unaligned : write the unaligned sum too
-    amplitudes : for the ``.psd``, see `flexalign.arrays.spectrum.amplitude_composite`;
-        None = not asked
+    amplitudes : makes what the ``.psd`` holds, see
+        `flexalign.arrays.spectrum.amplitude_composite`; None = not asked
     suffixes : what follows the root of each name, by kind
 
     Returns
@@ -173,9 +173,9 @@ def write_result(
             drawn = pool.submit(_draw, result, paths, pixel_size_A)
             _write_images(result, paths, binned_pixel_size_A, float16, save_unaligned)
             _write_motion(result, paths, binned_pixel_size_A / pixel_size_A)
+            if amplitudes is not None:
+                write_spider(paths["amplitudes"], amplitudes())
             drawn.result()
-        if amplitudes is not None:
-            write_spider(paths["amplitudes"], amplitudes)
         notes = _write_formats(result, paths, folder)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
         outputs["record"] = paths["record"].name
