@@ -11,6 +11,8 @@ from flexalign.arrays import cpu, fourier, sweeps
 from flexalign.arrays.fourier import SpectrumArray
 from flexalign.model import FloatArray, PixelArray
 
+# Weights of a correlation, relative to the highest, that do not count.
+_NEGLIGIBLE = 1e-4
 # Small correlations are computed several at a time, as many as stay in the cache.
 _COEFFICIENTS_TOGETHER = 2**17
 
@@ -44,6 +46,19 @@ def low_pass(shape_px: tuple[int, int], half_frequency: tuple[float, float]) -> 
     return np.asarray(weights, dtype=np.float32)
 
 
+def columns_that_count(response: PixelArray) -> int:
+    """How many columns of a falling `response` (h, w // 2 + 1) matter for correlations.
+
+    Beyond, a correlation is weighed by less than a ten-thousandth.
+
+    Examples
+    --------
+    >>> columns_that_count(low_pass((64, 64), (0.1, 0.1)))
+    17
+    """
+    return int(np.flatnonzero(response.max(axis=0) ** 2 > _NEGLIGIBLE)[-1]) + 1
+
+
 def ring_index(shape_px: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> FloatArray:
     """Radius (h, w // 2 + 1) of each coefficient in cycles per pixel divided by `scale` (y, x)."""
     ky, kx = fourier.frequencies(shape_px)
@@ -62,7 +77,8 @@ def whitened(
 
     Parameters
     ----------
-    response : (h, w // 2 + 1) by which to multiply the result
+    response : (h, w // 2 + 1) by which to multiply the result, which then has only the columns
+        that count
     """
     rings = np.rint(ring_index(shape_px) * max(shape_px)).astype(np.int64)
     power = np.zeros(rings.shape, np.float32)
@@ -77,12 +93,14 @@ def whitened(
     scale = np.zeros_like(mean)
     np.divide(1.0, np.sqrt(mean), out=scale, where=mean > 0)
     factor = scale[rings].astype(np.float32)
+    columns = factor.shape[1]
     if response is not None:
         factor *= response
-    out = np.empty_like(spectra)
+        columns = columns_that_count(response)
+    out = np.empty((*spectra.shape[:2], columns), np.complex64)
 
     def multiply(start: int, stop: int) -> None:
-        np.multiply(spectra[start:stop], factor, out=out[start:stop])
+        np.multiply(spectra[start:stop, :, :columns], factor[:, :columns], out=out[start:stop])
 
     cpu.in_blocks(multiply, len(spectra), threads)
     return out
@@ -103,7 +121,7 @@ def pair_peaks(
 
     Parameters
     ----------
-    spectra : (n, h, w // 2 + 1), filtered
+    spectra : (n, h, columns), filtered; the columns of the half planes that are not zero
     first, second : (pairs,) indices into `spectra`
     radius_px : (pairs,) largest displacement to look for
 

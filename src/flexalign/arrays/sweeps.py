@@ -24,12 +24,12 @@ def pair_products(spectra, first, second, width, product, power):  # type: ignor
 
     Parameters
     ----------
-    spectra : (n, h, width // 2 + 1) complex64
+    spectra : (n, h, columns) complex64; columns of the half plane that are left out are zero
     first, second : (pairs,) indices
-    product : (pairs, h, width // 2 + 1) complex64
+    product : (pairs, h, columns) complex64
     power : (pairs,) set to the sum of squares over the whole plane
     """
-    last = product.shape[2] - 1 if width % 2 == 0 else 0
+    last = width // 2 if width % 2 == 0 and product.shape[2] > width // 2 else 0
     for k in range(len(first)):
         total = 0.0
         for j in range(product.shape[1]):

@@ -39,7 +39,7 @@ def measure_pairs(
     scale: tuple[float, float],
     threads: int = 1,
 ) -> PairwiseShifts:
-    """Displacements between all pairs of filtered `spectra` (n, h, w // 2 + 1).
+    """Displacements between all pairs of filtered `spectra` (n, h, columns).
 
     Parameters
     ----------
@@ -116,7 +116,10 @@ def filtered_spectra(
     max_resolution_A: float,
     threads: int = 1,
 ) -> SpectrumArray:
-    """Spectra of `groups` of frames, whitened and low-passed to one half at `max_resolution_A`."""
+    """Spectra of `groups` of frames, whitened and low-passed to one half at `max_resolution_A`.
+
+    Only the columns that count, see `correlate.columns_that_count`.
+    """
     height, width = shape = frames.shape_px
     spectra = np.empty((len(groups), height, width // 2 + 1), np.complex64)
 
