@@ -11,6 +11,7 @@ PROGRAM = "flexalign"
 GAIN_ANGLES = (0, 90, 180, 270)
 GAIN_FLIPS = ("none", "upside-down", "left-right")
 GAIN_SENSES = ("auto", "multiply", "divide")
+GAIN_CHECKS = ("on", "auto", "off")
 
 FEWEST_CONTROL_POINTS = 3
 EER_SUFFIX = ".eer"

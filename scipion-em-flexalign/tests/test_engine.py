@@ -29,7 +29,8 @@ def test_every_option_that_is_used_is_one_of_the_engine(project):
     options |= {"dose-weight", "dose-per-frame", "pre-exposure", "voltage", "control-points"}
     options |= {"patches", "min-patch", "group-frames", "max-shift", "max-resolution", "refine"}
     options |= {"local", "binning", "odd-even", "save-movie", "psd", "device", "threads"}
-    options |= {"gain", "gain-rotate", "gain-flip", "gain-sense", "dark", "defects", "pixel-size"}
+    options |= {"gain", "gain-rotate", "gain-flip", "gain-sense", "gain-check"}
+    options |= {"dark", "defects", "pixel-size"}
     # of the wizard
     options |= {"save-unaligned", "hot-pixels"}
 

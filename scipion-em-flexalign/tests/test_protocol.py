@@ -120,6 +120,20 @@ def test_tiff_movies_need_no_flip_of_the_gain(folder, import_movies, align, engi
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("what", [0, 1, 2])
+def test_a_gain_that_lies_otherwise_is_told_or_turned_or_taken_as_it_is(mrc_import, align, what):
+    protocol = align(
+        mrc_import, gainRot=2, gainCheck=what, doLocalAlignment=False, doRefine=False, useGpu=False
+    )
+
+    if what == 0:
+        with open(protocol._getExtraPath("FAILED_reasons.tsv")) as table:
+            assert "Give --gain-rotate 0 --gain-flip none" in table.read()
+        return
+    with open(protocol._getExtraPath("m1_record.json")) as file:
+        assert json.load(file)["parameters"]["gain_rotate"] == (0 if what == 1 else 180)
+
+
 def test_eer_frames_are_counted_as_they_are_aligned(folder, import_movies, align):
     imported = import_movies(folder, "e*.eer", gainFile=str(folder / "e1.gain"), dosePerFrame=0.01)
     raw_frames = imported.outputMovies.getDim()[2]

@@ -16,6 +16,8 @@ _HOME = {
     "FlexAlignError": "errors",
     "Motion": "motion",
     "align_movie": "align",
+    "check_gain": "batch.gain_movies",
+    "estimate_gain": "batch.gain_estimate",
     "load_references": "io.references",
     "open_movie": "io.movies",
     "read_motion": "io.alignments",
@@ -25,6 +27,8 @@ __all__ = sorted([*_HOME, "__version__"])
 
 if TYPE_CHECKING:
     from flexalign.align import align_movie as align_movie
+    from flexalign.batch.gain_estimate import estimate_gain as estimate_gain
+    from flexalign.batch.gain_movies import check_gain as check_gain
     from flexalign.errors import FlexAlignError as FlexAlignError
     from flexalign.io.alignments import read_motion as read_motion
     from flexalign.io.movies import open_movie as open_movie

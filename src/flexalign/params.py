@@ -63,6 +63,29 @@ RUNNING = "Running"
 
 WRITTEN_FORMATS = ("relion", "motioncor", "warp")
 
+# A gain reference is found from this score on (standard deviations of chance), if it is better by
+# this margin than in any other orientation or sense, and if at least this part of its pattern is in
+# the movies.
+GAIN_SURE_SD = 8.0
+GAIN_MARGIN_SD = 5.0
+GAIN_LEAST_PART = 0.03
+# That none fits is said where every orientation has less than this part, the margin allowed for. (A
+# reference whose noise is twice what it corrects has a fifth of its pattern in the movies.)
+GAIN_NONE_PART = 0.1
+# Of large frames only the middle is looked at.
+GAIN_SIDE_PX = 4096
+# A run reads at most so many of its first movies for the check, and less of each frame.
+GAIN_RUN_MOVIES = 3
+GAIN_RUN_SIDE_PX = 2048
+# It stops reading when there are electrons enough for this score.
+GAIN_RUN_GOAL_SD = 40.0
+# An estimated gain is good enough when its noise is at most this part of what it corrects.
+GAIN_ENOUGH_PART = 0.5
+# Where the pixels' variation cannot be measured yet, it is taken for this.
+GAIN_USUAL_VARIATION = 0.02
+# Movies with more of their blocks in the shade than this do not go into it.
+GAIN_SHADED_PART = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class AlignParams:
@@ -99,7 +122,7 @@ class AlignParams:
     )  # fmt: skip
 
     gain: str | None = _parameter(
-        None, "Gain reference (MRC, TIFF, .gain).", REFERENCES, metavar="FILE"
+        None, "Gain reference (MRC, TIFF, .gain, DM4).", REFERENCES, metavar="FILE"
     )
     gain_rotate: int = _parameter(
         0, "Turn the gain reference counter-clockwise by this much, before any flip.",
@@ -113,6 +136,13 @@ class AlignParams:
         "auto", "Whether the gain multiplies the frames or divides them. Auto: it multiplies, "
         "except that an MRC or TIFF for EER movies divides.",
         REFERENCES, choices=("auto", "multiply", "divide"),
+    )  # fmt: skip
+    gain_check: str = _parameter(
+        "on", "What is done when the first movies show that the gain reference lies otherwise on "
+        "them, or does not fit at all: 'on' stops before anything is aligned and says how it lies, "
+        "'auto' goes on with the orientation found, 'off' does not look. Movies too weak to tell "
+        "stop nothing.",
+        REFERENCES, choices=("on", "off", "auto"),
     )  # fmt: skip
     dark: str | None = _parameter(
         None, "Dark reference, subtracted before the gain; oriented as the gain is.",
@@ -328,7 +358,7 @@ class AlignParams:
     def hash(self) -> str:
         """Hexadecimal digest of all parameters that change the result."""
         values = self.to_dict()
-        for name in ("threads",):
+        for name in ("threads", "gain_check"):
             del values[name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

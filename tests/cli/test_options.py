@@ -19,6 +19,7 @@ TYPED = {
     "gain_rotate": ("90", 90),
     "gain_flip": ("left-right", "left-right"),
     "gain_sense": ("divide", "divide"),
+    "gain_check": ("off", "off"),
     "dark": ("dark.mrc", "dark.mrc"),
     "defects": ("defects.txt", "defects.txt"),
     "tiff_rows": ("file", "file"),

@@ -267,5 +267,5 @@ def test_a_gain_of_unknown_format_is_refused(tmp_path):
     path = tmp_path / "gain.dm4"
     path.write_bytes(b"\0\0\0\4" * 100)
 
-    with pytest.raises(InputError, match="expected an image in MRC or TIFF"):
+    with pytest.raises(InputError, match="expected an image in MRC, TIFF or DM4"):
         load_references(movie(), gain=path)

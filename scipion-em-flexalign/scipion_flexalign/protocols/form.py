@@ -126,6 +126,13 @@ def define_references(form):
              "they are multiplied, except that an MRC or TIFF for EER movies divides.",
     )  # fmt: skip
     form.addParam(
+        "gainCheck", params.EnumParam, default=0, label="If the gain reference does not fit",
+        choices=["let movies fail, with what would fit", "take what fits", "do not check"],
+        display=params.EnumParam.DISPLAY_COMBO, expertLevel=cons.LEVEL_ADVANCED,
+        help="The first movies show whether the gain reference lies on them as given. Movies that "
+             "are too weak to tell are aligned in any case.",
+    )  # fmt: skip
+    form.addParam(
         "defectsFile", params.FileParam, default="", label="Defects",
         expertLevel=cons.LEVEL_ADVANCED, allowsNull=True,
         help="Bad pixels: an image (MRC, TIFF; not zero = bad) or a text with lines "

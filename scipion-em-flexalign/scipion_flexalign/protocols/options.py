@@ -1,6 +1,6 @@
 """What the form and the set of movies say, as options of the engine's command line."""
 
-from ..constants import GAIN_FLIPS, GAIN_SENSES
+from ..constants import GAIN_CHECKS, GAIN_FLIPS, GAIN_SENSES
 from .validation import is_eer
 
 
@@ -101,6 +101,7 @@ class EngineOptions:
             "gain-rotate": self.getUserAngle(),
             "gain-flip": GAIN_FLIPS[self.gainFlip.get()],
             "gain-sense": GAIN_SENSES[self.gainSense.get()],
+            "gain-check": GAIN_CHECKS[self.gainCheck.get()],
             "dark": dark,
             "defects": self.defectsFile.get(),
         }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexalign.batch.failures import Failure
+from flexalign.batch.gain_check import GainCheck
 from flexalign.batch.jobs import Note, Outcome, Stage
 from flexalign.batch.throughput import RunSummary, Throughput
 
@@ -17,6 +18,22 @@ class Queued:
 
     movie: str
     waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class GainChecked:
+    """The first movies were compared with the gain reference.
+
+    Attributes
+    ----------
+    check : what that showed
+    text : the same in words
+    stops : the run ends for it, with an error that says the same
+    """
+
+    check: GainCheck
+    text: str
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +75,5 @@ class Finished:
     folder: Path
 
 
-Event = Note | Queued | Skipped | Stage | Ended | Tick | Finished
+Event = Note | GainChecked | Queued | Skipped | Stage | Ended | Tick | Finished
 Observer = Callable[[Event], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flexalign.batch.events import Ended, Finished, Observer, Queued, Skipped, Tick
 from flexalign.batch.executors import Executor
@@ -15,6 +15,9 @@ from flexalign.batch.throughput import RunSummary, Throughput
 from flexalign.errors import OutputError
 from flexalign.io.record import file_state
 from flexalign.params import AlignParams
+
+if TYPE_CHECKING:
+    from flexalign.batch.gain_gate import GainGate
 
 TICK_S = 0.5
 # The folder is at fault, not the movies, when so many in a row cannot be written.
@@ -86,10 +89,11 @@ class Run:
         source: Source,
         observer: Observer,
         choices: Choices | None = None,
+        gate: GainGate | None = None,
     ) -> None:
         self._folder, self._executor = folder, executor
         self._source, self._observe = source, observer
-        self._choices = choices or Choices()
+        self._choices, self._gate = choices or Choices(), gate
         self._references = reference_states(folder.params)
         self._waiting: dict[str, Job] = {}
         self._running: dict[str, Job] = {}
@@ -109,6 +113,8 @@ class Run:
         ------
         OutputError
             If the folder cannot be written to any more; what is done stays done.
+        InputError
+            If the gain reference clearly does not fit the first movies.
         """
         try:
             while self._is_going():
@@ -143,7 +149,10 @@ class Run:
         """Queue the movies that are ready and not done."""
         if self._is_stopped:
             return
-        for movie in self._source.take():
+        movies = self._source.take()
+        if self._gate is not None:
+            self._folder.params = self._gate.admit(movies)
+        for movie in movies:
             self._consider(str(movie.absolute()))
 
     def _consider(self, movie: str) -> None:

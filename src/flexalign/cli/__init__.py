@@ -10,6 +10,7 @@ import typer
 from flexalign import __version__
 from flexalign.cli.alignment import align, plan
 from flexalign.cli.comparison import compare
+from flexalign.cli.gain import check_gain, estimate_gain
 from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
@@ -28,6 +29,8 @@ app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
 app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(watch)
+app.command("check-gain", no_args_is_help=True)(check_gain)
+app.command("estimate-gain", no_args_is_help=True)(estimate_gain)
 app.command(no_args_is_help=True)(apply)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(compare)

@@ -26,6 +26,7 @@ from flexalign.cli.show import (
     progress_bar,
     record_line,
     run_each,
+    say_gain_check,
 )
 from flexalign.params import AlignParams
 
@@ -111,9 +112,13 @@ def _planner(params: AlignParams) -> Callable[[Path], None]:
 def _align_one(movie: Path, params: AlignParams, out: Path, *, overwrite: bool, debug: bool) -> int:
     """Align one movie by itself into the folder `out`, which need not be a run; the exit code."""
     from flexalign.align import align_and_write
+    from flexalign.batch.gain_gate import gain_gate
 
     announce_device(params.device)
     announce_compiling()
+    gate = gain_gate(params, out, say_gain_check)
+    if gate is not None:
+        params = gate.admit([movie])
 
     def align_it(movie: Path) -> None:
         start = time.perf_counter()

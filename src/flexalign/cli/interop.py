@@ -77,7 +77,7 @@ def _say_warnings(root: str, record: MovieRecord) -> None:
             typer.echo(f"{root}: {warning}", err=True)
 
 
-@takes_parameters_without(ESTIMATION, LOCAL, "align_first", "align_last")
+@takes_parameters_without(ESTIMATION, LOCAL, "align_first", "align_last", "gain_check")
 def apply(
     movie: Annotated[Path, typer.Argument(help="Movie (MRC, TIFF, EER).", metavar="MOVIE")],
     motion: Annotated[

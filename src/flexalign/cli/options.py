@@ -47,6 +47,13 @@ def takes_parameters_without(
     return partial(_with_options, without=without)
 
 
+def takes_only_parameters(
+    *wanted: str,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """What gives a command one option for each of these parameters."""
+    return takes_parameters_without(*(name for name in parameters() if name not in wanted))
+
+
 def _with_options(command: Callable[..., None], *, without: Collection[str]) -> Callable[..., None]:
     """`command` with the options of the table in place of its ``**values``."""
     hints = typing.get_type_hints(command, include_extras=True)

@@ -12,7 +12,7 @@ import typer
 
 from flexalign.cli.alignment import Settings
 from flexalign.cli.options import collect_parameters, takes_parameters_without
-from flexalign.cli.show import Debug, announce_compiling, record_line, run_each
+from flexalign.cli.show import Debug, announce_compiling, record_line, run_each, say_gain_check
 from flexalign.errors import InputError
 from flexalign.params import AlignParams
 
@@ -95,11 +95,15 @@ def relion_job(
 
 def _run(movies_star: Path, job: Path, params: AlignParams, *, debug: bool) -> int:
     """Align what is not done yet, then write the table of all that are; the exit code."""
+    from flexalign.batch.gain_gate import gain_gate
     from flexalign.io.star import read_star
 
     blocks = read_star(movies_star)
     movies = {movie.path: movie for movie in _movies(blocks, movies_star)}
     announce_compiling()
+    gate = gain_gate(params, job, say_gain_check)
+    if gate is not None:
+        params = gate.admit(list(movies))
 
     def align_one(path: Path) -> None:
         _stop_if_asked(job)

@@ -213,6 +213,7 @@ def run_movies(
         If the run cannot begin, or cannot go on.
     """
     from flexalign.batch.folder import RunFolder
+    from flexalign.batch.gain_gate import gain_gate
     from flexalign.batch.jobs import Note
     from flexalign.batch.lock import only_run
     from flexalign.batch.run import Choices, Run, with_absolute_references
@@ -224,10 +225,11 @@ def run_movies(
     with only_run(out) as is_held, view(options.json_events, debug) as observe:
         if not is_held:
             observe(Note(f"{out}: the file system knows no locks; start no second run there"))
-        folder = RunFolder(out, with_absolute_references(params))
+        params = with_absolute_references(params)
+        folder, gate = RunFolder(out, params), gain_gate(params, out, observe)
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
-        run = Run(folder, executor, source, observe, choices)
+        run = Run(folder, executor, source, observe, choices, gate)
         with _stopped_by_signals(run, lambda text: observe(Note(text))):
             summary = run.go()
         write_relion_tables(out, params)

@@ -15,6 +15,7 @@ import typer
 from flexalign.batch.failures import explain
 
 if TYPE_CHECKING:
+    from flexalign.batch.events import GainChecked
     from flexalign.model import MovieRecord, Quality
 
 Progress = Callable[[str, int, int], None]
@@ -63,6 +64,12 @@ def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> in
     is_named = re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", message) or not subject
     typer.echo(f"error: {'' if is_named else f'{subject}: '}{message}", err=True)
     return failure.exit_code
+
+
+def say_gain_check(event: GainChecked) -> None:
+    """Say what the check of the gain found, unless all is well or an error will say it."""
+    if event.check.verdict != "fits" and not event.stops:
+        typer.echo(event.text, err=True)
 
 
 def announce_compiling() -> None:

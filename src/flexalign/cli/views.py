@@ -51,7 +51,7 @@ class Lines:
         from flexalign.batch import events, jobs
 
         match event:
-            case jobs.Note(text):
+            case jobs.Note(text) | events.GainChecked(_, text, False):
                 self._write(text)
             case events.Ended(outcome, is_final):
                 self._say_end(outcome, is_final)
@@ -128,6 +128,8 @@ def json_events(event: Event) -> None:
             return
         case events.Ended(outcome, is_final):
             kind, facts = _end_facts(outcome, is_final)
+        case events.GainChecked(check, text, stops):
+            kind, facts = "gain", {**check.to_dict(), "text": text, "stops": stops}
         case events.Skipped(movie, failure):
             kind, facts = "skipped", {"movie": movie, "state": "failed" if failure else "done"}
         case events.Finished(summary, folder):

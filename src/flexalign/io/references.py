@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
-from flexalign.io import mrc, tiff
+from flexalign.io import digital_micrograph, mrc, tiff
 from flexalign.io.reader import TIFF_MAGIC, read_head
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
+from flexalign.orientation import Orientation
 
 SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBad", "K2Type")
 
@@ -35,15 +36,16 @@ def load_references(
     ``np.flipud``, left to right ``np.fliplr``. The rotation comes first. (Xmipp's protocol flips
     first, whatever its help says: that differs for 90 and 270 degrees with a flip.)
 
-    TIFF references have their rows turned over like TIFF movies, so does a TIFF for EER movies;
+    TIFF references have their rows turned over like TIFF movies, so does a TIFF for EER movies,
+    and so do the files of DigitalMicrograph, whose first row is the top one as in TIFF;
     only a ``.gain`` for EER movies is taken as stored, for EER rows are not turned over. RELION
     does the same.
 
     Parameters
     ----------
     movie : the movie they are for
-    gain : MRC, TIFF or .gain file; exactly twice the size of the movie, it is summed 2 x 2 in the
-        sense of counts, exactly half, it is repeated
+    gain : MRC, TIFF, .gain, .dm3 or .dm4 file; exactly twice the size of the movie, it is summed
+        2 x 2 in the sense of counts, exactly half, it is repeated
     gain_rotate, gain_flip : 0, 90, 180 or 270; "none", "upside-down" or "left-right"
     gain_sense : "multiply", "divide" (averaged counts: their mean over them is the gain), or
         "auto": multiply, but divide for an MRC or TIFF with an EER movie
@@ -68,8 +70,8 @@ def load_references(
     gain_image = dark_image = None
     if gain is not None:
         path = Path(gain)
-        image = _oriented(_read_for(movie, path, tiff_rows), gain_rotate, gain_flip, notes)
-        image = _multiplying(path, image, _sense(movie, path, gain_sense), notes)
+        image = _oriented(read_for(movie, path, tiff_rows), gain_rotate, gain_flip, notes)
+        image = _multiplying(path, image, sense_of(movie, path, gain_sense), notes)
         gain_image = _fit_gain(_Fit(path, "gain reference", image.shape, shape, notes), image)
         bad |= gain_image == 0
         gain_image[bad] = 1
@@ -78,7 +80,7 @@ def load_references(
     if dark is not None:
         path = Path(dark)
         told = [] if gain is not None else notes
-        image = _oriented(_read_for(movie, path, tiff_rows), gain_rotate, gain_flip, told)
+        image = _oriented(read_for(movie, path, tiff_rows), gain_rotate, gain_flip, told)
         dark_image = _fit_dark(_Fit(path, "dark reference", image.shape, shape, notes), image)
         bad |= ~np.isfinite(dark_image)
         dark_image[~np.isfinite(dark_image)] = 0
@@ -90,7 +92,7 @@ def load_references(
 
 
 def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
-    """The single image (h, w) in an MRC, TIFF or .gain file, rows in MRC order.
+    """The single image (h, w) in an MRC, TIFF, .gain, .dm3 or .dm4 file, rows in MRC order.
 
     Of a ``.gain`` with several pages it is the first.
 
@@ -103,8 +105,11 @@ def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     head = read_head(path)
     if head.startswith(TIFF_MAGIC):
         return _read_tiff(path, tiff_rows)
+    if digital_micrograph.is_digital_micrograph(head):
+        image = digital_micrograph.read_dm_image(path)
+        return np.flipud(image) if tiff_rows == "imod" else image
     if not (mrc.looks_like_mrc(head) or path.suffix.lower() in mrc.SUFFIXES):
-        raise InputError(f"{path}: expected an image in MRC or TIFF, found an unknown format")
+        raise InputError(f"{path}: expected an image in MRC, TIFF or DM4, found an unknown format")
     header = mrc.read_header(path)
     if header.plane_count != 1:
         raise InputError(f"{path}: expected a single image, found {header.plane_count}")
@@ -126,7 +131,7 @@ def _read_tiff(path: Path, tiff_rows: str) -> PixelArray:
             ) from error
 
 
-def _read_for(movie: MovieInfo, path: Path, tiff_rows: str) -> PixelArray:
+def read_for(movie: MovieInfo, path: Path, tiff_rows: str) -> PixelArray:
     """A reference image, its rows in the order of the movie's."""
     is_as_stored = movie.file_format == "eer" and path.suffix.lower() == ".gain"
     return read_image(path, tiff_rows="file" if is_as_stored else tiff_rows)
@@ -138,13 +143,10 @@ def _oriented(image: PixelArray, rotate: int, flip: str, notes: list[str]) -> Pi
         notes.append(f"references turned by {rotate} degrees counter-clockwise")
     if flip != "none":
         notes.append(f"references flipped {flip}")
-    image = np.rot90(image, rotate // 90)
-    if flip == "upside-down":
-        return np.flipud(image)
-    return np.fliplr(image) if flip == "left-right" else image
+    return Orientation(rotate, flip).apply(image)
 
 
-def _sense(movie: MovieInfo, path: Path, sense: str) -> str:
+def sense_of(movie: MovieInfo, path: Path, sense: str) -> str:
     """Whether the gain multiplies or divides, "auto" decided."""
     if sense != "auto":
         return sense

@@ -1,0 +1,146 @@
+"""The first movies of a run show whether its gain reference fits, before any is aligned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flexalign.batch.events import GainChecked
+from flexalign.batch.gain_check import LEAST_VARIATION, GainCheck
+from flexalign.errors import FlexAlignError, InputError
+from flexalign.io.record import file_state, write_json
+from flexalign.io.results import make_folder
+from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX, AlignParams
+
+CHECK_NAME = "gain_check.json"
+PICTURE_NAME = "gain_check.png"
+INSIST = "--gain-check off goes on with it as it is"
+
+
+def gain_gate(
+    params: AlignParams, folder: Path, observe: Callable[[GainChecked], None]
+) -> GainGate | None:
+    """What checks the gain of a run, None where that is not asked for or there is none.
+
+    With a dark reference the raw frames hold a second pattern, and nothing is checked.
+    """
+    if params.gain is None or params.gain_check == "off" or params.dark is not None:
+        return None
+    return GainGate(params, folder, observe)
+
+
+class GainGate:
+    """Lets movies pass with parameters under which their gain fits, as far as can be told.
+
+    What was found is in ``gain_check.json`` in the folder, with ``gain_check.png`` of a mismatch. A
+    reference that was found to fit is not looked at again when the run goes on later, unless it or
+    its orientation has changed.
+
+    Parameters
+    ----------
+    params : of the run, with a gain
+    folder : of the results; made when it is missing
+    observe : is told what was found
+    """
+
+    def __init__(
+        self, params: AlignParams, folder: Path, observe: Callable[[GainChecked], None]
+    ) -> None:
+        self._asked = self._params = params
+        self._folder, self._observe = folder, observe
+        from flexalign.batch.gain_movies import GainChecker  # loads the compiled loops
+
+        threads = params.threads or len(os.sched_getaffinity(0))
+        self._checker = GainChecker(
+            params, most_px=GAIN_RUN_SIDE_PX, goal_sd=GAIN_RUN_GOAL_SD, threads=threads
+        )
+        self._left, self._is_begun = GAIN_RUN_MOVIES, False
+
+    def admit(self, movies: Sequence[Path]) -> AlignParams:
+        """The parameters for these movies and all that follow until the next call.
+
+        Raises
+        ------
+        InputError
+            If the gain clearly does not fit and the parameters do not say what then.
+        """
+        if movies and not self._is_begun:
+            self._is_begun = True
+            self._use(self._known())
+        if self._left <= 0 or not movies:
+            return self._params
+        looked = movies[: self._left]
+        self._left -= len(looked)
+        try:
+            found = self._checker.take(looked)
+        except FlexAlignError:
+            # Each movie will say so; whoever has other movies beside these can go on.
+            self._left = 0
+            return self._params
+        if found is None:
+            return self._params
+        if not found.candidates and (found.verdict == "none" or found.variation < LEAST_VARIATION):
+            # Of another size, which each movie will say, or nothing in it that could be turned.
+            self._left = 0
+            return self._params
+        make_folder(self._folder)
+        write_json(self._folder / CHECK_NAME, {"key": self._key(), **found.to_dict()})
+        if found.is_mismatch:
+            self._checker.draw(self._folder / PICTURE_NAME, found)
+        stops = found.is_mismatch and not self._is_taken(found)
+        self._observe(GainChecked(found, self._said(found), stops))
+        if stops:
+            raise InputError(f"{self._params.gain}: {found.describe()}. {self._remedy(found)}")
+        self._use(found)
+        return self._params
+
+    def _use(self, found: GainCheck | None) -> None:
+        """Go on with what was found; look no further where that is clear."""
+        if found is None or found.verdict == "unsure":
+            return
+        self._left = 0
+        options = found.options()
+        if options:
+            self._params = AlignParams.from_dict({**self._params.to_dict(), **options})
+
+    def _is_taken(self, found: GainCheck) -> bool:
+        """Whether the run goes on with a placement other than that given."""
+        return found.verdict == "other" and self._params.gain_check == "auto"
+
+    def _said(self, found: GainCheck) -> str:
+        """The sentences for whoever watches."""
+        if self._is_taken(found):
+            return f"{found.describe()}: going on as with {found.advice()}"
+        return found.describe()
+
+    def _remedy(self, found: GainCheck) -> str:
+        """What the user can do about a gain that does not fit."""
+        advice = found.advice()
+        if not advice:
+            return INSIST[0].upper() + INSIST[1:]
+        return f"Give {advice}, or --gain-check auto; {INSIST}"
+
+    def _known(self) -> GainCheck | None:
+        """What an earlier start of the run found, if it holds now and nothing stands against it."""
+        path = self._folder / CHECK_NAME
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            if plain.pop("key") != self._key():
+                return None
+            found = GainCheck.from_dict(plain)
+        except (OSError, ValueError, KeyError, AttributeError, FlexAlignError):
+            return None
+        return found if found.verdict == "fits" or self._is_taken(found) else None
+
+    def _key(self) -> str:
+        """What tells one reference in one placement from another."""
+        names = ("gain", "gain_rotate", "gain_flip", "gain_sense", "tiff_rows", "eer_upsampling")
+        try:
+            state = file_state(self._asked.gain or "")
+        except OSError:
+            return ""
+        facts = [state, *(getattr(self._asked, name) for name in names)]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

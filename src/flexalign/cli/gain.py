@@ -1,0 +1,185 @@
+"""The commands about gain references: does this one fit, and make one of the movies."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flexalign.batch.inputs import find_movies
+from flexalign.cli.alignment import Movies
+from flexalign.cli.options import collect_parameters, takes_only_parameters
+from flexalign.cli.show import Debug, announce_compiling, progress_bar
+from flexalign.errors import InputError, ParameterError
+from flexalign.params import GAIN_SIDE_PX
+
+if TYPE_CHECKING:
+    from flexalign.batch.gain_check import GainCheck
+    from flexalign.batch.gain_estimate import GainEstimate
+
+Most = Annotated[
+    int, typer.Option("--movies", help="Read at most so many of them.", min=1, metavar="N")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object instead of text.")
+]  # fmt: skip
+
+
+@takes_only_parameters(
+    "gain", "gain_rotate", "gain_flip", "gain_sense", "tiff_rows", "eer_fractions",
+    "eer_upsampling", "threads",
+)  # fmt: skip
+def check_gain(
+    movies: Movies,
+    most: Most = 10,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the scores, and the movies beside the reference, to this file.",
+            metavar="PNG",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    **values: Any,
+) -> None:
+    """Find out whether a gain reference fits movies, and how it has to be turned.
+
+    The mean of the movies is compared with the reference in all eight orientations, as a gain
+    that multiplies and as one that divides. No more movies are read than it takes to be sure.
+    Exit code: 0 it fits or that is not sure, 3 it fits otherwise or not at all.
+    """
+    from flexalign.batch.gain_movies import GainChecker
+
+    params = collect_parameters(values, None)
+    if params.gain is None:
+        raise ParameterError("--gain: expected the gain reference to check, found none")
+    paths = find_movies(movies, (params.gain,))[:most]
+    announce_compiling()
+    threads = params.threads or len(os.sched_getaffinity(0))
+    checker = GainChecker(params, most_px=GAIN_SIDE_PX, threads=threads)
+    with progress_bar(Path(params.gain)) as progress:
+        found = checker.take(paths, progress)
+    if found is None:
+        raise checker.problem or InputError(f"{movies[0]}: expected a movie, found none")
+    if plot is not None and not checker.draw(plot, found):
+        typer.echo(f"{plot}: there is nothing to draw", err=True)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict()))
+    else:
+        for line in _check_lines(found):
+            typer.echo(line)
+    raise typer.Exit(InputError.exit_code if found.is_mismatch else 0)
+
+
+def _check_lines(check: GainCheck) -> Iterator[str]:
+    """The table of candidates, and what it means."""
+    count = len(check.movies)
+    if check.candidates:
+        yield (
+            f"{check.gain}: varies by {100 * check.variation:.2g} % from pixel to pixel; "
+            f"compared with {check.frame_count} frames of {count} "
+            f"movie{'' if count == 1 else 's'}, {check.counts_per_px:.3g} counts per pixel"
+        )
+        yield ""
+        yield (
+            f"{'turned':>6}  {'flipped':<11}  {'sense':<8}  {'size':<5}  {'score':>7}  "
+            f"{'behind':>7}  part"
+        )
+    for c in check.candidates:
+        place, is_given = c.placement, c.placement == check.given
+        if c.score >= 0 or is_given:
+            yield (
+                f"{place.rotate:>6}  {place.flip:<11}  {place.sense:<8}  {c.size:<5}  "
+                f"{c.score:>7.1f}  {c.margin:>7.1f}  {100 * c.part:>3.0f} %"
+                f"{' <- as given' if is_given else ''}"
+            )
+    if check.candidates:
+        yield "each orientation is shown in the better sense of the two"
+        yield ""
+    yield check.describe()
+    advice = check.advice()
+    if advice:
+        yield f"use it with: {advice}"
+
+
+@takes_only_parameters("tiff_rows", "eer_fractions", "eer_upsampling", "threads")
+def estimate_gain(
+    movies: Movies,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The reference to write: .mrc or .tif, or .gain for EER movies.", metavar="FILE"
+        ),
+    ],
+    most: Most = 1000,
+    keep_illumination: Annotated[
+        bool,
+        typer.Option(
+            "--keep-illumination",
+            help="Leave the smooth illumination in, which is otherwise taken out.",
+        ),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    **values: Any,
+) -> None:
+    """Make a gain reference from raw movies, where there is none.
+
+    It multiplies and its mean is one; zero marks bad pixels. For EER movies an MRC or TIFF
+    divides, as RELION expects. How good it is, and how many movies would make it better, is said
+    at the end.
+    """
+    from flexalign.batch.gain_estimate import estimate_gain as estimate
+
+    params = collect_parameters(values, None)
+    paths = [path for path in find_movies(movies) if path.absolute() != out.absolute()][:most]
+    announce_compiling()
+    with progress_bar(out) as show:
+        made = estimate(
+            paths,
+            out,
+            params,
+            keep_illumination=keep_illumination,
+            overwrite=overwrite,
+            threads=params.threads or len(os.sched_getaffinity(0)),
+            progress=show,
+        )
+    if as_json:
+        typer.echo(json.dumps(made.to_dict()))
+        return
+    for line in _estimate_lines(made):
+        typer.echo(line)
+
+
+def _estimate_lines(made: GainEstimate) -> Iterator[str]:
+    """What was made, how good it is, and what would make it better."""
+    for movie, reason in made.left_out.items():
+        yield f"{movie} is left out: {reason}"
+    s = "" if made.movie_count == 1 else "s"
+    yield (
+        f"{made.path}: from {made.frame_count} frames of {made.movie_count} movie{s}, "
+        f"{made.counts_per_px:.3g} counts per pixel; it {_does(made.sense)}"
+    )
+    yield (
+        f"pixels differ by {100 * made.variation:.2g} %, each is known to "
+        f"{100 * made.noise:.2g} %; {made.defect_count} pixels are bad; "
+        f"the illumination differed by {100 * (made.illumination_range - 1):.2g} %"
+    )
+    goals = ", ".join(f"{100 * float(p):g} % {n}" for p, n in made.movies_for.items())
+    yield f"movies like these for a precision of: {goals}"
+    if not made.is_enough:
+        yield (
+            "warning: too few movies: what this reference adds as noise is not small beside what "
+            f"it corrects; take {made.movies_needed} movies or more"
+        )
+
+
+def _does(sense: str) -> str:
+    return "multiplies" if sense == "multiply" else "divides (counts, as for EER)"
