@@ -76,7 +76,7 @@ GAIN_NONE_PART = 0.1
 GAIN_SIDE_PX = 4096
 # A run reads at most so many of its first movies for the check, and less of each frame.
 GAIN_RUN_MOVIES = 3
-GAIN_RUN_SIDE_PX = 2048
+GAIN_RUN_SIDE_PX = 1024
 # It stops reading when there are electrons enough for this score.
 GAIN_RUN_GOAL_SD = 40.0
 # An estimated gain is good enough when its noise is at most this part of what it corrects.
