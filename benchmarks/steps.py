@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import peers
 
-from flexalign.arrays import detector, fourier, resample, spectrum
+from flexalign.arrays import detector, fourier, resample, shrink, spectrum
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
 from flexalign.arrays.shrink import Shrinker, mean_corrected
 from flexalign.arrays.workers import Workers
@@ -34,7 +34,7 @@ from flexalign.params import AlignParams
 from flexalign.passes import frame_weights
 from flexalign.plan import CORRELATION_PART, FRAMES_TOGETHER, Plan, make_plan
 
-FRAMES = 6
+FRAMES, ROUNDS = 8, 3
 OUTSIDE = "outside the stages"
 _IMPORTS = (
     "import flexalign.cli, flexalign.align, matplotlib.figure, matplotlib.backends.backend_agg"
@@ -73,12 +73,14 @@ class Laps:
         self._wall_s[name].append(time.perf_counter() - wall)
         self._cpu_s[name].append(time.process_time() - cpu)
 
-    def steps(self, frame_count: int, frame_bytes: Mapping[str, float]) -> list[Step]:
+    def steps(
+        self, frame_count: int, frame_bytes: Mapping[str, float], frames_per_lap: int = 1
+    ) -> list[Step]:
         """What was measured, for `frame_count` frames; `frame_bytes` are those of one frame."""
         return [
             Step(
                 name,
-                frame_count * float(np.median(wall)),
+                frame_count * float(np.median(wall)) / frames_per_lap,
                 sum(self._cpu_s[name]) / max(sum(wall), 1e-9),
                 frame_count * frame_bytes[name] if name in frame_bytes else None,
             )
@@ -142,13 +144,15 @@ def _decode(reader: MovieReader, plan: Plan, threads: int) -> Step:
     return laps.steps(1, {"read, decode": info.size_bytes + decoded})[0]
 
 
-def _few(reader: MovieReader, frames: FrameRange) -> Iterator[tuple[int, np.ndarray]]:
+def _few(reader: MovieReader, frames: FrameRange) -> list[tuple[int, np.ndarray]]:
     """Index and raw pixels of up to `FRAMES` frames, evenly spread."""
     chosen = np.linspace(frames.first, frames.stop - 1, min(FRAMES, frames.count)).astype(int)
-    for index in chosen.tolist():
-        for raw in reader.frames(FrameRange(index, index + 1)):
-            if raw.pixels is not None:
-                yield index, raw.pixels
+    return [
+        (index, raw.pixels)
+        for index in chosen.tolist()
+        for raw in reader.frames(FrameRange(index, index + 1))
+        if raw.pixels is not None
+    ]
 
 
 def _first_pass(
@@ -159,20 +163,21 @@ def _first_pass(
     shape, small_shape = (info.height_px, info.width_px), plan.correlation_shape_px
     references = load_references(info, gain=params.gain, gain_sense=params.gain_sense)
     correction = detector.make_correction(references.gain, references.dark, references.defects)
-    total, count = None, 0
+    few = _few(reader, plan.align)
     with Workers(threads) as workers:
-        small = np.empty((FRAMES, *small_shape), np.float32)
+        small = np.empty((len(few), *small_shape), np.float32)
         shrinker = Shrinker(correction, shape, small, workers, CORRELATION_PART)
-        for index, pixels in _few(reader, plan.align):
-            total = shrinker.empty_sum(pixels) if total is None else total
+        total = shrinker.empty_sum(few[0][1])
+        for _ in range(ROUNDS):
             with laps("smallest and largest value"):
-                pixels.min(), pixels.max()
+                for _, pixels in few:
+                    pixels.min(), pixels.max()
             with laps("correct, filter, sum"):
-                shrinker.shrink(pixels, index, 0, [total])
-            count += 1
-    assert total is not None
+                for place, (index, pixels) in enumerate(few):
+                    shrinker.shrink(pixels, index, place, [total])
+                shrinker.rest()
     with once("mean frame"):
-        mean = mean_corrected(total, count, correction)
+        mean = mean_corrected(total, ROUNDS * len(few), correction)
     with once("bad pixels"):
         hot = detector.find_outlier_lines(mean, references.defects)
         hot |= detector.find_outlier_pixels(mean, references.defects | hot)
@@ -180,13 +185,15 @@ def _first_pass(
             references.gain, references.dark, references.defects | hot
         )
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
-    kept = shape[0] * (small_shape[1] // 2 + 1) * 8
     frame_bytes = {
         "smallest and largest value": px * raw_bytes * 2,
-        # Raw, gain, sum -> sum; rows of the spectrum there and, column by column, back.
-        "correct, filter, sum": px * (raw_bytes + 12) + 3 * kept,
+        # Raw, there and back once more; of a few frames, gain and sum once; the small frame.
+        "correct, filter, sum": 4 * px * raw_bytes
+        + 12 * px / shrink.FRAMES_TOGETHER
+        + 4 * small_shape[0] * small_shape[1],
     }
-    return [*laps.steps(plan.align.count, frame_bytes), *once.steps(1, {})], correction, mean
+    steps = laps.steps(plan.align.count, frame_bytes, len(few))
+    return [*steps, *once.steps(1, {})], correction, mean
 
 
 def _second_pass(
@@ -202,48 +209,37 @@ def _second_pass(
     info, laps, once = reader.info, Laps(), Laps()
     shape = (info.height_px, info.width_px)
     rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
+    few = _few(reader, plan.sum)
     with Workers(threads) as workers:
         with once("dose weights"):
             weights = frame_weights(plan, params)
-        plain, both = (
-            MovingSums(
-                correction, shape, plan.output_shape_px, workers, FRAMES_TOGETHER,
-                names=("all",), weights=given,
-            )
-            for given in (None, weights)
+        sums = MovingSums(
+            correction, shape, plan.output_shape_px, workers, FRAMES_TOGETHER,
+            names=("all",), weights=weights,
         )  # fmt: skip
-        for count, (index, pixels) in enumerate(_few(reader, plan.sum)):
+        for _ in range(ROUNDS):
             with laps("motion on the lattice"):
-                lattice = motion.on_lattice(index, rows, columns).astype(np.float32)
-            with laps("correct, prefilter, sample, sum"):
-                plain.add(pixels, index, lattice, ("all",))
-            with laps("all together"):
-                both.add(pixels, index, lattice, ("all",), count)
-        with once("means, transform back"):
-            sums = FrameSums(
-                plain=both.mean("all"), dose_weighted=both.weighted_mean(),
-                odd=None, even=None, unaligned=both.at_output_size(unaligned), aligned=None,
-            )  # fmt: skip
+                lattices = [
+                    motion.on_lattice(index, rows, columns).astype(np.float32) for index, _ in few
+                ]
+            with laps("correct, prefilter, sample, sums"):
+                for time_index, (index, pixels) in enumerate(few):
+                    sums.add(pixels, index, lattices[time_index], ("all",), time_index)
+                sums.add_waiting()
+        with once("weighted sum of the sums, and back"):
+            weighted = sums.weighted_mean()
+        with once("plain mean"):
+            plain = sums.mean("all")
+        found = FrameSums(
+            plain=plain, dose_weighted=weighted, odd=None, even=None,
+            unaligned=sums.at_output_size(unaligned), aligned=None,
+        )  # fmt: skip
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
-    # Raw, gain -> coefficients; these there and back along y; these and the sum -> the sum.
-    moved = px * (raw_bytes + 8 + 8 + 12)
-    # On half a plane, complex: rows of the spectrum there and back; sum and weight likewise.
-    weighed = px * (8 + 8 + 6)
-    frame_bytes = {"correct, prefilter, sample, sum": moved, "all together": moved + weighed}
-    found = {step.name: step for step in laps.steps(plan.sum.count, frame_bytes)}
-    whole = found.pop("all together")
-    if weights is not None:
-        name = "transform, weigh, weighted sum"
-        found[name] = _without(name, whole, found["correct, prefilter, sample, sum"])
-    return [*found.values(), *once.steps(1, {})], sums
-
-
-def _without(name: str, whole: Step, *parts: Step) -> Step:
-    """What is left of a step when parts of it are taken out, under a name of its own."""
-    seconds = whole.seconds - sum(part.seconds for part in parts)
-    busy_s = whole.seconds * whole.cores - sum(part.seconds * part.cores for part in parts)
-    touched = (whole.bytes_touched or 0) - sum(part.bytes_touched or 0 for part in parts)
-    return Step(name, seconds, busy_s / seconds if seconds > 0 else 0, touched)
+    # Raw, there and back once more; of a few frames together, gain and sums once.
+    together = 4 + 8 * (1 if weights is None else sums.sum_count)
+    moved = 3 * px * raw_bytes + px * together / FRAMES_TOGETHER
+    frame_bytes = {"correct, prefilter, sample, sums": moved}
+    return [*laps.steps(plan.sum.count, frame_bytes, len(few)), *once.steps(1, {})], found
 
 
 def _outside(

@@ -88,7 +88,7 @@ def first_pass(
     progress: Progress,
     device: Device = CPU,
 ) -> tuple[SmallFrames, FirstPass]:
-    """Read all frames to align once: the good ones, Fourier-cropped, and what else was found.
+    """Read all frames to align once: the good ones, made small, and what else was found.
 
     Raises
     ------

@@ -296,7 +296,7 @@ def _reference_frame(align: FrameRange, params: AlignParams) -> int | None:
 
 
 def _reduced_shape(movie: MovieInfo, pixel_size_A: float, wanted_A: float) -> tuple[int, int]:
-    """(h, w), even and fast, of frames Fourier-cropped to pixels of about `wanted_A`."""
+    """(h, w), even and fast, of frames with pixels of about `wanted_A`."""
     ratio = min(1.0, pixel_size_A / wanted_A)
     height, width = (
         min(size - size % 2, fast_size(math.ceil(size * ratio)))

@@ -105,10 +105,15 @@ class MovingSums:
             self._counts[name] += 1
         self._times.append(time)
         if len(self._lattices) == self._frames_together:
-            self._add_waiting()
+            self.add_waiting()
 
-    def _add_waiting(self) -> None:
-        """Move and add the frames that have come in."""
+    @property
+    def sum_count(self) -> int:
+        """Number of sums in real space."""
+        return len(self._totals)
+
+    def add_waiting(self) -> None:
+        """Move and add the frames that have come in; all results do so first."""
         count, (height, width) = len(self._lattices), self._shape
         if count == 0 or self._raws is None:
             return
@@ -139,7 +144,7 @@ class MovingSums:
 
     def mean(self, name: str) -> PixelArray:
         """The mean (h, w) of the frames added under `name`, at the output's size."""
-        self._add_waiting()
+        self.add_waiting()
         total = self._totals[self._names.index(name)]
         return self.at_output_size(total / np.float32(max(self._counts[name], 1)))
 
@@ -147,7 +152,7 @@ class MovingSums:
         """The weighted mean (h, w), with the noise of an unweighted mean; None = not asked for."""
         if self._functions is None or self._weights is None:
             return None
-        self._add_waiting()
+        self.add_waiting()
         tables = self._functions.mean_coefficient(np.array(self._times, np.float64))
         columns = self._output_shape[1] // 2 + 1
         weighted = np.zeros((self._output_shape[0], columns), np.complex64)
@@ -182,7 +187,7 @@ class MovingSums:
 
     def images(self) -> PixelArray | None:
         """The moved frames (t, h, w); None = not asked for."""
-        self._add_waiting()
+        self.add_waiting()
         return self._images[: self._image_count] if len(self._images) > 0 else None
 
     def at_output_size(self, image: PixelArray) -> PixelArray:
