@@ -24,7 +24,7 @@ def device() -> Device:
 def movie(device, tmp_path_factory) -> tuple[SimulatedMovie, Path, AlignParams]:
     """A movie with local motion, its file, and what a user would say of it."""
     simulated = simulate_movie(
-        shape_px=(1024, 1152), frame_count=16, electrons_per_px=2.0, local_motion_px=4.0, seed=3
+        shape_px=(1024, 1152), frame_count=16, electrons_per_px=2.0, local_motion_px=4.0, seed=4
     )
     files = simulated.save(tmp_path_factory.mktemp("movie"), "movie", "tiff")
     params = AlignParams(
