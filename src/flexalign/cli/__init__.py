@@ -14,6 +14,7 @@ from flexalign.cli.gain import check_gain, estimate_gain
 from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
+from flexalign.cli.reporting import report
 from flexalign.cli.show import say_error
 from flexalign.cli.simulation import demo, simulate
 from flexalign.cli.watching import watch
@@ -29,6 +30,7 @@ app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
 app.command(no_args_is_help=True)(info)
 app.command(no_args_is_help=True)(watch)
+app.command(no_args_is_help=True)(report)
 app.command("check-gain", no_args_is_help=True)(check_gain)
 app.command("estimate-gain", no_args_is_help=True)(estimate_gain)
 app.command(no_args_is_help=True)(apply)

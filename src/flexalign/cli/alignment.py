@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from flexalign.batch.inputs import find_movies, is_one_file, is_run_folder, star_parameters
 from flexalign.cli.options import collect_parameters, takes_parameters
+from flexalign.cli.reporting import write_report
 from flexalign.cli.running import (
     INTERRUPTED,
     RunOptions,
@@ -78,8 +80,12 @@ def align(
     paths = find_movies(movies, (params.gain, params.dark, params.defects))
     if dry_run:
         raise typer.Exit(run_each(paths, _planner(params), debug=debug))
-    if is_one_file(movies) and options == RunOptions() and not is_run_folder(out):
-        raise typer.Exit(_align_one(paths[0], params, out, overwrite=overwrite, debug=debug))
+    is_alone = is_one_file(movies) and replace(options, report=True) == RunOptions()
+    if is_alone and not is_run_folder(out):
+        code = _align_one(paths[0], params, out, overwrite=overwrite, debug=debug)
+        if options.report and not code:
+            write_report(out)
+        raise typer.Exit(code)
     from flexalign.batch.run import Listed
 
     summary = run_movies(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flexalign.cli.reporting import Reporting
 from flexalign.cli.show import announce_device
 from flexalign.cli.views import view
 from flexalign.errors import ParameterError
@@ -63,6 +64,15 @@ class RunOptions:
             "--retry-failed", help="Try movies again that failed before.", rich_help_panel=PANEL
         ),
     ] = False
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            help="Make report.html, a page on which to see how the movies went, and keep it "
+            "current.",
+            rich_help_panel=PANEL,
+        ),
+    ] = True
     json_events: Annotated[
         bool,
         typer.Option(
@@ -225,6 +235,8 @@ def run_movies(
     with only_run(out) as is_held, view(options.json_events, debug) as observe:
         if not is_held:
             observe(Note(f"{out}: the file system knows no locks; start no second run there"))
+        if options.report:
+            observe = Reporting(out, observe)
         params = with_absolute_references(params)
         folder, gate = RunFolder(out, params), gain_gate(params, out, observe)
         executor = make_executor(options, params, out, movie_count)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flexalign.cli.reporting import write_report
 from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line
 from flexalign.errors import InputError, ParameterError
 from flexalign.params import AlignParams
@@ -124,6 +125,7 @@ def demo(
     typer.echo(f"root mean square{before.rms_px:30.2f} px{after.rms_px:14.2f} px")
     typer.echo(f"largest{before.worst_px:39.2f} px{after.worst_px:14.2f} px")
     _say_files(out, files, record)
+    write_report(out)
     if not after.rms_px < DEMO_LARGEST_REST * before.rms_px:
         typer.echo("error: too much of the motion is left; please report this", err=True)
         raise typer.Exit(1)

@@ -1,0 +1,100 @@
+"""The command that makes the report of a folder, and how other commands keep it current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexalign.cli.show import Debug, say_error
+from flexalign.errors import FlexAlignError, InputError
+
+if TYPE_CHECKING:
+    from flexalign.batch.events import Event, Observer
+
+
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder that 'align' or 'watch' wrote to, also while they do.", metavar="RUN"
+        ),
+    ],
+    debug: Debug = False,
+) -> None:
+    """Make the report of a run: report.html, which opens in a browser without any network.
+
+    Beside it are the same numbers in report.csv and report.json, and the details of single movies
+    in report_data. 'align' and 'watch' make it too, unless --no-report is given.
+    Exit code: 0 made, also where movies failed; 3 there is nothing to report.
+    """
+    from flexalign.report.live import Report
+
+    made = Report(folder)
+    made.find()
+    if not made.movie_count and not made.unreadable and not (folder / "failed.tsv").exists():
+        raise InputError(
+            f"{folder}: expected the records of movies (..._record.json), found none: give the "
+            "folder that 'flexalign align --out' wrote to"
+        )
+    typer.echo(made.write())
+    for name, reason in made.unreadable.items():
+        typer.echo(f"left out: {name}_record.json: {reason}", err=True)
+
+
+def write_report(folder: Path) -> None:
+    """Make the report of a folder and say where it is; say why where that cannot be done."""
+    from flexalign.report.live import Report
+
+    try:
+        typer.echo(f"report: {Report(folder).write()}", err=True)
+    except FlexAlignError as error:
+        say_error(error, subject="the report")
+
+
+class Reporting:
+    """An observer of a run that keeps the report current, and passes all events on.
+
+    Parameters
+    ----------
+    folder : of the run
+    observe : who sees the events first, and what is said about the report
+    """
+
+    def __init__(self, folder: Path, observe: Observer) -> None:
+        from flexalign.report.live import Report
+
+        self._observe = observe
+        self._report = Report(folder)
+        self._is_told = False
+
+    def __call__(self, event: Event) -> None:
+        """Take in the event."""
+        from flexalign.batch import events
+
+        self._observe(event)
+        match event:
+            case events.Ended(outcome, True):
+                self._report.note(outcome.job.name)
+            case events.Tick() if self._report.is_due():
+                self._write()
+            case events.Finished():
+                self._write()
+                self._say(f"report: {self._report.page}")
+            case _:
+                pass
+
+    def _write(self) -> None:
+        """Write the report; a run goes on without it."""
+        try:
+            self._report.write()
+        except FlexAlignError as error:
+            if not self._is_told:
+                self._say(f"the report could not be written: {error}")
+            self._is_told = True
+
+    def _say(self, text: str) -> None:
+        from flexalign.batch.jobs import Note
+
+        self._observe(Note(text))

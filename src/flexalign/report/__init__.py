@@ -1,0 +1,1 @@
+"""One page on which a person sees how a run went; it reads results and computes none."""

@@ -1,0 +1,82 @@
+/* Charts that follow the theme of the page, the size of their place, and the printer. */
+"use strict";
+
+const charts = (() => {
+  const drawn = new Map();
+  const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+  let isPrinting = false;
+  document.documentElement.classList.toggle("dark", prefersDark.matches);
+
+  /* Okabe and Ito's colours, the darker ones on a light ground. */
+  function colors() {
+    const isDark = document.documentElement.classList.contains("dark") && !isPrinting;
+    return isDark
+      ? { main: "#56b4e9", other: "#e6c229", flag: "#f5935a", ink: "#e8ecf0", quiet: "#a7b2bd", line: "#39434e", ground: "#1c222a" }
+      : { main: "#0072b2", other: "#b37400", flag: "#d55e00", ink: "#1b2128", quiet: "#55606b", line: "#d3d9df", ground: "#ffffff" };
+  }
+
+  /* What all charts have in common. */
+  function base(color) {
+    return {
+      animation: false,
+      textStyle: { fontFamily: "inherit", color: color.ink },
+      tooltip: {
+        confine: true, backgroundColor: color.ground, borderColor: color.line,
+        textStyle: { color: color.ink, fontSize: 13 },
+      },
+      grid: { left: 8, right: 14, top: 14, bottom: 8, outerBoundsMode: "same" },
+    };
+  }
+
+  /* A legend at the upper right, for which the grid leaves room. */
+  function legend(color, more = {}) {
+    return { top: 0, right: 0, itemWidth: 16, itemHeight: 9, textStyle: { color: color.ink }, ...more };
+  }
+
+  function axis(color, name, more = {}) {
+    return {
+      type: "value", name, nameLocation: "middle", nameGap: 26, scale: true,
+      nameTextStyle: { color: color.quiet }, axisLabel: { color: color.quiet, hideOverlap: true },
+      axisLine: { show: true, onZero: false, lineStyle: { color: color.quiet } },
+      splitLine: { lineStyle: { color: color.line } }, ...more,
+    };
+  }
+
+  const watcher = new ResizeObserver((entries) => {
+    for (const { target, contentRect } of entries) {
+      const chart = drawn.get(target)?.chart;
+      if (chart && contentRect.width > 0) chart.resize();
+    }
+  });
+
+  /* Draw what `describe` gives for a set of colours; again whenever these change. */
+  function draw(element, describe, after = () => {}) {
+    const chart = echarts.init(element, null, { renderer: "canvas" });
+    const redraw = () => {
+      chart.setOption(describe(colors()), { notMerge: true });
+      after(chart);
+    };
+    drawn.set(element, { chart, redraw });
+    redraw();
+    watcher.observe(element);
+    return chart;
+  }
+
+  /* Forget the charts inside `element`. */
+  function remove(element) {
+    for (const place of [...drawn.keys()].filter((place) => element.contains(place))) {
+      watcher.unobserve(place);
+      drawn.get(place).chart.dispose();
+      drawn.delete(place);
+    }
+  }
+
+  function redrawAll() {
+    drawn.forEach(({ redraw }) => redraw());
+  }
+
+  window.addEventListener("beforeprint", () => { isPrinting = true; redrawAll(); });
+  window.addEventListener("afterprint", () => { isPrinting = false; redrawAll(); });
+
+  return { prefersDark, base, legend, axis, draw, remove, redrawAll };
+})();

@@ -1,0 +1,186 @@
+/* The plots over the session: selecting points selects movies, in all plots and in the table. */
+"use strict";
+
+const session = (() => {
+  const place = document.getElementById("panels");
+  if (!place) return null;
+  const { data, make, number, value } = flexalign;
+  const panels = data.panels.filter((panel) =>
+    panel.columns.some((name) => data.values[name].some((found) => found !== null)));
+  const isTouch = window.matchMedia("(pointer: coarse)").matches;
+  let isShifted = false;
+  let here = 0;
+  const drawn = [];
+
+  document.addEventListener("keydown", (event) => { isShifted = event.shiftKey; });
+  document.addEventListener("keyup", (event) => { isShifted = event.shiftKey; });
+
+  /* Points [number, value] of the rows that are wanted and have a value. */
+  function points(column, isWanted) {
+    const found = [];
+    data.values[column].forEach((y, row) => {
+      if (y !== null && isWanted(row)) found.push({ value: [row + 1, y], row });
+    });
+    return found;
+  }
+
+  const isFlagged = (row) => flexalign.flagsOf(row).length > 0;
+  const isSelected = (row) => flexalign.selected.has(row);
+
+  function seriesOf(panel, color) {
+    const [first, second] = panel.columns;
+    const label = panel.labels[0] ?? panel.title;
+    const mark = { scale: 2, itemStyle: { borderColor: color.ink, borderWidth: 2 } };
+    const series = [
+      { name: label, data: points(first, (row) => !isFlagged(row)), symbol: "circle", symbolSize: 5, color: color.main },
+      { name: "flagged", data: points(first, isFlagged), symbol: "diamond", symbolSize: 9, color: color.flag },
+    ];
+    if (second) {
+      series.splice(1, 0, {
+        name: panel.labels[1], data: points(second, () => true), symbol: "triangle", symbolSize: 5, color: color.other,
+      });
+    }
+    return [
+      ...series.map((one) => ({ type: "scatter", emphasis: mark, progressive: 0, itemStyle: { color: one.color, opacity: 0.8 }, ...one })),
+      {
+        id: "selected", name: "selected", type: "scatter", silent: true, progressive: 0, z: 5,
+        data: points(first, isSelected), symbol: "circle", symbolSize: 11,
+        itemStyle: { color: "transparent", borderColor: color.ink, borderWidth: 1.5 },
+      },
+    ];
+  }
+
+  function describe(panel) {
+    return (color) => {
+      const option = charts.base(color);
+      const series = seriesOf(panel, color);
+      panel.places = new Map();
+      series.slice(0, -1).forEach((one, seriesIndex) => one.data.forEach(({ row }, dataIndex) => {
+        if (!panel.places.has(row)) panel.places.set(row, { seriesIndex, dataIndex });
+      }));
+      option.tooltip.formatter = ({ data: point, seriesName }) => {
+        const name = echarts.format.encodeHTML(data.names[point.row]);
+        const flags = flexalign.flagsOf(point.row).map(echarts.format.encodeHTML).join(", ");
+        const what = panel.labels.length && seriesName !== "flagged" ? `${seriesName} ` : "";
+        return `<b>${name}</b><br>${what}${number(point.value[1], 4)} ${panel.unit}${flags ? `<br>flags: ${flags}` : ""}`;
+      };
+      option.xAxis = charts.axis(color, "movie", {
+        min: 0, max: flexalign.count + 1, minInterval: 1, nameGap: 22, splitLine: { show: false },
+        axisLabel: { color: color.quiet, hideOverlap: true, showMinLabel: false, showMaxLabel: false },
+      });
+      option.yAxis = charts.axis(color, panel.unit, { nameGap: 38, scale: false });
+      if (panel.labels.length) {
+        option.legend = charts.legend(color, { data: panel.labels, itemWidth: 9 });
+        option.grid.top = 30;
+      }
+      option.toolbox = { show: false };
+      option.brush = {
+        toolbox: [], xAxisIndex: 0, brushMode: "single", throttleType: "debounce", throttleDelay: 100,
+        outOfBrush: { colorAlpha: 1 }, brushStyle: { color: `${color.main}22`, borderColor: color.main },
+      };
+      option.series = series;
+      return option;
+    };
+  }
+
+  /* Dragging selects, unless a finger has to be able to scroll the page. */
+  function takeCursor(chart) {
+    if (isTouch) return;
+    chart.dispatchAction({ type: "takeGlobalCursor", key: "brush", brushOption: { brushType: "rect", brushMode: "single" } });
+  }
+
+  function selectArea(panel, chart, areas) {
+    const range = areas[0]?.coordRange;
+    if (!range) return;
+    const [[x0, x1], [y0, y1]] = range;
+    const rows = [];
+    for (let row = Math.max(0, Math.ceil(x0) - 1); row < Math.min(flexalign.count, Math.floor(x1)); row += 1) {
+      const isInside = panel.columns.some((name) => {
+        const y = value(name, row);
+        return y !== null && y >= y0 && y <= y1;
+      });
+      if (isInside) rows.push(row);
+    }
+    chart.dispatchAction({ type: "brush", areas: [] });
+    flexalign.select(rows, isShifted);
+    table?.showSelected(flexalign.selected.size > 0);
+  }
+
+  /* Point to a movie in all plots; in `chart` with its numbers. */
+  function pointTo(row, chart) {
+    for (const one of drawn) {
+      one.chart.dispatchAction({ type: "downplay" });
+      const point = one.panel.places.get(row);
+      if (!point) continue;
+      one.chart.dispatchAction({ type: "highlight", ...point });
+      if (one.chart === chart) chart.dispatchAction({ type: "showTip", ...point });
+    }
+  }
+
+  function describeMovie(panel, row) {
+    const parts = panel.columns.map((name, i) =>
+      `${panel.labels[i] ?? panel.title} ${number(value(name, row), 4)} ${panel.unit}`);
+    const flags = flexalign.flagsOf(row);
+    return [
+      `Movie ${row + 1} of ${flexalign.count}, ${data.names[row]}`, ...parts,
+      flags.length ? `flagged ${flags.join(", ")}` : "", isSelected(row) ? "selected" : "",
+    ].filter(Boolean).join("; ");
+  }
+
+  function onKey(event, panel, chart) {
+    const last = flexalign.count - 1;
+    const far = Math.max(10, Math.round(flexalign.count / 20));
+    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: far, PageUp: -far, Home: -Infinity, End: Infinity };
+    if (event.key in steps) {
+      const from = here;
+      here = Math.min(last, Math.max(0, here + steps[event.key]));
+      if (event.shiftKey) {
+        const [low, high] = [Math.min(from, here), Math.max(from, here)];
+        flexalign.select(Array.from({ length: high - low + 1 }, (_, i) => low + i), true);
+      }
+      pointTo(here, chart);
+    } else if (event.key === " ") {
+      flexalign.toggle(here);
+    } else if (event.key === "Enter") {
+      movie.open(here);
+    } else if (event.key === "Escape") {
+      flexalign.select([]);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    flexalign.say(describeMovie(panel, here));
+  }
+
+  /* What a person who cannot see the plot should know of it. */
+  function inWords(panel) {
+    const parts = panel.columns.map((name, i) => {
+      const found = data.values[name].filter((one) => one !== null).sort((a, b) => a - b);
+      if (!found.length) return `${panel.labels[i] ?? name}: not measured`;
+      const middle = found[Math.floor(found.length / 2)];
+      return `${panel.labels[i] ?? panel.title}: ${number(found[0])} to ${number(found.at(-1))} ${panel.unit}, half of the movies below ${number(middle)}`;
+    });
+    return `${panel.title} over ${flexalign.movies(flexalign.count)}. ${parts.join(". ")}. Arrow keys go from movie to movie.`;
+  }
+
+  for (const panel of panels) {
+    const plot = make("div", { class: "plot", tabindex: 0, role: "application", "aria-roledescription": "plot", "aria-label": inWords(panel) });
+    place.append(make("figure", { class: "figure" },
+      make("figcaption", {}, `${panel.title} (${panel.unit})`, make("span", { class: "quiet" }, panel.about)), plot));
+    const chart = charts.draw(plot, describe(panel), takeCursor);
+    chart.on("brushEnd", ({ areas }) => selectArea(panel, chart, areas));
+    chart.on("click", ({ data: point }) => { if (point?.row !== undefined) movie.open(point.row); });
+    plot.addEventListener("keydown", (event) => onKey(event, panel, chart));
+    plot.addEventListener("focus", () => { if (plot.matches(":focus-visible")) { pointTo(here, chart); flexalign.say(describeMovie(panel, here)); } });
+    plot.addEventListener("blur", () => { chart.dispatchAction({ type: "hideTip" }); drawn.forEach((one) => one.chart.dispatchAction({ type: "downplay" })); });
+    drawn.push({ panel, chart });
+  }
+
+  flexalign.onSelect(() => {
+    for (const { panel, chart } of drawn) {
+      chart.setOption({ series: [{ id: "selected", data: points(panel.columns[0], isSelected) }] });
+    }
+  });
+
+  return { pointTo, drawn };
+})();

@@ -1,0 +1,32 @@
+/* What belongs to no part of the page alone: the theme, and what opens a movie or selects a flag. */
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+  const button = document.getElementById("theme");
+
+  function wear(isDark) {
+    root.classList.toggle("dark", isDark);
+    button.setAttribute("aria-pressed", String(isDark));
+    charts.redrawAll();
+  }
+
+  button.setAttribute("aria-pressed", String(charts.prefersDark.matches));
+  charts.prefersDark.addEventListener("change", ({ matches }) => wear(matches));
+  button.addEventListener("click", () => wear(!root.classList.contains("dark")));
+
+  document.addEventListener("click", ({ target }) => {
+    const opener = target.closest("[data-movie]");
+    if (opener) movie.open(flexalign.rowOf.get(opener.dataset.movie));
+    const selector = target.closest("[data-flag]");
+    if (selector) {
+      const rows = [...flexalign.data.names.keys()].filter((row) => flexalign.flagsOf(row).includes(selector.dataset.flag));
+      flexalign.select(rows);
+      table.showSelected(true);
+      document.getElementById("movies-title").scrollIntoView();
+    }
+  });
+
+  if (flexalign.count === 1) movie.show(0);
+  performance.mark("flexalign-ready");
+})();

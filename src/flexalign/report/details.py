@@ -1,0 +1,159 @@
+"""Everything about one movie that the page shows when it is opened."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flexalign.errors import InputError
+from flexalign.io.atomic import replacing
+from flexalign.model import FloatArray
+from flexalign.motion import Motion
+from flexalign.report.columns import look_up, rounded
+
+LATTICE = 8  # arrows along the longer side
+DIGITS = 4
+# Lists of bad pixels are long, and the movie and the grids are told elsewhere.
+NOT_SHOWN = ("movie", "hot_pixel_y", "hot_pixel_x", "schema")
+# What the page calls its pictures, and what they are among the outputs of a record.
+PICTURES = {"micrograph": "thumbnail", "spectra": "spectra_thumbnail"}
+
+
+def details_of(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of the movie `name`, as plain values.
+
+    Motion is in Angstrom, as evaluated from the record: nothing is estimated here.  What the
+    record does not hold is left out.
+    """
+    details: dict[str, Any] = {
+        "name": name,
+        "movie": record["movie"],
+        "quality": rounded(dict(record["quality"]), DIGITS),
+        "warnings": record.get("warnings") or [],
+        "parameters": record.get("parameters") or {},
+        "decisions": {
+            key: value
+            for key, value in (record.get("decisions") or {}).items()
+            if key not in NOT_SHOWN
+        },
+        "inputs": record["inputs"],
+        "outputs": record["outputs"],
+        "timings_s": {k: rounded(v, 3) for k, v in (record.get("timings_s") or {}).items()},
+        "peak_memory_bytes": record.get("peak_memory_bytes"),
+        "version": record.get("version"),
+        "curves": record.get("curves"),
+    }
+    details["quality"].pop("schema", None)
+    pixel_size_A = look_up(record, "decisions.pixel_size_A")
+    if record.get("motion") and pixel_size_A:
+        try:
+            motion = Motion.from_dict(dict(record["motion"]))
+        except (InputError, KeyError, TypeError, ValueError):
+            return details
+        details["motion"] = _motion(motion, record, float(pixel_size_A))
+    return details
+
+
+def _motion(motion: Motion, record: Mapping[str, Any], pixel_size_A: float) -> dict[str, Any]:
+    """Trajectory, path and field in Angstrom, as lists."""
+    frames = np.flatnonzero(motion.trajectory.is_measured)
+    if frames.size == 0:
+        frames = np.arange(motion.frame_count)
+    shape_px = (record["movie"]["height_px"], record["movie"]["width_px"])
+    found: dict[str, Any] = {
+        "frame": (frames + 1).tolist(),
+        "reference_frame": motion.reference_frame + 1,
+        "yx_A": _plain(motion.trajectory.displacement_px[frames] * pixel_size_A),
+        "path_A": _plain(_path_px(motion, frames, shape_px) * pixel_size_A),
+        "shape_px": list(shape_px),
+    }
+    error_px = motion.trajectory.standard_error_px
+    if error_px is not None:
+        found["error_yx_A"] = _plain(error_px[frames] * pixel_size_A)
+    dose = look_up(record, "decisions.dose_per_frame_e_A2")
+    if dose:
+        before = look_up(record, "parameters.pre_exposure_e_A2") or 0.0
+        found["dose_e_A2"] = _plain(before + (frames + 0.5) * dose)
+    if motion.field is not None and len(frames) > 1:
+        found["field"] = _field(motion, frames, shape_px, pixel_size_A)
+    return found
+
+
+def _path_px(motion: Motion, frames: Any, shape_px: tuple[int, int]) -> FloatArray:
+    """Length of the path so far, in the middle of the field, at each of `frames`."""
+    middle = ((shape_px[0] - 1) / 2, (shape_px[1] - 1) / 2)
+    place = np.stack(motion.displacement_px(frames, *middle), axis=-1)
+    steps = np.hypot(*np.diff(place, axis=0).T)
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _field(
+    motion: Motion, frames: Any, shape_px: tuple[int, int], pixel_size_A: float
+) -> dict[str, Any]:
+    """How each place moved from the first to the last frame, beyond the mean over places."""
+    assert motion.field is not None
+    longer = max(shape_px)
+    rows, columns = (max(2, round(LATTICE * length / longer)) for length in shape_px)
+    y = (np.arange(rows) + 0.5) * shape_px[0] / rows - 0.5
+    x = (np.arange(columns) + 0.5) * shape_px[1] / columns - 0.5
+    first, last = int(frames[0]), int(frames[-1])
+    moved = motion.field.on_lattice(last, y, x) - motion.field.on_lattice(first, y, x)
+    moved = moved - moved.mean(axis=(1, 2), keepdims=True)
+    return {"y_px": _plain(y), "x_px": _plain(x), "yx_A": _plain(moved * pixel_size_A)}
+
+
+def _plain(values: FloatArray) -> list[Any]:
+    """Nested lists of numbers with few digits; what is not finite is None."""
+    found = np.asarray(values, dtype=np.float64)
+    # The last digit that matters is that of the largest number, not of each.
+    largest = float(np.abs(found[np.isfinite(found)]).max(initial=0.0))
+    decimals = DIGITS - int(np.floor(np.log10(largest))) - 1 if largest > 0 else 0
+    rounded_values = np.round(found, decimals).astype(object)
+    rounded_values[~np.isfinite(found)] = None
+    return list(rounded_values.tolist())
+
+
+def with_pictures(details: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """`details` with the pictures that the page shows inside, for the page by itself."""
+    inside = {}
+    for kind in PICTURES.values():
+        name = details["outputs"].get(kind)
+        if name is None:
+            continue
+        try:
+            content = (folder / name).read_bytes()
+        except OSError:
+            continue
+        inside[kind] = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+    return {**details, "pictures": inside}
+
+
+def write_details(path: Path, details: Mapping[str, Any]) -> None:
+    """Write the details as a script that hands them to the page.
+
+    A page from disk may load scripts and pictures beside it, but no JSON.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(f"flexalign.receive({as_script(details)});\n", encoding="utf-8")
+
+
+def as_script(value: Any) -> str:
+    """JSON that may stand in a script of a page.
+
+    Examples
+    --------
+    >>> "</script>" in as_script({"name": "</script>"})
+    False
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -1,0 +1,166 @@
+"""The report of a folder, made once or kept current while movies are aligned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flexalign import __version__
+from flexalign.errors import InputError
+from flexalign.io.atomic import explained
+from flexalign.report import collect, details, page, summary
+from flexalign.report.collect import RECORD_SUFFIX, Row
+
+PAGE, CSV, JSON, DATA = "report.html", "report.csv", "report.json", "report_data"
+# So many of the worst movies, and of the first and last ones, can be opened from the page alone.
+MOST_INSIDE = 12
+MOST_INSIDE_BYTES = 3_000_000
+SHORTEST_BETWEEN_WRITES_S = 10.0
+# Writing the report may take this part of the time of a run.
+MOST_TIME_WRITING = 0.01
+
+
+class Report:
+    """The report of the folder `path`.
+
+    `find` takes in all records of the folder, `note` one that is new; `write` makes the files.
+    Records that an earlier report has seen are not read again.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[str, Row] = {}
+        self._broken: dict[str, str] = {}
+        self._noted: set[str] = set()
+        self._next_write_s = 0.0
+        self._is_found = False
+
+    @property
+    def page(self) -> Path:
+        """The file to open."""
+        return self.path / PAGE
+
+    @property
+    def movie_count(self) -> int:
+        """Number of movies in the report, those that failed left out."""
+        return len(self._rows)
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Names of the movies whose record cannot be read, and why."""
+        return self._broken
+
+    def find(self) -> None:
+        """Take in all records of the folder, and forget those that are gone."""
+        states = collect.record_states(self.path)
+        known = self._rows or collect.read_rows(self.path / JSON, __version__)
+        self._rows = {name: row for name, row in known.items() if name in states}
+        self._broken = {}
+        folder = self.path / DATA
+        details_there = {path.stem for path in folder.glob("*.js")} if folder.is_dir() else set()
+        for name, record_ns in states.items():
+            row = self._rows.get(name)
+            if row is None or row.record_ns != record_ns or name not in details_there:
+                self._read(name, record_ns)
+        for name in details_there - self._rows.keys():
+            self._details_path(name).unlink(missing_ok=True)
+        self._is_found = True
+
+    def note(self, name: str) -> None:
+        """The movie `name` has ended: take its record in before the next time of writing."""
+        self._noted.add(name)
+
+    def is_due(self) -> bool:
+        """Whether something is new, and enough time has passed since the last time of writing."""
+        return bool(self._noted) and time.monotonic() >= self._next_write_s
+
+    def write(self) -> Path:
+        """Write the page, the tables and the details of what is new; the page's path.
+
+        Raises
+        ------
+        OutputError
+            If they cannot be written.
+        InputError
+            If the folder has gone.
+        """
+        started = time.monotonic()
+        if self._is_found:
+            self._take_noted()
+        else:
+            self.find()
+        self._noted.clear()
+        rows = sorted(self._rows.values(), key=lambda row: row.order)
+        content = summary.summary_of(
+            self.path,
+            rows,
+            collect.read_failures(self.path),
+            collect.read_run(self.path),
+            self._broken,
+            self._plain(rows[-1].name) if rows else {},
+        )
+        inside = list(self._inside(content["worst"], [row.name for row in rows]))
+        summary.write_csv(self.path / CSV, rows)
+        summary.write_json(self.path / JSON, content)
+        page.write_page(self.page, content, inside, DATA)
+        pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
+        self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
+        return self.page
+
+    def _take_noted(self) -> None:
+        """Read the records of the movies that have ended."""
+        for name in self._noted:
+            try:
+                record_ns = (self.path / f"{name}{RECORD_SUFFIX}").stat().st_mtime_ns
+            except OSError:
+                # It failed, and what there was of it before is gone.
+                self._rows.pop(name, None)
+                continue
+            self._read(name, record_ns)
+
+    def _read(self, name: str, record_ns: int) -> None:
+        """Take in one record, or why it cannot be read."""
+        try:
+            record = collect.read_plain(self.path / f"{name}{RECORD_SUFFIX}")
+            row = collect.row_of(name, record_ns, record)
+            found = details.details_of(name, record)
+        except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+            self._rows.pop(name, None)
+            self._broken[name] = str(error) or type(error).__name__
+            return
+        self._broken.pop(name, None)
+        path = self._details_path(name)
+        with explained(path):
+            path.parent.mkdir(exist_ok=True)
+        details.write_details(path, found)
+        self._rows[name] = row
+
+    def _plain(self, name: str) -> dict[str, Any]:
+        """A record that was read before; empty when it has gone since."""
+        try:
+            return collect.read_plain(self.path / f"{name}{RECORD_SUFFIX}")
+        except InputError:
+            return {}
+
+    def _inside(self, worst: list[str], names: list[str]) -> Iterator[dict[str, Any]]:
+        """Details, with pictures, of a bounded number of movies: the worst, the last, the first."""
+        room_bytes = MOST_INSIDE_BYTES
+        for name in list(dict.fromkeys([*worst, *reversed(names)]))[:MOST_INSIDE]:
+            record = self._plain(name)
+            if not record:
+                continue
+            found = details.with_pictures(details.details_of(name, record), self.path)
+            room_bytes -= sum(len(picture) for picture in found["pictures"].values())
+            if room_bytes < 0:
+                return
+            yield found
+
+    def _details_path(self, name: str) -> Path:
+        return self.path / DATA / f"{name}.js"

@@ -1,0 +1,189 @@
+"""The page itself: one HTML file with its scripts, styles, numbers and a few movies inside."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from flexalign.flags import DEFINITIONS
+from flexalign.io.atomic import replacing
+from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS
+from flexalign.report.details import PICTURES, as_script
+
+STYLES = ("dataTables.dataTables.min.css", "responsive.dataTables.min.css", "report.css")
+LIBRARIES = ("echarts.min.js", "dataTables.min.js", "dataTables.responsive.min.js")
+SCRIPTS = ("store.js", "charts.js", "session.js", "table.js", "movie.js", "start.js")
+# What the page lists before it points to the table and to the other files.
+MOST_WORST, MOST_FAILURES = 20, 200
+
+
+def write_page(
+    path: Path, summary: Mapping[str, Any], inside: Sequence[Mapping[str, Any]], data_folder: str
+) -> None:
+    """Write the page, whole or not at all.
+
+    Parameters
+    ----------
+    summary : from `flexalign.report.summary.summary_of`
+    inside : details of the movies that can be opened without the folder of the others
+    data_folder : where the details of all movies are, from the folder of the page
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    text = render(summary, inside, data_folder)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def render(
+    summary: Mapping[str, Any], inside: Sequence[Mapping[str, Any]], data_folder: str
+) -> str:
+    """The text of the page; parameters as for `write_page`."""
+    movies = {movie["name"]: movie for movie in summary["movies"]}
+    in_groups = itertools.groupby(summary["parameters"], lambda item: item["group"])
+    text: str = _template().render(
+        title=Path(summary["folder"]).name,
+        summary=summary,
+        run=summary["run"],
+        ended=summary["run"].get("summary"),
+        counts=summary["counts"],
+        worst=[movies[name] for name in summary["worst"][:MOST_WORST]],
+        failures=summary["failures"][:MOST_FAILURES],
+        flags=[
+            {**_definition(name), "name": name, "count": count}
+            for name, count in summary["flags"].items()
+        ],
+        severity_of={name: _definition(name)["severity"] for name in summary["flags"]},
+        unfinished=(summary["run"].get("summary") or {}).get("unfinished", 0),
+        parameter_groups=[(group, list(items)) for group, items in in_groups],
+        data=Markup(as_script(_data(summary, data_folder))),
+        inside=Markup(as_script(list(inside))),
+        styles=[_asset(name) for name in STYLES],
+        libraries=[_asset(name) for name in LIBRARIES],
+        scripts=[_asset(name) for name in SCRIPTS],
+    )
+    return text
+
+
+def _definition(name: str) -> dict[str, str]:
+    """What is known of a flag, nothing of one that another version raised."""
+    known = DEFINITIONS.get(name)
+    if known is None:
+        return {"severity": "warning", "meaning": "", "cause": "", "remedy": ""}
+    return {key: getattr(known, key) for key in ("severity", "meaning", "cause", "remedy")}
+
+
+def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
+    """What the scripts of the page work on: a list for each column."""
+    movies = summary["movies"]
+    return {
+        "folder": data_folder,
+        "names": [movie["name"] for movie in movies],
+        "values": {c.name: [movie[c.name] for movie in movies] for c in COLUMNS},
+        "columns": [
+            {
+                **asdict(column),
+                "heading": column.heading,
+                "inTable": column.name not in NOT_IN_TABLE,
+            }
+            for column in COLUMNS
+        ],
+        "panels": [asdict(panel) for panel in PANELS],
+        "pictures": PICTURES,
+        "flags": {name: _definition(name) for name in summary["flags"]},
+        "worst": summary["worst"],
+    }
+
+
+def _asset(name: str) -> Markup:
+    """A style sheet or script of the package, as it may stand in the page."""
+    text = _read_asset(name)
+    if "</script" in text.lower() or "</style" in text.lower():
+        raise ValueError(f"{name} cannot stand inside a page")
+    return Markup(text)
+
+
+@functools.cache
+def _read_asset(name: str) -> str:
+    return (resources.files("flexalign.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _template() -> Any:
+    """The template of the page, which fails on a name that it does not get."""
+    environment = Environment(
+        loader=PackageLoader("flexalign.report", "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _number, "clock": _clock, "moment": _moment, "value": _value,
+        "file_name": lambda path: Path(path).name,
+    }  # fmt: skip
+    return environment.get_template("report.html")
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """A number as people read it, a hyphen where there is none.
+
+    Examples
+    --------
+    >>> _number(12.3456), _number(None), _number(5000.0)
+    ('12.3', '-', '5000')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _clock(seconds: float) -> str:
+    """A time in hours and minutes, or minutes and seconds.
+
+    Examples
+    --------
+    >>> _clock(75), _clock(7500)
+    ('1 min 15 s', '2 h 5 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def _moment(text: str) -> str:
+    """A time as ISO 8601 has it, for people.
+
+    Examples
+    --------
+    >>> _moment("2026-11-26T06:30:00+0000")
+    '2026-11-26 06:30 +0000'
+    """
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + (
+            f" {text[19:]}" if text[19:] else ""
+        )
+    except ValueError:
+        return text
+
+
+def _value(value: Any) -> str:
+    """The value of a parameter for people."""
+    if value is None:
+        return "decided for each movie"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
