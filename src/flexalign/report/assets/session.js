@@ -8,6 +8,8 @@ const session = (() => {
   const panels = data.panels.filter((panel) =>
     panel.columns.some((name) => data.values[name].some((found) => found !== null)));
   const isTouch = window.matchMedia("(pointer: coarse)").matches;
+  // Thousands of points are drawn smaller, so that their crowd still has a shape.
+  const size = Math.max(3, Math.min(6, 8 - Math.log10(flexalign.count) * 1.4));
   let isShifted = false;
   let here = 0;
   const drawn = [];
@@ -32,19 +34,19 @@ const session = (() => {
     const label = panel.labels[0] ?? panel.title;
     const mark = { scale: 2, itemStyle: { borderColor: color.ink, borderWidth: 2 } };
     const series = [
-      { name: label, data: points(first, (row) => !isFlagged(row)), symbol: "circle", symbolSize: 5, color: color.main },
-      { name: "flagged", data: points(first, isFlagged), symbol: "diamond", symbolSize: 9, color: color.flag },
+      { name: label, data: points(first, (row) => !isFlagged(row)), symbol: "circle", symbolSize: size, color: color.main },
+      { name: "flagged", data: points(first, isFlagged), symbol: "diamond", symbolSize: size + 3, color: color.flag },
     ];
     if (second) {
       series.splice(1, 0, {
-        name: panel.labels[1], data: points(second, () => true), symbol: "triangle", symbolSize: 5, color: color.other,
+        name: panel.labels[1], data: points(second, () => true), symbol: "triangle", symbolSize: size, color: color.other,
       });
     }
     return [
-      ...series.map((one) => ({ type: "scatter", emphasis: mark, progressive: 0, itemStyle: { color: one.color, opacity: 0.8 }, ...one })),
+      ...series.map((one) => ({ type: "scatter", emphasis: mark, progressive: 0, itemStyle: { color: one.color, opacity: 0.7 }, ...one })),
       {
         id: "selected", name: "selected", type: "scatter", silent: true, progressive: 0, z: 5,
-        data: points(first, isSelected), symbol: "circle", symbolSize: 11,
+        data: points(first, isSelected), symbol: "circle", symbolSize: size + 5,
         itemStyle: { color: "transparent", borderColor: color.ink, borderWidth: 1.5 },
       },
     ];

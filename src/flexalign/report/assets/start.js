@@ -29,4 +29,5 @@
 
   if (flexalign.count === 1) movie.show(0);
   performance.mark("flexalign-ready");
+  root.dataset.ready = "";
 })();

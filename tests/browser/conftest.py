@@ -1,0 +1,113 @@
+"""The report in a real browser: Debian's Chromium, headless, from files on disk."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
+BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+MOVIES = 240
+SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
+
+
+@dataclass
+class Watched:
+    """A page, with all that it asked for and complained of."""
+
+    page: object
+    folder: Path
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def strange_requests(self) -> list[str]:
+        """What was asked for that is no file of the folder."""
+        home = f"file://{self.folder}/"
+        return [url for url in self.requests if not unquote(url).startswith((home, "data:"))]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Chromium with a fresh profile."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the path: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser) -> Iterator[Callable[..., Watched]]:
+    """Open a page from disk in a context of its own."""
+    contexts = []
+
+    def open_it(
+        path: Path, *, size: str = "laptop", scheme: str = "light", is_strict: bool = False
+    ) -> Watched:
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            has_touch=size == "phone",
+            accept_downloads=True,
+            # Waiting for a function needs what the policy of the page forbids.
+            bypass_csp=not is_strict,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        watched = Watched(page, path.parent.resolve())
+        page.on("request", lambda request: watched.requests.append(request.url))
+        page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                watched.complaints.append(message.text)
+                if message.type in ("error", "warning")
+                else None
+            ),
+        )
+        page.goto(path.resolve().as_uri())
+        page.wait_for_selector("html[data-ready]", state="attached")
+        return watched
+
+    yield open_it
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def make_session() -> Iterator[Callable[..., None]]:
+    """Write the records of a made-up session, as `benchmarks/session.py` does."""
+    sys.path.insert(0, BENCHMARKS)
+    try:
+        yield importlib.import_module("session").write_session
+    finally:
+        sys.path.remove(BENCHMARKS)
+        sys.modules.pop("session", None)
+
+
+@pytest.fixture(scope="session")
+def session_folder(make_session, tmp_path_factory) -> Path:
+    """A folder with the report of a session: failures, flags, and a record that is broken."""
+    from flexalign.report.live import Report
+
+    folder = tmp_path_factory.mktemp("session")
+    make_session(folder, MOVIES, failed_every=60)
+    (folder / "broken_record.json").write_text('{"half": ')
+    Report(folder).write()
+    return folder
