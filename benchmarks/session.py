@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -34,7 +35,7 @@ MOVIES_PER_SQUARE = 40
 START_S, SECONDS_APART = 1_790_000_000, 22
 PICTURES = 6
 SIDE, RINGS = 512, 256
-BANDS_A = ((30.0, 10.0), (10.0, 6.0), (6.0, 4.0), (4.0, 3.0))
+BAND_EDGES_A = (30.0, 15.0, 10.0, 7.0, 5.0, 4.0)
 
 
 def write_session(folder: Path, movies: int, seed: int = 0, failed_every: int = 120) -> None:
@@ -158,10 +159,9 @@ def _quality(rng: np.random.Generator, motion: Motion, part: float, thickness: f
     is_empty = rng.random() < 0.004
     signal = 0.0 if is_empty else 1 / thickness
     bands = tuple(
-        SignalBand(
-            coarse, fine, 2.0 * signal * 0.45**i * 0.8 ** (i + 1), 2.0 * signal * 0.45**i, 0.01
-        )
-        for i, (coarse, fine) in enumerate(BANDS_A)
+        SignalBand(coarse, fine, found * 0.8 ** (i + 1) + rng.normal(0, 0.02), found, 0.01)
+        for i, (coarse, fine) in enumerate(itertools.pairwise(BAND_EDGES_A))
+        for found in [2.0 * signal * 0.5**i + rng.normal(0, 0.02)]
     )
     errors = motion.trajectory.standard_error_px
     assert errors is not None

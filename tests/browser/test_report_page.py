@@ -8,7 +8,8 @@ import shutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from flexalign.report.live import MOST_INSIDE
+from flexalign.report import live
+from flexalign.report.live import MOST_INSIDE, Report
 
 MOVIES, FAILED = 240, 4
 DONE = MOVIES - FAILED
@@ -49,10 +50,11 @@ def point_of(page, column: str, row: int) -> tuple[float, float]:
     return tuple(
         page.evaluate(
             """([column, row]) => {
-                const { panel, chart } = session.drawn.find((one) => one.panel.columns[0] === column);
+                const { chart } = session.drawn.find((one) => one.panel.columns[0] === column);
                 chart.getDom().scrollIntoView({ block: "center" });
                 const box = chart.getDom().getBoundingClientRect();
-                const at = chart.convertToPixel({ gridIndex: 0 }, [row + 1, flexalign.value(column, row)]);
+                const point = [row + 1, flexalign.value(column, row)];
+                const at = chart.convertToPixel({ gridIndex: 0 }, point);
                 return [box.left + at[0], box.top + at[1]];
             }""",
             [column, row],
@@ -232,7 +234,14 @@ def test_a_movie_shows_its_pictures_plots_and_numbers(open_page, session_folder)
     page.wait_for_selector("#dialog figure")
 
     titles = page.locator("#dialog figcaption").all_inner_texts()
-    wanted = ("Micrograph", "Trajectory", "Drift by dose", "Power spectra", "Signal", "Which motion")
+    wanted = (
+        "Micrograph",
+        "Trajectory",
+        "Drift by dose",
+        "Power spectra",
+        "Signal",
+        "Which motion",
+    )
     assert all(any(title.startswith(start) for title in titles) for start in wanted)
     for image in page.locator("#dialog img").all():
         image.evaluate("image => image.decode()")
@@ -333,3 +342,52 @@ def test_the_numbers_are_there_without_scripts(browser, session_folder):
 
     assert f"{DONE} of {MOVIES} movies are done" in text
     assert "report.csv" in text
+
+
+def test_names_with_signs_of_html_and_of_addresses_are_names(
+    open_page, session_folder, numbers, tmp_path, monkeypatch
+):
+    name = "a <b>&'\"#%41?é"
+    for suffix in ("_record.json", "_thumb.png", "_psd_thumb.png"):
+        shutil.copy(session_folder / f"{FIRST}{suffix}", tmp_path / f"{name}{suffix}")
+        shutil.copy(session_folder / f"{numbers[1]['name']}{suffix}", tmp_path / f"other{suffix}")
+    text = (tmp_path / f"{name}_record.json").read_text()
+    (tmp_path / f"{name}_record.json").write_text(
+        json.dumps(json.loads(text.replace(FIRST, "NAME"))).replace(
+            "NAME", json.dumps(name, ensure_ascii=False)[1:-1]
+        )
+    )
+    monkeypatch.setattr(live, "MOST_INSIDE", 0)  # so that all comes from files
+    Report(tmp_path).write()
+    opened = open_page(tmp_path / "report.html", is_strict=True)
+    page = opened.page
+    page.locator("#table tbody td.name button", has_text=name).click()
+    page.wait_for_selector("#dialog figure")
+
+    assert page.locator("#movie-name").inner_text() == name
+    for image in page.locator("#dialog img").all():
+        image.evaluate("image => image.decode()")
+    assert opened.complaints == []
+
+
+def test_a_page_of_one_movie_shows_it_at_once(open_page, session_folder, tmp_path):
+    for suffix in ("_record.json", "_thumb.png", "_psd_thumb.png"):
+        shutil.copy(session_folder / f"{FIRST}{suffix}", tmp_path)
+    Report(tmp_path).write()
+    opened = open_page(tmp_path / "report.html", is_strict=True)
+    page = opened.page
+    page.wait_for_selector("#single figure")
+    violations = Axe().run(page).response["violations"]
+
+    assert page.locator("#movie-name").inner_text() == FIRST
+    assert page.locator("#dialog").count() == page.locator("#table").count() == 0
+    assert opened.complaints == violations == []
+
+
+def test_a_folder_in_which_all_movies_failed_says_why(open_page, session_folder, tmp_path):
+    shutil.copy(session_folder / "failed.tsv", tmp_path)
+    Report(tmp_path).write()
+    opened = open_page(tmp_path / "report.html", is_strict=True)
+
+    assert "found 31 whole ones" in opened.page.locator("#outcome").inner_text()
+    assert opened.complaints == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from flexalign.model import MovieRecord, Quality
 from flexalign.report.columns import COLUMNS, look_up, rounded
 
 RECORD_SUFFIX = "_record.json"
+# Signal is followed over a session at this resolution, where most specimens have some.
+SIGNAL_AT_A = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,20 @@ def row_of(name: str, record_ns: int, record: Mapping[str, Any]) -> Row:
     values["flags"] = [flag["name"] for flag in flags]
     values["why"] = [flag.get("message") or flag["name"] for flag in flags]
     values["severity"] = flags[0]["severity"] if flags else None
+    values |= _signal(look_up(record, "quality.signal_bands") or [])
     values["warnings"] = len(record.get("warnings") or [])
     return Row(name, record_ns, values)
+
+
+def _signal(bands: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Signal before and after, and what was gained, in the band around `SIGNAL_AT_A`."""
+    before = after = None
+    for band in bands:
+        if band["finest_A"] <= SIGNAL_AT_A < band["coarsest_A"]:
+            before, after = band["before"], band["after"]
+    gained = None if before is None or after is None else after - before
+    found = {"signal_before": before, "signal_after": after, "signal_gained": gained}
+    return {name: rounded(value, 3) for name, value in found.items()}
 
 
 def record_states(folder: Path) -> dict[str, int]:

@@ -144,6 +144,18 @@ COLUMNS = (
         about="the same without motion correction",
     ),
     Column(
+        "signal_gained", "Signal gained", "", "", 3, priority=4,
+        about="by correction: signal over noise of the sum around 8 Å, after less before",
+    ),
+    Column(
+        "signal_after", "Signal after", "", "", 3, priority=8,
+        about="signal over noise of the sum around 8 Å, along the motion that was kept",
+    ),
+    Column(
+        "signal_before", "Signal before", "", "", 3, priority=8,
+        about="the same without motion correction",
+    ),
+    Column(
         "measured_dose_e_A2", "Dose measured", "quality.measured_dose_e_A2", "e/Å²", 3, priority=4,
         about="per frame, where counts are electrons",
     ),
@@ -211,6 +223,11 @@ PANELS = (
         "Dose per frame", "e/Å²", ("measured_dose_e_A2", "declared_dose_e_A2"),
         ("measured", "declared"),
         about="Measured where counts are electrons. A trend is the beam, a step a changed setting.",
+    ),
+    Panel(
+        "Signal around 8 Å", "signal / noise", ("signal_after", "signal_before"),
+        ("after", "before"),
+        about="Of the sum of all frames. What correction has gained is the distance between both.",
     ),
     Panel(
         "Rings seen to", "Å", ("rings_to_A", "rings_before_A"), ("after", "before"),
