@@ -49,6 +49,14 @@ def test_help_and_version_load_no_numerical_library(words):
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_a_report_is_made_without_the_libraries_that_compute_and_draw(tmp_path):
+    (tmp_path / "failed.tsv").write_text("movie\ttype\treason\twhat to do\nm\tinput\tr\ta\n")
+    loaded = _modules_after("from flexalign.cli import main; main()", ("report", str(tmp_path)))
+
+    assert (tmp_path / "report.html").exists()
+    assert loaded.isdisjoint({"numba", "cupy", "matplotlib", "scipy"})
+
+
 def test_importing_the_package_loads_nothing_but_itself():
     loaded = _modules_after("import flexalign; flexalign.__version__, flexalign.AlignParams")
 

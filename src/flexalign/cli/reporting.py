@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flexalign.batch.failures import explain
 from flexalign.cli.show import Debug, say_error
-from flexalign.errors import FlexAlignError, InputError
+from flexalign.errors import InputError
 
 if TYPE_CHECKING:
     from flexalign.batch.events import Event, Observer
@@ -49,7 +50,7 @@ def write_report(folder: Path) -> None:
 
     try:
         typer.echo(f"report: {Report(folder).write()}", err=True)
-    except FlexAlignError as error:
+    except Exception as error:
         say_error(error, subject="the report")
 
 
@@ -59,7 +60,7 @@ class Reporting:
     Parameters
     ----------
     folder : of the run
-    observe : who sees the events first, and what is said about the report
+    observe : who sees the events, and what is said about the report
     """
 
     def __init__(self, folder: Path, observe: Observer) -> None:
@@ -73,26 +74,27 @@ class Reporting:
         """Take in the event."""
         from flexalign.batch import events
 
-        self._observe(event)
         match event:
             case events.Ended(outcome, True):
                 self._report.note(outcome.job.name)
             case events.Tick() if self._report.is_due():
                 self._write()
-            case events.Finished():
-                self._write()
+            case events.Finished() if self._write():
                 self._say(f"report: {self._report.page}")
             case _:
                 pass
+        self._observe(event)
 
-    def _write(self) -> None:
-        """Write the report; a run goes on without it."""
+    def _write(self) -> bool:
+        """Whether the report was written; a run of days goes on without it, whatever is wrong."""
         try:
             self._report.write()
-        except FlexAlignError as error:
+        except Exception as error:
             if not self._is_told:
-                self._say(f"the report could not be written: {error}")
+                self._say(f"the report could not be written: {explain(error).message}")
             self._is_told = True
+            return False
+        return True
 
     def _say(self, text: str) -> None:
         from flexalign.batch.jobs import Note

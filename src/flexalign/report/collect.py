@@ -64,7 +64,8 @@ def read_plain(path: Path) -> dict[str, Any]:
         If it cannot be read, or is no record, or is from a newer version; one sentence says why.
     """
     try:
-        plain = json.loads(path.read_bytes())
+        # NaN is no JSON, but some programs write it.
+        plain = json.loads(path.read_bytes(), parse_constant=lambda _: None)
     except (OSError, ValueError) as error:
         raise InputError(f"expected JSON: {error}") from error
     if not isinstance(plain, dict) or not all(

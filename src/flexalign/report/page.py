@@ -60,7 +60,8 @@ def render(
         ended=summary["run"].get("summary"),
         counts=summary["counts"],
         worst=[movies[name] for name in summary["worst"][:MOST_WORST]],
-        failures=summary["failures"][:MOST_FAILURES],
+        failures=_by_kind(summary["failures"][:MOST_FAILURES]),
+        listed_failures=min(MOST_FAILURES, len(summary["failures"])),
         flags=[
             {**_definition(name), "name": name, "count": count}
             for name, count in summary["flags"].items()
@@ -75,6 +76,17 @@ def render(
         scripts=[_asset(name) for name in SCRIPTS],
     )
     return text
+
+
+def _by_kind(failures: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Failures that call for the same, together, the most common first."""
+    groups: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for failure in failures:
+        groups.setdefault((failure["kind"], failure["advice"]), []).append(failure)
+    return [
+        {"name": kind, "advice": advice, "movies": movies, "count": len(movies)}
+        for (kind, advice), movies in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
 
 
 def _definition(name: str) -> dict[str, str]:
