@@ -26,7 +26,7 @@ def gain(movie_folder) -> tuple[str, str]:
     return "--gain", str(movie_folder / "a_gain.mrc")
 
 
-def test_a_movie_gives_outputs_a_line_of_result_and_one_for_each_flag(
+def test_a_movie_gives_outputs_lines_of_result_and_flags_and_a_report(
     run, movie_folder, gain, tmp_path
 ):
     out = tmp_path / "new" / "folder"
@@ -34,13 +34,16 @@ def test_a_movie_gives_outputs_a_line_of_result_and_one_for_each_flag(
     outcome = run("align", movie_folder / "a.tiff", "--out", out, *PIXEL_SIZE, *gain)
 
     assert (outcome.code, outcome.out) == (0, "")
-    result, *flags = outcome.err.splitlines()
+    result, *flags, report = outcome.err.splitlines()
+    assert report == f"report: {out / 'report.html'}"
     assert result.startswith("a.tiff: motion ")
     assert " A (early " in result
     named = re.search(r"flags: ([a-z -]+)", result)[1].split()
     assert [flag.split(":")[0].strip() for flag in flags] == named
     assert all(DEFINITIONS[name].remedy in line for name, line in zip(named, flags, strict=True))
     assert {path.name for path in out.iterdir()} - {"gain_check.json"} == {
+        "report.html", "report.csv", "report.json", "report_data",
+    } | {
         "a" + SUFFIXES[kind]
         for kind in (
             "micrograph", "shifts", "motion", "plot", "spectra", "amplitudes", "record",
@@ -241,9 +244,10 @@ def test_on_a_terminal_a_bar_shows_the_movie_and_the_line_of_result_stays(movie_
 
     assert process.returncode == 0
     assert re.search(r"b\.mrc: (measure|estimate|sum)", shown)
-    result, *flags = shown[shown.index("b.mrc: motion") :].splitlines()
+    result, *flags, report = shown[shown.index("b.mrc: motion") :].splitlines()
     assert "gain-residual" in result  # it was given no gain
     assert flags[-1].startswith("  gain-residual: ")
+    assert report.startswith("report: ")
     assert "b.mrc: sum" not in "".join(flags)
 
 

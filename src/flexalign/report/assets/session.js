@@ -17,11 +17,11 @@ const session = (() => {
   document.addEventListener("keydown", (event) => { isShifted = event.shiftKey; });
   document.addEventListener("keyup", (event) => { isShifted = event.shiftKey; });
 
-  /* Points [number, value] of the rows that are wanted and have a value. */
+  /* Points [number, value] of the rows that are wanted and have a value; plain, which is fastest. */
   function points(column, isWanted) {
     const found = [];
     data.values[column].forEach((y, row) => {
-      if (y !== null && isWanted(row)) found.push({ value: [row + 1, y], row });
+      if (y !== null && isWanted(row)) found.push([row + 1, y]);
     });
     return found;
   }
@@ -32,39 +32,31 @@ const session = (() => {
   function seriesOf(panel, color) {
     const [first, second] = panel.columns;
     const label = panel.labels[0] ?? panel.title;
-    const mark = { scale: 2, itemStyle: { borderColor: color.ink, borderWidth: 2 } };
+    const crowd = { type: "scatter", progressive: 0, large: true, largeThreshold: 1500 };
     const series = [
-      { name: label, data: points(first, (row) => !isFlagged(row)), symbol: "circle", symbolSize: size, color: color.main },
-      { name: "flagged", data: points(first, isFlagged), symbol: "diamond", symbolSize: size + 3, color: color.flag },
+      { name: label, data: points(first, (row) => !isFlagged(row)), symbol: "circle", symbolSize: size, itemStyle: { color: color.main, opacity: 0.7 } },
     ];
     if (second) {
-      series.splice(1, 0, {
-        name: panel.labels[1], data: points(second, () => true), symbol: "triangle", symbolSize: size, color: color.other,
-      });
+      series.push({ name: panel.labels[1], data: points(second, () => true), symbol: "triangle", symbolSize: size, itemStyle: { color: color.other, opacity: 0.7 } });
     }
+    series.push({ name: "flagged", data: points(first, isFlagged), symbol: "diamond", symbolSize: size + 3, itemStyle: { color: color.flag, opacity: 0.8 } });
+    const ring = { itemStyle: { color: "transparent", borderColor: color.ink, borderWidth: 1.5 } };
     return [
-      ...series.map((one) => ({ type: "scatter", emphasis: mark, progressive: 0, itemStyle: { color: one.color, opacity: 0.7 }, ...one })),
-      {
-        id: "selected", name: "selected", type: "scatter", silent: true, progressive: 0, z: 5,
-        data: points(first, isSelected), symbol: "circle", symbolSize: size + 5,
-        itemStyle: { color: "transparent", borderColor: color.ink, borderWidth: 1.5 },
-      },
+      ...series.map((one) => ({ ...crowd, ...one })),
+      { id: "selected", name: "selected", silent: true, data: points(first, isSelected), symbol: "circle", symbolSize: size + 5, z: 5, ...crowd, ...ring },
+      { id: "here", name: label, type: "scatter", data: [], symbol: "circle", symbolSize: size + 9, z: 6, ...ring },
     ];
   }
 
   function describe(panel) {
     return (color) => {
       const option = charts.base(color);
-      const series = seriesOf(panel, color);
-      panel.places = new Map();
-      series.slice(0, -1).forEach((one, seriesIndex) => one.data.forEach(({ row }, dataIndex) => {
-        if (!panel.places.has(row)) panel.places.set(row, { seriesIndex, dataIndex });
-      }));
       option.tooltip.formatter = ({ data: point, seriesName }) => {
-        const name = echarts.format.encodeHTML(data.names[point.row]);
-        const flags = flexalign.flagsOf(point.row).map(echarts.format.encodeHTML).join(", ");
+        const row = point[0] - 1;
+        const name = echarts.format.encodeHTML(data.names[row]);
+        const flags = flexalign.flagsOf(row).map(echarts.format.encodeHTML).join(", ");
         const what = panel.labels.length && seriesName !== "flagged" ? `${seriesName} ` : "";
-        return `<b>${name}</b><br>${what}${number(point.value[1], 4)} ${panel.unit}${flags ? `<br>flags: ${flags}` : ""}`;
+        return `<b>${name}</b><br>${what}${number(point[1], 4)} ${panel.unit}${flags ? `<br>flags: ${flags}` : ""}`;
       };
       option.xAxis = charts.axis(color, "movie", {
         min: 0, max: flexalign.count + 1, minInterval: 1, nameGap: 22, splitLine: { show: false },
@@ -80,7 +72,7 @@ const session = (() => {
         toolbox: [], xAxisIndex: 0, brushMode: "single", throttleType: "debounce", throttleDelay: 100,
         outOfBrush: { colorAlpha: 1 }, brushStyle: { color: `${color.main}22`, borderColor: color.main },
       };
-      option.series = series;
+      option.series = seriesOf(panel, color);
       return option;
     };
   }
@@ -108,14 +100,14 @@ const session = (() => {
     table?.showSelected(flexalign.selected.size > 0);
   }
 
-  /* Point to a movie in all plots; in `chart` with its numbers. */
+  /* Point to a movie in all plots, in `chart` with its numbers; to none where `row` is null. */
   function pointTo(row, chart) {
     for (const one of drawn) {
-      one.chart.dispatchAction({ type: "downplay" });
-      const point = one.panel.places.get(row);
-      if (!point) continue;
-      one.chart.dispatchAction({ type: "highlight", ...point });
-      if (one.chart === chart) chart.dispatchAction({ type: "showTip", ...point });
+      const y = row === null ? null : value(one.panel.columns[0], row);
+      one.chart.setOption({ series: [{ id: "here", data: y === null ? [] : [[row + 1, y]] }] });
+      if (one.chart !== chart) continue;
+      const seriesIndex = one.panel.columns.length + 2; // the last, see seriesOf
+      chart.dispatchAction(y === null ? { type: "hideTip" } : { type: "showTip", seriesIndex, dataIndex: 0 });
     }
   }
 
@@ -171,16 +163,17 @@ const session = (() => {
       make("figcaption", {}, `${panel.title} (${panel.unit})`, make("span", { class: "quiet" }, panel.about)), plot));
     const chart = charts.draw(plot, describe(panel), takeCursor);
     chart.on("brushEnd", ({ areas }) => selectArea(panel, chart, areas));
-    chart.on("click", ({ data: point }) => { if (point?.row !== undefined) movie.open(point.row); });
+    chart.on("click", ({ data: point }) => movie.open(point[0] - 1));
     plot.addEventListener("keydown", (event) => onKey(event, panel, chart));
     plot.addEventListener("focus", () => { if (plot.matches(":focus-visible")) { pointTo(here, chart); flexalign.say(describeMovie(panel, here)); } });
-    plot.addEventListener("blur", () => { chart.dispatchAction({ type: "hideTip" }); drawn.forEach((one) => one.chart.dispatchAction({ type: "downplay" })); });
+    plot.addEventListener("blur", () => pointTo(null, chart));
     drawn.push({ panel, chart });
   }
 
-  flexalign.onSelect(() => {
+  flexalign.onSelect((selected) => {
+    const symbolSize = selected.size > 150 ? size : size + 5; // many rings would be one blot
     for (const { panel, chart } of drawn) {
-      chart.setOption({ series: [{ id: "selected", data: points(panel.columns[0], isSelected) }] });
+      chart.setOption({ series: [{ id: "selected", symbolSize, data: points(panel.columns[0], isSelected) }] });
     }
   });
 

@@ -13,10 +13,9 @@ const table = (() => {
   const columns = [
     { title: '<span class="unseen">More</span>', data: null, defaultContent: "", className: "dtr-control", orderable: false, searchable: false, responsivePriority: 1 },
     {
-      title: '<span class="unseen">Selected</span>', data: null, orderable: true, searchable: false, responsivePriority: 1,
-      render: (row, type) => type === "display"
-        ? `<input type="checkbox" data-row="${row}" aria-label="Select ${escape(data.names[row])}"${flexalign.selected.has(row) ? " checked" : ""}>`
-        : Number(!flexalign.selected.has(row)),
+      title: '<span class="unseen">Selected</span>', data: null, orderable: false, searchable: false, responsivePriority: 1,
+      render: (row) =>
+        `<input type="checkbox" data-row="${row}" aria-label="Select ${escape(data.names[row])}"${flexalign.selected.has(row) ? " checked" : ""}>`,
     },
     { title: "No.", data: null, type: "num", responsivePriority: 30, searchable: false, render: (row) => row + 1 },
     {
@@ -107,7 +106,6 @@ const table = (() => {
     byId("selection-count").textContent = selected.size
       ? `${flexalign.movies(selected.size)} selected.` : "No movie is selected.";
     byId("select-none").disabled = byId("save-names").disabled = selected.size === 0;
-    grid.rows().invalidate("data");
     if (byId("filter-selected").checked) grid.draw(false);
     else markRows();
   });

@@ -1,0 +1,113 @@
+"""What the report of a long session costs to make, to keep current and to open.
+
+    python benchmarks/report.py --movies 5000
+
+Writes the records of a made-up session to a folder that is removed again (`--keep DIR` keeps it),
+makes its report, and opens it in Chromium where that and Playwright are installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from session import write_session
+
+from flexalign.report.live import DATA, Report
+
+OPENINGS = 5
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Time that `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def making(folder: Path) -> dict[str, float]:
+    """Seconds to make the report from nothing, again, and with one movie more."""
+    found = {"report of records that are all new": seconds(lambda: Report(folder).write())}
+    found["the same again, nothing new"] = seconds(lambda: Report(folder).write())
+    kept = Report(folder)
+    kept.write()
+    name = next(folder.glob("*_record.json")).name.removesuffix("_record.json")
+    kept.note(name)
+    found["during a run, one movie more"] = seconds(kept.write)
+    return found
+
+
+def opening(page_path: Path) -> dict[str, float] | None:
+    """Median seconds until the page can be used, until a selection is shown, and a movie."""
+    program = shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return None
+    if program is None:
+        return None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        runs = [_open(browser, page_path) for _ in range(OPENINGS)]
+        browser.close()
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def _open(browser: Any, page_path: Path) -> dict[str, float]:
+    """Seconds of one opening, with nothing cached."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+    page = context.new_page()
+    page.goto(page_path.resolve().as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    ready = "performance.getEntriesByName('flexalign-ready')[0].startTime"
+    found = {"page opened, until it can be used": page.evaluate(ready) / 1000}
+    painted = "new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+    found["500 movies selected, until all plots and rows show it"] = seconds(
+        lambda: page.evaluate(
+            "async () => { flexalign.select(Array.from({ length: 500 }, (_, i) => i + 1000));"
+            f" table.showSelected(true); await {painted}; }}"
+        )
+    )
+    last = "movie.open(flexalign.count - 1)"
+
+    def open_movie() -> None:
+        page.evaluate(last)
+        page.wait_for_selector("#dialog figure")
+
+    found["movie opened, details from their folder"] = seconds(open_movie)
+    context.close()
+    return found
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--movies", type=int, default=5000)
+    parser.add_argument("--keep", type=Path, help="folder of the session, which stays")
+    choice = parser.parse_args()
+    folder = choice.keep or Path(tempfile.mkdtemp(prefix="session-"))
+    try:
+        write_session(folder, choice.movies)
+        rows = {**making(folder), **(opening(folder / "report.html") or {})}
+        print(f"| {choice.movies} movies | seconds |\n| --- | ---: |")
+        for name, value in rows.items():
+            print(f"| {name} | {value:.2f} |")
+        sizes = {path.name: path.stat().st_size for path in folder.glob("report.*")}
+        sizes[DATA] = sum(path.stat().st_size for path in (folder / DATA).iterdir())
+        print("\n| file | MB |\n| --- | ---: |")
+        for name, size in sorted(sizes.items()):
+            print(f"| {name} | {size / 1e6:.1f} |")
+    finally:
+        if choice.keep is None:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
