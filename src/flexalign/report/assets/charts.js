@@ -7,12 +7,12 @@ const charts = (() => {
   let isPrinting = false;
   document.documentElement.classList.toggle("dark", prefersDark.matches);
 
-  /* Okabe and Ito's colours, the darker ones on a light ground. */
+  /* Okabe and Ito's blue, purple and vermillion, as light or dark as the ground wants them. */
   function colors() {
     const isDark = document.documentElement.classList.contains("dark") && !isPrinting;
     return isDark
-      ? { main: "#56b4e9", other: "#e6c229", flag: "#f5935a", ink: "#e8ecf0", quiet: "#a7b2bd", line: "#39434e", ground: "#1c222a" }
-      : { main: "#0072b2", other: "#b37400", flag: "#d55e00", ink: "#1b2128", quiet: "#55606b", line: "#d3d9df", ground: "#ffffff" };
+      ? { main: "#56b4e9", other: "#e39cc8", flag: "#f5935a", ink: "#e8ecf0", quiet: "#a7b2bd", line: "#39434e", ground: "#1c222a" }
+      : { main: "#0072b2", other: "#a64d85", flag: "#d55e00", ink: "#1b2128", quiet: "#55606b", line: "#d3d9df", ground: "#ffffff" };
   }
 
   /* What all charts have in common. */

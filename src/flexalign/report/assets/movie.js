@@ -198,7 +198,7 @@ const movie = (() => {
       option.yAxis = charts.axis(color, "power (dB)", { nameGap: 34, axisLabel: { color: color.quiet, formatter: (found) => number(found) } });
       const marks = [[quality.rings_to_A, "rings to", color.ink]].filter(([at]) => at);
       option.series = [
-        { type: "line", name: "before", data: line(curves.power_before), showSymbol: false, color: color.flag, lineStyle: { type: "dashed" } },
+        { type: "line", name: "before", data: line(curves.power_before), showSymbol: false, color: color.other, lineStyle: { type: "dashed" } },
         {
           type: "line", name: "after", data: line(curves.power_after), showSymbol: false, color: color.main,
           markLine: {
@@ -224,7 +224,7 @@ const movie = (() => {
       option.xAxis = { ...charts.axis(color, "resolution (Å)", {}), type: "category", data: found.map((band) => `${number(band.coarsest_A)}–${number(band.finest_A)}`) };
       option.yAxis = charts.axis(color, "signal / noise", { scale: false, nameGap: 38 });
       option.series = [
-        { type: "bar", name: "before", data: found.map((band) => band.before), color: color.flag },
+        { type: "bar", name: "before", data: found.map((band) => band.before), color: color.other },
         { type: "bar", name: "after", data: found.map((band) => band.after), color: color.main },
       ];
       return option;
