@@ -14,6 +14,7 @@ from flexalign.report.live import MOST_INSIDE, Report
 
 MOVIES, FAILED = 240, 4
 DONE = MOVIES - FAILED
+GROUND, WHITE = "getComputedStyle(document.body).backgroundColor", "rgb(255, 255, 255)"
 FIRST = "FoilHole_20000000_Data_0_00000"
 
 
@@ -258,6 +259,19 @@ def test_a_movie_shows_its_pictures_plots_and_numbers(open_page, session_folder)
     assert opened.strange_requests() == []
 
 
+def test_the_address_of_an_open_movie_opens_it_again(opened):
+    page = opened.page
+    page.get_by_role("button", name=FIRST).first.click()
+    page.wait_for_selector("#dialog figure")
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("#dialog figure")
+
+    assert page.locator("#movie-name").inner_text() == FIRST
+    assert opened.complaints == []
+
+
 def test_the_next_movie_is_that_of_the_table(opened, numbers):
     page = opened.page
     by_motion = sorted(numbers, key=lambda movie: -movie["total_motion_A"])
@@ -320,15 +334,16 @@ def test_the_page_alone_still_opens_the_worst_movies(open_page, session_folder, 
 
 def test_it_follows_the_theme_of_the_system_and_can_be_told(open_page, session_folder):
     page = open_page(session_folder / "report.html", scheme="dark").page
-    ground = "getComputedStyle(document.body).backgroundColor"
-    dark = page.evaluate(ground)
+    dark = page.evaluate(GROUND)
     page.get_by_role("button", name="Dark").click()
 
-    assert page.evaluate(ground) == "rgb(255, 255, 255)" != dark
+    assert page.evaluate(GROUND) == WHITE != dark
 
 
-def test_print_leaves_out_what_cannot_be_pressed(opened):
-    page = opened.page
+def test_paper_is_light_and_leaves_out_what_cannot_be_pressed(open_page, session_folder):
+    page = open_page(session_folder / "report.html", scheme="dark").page
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(GROUND) == WHITE
     page.emulate_media(media="print")
 
     assert not page.locator("header nav").is_visible()

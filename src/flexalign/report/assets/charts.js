@@ -4,13 +4,12 @@
 const charts = (() => {
   const drawn = new Map();
   const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
-  let isPrinting = false;
-  document.documentElement.classList.toggle("dark", prefersDark.matches);
+  const root = document.documentElement;
+  root.classList.toggle("dark", prefersDark.matches);
 
   /* Okabe and Ito's blue, purple and vermillion, as light or dark as the ground wants them. */
   function colors() {
-    const isDark = document.documentElement.classList.contains("dark") && !isPrinting;
-    return isDark
+    return root.classList.contains("dark")
       ? { main: "#56b4e9", other: "#e39cc8", flag: "#f5935a", ink: "#e8ecf0", quiet: "#a7b2bd", line: "#39434e", ground: "#1c222a" }
       : { main: "#0072b2", other: "#a64d85", flag: "#d55e00", ink: "#1b2128", quiet: "#55606b", line: "#d3d9df", ground: "#ffffff" };
   }
@@ -75,8 +74,17 @@ const charts = (() => {
     drawn.forEach(({ redraw }) => redraw());
   }
 
-  window.addEventListener("beforeprint", () => { isPrinting = true; redrawAll(); });
-  window.addEventListener("afterprint", () => { isPrinting = false; redrawAll(); });
+  /* Paper is light. */
+  let wasDark = false;
+  window.addEventListener("beforeprint", () => {
+    wasDark = root.classList.contains("dark");
+    root.classList.remove("dark");
+    redrawAll();
+  });
+  window.addEventListener("afterprint", () => {
+    root.classList.toggle("dark", wasDark);
+    redrawAll();
+  });
 
   return { prefersDark, base, legend, axis, draw, remove, redrawAll };
 })();

@@ -5,8 +5,13 @@ const movie = (() => {
   const place = document.getElementById("movie");
   const dialog = document.getElementById("dialog");
   const { data, make, number, value } = flexalign;
+  const MARK = "#movie=";
   let order = [];
   let shown = -1;
+  const waiting = [];
+
+  /* Charts take their size from their place, so they are drawn when it is in the page. */
+  const draw = (...drawing) => waiting.push(drawing);
 
   const figure = (title, about, ...content) => make("figure", { class: "figure" },
     make("figcaption", {}, title, make("span", { class: "quiet" }, about)), ...content);
@@ -64,7 +69,7 @@ const movie = (() => {
     const plot = plotOf(`Trajectory of the whole frame over ${points.length} frames: from x ${number(points[0][0])}, y ${number(points[0][1])} Å to x ${number(points[last][0])}, y ${number(points[last][1])} Å relative to frame ${motion.reference_frame}.`, "plot square");
     const [x, y] = squareLimits(points);
     const round = (limit) => number(limit, 3);
-    charts.draw(plot, (color) => {
+    draw(plot, (color) => {
       const option = charts.base(color);
       const labels = { color: color.quiet, hideOverlap: true, showMinLabel: false, showMaxLabel: false, formatter: round };
       option.grid = { left: 54, right: 14, top: 14, bottom: 54, outerBoundsMode: "none" }; // so that it is square
@@ -98,7 +103,7 @@ const movie = (() => {
     const total = motion.path_A.at(-1);
     const steps = motion.path_A.map((length, i) => (i === 0 ? null : length - motion.path_A[i - 1]));
     const plot = plotOf(`Path so far against ${name}: ${number(total)} Å at the end, half of it by ${number(along[motion.path_A.findIndex((length) => length >= total / 2)])}.`);
-    charts.draw(plot, (color) => {
+    draw(plot, (color) => {
       const option = charts.base(color);
       const line = { type: "line", symbolSize: 5, showSymbol: along.length < 60 };
       option.tooltip = { ...option.tooltip, trigger: "axis", valueFormatter: (found) => `${number(found)} Å` };
@@ -132,7 +137,7 @@ const movie = (() => {
     const scale = (0.9 * spacing) / longest;
     const over = plotOf(`Local motion from the first to the last frame, as ${arrows.length} arrows over the micrograph; the longest is ${number(longest)} Å.`, "over");
     holder.append(over);
-    charts.draw(over, () => ({
+    draw(over, () => ({
       animation: false,
       grid: { left: 0, right: 0, top: 0, bottom: 0 },
       xAxis: { type: "value", min: -0.5, max: width - 0.5, show: false },
@@ -166,7 +171,7 @@ const movie = (() => {
         const edge = curves.spectrum_edge_per_A;
         const ring = Array.from({ length: 121 }, (_, i) => [Math.cos((i * Math.PI) / 60) / quality.rings_to_A, Math.sin((i * Math.PI) / 60) / quality.rings_to_A]);
         holder.append(over);
-        charts.draw(over, () => ({
+        draw(over, () => ({
           animation: false, grid: { left: 0, right: 0, top: 0, bottom: 0 },
           xAxis: { type: "value", min: -edge, max: edge, show: false }, yAxis: { type: "value", min: -edge, max: edge, show: false },
           series: [{ type: "line", data: ring, showSymbol: false, silent: true, lineStyle: { color: "#ffd400", width: 1.5, type: "dashed" } }],
@@ -183,7 +188,7 @@ const movie = (() => {
     const start = 2; // the first rings hold the taper and the gradient of the ice
     const line = (power) => curves.frequency_per_A.map((frequency, i) => [frequency, decibel(power[i])]).slice(start);
     const plot = plotOf("Mean power of each ring against spatial frequency, before and after correction.", "plot");
-    charts.draw(plot, (color) => {
+    draw(plot, (color) => {
       const option = charts.base(color);
       option.tooltip = {
         ...option.tooltip, trigger: "axis", formatter: (found) =>
@@ -216,7 +221,7 @@ const movie = (() => {
     const found = details.quality.signal_bands;
     if (!found?.length) return null;
     const plot = plotOf(`Signal over noise before and after: ${found.map((band) => `${number(band.coarsest_A)} to ${number(band.finest_A)} Å: ${number(band.before)} and ${number(band.after)}`).join("; ")}.`, "plot");
-    charts.draw(plot, (color) => {
+    draw(plot, (color) => {
       const option = charts.base(color);
       option.tooltip = { ...option.tooltip, trigger: "axis", valueFormatter: (one) => number(one) };
       option.legend = charts.legend(color);
@@ -236,7 +241,7 @@ const movie = (() => {
     const found = Object.entries(details.quality.candidate_scores ?? {});
     if (found.length < 2) return null;
     const plot = plotOf(`Scores on unseen data: ${found.map(([name, score]) => `${name} ${number(score)}`).join(", ")}. ${details.quality.chosen} was kept.`, "plot");
-    charts.draw(plot, (color) => {
+    draw(plot, (color) => {
       const option = charts.base(color);
       option.tooltip = { ...option.tooltip, trigger: "axis", valueFormatter: (one) => number(one) };
       option.xAxis = charts.axis(color, "log-likelihood over no motion", { scale: false });
@@ -256,11 +261,11 @@ const movie = (() => {
     const found = details.curves?.mean_counts ?? [];
     if (found.filter((one) => one !== null).length < 2) return null;
     const plot = plotOf(`Mean counts per pixel of ${found.length} frames.`, "plot");
-    charts.draw(plot, (color) => {
+    draw(plot, (color) => {
       const option = charts.base(color);
-      option.tooltip = { ...option.tooltip, trigger: "axis", valueFormatter: (one) => number(one, 4) };
+      option.tooltip = { ...option.tooltip, trigger: "axis", valueFormatter: (one) => number(one, 5) };
       option.xAxis = charts.axis(color, "frame", { scale: false, min: 1, max: found.length, minInterval: 1 });
-      option.yAxis = charts.axis(color, "counts per pixel", { nameGap: 44, axisLabel: { color: color.quiet, formatter: (one) => number(one) } });
+      option.yAxis = charts.axis(color, "counts per pixel", { nameGap: 48, axisLabel: { color: color.quiet, formatter: (one) => number(one, 5) } });
       option.series = [{ type: "line", data: found.map((one, i) => [i + 1, one]), symbolSize: 4, color: color.main }];
       return option;
     });
@@ -326,6 +331,7 @@ const movie = (() => {
   /* Fill the place of the movie; details come when they are there. */
   async function show(row) {
     shown = row;
+    if (dialog) history.replaceState(null, "", `${MARK}${encodeURIComponent(data.names[row])}`);
     charts.remove(place);
     const body = make("div", { class: "movie-body" }, make("p", { class: "quiet", role: "status" }, "Loading…"));
     place.replaceChildren(head(row), body);
@@ -345,7 +351,6 @@ const movie = (() => {
     const { motion } = details;
     const grid = make("div", { class: "movie-grid" });
     body.replaceChildren(advice(details), numbers(row), grid, origin(details));
-    // Charts take their size from the page, so they are drawn where they stay.
     const parts = [
       () => micrograph(details), () => (motion && motion.frame.length > 1 ? drift(motion) : null), () => bands(details), () => counts(details),
       () => (motion ? trajectory(motion) : null), () => spectra(details), () => scores(details),
@@ -354,6 +359,7 @@ const movie = (() => {
       const made = part();
       if (made) grid.append(made);
     }
+    waiting.splice(0).forEach((drawing) => charts.draw(...drawing));
   }
 
   function open(row) {
@@ -362,18 +368,24 @@ const movie = (() => {
     show(row);
   }
 
+  /* The address of the page names the movie that is open, so that it can be sent to someone. */
+  function follow(hash) {
+    const name = hash.startsWith(MARK) ? decodeURIComponent(hash.slice(MARK.length)) : null;
+    if (flexalign.rowOf.has(name) && dialog) open(flexalign.rowOf.get(name));
+  }
+
   /* The movies in the order of the table, so that "next" means what a person sees. */
   function orderAround(row) {
     const rows = table?.shownRows() ?? [];
     return rows.includes(row) ? rows : [row];
   }
 
-  dialog?.addEventListener("close", () => { charts.remove(place); place.replaceChildren(); shown = -1; });
+  dialog?.addEventListener("close", () => { charts.remove(place); place.replaceChildren(); shown = -1; history.replaceState(null, "", "#movies"); });
   dialog?.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog?.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step && !event.target.matches("input, .scroll")) place.querySelector(`[data-step="${step}"]`)?.click();
   });
 
-  return { open, show };
+  return { open, show, follow };
 })();

@@ -28,6 +28,8 @@
   });
 
   if (flexalign.count === 1) movie.show(0);
+  movie.follow(location.hash);
+  window.addEventListener("hashchange", () => movie.follow(location.hash));
   performance.mark("flexalign-ready");
   root.dataset.ready = "";
 })();
