@@ -19,9 +19,14 @@ from flexalign.io.atomic import replacing
 from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS
 from flexalign.report.details import PICTURES, as_script
 
-STYLES = ("dataTables.dataTables.min.css", "responsive.dataTables.min.css", "report.css")
+STYLES = (
+    "dataTables.dataTables.min.css", "responsive.dataTables.min.css", "movie.css", "report.css",
+)  # fmt: skip
 LIBRARIES = ("echarts.min.js", "dataTables.min.js", "dataTables.responsive.min.js")
-SCRIPTS = ("store.js", "charts.js", "session.js", "table.js", "movie.js", "start.js")
+SCRIPTS = (
+    "store.js", "charts.js", "session.js", "table.js", "figures.js", "figures_motion.js",
+    "figures_signal.js", "movie.js", "start.js",
+)  # fmt: skip
 # What the page lists before it points to the table and to the other files.
 MOST_WORST, MOST_FAILURES = 20, 200
 

@@ -10,8 +10,24 @@ const charts = (() => {
   /* Okabe and Ito's blue, purple and vermillion, as light or dark as the ground wants them. */
   function colors() {
     return root.classList.contains("dark")
-      ? { main: "#56b4e9", other: "#e39cc8", flag: "#f5935a", ink: "#e8ecf0", quiet: "#a7b2bd", line: "#39434e", ground: "#1c222a" }
-      : { main: "#0072b2", other: "#a64d85", flag: "#d55e00", ink: "#1b2128", quiet: "#55606b", line: "#d3d9df", ground: "#ffffff" };
+      ? {
+          main: "#56b4e9",
+          other: "#e39cc8",
+          flag: "#f5935a",
+          ink: "#e8ecf0",
+          quiet: "#a7b2bd",
+          line: "#39434e",
+          ground: "#1c222a",
+        }
+      : {
+          main: "#0072b2",
+          other: "#a64d85",
+          flag: "#d55e00",
+          ink: "#1b2128",
+          quiet: "#55606b",
+          line: "#d3d9df",
+          ground: "#ffffff",
+        };
   }
 
   /* What all charts have in common. */
@@ -20,7 +36,9 @@ const charts = (() => {
       animation: false,
       textStyle: { fontFamily: "inherit", color: color.ink },
       tooltip: {
-        confine: true, backgroundColor: color.ground, borderColor: color.line,
+        confine: true,
+        backgroundColor: color.ground,
+        borderColor: color.line,
         textStyle: { color: color.ink, fontSize: 13 },
       },
       grid: { left: 8, right: 14, top: 14, bottom: 8, outerBoundsMode: "same" },
@@ -29,15 +47,28 @@ const charts = (() => {
 
   /* A legend at the upper right, for which the grid leaves room. */
   function legend(color, more = {}) {
-    return { top: 0, right: 0, itemWidth: 16, itemHeight: 9, textStyle: { color: color.ink }, ...more };
+    return {
+      top: 0,
+      right: 0,
+      itemWidth: 16,
+      itemHeight: 9,
+      textStyle: { color: color.ink },
+      ...more,
+    };
   }
 
   function axis(color, name, more = {}) {
     return {
-      type: "value", name, nameLocation: "middle", nameGap: 26, scale: true,
-      nameTextStyle: { color: color.quiet }, axisLabel: { color: color.quiet, hideOverlap: true },
+      type: "value",
+      name,
+      nameLocation: "middle",
+      nameGap: 26,
+      scale: true,
+      nameTextStyle: { color: color.quiet },
+      axisLabel: { color: color.quiet, hideOverlap: true },
       axisLine: { show: true, onZero: false, lineStyle: { color: color.quiet } },
-      splitLine: { lineStyle: { color: color.line } }, ...more,
+      splitLine: { lineStyle: { color: color.line } },
+      ...more,
     };
   }
 

@@ -6,7 +6,8 @@ const session = (() => {
   if (!place) return null;
   const { data, make, number, value } = flexalign;
   const panels = data.panels.filter((panel) =>
-    panel.columns.some((name) => data.values[name].some((found) => found !== null)));
+    panel.columns.some((name) => data.values[name].some((found) => found !== null)),
+  );
   const isTouch = window.matchMedia("(pointer: coarse)").matches;
   // Thousands of points are drawn smaller, so that their crowd still has a shape.
   const size = Math.max(3, Math.min(6, 8 - Math.log10(flexalign.count) * 1.4));
@@ -14,8 +15,12 @@ const session = (() => {
   let here = 0;
   const drawn = [];
 
-  document.addEventListener("keydown", (event) => { isShifted = event.shiftKey; });
-  document.addEventListener("keyup", (event) => { isShifted = event.shiftKey; });
+  document.addEventListener("keydown", (event) => {
+    isShifted = event.shiftKey;
+  });
+  document.addEventListener("keyup", (event) => {
+    isShifted = event.shiftKey;
+  });
 
   /* Points [number, value] of the rows that are wanted and have a value; plain, which is fastest. */
   function points(column, isWanted) {
@@ -34,17 +39,54 @@ const session = (() => {
     const label = panel.labels[0] ?? panel.title;
     const crowd = { type: "scatter", progressive: 0, large: true, largeThreshold: 1500 };
     const series = [
-      { name: label, data: points(first, (row) => !isFlagged(row)), symbol: "circle", symbolSize: size, itemStyle: { color: color.main, opacity: 0.7 } },
+      {
+        name: label,
+        data: points(first, (row) => !isFlagged(row)),
+        symbol: "circle",
+        symbolSize: size,
+        itemStyle: { color: color.main, opacity: 0.7 },
+      },
     ];
     if (second) {
-      series.push({ name: panel.labels[1], data: points(second, () => true), symbol: "triangle", symbolSize: size, itemStyle: { color: color.other, opacity: 0.7 } });
+      series.push({
+        name: panel.labels[1],
+        data: points(second, () => true),
+        symbol: "triangle",
+        symbolSize: size,
+        itemStyle: { color: color.other, opacity: 0.7 },
+      });
     }
-    series.push({ name: "flagged", data: points(first, isFlagged), symbol: "diamond", symbolSize: size + 3, itemStyle: { color: color.flag, opacity: 0.8 } });
+    series.push({
+      name: "flagged",
+      data: points(first, isFlagged),
+      symbol: "diamond",
+      symbolSize: size + 3,
+      itemStyle: { color: color.flag, opacity: 0.8 },
+    });
     const ring = { itemStyle: { color: "transparent", borderColor: color.ink, borderWidth: 1.5 } };
     return [
       ...series.map((one) => ({ ...crowd, ...one })),
-      { id: "selected", name: "selected", silent: true, data: points(first, isSelected), symbol: "circle", symbolSize: size + 5, z: 5, ...crowd, ...ring },
-      { id: "here", name: label, type: "scatter", data: [], symbol: "circle", symbolSize: size + 9, z: 6, ...ring },
+      {
+        id: "selected",
+        name: "selected",
+        silent: true,
+        data: points(first, isSelected),
+        symbol: "circle",
+        symbolSize: size + 5,
+        z: 5,
+        ...crowd,
+        ...ring,
+      },
+      {
+        id: "here",
+        name: label,
+        type: "scatter",
+        data: [],
+        symbol: "circle",
+        symbolSize: size + 9,
+        z: 6,
+        ...ring,
+      },
     ];
   }
 
@@ -59,8 +101,17 @@ const session = (() => {
         return `<b>${name}</b><br>${what}${number(point[1], 4)} ${panel.unit}${flags ? `<br>flags: ${flags}` : ""}`;
       };
       option.xAxis = charts.axis(color, "movie", {
-        min: 0, max: flexalign.count + 1, minInterval: 1, nameGap: 22, splitLine: { show: false },
-        axisLabel: { color: color.quiet, hideOverlap: true, showMinLabel: false, showMaxLabel: false },
+        min: 0,
+        max: flexalign.count + 1,
+        minInterval: 1,
+        nameGap: 22,
+        splitLine: { show: false },
+        axisLabel: {
+          color: color.quiet,
+          hideOverlap: true,
+          showMinLabel: false,
+          showMaxLabel: false,
+        },
       });
       option.yAxis = charts.axis(color, panel.unit, { nameGap: 38, scale: false });
       if (panel.labels.length) {
@@ -69,8 +120,13 @@ const session = (() => {
       }
       option.toolbox = { show: false };
       option.brush = {
-        toolbox: [], xAxisIndex: 0, brushMode: "single", throttleType: "debounce", throttleDelay: 100,
-        outOfBrush: { colorAlpha: 1 }, brushStyle: { color: `${color.main}22`, borderColor: color.main },
+        toolbox: [],
+        xAxisIndex: 0,
+        brushMode: "single",
+        throttleType: "debounce",
+        throttleDelay: 100,
+        outOfBrush: { colorAlpha: 1 },
+        brushStyle: { color: `${color.main}22`, borderColor: color.main },
       };
       option.series = seriesOf(panel, color);
       return option;
@@ -80,7 +136,11 @@ const session = (() => {
   /* Dragging selects, unless a finger has to be able to scroll the page. */
   function takeCursor(chart) {
     if (isTouch) return;
-    chart.dispatchAction({ type: "takeGlobalCursor", key: "brush", brushOption: { brushType: "rect", brushMode: "single" } });
+    chart.dispatchAction({
+      type: "takeGlobalCursor",
+      key: "brush",
+      brushOption: { brushType: "rect", brushMode: "single" },
+    });
   }
 
   function selectArea(panel, chart, areas) {
@@ -88,7 +148,11 @@ const session = (() => {
     if (!range) return;
     const [[x0, x1], [y0, y1]] = range;
     const rows = [];
-    for (let row = Math.max(0, Math.ceil(x0) - 1); row < Math.min(flexalign.count, Math.floor(x1)); row += 1) {
+    for (
+      let row = Math.max(0, Math.ceil(x0) - 1);
+      row < Math.min(flexalign.count, Math.floor(x1));
+      row += 1
+    ) {
       const isInside = panel.columns.some((name) => {
         const y = value(name, row);
         return y !== null && y >= y0 && y <= y1;
@@ -107,30 +171,49 @@ const session = (() => {
       one.chart.setOption({ series: [{ id: "here", data: y === null ? [] : [[row + 1, y]] }] });
       if (one.chart !== chart) continue;
       const seriesIndex = one.panel.columns.length + 2; // the last, see seriesOf
-      chart.dispatchAction(y === null ? { type: "hideTip" } : { type: "showTip", seriesIndex, dataIndex: 0 });
+      chart.dispatchAction(
+        y === null ? { type: "hideTip" } : { type: "showTip", seriesIndex, dataIndex: 0 },
+      );
     }
   }
 
   function describeMovie(panel, row) {
-    const parts = panel.columns.map((name, i) =>
-      `${panel.labels[i] ?? panel.title} ${number(value(name, row), 4)} ${panel.unit}`);
+    const parts = panel.columns.map(
+      (name, i) => `${panel.labels[i] ?? panel.title} ${number(value(name, row), 4)} ${panel.unit}`,
+    );
     const flags = flexalign.flagsOf(row);
     return [
-      `Movie ${row + 1} of ${flexalign.count}, ${data.names[row]}`, ...parts,
-      flags.length ? `flagged ${flags.join(", ")}` : "", isSelected(row) ? "selected" : "",
-    ].filter(Boolean).join("; ");
+      `Movie ${row + 1} of ${flexalign.count}, ${data.names[row]}`,
+      ...parts,
+      flags.length ? `flagged ${flags.join(", ")}` : "",
+      isSelected(row) ? "selected" : "",
+    ]
+      .filter(Boolean)
+      .join("; ");
   }
 
   function onKey(event, panel, chart) {
     const last = flexalign.count - 1;
     const far = Math.max(10, Math.round(flexalign.count / 20));
-    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: far, PageUp: -far, Home: -Infinity, End: Infinity };
+    const steps = {
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      ArrowRight: 1,
+      ArrowUp: 1,
+      PageDown: far,
+      PageUp: -far,
+      Home: -Infinity,
+      End: Infinity,
+    };
     if (event.key in steps) {
       const from = here;
       here = Math.min(last, Math.max(0, here + steps[event.key]));
       if (event.shiftKey) {
         const [low, high] = [Math.min(from, here), Math.max(from, here)];
-        flexalign.select(Array.from({ length: high - low + 1 }, (_, i) => low + i), true);
+        flexalign.select(
+          Array.from({ length: high - low + 1 }, (_, i) => low + i),
+          true,
+        );
       }
       pointTo(here, chart);
     } else if (event.key === " ") {
@@ -158,14 +241,36 @@ const session = (() => {
   }
 
   for (const panel of panels) {
-    const plot = make("div", { class: "plot", tabindex: 0, role: "application", "aria-roledescription": "plot", "aria-label": inWords(panel) });
-    place.append(make("figure", { class: "figure" },
-      make("figcaption", {}, `${panel.title} (${panel.unit})`, make("span", { class: "quiet" }, panel.about)), plot));
+    const plot = make("div", {
+      class: "plot",
+      tabindex: 0,
+      role: "application",
+      "aria-roledescription": "plot",
+      "aria-label": inWords(panel),
+    });
+    place.append(
+      make(
+        "figure",
+        { class: "figure" },
+        make(
+          "figcaption",
+          {},
+          `${panel.title} (${panel.unit})`,
+          make("span", { class: "quiet" }, panel.about),
+        ),
+        plot,
+      ),
+    );
     const chart = charts.draw(plot, describe(panel), takeCursor);
     chart.on("brushEnd", ({ areas }) => selectArea(panel, chart, areas));
     chart.on("click", ({ data: point }) => movie.open(point[0] - 1));
     plot.addEventListener("keydown", (event) => onKey(event, panel, chart));
-    plot.addEventListener("focus", () => { if (plot.matches(":focus-visible")) { pointTo(here, chart); flexalign.say(describeMovie(panel, here)); } });
+    plot.addEventListener("focus", () => {
+      if (plot.matches(":focus-visible")) {
+        pointTo(here, chart);
+        flexalign.say(describeMovie(panel, here));
+      }
+    });
     plot.addEventListener("blur", () => pointTo(null, chart));
     drawn.push({ panel, chart });
   }
@@ -173,7 +278,9 @@ const session = (() => {
   flexalign.onSelect((selected) => {
     const symbolSize = selected.size > 150 ? size : size + 5; // many rings would be one blot
     for (const { panel, chart } of drawn) {
-      chart.setOption({ series: [{ id: "selected", symbolSize, data: points(panel.columns[0], isSelected) }] });
+      chart.setOption({
+        series: [{ id: "selected", symbolSize, data: points(panel.columns[0], isSelected) }],
+      });
     }
   });
 

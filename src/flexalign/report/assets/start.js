@@ -20,7 +20,9 @@
     if (opener) movie.open(flexalign.rowOf.get(opener.dataset.movie));
     const selector = target.closest("[data-flag]");
     if (selector) {
-      const rows = [...flexalign.data.names.keys()].filter((row) => flexalign.flagsOf(row).includes(selector.dataset.flag));
+      const rows = [...flexalign.data.names.keys()].filter((row) =>
+        flexalign.flagsOf(row).includes(selector.dataset.flag),
+      );
       flexalign.select(rows);
       table.showSelected(true);
       document.getElementById("movies-title").scrollIntoView();

@@ -44,7 +44,13 @@ const flexalign = (() => {
   }
 
   return {
-    data, rowOf, selected, movies, say, number, make,
+    data,
+    rowOf,
+    selected,
+    movies,
+    say,
+    number,
+    make,
     count: data.names.length,
 
     value: (column, row) => data.values[column][row],
@@ -76,7 +82,8 @@ const flexalign = (() => {
       if (details.has(name)) return Promise.resolve(details.get(name));
       return new Promise((resolve, reject) => {
         const script = make("script", { src: `${data.folder}/${encodeURIComponent(name)}.js` });
-        script.onload = () => (details.has(name) ? resolve(details.get(name)) : reject(new Error(name)));
+        script.onload = () =>
+          details.has(name) ? resolve(details.get(name)) : reject(new Error(name));
         script.onerror = () => reject(new Error(name));
         document.head.append(script);
       });

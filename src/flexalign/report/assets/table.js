@@ -6,36 +6,68 @@ const table = (() => {
   if (!element) return null;
   const { data, make, number, value } = flexalign;
   const shown = data.columns.filter((column) => column.inTable && column.name !== "flags");
-  const isNumber = (column) => data.values[column.name].every((one) => one === null || typeof one === "number");
+  const isNumber = (column) =>
+    data.values[column.name].every((one) => one === null || typeof one === "number");
   const byId = (id) => document.getElementById(id);
   const escape = (text) => DataTable.util.escapeHtml(String(text));
 
   const columns = [
-    { title: '<span class="unseen">More</span>', data: null, defaultContent: "", className: "dtr-control", orderable: false, searchable: false, responsivePriority: 1 },
     {
-      title: '<span class="unseen">Selected</span>', data: null, orderable: false, searchable: false, responsivePriority: 1,
+      title: '<span class="unseen">More</span>',
+      data: null,
+      defaultContent: "",
+      className: "dtr-control",
+      orderable: false,
+      searchable: false,
+      responsivePriority: 1,
+    },
+    {
+      title: '<span class="unseen">Selected</span>',
+      data: null,
+      orderable: false,
+      searchable: false,
+      responsivePriority: 1,
       render: (row) =>
         `<input type="checkbox" data-row="${row}" aria-label="Select ${escape(data.names[row])}"${flexalign.selected.has(row) ? " checked" : ""}>`,
     },
-    { title: "No.", data: null, type: "num", responsivePriority: 30, searchable: false, render: (row) => row + 1 },
     {
-      title: "Movie", data: null, className: "name", responsivePriority: 2,
-      render: (row, type) => type === "display"
-        ? `<button type="button" class="link" data-movie="${escape(data.names[row])}">${escape(data.names[row])}</button>`
-        : data.names[row],
+      title: "No.",
+      data: null,
+      type: "num",
+      responsivePriority: 30,
+      searchable: false,
+      render: (row) => row + 1,
     },
     {
-      title: "Flags", data: null, responsivePriority: 3,
+      title: "Movie",
+      data: null,
+      className: "name",
+      responsivePriority: 2,
+      render: (row, type) =>
+        type === "display"
+          ? `<button type="button" class="link" data-movie="${escape(data.names[row])}">${escape(data.names[row])}</button>`
+          : data.names[row],
+    },
+    {
+      title: "Flags",
+      data: null,
+      responsivePriority: 3,
       render: (row, type) => {
         const flags = flexalign.flagsOf(row);
         if (type === "sort" || type === "type") return `${9 - flags.length}${flags.join(" ")}`;
         if (type !== "display") return flags.join(" ");
-        return flags.map((flag) => `<span class="chip ${flexalign.severityOf(flag)}">${escape(flag)}</span>`).join(" ");
+        return flags
+          .map((flag) => `<span class="chip ${flexalign.severityOf(flag)}">${escape(flag)}</span>`)
+          .join(" ");
       },
     },
     ...shown.map((column) => ({
-      title: `<span title="${escape(column.about)}">${escape(column.heading)}</span>`, data: null, searchable: !isNumber(column),
-      type: isNumber(column) ? "num" : "string", responsivePriority: 3 + column.priority, className: isNumber(column) ? "dt-right" : "",
+      title: `<span title="${escape(column.about)}">${escape(column.heading)}</span>`,
+      data: null,
+      searchable: !isNumber(column),
+      type: isNumber(column) ? "num" : "string",
+      responsivePriority: 3 + column.priority,
+      className: isNumber(column) ? "dt-right" : "",
       render: (row, type) => {
         const found = value(column.name, row);
         if (type === "display") return escape(number(found));
@@ -45,12 +77,23 @@ const table = (() => {
   ];
 
   const grid = new DataTable(element, {
-    data: data.names.map((_, row) => row), columns, responsive: { details: { type: "column", target: 0 } },
-    order: [[2, "asc"]], orderMulti: true, pageLength: 25, lengthMenu: [10, 25, 50, 100, 250], autoWidth: false, deferRender: true,
+    data: data.names.map((_, row) => row),
+    columns,
+    responsive: { details: { type: "column", target: 0 } },
+    order: [[2, "asc"]],
+    orderMulti: true,
+    pageLength: 25,
+    lengthMenu: [10, 25, 50, 100, 250],
+    autoWidth: false,
+    deferRender: true,
     layout: { topStart: "search", topEnd: "pageLength", bottomStart: "info", bottomEnd: "paging" },
     language: {
-      search: "Search", lengthMenu: "_MENU_ rows", info: "_START_ to _END_ of _TOTAL_ movies", infoEmpty: "no movies",
-      infoFiltered: "(of _MAX_)", zeroRecords: "No movie fits the filters.",
+      search: "Search",
+      lengthMenu: "_MENU_ rows",
+      info: "_START_ to _END_ of _TOTAL_ movies",
+      infoEmpty: "no movies",
+      infoFiltered: "(of _MAX_)",
+      zeroRecords: "No movie fits the filters.",
     },
     drawCallback: () => markRows(),
   });
@@ -68,16 +111,24 @@ const table = (() => {
   function fits(row) {
     const flag = byId("filter-flag").value;
     const flags = flexalign.flagsOf(row);
-    if (flag === "*" ? !flags.length : flag === "-" ? flags.length : flag && !flags.includes(flag)) return false;
+    if (flag === "*" ? !flags.length : flag === "-" ? flags.length : flag && !flags.includes(flag))
+      return false;
     if (byId("filter-selected").checked && !flexalign.selected.has(row)) return false;
     const [low, high] = [byId("filter-low").value, byId("filter-high").value];
     if (low === "" && high === "") return true;
     const found = value(byId("filter-column").value, row);
-    return found !== null && (low === "" || found >= Number(low)) && (high === "" || found <= Number(high));
+    return (
+      found !== null &&
+      (low === "" || found >= Number(low)) &&
+      (high === "" || found <= Number(high))
+    );
   }
 
-  shown.filter(isNumber).forEach((column) =>
-    byId("filter-column").append(make("option", { value: column.name }, column.heading)));
+  shown
+    .filter(isNumber)
+    .forEach((column) =>
+      byId("filter-column").append(make("option", { value: column.name }, column.heading)),
+    );
   grid.search.fixed("filters", (text, row) => fits(row));
   byId("filters").addEventListener("input", () => grid.draw());
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -88,9 +139,14 @@ const table = (() => {
 
   const shownRows = () => grid.rows({ search: "applied", order: "applied" }).data().toArray();
   byId("select-shown").addEventListener("click", () => flexalign.select(shownRows()));
-  byId("select-none").addEventListener("click", () => { flexalign.select([]); showSelected(false); });
+  byId("select-none").addEventListener("click", () => {
+    flexalign.select([]);
+    showSelected(false);
+  });
   byId("save-names").addEventListener("click", () => {
-    const paths = [...flexalign.selected].sort((a, b) => a - b).map((row) => value("movie", row) ?? data.names[row]);
+    const paths = [...flexalign.selected]
+      .sort((a, b) => a - b)
+      .map((row) => value("movie", row) ?? data.names[row]);
     const file = URL.createObjectURL(new Blob([`${paths.join("\n")}\n`], { type: "text/plain" }));
     make("a", { href: file, download: "selected_movies.txt" }).click();
     URL.revokeObjectURL(file);
@@ -104,7 +160,8 @@ const table = (() => {
 
   flexalign.onSelect((selected) => {
     byId("selection-count").textContent = selected.size
-      ? `${flexalign.movies(selected.size)} selected.` : "No movie is selected.";
+      ? `${flexalign.movies(selected.size)} selected.`
+      : "No movie is selected.";
     byId("select-none").disabled = byId("save-names").disabled = selected.size === 0;
     if (byId("filter-selected").checked) grid.draw(false);
     else markRows();
