@@ -7,6 +7,11 @@ import shutil
 
 import pytest
 
+from flexalign.batch import events
+from flexalign.batch.jobs import Job, Outcome
+from flexalign.batch.throughput import Throughput
+from flexalign.cli.reporting import Reporting
+
 OPTIONS = ("--pixel-size", "1.5", "--no-local", "--no-refine", "--jobs", "0")
 
 
@@ -113,3 +118,20 @@ def test_a_folder_without_records_is_refused_in_one_line(run, tmp_path, is_there
     assert outcome.err.startswith(f"error: {folder}: expected")
     assert outcome.err.count("\n") == 1
     assert not is_there or not any(folder.iterdir())
+
+
+def test_the_report_is_there_while_the_run_goes_on(run, movies, tmp_path):
+    run("align", movies / "b.mrc", "--out", tmp_path / "out", "--no-report", *OPTIONS[:-2])
+    told = []
+    reporting = Reporting(tmp_path / "out", told.append)
+    job = Job(str(movies / "b.mrc"), "b", str(tmp_path / "out"), {}, "key")
+    tick = events.Tick(Throughput(), 1, 0)
+
+    reporting(tick)
+    before = (tmp_path / "out" / "report.html").exists()
+    reporting(events.Ended(Outcome(job, None, None), is_final=True))
+    reporting(tick)
+
+    assert not before
+    assert [movie["name"] for movie in content(tmp_path / "out")["movies"]] == ["b"]
+    assert len(told) == 3
