@@ -46,10 +46,11 @@ def align_words(movie, folder, options):
     `options` go from names without dashes to values: a bool becomes ``--name`` or ``--no-name``,
     None and "" are left out, a sequence becomes several words.
 
-    >>> align_words("m.tif", "out", {"local": False, "patches": (7, 6), "gain": None})
-    ['align', 'm.tif', '--out', 'out', '--overwrite', '--no-local', '--patches', '7', '6']
+    >>> align_words("m.tif", "out", {"local": False, "patches": (7, 6), "gain": None})[4:]
+    ['--overwrite', '--no-report', '--no-local', '--patches', '7', '6']
     """
-    words = ["align", movie, "--out", folder, "--overwrite"]
+    # The viewer makes the report of all movies when a person wants it.
+    words = ["align", movie, "--out", folder, "--overwrite", "--no-report"]
     for name, value in options.items():
         if value is None or value == "":
             continue

@@ -79,6 +79,19 @@ def test_what_the_engine_cannot_do_is_not_offered(viewer):
     assert viewer.hasAttribute("doOpenReport") == ("report" in commands)
 
 
+def test_the_report_is_made_and_opened_in_the_browser(viewer, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+
+    assert viewer._getVisualizeDict()["doOpenReport"]() == []
+
+    (address,) = opened
+    page = address[len("file://") :]
+    assert address.startswith("file://") and page.endswith("report.html")
+    with open(page, encoding="utf-8") as file:
+        assert "m1" in file.read()
+
+
 def test_the_wizard_sits_beside_both_fields(project, protocol):
     ((target, names),) = FlexAlignGainWizard._targets
 
