@@ -168,15 +168,17 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """A time in hours and minutes, or minutes and seconds.
+    """A time in the two largest of its units.
 
     Examples
     --------
-    >>> _clock(75), _clock(7500)
-    ('1 min 15 s', '2 h 5 min')
+    >>> _clock(7), _clock(75), _clock(7500)
+    ('7 s', '1 min 15 s', '2 h 5 min')
     """
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _moment(text: str) -> str:

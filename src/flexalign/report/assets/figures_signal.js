@@ -51,11 +51,17 @@ const signalFigures = (() => {
     }
     if (curves?.frequency_per_A?.length) content.push(radial(curves, quality));
     if (!content.length) return null;
-    const rings = quality.rings_to_A
-      ? `Thon rings are seen to ${number(quality.rings_to_A)} Å` +
-        (quality.rings_before_A ? ` (before correction ${number(quality.rings_before_A)} Å)` : "")
-      : "to where Thon rings are seen was not measured";
-    return figure("Power spectra before and after", rings, ...content);
+    return figure("Power spectra before and after", inWords(quality), ...content);
+  }
+
+  /* To where rings are seen, in a sentence. */
+  function inWords({ rings_to_A: to, rings_before_A: before, ring_score: score }) {
+    if (to) {
+      const earlier = before ? ` (before correction ${number(before)} Å)` : "";
+      return `Thon rings are seen to ${number(to)} Å${earlier}`;
+    }
+    const isLookedFor = score !== null && score !== undefined;
+    return isLookedFor ? "no Thon rings are seen" : "Thon rings were not looked for";
   }
 
   function radial(curves, quality) {

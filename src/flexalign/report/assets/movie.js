@@ -51,7 +51,7 @@ const movie = (() => {
             : null,
         );
       }),
-      ...details.warnings.map((warning) => make("li", {}, warning)),
+      ...details.warnings.map((warning) => make("li", { class: "warned" }, warning)),
     );
   }
 

@@ -5,9 +5,15 @@ const session = (() => {
   const place = document.getElementById("panels");
   if (!place) return null;
   const { data, make, number, value } = flexalign;
-  const panels = data.panels.filter((panel) =>
-    panel.columns.some((name) => data.values[name].some((found) => found !== null)),
-  );
+  const isMeasured = (name) => data.values[name].some((found) => found !== null);
+  // Of each plot, what was measured; without anything there is no plot.
+  const panels = data.panels
+    .map((panel) => ({
+      ...panel,
+      columns: panel.columns.filter(isMeasured),
+      labels: panel.labels.filter((_, i) => isMeasured(panel.columns[i])),
+    }))
+    .filter((panel) => panel.columns.length);
   const isTouch = window.matchMedia("(pointer: coarse)").matches;
   // Thousands of points are drawn smaller, so that their crowd still has a shape.
   const size = Math.max(3, Math.min(6, 8 - Math.log10(flexalign.count) * 1.4));
