@@ -197,7 +197,7 @@ def test_what_is_noted_joins_and_what_is_gone_leaves(folder):
     paths[7].unlink()
     names = [paths[i].name.removesuffix("_record.json") for i in (5, 7)]
     for name in names:
-        report.note(name)
+        report.note(name, is_done=False)
     report.write()
     content = json.loads((folder / "report.json").read_text())
     there = {movie["name"] for movie in content["movies"]}
@@ -206,6 +206,30 @@ def test_what_is_noted_joins_and_what_is_gone_leaves(folder):
     assert names[0] in there
     assert names[1] not in there
     assert (folder / "report_data" / f"{names[0]}.js").exists()
+
+
+def test_a_record_that_shows_late_is_waited_for(folder):
+    path = a_record(folder)
+    content, name = path.read_bytes(), path.name.removesuffix("_record.json")
+    path.unlink()
+    report = Report(folder)
+    report.note(name, is_done=True)
+    report.write()
+    before = report.movie_count
+    path.write_bytes(content)
+    report.write()
+
+    assert (before, report.movie_count) == (MOVIES - FAILED - 1, MOVIES - FAILED)
+
+
+def test_a_movie_that_failed_when_it_was_tried_again_counts_as_failed(folder):
+    movie = read_record(a_record(folder)).inputs["movie"]["path"]
+    with (folder / "failed.tsv").open("a") as file:
+        file.write(f"{movie}\tinput\tit changed\tlook at it\n")
+
+    counts = report_of(folder)["counts"]
+
+    assert (counts["done"], counts["failed"]) == (MOVIES - FAILED - 1, FAILED + 1)
 
 
 def test_details_of_movies_that_are_gone_are_removed(folder):
@@ -219,11 +243,11 @@ def test_details_of_movies_that_are_gone_are_removed(folder):
 
 def test_it_is_written_again_only_when_something_is_new_and_time_has_passed(folder):
     report = Report(folder)
-    report.note("x")
+    report.note("x", is_done=False)
     at_first = report.is_due()
     report.write()
     after = report.is_due()
-    report.note("x")
+    report.note("x", is_done=False)
 
     assert at_first
     assert not after

@@ -76,7 +76,7 @@ class Reporting:
 
         match event:
             case events.Ended(outcome, True):
-                self._report.note(outcome.job.name)
+                self._report.note(outcome.job.name, is_done=outcome.failure is None)
             case events.Tick() if self._report.is_due():
                 self._write()
             case events.Finished() if self._write():

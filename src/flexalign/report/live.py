@@ -14,7 +14,7 @@ from flexalign.report import collect, details, page, summary
 from flexalign.report.collect import RECORD_SUFFIX, Row
 
 PAGE, CSV, JSON, DATA = "report.html", "report.csv", "report.json", "report_data"
-# So many of the worst movies, and of the first and last ones, can be opened from the page alone.
+# So many movies, the worst and then the last, can be opened from the page alone.
 MOST_INSIDE = 12
 MOST_INSIDE_BYTES = 3_000_000
 SHORTEST_BETWEEN_WRITES_S = 10.0
@@ -38,7 +38,7 @@ class Report:
         self.path = path
         self._rows: dict[str, Row] = {}
         self._broken: dict[str, str] = {}
-        self._noted: set[str] = set()
+        self._noted: dict[str, bool] = {}
         self._next_write_s = 0.0
         self._is_found = False
 
@@ -73,9 +73,14 @@ class Report:
             self._details_path(name).unlink(missing_ok=True)
         self._is_found = True
 
-    def note(self, name: str) -> None:
-        """The movie `name` has ended: take its record in before the next time of writing."""
-        self._noted.add(name)
+    def note(self, name: str, *, is_done: bool) -> None:
+        """Have the record of a movie that has ended read before the next time of writing.
+
+        Parameters
+        ----------
+        is_done : that there is a record, which a network file system may show a little later
+        """
+        self._noted[name] = is_done
 
     def is_due(self) -> bool:
         """Whether something is new, and enough time has passed since the last time of writing."""
@@ -92,16 +97,24 @@ class Report:
             If the folder has gone.
         """
         started = time.monotonic()
-        if self._is_found:
-            self._take_noted()
-        else:
+        try:
+            self._write()
+        finally:
+            pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
+            self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
+        return self.page
+
+    def _write(self) -> None:
+        """Bring all files up to date, the page last."""
+        if not self._is_found:
             self.find()
-        self._noted.clear()
-        rows = sorted(self._rows.values(), key=lambda row: row.order)
+        self._take_noted()
+        failures = collect.read_failures(self.path)
+        rows = self._ordered({failure.movie for failure in failures})
         content = summary.summary_of(
             self.path,
             rows,
-            collect.read_failures(self.path),
+            failures,
             collect.read_run(self.path),
             self._broken,
             self._plain(rows[-1].name) if rows else {},
@@ -110,20 +123,24 @@ class Report:
         summary.write_csv(self.path / CSV, rows)
         summary.write_json(self.path / JSON, content)
         page.write_page(self.page, content, inside, DATA)
-        pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
-        self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
-        return self.page
+
+    def _ordered(self, failed: set[str]) -> list[Row]:
+        """The rows in the order of the movies, without those that failed when tried again."""
+        rows = (row for row in self._rows.values() if row.values["movie"] not in failed)
+        return sorted(rows, key=lambda row: row.order)
 
     def _take_noted(self) -> None:
         """Read the records of the movies that have ended."""
-        for name in self._noted:
+        for name, is_done in list(self._noted.items()):
             try:
                 record_ns = (self.path / f"{name}{RECORD_SUFFIX}").stat().st_mtime_ns
             except OSError:
-                # It failed, and what there was of it before is gone.
                 self._rows.pop(name, None)
+                if not is_done:
+                    del self._noted[name]
                 continue
             self._read(name, record_ns)
+            del self._noted[name]
 
     def _read(self, name: str, record_ns: int) -> None:
         """Take in one record, or why it cannot be read."""
