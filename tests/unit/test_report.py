@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flexalign.batch.gain_check import GainCheck, Placement
 from flexalign.errors import InputError, OutputError
 from flexalign.io.record import read_record, write_json
 from flexalign.model import MovieRecord
@@ -111,6 +112,19 @@ def test_failures_come_with_their_reasons(folder):
     assert content["counts"]["failed"] == len(content["failures"]) == FAILED
     assert all("found 31 whole ones" in failure["reason"] for failure in content["failures"])
     assert all("--retry-failed" in failure["advice"] for failure in content["failures"])
+
+
+def test_what_the_check_of_the_gain_found_is_told(folder):
+    before = report_of(folder)["gain_check"]
+    found = GainCheck("gain.mrc", ("m",), 40, 40.0, 0.05, Placement(0, "none", "multiply"), "none",
+                      reason="it has another size")  # fmt: skip
+    write_json(folder / "gain_check.json", {"key": "", **found.to_dict()})
+    content = report_of(folder)
+
+    assert before == {}
+    assert content["gain_check"] == {"verdict": "none", "text": found.describe()}
+    text = (folder / "report.html").read_text()
+    assert text.count("the gain reference does not fit: it has another size") == 2
 
 
 def test_the_worst_movie_has_the_worst_flag():

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flexalign.batch.gain_check import GainCheck
+from flexalign.batch.gain_gate import CHECK_NAME
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.tables import FAILED_NAME
 from flexalign.errors import InputError
@@ -150,6 +152,19 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         return {}
     return {key: value for key, value in plain.items() if key != "movies"}
+
+
+def read_gain_check(folder: Path) -> dict[str, str]:
+    """What the check of the gain on the first movies found: verdict and sentence.
+
+    Empty where there was no check.
+    """
+    try:
+        plain = json.loads((folder / CHECK_NAME).read_bytes())
+        found = GainCheck.from_dict(plain)
+        return {"verdict": found.verdict, "text": found.describe()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError):
+        return {}
 
 
 def read_rows(path: Path, version: str) -> dict[str, Row]:

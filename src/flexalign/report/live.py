@@ -116,6 +116,7 @@ class Report:
             rows,
             failures,
             collect.read_run(self.path),
+            collect.read_gain_check(self.path),
             self._broken,
             self._plain(rows[-1].name) if rows else {},
         )

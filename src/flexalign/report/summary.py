@@ -41,6 +41,7 @@ def summary_of(
     rows: Sequence[Row],
     failures: Sequence[Failed],
     run: Mapping[str, Any],
+    gain_check: Mapping[str, str],
     broken: Mapping[str, str],
     record: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def summary_of(
     ----------
     rows : in the order of the movies
     run : the head of the run's index, empty where there is none
+    gain_check : verdict and sentence, empty where there was none
     broken : names of movies whose record cannot be read, and why
     record : of the last movie, for what all have in common
     """
@@ -66,6 +68,7 @@ def summary_of(
             "unreadable": len(broken),
         },
         "run": dict(run),
+        "gain_check": dict(gain_check),
         "failures": [asdict(failure) for failure in failures],
         "unreadable": dict(broken),
         "flags": dict(counts.most_common()),
