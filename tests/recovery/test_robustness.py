@@ -109,7 +109,7 @@ def test_few_frames_and_many_faint_ones_are_aligned(save_movie, params_for, fram
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("electrons", "refine"), [(0.25, True), (0.4, False)])
+@pytest.mark.parametrize(("electrons", "refine"), [(0.35, True), (0.4, False)])
 def test_frames_too_faint_to_be_paired_are_paired_in_groups(
     save_movie, params_for, electrons, refine
 ):
