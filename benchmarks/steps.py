@@ -126,7 +126,7 @@ def inner_steps(
     outside = _outside(movie, params, record, motion, sums)
     return {
         "first pass": [decode, *first],
-        "second pass": [decode, *second],
+        "second pass": second if plan.keeps_frames else [decode, *second],
         # What the record counts as a stage needs no second line.
         OUTSIDE: [step for step in outside if step.name not in record.timings_s],
     }

@@ -425,7 +425,7 @@ def _memory_bytes(
     # Gain, defects; raw sums, their means, what is left of them when bad pixels are mended.
     first = raw + 5 * frame + small
     # The small frames as pixels, and as the spectra of their patches.
-    estimation = 3 * frame + int(1.8 * small)
+    estimation = 3 * frame + int(1.85 * small)
     # Gain, defects, unaligned sum; sum, its mean, room; for the weighted sum up to seven sums
     # more, the weights, and a spectrum with its rows.
     sums = 6 + 10 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
