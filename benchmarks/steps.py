@@ -32,7 +32,7 @@ from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord,
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import frame_weights
-from flexalign.plan import CORRELATION_PART, FRAMES_TOGETHER, Plan, make_plan
+from flexalign.plan import CORRELATION_PART, FRAMES_MOVED_TOGETHER, Plan, make_plan
 
 FRAMES, ROUNDS = 8, 3
 OUTSIDE = "outside the stages"
@@ -189,7 +189,7 @@ def _first_pass(
         "smallest and largest value": px * raw_bytes * 2,
         # Raw, there and back once more; of a few frames, gain and sum once; the small frame.
         "correct, filter, sum": 4 * px * raw_bytes
-        + 12 * px / shrink.FRAMES_TOGETHER
+        + 12 * px / shrink.FRAMES_SHRUNK_TOGETHER
         + 4 * small_shape[0] * small_shape[1],
     }
     steps = laps.steps(plan.align.count, frame_bytes, len(few))
@@ -214,7 +214,7 @@ def _second_pass(
         with once("dose weights"):
             weights = frame_weights(plan, params)
         sums = MovingSums(
-            correction, shape, plan.output_shape_px, workers, FRAMES_TOGETHER,
+            correction, shape, plan.output_shape_px, workers, FRAMES_MOVED_TOGETHER,
             names=("all",), weights=weights,
         )  # fmt: skip
         for _ in range(ROUNDS):
@@ -237,7 +237,7 @@ def _second_pass(
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
     # Raw, there and back once more; of a few frames together, gain and sums once.
     together = 4 + 8 * (1 if weights is None else sums.sum_count)
-    moved = 3 * px * raw_bytes + px * together / FRAMES_TOGETHER
+    moved = 3 * px * raw_bytes + px * together / FRAMES_MOVED_TOGETHER
     frame_bytes = {"correct, prefilter, sample, sums": moved}
     return [*laps.steps(plan.sum.count, frame_bytes, len(few)), *once.steps(1, {})], found
 

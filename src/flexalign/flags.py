@@ -102,8 +102,8 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
             "should multiply."
         ),
         remedy=(
-            "Check --gain with its --gain-rotate, --gain-flip and --gain-sense; record a new "
-            "reference if it is old."
+            "Ask flexalign check-gain how --gain lies, for --gain-rotate, --gain-flip and "
+            "--gain-sense; record a new reference if it is old."
         ),
         quantity="gain_residual_rows",
         limits=("gain_residual",),
@@ -117,7 +117,9 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         ),
         message="a pattern that stays with the detector was taken out of the estimate",
         cause="A gain reference that does not fit, bad columns or pixels that nobody listed, dirt.",
-        remedy="Check --gain and its orientation; list known bad pixels with --defects.",
+        remedy=(
+            "Ask flexalign check-gain whether --gain fits; list known bad pixels with --defects."
+        ),
         quantity="fixed_pattern_removed",
         limits=("fixed_pattern_significance",),
     ),

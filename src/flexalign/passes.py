@@ -27,7 +27,7 @@ from flexalign.io.reader import MovieReader, RawFrame
 from flexalign.model import FloatArray, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
-from flexalign.plan import CORRELATION_PART, FRAMES_TOGETHER, Plan
+from flexalign.plan import CORRELATION_PART, FRAMES_MOVED_TOGETHER, Plan
 
 Progress = Callable[[str, int, int], None]
 
@@ -223,7 +223,7 @@ def _shrinker(device: Device, workers: Workers) -> Callable[..., Any]:
 def _moving_sums(device: Device, workers: Workers) -> Callable[..., Any]:
     """What makes the `MovingSums` for a device."""
     if not device.is_gpu:
-        return partial(MovingSums, workers=workers, frames_together=FRAMES_TOGETHER)
+        return partial(MovingSums, workers=workers, frames_together=FRAMES_MOVED_TOGETHER)
     from flexalign.arrays.gpu import GpuMovingSums
 
     return partial(GpuMovingSums, device=device)

@@ -41,7 +41,7 @@ CONTROL_POINT_SPACING_A = 1000.0
 CONTROL_POINT_SPACING_FRAMES = 7
 CONTROL_POINTS_OF_SMALL_FIELD = 6
 # So many frames are moved and summed together.
-FRAMES_TOGETHER = 8
+FRAMES_MOVED_TOGETHER = 8
 # Decoded frames are kept for the second pass while they are no more than this; to decode them again
 # takes longer than to have them, but memory is there for other movies too.
 MOST_KEPT_BYTES = 1_000_000_000
@@ -429,8 +429,8 @@ def _memory_bytes(
     # Gain, defects, unaligned sum; sum, its mean, room; for the weighted sum up to seven sums
     # more, the weights, and a spectrum with its rows.
     sums = 6 + 10 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
-    second = raw + FRAMES_TOGETHER * px * min(_item_bytes(movie), 4) + sums * frame
-    second += min(summed.count, FRAMES_TOGETHER) * frame if params.save_movie else 0
+    second = raw + FRAMES_MOVED_TOGETHER * px * min(_item_bytes(movie), 4) + sums * frame
+    second += min(summed.count, FRAMES_MOVED_TOGETHER) * frame if params.save_movie else 0
     second += summed.count * frame if params.save_movie else 0
     return 300_000_000 + max(first, estimation, second)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,6 @@ ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
 )  # fmt: skip
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 MOVIES = 240
 SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
 
@@ -88,17 +85,6 @@ def open_page(browser) -> Iterator[Callable[..., Watched]]:
     yield open_it
     for context in contexts:
         context.close()
-
-
-@pytest.fixture(scope="session")
-def make_session() -> Iterator[Callable[..., None]]:
-    """Write the records of a made-up session, as `benchmarks/session.py` does."""
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield importlib.import_module("session").write_session
-    finally:
-        sys.path.remove(BENCHMARKS)
-        sys.modules.pop("session", None)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def measured(frames, path):
     path_px = path * np.array(frames.scale)
     at = np.repeat(path_px[None], 4, axis=0)
     patches = refine.cut_spectra(frames, make_grid(frames, (2, 2)), at)
-    powers = refine.powers_at(patches, at)
+    powers = refine.ring_powers(patches, refine.sweep(patches, at, None))
     still = refine.sweep(patches, 0 * at, powers.weight).cross.sum(axis=0)
     return pattern.measure(patches, still, path_px, powers)
 

@@ -8,7 +8,7 @@ import pytest
 from flexalign.estimate import quality, refine
 from flexalign.estimate.patches import make_grid
 from flexalign.estimate.quality import HeldOut
-from flexalign.estimate.refine import cut_spectra, powers_at
+from flexalign.estimate.refine import cut_spectra, ring_powers, sweep
 from flexalign.model import FrameRange, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory
 
@@ -123,7 +123,7 @@ def bands_of(frames, truth, noise_path=None):
     """Signal by resolution of frames whose patches go along `truth` (patches, times, 2)."""
     patches = cut_spectra(frames, make_grid(frames, (2, 2)), truth)
     still = refine.sweep(patches, 0 * truth, None).cross.sum(axis=0)
-    return quality.signal_bands(patches, still, powers_at(patches, truth))
+    return quality.signal_bands(patches, still, ring_powers(patches, sweep(patches, truth, None)))
 
 
 def test_signal_by_band_is_that_of_the_sum_of_the_frames(make_drifting_frames):
@@ -184,7 +184,9 @@ def test_held_out_data_prefer_the_true_motion(make_drifting_frames):
     wrong = {"none": 0 * truth, "swapped": truth[..., ::-1], "opposite": -truth}
     candidates = {name: (d, d) for name, d in {**wrong, "true": truth}.items()}
 
-    judged = quality.held_out_scores(patches, candidates, powers_at(patches, truth), 14.0)
+    judged = quality.held_out_scores(
+        patches, candidates, ring_powers(patches, sweep(patches, truth, None)), 14.0
+    )
 
     assert judged.best() == "true"
     assert judged.has_signal
@@ -204,7 +206,9 @@ def test_each_half_is_judged_by_its_own_displacements(make_drifting_frames):
         "neither": (-truth, -truth),
     }
 
-    score = quality.held_out_scores(patches, candidates, powers_at(patches, truth), 14.0).score
+    score = quality.held_out_scores(
+        patches, candidates, ring_powers(patches, sweep(patches, truth, None)), 14.0
+    ).score
 
     assert score["first"] + score["second"] == pytest.approx(score["both"] + score["neither"])
     assert score["neither"] < min(score["first"], score["second"])

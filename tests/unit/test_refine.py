@@ -160,7 +160,7 @@ def test_the_powers_are_those_of_specimen_and_noise(make_drifting_frames):
     displacement = everywhere(SCALE * path, 4)
     patches = cut_spectra(frames, grid, displacement)
 
-    powers = refine.powers_at(patches, displacement)
+    powers = refine.ring_powers(patches, refine.sweep(patches, displacement, None))
 
     size = np.prod(grid.shape_px)
     fine = slice(8, -2)
@@ -178,7 +178,7 @@ def test_rings_without_signal_hardly_ever_have_weight(make_drifting_frames):
     for seed in range(8):
         frames = make_drifting_frames(still[0], (96, 128), noise=1e4, seed=seed)
         patches = cut_spectra(frames, make_grid(frames, (2, 2)), still)
-        used.append(refine.powers_at(patches, still).weight > 0)
+        used.append(refine.ring_powers(patches, refine.sweep(patches, still, None)).weight > 0)
 
     assert np.mean(used) < 0.08
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import os
 import re
 import shutil
-import sys
 from dataclasses import replace
 from hashlib import sha256
 from importlib import resources
@@ -27,27 +25,15 @@ from flexalign.report.columns import COLUMNS, PANELS
 from flexalign.report.live import MOST_INSIDE, MOST_INSIDE_BYTES, Report
 from flexalign.report.summary import worst_first
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 ASSETS = resources.files("flexalign.report") / "assets"
 MOVIES, FAILED = 30, 2
 
 
 @pytest.fixture(scope="module")
-def write_session():
-    """The writer of made-up sessions."""
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield importlib.import_module("session").write_session
-    finally:
-        sys.path.remove(BENCHMARKS)
-        sys.modules.pop("session", None)
-
-
-@pytest.fixture(scope="module")
-def made(write_session, tmp_path_factory) -> Path:
+def made(make_session, tmp_path_factory) -> Path:
     """A folder with the records of a made-up session."""
     folder = tmp_path_factory.mktemp("made")
-    write_session(folder, MOVIES, failed_every=MOVIES // FAILED)
+    make_session(folder, MOVIES, failed_every=MOVIES // FAILED)
     return folder
 
 

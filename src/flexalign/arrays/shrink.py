@@ -27,7 +27,7 @@ _STOPPED_DB = 40.0
 # Rows of the small frame that are made together: the rows that they come of stay in the cache.
 _SMALL_ROWS = 64
 # Frames worked on together: gain and sums come from memory once for all of them.
-FRAMES_TOGETHER = 4
+FRAMES_SHRUNK_TOGETHER = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,12 +177,14 @@ class Shrinker:
         sums : to which the raw frame is added
         """
         if self._raws is None:
-            self._raws = np.empty((FRAMES_TOGETHER, *self._shape), cpu.dtype_for_loops(raw.dtype))
+            self._raws = np.empty(
+                (FRAMES_SHRUNK_TOGETHER, *self._shape), cpu.dtype_for_loops(raw.dtype)
+            )
         self._raws[len(self._waiting)] = raw
         mended = detector.mended_values(raw, self._correction, frame_index)
         self._waiting.append(_Waiting(frame_index, place, place in self._used, mended, sums))
         self._used.add(place)
-        return self.rest() if len(self._waiting) == FRAMES_TOGETHER else []
+        return self.rest() if len(self._waiting) == FRAMES_SHRUNK_TOGETHER else []
 
     def rest(self) -> list[Shrunk]:
         """Do the frames that have come in and are not done yet."""

@@ -351,11 +351,6 @@ def rings_with_weight(weight: FloatArray) -> int:
     return int(np.flatnonzero(weight)[-1]) + 1 if weight.any() else 0
 
 
-def powers_at(patches: PatchSpectra, displacement_px: FloatArray, threads: int = 1) -> RingPowers:
-    """Ring powers measured on patches aligned by `displacement_px`."""
-    return ring_powers(patches, sweep(patches, displacement_px, None, threads))
-
-
 def chance_of_score(patches: PatchSpectra, powers: RingPowers, weight: FloatArray) -> float:
     """Standard deviation of sum W (|S|^2 - sum |X|^2) over all patches when there is only noise."""
     pairs = pair_weight(patches.envelope)
