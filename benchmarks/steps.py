@@ -21,6 +21,7 @@ import peers
 
 from flexalign.arrays import detector, fourier, resample, shrink, spectrum
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.outliers import find_outlier_lines, find_outlier_pixels
 from flexalign.arrays.shrink import Shrinker, mean_corrected
 from flexalign.arrays.workers import Workers
 from flexalign.io.movies import open_for
@@ -176,11 +177,11 @@ def _first_pass(
                 for place, (index, pixels) in enumerate(few):
                     shrinker.shrink(pixels, index, place, [total])
                 shrinker.rest()
-    with once("mean frame"):
-        mean = mean_corrected(total, ROUNDS * len(few), correction)
+        with once("mean frame"):
+            mean = mean_corrected(total, ROUNDS * len(few), correction, workers)
     with once("bad pixels"):
-        hot = detector.find_outlier_lines(mean, references.defects)
-        hot |= detector.find_outlier_pixels(mean, references.defects | hot)
+        hot = find_outlier_lines(mean, references.defects, threads)
+        hot |= find_outlier_pixels(mean, references.defects | hot, threads=threads)
         correction = detector.make_correction(
             references.gain, references.dark, references.defects | hot
         )

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flexalign.arrays import cpu, detector, dose, fourier, resample
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
-from flexalign.arrays.shrink import Shrinker, Shrunk, mean_corrected, shrunk_images
+from flexalign.arrays.outliers import find_outlier_lines, find_outlier_pixels
+from flexalign.arrays.shrink import Shrinker, Shrunk, mean_corrected, shrunk_pixels
 from flexalign.arrays.spectrum import GroupedAmplitude
 from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.arrays.workers import Workers
@@ -124,21 +126,22 @@ def first_pass(
         for done in shrinker.rest():
             small.note(done)
         sums = {name: shrinker.fetched(total) for name, total in sums.items()}
-    relative = _relative_counts(small.means, small.spreads, math.prod(plan.correlation_shape_px))
-    good = _good_frames(info.path, plan, small.index, relative, bad)
-    total = mean_corrected(sums["aligned"], counts["aligned"], correction)
-    hot = np.zeros(full_shape, np.bool_)
-    if params.hot_pixels:
-        hot = detector.find_outlier_lines(total, references.defects)
-        hot |= detector.find_outlier_pixels(total, references.defects | hot)
-    if hot.any():
-        correction = detector.make_correction(
-            references.gain, references.dark, references.defects | hot
+        relative = _relative_counts(
+            small.means, small.spreads, math.prod(plan.correlation_shape_px)
         )
-        small.subtract(total - _mended(total, correction), relative, threads)
-    if counts["summed"]:
-        total = mean_corrected(sums["summed"], counts["summed"], correction)
-    unaligned = _mended(total, correction)
+        good = _good_frames(info.path, plan, small.index, relative, bad)
+        total = mean_corrected(sums["aligned"], counts["aligned"], correction, workers)
+        hot = np.zeros(full_shape, np.bool_)
+        if params.hot_pixels:
+            hot = _outliers(total, references.defects, threads)
+        if hot.any():
+            bad_pixels = references.defects | hot
+            correction = detector.make_correction(references.gain, references.dark, bad_pixels)
+            excess = detector.mend(total, correction)
+            small.subtract(correction.bad_index, excess, relative, threads)
+        if counts["summed"]:
+            total = mean_corrected(sums["summed"], counts["summed"], correction, workers)
+    unaligned = total
     # A nearly blank frame adds hardly any counts, and hardly counts as a frame.
     share = np.where(good, 1.0, relative)
     shares = [s for f, s in zip(small.index, share, strict=True) if f in plan.sum]
@@ -178,20 +181,23 @@ class _SmallSums:
         self.means.append(done.mean)
         self.spreads.append(done.spread)
 
-    def subtract(self, pattern: PixelArray, relative: FloatArray, threads: int) -> None:
-        """Take the mean excess of bad pixels (h, w), at full size, out of the small frames.
+    def subtract(
+        self, index: npt.NDArray[np.int64], excess: PixelArray, relative: FloatArray, threads: int
+    ) -> None:
+        """Take the mean `excess` (n,) of bad pixels, flat `index` (n,), out of the small frames.
 
         Shrinking is linear, so the pattern that hot pixels leave in every frame, and that would
         pull the motion toward zero, can be taken out afterwards without reading the file again.
         """
-        shape_px = self._plan.correlation_shape_px
-        excess = shrunk_images(pattern[None], shape_px, CORRELATION_PART, threads)[0]
+        info, small_shape = self._plan.movie, self._plan.correlation_shape_px
+        shape = (info.height_px, info.width_px)
+        pattern = shrunk_pixels(index, excess, shape, small_shape, CORRELATION_PART)
         # Of all frames of the file that are summed at each time.
         factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
 
         def take_out(start: int, stop: int) -> None:
             for pixels, part in zip(self.pixels[start:stop], factor[start:stop], strict=False):
-                pixels -= excess * part
+                pixels -= pattern * part
 
         cpu.in_blocks(take_out, len(factor), threads)
 
@@ -234,9 +240,10 @@ def _sums_differ(plan: Plan, frame: int) -> bool:
     return plan.sum != plan.align and frame in plan.sum
 
 
-def _mended(image: PixelArray, correction: Correction) -> PixelArray:
-    """A corrected image with the bad pixels filled from good neighbours, and nothing else done."""
-    return detector.correct(image, replace(correction, gain=None, dark=None), frame_index=0)
+def _outliers(mean_image: PixelArray, known_bad: MaskArray, threads: int) -> MaskArray:
+    """Lines and pixels (h, w) that the noise cannot explain, without the known ones."""
+    lines = find_outlier_lines(mean_image, known_bad, threads)
+    return lines | find_outlier_pixels(mean_image, known_bad | lines, threads=threads)
 
 
 def _relative_counts(means: list[float], spreads: list[float], small_px: int) -> FloatArray:

@@ -88,7 +88,8 @@ def test_the_mean_of_corrected_frames_comes_from_the_sum_of_raw_ones(correction)
     for frame in frames:
         total += frame
 
-    mean = mean_corrected(total, len(frames), correction)
+    with Workers(2) as workers:
+        mean = mean_corrected(total, len(frames), correction, workers)
 
     one_by_one = [detector.correct(f, correction, 0).astype(float) for f in frames]
     np.testing.assert_allclose(mean, np.mean(one_by_one, axis=0), rtol=1e-5)

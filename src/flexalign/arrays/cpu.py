@@ -380,6 +380,25 @@ def _filter_down(pixels, top, weight, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
+def spread_pixels(  # type: ignore[no-untyped-def]
+    y, x, value, row_start, row, row_weight, column_start, column, column_weight, small
+):
+    """Add some pixels (y, x) of `value` (n,), alone on an empty frame, to a `small` one (h, w).
+
+    Parameters
+    ----------
+    row_start, row, row_weight : of each row of the frame, where in `row` begin those of the small
+        one that it goes into, and with which weights
+    column_start, column, column_weight : likewise
+    """
+    for k in range(len(value)):
+        for j in range(row_start[y[k]], row_start[y[k] + 1]):
+            part, out = value[k] * row_weight[j], small[row[j]]
+            for i in range(column_start[x[k]], column_start[x[k] + 1]):
+                out[column[i]] += part * column_weight[i]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
 def moments(image):  # type: ignore[no-untyped-def]
     """Mean and standard deviation of an image (h, w)."""
     total = squared = 0.0

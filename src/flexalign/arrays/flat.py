@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from flexalign.arrays.detector import find_outlier_lines, find_outlier_pixels
 from flexalign.arrays.gain import WINDOW_PX
+from flexalign.arrays.outliers import find_outlier_lines, find_outlier_pixels
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
 # Blocks along each side by whose means the illumination is measured.

@@ -45,6 +45,19 @@ class Shrinking:
     weight: PixelArray
 
 
+def mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """`index` reflected at both ends into [0, size), as often as needed.
+
+    Examples
+    --------
+    >>> mirrored(np.arange(-2, 5), 3)
+    array([2, 1, 0, 1, 2, 1, 0])
+    """
+    period = max(2 * size - 2, 1)
+    folded = np.abs(index) % period
+    return np.asarray(np.where(folded >= size, period - folded, folded))
+
+
 def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
     """The weights by which `size_px` pixels become `new_size_px`.
 
@@ -102,6 +115,48 @@ def shrunk_images(
             shrinker.shrink(image, k, k)
         shrinker.rest()
     return small
+
+
+def shrunk_pixels(
+    index: npt.NDArray[np.int64],
+    value: PixelArray,
+    shape_px: tuple[int, int],
+    new_shape_px: tuple[int, int],
+    kept_part: float,
+) -> PixelArray:
+    """As `shrunk_images` of one image that is zero but for a few pixels.
+
+    Parameters
+    ----------
+    index, value : (n,) flat indices of those pixels in the image, and what they hold
+
+    Examples
+    --------
+    >>> few = np.array([5, 40]), np.array([2, 3], np.float32)
+    >>> image = np.zeros((8, 8), np.float32)
+    >>> image.flat[few[0]] = few[1]
+    >>> whole = shrunk_images(image[None], (4, 4), 0.5)[0]
+    >>> np.allclose(shrunk_pixels(*few, (8, 8), (4, 4), 0.5), whole, atol=1e-6)
+    True
+    """
+    small = np.zeros(new_shape_px, np.float32)
+    y, x = np.divmod(index, shape_px[1])
+    axes = (_spread(*sizes, kept_part) for sizes in zip(shape_px, new_shape_px, strict=True))
+    along_y, along_x = axes
+    cpu.spread_pixels(y, x, value, *along_y, *along_x, small)
+    return small
+
+
+def _spread(
+    size_px: int, new_size_px: int, kept_part: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], PixelArray]:
+    """The weights of `shrinking` by old pixel: where those of each begin, new pixels, weights."""
+    found = shrinking(size_px, new_size_px, kept_part)
+    taps = found.weight.shape[1]
+    old = mirrored(found.start[:, None] + np.arange(taps), size_px).ravel()
+    order = np.argsort(old, kind="stable")
+    start = np.searchsorted(old[order], np.arange(size_px + 1))
+    return start, order // taps, found.weight.ravel()[order]
 
 
 def sum_dtype(raw: npt.NDArray[Any]) -> type[np.number[Any]]:
@@ -225,10 +280,24 @@ class Shrinker:
         return total
 
 
-def mean_corrected(total: npt.NDArray[Any], count: int, correction: Correction) -> PixelArray:
-    """The mean corrected frame (h, w), from the sum of `count` raw ones.
+def mean_corrected(
+    total: npt.NDArray[Any], count: int, correction: Correction, workers: Workers
+) -> PixelArray:
+    """The mean corrected frame (h, w), from the sum of `count` raw ones, which is overwritten.
 
     The correction is linear, so that one sweep does for all frames.
     """
-    mean = np.divide(total, np.float32(count), dtype=np.float32)
-    return detector.correct(mean, correction, frame_index=0)
+    mean = total.view(np.float32)  # sums of either kind have numbers of 32 bits
+    gain, dark = correction.gain, correction.dark
+
+    def correct_rows(start: int, stop: int) -> None:
+        rows = np.divide(total[start:stop], np.float32(count), dtype=np.float32)
+        if dark is not None:
+            rows -= dark[start:stop]
+        if gain is not None:
+            rows *= gain[start:stop]
+        mean[start:stop] = rows
+
+    workers.share(len(mean), STRIP_ROWS, correct_rows)
+    detector.mend(mean, correction)
+    return mean

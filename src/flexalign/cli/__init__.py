@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import os
 import sys
 from typing import Annotated
 
@@ -61,8 +64,23 @@ def _flexalign(
     """Correct beam-induced motion in cryo-EM movies."""
 
 
+# Objects made between two looks for unused cycles of them; Python's 700 takes half a second of
+# what a movie takes, for the modules and drawings that there are.
+_OBJECTS_BETWEEN_LOOKS = 20_000
+
+
+def _settle_process() -> None:
+    """Keep the libraries of this process from wasting its time."""
+    # Matrices are small here: further threads would only spin while they wait for the next one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
+    # At the end all memory goes at once; nobody needs to look through it first.
+    atexit.register(gc.freeze)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and an exit code."""
+    _settle_process()
     try:
         app()
     except Exception as error:

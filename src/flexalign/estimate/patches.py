@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from flexalign.arrays import correlate, cpu, fourier
 from flexalign.arrays.fourier import SpectrumArray
+from flexalign.arrays.shrink import mirrored
 from flexalign.estimate import pairwise
 from flexalign.estimate.evidence import (
     FieldPrior,
@@ -81,17 +82,10 @@ def cut(
     if top >= 0 and left >= 0 and bottom <= image.shape[0] and right <= image.shape[1]:
         return image[top:bottom, left:right]
     rows, columns = (
-        _mirrored(np.arange(a, b), n)
+        mirrored(np.arange(a, b), n)
         for a, b, n in ((top, bottom, image.shape[0]), (left, right, image.shape[1]))
     )
     return image[np.ix_(rows, columns)]
-
-
-def _mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    """`index` reflected at both ends into [0, size), as often as needed."""
-    period = max(2 * size - 2, 1)
-    folded = np.abs(index) % period
-    return np.asarray(np.where(folded >= size, period - folded, folded))
 
 
 def track_patches(

@@ -11,7 +11,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from flexalign.errors import InputError
 from flexalign.io.atomic import replacing
@@ -166,6 +165,8 @@ def _grids(root: ElementTree.Element, name: str) -> list[FloatArray]:
 
 def _values(grid: FloatArray, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
     """A grid (z, y, x) interpolated on a lattice of places in [0, 1], as Warp does."""
+    from scipy.interpolate import CubicSpline  # takes a tenth of a second to load
+
     for axis, places in enumerate((z, y, x)):
         count = grid.shape[axis]
         if count == 1:
