@@ -33,9 +33,11 @@ from flexalign.arrays.kernels import (
 # So far the filter along x reaches, and along y what is beyond can be anything.
 REACH_PX = len(SPLINE_FILTER) - 1
 WARM_UP_PX = 12
-# Frames that are added to the sums together, and terms of a filter.
+# Frames that are added to the sums together, and rows that are filtered together.
 _TOGETHER = 4
-TAPS_TOGETHER = 4
+_ROWS_TOGETHER = 4
+# Numbers of terms of a filter for which the loops are fast.
+TAPS_TOGETHER = 8
 # So many columns of a strip are corrected and filtered together.
 _STRIP_COLUMNS = 512
 # Kinds of numbers that the loops over raw frames are compiled for.
@@ -82,38 +84,45 @@ def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # 
     bad_x, mended : (bad pixels,) their columns, and the values that they take
     """
     height, width = raw.shape
-    right = left + out.shape[1]
-    first, last = min(max(left, 0), width), max(min(right, width), 0)
+    columns = out.shape[1]
+    # The columns of `out` from `begin` to `end` lie within the frame.
+    begin, end = max(-left, 0), min(width - left, columns)
+    if begin >= end:
+        begin = end = 0
     for j in range(out.shape[0]):
         y = folded(top + j, height)
-        if first < last:
-            row, inside = raw[y, first:last], out[j, first - left : last - left]
+        row, inside = raw[y, left + begin : left + end], out[j, begin:end]
+        if gain.size > 0:
+            factor = gain[y, left + begin : left + end]
+            if dark.size > 0:
+                subtract = dark[y, left + begin : left + end]
+                for i in range(inside.size):
+                    inside[i] = (np.float32(row[i]) - subtract[i]) * factor[i]
+            else:
+                for i in range(inside.size):
+                    inside[i] = np.float32(row[i]) * factor[i]
+        elif dark.size > 0:
+            subtract = dark[y, left + begin : left + end]
+            for i in range(inside.size):
+                inside[i] = np.float32(row[i]) - subtract[i]
+        else:
             for i in range(inside.size):
                 inside[i] = np.float32(row[i])
-            if dark.size > 0:
-                subtract = dark[y, first:last]
-                for i in range(inside.size):
-                    inside[i] -= subtract[i]
-            if gain.size > 0:
-                factor = gain[y, first:last]
-                for i in range(inside.size):
-                    inside[i] *= factor[i]
-            for k in range(bad_start[y], bad_start[y + 1]):
-                if first <= bad_x[k] < last:
-                    out[j, bad_x[k] - left] = mended[k]
-        for i in range(out.shape[1]):
-            if first <= left + i < last:
-                continue
-            x = folded(left + i, width)
-            value = np.float32(raw[y, x])
-            if dark.size > 0:
-                value -= dark[y, x]
-            if gain.size > 0:
-                value *= gain[y, x]
-            for k in range(bad_start[y], bad_start[y + 1]):
-                if bad_x[k] == x:
-                    value = mended[k]
-            out[j, i] = value
+        for k in range(bad_start[y], bad_start[y + 1]):
+            if left + begin <= bad_x[k] < left + end:
+                out[j, bad_x[k] - left] = mended[k]
+        for outside in ((0, begin), (end, columns)):
+            for i in range(outside[0], outside[1]):
+                x = folded(left + i, width)
+                value = np.float32(raw[y, x])
+                if dark.size > 0:
+                    value -= dark[y, x]
+                if gain.size > 0:
+                    value *= gain[y, x]
+                for k in range(bad_start[y], bad_start[y + 1]):
+                    if bad_x[k] == x:
+                        value = mended[k]
+                out[j, i] = value
 
 
 @njit(nogil=True, cache=True, fastmath=True, inline="always")
@@ -128,18 +137,14 @@ def filter_tile(pixels, out):  # type: ignore[no-untyped-def]
     height, width = out.shape
     pole, gain = np.float32(SPLINE_POLE), np.float32(SPLINE_GAIN)
     one = np.float32(1)
-    for y in range(height):
-        row, to = pixels[y], out[y]
-        for x in range(width):
-            to[x] = filtered(row, x + REACH_PX)
     # As if the first and the last row went on for ever.
-    row = out[0]
+    row, to = pixels[0], out[0]
     for x in range(width):
-        row[x] *= gain / (one - pole)
+        to[x] = gain / (one - pole) * filtered(row, x + REACH_PX)
     for y in range(1, height):
-        row, before = out[y], out[y - 1]
+        row, to, before = pixels[y], out[y], out[y - 1]
         for x in range(width):
-            row[x] = gain * row[x] + pole * before[x]
+            to[x] = gain * filtered(row, x + REACH_PX) + pole * before[x]
     row = out[height - 1]
     for x in range(width):
         row[x] *= pole / (pole - one)
@@ -179,66 +184,84 @@ def sample_tile(coefficients, from_y, from_x, lattice, step_px, top, left, out):
     lattice : (2, ny, nx) displacement (y, x) at nodes `step_px` apart, linear in between
     """
     step, (rows, columns) = np.float32(step_px), out.shape
+    first = left // step_px
+    segments = (left + columns - 1) // step_px + 1 - first
+    at_nodes = np.empty((2, segments + 1), np.float32)
+    is_even = np.empty(segments, np.bool_)  # the same whole shift from one node to the next
+    along = np.empty((2, segments * step_px), np.float32)
+    ramp = (np.arange(step_px) / step_px).astype(np.float32)
+    begin = left - first * step_px  # of the tile in `along`
+    end = begin + columns
+    dy, dx = along[0], along[1]
     for y in range(top, top + rows):
         j = min(y // step_px, lattice.shape[1] - 2)
         v = np.float32(y - j * step_px) / step
-        w = np.float32(1) - v
-        for i in range(left // step_px, (left + columns - 1) // step_px + 1):
-            first, last = max(i * step_px, left), min((i + 1) * step_px, left + columns)
-            at = np.float32(first - i * step_px)
-            dy = lattice[0, j, i] * w + lattice[0, j + 1, i] * v
-            dx = lattice[1, j, i] * w + lattice[1, j + 1, i] * v
-            slope_y = (lattice[0, j, i + 1] * w + lattice[0, j + 1, i + 1] * v - dy) / step
-            slope_x = (lattice[1, j, i + 1] * w + lattice[1, j + 1, i + 1] * v - dx) / step
-            dy, dx = dy + slope_y * at, dx + slope_x * at
-            end = np.float32(last - 1 - first)
-            # The whole and the fractional part are kept apart: float32 cannot hold both.
-            whole_y, whole_x = np.floor(dy), np.floor(dx)
-            y0, x0 = y + np.int64(whole_y) - 1 - from_y, first + np.int64(whole_x) - 1 - from_x
-            to = out[y - top, first - left : last - left]
-            if np.floor(dy + slope_y * end) == whole_y and np.floor(dx + slope_x * end) == whole_x:
-                # Nearly always: the same whole shift for the whole segment, so plain vectors.
-                end_x = x0 + last - first + 3
-                _sample_segment(
-                    coefficients[y0, x0:end_x], coefficients[y0 + 1, x0:end_x],
-                    coefficients[y0 + 2, x0:end_x], coefficients[y0 + 3, x0:end_x],
-                    dy - whole_y, slope_y, dx - whole_x, slope_x, to,
-                )  # fmt: skip
+        for axis in range(2):
+            upper, lower, nodes = lattice[axis, j], lattice[axis, j + 1], at_nodes[axis]
+            for i in range(segments + 1):
+                nodes[i] = upper[first + i] + v * (lower[first + i] - upper[first + i])
+            _interpolate(nodes, ramp, along[axis])
+        _compare_whole(at_nodes[0], at_nodes[1], is_even)
+        row, to, start = y - from_y - 1, out[y - top], begin
+        while start < end:
+            # Pixels with the same whole shift, so plain vectors.
+            whole_y, whole_x = np.floor(dy[start]), np.floor(dx[start])
+            i, stop = start // step_px, start + 1
+            if is_even[i]:
+                while i < segments and is_even[i]:
+                    i += 1
+                stop = min(i * step_px, end)
             else:
-                for k in range(last - first):
-                    to[k] = _sample_pixel(
-                        coefficients, y - from_y, dy + slope_y * np.float32(k),
-                        first + k - from_x, dx + slope_x * np.float32(k),
-                    )  # fmt: skip
+                last = min((i + 1) * step_px, end)
+                while stop < last and np.floor(dy[stop]) == whole_y and np.floor(dx[stop]) == whole_x:
+                    stop += 1
+            y0 = row + np.int64(whole_y)
+            x0 = first * step_px + start + np.int64(whole_x) - 1 - from_x
+            x1 = x0 + stop - start + 3
+            _sample_segment(
+                coefficients[y0, x0:x1], coefficients[y0 + 1, x0:x1],
+                coefficients[y0 + 2, x0:x1], coefficients[y0 + 3, x0:x1],
+                dy[start:stop], whole_y, dx[start:stop], whole_x, to[start - begin : stop - begin],
+            )  # fmt: skip
+            start = stop
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _compare_whole(one, other, is_even):  # type: ignore[no-untyped-def]
+    """Set `is_even` (n - 1,) where two values (n,) each are in the same unit as the next."""
+    for i in range(is_even.size):
+        is_even[i] = (np.floor(one[i]) == np.floor(one[i + 1])) & (
+            np.floor(other[i]) == np.floor(other[i + 1])
+        )
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _interpolate(nodes, ramp, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with values at pixels, linear between `nodes`; `ramp` rises from 0 to 1."""
+    step_px = ramp.size
+    for i in range(nodes.size - 1):
+        value, rise, part = nodes[i], nodes[i + 1] - nodes[i], out[i * step_px : (i + 1) * step_px]
+        for k in range(step_px):
+            part[k] = value + rise * ramp[k]
 
 
 @njit(nogil=True, fastmath=True, inline="always")
 def _sample_segment(  # type: ignore[no-untyped-def]
-    c0, c1, c2, c3, u, slope_u, v, slope_v, out
+    c0, c1, c2, c3, dy, whole_y, dx, whole_x, out
 ):
-    """Fill `out` (n,) from four rows (n + 3,) of coefficients; fractions u in y, v in x."""
+    """Fill `out` (n,) from four rows (n + 3,) of coefficients, displaced by less than a pixel more.
+
+    The whole and the fractional part are kept apart: float32 cannot hold both.
+    """
     for k in range(out.size):
-        a0, a1, a2, a3 = cubic_weights(u + slope_u * np.float32(k))
-        b0, b1, b2, b3 = cubic_weights(v + slope_v * np.float32(k))
+        a0, a1, a2, a3 = cubic_weights(dy[k] - whole_y)
+        b0, b1, b2, b3 = cubic_weights(dx[k] - whole_x)
         out[k] = (
             b0 * (a0 * c0[k] + a1 * c1[k] + a2 * c2[k] + a3 * c3[k])
             + b1 * (a0 * c0[k + 1] + a1 * c1[k + 1] + a2 * c2[k + 1] + a3 * c3[k + 1])
             + b2 * (a0 * c0[k + 2] + a1 * c1[k + 2] + a2 * c2[k + 2] + a3 * c3[k + 2])
             + b3 * (a0 * c0[k + 3] + a1 * c1[k + 3] + a2 * c2[k + 3] + a3 * c3[k + 3])
         )
-
-
-@njit(nogil=True, fastmath=True, inline="always")
-def _sample_pixel(coefficients, y, dy, x, dx):  # type: ignore[no-untyped-def]
-    """Value of the spline at (y + dy, x + dx)."""
-    whole_y, whole_x = np.floor(dy), np.floor(dx)
-    y0, x0 = y + np.int64(whole_y) - 1, x + np.int64(whole_x) - 1
-    along_y, along_x = cubic_weights(dy - whole_y), cubic_weights(dx - whole_x)
-    value = np.float32(0)
-    for j in range(4):
-        for i in range(4):
-            value += along_y[j] * along_x[i] * coefficients[y0 + j, x0 + i]
-    return value
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -339,7 +362,10 @@ def shrink_rows(  # type: ignore[no-untyped-def]
     """
     top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1]
     left, right = start_x[0], start_x[-1] + weight_x.shape[1]
-    rows = np.empty((last - first, right - left), np.float32)
+    # Rows to fill up the last few that are filtered together hold anything.
+    padding = -(last - first) % _ROWS_TOGETHER
+    rows = np.empty((last - first + padding, right - left), np.float32)
+    along = np.empty((_ROWS_TOGETHER, len(start_x)), np.float32)
     for k in range(len(raws)):
         for begin in range(left, right, _STRIP_COLUMNS):
             end = min(begin + _STRIP_COLUMNS, right)
@@ -352,18 +378,38 @@ def shrink_rows(  # type: ignore[no-untyped-def]
                     weight_y[i],
                     rows[i - first, begin - left : end - left],
                 )
-        for i in range(first, last):
-            row, out = rows[i - first], small[places[k], i]
-            added, squared = np.float32(0), np.float32(0)
-            for x in range(out.size):
-                weight, at = weight_x[x], start_x[x] - left
-                pixels_there, total = row[at : at + weight.size], np.float32(0)
-                for tap in range(weight.size):
-                    total += weight[tap] * pixels_there[tap]
-                added += total
-                squared += total * total
-                out[x] = out[x] + total if is_more[k] else total
-            moments[k, i, 0], moments[k, i, 1] = added, squared
+        for i in range(first, last, _ROWS_TOGETHER):
+            _filter_along(rows[i - first : i - first + _ROWS_TOGETHER], start_x, weight_x, along)
+            for j in range(i, min(i + _ROWS_TOGETHER, last)):
+                row, out = along[j - i], small[places[k], j]
+                added, squared = np.float32(0), np.float32(0)
+                for x in range(out.size):
+                    added += row[x]
+                    squared += row[x] * row[x]
+                    out[x] = out[x] + row[x] if is_more[k] else row[x]
+                moments[k, j, 0], moments[k, j, 1] = added, squared
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _filter_along(rows, start, weight, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (4, n) with weighted sums of the pixels from `start` (n,) on of rows (4, w).
+
+    Together the rows take little longer than one, for each weight comes from memory once.
+    """
+    left, taps = start[0], weight.shape[1]
+    row0, row1, row2, row3 = rows[0], rows[1], rows[2], rows[3]
+    for x in range(len(start)):
+        at, factor = start[x] - left, weight[x]
+        r0, r1, r2, r3 = (
+            row0[at : at + taps], row1[at : at + taps], row2[at : at + taps], row3[at : at + taps],
+        )  # fmt: skip
+        t0 = t1 = t2 = t3 = np.float32(0)
+        for tap in range(taps):
+            t0 += factor[tap] * r0[tap]
+            t1 += factor[tap] * r1[tap]
+            t2 += factor[tap] * r2[tap]
+            t3 += factor[tap] * r3[tap]
+        out[0, x], out[1, x], out[2, x], out[3, x] = t0, t1, t2, t3
 
 
 @njit(nogil=True, fastmath=True, inline="always")
@@ -371,7 +417,7 @@ def _filter_down(pixels, top, weight, out):  # type: ignore[no-untyped-def]
     """Fill `out` (w,) with the weighted sum of rows `top` and on of `pixels` (n, w)."""
     for x in range(out.size):
         out[x] = 0
-    for tap in range(0, weight.size, TAPS_TOGETHER):
+    for tap in range(0, weight.size, 4):
         w0, w1, w2, w3 = weight[tap], weight[tap + 1], weight[tap + 2], weight[tap + 3]
         row = top + tap
         r0, r1, r2, r3 = pixels[row], pixels[row + 1], pixels[row + 2], pixels[row + 3]

@@ -15,7 +15,7 @@ import numpy as np
 from flexalign.model import FloatArray, PixelArray
 
 # Largest part of a frequency's weights, as vectors over time, that the functions may leave out.
-TOLERANCE = 1e-5
+TOLERANCE = 5e-5
 # Rates at which functions are chosen, and at which their coefficients are tabulated.
 _CHOICE_NODES, _TABLE_NODES = 257, 4097
 
@@ -72,7 +72,7 @@ def time_functions(lowest_rate: float, count: int) -> TimeFunctions:
     --------
     >>> functions = time_functions(-0.16, 40)
     >>> len(functions.value)
-    7
+    6
     >>> found = functions.coefficient[:, -1] @ functions.value
     >>> float(np.abs(found - np.exp(-0.16 * np.arange(40))).max().round(4))
     0.0
