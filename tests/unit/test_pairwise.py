@@ -253,18 +253,3 @@ def test_what_was_not_measured_is_interpolated_and_marked():
     np.testing.assert_allclose(trajectory.displacement_px[:, 1], [0, 0, 1, 2, 3, 2, 2, 2])
     assert np.isnan(trajectory.standard_error_px[[0, 2, 3, 6, 7]]).all()
     assert (trajectory.standard_error_px[[1, 4, 5]] == 1).all()
-
-
-def test_shrunk_frames_know_their_spectra(make_drifting_frames):
-    frames = make_drifting_frames(walk(6), (96, 128)).shrunk((48, 60), threads=2)
-
-    assert frames.shape_px == (48, 60)
-    expected = np.fft.rfft2(frames.pixels)
-    np.testing.assert_allclose(frames.spectra, expected, atol=1e-6 * np.abs(expected).max())
-    groups = np.array_split(np.arange(6), 4)
-    known, unknown = (
-        pairwise.filtered_spectra(f, groups, 20.0) for f in (frames, replace(frames, spectra=None))
-    )
-    # On the Nyquist lines one has zeros and the other the rounding errors of zeros, whitened.
-    known, unknown = (np.delete(spectra[..., :-1], 24, axis=1) for spectra in (known, unknown))
-    np.testing.assert_allclose(known, unknown, atol=1e-5)

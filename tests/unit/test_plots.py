@@ -112,7 +112,9 @@ def test_spectra_of_an_empty_image_can_be_drawn(tmp_path):
     assert (tmp_path / "a.png").exists()
 
 
-def test_drawing_does_not_touch_pyplot_and_leaves_only_the_picture(tmp_path, motion):
+def test_drawing_does_not_touch_pyplot_and_leaves_only_the_picture(tmp_path, motion, monkeypatch):
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
+
     draw_trajectory(tmp_path / "a.png", motion, 1.1, SHAPE_PX, title="a.mrc")
 
     assert "matplotlib.pyplot" not in sys.modules

@@ -9,7 +9,7 @@ import pytest
 
 from flexalign.arrays.fourier import cropped, irfft2, rfft2
 from flexalign.estimate import refine
-from flexalign.estimate.patches import cut, make_grid
+from flexalign.estimate.patches import make_grid
 from flexalign.estimate.refine import RingPowers, cut_spectra
 from flexalign.model import FrameRange
 from flexalign.motion import MotionField
@@ -43,6 +43,9 @@ def rounded(values):
     return np.ldexp(np.rint(mantissa * 256) / 256, exponent)
 
 
+PAD_PX = 30
+
+
 def likelihood(patches, frames, displacement_px, weight, envelope):
     """The sum of W |sum a X|^2 over rings and patches, written out with numpy."""
     grid, total = patches.grid, 0.0
@@ -53,7 +56,9 @@ def likelihood(patches, frames, displacement_px, weight, envelope):
         summed = np.zeros((height, width // 2 + 1), complex)
         for t, image in enumerate(frames.pixels):
             offset = patches.offset_px[p, t]
-            tile = cut(image, grid, p, offset).astype(float)
+            top, left = grid.corner_px[p] + offset + PAD_PX
+            endless = np.pad(image.astype(float), PAD_PX, mode="reflect")
+            tile = endless[top : top + height, left : left + width]
             rest = displacement_px[p, t] / SCALE - offset
             kept = np.fft.rfft2((tile - tile.mean()) * grid.window) * envelope[t][patches.ring]
             kept = rounded(kept.real) + 1j * rounded(kept.imag)

@@ -65,22 +65,20 @@ def ring_index(shape_px: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0
     return np.hypot(ky / scale[0], kx / scale[1])
 
 
-def whitened(
-    spectra: SpectrumArray,
-    shape_px: tuple[int, int],
-    response: PixelArray | None = None,
-    threads: int = 1,
-) -> SpectrumArray:
-    """`spectra` (n, h, w // 2 + 1) divided by their root mean power, ring by ring.
+def whiten(
+    spectra: SpectrumArray, shape_px: tuple[int, int], response: PixelArray, threads: int = 1
+) -> None:
+    """Divide `spectra` (n, h, columns) by their root mean power, ring by ring, where they are.
 
     Without it the few strongest coefficients of the lowest rings decide alone where a peak is.
 
     Parameters
     ----------
-    response : (h, w // 2 + 1) by which to multiply the result, which then has only the columns
-        that count
+    spectra : the first columns of the half planes, of the images of shape `shape_px`
+    response : (h, w // 2 + 1) by which to multiply them then
     """
-    rings = np.rint(ring_index(shape_px) * max(shape_px)).astype(np.int64)
+    columns = spectra.shape[2]
+    rings = np.rint(ring_index(shape_px)[:, :columns] * max(shape_px)).astype(np.int64)
     power = np.zeros(rings.shape, np.float32)
 
     def add_power(start: int, stop: int) -> None:
@@ -92,18 +90,13 @@ def whitened(
     mean = total / np.maximum(np.bincount(rings.ravel()), 1) / max(len(spectra), 1)
     scale = np.zeros_like(mean)
     np.divide(1.0, np.sqrt(mean), out=scale, where=mean > 0)
-    factor = scale[rings].astype(np.float32)
-    columns = factor.shape[1]
-    if response is not None:
-        factor *= response
-        columns = columns_that_count(response)
-    out = np.empty((*spectra.shape[:2], columns), np.complex64)
+    factor = scale[rings].astype(np.float32) * response[:, :columns]
 
     def multiply(start: int, stop: int) -> None:
-        np.multiply(spectra[start:stop, :, :columns], factor[:, :columns], out=out[start:stop])
+        for spectrum in spectra[start:stop]:
+            spectrum *= factor
 
     cpu.in_blocks(multiply, len(spectra), threads)
-    return out
 
 
 def pair_peaks(

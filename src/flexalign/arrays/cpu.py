@@ -204,17 +204,9 @@ def sample_tile(coefficients, from_y, from_x, lattice, step_px, top, left, out):
         _compare_whole(at_nodes[0], at_nodes[1], is_even)
         row, to, start = y - from_y - 1, out[y - top], begin
         while start < end:
+            stop = _end_of_run(dy, dx, start, end, is_even, step_px)
             # Pixels with the same whole shift, so plain vectors.
             whole_y, whole_x = np.floor(dy[start]), np.floor(dx[start])
-            i, stop = start // step_px, start + 1
-            if is_even[i]:
-                while i < segments and is_even[i]:
-                    i += 1
-                stop = min(i * step_px, end)
-            else:
-                last = min((i + 1) * step_px, end)
-                while stop < last and np.floor(dy[stop]) == whole_y and np.floor(dx[stop]) == whole_x:
-                    stop += 1
             y0 = row + np.int64(whole_y)
             x0 = first * step_px + start + np.int64(whole_x) - 1 - from_x
             x1 = x0 + stop - start + 3
@@ -233,6 +225,24 @@ def _compare_whole(one, other, is_even):  # type: ignore[no-untyped-def]
         is_even[i] = (np.floor(one[i]) == np.floor(one[i + 1])) & (
             np.floor(other[i]) == np.floor(other[i + 1])
         )
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _end_of_run(dy, dx, start, end, is_even, step_px):  # type: ignore[no-untyped-def]
+    """Where the pixels from `start` on end whose displacements have the same whole part."""
+    i, stop = start // step_px, start + 1
+    if is_even[i]:
+        while i < is_even.size and is_even[i]:
+            i += 1
+        return min(i * step_px, end)
+    last = min((i + 1) * step_px, end)
+    while (
+        stop < last
+        and np.floor(dy[stop]) == np.floor(dy[start])
+        and np.floor(dx[stop]) == np.floor(dx[start])
+    ):
+        stop += 1
+    return stop
 
 
 @njit(nogil=True, fastmath=True, inline="always")
@@ -442,6 +452,34 @@ def spread_pixels(  # type: ignore[no-untyped-def]
             part, out = value[k] * row_weight[j], small[row[j]]
             for i in range(column_start[x[k]], column_start[x[k] + 1]):
                 out[column[i]] += part * column_weight[i]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def taper_tile(image, top, left, window, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (n, m) with an image from (top, left) on, less its mean there, times `window`.
+
+    Beyond its edges the image goes on as its mirror image.
+    """
+    (height, width), (rows, columns) = image.shape, out.shape
+    is_inside = left >= 0 and left + columns <= width
+    total = 0.0
+    for j in range(rows):
+        row, to, part = image[folded(top + j, height)], out[j], np.float32(0)
+        if is_inside:
+            inside = row[left : left + columns]
+            for i in range(columns):
+                to[i] = inside[i]
+                part += to[i]
+        else:
+            for i in range(columns):
+                to[i] = row[folded(left + i, width)]
+                part += to[i]
+        total += float(part)
+    mean = np.float32(total / out.size)
+    for j in range(rows):
+        to, factor = out[j], window[j]
+        for i in range(columns):
+            to[i] = (to[i] - mean) * factor[i]
 
 
 @njit(nogil=True, cache=True, fastmath=True)

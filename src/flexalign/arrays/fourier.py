@@ -35,11 +35,19 @@ def _is_on_gpu(array: Any) -> bool:
     return not isinstance(array, np.ndarray)
 
 
-def rfft2(images: PixelArray, threads: int = 1) -> SpectrumArray:
-    """Half-plane spectra (..., h, w // 2 + 1) of float32 images (..., h, w)."""
+def rfft2(images: PixelArray, threads: int = 1, columns: int | None = None) -> SpectrumArray:
+    """Half-plane spectra (..., h, w // 2 + 1) of float32 images (..., h, w).
+
+    Parameters
+    ----------
+    columns : compute only so many, from the lowest frequency on; None = all
+    """
     library, options = _library(images, threads)
-    spectra: SpectrumArray = library.rfft2(images, **options)
-    return spectra
+    if columns is None:
+        spectra: SpectrumArray = library.rfft2(images, **options)
+        return spectra
+    rows = library.rfft(images, **options)[..., :columns].copy()
+    return np.asarray(library.fft(rows, axis=-2, overwrite_x=True, **options))
 
 
 def irfft2(spectra: SpectrumArray, shape_px: tuple[int, int], threads: int = 1) -> PixelArray:
@@ -200,8 +208,15 @@ def _plan_of_columns(shape: tuple[int, int], gpu: int) -> Any:
 def phase_shifted(
     spectrum: SpectrumArray, shape_px: tuple[int, int], shift_px: npt.ArrayLike
 ) -> SpectrumArray:
-    """The spectra (..., h, w // 2 + 1) of images whose content is moved by `shift_px` (..., 2)."""
+    """The spectra of images (h, w) whose content is moved by `shift_px` (..., 2).
+
+    Parameters
+    ----------
+    spectrum : (..., h, columns), the first columns of the half planes or all
+    shape_px : (h, w)
+    """
     ky, kx = frequencies(shape_px)
+    kx = kx[:, : spectrum.shape[-1]]
     shift = np.asarray(shift_px)[..., None, None, :]
     phase_y = np.exp(-2j * np.pi * ky * shift[..., 0]).astype(np.complex64)
     phase_x = np.exp(-2j * np.pi * kx * shift[..., 1]).astype(np.complex64)

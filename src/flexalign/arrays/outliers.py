@@ -84,9 +84,7 @@ def find_outlier_pixels(
     return outliers
 
 
-def find_outlier_lines(
-    mean_image: PixelArray, known_bad: MaskArray, threads: int = 1
-) -> MaskArray:
+def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: int = 1) -> MaskArray:
     """Columns and rows (h, w) that stand out from those around them along a good part of a side.
 
     A line is judged in parts of a quarter of the image, since detectors are read out in parts.  It
@@ -264,9 +262,7 @@ def _block(index: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     return np.minimum(index // BLOCK_PX, count - 1)
 
 
-def _neighbours(
-    image: _Cleaned, y: npt.NDArray[np.int64], x: npt.NDArray[np.int64]
-) -> PixelArray:
+def _neighbours(image: _Cleaned, y: npt.NDArray[np.int64], x: npt.NDArray[np.int64]) -> PixelArray:
     """The 24 pixels (n, 24) around each place, mirrored at the edges of the image."""
     height, width = image.image.shape
     dy, dx = (offset.ravel() for offset in np.mgrid[-2:3, -2:3])

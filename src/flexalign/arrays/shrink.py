@@ -110,11 +110,13 @@ def shrunk_images(
     count, height, width = images.shape
     nothing = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
     small = np.empty((count, *new_shape_px), np.float32)
+    none_mended = np.empty(0, np.float32)
     with Workers(threads) as workers:
         shrinker = Shrinker(nothing, (height, width), small, workers, kept_part)
-        for k, image in enumerate(images):
-            shrinker.shrink(image, k, k)
-        shrinker.rest()
+        for first in range(0, count, FRAMES_SHRUNK_TOGETHER):
+            some = images[first : first + FRAMES_SHRUNK_TOGETHER]
+            places = range(first, first + len(some))
+            shrinker.shrink_now(some, [_Waiting(k, k, False, none_mended, ()) for k in places])
     return small
 
 
@@ -247,7 +249,11 @@ class Shrinker:
         waiting, self._waiting = self._waiting, []
         if self._raws is None or not waiting:
             return []
-        raws, correction = self._raws[: len(waiting)], self._correction
+        return self.shrink_now(self._raws[: len(waiting)], waiting)
+
+    def shrink_now(self, raws: npt.NDArray[Any], waiting: Sequence[_Waiting]) -> list[Shrunk]:
+        """Do frames (n, h, w) of a kind that the loops take."""
+        correction = self._correction
         mended = np.stack([frame.mended for frame in waiting])
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])

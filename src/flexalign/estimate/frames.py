@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, fourier
 from flexalign.arrays.device import CPU, Device
-from flexalign.arrays.fourier import SpectrumArray
 from flexalign.arrays.shrink import shrunk_images
 from flexalign.model import FloatArray, PixelArray
 from flexalign.plan import PAIRWISE_PART
@@ -27,7 +25,6 @@ class SmallFrames:
     full_shape_px : (h, w) of the unbinned movie
     pixel_size_A : of the unbinned movie
     measured : (m,) index of every frame of the file that is in them
-    spectra : (n, h, w // 2 + 1) of the pixels, where they are known
     device : on which the sweeps over their spectra run; the pixels are on the host
     """
 
@@ -36,7 +33,6 @@ class SmallFrames:
     full_shape_px: tuple[int, int]
     pixel_size_A: float
     measured: npt.NDArray[np.int64]
-    spectra: SpectrumArray | None = None
     device: Device = CPU
 
     @property
@@ -51,13 +47,6 @@ class SmallFrames:
         return height / small_height, width / small_width
 
     def shrunk(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
-        """These frames at the smaller size `shape_px` (h, w), with their spectra."""
+        """These frames at the smaller size `shape_px` (h, w)."""
         pixels = shrunk_images(self.pixels, shape_px, PAIRWISE_PART, threads)
-        spectra = np.empty((len(pixels), shape_px[0], shape_px[1] // 2 + 1), np.complex64)
-
-        def transform(start: int, stop: int) -> None:
-            for k in range(start, stop):
-                spectra[k] = fourier.rfft2(pixels[k])
-
-        cpu.in_blocks(transform, len(pixels), threads)
-        return replace(self, pixels=pixels, spectra=spectra)
+        return replace(self, pixels=pixels)

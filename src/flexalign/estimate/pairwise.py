@@ -120,21 +120,20 @@ def filtered_spectra(
 
     Only the columns that count, see `correlate.columns_that_count`.
     """
-    height, width = shape = frames.shape_px
-    spectra = np.empty((len(groups), height, width // 2 + 1), np.complex64)
-
-    def add_up(start: int, stop: int) -> None:
-        for k in range(start, stop):
-            if frames.spectra is not None:
-                frames.spectra[groups[k]].sum(axis=0, out=spectra[k])
-            else:
-                image = frames.pixels[groups[k]].sum(axis=0)
-                spectra[k] = fourier.rfft2(image - image.mean())
-
-    cpu.in_blocks(add_up, len(groups), threads)
+    shape = frames.shape_px
     half = tuple(frames.pixel_size_A * s / max_resolution_A for s in frames.scale)
     response = correlate.low_pass(shape, (half[0], half[1]))
-    return correlate.whitened(spectra, shape, response, threads)
+    columns = correlate.columns_that_count(response)
+    spectra = np.empty((len(groups), shape[0], columns), np.complex64)
+
+    def transform(start: int, stop: int) -> None:
+        for k in range(start, stop):
+            image = frames.pixels[groups[k]].sum(axis=0)
+            spectra[k] = fourier.rfft2(image - image.mean(), columns=columns)
+
+    cpu.in_blocks(transform, len(groups), threads)
+    correlate.whiten(spectra, shape, response, threads)
+    return spectra
 
 
 def search_radius_px(

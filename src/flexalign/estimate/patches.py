@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from flexalign.arrays import correlate, cpu, fourier
 from flexalign.arrays.fourier import SpectrumArray
-from flexalign.arrays.shrink import mirrored
 from flexalign.estimate import pairwise
 from flexalign.estimate.evidence import (
     FieldPrior,
@@ -73,21 +72,6 @@ def make_grid(frames: SmallFrames, counts: tuple[int, int]) -> PatchGrid:
     return PatchGrid(corner.astype(np.int64), shape, center, window.astype(np.float32))
 
 
-def cut(
-    image: PixelArray, grid: PatchGrid, patch: int, offset_px: npt.NDArray[np.int64]
-) -> PixelArray:
-    """Patch number `patch` (h, w) of `image` moved by whole pixels (y, x); mirrored at the edge."""
-    (height, width), (top, left) = grid.shape_px, grid.corner_px[patch] + offset_px
-    bottom, right = top + height, left + width
-    if top >= 0 and left >= 0 and bottom <= image.shape[0] and right <= image.shape[1]:
-        return image[top:bottom, left:right]
-    rows, columns = (
-        mirrored(np.arange(a, b), n)
-        for a, b, n in ((top, bottom, image.shape[0]), (left, right, image.shape[1]))
-    )
-    return image[np.ix_(rows, columns)]
-
-
 def track_patches(
     frames: SmallFrames,
     displacement_px: FloatArray,
@@ -111,6 +95,7 @@ def track_patches(
     scale = np.array(frames.scale)
     half = frames.pixel_size_A * scale / max_resolution_A
     response = correlate.low_pass(grid.shape_px, (float(half[0]), float(half[1])))
+    columns = correlate.columns_that_count(response)
     reach_px = _LOCAL_SEARCH_A / (frames.pixel_size_A * scale.min())
     radius = np.full((len(groups), len(groups)), reach_px)
     places = len(grid.corner_px)
@@ -119,8 +104,10 @@ def track_patches(
         tiles = np.empty((max(map(len, groups)), *grid.shape_px), np.float32)
         pairs = []
         for patch in range(start, stop):
-            spectra = _group_spectra(frames, grid, patch, groups, displacement_px / scale, tiles)
-            spectra = correlate.whitened(spectra, grid.shape_px, response)
+            spectra = _group_spectra(
+                frames, grid, patch, groups, displacement_px / scale, tiles, columns
+            )
+            correlate.whiten(spectra, grid.shape_px, response)
             pairs.append(pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale))
         return pairs
 
@@ -142,20 +129,22 @@ def tapered_spectra(
     which: npt.NDArray[np.int64],
     offset_px: npt.NDArray[np.int64],
     tiles: PixelArray,
+    columns: int | None = None,
 ) -> SpectrumArray:
     """Spectra (n, h, w // 2 + 1) of one patch in the frames `which` (n,), without their mean.
 
     Parameters
     ----------
-    offset_px : (n, 2) whole small pixels (y, x) by which the patch is moved in each
+    offset_px : (n, 2) whole small pixels (y, x) by which the patch is moved in each; beyond the
+        edges frames go on as their mirror image
     tiles : (n or more, h, w) is overwritten; new memory for each call would take as long again
+    columns : as for `fourier.rfft2`
     """
     tiles = tiles[: len(which)]
-    for out, k, offset in zip(tiles, which, offset_px, strict=True):
-        tile = cut(frames.pixels[k], grid, patch, offset)
-        np.subtract(tile, tile.mean(), out=out)
-        out *= grid.window
-    return fourier.rfft2(tiles)
+    corners = grid.corner_px[patch] + offset_px
+    for out, k, (top, left) in zip(tiles, which, corners, strict=True):
+        cpu.taper_tile(frames.pixels[k], top, left, grid.window, out)
+    return fourier.rfft2(tiles, columns=columns)
 
 
 def _group_spectra(
@@ -165,12 +154,13 @@ def _group_spectra(
     groups: list[npt.NDArray[np.int64]],
     displacement_px: FloatArray,
     tiles: PixelArray,
+    columns: int,
 ) -> SpectrumArray:
-    """Spectra (groups, h, w // 2 + 1) of one patch, its frames summed along the trajectory."""
+    """Spectra (groups, h, columns) of one patch, its frames summed along the trajectory."""
     whole = np.rint(displacement_px).astype(np.int64)
     sums = []
     for group in groups:
-        spectra = tapered_spectra(frames, grid, patch, group, whole[group], tiles)
+        spectra = tapered_spectra(frames, grid, patch, group, whole[group], tiles, columns)
         rest = whole[group] - displacement_px[group]
         sums.append(fourier.phase_shifted(spectra, grid.shape_px, rest).sum(axis=0))
     return np.stack(sums)

@@ -91,4 +91,4 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
     power = np.interp(frequency, pattern.ring_frequency_per_A, pattern.power_over_noise)
     part = 1 - 1 / np.sqrt(1 + len(frames.frame) * power)
     common = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
-    return replace(frames, pixels=frames.pixels - common, spectra=None)
+    return replace(frames, pixels=frames.pixels - common)
