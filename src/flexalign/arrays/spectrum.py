@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.cpu import in_blocks
+from flexalign.arrays.cpu import add_amplitudes, add_powers, in_blocks, standard_tile
 from flexalign.arrays.fourier import SpectrumArray, cropped, irfft2, rfft2, rfft2_cropped
 from flexalign.model import CtfSpectrum, PixelArray, PowerSpectrum
 
@@ -15,6 +15,8 @@ REFERENCE_TILE_PX = 384
 REFERENCE_OVERLAP = 0.4
 REFERENCE_TAPER = 0.025  # of the half-width
 CTF_SPECTRUM_PX = 512
+# Tiles that are transformed together.
+_TILES_TOGETHER = 4
 CTF_PIXEL_SIZE_A = 1.4
 
 
@@ -58,7 +60,7 @@ def power_spectrum(
     side = _tile_side(pixels.shape, tile_px)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(side) + 0.5) / side)
     window = np.outer(hann, hann).astype(np.float32)
-    total, count = _sum_over_tiles(_powers, pixels, side, overlap, window, threads)
+    total, count = _sum_over_tiles(add_powers, pixels, side, overlap, window, threads)
     power = np.fft.fftshift(_whole_plane(total / (count * np.sum(window**2))))
     frequency_per_A = np.arange(side // 2 + 1) / (side * pixel_size_A)
     return PowerSpectrum(power.astype(np.float32), frequency_per_A, radial_mean(power))
@@ -103,7 +105,7 @@ def amplitude_sum(
     side = _tile_side(pixels.shape, tile_px)
     taper = _edge_taper(side)
     window = np.outer(taper, taper).astype(np.float32)
-    total, _ = _sum_over_tiles(np.abs, pixels, side, overlap, window, threads)
+    total, _ = _sum_over_tiles(add_amplitudes, pixels, side, overlap, window, threads)
     return _whole_plane(total).astype(np.float32)
 
 
@@ -226,30 +228,28 @@ def _tile_starts(length_px: int, side_px: int, overlap: float) -> list[int]:
     return starts if starts[-1] == last else [*starts, last]
 
 
-def _powers(spectra: SpectrumArray) -> PixelArray:
-    return np.asarray(spectra.real**2 + spectra.imag**2)
-
-
 def _sum_over_tiles(
-    quantity: Callable[[SpectrumArray], PixelArray],
+    add: Callable[[SpectrumArray, npt.NDArray[np.float64]], None],
     pixels: PixelArray,
     side: int,
     overlap: float,
     window: PixelArray,
     threads: int,
 ) -> tuple[npt.NDArray[np.float64], int]:
-    """Sum (n, n // 2 + 1) of a quantity of the spectra of all tiles, and the number of tiles."""
+    """Sum (n, n // 2 + 1) of what `add` adds of the spectra of all tiles, and their number."""
     tops = _tile_starts(pixels.shape[0], side, overlap)
     lefts = _tile_starts(pixels.shape[1], side, overlap)
 
     def sum_rows(start: int, stop: int) -> list[npt.NDArray[np.float64]]:
-        sums = []
+        tiles, sums = np.empty((_TILES_TOGETHER, side, side), np.float32), []
         for top in tops[start:stop]:
-            tiles = np.stack([pixels[top : top + side, left : left + side] for left in lefts])
-            tiles -= tiles.mean(axis=(1, 2), keepdims=True)
-            deviation = tiles.std(axis=(1, 2), keepdims=True)
-            tiles *= window / np.where(deviation > 0, deviation, 1.0)  # an empty tile stays zero
-            sums.append(quantity(rfft2(tiles)).sum(axis=0, dtype=np.float64))
+            total = np.zeros((side, side // 2 + 1))
+            for first in range(0, len(lefts), _TILES_TOGETHER):
+                some = lefts[first : first + _TILES_TOGETHER]
+                for left, tile in zip(some, tiles, strict=False):
+                    standard_tile(pixels, top, left, window, tile)
+                add(rfft2(tiles[: len(some)]), total)
+            sums.append(total)
         return sums
 
     # Added up in the order of the rows, so that the number of threads changes nothing.
