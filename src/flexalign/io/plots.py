@@ -14,6 +14,8 @@ from flexalign.model import FloatArray, PatchTracks, PixelArray, PowerSpectrum
 from flexalign.motion import Motion
 
 DPI = 120
+# Of 9; beyond, a file takes much longer to write and is little smaller.
+_COMPRESS_LEVEL = 3
 FRAME_NUMBERS = 10
 NUMBERS_APART = 0.045  # of the width of the path
 SMALLEST_SPAN_A = 1.0  # so that noise on a specimen at rest does not look like motion
@@ -110,9 +112,10 @@ def save_png(figure: Any, path: str | Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(DPI)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        canvas.print_figure(file, format="png", dpi=DPI)
+        # `savefig` would draw all of it a first time to find out how large it is.
+        FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": _COMPRESS_LEVEL})
 
 
 def _colored_line(
