@@ -288,7 +288,7 @@ def add_tiles(  # type: ignore[no-untyped-def]
     lattices : (n, 2, ny, nx), as for `sample_tile`
     weights : (sums, n) float32, of each frame in each sum
     tile : (4,) top, bottom, left, right
-    totals : (sums, h, w) float32, added to
+    totals : (sums, h, w or more) float32, added to
     moved : (n, h, w) float32 to put the moved frames in, or empty
     """
     top, bottom, left, right = tile
@@ -337,17 +337,16 @@ def _add_up(values, weights, totals, top, left):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, fastmath=True)
 def add_weighted_columns(block, total, rate, nodes_per_rate, table, start):  # type: ignore[no-untyped-def]
-    """Add `block` (h, n), times a weight from a table, to columns `start` and on of `total`.
+    """Add `block` (h, n), times weights from a table, to `total` (h, n) complex64.
 
     Parameters
     ----------
-    total : (h, w // 2 + 1) complex64
-    rate : (h, w // 2 + 1) float32, of which each weight is a function
+    rate : (h, w // 2 + 1) float32, of which each weight is a function; from column `start` on
     table : (nodes,) float32 that function, `nodes_per_rate` apart and linear in between
     """
     for y in range(block.shape[0]):
-        values, stop = block[y], start + block.shape[1]
-        sums, rates = total[y, start:stop], rate[y, start:stop]
+        values, sums = block[y], total[y]
+        rates = rate[y, start : start + values.size]
         for i in range(values.size):
             place = rates[i] * nodes_per_rate
             node = min(np.int32(place), np.int32(table.size - 2))

@@ -193,6 +193,19 @@ def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) ->
     return _rows_kept(spectra, new_height)
 
 
+def columns_back(columns: SpectrumArray) -> SpectrumArray:
+    """What `column_spectra` was made of (h, n); `columns` is overwritten.
+
+    With `rows_back` of all columns this is `irfft2`, in two steps.
+    """
+    return np.asarray(fft.ifft(columns, axis=-2, overwrite_x=True))
+
+
+def rows_back(rows: SpectrumArray, width: int) -> PixelArray:
+    """The rows (n, w) whose spectra (n, w // 2 + 1) these are."""
+    return np.asarray(fft.irfft(rows, n=width, axis=-1))
+
+
 @lru_cache(maxsize=4)
 def _plan_of_columns(shape: tuple[int, int], gpu: int) -> Any:
     """CuFFT's plan for the columns (h, n) of an array on a GPU, where they lie.

@@ -59,7 +59,10 @@ class MovingSums:
             lowest_rate = min(float(weights.rate.min()), 0.0)
             self._functions = time_functions(lowest_rate, weights.frame_count)
         extra = 0 if self._functions is None else len(self._functions.value) - 1
-        self._totals = np.zeros((len(self._names) + extra, *shape_px), np.float32)
+        # With room for the spectrum of each row in its place.
+        height, width = shape_px
+        room = (len(self._names) + extra, height, 2 * (width // 2 + 1))
+        self._totals = np.zeros(room, np.float32)
         self._counts = dict.fromkeys(self._names, 0)
         self._times: list[int] = []
         self._images = np.empty((image_count, *output_shape_px), np.float32)
@@ -145,45 +148,71 @@ class MovingSums:
     def mean(self, name: str) -> PixelArray:
         """The mean (h, w) of the frames added under `name`, at the output's size."""
         self.add_waiting()
-        total = self._totals[self._names.index(name)]
+        total = self._totals[self._names.index(name), :, : self._shape[1]]
         return self.at_output_size(total / np.float32(max(self._counts[name], 1)))
 
     def weighted_mean(self) -> PixelArray | None:
-        """The weighted mean (h, w), with the noise of an unweighted mean; None = not asked for."""
+        """The weighted mean (h, w), with the noise of an unweighted mean; None = not asked for.
+
+        The sums are used up: nothing else can be had of them afterwards.
+        """
         if self._functions is None or self._weights is None:
             return None
         self.add_waiting()
+        sums = [0, *range(len(self._names), len(self._totals))]
         tables = self._functions.mean_coefficient(np.array(self._times, np.float64))
-        columns = self._output_shape[1] // 2 + 1
-        weighted = np.zeros((self._output_shape[0], columns), np.complex64)
-        rows = np.empty((self._shape[0], columns), np.complex64)
-        totals = [self._totals[0], *self._totals[len(self._names) :]]
-        for total, table in zip(totals, tables.astype(np.float32), strict=True):
-            self._add_weighted(total, table, rows, weighted)
-        return self._image_of(weighted)
+        rows = self._transform_rows(sums)
+        spectrum = self._add_up_columns(rows, sums, tables.astype(np.float32))
+        height, width = self._output_shape
+        weighted = np.empty((height, width), np.float32)
 
-    def _add_weighted(
-        self,
-        total: PixelArray,
-        table: PixelArray,
-        rows: fourier.SpectrumArray,
-        weighted: fourier.SpectrumArray,
-    ) -> None:
-        """Transform a sum and add it to the weighted spectrum; `rows` is room to work in."""
+        def fill(start: int, stop: int) -> None:
+            weighted[start:stop] = fourier.rows_back(spectrum[start:stop], width)
+
+        self._workers.share(height, STRIP_ROWS, fill)
+        return weighted
+
+    def _transform_rows(self, sums: Sequence[int]) -> fourier.SpectrumArray:
+        """Spectra (sums, h, output w // 2 + 1) of the rows of some sums, in their place."""
+        width, output_width = self._shape[1], self._output_shape[1]
+        rows = self._totals.view(np.complex64)[:, :, : output_width // 2 + 1]
+
+        def transform(start: int, stop: int) -> None:
+            for number in sums:
+                strip = self._totals[number, start:stop, :width]
+                rows[number, start:stop] = fourier.row_spectra(strip, output_width)
+
+        self._workers.share(self._shape[0], STRIP_ROWS, transform)
+        return rows
+
+    def _add_up_columns(
+        self, rows: fourier.SpectrumArray, sums: Sequence[int], tables: PixelArray
+    ) -> fourier.SpectrumArray:
+        """Row spectra (output h, output w // 2 + 1) of the weighted sum of some sums.
+
+        Parameters
+        ----------
+        rows : of all sums, from `_transform_rows`
+        tables : (those sums, nodes) their weights, at rates from zero to the lowest
+        """
         assert self._functions is not None
         assert self._weights is not None
         rate, lowest_rate = self._weights.rate, self._functions.lowest_rate
-        nodes_per_rate = np.float32((table.size - 1) / lowest_rate if lowest_rate else 0)
+        nodes_per_rate = np.float32((tables.shape[1] - 1) / lowest_rate if lowest_rate else 0)
+        height = self._output_shape[0]
+        spectrum = rows[0]
+        if height != self._shape[0]:
+            spectrum = np.empty((height, rows.shape[2]), np.complex64)
 
-        def transform_rows(start: int, stop: int) -> None:
-            rows[start:stop] = fourier.row_spectra(total[start:stop], self._output_shape[1])
+        def add_up(start: int, stop: int) -> None:
+            total = np.zeros((height, stop - start), np.complex64)
+            for number, table in zip(sums, tables, strict=True):
+                block = fourier.column_spectra(rows[number, :, start:stop], height)
+                cpu.add_weighted_columns(block, total, rate, nodes_per_rate, table, start)
+            spectrum[:, start:stop] = fourier.columns_back(total)
 
-        def add_columns(start: int, stop: int) -> None:
-            block = fourier.column_spectra(rows[:, start:stop], self._output_shape[0])
-            cpu.add_weighted_columns(block, weighted, rate, nodes_per_rate, table, start)
-
-        self._workers.share(self._shape[0], STRIP_ROWS, transform_rows)
-        self._workers.share(rows.shape[1], _FOURIER_COLUMNS, add_columns)
+        self._workers.share(rows.shape[2], _FOURIER_COLUMNS, add_up)
+        return spectrum
 
     def images(self) -> PixelArray | None:
         """The moved frames (t, h, w); None = not asked for."""
@@ -195,7 +224,5 @@ class MovingSums:
         if self._output_shape == self._shape:
             return image
         threads = self._workers.threads
-        return self._image_of(fourier.rfft2_cropped(image, self._output_shape, threads))
-
-    def _image_of(self, spectrum: fourier.SpectrumArray) -> PixelArray:
-        return fourier.irfft2(spectrum, self._output_shape, self._workers.threads)
+        spectrum = fourier.rfft2_cropped(image, self._output_shape, threads)
+        return fourier.irfft2(spectrum, self._output_shape, threads)

@@ -15,7 +15,7 @@ import numpy as np
 from flexalign.model import FloatArray, PixelArray
 
 # Largest part of a frequency's weights, as vectors over time, that the functions may leave out.
-TOLERANCE = 5e-5
+TOLERANCE = 1e-4
 # Rates at which functions are chosen, and at which their coefficients are tabulated.
 _CHOICE_NODES, _TABLE_NODES = 257, 4097
 
