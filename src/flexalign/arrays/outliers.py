@@ -166,7 +166,7 @@ class _Cleaned:
         values = self.image[y, x].astype(np.float32)
         values[~np.isfinite(values)] = 0
         values[self.bad[y, x]] = self.usual
-        return values
+        return np.asarray(values)
 
 
 def _usual(image: PixelArray, bad: MaskArray) -> np.float32:

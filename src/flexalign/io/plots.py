@@ -115,7 +115,8 @@ def save_png(figure: Any, path: str | Path) -> None:
     figure.set_dpi(DPI)
     with replacing(path) as temporary, temporary.open("wb") as file:
         # `savefig` would draw all of it a first time to find out how large it is.
-        FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": _COMPRESS_LEVEL})
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.print_png(file, pil_kwargs={"compress_level": _COMPRESS_LEVEL})
 
 
 def _colored_line(
