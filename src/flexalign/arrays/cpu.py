@@ -12,13 +12,14 @@ the cache instead, the same loop rounds differently the first time it runs than 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from flexalign.arrays.kernels import (
@@ -64,6 +65,16 @@ def dtype_for_loops(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """
     native = dtype.newbyteorder("=")
     return native if native.name in _RAW_DTYPES else np.dtype(np.float32)
+
+
+def for_loops(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A raw frame as the loops take it: a copy only where it is of another kind or layout."""
+    return np.require(raw, dtype_for_loops(raw.dtype), ["C", "W"])
+
+
+def filled_up(frames: Sequence[npt.NDArray[Any]], count: int) -> tuple[npt.NDArray[Any], ...]:
+    """Frames and, up to `count` of them, the last once more: loops are compiled for one number."""
+    return (*frames, *[frames[-1]] * (count - len(frames)))
 
 
 def kernels_are_compiled() -> bool:
@@ -282,7 +293,7 @@ def add_tiles(  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    raws : (n, h, w)
+    raws : frames (h, w), the first n of which count
     gain, dark, bad_start, bad_x : as for `correct_tile`
     mended : (n, bad pixels)
     lattices : (n, 2, ny, nx), as for `sample_tile`
@@ -295,8 +306,8 @@ def add_tiles(  # type: ignore[no-untyped-def]
     rows, columns = bottom - top, right - left
     values = np.empty((_TOGETHER, rows, columns), np.float32)
     span = np.empty(4, np.int64)
-    for first in range(0, len(raws), _TOGETHER):
-        last = min(first + _TOGETHER, len(raws))
+    for first in range(0, len(lattices), _TOGETHER):
+        last = min(first + _TOGETHER, len(lattices))
         for k in range(first, last):
             span[:] = tile
             span_of_tile(lattices[k], step_px, top, left, span)
@@ -375,7 +386,7 @@ def shrink_rows(  # type: ignore[no-untyped-def]
     padding = -(last - first) % _ROWS_TOGETHER
     rows = np.empty((last - first + padding, right - left), np.float32)
     along = np.empty((_ROWS_TOGETHER, len(start_x)), np.float32)
-    for k in range(len(raws)):
+    for k in range(len(places)):
         for begin in range(left, right, _STRIP_COLUMNS):
             end = min(begin + _STRIP_COLUMNS, right)
             pixels = np.empty((bottom - top, end - begin), np.float32)
@@ -451,6 +462,15 @@ def spread_pixels(  # type: ignore[no-untyped-def]
             part, out = value[k] * row_weight[j], small[row[j]]
             for i in range(column_start[x[k]], column_start[x[k] + 1]):
                 out[column[i]] += part * column_weight[i]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def add_rows(raw, total, start, stop):  # type: ignore[no-untyped-def]
+    """Add the rows of a raw frame from `start` to `stop` to those of `total`, both (h, w)."""
+    for y in range(start, stop):
+        row, sums = raw[y], total[y]
+        for x in range(sums.size):
+            sums[x] += row[x]
 
 
 @njit(nogil=True, cache=True, fastmath=True)

@@ -67,7 +67,7 @@ class MovingSums:
         self._times: list[int] = []
         self._images = np.empty((image_count, *output_shape_px), np.float32)
         self._image_count = 0
-        self._raws: npt.NDArray[Any] | None = None
+        self._raws: list[npt.NDArray[Any]] = []
         self._lattices: list[PixelArray] = []
         self._mended: list[PixelArray] = []
         self._in_sums: list[PixelArray] = []
@@ -96,11 +96,7 @@ class MovingSums:
             weights[len(self._names) :] = self._functions.value[1:, time]
         lattice = np.ascontiguousarray(displacement_px, dtype=np.float32)
         mended = detector.mended_values(raw, self._correction, frame_index)
-        if self._raws is None:
-            self._raws = np.empty(
-                (self._frames_together, *self._shape), cpu.dtype_for_loops(raw.dtype)
-            )
-        self._raws[len(self._lattices)] = raw
+        self._raws.append(cpu.for_loops(raw))
         self._lattices.append(lattice)
         self._mended.append(mended)
         self._in_sums.append(weights)
@@ -118,13 +114,13 @@ class MovingSums:
     def add_waiting(self) -> None:
         """Move and add the frames that have come in; all results do so first."""
         count, (height, width) = len(self._lattices), self._shape
-        if count == 0 or self._raws is None:
+        if count == 0:
             return
-        waiting = self._lattices, self._mended, self._in_sums
-        lattices, mended, weights = (np.stack(part) for part in waiting)
+        waiting = self._raws, self._lattices, self._mended, self._in_sums
+        lattices, mended, weights = (np.stack(part) for part in waiting[1:])
         kept = count if len(self._images) > 0 else 0
         moved = np.empty((kept, height, width), np.float32)
-        raws, correction = self._raws[:count], self._correction
+        raws, correction = cpu.filled_up(self._raws, self._frames_together), self._correction
         columns = -(-width // _TILE_PX[1])
 
         def add_tiles(start: int, stop: int) -> None:
@@ -200,7 +196,7 @@ class MovingSums:
         rate, lowest_rate = self._weights.rate, self._functions.lowest_rate
         nodes_per_rate = np.float32((tables.shape[1] - 1) / lowest_rate if lowest_rate else 0)
         height = self._output_shape[0]
-        spectrum = rows[0]
+        spectrum: fourier.SpectrumArray = rows[0]
         if height != self._shape[0]:
             spectrum = np.empty((height, rows.shape[2]), np.complex64)
 

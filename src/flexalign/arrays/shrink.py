@@ -116,7 +116,9 @@ def shrunk_images(
         for first in range(0, count, FRAMES_SHRUNK_TOGETHER):
             some = images[first : first + FRAMES_SHRUNK_TOGETHER]
             places = range(first, first + len(some))
-            shrinker.shrink_now(some, [_Waiting(k, k, False, none_mended, ()) for k in places])
+            shrinker.shrink_now(
+                list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]
+            )
     return small
 
 
@@ -210,7 +212,7 @@ class Shrinker:
         self._shape, self._small = shape_px, small
         sizes = zip(shape_px, small.shape[1:], strict=True)
         self._along_y, self._along_x = (shrinking(a, b, kept_part) for a, b in sizes)
-        self._raws: npt.NDArray[Any] | None = None
+        self._raws: list[npt.NDArray[Any]] = []
         self._waiting: list[_Waiting] = []
         self._used: set[int] = set()
 
@@ -234,11 +236,7 @@ class Shrinker:
         ----------
         sums : to which the raw frame is added
         """
-        if self._raws is None:
-            self._raws = np.empty(
-                (FRAMES_SHRUNK_TOGETHER, *self._shape), cpu.dtype_for_loops(raw.dtype)
-            )
-        self._raws[len(self._waiting)] = raw
+        self._raws.append(cpu.for_loops(raw))
         mended = detector.mended_values(raw, self._correction, frame_index)
         self._waiting.append(_Waiting(frame_index, place, place in self._used, mended, sums))
         self._used.add(place)
@@ -247,13 +245,15 @@ class Shrinker:
     def rest(self) -> list[Shrunk]:
         """Do the frames that have come in and are not done yet."""
         waiting, self._waiting = self._waiting, []
-        if self._raws is None or not waiting:
-            return []
-        return self.shrink_now(self._raws[: len(waiting)], waiting)
+        raws, self._raws = self._raws, []
+        return self.shrink_now(raws, waiting) if waiting else []
 
-    def shrink_now(self, raws: npt.NDArray[Any], waiting: Sequence[_Waiting]) -> list[Shrunk]:
-        """Do frames (n, h, w) of a kind that the loops take."""
+    def shrink_now(
+        self, raws: Sequence[npt.NDArray[Any]], waiting: Sequence[_Waiting]
+    ) -> list[Shrunk]:
+        """Do frames (h, w) as `cpu.for_loops` gives them, at most `FRAMES_SHRUNK_TOGETHER`."""
         correction = self._correction
+        together = cpu.filled_up(raws, FRAMES_SHRUNK_TOGETHER)
         mended = np.stack([frame.mended for frame in waiting])
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])
@@ -263,7 +263,7 @@ class Shrinker:
 
         def shrink_rows(start: int, stop: int) -> None:
             cpu.shrink_rows(
-                raws, *correction.references, correction.bad_start, correction.bad_x, mended,
+                together, *correction.references, correction.bad_start, correction.bad_x, mended,
                 y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
                 self._small, moments,
             )  # fmt: skip
@@ -271,7 +271,7 @@ class Shrinker:
         def add_rows(start: int, stop: int) -> None:
             for raw, frame in zip(raws, waiting, strict=True):
                 for total in frame.sums:
-                    total[start:stop] += raw[start:stop]
+                    cpu.add_rows(raw, total, start, stop)
 
         self._workers.share(self._small.shape[1], _SMALL_ROWS, shrink_rows)
         self._workers.share(self._shape[0], STRIP_ROWS, add_rows)

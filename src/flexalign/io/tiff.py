@@ -208,7 +208,7 @@ def image_pages(path: Path, pages: list[tifffile.TiffPage]) -> list[tifffile.Tif
 
 
 def read_page(page: tifffile.TiffPage, rows: str) -> npt.NDArray[Any]:
-    """The pixels (h, w) of a page, rows in MRC order; a view where that is possible.
+    """The pixels (h, w) of a page, rows in MRC order.
 
     Raises
     ------
@@ -219,7 +219,8 @@ def read_page(page: tifffile.TiffPage, rows: str) -> npt.NDArray[Any]:
         pixels = np.asarray(page.asarray(maxworkers=1))
     pixels = pixels.reshape(page.imagelength, page.imagewidth)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return pixels[::-1] if rows == "imod" else pixels
+    # Whoever works on the rows has them one after the other, in both passes.
+    return np.ascontiguousarray(pixels[::-1]) if rows == "imod" else pixels
 
 
 def pixel_size_A(page: tifffile.TiffPage) -> float | None:
