@@ -19,6 +19,7 @@ class Account:
     Attributes
     ----------
     ours, relion : what the programs cost; `relion` is empty where it was not asked
+    alike : what ours costs when it makes what RELION makes and no more; empty likewise
     records : of our runs
     floors_s : the least two passes can take
     inner : steps of each stage, measured alone
@@ -30,12 +31,13 @@ class Account:
     records: list[MovieRecord] = field(default_factory=list)
     floors_s: list[float] = field(default_factory=list)
     relion: list[Watched] = field(default_factory=list)
+    alike: list[Watched] = field(default_factory=list)
     inner: dict[str, list[Step]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
         """Of our run, from its start to its end."""
-        return float(np.median([run.seconds for run in self.ours]))
+        return _median_s(self.ours)
 
     @property
     def floor_s(self) -> float:
@@ -48,12 +50,9 @@ class Account:
         pairs = zip(self.ours, self.floors_s, strict=True)
         return float(np.median([run.seconds / floor_s for run, floor_s in pairs]))
 
-    @property
-    def relion_over_ours(self) -> float | None:
-        """RELION's seconds over ours, run by run."""
-        if not self.relion:
-            return None
-        pairs = zip(self.relion, self.ours, strict=True)
+    def relion_over(self, runs: Sequence[Watched]) -> float:
+        """RELION's seconds over those of some of our runs, run by run."""
+        pairs = zip(self.relion, runs, strict=True)
         return float(np.median([theirs.seconds / ours.seconds for theirs, ours in pairs]))
 
     @property
@@ -119,6 +118,11 @@ def _remarks(account: Account) -> list[str]:
     ]
 
 
+def _median_s(runs: Sequence[Watched]) -> float:
+    """Median of the seconds of some runs."""
+    return float(np.median([run.seconds for run in runs]))
+
+
 def _spread(values: Sequence[float]) -> str:
     """Smallest and largest of some numbers."""
     return f"{min(values):.2f} to {max(values):.2f}"
@@ -127,20 +131,21 @@ def _spread(values: Sequence[float]) -> str:
 def summary(accounts: Iterable[Account]) -> str:
     """All classes side by side."""
     lines = [
-        "| class | s | floor s | total / floor | RELION s | RELION / ours "
-        "| GB | planned GB | RELION GB |",
-        "| --- |" + " --: |" * 8,
+        "| class | s | floor s | total / floor | RELION s | RELION / ours | alike s "
+        "| RELION / alike | GB | planned GB | RELION GB |",
+        "| --- |" + " --: |" * 10,
     ]
     for account in accounts:
-        ratio, theirs = account.relion_over_ours, ["-", "-", "-"]
-        if ratio is not None:
-            seconds = float(np.median([run.seconds for run in account.relion]))
-            memory = max(run.peak_memory_bytes for run in account.relion)
-            theirs = [f"{seconds:.1f}", f"{ratio:.2f}", f"{memory / 1e9:.2f}"]
+        theirs, memory_GB = ["-"] * 4, "-"
+        if account.relion:
+            seconds, alike = (_median_s(runs) for runs in (account.relion, account.alike))
+            ratios = [account.relion_over(runs) for runs in (account.ours, account.alike)]
+            theirs = [f"{seconds:.1f}", f"{ratios[0]:.2f}", f"{alike:.1f}", f"{ratios[1]:.2f}"]
+            memory_GB = f"{max(run.peak_memory_bytes for run in account.relion) / 1e9:.2f}"
         cells = [
             account.name, f"{account.seconds:.1f}", f"{account.floor_s:.1f}",
-            f"{account.over_floor:.2f}", theirs[0], theirs[1],
-            f"{account.peak_bytes / 1e9:.2f}", f"{account.planned_bytes / 1e9:.2f}", theirs[2],
+            f"{account.over_floor:.2f}", *theirs,
+            f"{account.peak_bytes / 1e9:.2f}", f"{account.planned_bytes / 1e9:.2f}", memory_GB,
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -1,8 +1,9 @@
 """Where the time of an alignment goes, beside the least it can be and beside RELION.
 
 For each class of movie ``flexalign align`` runs as a user would run it, in a process of its own;
-then the floor (every frame decoded and transformed once in each of two passes) and RELION take
-turns with it.  The stages are those of the record; their inner steps are measured alone afterwards.
+then the floor (every frame decoded and transformed once in each of two passes), RELION, and a run
+that makes what RELION makes and no more ("alike") take turns with it.  The stages are those of the
+record; their inner steps are measured alone afterwards.
 The tables are Markdown::
 
     python benchmarks/speed.py --quick
@@ -38,6 +39,9 @@ from flexalign.model import MovieRecord
 from flexalign.params import AlignParams, option_name
 from flexalign.simulate import SimulationSettings
 
+# What makes our run one with the outputs of RELION's: its patches, no spectra, no page to look at,
+# and no check of the gain, which it does not make.
+AS_RELION = ("--patches", "5", "5", "--no-psd", "--no-report", "--gain-check", "off")
 CACHE = Path(__file__).parent / "cache"
 WARM_UP_PX, WARM_UP_FRAMES = 512, 8
 # More programs than this that want to run on the average, and the times mean little.
@@ -125,13 +129,21 @@ def params_of(files: MovieFiles, settings: SimulationSettings, threads: int) -> 
     )
 
 
-def run_flexalign(movie: Path, params: AlignParams) -> tuple[Watched, MovieRecord]:
+def run_flexalign(movie: Path, params: AlignParams, *options: str) -> tuple[Watched, MovieRecord]:
     """Align `movie` in a new process; what that cost, and the record it left."""
     typed = params.to_dict()
     names = [name for name, value in AlignParams().to_dict().items() if typed[name] != value]
-    options = [word for name in names for word in (option_name(name), str(typed[name]))]
+    given = [word for name in names for word in (option_name(name), str(typed[name]))]
     with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
-        command = [sys.executable, "-m", "flexalign", "align", str(movie.resolve()), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "flexalign",
+            "align",
+            str(movie.resolve()),
+            *given,
+            *options,
+        ]
         cost = peers.watched([*command, "--out", folder], Path(folder))
         return cost, read_record(Path(folder) / (movie_root(movie) + SUFFIXES["record"]))
 
@@ -166,9 +178,11 @@ def measure(name: str, cache: Path, threads: int, repeats: int, *, with_peers: b
             grouping = kind.raw_frames_per_frame
             cost = peers.time_relion(files.movie, files.gain, settings, threads, grouping)
             account.relion.append(cost)
+            account.alike.append(run_flexalign(files.movie, params, *AS_RELION)[0])
         except peers.PeerError as error:
             print(f"\n{name}: {error}", flush=True)
             account.relion.clear()
+            account.alike.clear()
             with_peers = False
     account.inner.update(steps.inner_steps(files.movie, params, record, threads))
     return account

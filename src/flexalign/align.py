@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from flexalign.estimate import refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
 from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_for
-from flexalign.io.plots import load_drawing
+from flexalign.io.plots import draw_trajectory, load_drawing
 from flexalign.io.reader import MovieReader, RememberingMovie
 from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
@@ -64,7 +66,21 @@ def align_movie(
     DeviceError
         If the device asked for cannot be used, or has too little memory.
     """
-    params = params or AlignParams()
+    return _align(movie, params or AlignParams(), motion, progress, _ignored)
+
+
+def _ignored(plan: Plan, estimate: Estimate) -> None:
+    """A motion that nobody waits for."""
+
+
+def _align(
+    movie: str | Path,
+    params: AlignParams,
+    motion: Motion | None,
+    progress: Progress,
+    on_motion: Callable[[Plan, Estimate], None],
+) -> AlignmentResult:
+    """As `align_movie`; `on_motion` is called when the motion is known and nothing summed yet."""
     if motion is not None:
         params = _params_for(motion, params)
     clock = _Clock()
@@ -99,6 +115,7 @@ def align_movie(
                 estimate = given_motion(motion)
             del frames  # the largest thing in memory, and not needed any more
             progress("estimate", 1, 1)
+            on_motion(plan, estimate)
             with clock("second pass"):
                 sums = second_pass(
                     source, plan, first, estimate.motion, params, threads, progress, device
@@ -152,8 +169,15 @@ def align_and_write(
     """
     root = root or movie_root(movie)
     check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
-    load_drawing()
-    result = align_movie(movie, params, motion=motion, progress=progress)
+    # Beside the passes over the movie: the interpreter has time to spare.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(load_drawing)
+        drawn: list[Future[bytes]] = []
+
+        def draw(plan: Plan, estimate: Estimate) -> None:
+            drawn.append(pool.submit(_drawn, plan, estimate))
+
+        result = _align(movie, params, motion, progress, draw)
     sums, amplitudes = result.sums, None
     if params.psd and sums.unaligned is not None:
         amplitudes = partial(
@@ -172,9 +196,20 @@ def align_and_write(
         save_unaligned=params.save_unaligned,
         amplitudes=amplitudes,
         suffixes=suffixes,
+        plot=drawn[0].result,
     )
     timings = {**result.record.timings_s, "writing": time.perf_counter() - started}
     return replace(result.record, outputs=outputs, timings_s=timings)
+
+
+def _drawn(plan: Plan, estimate: Estimate) -> bytes:
+    """The picture of a motion, as PNG."""
+    picture, movie = BytesIO(), plan.movie
+    draw_trajectory(
+        picture, estimate.motion, plan.pixel_size_A, (movie.height_px, movie.width_px),
+        title=Path(movie.path).name, tracks=estimate.tracks,
+    )  # fmt: skip
+    return picture.getvalue()
 
 
 def _params_for(motion: Motion, params: AlignParams) -> AlignParams:

@@ -150,11 +150,14 @@ def test_programs_are_compared_run_by_run(modules, account):
         records=account.records,
         floors_s=[0.5, 5.0, 1.0],
         relion=[watched(seconds, 1.0, 2 * MB) for seconds in (3.0, 20.0, 8.0)],
+        alike=[watched(seconds, 1.0, MB) for seconds in (0.5, 5.0, 2.0)],
     )
 
-    assert slow.relion_over_ours == 3.0
+    assert slow.relion_over(slow.ours) == 3.0
     assert slow.over_floor == 2.0
-    assert "| x | 2.0 | 1.0 | 2.00 | 8.0 | 3.00 |" in modules["account"].summary([slow])
+    assert "| x | 2.0 | 1.0 | 2.00 | 8.0 | 3.00 | 2.0 | 4.00 |" in modules["account"].summary(
+        [slow]
+    )
 
 
 def test_the_tables_show_every_stage_and_step(modules, account):

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, cuda, detector, fourier
+from flexalign.arrays import cuda, detector, fourier
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
 from flexalign.arrays.moving import LATTICE_STEP_PX
 from flexalign.arrays.shrink import Shrunk, shrinking, sum_dtype
+from flexalign.arrays.shrink_loops import moments
 from flexalign.arrays.sweeps import Packing, as_float32
 from flexalign.arrays.upload import FrameUpload
 from flexalign.arrays.weighting import ExponentialWeights
@@ -106,7 +107,7 @@ class GpuShrinker:
         else:
             self._all[place] = self._image
             self._used.add(place)
-        return [Shrunk(index, *cpu.moments(self._image))]
+        return [Shrunk(index, *moments(self._image))]
 
     def fetched(self, total: Any) -> npt.NDArray[Any]:
         """A sum as the host has it."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, detector
+from flexalign.arrays import cpu, detector, shrink_loops
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.workers import Workers
 from flexalign.model import PixelArray
@@ -79,13 +79,14 @@ def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
     array([-4, -2,  0,  2])
     """
     if new_size_px == size_px:
-        delta = np.zeros((size_px, cpu.TAPS_TOGETHER), np.float32)
+        delta = np.zeros((size_px, shrink_loops.TAPS_TOGETHER), np.float32)
         delta[:, 0] = 1
         return Shrinking(np.arange(size_px), delta)
     ratio = size_px / new_size_px
     length = (_STOPPED_DB - 7.95) / (14.36 * (1 - kept_part)) * ratio
     beta = 0.5842 * (_STOPPED_DB - 21) ** 0.4 + 0.07886 * (_STOPPED_DB - 21)
-    taps = math.ceil((math.floor(length) + 1) / cpu.TAPS_TOGETHER) * cpu.TAPS_TOGETHER
+    together = shrink_loops.TAPS_TOGETHER
+    taps = math.ceil((math.floor(length) + 1) / together) * together
     center = np.arange(new_size_px) * ratio
     start = np.ceil(center - length / 2).astype(np.int64)
     away = start[:, None] + np.arange(taps) - center[:, None]
@@ -148,7 +149,7 @@ def shrunk_pixels(
     y, x = np.divmod(index, shape_px[1])
     axes = (_spread(*sizes, kept_part) for sizes in zip(shape_px, new_shape_px, strict=True))
     along_y, along_x = axes
-    cpu.spread_pixels(y, x, value, *along_y, *along_x, small)
+    shrink_loops.spread_pixels(y, x, value, *along_y, *along_x, small)
     return small
 
 
@@ -262,7 +263,7 @@ class Shrinker:
         moments = np.empty((len(raws), self._small.shape[1], 2))
 
         def shrink_rows(start: int, stop: int) -> None:
-            cpu.shrink_rows(
+            shrink_loops.shrink_rows(
                 together, *correction.references, correction.bad_start, correction.bad_x, mended,
                 y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
                 self._small, moments,
@@ -271,7 +272,7 @@ class Shrinker:
         def add_rows(start: int, stop: int) -> None:
             for raw, frame in zip(raws, waiting, strict=True):
                 for total in frame.sums:
-                    cpu.add_rows(raw, total, start, stop)
+                    shrink_loops.add_rows(raw, total, start, stop)
 
         self._workers.share(self._small.shape[1], _SMALL_ROWS, shrink_rows)
         self._workers.share(self._shape[0], STRIP_ROWS, add_rows)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.cpu import add_amplitudes, add_powers, in_blocks, standard_tile
+from flexalign.arrays.cpu import in_blocks
 from flexalign.arrays.fourier import SpectrumArray, cropped, irfft2, rfft2, rfft2_cropped
+from flexalign.arrays.tile_loops import add_amplitudes, add_powers, standard_tile
 from flexalign.model import CtfSpectrum, PixelArray, PowerSpectrum
 
 REFERENCE_TILE_PX = 384

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,20 +27,13 @@ LONGEST_TRACK = 0.42  # of the distance between patches
 
 
 def load_drawing() -> None:
-    """Load the library that draws in a thread of its own, to have it when a movie is done.
-
-    That takes a third of a second, which the passes over a movie have to spare.
-    """
-
-    def load() -> None:
-        import matplotlib.backends.backend_agg
-        import matplotlib.figure  # noqa: F401
-
-    threading.Thread(target=load, name="load-drawing", daemon=True).start()
+    """Load the library that draws, which takes a third of a second."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
 
 
 def draw_trajectory(
-    path: str | Path,
+    target: str | Path | BinaryIO,
     motion: Motion,
     pixel_size_A: float,
     shape_px: tuple[int, int],
@@ -54,7 +48,7 @@ def draw_trajectory(
 
     Parameters
     ----------
-    path : of a PNG file
+    target : path of a PNG file, or an open file to write it to
     pixel_size_A, shape_px : of the unbinned movie, (h, w)
     title : name of the movie
     tracks : measured patches
@@ -79,7 +73,7 @@ def draw_trajectory(
         _draw_local(columns[1], motion, pixel_size_A, shape_px, tracks, limits)
     whole = MaxNLocator(integer=True)
     figure.colorbar(colored, ax=list(columns), label="Frame", shrink=0.85, pad=0.015, ticks=whole)
-    save_png(figure, path)
+    save_png(figure, target)
 
 
 def draw_spectra(
@@ -108,15 +102,25 @@ def draw_spectra(
     save_png(figure, path)
 
 
-def save_png(figure: Any, path: str | Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+def save_png(figure: Any, target: str | Path | BinaryIO) -> None:
+    """Write a figure as PNG, to a path whole or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(DPI)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with _opened(target) as file:
         # `savefig` would draw all of it a first time to find out how large it is.
         canvas: Any = FigureCanvasAgg(figure)
         canvas.print_png(file, pil_kwargs={"compress_level": _COMPRESS_LEVEL})
+
+
+@contextmanager
+def _opened(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+    """A file to write to: `target` itself, or one that takes its path when all is written."""
+    if not isinstance(target, str | Path):
+        yield target
+        return
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 def _colored_line(

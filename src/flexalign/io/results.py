@@ -136,6 +136,7 @@ def write_result(
     save_unaligned: bool = False,
     amplitudes: Callable[[], PixelArray] | None = None,
     suffixes: Mapping[str, str] = SUFFIXES,
+    plot: Callable[[], bytes] | None = None,
 ) -> dict[str, str]:
     """Write everything that `result` holds; the record, which lists the rest, last.
 
@@ -153,6 +154,7 @@ def write_result(
     amplitudes : makes what the ``.psd`` holds, see
         `flexalign.arrays.spectrum.amplitude_composite`; None = not asked
     suffixes : what follows the root of each name, by kind
+    plot : gives the PNG of the motion, when that was drawn before
 
     Returns
     -------
@@ -170,7 +172,7 @@ def write_result(
         paths = {kind: hidden / name for kind, name in names.items()}
         # Drawing keeps the interpreter busy, writing the disk.
         with ThreadPoolExecutor(1) as pool:
-            drawn = pool.submit(_draw, result, paths, pixel_size_A)
+            drawn = pool.submit(_draw, result, paths, pixel_size_A, plot)
             _write_images(result, paths, binned_pixel_size_A, float16, save_unaligned)
             _write_motion(result, paths, binned_pixel_size_A / pixel_size_A)
             if amplitudes is not None:
@@ -247,15 +249,23 @@ def _write_motion(result: AlignmentResult, paths: Mapping[str, Path], binning: f
     write_json(paths["motion"], result.motion)
 
 
-def _draw(result: AlignmentResult, paths: Mapping[str, Path], pixel_size_A: float) -> None:
+def _draw(
+    result: AlignmentResult,
+    paths: Mapping[str, Path],
+    pixel_size_A: float,
+    plot: Callable[[], bytes] | None,
+) -> None:
     """Draw the micrograph, the motion, and the spectra where there are any."""
     movie = result.record.movie
     write_thumbnail(paths["thumbnail"], result.sums.plain)
     title = Path(movie.path).name
-    draw_trajectory(
-        paths["plot"], result.motion, pixel_size_A, (movie.height_px, movie.width_px),
-        title=title, tracks=result.tracks,
-    )  # fmt: skip
+    if plot is not None:
+        paths["plot"].write_bytes(plot())
+    else:
+        draw_trajectory(
+            paths["plot"], result.motion, pixel_size_A, (movie.height_px, movie.width_px),
+            title=title, tracks=result.tracks,
+        )  # fmt: skip
     before, after = result.spectrum_before, result.spectrum_after
     if before is not None and after is not None:
         draw_spectra(paths["spectra"], before, after, title=title)
