@@ -19,6 +19,7 @@ import numpy as np
 from flexalign import __version__
 from flexalign.arrays import spectrum
 from flexalign.arrays.device import Device, resolve
+from flexalign.arrays.shrink import load_loops
 from flexalign.errors import InputError
 from flexalign.estimate import refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
@@ -169,8 +170,9 @@ def align_and_write(
     """
     root = root or movie_root(movie)
     check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
-    # Beside the passes over the movie: the interpreter has time to spare.
+    # Beside the references and the passes: the interpreter has time to spare.
     with ThreadPoolExecutor(1) as pool:
+        pool.submit(load_loops)
         pool.submit(load_drawing)
         drawn: list[Future[bytes]] = []
 

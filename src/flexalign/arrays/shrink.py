@@ -165,6 +165,11 @@ def _spread(
     return start, order // taps, found.weight.ravel()[order]
 
 
+def load_loops() -> None:
+    """Load what all compiled loops need when the first of them runs: a fifth of a second."""
+    shrink_loops.add_rows(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.int32), 0, 1)
+
+
 def sum_dtype(raw: npt.NDArray[Any]) -> type[np.number[Any]]:
     """The kind of numbers in which raw frames such as this one are added up."""
     is_small = raw.dtype.kind in "iu" and raw.dtype.itemsize <= _SMALL_ITEM_BYTES
