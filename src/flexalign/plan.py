@@ -422,14 +422,17 @@ def _memory_bytes(
     frame, small = 4 * px, 4 * times * correlation_shape_px[0] * correlation_shape_px[1]
     # Frames that were read ahead, as the file holds them.
     raw = (params.threads or MANY_THREADS) * px * _item_bytes(movie)
-    # Gain, defects; raw sums, their means, what is left of them when bad pixels are mended.
-    first = raw + 5 * frame + small
-    # The small frames as pixels, and as the spectra of their patches.
-    estimation = 3 * frame + int(1.85 * small)
+    # Frames that are worked on together: in the first pass at most as many as in the second.
+    together = FRAMES_MOVED_TOGETHER * px * min(_item_bytes(movie), 4)
+    # Gain, defects; the raw sum, which the mean takes the place of, and room.
+    first = raw + together + 4 * frame + small
+    # Gain, unaligned sum, room; the small frames as pixels, those of the pairwise stage, and the
+    # spectra of their patches.
+    estimation = 3 * frame + int(1.7 * small)
     # Gain, defects, unaligned sum; sum, its mean, room; for the weighted sum up to seven sums
-    # more, the weights, and a spectrum with its rows.
-    sums = 6 + 10 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
-    second = raw + FRAMES_MOVED_TOGETHER * px * min(_item_bytes(movie), 4) + sums * frame
+    # more, the weights, and what comes of it.
+    sums = 6 + 9 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
+    second = raw + together + sums * frame
     second += min(summed.count, FRAMES_MOVED_TOGETHER) * frame if params.save_movie else 0
     second += summed.count * frame if params.save_movie else 0
     return 300_000_000 + max(first, estimation, second)
