@@ -78,7 +78,7 @@ GAIN_SIDE_PX = 4096
 GAIN_RUN_MOVIES = 3
 GAIN_RUN_SIDE_PX = 1024
 # It stops reading when there are electrons enough for this score.
-GAIN_RUN_GOAL_SD = 40.0
+GAIN_RUN_GOAL_SD = 20.0
 # An estimated gain is good enough when its noise is at most this part of what it corrects.
 GAIN_ENOUGH_PART = 0.5
 # Where the pixels' variation cannot be measured yet, it is taken for this.
