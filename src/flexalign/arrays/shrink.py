@@ -76,7 +76,7 @@ def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
     Examples
     --------
     >>> shrinking(8, 4, kept_part=0.5).start
-    array([-4, -2,  0,  2])
+    array([-3, -1,  1,  3])
     """
     if new_size_px == size_px:
         delta = np.zeros((size_px, shrink_loops.TAPS_TOGETHER), np.float32)
