@@ -97,6 +97,8 @@ class Run:
         self._references = reference_states(folder.params)
         self._waiting: dict[str, Job] = {}
         self._running: dict[str, Job] = {}
+        # What the folder knew of the movies before they were handed out.
+        self._before: dict[str, Entry | None] = {}
         self._changed: set[str] = set()
         self._throughput = Throughput()
         self._output_failures = 0
@@ -130,10 +132,16 @@ class Run:
                 self._observe(Tick(self._throughput, left, self._source.backlog))
         finally:
             self._executor.close()
-            summary = self._throughput.summary(unfinished=len(self._waiting) + len(self._running))
+            summary = self._throughput.summary(unfinished=self._unfinished())
             self._folder.write(summary.to_dict(), at_once=True)
         self._observe(Finished(summary, self._folder.path))
         return summary
+
+    def _unfinished(self) -> int:
+        """How many movies are left, wherever a signal may have ended the work on the lists."""
+        under_way = (movie for movie in self._running if movie not in self._waiting)
+        known = (self._folder.get(movie) is not self._before.get(movie) for movie in under_way)
+        return len(self._waiting) + sum(not is_known for is_known in known)
 
     def _is_going(self) -> bool:
         if self._is_stopped:
@@ -143,7 +151,8 @@ class Run:
     def _withdraw(self) -> None:
         """Take back what the executor has not begun."""
         for job in self._executor.withdraw():
-            self._waiting[job.movie] = self._running.pop(job.movie)
+            self._waiting[job.movie] = self._running[job.movie]
+            del self._running[job.movie]
 
     def _take(self) -> None:
         """Queue the movies that are ready and not done."""
@@ -185,9 +194,11 @@ class Run:
     def _hand_out(self) -> None:
         """Give the executor what it has room for."""
         while self._waiting and self._executor.room > 0 and not self._is_stopped:
-            job = self._waiting.pop(next(iter(self._waiting)))
+            movie, job = next(iter(self._waiting.items()))
             self._folder.clear(job.name)
-            self._running[job.movie] = job
+            self._before[movie] = self._folder.get(movie)
+            self._running[movie] = job
+            del self._waiting[movie]
             self._executor.submit(job)
 
     def _listen(self, news: Stage | Note | Outcome) -> None:
@@ -196,13 +207,14 @@ class Run:
             self._observe(news)
             return
         job, failure = news.job, news.failure
-        self._running.pop(job.movie, None)
         is_final = failure is None or not failure.may_pass or job.is_careful
         if is_final:
             self._folder.add(news)
             self._throughput.end(news)
         else:
             self._waiting[job.movie] = replace(job, is_careful=True)
+        self._running.pop(job.movie, None)
+        self._before.pop(job.movie, None)
         self._observe(Ended(news, is_final))
         if job.movie in self._changed:
             self._changed.remove(job.movie)
