@@ -135,16 +135,8 @@ def run_flexalign(movie: Path, params: AlignParams, *options: str) -> tuple[Watc
     names = [name for name, value in AlignParams().to_dict().items() if typed[name] != value]
     given = [word for name in names for word in (option_name(name), str(typed[name]))]
     with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "flexalign",
-            "align",
-            str(movie.resolve()),
-            *given,
-            *options,
-        ]
-        cost = peers.watched([*command, "--out", folder], Path(folder))
+        command = [sys.executable, "-m", "flexalign", "align", str(movie.resolve())]
+        cost = peers.watched([*command, *given, *options, "--out", folder], Path(folder))
         return cost, read_record(Path(folder) / (movie_root(movie) + SUFFIXES["record"]))
 
 

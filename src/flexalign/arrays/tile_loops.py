@@ -45,17 +45,18 @@ def _cut_less_mean(image, top, left, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with an image from (top, left) on, less its mean; see `taper_tile`."""
     (height, width), (rows, columns) = image.shape, out.shape
     is_inside = left >= 0 and left + columns <= width
-    total = 0.0
+    # From one of its own values on, so that an even tile is left with no rounding errors.
+    level, total = image[folded(top, height), folded(left, width)], 0.0
     for j in range(rows):
         row, to, part = image[folded(top + j, height)], out[j], np.float32(0)
         if is_inside:
             inside = row[left : left + columns]
             for i in range(columns):
-                to[i] = inside[i]
+                to[i] = inside[i] - level
                 part += to[i]
         else:
             for i in range(columns):
-                to[i] = row[folded(left + i, width)]
+                to[i] = row[folded(left + i, width)] - level
                 part += to[i]
         total += float(part)
     mean = np.float32(total / out.size)
