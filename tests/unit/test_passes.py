@@ -70,7 +70,7 @@ def test_the_plain_sum_of_a_still_movie_is_the_mean_of_its_frames(tmp_path, coun
 
     np.testing.assert_allclose(sums.plain, counts.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(sums.unaligned, counts.mean(axis=0), rtol=1e-5)
-    assert first.mean_counts == pytest.approx(counts.mean(), rel=2e-5)
+    assert first.mean_counts == pytest.approx(counts.mean(), rel=1e-5)
     assert first.bad_frames == {}
 
 

@@ -59,8 +59,8 @@ def test_what_is_kept_is_as_the_cropped_transform_has_it(small_shape_px):
     kept = (np.abs(ky) < 0.5 * KEPT_PART) & (kx < 0.5 * KEPT_PART)
     inner = (np.abs(ky) < 0.4 * KEPT_PART) & (kx < 0.4 * KEPT_PART)
     size = np.sqrt(np.mean(np.abs(expected[kept]) ** 2))
-    assert np.sqrt(np.mean(np.abs(found - expected)[kept] ** 2)) < 0.025 * size
-    assert np.sqrt(np.mean(np.abs(found - expected)[inner] ** 2)) < 0.018 * size
+    assert np.sqrt(np.mean(np.abs(found - expected)[kept] ** 2)) < 0.01 * size
+    assert np.sqrt(np.mean(np.abs(found - expected)[inner] ** 2)) < 0.006 * size
 
 
 def test_an_even_image_stays_even_and_its_edges_are_mirrors():

@@ -22,9 +22,8 @@ from flexalign.model import PixelArray
 
 # Whole numbers of so few bits have exact sums over all frames of a movie in 32 bits.
 _SMALL_ITEM_BYTES = 2
-# What the filter lets through of what it should not, and how far it is off where it should be one:
-# a fortieth of the amplitude, which adds less than a thousandth to the power of the noise.
-_STOPPED_DB = 32.0
+# What the filter lets through of what it should not, and how far it is off where it should be one.
+_STOPPED_DB = 40.0
 # Rows of the small frame that are made together: the rows that they come of stay in the cache.
 _SMALL_ROWS = 64
 # Frames worked on together: gain and sums come from memory once for all of them.
@@ -67,7 +66,7 @@ def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
     Parameters
     ----------
     kept_part : of the new Nyquist frequency: frequencies up to there stay as they are, and no
-        others are folded onto them, to 2.5 % each
+        others are folded onto them, to 1 % each
 
     References
     ----------
@@ -76,7 +75,7 @@ def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
     Examples
     --------
     >>> shrinking(8, 4, kept_part=0.5).start
-    array([-3, -1,  1,  3])
+    array([-4, -2,  0,  2])
     """
     if new_size_px == size_px:
         delta = np.zeros((size_px, shrink_loops.TAPS_TOGETHER), np.float32)
