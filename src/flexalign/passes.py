@@ -164,7 +164,7 @@ class _SmallSums:
     def __init__(self, plan: Plan, device: Device) -> None:
         self._plan, self._device = plan, device
         most = -(-plan.align.count // plan.frames_per_time)
-        self.pixels = np.empty((most, *plan.correlation_shape_px), np.float32)
+        self.pixels = np.empty((most, *plan.correlation_shape_px), plan.small_frame_dtype)
         self._time: list[int] = []  # position in `pixels` of each frame
         self.index: list[int] = []
         self.means: list[float] = []
@@ -195,9 +195,13 @@ class _SmallSums:
         # Of all frames of the file that are summed at each time.
         factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
 
+        # It is zero nearly everywhere.
+        where = np.flatnonzero(pattern)
+        pattern = pattern.ravel()[where]
+
         def take_out(start: int, stop: int) -> None:
             for pixels, part in zip(self.pixels[start:stop], factor[start:stop], strict=False):
-                pixels -= pattern * part
+                pixels.reshape(-1)[where] -= pattern * part
 
         cpu.in_blocks(take_out, len(factor), threads)
 

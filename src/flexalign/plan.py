@@ -100,6 +100,11 @@ class Plan(JsonValue):
         )
 
     @property
+    def small_frame_dtype(self) -> str:
+        """The kind of numbers in which frames are kept from the first pass."""
+        return f"float{8 * _small_item_bytes(self.movie)}"
+
+    @property
     def output_pixel_size_A(self) -> float:
         """Pixel size of the micrograph."""
         return self.pixel_size_A * math.sqrt(self.binning[0] * self.binning[1])
@@ -189,7 +194,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     if params.local:
         correlation = _shape_of_fast_patches(movie, correlation, patches)
     control_points, fallback = _control_points(movie, pixel_size_A, align, patches, params)
-    memory = _fit_to_memory(movie, align, summed, correlation, params)
+    memory = _fit_to_memory(movie, align, summed, (correlation, pairwise), params)
     frames_per_time, keeps_frames, memory_bytes = memory
     times = math.ceil(align.count / frames_per_time)
     return Plan(
@@ -383,7 +388,7 @@ def _fit_to_memory(
     movie: MovieInfo,
     align: FrameRange,
     summed: FrameRange,
-    correlation_shape_px: tuple[int, int],
+    small_shapes_px: tuple[tuple[int, int], tuple[int, int]],
     params: AlignParams,
 ) -> tuple[int, bool, int]:
     """Frames summed to one before motion is estimated, whether decoded frames are kept, and bytes.
@@ -397,7 +402,7 @@ def _fit_to_memory(
     is_decoded = movie.file_format != "mrc"
     while True:
         times = math.ceil(align.count / per_time)
-        needed = _memory_bytes(movie, times, summed, correlation_shape_px, params)
+        needed = _memory_bytes(movie, times, summed, small_shapes_px, params)
         if is_decoded and kept <= MOST_KEPT_BYTES and needed + kept <= most_bytes:
             return per_time, True, needed + kept
         if needed <= most_bytes:
@@ -414,21 +419,25 @@ def _memory_bytes(
     movie: MovieInfo,
     times: int,
     summed: FrameRange,
-    correlation_shape_px: tuple[int, int],
+    small_shapes_px: tuple[tuple[int, int], tuple[int, int]],
     params: AlignParams,
 ) -> int:
-    """About the most memory held at once, in the larger of the two passes."""
+    """About the most memory held at once, in the larger of the two passes or between them.
+
+    `small_shapes_px` are (h, w) of the small frames, and of those of the pairwise stage.
+    """
     px = movie.height_px * movie.width_px
-    frame, small = 4 * px, 4 * times * correlation_shape_px[0] * correlation_shape_px[1]
+    frame, (small_px, pairwise_px) = 4 * px, (times * math.prod(s) for s in small_shapes_px)
+    small = _small_item_bytes(movie) * small_px
     # Frames that were read ahead, as the file holds them.
     raw = (params.threads or MANY_THREADS) * px * _item_bytes(movie)
     # Frames that are worked on together: in the first pass at most as many as in the second.
     together = FRAMES_MOVED_TOGETHER * px * min(_item_bytes(movie), 4)
     # Gain, defects; the raw sum, which the mean takes the place of, and room.
     first = raw + together + 4 * frame + small
-    # Gain, unaligned sum, room; the small frames as pixels, those of the pairwise stage, and the
-    # spectra of their patches.
-    estimation = 3 * frame + int(1.7 * small)
+    # Gain, unaligned sum, room; the small frames, and the spectra of their patches, or before these
+    # the frames of the pairwise stage and their spectra.
+    estimation = 3 * frame + small + max(int(1.5 * small_px), int(6.3 * pairwise_px))
     # Gain, defects, unaligned sum; sum, its mean, room; for the weighted sum up to seven sums
     # more, the weights, and what comes of it.
     sums = 6 + 9 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
@@ -451,6 +460,15 @@ def _gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
     # Coefficients, moved frame, sums; the spectrum likewise; weights and the weighted spectrum.
     second = (3 + 2 * params.odd_even) * frame + 5 * frame + 2 * params.dose_weight * frame
     return common + max(first, second)
+
+
+def _small_item_bytes(movie: MovieInfo) -> int:
+    """Bytes of a pixel of the small frames.
+
+    Of counts of 8 bits, hot pixels included, floats of 16 bits lose nothing that stands out from
+    their noise.
+    """
+    return 2 if _item_bytes(movie) == 1 else 4
 
 
 def _item_bytes(movie: MovieInfo) -> int:

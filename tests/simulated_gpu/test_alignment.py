@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mrcfile
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from flexalign.align import align_movie
@@ -12,19 +13,20 @@ from flexalign.params import AlignParams
 PATH_PX = np.array([[0, 0], [1, -2], [3, -3]])
 
 
-def drifting_movie(path):
+def drifting_movie(path, kind):
     """Counts of a smooth specimen that moves by whole pixels."""
     rng = np.random.default_rng(1)
     wide = ndimage.gaussian_filter(rng.normal(size=(64, 72)), 1.0, mode="wrap")
     specimen = 40 + 60 * wide
     with mrcfile.new(path) as file:
         frames = [np.roll(specimen, tuple(shift), (0, 1)) for shift in PATH_PX]
-        file.set_data(rng.poisson(np.clip(frames, 1, None)).astype(np.int16))
+        file.set_data(rng.poisson(np.clip(frames, 1, None)).clip(max=127).astype(kind))
     return path
 
 
-def test_motion_and_sums_are_those_of_the_cpu(tmp_path):
-    movie = drifting_movie(tmp_path / "movie.mrcs")
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
+def test_motion_and_sums_are_those_of_the_cpu(tmp_path, kind):
+    movie = drifting_movie(tmp_path / "movie.mrcs", kind)
     settings = {
         "pixel_size_A": 1.5, "dose_per_frame_e_A2": 2.0, "psd": False, "local": False,
         "max_resolution_A": 8.0, "max_shift_A": 10.0, "patches": (1, 1),

@@ -90,6 +90,24 @@ def test_the_small_frames_are_the_frames_shrunk(tmp_path, counts):
     assert first.frames.scale == (HEIGHT_PX / small_px[0], WIDTH_PX / small_px[1])
 
 
+def test_small_frames_of_8_bits_are_as_good_but_for_a_constant(tmp_path, counts):
+    wide = hot_movie(tmp_path, counts, added=100)
+    with mrcfile.open(wide) as file, mrcfile.new(tmp_path / "narrow.mrcs") as narrow:
+        narrow.set_data(file.data.astype(np.int8))
+
+    (found, _), (expected, _) = (
+        both_passes(path, hot_pixels=True) for path in (tmp_path / "narrow.mrcs", wide)
+    )
+
+    assert found.frames.pixels.dtype == np.float16
+    assert expected.frames.pixels.dtype == np.float32
+    rest = found.frames.pixels - expected.frames.pixels
+    assert (rest - rest.mean()).std() < 1e-3 * expected.frames.pixels.std()
+    assert np.abs(rest - rest.mean()).max() < 0.05  # what a hot pixel is rounded by
+    assert found.mean_counts == pytest.approx(expected.mean_counts, rel=1e-6)
+    assert found.hot_pixels.sum() == expected.hot_pixels.sum() == 3
+
+
 def test_frames_are_put_back_where_the_specimen_was(tmp_path):
     path = np.array([[0, 0], [3, -5], [6, 2], [-4, 7]], float)
     frames = [np.roll(texture(), (int(dy), int(dx)), (0, 1)) for dy, dx in path]
@@ -201,11 +219,11 @@ def test_the_gain_multiplies_every_frame(tmp_path, counts):
     assert first.mean_counts == pytest.approx((counts * gain).mean(), rel=1e-3)
 
 
-def hot_movie(folder, counts):
+def hot_movie(folder, counts, added=400):
     """Two hot pixels and a dead one, on the grid of the small frames' pixels."""
     frames = counts.copy()
-    frames[:, 20, 40] += 400
-    frames[:, 60, 90] += 250
+    frames[:, 20, 40] += added
+    frames[:, 60, 90] += 0.6 * added
     frames[:, 70, 30] = 0
     return write(folder, frames)
 

@@ -13,12 +13,13 @@ from flexalign.plan import SMALLEST_PATCH_PX, Plan, fast_size, make_plan
 
 
 def movie(
-    height_px=4096, width_px=4096, frame_count=40, pixel_size_A=1.0, eer=None, file_format="mrc"
-):
+    height_px=4096, width_px=4096, frame_count=40, pixel_size_A=1.0, eer=None, file_format="mrc",
+    pixel_dtype="uint8",
+):  # fmt: skip
     return MovieInfo(
         path="movie.mrc", file_format=file_format, frame_count=frame_count, height_px=height_px,
-        width_px=width_px, pixel_dtype="uint8", pixel_size_A=pixel_size_A, size_bytes=123_456_789,
-        eer=eer, notes=("the header says so",),
+        width_px=width_px, pixel_dtype=pixel_dtype, pixel_size_A=pixel_size_A,
+        size_bytes=123_456_789, eer=eer, notes=("the header says so",),
     )  # fmt: skip
 
 
@@ -232,12 +233,20 @@ def test_memory_grows_with_frames_only_up_to_the_times_that_are_estimated():
     assert (more.frames_per_time, many.frames_per_time) == (1, 10)
 
 
+def test_frames_of_8_bits_are_kept_in_half_the_memory():
+    narrow, wide = (plan_of(movie(pixel_dtype=kind, frame_count=80)) for kind in ("int8", "uint16"))
+
+    assert (narrow.small_frame_dtype, wide.small_frame_dtype) == ("float16", "float32")
+    small_px = 80 * narrow.correlation_shape_px[0] * narrow.correlation_shape_px[1]
+    assert wide.memory_bytes >= narrow.memory_bytes + 2 * small_px
+
+
 def test_a_limit_of_memory_is_kept_by_fewer_times():
     free = plan_of(movie(frame_count=80), threads=2)
 
-    limited = plan_of(movie(frame_count=80), threads=2, max_memory_GB=2.2)
+    limited = plan_of(movie(frame_count=80), threads=2, max_memory_GB=1.8)
 
-    assert free.memory_bytes > 2.2e9 >= limited.memory_bytes
+    assert free.memory_bytes > 1.8e9 >= limited.memory_bytes
     assert limited.frames_per_time > 1
     assert "motion of every" in limited.describe()
 

@@ -45,6 +45,30 @@ def from_16_bits(half):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
+def rounded_to_half(value):  # type: ignore[no-untyped-def]
+    """The bits of the nearest 16-bit float, which has 11 bits of mantissa; the largest is 65504.
+
+    Times 2^-112 the exponents of both kinds are the same, and what is too small for the usual form
+    of the one is so for the other.
+    """
+    within = min(max(value, np.float32(-65504)), np.float32(65504))
+    bits = np.float32(within * np.float32(2.0**-112)).view(np.uint32)
+    size, sign = bits & np.uint32(0x7FFFFFFF), (bits >> np.uint32(16)) & np.uint32(0x8000)
+    rounded = (size + np.uint32(0xFFF) + ((size >> np.uint32(13)) & np.uint32(1))) >> np.uint32(13)
+    return np.uint16(sign | rounded)
+
+
+@njit(inline="always")
+def from_half(half):  # type: ignore[no-untyped-def]
+    """The float32 that the bits of a 16-bit float stand for."""
+    bits = np.uint32(half)
+    shifted = ((bits & np.uint32(0x8000)) << np.uint32(16)) | (
+        (bits & np.uint32(0x7FFF)) << np.uint32(13)
+    )
+    return np.uint32(shifted).view(np.float32) * np.float32(2.0**112)
+
+
+@njit(inline="always")
 def folded(index, size):  # type: ignore[no-untyped-def]
     """`index` reflected at the first and last sample into [0, size), as often as needed."""
     period = max(2 * (size - 1), 1)

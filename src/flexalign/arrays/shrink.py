@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, detector, shrink_loops
+from flexalign.arrays import cpu, detector, halves, shrink_loops
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.workers import Workers
 from flexalign.model import PixelArray
@@ -24,6 +24,8 @@ from flexalign.model import PixelArray
 _SMALL_ITEM_BYTES = 2
 # What the filter lets through of what it should not, and how far it is off where it should be one.
 _STOPPED_DB = 40.0
+# Of every so manieth row and column the level of a frame is taken.
+_LEVEL_STEP_PX = 16
 # Rows of the small frame that are made together: the rows that they come of stay in the cache.
 _SMALL_ROWS = 64
 # Frames worked on together: gain and sums come from memory once for all of them.
@@ -111,15 +113,30 @@ def shrunk_images(
     nothing = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
     small = np.empty((count, *new_shape_px), np.float32)
     none_mended = np.empty(0, np.float32)
+    room = np.empty((FRAMES_SHRUNK_TOGETHER, height, width), np.float32)
     with Workers(threads) as workers:
         shrinker = Shrinker(nothing, (height, width), small, workers, kept_part)
         for first in range(0, count, FRAMES_SHRUNK_TOGETHER):
-            some = images[first : first + FRAMES_SHRUNK_TOGETHER]
+            some = _widened(images[first : first + FRAMES_SHRUNK_TOGETHER], room, workers)
             places = range(first, first + len(some))
             shrinker.shrink_now(
                 list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]
             )
     return small
+
+
+def _widened(images: PixelArray, room: PixelArray, workers: Workers) -> PixelArray:
+    """Images (n, h, w) in 32 bits; `room` (n or more, h, w) is for those that are not."""
+    if images.dtype != np.float16:
+        return images
+    wide, bits = room[: len(images)], halves.stored(images)
+
+    def widen(start: int, stop: int) -> None:
+        for k in range(start, stop):
+            halves.widen(bits[k], wide[k])
+
+    workers.share(len(images), 1, widen)
+    return wide
 
 
 def shrunk_pixels(
@@ -201,8 +218,13 @@ class Shrinker:
     Parameters
     ----------
     shape_px : (h, w) of the frames
-    small : (n, h, w) float32 to put the small ones in
+    small : (n, h, w) float32 or float16 to put the small ones in
     kept_part : of the small frames' Nyquist frequency, see `shrinking`
+
+    Notes
+    -----
+    Small frames of 16 bits have a constant, about the first frame's mean, taken off: what is near
+    zero is rounded least.
     """
 
     def __init__(
@@ -220,6 +242,7 @@ class Shrinker:
         self._raws: list[npt.NDArray[Any]] = []
         self._waiting: list[_Waiting] = []
         self._used: set[int] = set()
+        self._level: np.float32 | None = None if small.dtype == np.float16 else np.float32(0)
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Zeros (h, w) to add raw frames such as this one up in."""
@@ -263,14 +286,15 @@ class Shrinker:
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])
         y, x = self._along_y, self._along_x
+        level = self._level_of(raws[0])
         # Sums over the rows, and of their squares.
         moments = np.empty((len(raws), self._small.shape[1], 2))
 
         def shrink_rows(start: int, stop: int) -> None:
             shrink_loops.shrink_rows(
                 together, *correction.references, correction.bad_start, correction.bad_x, mended,
-                y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
-                self._small, moments,
+                y.start, y.weight, x.start, x.weight, start, stop, places, is_more, level,
+                halves.stored(self._small), moments,
             )  # fmt: skip
 
         def add_rows(start: int, stop: int) -> None:
@@ -286,6 +310,18 @@ class Shrinker:
             Shrunk(frame.index, float(mean), float(spread))
             for frame, mean, spread in zip(waiting, means, spreads, strict=True)
         ]
+
+    def _level_of(self, raw: npt.NDArray[Any]) -> np.float32:
+        """What is taken off all small frames, once a frame (h, w) has come in."""
+        if self._level is None:
+            step, gain, dark = _LEVEL_STEP_PX, self._correction.gain, self._correction.dark
+            some = raw[::step, ::step].astype(np.float32)
+            if dark is not None:
+                some -= dark[::step, ::step]
+            if gain is not None:
+                some *= gain[::step, ::step]
+            self._level = np.float32(some.mean())
+        return self._level
 
     def fetched(self, total: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A sum as the host has it."""

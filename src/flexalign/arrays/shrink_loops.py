@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from flexalign.arrays.cpu import correct_tile
+from flexalign.arrays.halves import store_row
 
 # Rows that are filtered together.
 _ROWS_TOGETHER = 4
@@ -20,15 +21,17 @@ _STRIP_COLUMNS = 512
 @njit(nogil=True, cache=True, fastmath=True)
 def shrink_rows(  # type: ignore[no-untyped-def]
     raws, gain, dark, bad_start, bad_x, mended,
-    start_y, weight_y, start_x, weight_x, first, last, places, is_more, small, moments,
+    start_y, weight_y, start_x, weight_x, first, last, places, is_more, level, small, moments,
 ):  # fmt: skip
     """Fill rows `first` to `last` of some of `small` (times, h, w) from raw frames.
 
     Parameters
     ----------
     raws, gain, dark, bad_start, bad_x, mended : as for `add_tiles`
+    small : as `halves.stored` gives it
     start_y, weight_y, start_x, weight_x : how the axes are shrunk, see `shrink.Shrinking`
     places, is_more : (n,) which of `small` is meant, and whether to add to what it holds
+    level : float32 to take off before pixels are put into `small`
     moments : (n, h, 2) set to the sum of each row, and of its squares
     """
     top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1]
@@ -57,8 +60,8 @@ def shrink_rows(  # type: ignore[no-untyped-def]
                 for x in range(out.size):
                     added += row[x]
                     squared += row[x] * row[x]
-                    out[x] = out[x] + row[x] if is_more[k] else row[x]
                 moments[k, j, 0], moments[k, j, 1] = added, squared
+                store_row(row, level, is_more[k], out)
 
 
 @njit(nogil=True, fastmath=True, inline="always")

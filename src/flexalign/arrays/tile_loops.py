@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
+from flexalign.arrays.halves import number
 from flexalign.arrays.kernels import folded
 
 
@@ -14,7 +15,7 @@ from flexalign.arrays.kernels import folded
 def taper_tile(image, top, left, window, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with an image from (top, left) on, less its mean there, times `window`.
 
-    Beyond its edges the image goes on as its mirror image.
+    The image is as `halves.stored` gives it; beyond its edges it goes on as its mirror image.
     """
     _cut_less_mean(image, top, left, out)
     for j in range(out.shape[0]):
@@ -46,17 +47,17 @@ def _cut_less_mean(image, top, left, out):  # type: ignore[no-untyped-def]
     (height, width), (rows, columns) = image.shape, out.shape
     is_inside = left >= 0 and left + columns <= width
     # From one of its own values on, so that an even tile is left with no rounding errors.
-    level, total = image[folded(top, height), folded(left, width)], 0.0
+    level, total = number(image[folded(top, height), folded(left, width)]), 0.0
     for j in range(rows):
         row, to, part = image[folded(top + j, height)], out[j], np.float32(0)
         if is_inside:
             inside = row[left : left + columns]
             for i in range(columns):
-                to[i] = inside[i] - level
+                to[i] = number(inside[i]) - level
                 part += to[i]
         else:
             for i in range(columns):
-                to[i] = row[folded(left + i, width)] - level
+                to[i] = number(row[folded(left + i, width)]) - level
                 part += to[i]
         total += float(part)
     mean = np.float32(total / out.size)

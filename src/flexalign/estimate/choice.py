@@ -129,19 +129,17 @@ def _estimate_once(
     clock: Callable[[str], AbstractContextManager[None]],
 ) -> Estimate:
     """The motion in `frames`, taken as they are."""
-    with clock("pairwise"):
-        small = frames.shrunk(plan.pairwise_shape_px, threads)
     shape = None if plan.control_points is None else _empty_field(plan)
 
     def try_start(start: _Start) -> _Trial:
         with clock("refinement"):
             return _try_from(start, shape, frames, plan, params, threads)
 
-    start = _pairwise_start(small, shape, plan, params, threads, clock, pairwise.MOST_IMAGES)
+    start = _pairwise_start(frames, shape, plan, params, threads, clock, pairwise.MOST_IMAGES)
     trial = try_start(start)
     if trial.pairs_led_astray and len(frames.frame) > _FEW_GROUPS:
         # Single frames are too faint to be paired; groups of them may not be.
-        start = _pairwise_start(small, shape, plan, params, threads, clock, _FEW_GROUPS)
+        start = _pairwise_start(frames, shape, plan, params, threads, clock, _FEW_GROUPS)
         trial = _better(trial, try_start(start))
     if trial.pairs_led_astray and params.refine:
         # Weak signal can still be found from standing still.
@@ -176,7 +174,7 @@ class _Start:
 
 
 def _pairwise_start(
-    small: SmallFrames,
+    frames: SmallFrames,
     shape: MotionField | None,
     plan: Plan,
     params: AlignParams,
@@ -186,6 +184,8 @@ def _pairwise_start(
 ) -> _Start:
     """The pairwise motion of at most `most_images` frames or groups of them."""
     with clock("pairwise"):
+        # Made anew where it is needed twice: it would stand in the way of the refinement.
+        small = frames.shrunk(plan.pairwise_shape_px, threads)
         path, pairs = pairwise.global_trajectory(
             small, params.max_resolution_A, params.max_shift_A, threads, most_images
         )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from flexalign.arrays import correlate, cpu, fourier
 from flexalign.arrays.fourier import SpectrumArray
+from flexalign.arrays.halves import stored
 from flexalign.arrays.tile_loops import taper_tile
 from flexalign.estimate import pairwise
 from flexalign.estimate.evidence import (
@@ -143,8 +144,9 @@ def tapered_spectra(
     """
     tiles = tiles[: len(which)]
     corners = grid.corner_px[patch] + offset_px
+    pixels = stored(frames.pixels)
     for out, k, (top, left) in zip(tiles, which, corners, strict=True):
-        taper_tile(frames.pixels[k], top, left, grid.window, out)
+        taper_tile(pixels[k], top, left, grid.window, out)
     return fourier.rfft2(tiles, columns=columns)
 
 

@@ -86,7 +86,7 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
     noise of the mean behind, with the opposite sign.
     """
     shape, pixel_A = frames.shape_px, frames.pixel_size_A
-    mean = fourier.rfft2(frames.pixels.mean(axis=0), threads)
+    mean = fourier.rfft2(frames.pixels.mean(axis=0, dtype=np.float32), threads)
     frequency = correlate.ring_index(shape, (frames.scale[0] * pixel_A, frames.scale[1] * pixel_A))
     power = np.interp(frequency, pattern.ring_frequency_per_A, pattern.power_over_noise)
     part = 1 - 1 / np.sqrt(1 + len(frames.frame) * power)
