@@ -186,7 +186,9 @@ def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
     nodes = [resample.lattice_nodes(size, LATTICE_STEP_PX).size for size in shape]
     lattice = rng.normal(0, 3, (2, *nodes)).astype(np.float32)
     small = np.zeros((count, *plan.correlation_shape_px), np.float32)
-    rate = (-0.05 * np.hypot(*fourier.frequencies(plan.output_shape_px))).astype(np.float32)
+    weights = ExponentialWeights(
+        lambda ky, kx: -0.05 * np.hypot(ky, kx), plan.output_shape_px, count
+    )
 
     def measure_all() -> float:
         shrinker = GpuShrinker(correction, shape, small, device, CORRELATION_PART)
@@ -200,7 +202,7 @@ def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
     def sum_all() -> float:
         sums = GpuMovingSums(
             correction, shape, plan.output_shape_px, device, names=("all",),
-            weights=ExponentialWeights(rate, count),
+            weights=weights,
         )  # fmt: skip
         started = time.perf_counter()
         for k in range(count):

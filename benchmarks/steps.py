@@ -212,11 +212,9 @@ def _second_pass(
     rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
     few = _few(reader, plan.sum)
     with Workers(threads) as workers:
-        with once("dose weights"):
-            weights = frame_weights(plan, params)
         sums = MovingSums(
             correction, shape, plan.output_shape_px, workers, FRAMES_MOVED_TOGETHER,
-            names=("all",), weights=weights,
+            names=("all",), weights=frame_weights(plan, params),
         )  # fmt: skip
         for _ in range(ROUNDS):
             with laps("motion on the lattice"):
@@ -237,7 +235,7 @@ def _second_pass(
         )  # fmt: skip
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
     # Raw, there and back once more; of a few frames together, gain and sums once.
-    together = 4 + 8 * (1 if weights is None else sums.sum_count)
+    together = 4 + 8 * sums.sum_count
     moved = 3 * px * raw_bytes + px * together / FRAMES_MOVED_TOGETHER
     frame_bytes = {"correct, prefilter, sample, sums": moved}
     return [*laps.steps(plan.sum.count, frame_bytes, len(few)), *once.steps(1, {})], found

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, detector, dose, fourier, resample
+from flexalign.arrays import cpu, detector, dose, resample
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
+from flexalign.arrays.halves import add_part, stored
 from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
 from flexalign.arrays.outliers import find_outlier_lines, find_outlier_pixels
 from flexalign.arrays.shrink import Shrinker, Shrunk, mean_corrected, shrunk_pixels
@@ -195,13 +196,11 @@ class _SmallSums:
         # Of all frames of the file that are summed at each time.
         factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
 
-        # It is zero nearly everywhere.
-        where = np.flatnonzero(pattern)
-        pattern = pattern.ravel()[where]
+        images = stored(self.pixels)
 
         def take_out(start: int, stop: int) -> None:
-            for pixels, part in zip(self.pixels[start:stop], factor[start:stop], strict=False):
-                pixels.reshape(-1)[where] -= pattern * part
+            for image, part in zip(images[start:stop], factor[start:stop], strict=False):
+                add_part(pattern, -part, image)
 
         cpu.in_blocks(take_out, len(factor), threads)
 
@@ -341,12 +340,11 @@ def frame_weights(plan: Plan, params: AlignParams) -> ExponentialWeights | None:
     """
     if not params.dose_weight or plan.dose_per_frame_e_A2 is None:
         return None
-    ky, kx = fourier.frequencies(plan.output_shape_px)
-    pixel_A = [plan.pixel_size_A * binning for binning in plan.binning]
-    # The lower half of the plane mirrors the upper one.
-    upper = plan.output_shape_px[0] // 2 + 1
-    frequency_per_A = np.hypot(ky[:upper] / pixel_A[0], kx / pixel_A[1])
-    per_dose = dose.log_weight_per_dose(frequency_per_A, params.voltage_kV)
-    rate = (per_dose * plan.dose_per_frame_e_A2).astype(np.float32)
-    below = rate[1 : plan.output_shape_px[0] - upper + 1][::-1]
-    return ExponentialWeights(np.concatenate([rate, below]), plan.sum.count)
+    per_frame_e_A2 = plan.dose_per_frame_e_A2
+    y_A, x_A = (plan.pixel_size_A * binning for binning in plan.binning)
+
+    def rate_at(ky: FloatArray, kx: FloatArray) -> FloatArray:
+        frequency_per_A = np.hypot(ky / y_A, kx / x_A)
+        return dose.log_weight_per_dose(frequency_per_A, params.voltage_kV) * per_frame_e_A2
+
+    return ExponentialWeights(rate_at, plan.output_shape_px, plan.sum.count)

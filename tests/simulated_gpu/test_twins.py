@@ -53,13 +53,13 @@ def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
 def test_sums_of_moved_frames_are_those_of_the_cpu(raw, correction, device, output_px):
     nodes = [resample.lattice_nodes(n, LATTICE_STEP_PX).size for n in SHAPE_PX]
     lattice = np.random.default_rng(3).normal(0, 3, (FRAMES, 2, *nodes)).astype(np.float32)
-    rate = (-0.5 * np.hypot(*fourier.frequencies(output_px))).astype(np.float32)
+    weights = ExponentialWeights(lambda ky, kx: -0.5 * np.hypot(ky, kx), output_px, 2 * FRAMES)
     results = []
     with Workers(1) as workers:
         for kind, where in ((MovingSums, (workers, 2)), (GpuMovingSums, (device,))):
             sums = kind(
                 correction, SHAPE_PX, output_px, *where, names=("all", "odd"),
-                weights=ExponentialWeights(rate, 2 * FRAMES), image_count=FRAMES,
+                weights=weights, image_count=FRAMES,
             )  # fmt: skip
             for k in range(FRAMES):
                 sums.add(raw[k], k, lattice[k], ("all", "odd")[: 1 + k % 2], time=2 * k + 1)

@@ -35,16 +35,15 @@ def lattice_of(frame):
     return np.stack(lattice).astype(np.float32)
 
 
-def rate(shape_px):
-    ky, kx = fourier.frequencies(shape_px)
-    return (-0.9 * np.hypot(ky, kx)).astype(np.float32)
+def rate_at(ky, kx):
+    return -0.9 * np.hypot(ky, kx)
 
 
 def sums_of(frames, correction, output_shape_px, threads):
     with Workers(threads) as workers:
         sums = MovingSums(
             correction, SHAPE_PX, output_shape_px, workers, 4,
-            names=("all", "odd"), weights=ExponentialWeights(rate(output_shape_px), 10),
+            names=("all", "odd"), weights=ExponentialWeights(rate_at, output_shape_px, 10),
             image_count=len(FRAMES),
         )  # fmt: skip
         for frame in FRAMES:
@@ -85,7 +84,7 @@ def weighted_mean(each, shape_px):
     """Equation 9 of Grant & Grigorieff (2015), as the mean of as many frames."""
     total, power = 0, 0
     for frame, image in each.items():
-        weight = np.exp(frame * rate(shape_px))
+        weight = np.exp(frame * rate_at(*fourier.frequencies(shape_px)))
         total = total + weight * fourier.cropped(fourier.rfft2(image), SHAPE_PX, shape_px)
         power = power + weight**2
     return fourier.irfft2(total / np.sqrt(power * len(each)), shape_px)

@@ -9,12 +9,15 @@ import numpy.typing as npt
 
 from flexalign.arrays import cpu, fourier, sweeps
 from flexalign.arrays.fourier import SpectrumArray
+from flexalign.arrays.workers import Workers
 from flexalign.model import FloatArray, PixelArray
 
 # Weights of a correlation, relative to the highest, that do not count.
 _NEGLIGIBLE = 1e-2
 # Small correlations are computed several at a time, as many as stay in the cache.
 _COEFFICIENTS_TOGETHER = 2**17
+# So many such batches a thread takes at a time.
+_BATCHES_TOGETHER = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,5 +143,7 @@ def pair_peaks(
             spread = np.sqrt(power) / (shape_px[0] * shape_px[1])
             scores[a:b] /= np.where(spread > 0, spread, np.inf)
 
-    cpu.in_blocks(measure, len(first), threads)
+    # Not in equal parts: pairs that are far apart in time take longer, and come first.
+    with Workers(threads) as workers:
+        workers.share(len(first), _BATCHES_TOGETHER * together, measure)
     return Peaks(shifts, scores)

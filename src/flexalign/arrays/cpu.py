@@ -341,17 +341,16 @@ def _add_up(values, weights, totals, top, left):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def add_weighted_columns(block, total, rate, nodes_per_rate, table, start):  # type: ignore[no-untyped-def]
+def add_weighted_columns(block, total, rate, nodes_per_rate, table):  # type: ignore[no-untyped-def]
     """Add `block` (h, n), times weights from a table, to `total` (h, n) complex64.
 
     Parameters
     ----------
-    rate : (h, w // 2 + 1) float32, of which each weight is a function; from column `start` on
+    rate : (h, n) float32, of which each weight is a function
     table : (nodes,) float32 that function, `nodes_per_rate` apart and linear in between
     """
     for y in range(block.shape[0]):
-        values, sums = block[y], total[y]
-        rates = rate[y, start : start + values.size]
+        values, sums, rates = block[y], total[y], rate[y]
         for i in range(values.size):
             place = rates[i] * nodes_per_rate
             node = min(np.int32(place), np.int32(table.size - 2))

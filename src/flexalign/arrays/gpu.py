@@ -139,7 +139,7 @@ class GpuMovingSums:
         self._frame, self._room = (xp.empty(shape_px, np.float32) for _ in range(2))
         self._ratio: Any = None
         if weights is not None:
-            self._ratio = xp.array(np.exp(weights.rate), np.float32)
+            self._ratio = xp.array(np.exp(weights.rate()), np.float32)
             self._weight = xp.ones(self._ratio.shape, np.float32)
             self._weighted = xp.zeros(self._ratio.shape, np.complex64)
             self._times: list[int] = []

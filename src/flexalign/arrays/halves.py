@@ -78,3 +78,12 @@ def store_row(row, level, is_more, out):  # type: ignore[no-untyped-def]
     else:
         for x in range(out.size):
             out[x] = as_pixel(row[x] - level, out)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def add_part(image, part, out):  # type: ignore[no-untyped-def]
+    """Add `part` of `image` (h, w) to a stored image `out`."""
+    for y in range(out.shape[0]):
+        row, to = image[y], out[y]
+        for x in range(to.size):
+            to[x] = as_pixel(number(to[x]) + part * row[x], to)

@@ -56,8 +56,7 @@ class MovingSums:
         self._names, self._weights = tuple(names), weights
         self._functions: TimeFunctions | None = None
         if weights is not None:
-            lowest_rate = min(float(weights.rate.min()), 0.0)
-            self._functions = time_functions(lowest_rate, weights.frame_count)
+            self._functions = time_functions(weights.lowest_rate, weights.frame_count)
         extra = 0 if self._functions is None else len(self._functions.value) - 1
         # With room for the spectrum of each row in its place.
         height, width = shape_px
@@ -193,7 +192,7 @@ class MovingSums:
         """
         assert self._functions is not None
         assert self._weights is not None
-        rate, lowest_rate = self._weights.rate, self._functions.lowest_rate
+        weights, lowest_rate = self._weights, self._functions.lowest_rate
         nodes_per_rate = np.float32((tables.shape[1] - 1) / lowest_rate if lowest_rate else 0)
         height = self._output_shape[0]
         spectrum: fourier.SpectrumArray = rows[0]
@@ -201,10 +200,10 @@ class MovingSums:
             spectrum = np.empty((height, rows.shape[2]), np.complex64)
 
         def add_up(start: int, stop: int) -> None:
-            total = np.zeros((height, stop - start), np.complex64)
+            total, rate = np.zeros((height, stop - start), np.complex64), weights.rate(start, stop)
             for number, table in zip(sums, tables, strict=True):
                 block = fourier.column_spectra(rows[number, :, start:stop], height)
-                cpu.add_weighted_columns(block, total, rate, nodes_per_rate, table, start)
+                cpu.add_weighted_columns(block, total, rate, nodes_per_rate, table)
             spectrum[:, start:stop] = fourier.columns_back(total)
 
         self._workers.share(rows.shape[2], _FOURIER_COLUMNS, add_up)

@@ -8,10 +8,12 @@ transformed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from flexalign.arrays import fourier
 from flexalign.model import FloatArray, PixelArray
 
 # Largest part of a frequency's weights, as vectors over time, that the functions may leave out.
@@ -26,12 +28,28 @@ class ExponentialWeights:
 
     Attributes
     ----------
-    rate : (h, w // 2 + 1) float32, not positive, per frame
+    rate_at : function of frequencies along y (n, 1) and x (1, m), in cycles per pixel, whose result
+        (n, m) is the rate per frame: not positive, lowest in the corners, the same at -y as at y
+    shape_px : (h, w) of the images
     frame_count : times are 0, 1, ... up to but not including this
     """
 
-    rate: PixelArray
+    rate_at: Callable[[FloatArray, FloatArray], FloatArray]
+    shape_px: tuple[int, int]
     frame_count: int
+
+    @property
+    def lowest_rate(self) -> float:
+        """The rate in the corners."""
+        ky, kx = fourier.frequencies(self.shape_px)
+        return float(self.rate_at(ky.min(keepdims=True), kx.max(keepdims=True))[0, 0])
+
+    def rate(self, start: int = 0, stop: int | None = None) -> PixelArray:
+        """Rates (h, n) float32 of the columns from `start` to `stop` of the half plane."""
+        ky, kx = fourier.frequencies(self.shape_px)
+        # The lower half of the plane mirrors the upper one.
+        upper = self.rate_at(ky[: len(ky) // 2 + 1], kx[:, start:stop]).astype(np.float32)
+        return np.concatenate([upper, upper[1 : (len(ky) + 1) // 2][::-1]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
