@@ -128,7 +128,7 @@ def test_inner_steps_belong_to_stages_and_are_counted_once(account):
     assert set(account.inner) <= set(account.stages())
     names = [step.name for step in account.inner["second pass"]]
     assert len(set(names)) == len(names)
-    assert {"dose weights", "correct, prefilter, sample, sums"} < set(names)
+    assert {"weighted sum of the sums, and back", "correct, prefilter, sample, sums"} < set(names)
     assert "correct, filter, sum" in [step.name for step in account.inner["first pass"]]
 
 
