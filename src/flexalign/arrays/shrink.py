@@ -30,6 +30,8 @@ _LEVEL_STEP_PX = 16
 _SMALL_ROWS = 64
 # Frames worked on together: gain and sums come from memory once for all of them.
 FRAMES_SHRUNK_TOGETHER = 4
+# Images of 16 bits that are shrunk together, each of which needs room in 32 bits.
+_WIDENED_TOGETHER = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,11 +115,12 @@ def shrunk_images(
     nothing = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
     small = np.empty((count, *new_shape_px), np.float32)
     none_mended = np.empty(0, np.float32)
-    room = np.empty((FRAMES_SHRUNK_TOGETHER, height, width), np.float32)
+    together = FRAMES_SHRUNK_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
+    room = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
     with Workers(threads) as workers:
         shrinker = Shrinker(nothing, (height, width), small, workers, kept_part)
-        for first in range(0, count, FRAMES_SHRUNK_TOGETHER):
-            some = _widened(images[first : first + FRAMES_SHRUNK_TOGETHER], room, workers)
+        for first in range(0, count, together):
+            some = _widened(images[first : first + together], room, workers)
             places = range(first, first + len(some))
             shrinker.shrink_now(
                 list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]

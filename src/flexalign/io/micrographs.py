@@ -18,6 +18,8 @@ MRC_LABEL_CHARACTERS = 80
 MRC_LABELS = 10
 MRC_MODES = {4: 2, 2: 12}  # of floats, by their size in bytes
 SPIDER_HEADER_WORDS = 256
+# Rows whose moments are taken together.
+_ROWS_TOGETHER = 64
 
 
 def write_mrc(
@@ -121,20 +123,20 @@ def _mrc_header(pixels: npt.NDArray[Any], pixel_size_A: float, is_stack: bool) -
         header.cellb[angle] = 90.0
     header.mapc, header.mapr, header.maps = 1, 2, 3
     header.dmin, header.dmax = pixels.min(), pixels.max()
-    header.dmean, header.rms = _mean_and_deviation(pixels.reshape(-1, *pixels.shape[-2:]))
+    header.dmean, header.rms = _mean_and_deviation(pixels.reshape(-1, pixels.shape[-1]))
     header.nversion = 20141
     header.map = b"MAP "
     header.machst = (0x44, 0x44, 0, 0)
     return header
 
 
-def _mean_and_deviation(sections: npt.NDArray[Any]) -> tuple[float, float]:
-    """Mean and standard deviation, one section at a time to save memory."""
+def _mean_and_deviation(rows: npt.NDArray[Any]) -> tuple[float, float]:
+    """Mean and standard deviation, some rows at a time to save memory."""
     moments = np.zeros(2)
-    for section in sections:
-        values = section.astype(np.float64).ravel()
-        moments += values.mean(), values @ values / values.size
-    mean, square = moments / len(sections)
+    for first in range(0, len(rows), _ROWS_TOGETHER):
+        values = rows[first : first + _ROWS_TOGETHER].astype(np.float64).ravel()
+        moments += values.sum(), values @ values
+    mean, square = moments / rows.size
     return float(mean), float(np.sqrt(max(square - mean**2, 0.0)))
 
 

@@ -94,6 +94,8 @@ def load_references(
 def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     """The single image (h, w) in an MRC, TIFF, .gain, .dm3 or .dm4 file, rows in MRC order.
 
+    It is the caller's own, to write to.
+
     Of a ``.gain`` with several pages it is the first.
 
     Raises
@@ -113,7 +115,7 @@ def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     header = mrc.read_header(path)
     if header.plane_count != 1:
         raise InputError(f"{path}: expected a single image, found {header.plane_count}")
-    return mrc.read_plane(path, header, 0).astype(np.float32)
+    return mrc.read_plane(path, header, 0).astype(np.float32, copy=False)
 
 
 def _read_tiff(path: Path, tiff_rows: str) -> PixelArray:
@@ -124,7 +126,7 @@ def _read_tiff(path: Path, tiff_rows: str) -> PixelArray:
         if len(images) != 1:
             raise InputError(f"{path}: expected a single image, found {len(images)}")
         try:
-            return tiff.read_page(images[0], tiff_rows).astype(np.float32)
+            return tiff.read_page(images[0], tiff_rows).astype(np.float32, copy=False)
         except Exception as error:  # each codec has exceptions of its own
             raise InputError(
                 f"{path}: the image cannot be decoded ({error}); transfer it again"
@@ -154,25 +156,24 @@ def sense_of(movie: MovieInfo, path: Path, sense: str) -> str:
 
 
 def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) -> PixelArray:
-    """The gain as it multiplies, zero where it is not positive and finite."""
+    """The gain as it multiplies, zero where it is not positive and finite; `image` is used up."""
     good = np.isfinite(image) & (image > 0)
     if not good.any():
         raise InputError(f"{path}: expected a gain reference, found no positive finite pixel")
     mean = float(np.mean(image, where=good, dtype=np.float64))
-    gain = np.zeros_like(image, order="C")
+    image[~good] = 0
     if sense == "divide":
         notes.append("the gain reference holds counts: frames are divided by it")
-        np.divide(np.float32(mean), image, out=gain, where=good)
+        np.divide(np.float32(mean), image, out=image, where=good)
         # A denormal count has no finite inverse.
-        gain[~np.isfinite(gain)] = 0
-        return gain
+        image[~np.isfinite(image)] = 0
+        return image
     if not 0.1 <= mean <= 10:
         notes.append(
             f"the gain reference multiplies and its mean is {mean:.3g}, where about 1 is usual; "
             "counts would need --gain-sense divide"
         )
-    np.copyto(gain, image, where=good)
-    return gain
+    return image
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +218,10 @@ def _doubled(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _fit_gain(fit: _Fit, gain: PixelArray) -> npt.NDArray[Any]:
-    """The gain on the movie's grid, zero where it is a defect; always a new array."""
+    """The gain on the movie's grid, zero where it is a defect."""
     ratio = fit.ratio()
     if ratio == "same":
-        return gain.copy()
+        return np.ascontiguousarray(gain)
     if ratio == "half":
         return _doubled(gain)
     # The movie's pixel holds the sum of four counts c / g.
@@ -232,10 +233,10 @@ def _fit_gain(fit: _Fit, gain: PixelArray) -> npt.NDArray[Any]:
 
 
 def _fit_dark(fit: _Fit, dark: PixelArray) -> npt.NDArray[Any]:
-    """The dark on the movie's grid, so that its sum over an area stays; always a new array."""
+    """The dark on the movie's grid, so that its sum over an area stays."""
     ratio = fit.ratio()
     if ratio == "same":
-        return dark.copy()
+        return np.ascontiguousarray(dark)
     return np.asarray(_quarters(dark).sum(axis=-1) if ratio == "twice" else _doubled(dark) / 4)
 
 
