@@ -34,23 +34,24 @@ def shrink_rows(  # type: ignore[no-untyped-def]
     level : float32 to take off before pixels are put into `small`
     moments : (n, h, 2) set to the sum of each row, and of its squares
     """
-    top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1]
+    joint, reach = _joined(start_y, weight_y, first, last)
+    top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1] + _ROWS_TOGETHER - 1
     left, right = start_x[0], start_x[-1] + weight_x.shape[1]
-    # Rows to fill up the last few that are filtered together hold anything.
-    padding = -(last - first) % _ROWS_TOGETHER
-    rows = np.empty((last - first + padding, right - left), np.float32)
+    # The last few that are filtered together may be fewer.
+    rows = np.empty((len(joint) * _ROWS_TOGETHER, right - left), np.float32)
     along = np.empty((_ROWS_TOGETHER, len(start_x)), np.float32)
     for k in range(len(places)):
         for begin in range(left, right, _STRIP_COLUMNS):
             end = min(begin + _STRIP_COLUMNS, right)
             pixels = np.empty((bottom - top, end - begin), np.float32)
             correct_tile(raws[k], gain, dark, bad_start, bad_x, mended[k], top, begin, pixels)
-            for i in range(first, last):
+            for g in range(len(joint)):
+                i = g * _ROWS_TOGETHER
+                used = start_y[first + i] - top
                 _filter_down(
-                    pixels,
-                    start_y[i] - top,
-                    weight_y[i],
-                    rows[i - first, begin - left : end - left],
+                    pixels[used : used + reach[g]],
+                    joint[g],
+                    rows[i : i + _ROWS_TOGETHER, begin - left : end - left],
                 )
         for i in range(first, last, _ROWS_TOGETHER):
             _filter_along(rows[i - first : i - first + _ROWS_TOGETHER], start_x, weight_x, along)
@@ -86,17 +87,51 @@ def _filter_along(rows, start, weight, out):  # type: ignore[no-untyped-def]
         out[0, x], out[1, x], out[2, x], out[3, x] = t0, t1, t2, t3
 
 
+@njit(nogil=True, cache=True)
+def _joined(start, weight, first, last):  # type: ignore[no-untyped-def]
+    """Weights of new rows `first` to `last`, in fours, on all old rows that any of the four takes.
+
+    Returns
+    -------
+    joint : (fours, 4, n) float32, from where the first of the four begins; zero for rows not taken
+    reach : (fours,) how many old rows there are, a multiple of four
+    """
+    taps, fours = weight.shape[1], (last - first + _ROWS_TOGETHER - 1) // _ROWS_TOGETHER
+    reach = np.empty(fours, np.int64)
+    for g in range(fours):
+        i = first + g * _ROWS_TOGETHER
+        rows = start[min(i + _ROWS_TOGETHER, last) - 1] - start[i] + taps
+        reach[g] = (rows + _ROWS_TOGETHER - 1) // _ROWS_TOGETHER * _ROWS_TOGETHER
+    joint = np.zeros((fours, _ROWS_TOGETHER, reach.max()), np.float32)
+    for i in range(first, last):
+        g, j = (i - first) // _ROWS_TOGETHER, (i - first) % _ROWS_TOGETHER
+        begin = start[i] - start[i - j]
+        joint[g, j, begin : begin + taps] = weight[i]
+    return joint, reach
+
+
 @njit(nogil=True, fastmath=True, inline="always")
-def _filter_down(pixels, top, weight, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (w,) with the weighted sum of rows `top` and on of `pixels` (n, w)."""
-    for x in range(out.size):
-        out[x] = 0
-    for tap in range(0, weight.size, 4):
-        w0, w1, w2, w3 = weight[tap], weight[tap + 1], weight[tap + 2], weight[tap + 3]
-        row = top + tap
-        r0, r1, r2, r3 = pixels[row], pixels[row + 1], pixels[row + 2], pixels[row + 3]
-        for x in range(out.size):
-            out[x] += w0 * r0[x] + w1 * r1[x] + w2 * r2[x] + w3 * r3[x]
+def _filter_down(pixels, weight, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (4, w) with sums over the rows of `pixels` (n, w), each with its `weight` (4, n).
+
+    Four rows of pixels times four of the result: each number that comes from memory is used four
+    times.
+    """
+    out0, out1, out2, out3 = out[0], out[1], out[2], out[3]
+    for x in range(out0.size):
+        out0[x] = out1[x] = out2[x] = out3[x] = 0
+    for k in range(0, len(pixels), 4):
+        a0, a1, a2, a3 = weight[0, k], weight[0, k + 1], weight[0, k + 2], weight[0, k + 3]
+        b0, b1, b2, b3 = weight[1, k], weight[1, k + 1], weight[1, k + 2], weight[1, k + 3]
+        c0, c1, c2, c3 = weight[2, k], weight[2, k + 1], weight[2, k + 2], weight[2, k + 3]
+        d0, d1, d2, d3 = weight[3, k], weight[3, k + 1], weight[3, k + 2], weight[3, k + 3]
+        row0, row1, row2, row3 = pixels[k], pixels[k + 1], pixels[k + 2], pixels[k + 3]
+        for x in range(out0.size):
+            p0, p1, p2, p3 = row0[x], row1[x], row2[x], row3[x]
+            out0[x] += a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3
+            out1[x] += b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3
+            out2[x] += c0 * p0 + c1 * p1 + c2 * p2 + c3 * p3
+            out3[x] += d0 * p0 + d1 * p1 + d2 * p2 + d3 * p3
 
 
 @njit(nogil=True, cache=True, fastmath=True)
