@@ -14,6 +14,7 @@ improves.  Each round takes the gradient of log L, its expected curvature, and t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -45,8 +46,8 @@ _SMOOTH_RINGS = 5
 _FIRST_RING = 3
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _LARGEST_STEP_PX = 1.0
-# Frames of a patch that are transformed together.
-_FRAMES_TOGETHER = 8
+# Frames of a patch that are transformed together have about so many pixels, and stay in the cache.
+_PIXELS_TOGETHER = 2**19
 # Rings alternate between two halves in blocks of this many, for scores on unseen data.
 HALF_BLOCK_RINGS = 4
 
@@ -174,12 +175,13 @@ def cut_spectra(
     packing = sweeps.packing_of(ring)
     packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
     power = np.zeros((len(offset), len(frequency)))
+    together = max(1, _PIXELS_TOGETHER // math.prod(grid.shape_px))
 
     def cut_patches(start: int, stop: int) -> None:
-        tiles = np.empty((_FRAMES_TOGETHER, *grid.shape_px), np.float32)
+        tiles = np.empty((together, *grid.shape_px), np.float32)
         for patch in range(start, stop):
-            for first in range(0, times, _FRAMES_TOGETHER):
-                which = np.arange(first, min(first + _FRAMES_TOGETHER, times))
+            for first in range(0, times, together):
+                which = np.arange(first, min(first + together, times))
                 cut = tapered_spectra(frames, grid, patch, which, offset[patch, which], tiles)
                 sweeps.pack(
                     cut, first, ring, packing.wave, packing.start, attenuation, packed[patch],
