@@ -19,7 +19,7 @@ class Account:
     Attributes
     ----------
     ours, relion : what the programs cost; `relion` is empty where it was not asked
-    alike : what ours costs when it makes what RELION makes and no more; empty likewise
+    alike : what ours costs when it makes what RELION makes and no more
     records : of our runs
     floors_s : the least two passes can take
     inner : steps of each stage, measured alone
@@ -44,10 +44,9 @@ class Account:
         """The least two passes can take."""
         return float(np.median(self.floors_s))
 
-    @property
-    def over_floor(self) -> float:
-        """Our seconds over the floor's, run by run."""
-        pairs = zip(self.ours, self.floors_s, strict=True)
+    def over_floor(self, runs: Sequence[Watched]) -> float:
+        """Seconds of some of our runs over the floor's, run by run."""
+        pairs = zip(runs, self.floors_s, strict=True)
         return float(np.median([run.seconds / floor_s for run, floor_s in pairs]))
 
     def relion_over(self, runs: Sequence[Watched]) -> float:
@@ -110,7 +109,7 @@ def _remarks(account: Account) -> list[str]:
     again = ", estimated twice for a fixed pattern" if "fixed pattern" in record.timings_s else ""
     y, x = record.decisions["patches"]
     return [
-        f"Floor {account.floor_s:.2f} s; total / floor {account.over_floor:.2f}. "
+        f"Floor {account.floor_s:.2f} s; total / floor {account.over_floor(account.ours):.2f}. "
         f"Peak memory {account.peak_bytes / 1e9:.2f} GB, "
         f"planned {account.planned_bytes / 1e9:.2f} GB. "
         f"Kept: {record.quality.chosen}, {x} x {y} patches{again}. "
@@ -132,20 +131,23 @@ def summary(accounts: Iterable[Account]) -> str:
     """All classes side by side."""
     lines = [
         "| class | s | floor s | total / floor | RELION s | RELION / ours | alike s "
-        "| RELION / alike | GB | planned GB | RELION GB |",
-        "| --- |" + " --: |" * 10,
+        "| alike / floor | RELION / alike | GB | planned GB | RELION GB |",
+        "| --- |" + " --: |" * 11,
     ]
     for account in accounts:
-        theirs, memory_GB = ["-"] * 4, "-"
+        theirs_s, than_ours, than_alike, memory_GB = ["-"] * 4
         if account.relion:
-            seconds, alike = (_median_s(runs) for runs in (account.relion, account.alike))
-            ratios = [account.relion_over(runs) for runs in (account.ours, account.alike)]
-            theirs = [f"{seconds:.1f}", f"{ratios[0]:.2f}", f"{alike:.1f}", f"{ratios[1]:.2f}"]
+            theirs_s = f"{_median_s(account.relion):.1f}"
+            than_ours, than_alike = (
+                f"{account.relion_over(runs):.2f}" for runs in (account.ours, account.alike)
+            )
             memory_GB = f"{max(run.peak_memory_bytes for run in account.relion) / 1e9:.2f}"
         cells = [
             account.name, f"{account.seconds:.1f}", f"{account.floor_s:.1f}",
-            f"{account.over_floor:.2f}", *theirs,
-            f"{account.peak_bytes / 1e9:.2f}", f"{account.planned_bytes / 1e9:.2f}", memory_GB,
+            f"{account.over_floor(account.ours):.2f}", theirs_s, than_ours,
+            f"{_median_s(account.alike):.1f}", f"{account.over_floor(account.alike):.2f}",
+            than_alike, f"{account.peak_bytes / 1e9:.2f}", f"{account.planned_bytes / 1e9:.2f}",
+            memory_GB,
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

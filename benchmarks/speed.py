@@ -164,17 +164,16 @@ def measure(name: str, cache: Path, threads: int, repeats: int, *, with_peers: b
         account.ours.append(cost)
         account.records.append(record)
         account.floors_s.append(steps.floor_s(files.movie, params, threads))
+        account.alike.append(run_flexalign(files.movie, params, *AS_RELION)[0])
         if not (with_peers and kind.with_relion):
             continue
         try:
             grouping = kind.raw_frames_per_frame
             cost = peers.time_relion(files.movie, files.gain, settings, threads, grouping)
             account.relion.append(cost)
-            account.alike.append(run_flexalign(files.movie, params, *AS_RELION)[0])
         except peers.PeerError as error:
             print(f"\n{name}: {error}", flush=True)
             account.relion.clear()
-            account.alike.clear()
             with_peers = False
     account.inner.update(steps.inner_steps(files.movie, params, record, threads))
     return account

@@ -112,6 +112,7 @@ def account(modules, movies, tmp_path_factory):
         [cost],
         [record],
         [steps.floor_s(files.movie, params, threads=1)],
+        alike=[cost],
         inner=steps.inner_steps(files.movie, params, record, threads=1),
     )
 
@@ -154,10 +155,10 @@ def test_programs_are_compared_run_by_run(modules, account):
     )
 
     assert slow.relion_over(slow.ours) == 3.0
-    assert slow.over_floor == 2.0
-    assert "| x | 2.0 | 1.0 | 2.00 | 8.0 | 3.00 | 2.0 | 4.00 |" in modules["account"].summary(
-        [slow]
-    )
+    assert slow.over_floor(slow.ours) == 2.0
+    assert "| x | 2.0 | 1.0 | 2.00 | 8.0 | 3.00 | 2.0 | 1.00 | 4.00 |" in modules[
+        "account"
+    ].summary([slow])
 
 
 def test_the_tables_show_every_stage_and_step(modules, account):
