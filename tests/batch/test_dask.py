@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,10 @@ pytest.importorskip("distributed", reason="Dask is not installed: pip install fl
 
 import psutil
 
-from flexalign.batch.clusters import Jobs, make_cluster, walltime_s
+from flexalign.batch.clusters import Jobs, make_cluster, on_scheduler, walltime_s
+from flexalign.batch.jobs import Job, Outcome
 from flexalign.errors import ParameterError
+from flexalign.params import AlignParams
 
 IS_FULL = bool(os.environ.get("FLEXALIGN_FULL_TESTS"))
 OPTIONS = ("--pixel-size", "1.5", "--no-psd", "--no-refine")
@@ -128,6 +132,43 @@ def test_workers_and_scheduler_are_lost_and_each_movie_is_done_once(
     assert all(line.split("\t")[1] == "input" for line in failures)
     assert times == {name: (run / name).stat().st_mtime_ns for name in times}
     assert any(event["event"] == "note" and "again" in event["text"] for event in events)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_with_a_result_gets_the_job_again(cluster, tmp_path, write_movie):
+    """The movie has ended, and the scheduler goes while it is asked how."""
+    movie, run = write_movie(tmp_path / "m.mrcs"), tmp_path / "run"
+    run.mkdir()
+    told: list[object] = []
+    executor = on_scheduler(cluster.address)
+    params = AlignParams(pixel_size_A=1.5, psd=False, refine=False)
+    executor.submit(Job(str(movie), "m", str(run), params.to_dict(), "key"))
+    wait_for(lambda: records(run))
+    time.sleep(1.0)  # until the scheduler has said that it is done
+
+    os.killpg(cluster.scheduler.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(executor.wait, told.append, 0.0)
+        time.sleep(1.0)
+        for process in (cluster.scheduler, *cluster.workers):
+            cluster.kill(process)
+        waiting.result()
+    assert not any(isinstance(event, Outcome) for event in told)
+    cluster.start_scheduler()
+    cluster.start_worker()
+    outcomes: list[Outcome] = []
+
+    def has_ended() -> bool:
+        executor.wait(told.append, 1.0)
+        outcomes[:] = [event for event in told if isinstance(event, Outcome)]
+        return bool(outcomes)
+
+    wait_for(has_ended)
+    executor.close()
+
+    assert [outcome.job.movie for outcome in outcomes] == [str(movie)]
+    assert outcomes[0].failure is None
+    assert outcomes[0].record is not None
 
 
 @pytest.mark.slow

@@ -6,10 +6,12 @@ news and records travel.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import logging
 import queue
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,12 +35,16 @@ PATIENCE_S = 600.0
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A job at the scheduler; `heard_s` is 0 until a worker has begun with it."""
+    """A job at the scheduler; `heard_s` is 0 until a worker has begun with it.
+
+    It `is_lost` when it ended and the scheduler went before it could say how.
+    """
 
     job: Job
     future: Any
     worker: str = ""
     heard_s: float = 0.0
+    is_lost: bool = False
 
 
 class DaskExecutor:
@@ -113,7 +119,8 @@ class DaskExecutor:
     def withdraw(self) -> list[Job]:
         """The jobs that no worker has told of yet; one that has begun all the same is given up."""
         tasks = [task for task in self._tasks.values() if not task.heard_s]
-        self._client.cancel([task.future for task in tasks], force=True)
+        with contextlib.suppress(OSError, TimeoutError):  # a lost scheduler has forgotten them
+            self._client.cancel([task.future for task in tasks], force=True)
         for task in tasks:
             del self._tasks[task.job.movie]
         return [task.job for task in tasks]
@@ -152,9 +159,14 @@ class DaskExecutor:
         task = next((task for task in self._tasks.values() if task.future is future), None)
         if task is None or future.status not in ("finished", "error"):
             return False  # given up, or lost with the scheduler
+        try:
+            is_error = future.status == "error"
+            outcome = _failed(task.job, future.exception()) if is_error else future.result()
+        except (OSError, CancelledError, concurrent.futures.CancelledError):
+            task.is_lost = True
+            return False
         del self._tasks[task.job.movie]
-        outcome = _failed(task.job, future.exception()) if future.status == "error" else None
-        listener(outcome or future.result())
+        listener(outcome)
         return True
 
     def _see_to_the_scheduler(self, listener: Listener) -> None:
@@ -165,10 +177,12 @@ class DaskExecutor:
         if self._client.status != "running":
             return
         lost = [
-            task for task in self._tasks.values() if task.future.status in ("cancelled", "lost")
+            task
+            for task in self._tasks.values()
+            if task.is_lost or task.future.status in ("cancelled", "lost")
         ]
         for task in lost:
-            task.future, task.heard_s = self._send(task.job), 0.0
+            task.future, task.heard_s, task.is_lost = self._send(task.job), 0.0, False
         if lost:
             listener(Note(f"the scheduler is back and has {len(lost)} movies again"))
 
