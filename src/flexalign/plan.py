@@ -436,11 +436,13 @@ def _memory_bytes(
     # Gain, defects; the raw sum, which the mean takes the place of, and room.
     first = raw + together + 4 * frame + small
     # Gain, unaligned sum, room; the small frames, and the spectra of their patches, or before these
-    # the frames of the pairwise stage and their spectra.
+    # the frames of the pairwise stage and their spectra.  What raw frames have taken is not always
+    # given back by then.
     estimation = 3 * frame + small + max(int(1.5 * small_px), int(6.3 * pairwise_px))
+    estimation += raw + together
     # Gain, defects, unaligned sum; sum, its mean, room; for the weighted sum up to seven sums
-    # more, the weights, and what comes of it.
-    sums = 6 + 9 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
+    # more, and what comes of it.
+    sums = 6 + 8 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
     second = raw + together + sums * frame
     second += min(summed.count, FRAMES_MOVED_TOGETHER) * frame if params.save_movie else 0
     second += summed.count * frame if params.save_movie else 0
