@@ -42,6 +42,8 @@ from flexalign.simulate import SimulationSettings
 # What makes our run one with the outputs of RELION's: its patches, no spectra, no page to look at,
 # and no check of the gain, which it does not make.
 AS_RELION = ("--patches", "5", "5", "--no-psd", "--no-report", "--gain-check", "off")
+# numba loads coverage where it is installed: here it is for the tests, and users have none.
+AS_A_USER = "import sys; sys.modules['coverage'] = None; from flexalign.cli import main; main()"
 CACHE = Path(__file__).parent / "cache"
 WARM_UP_PX, WARM_UP_FRAMES = 512, 8
 # More programs than this that want to run on the average, and the times mean little.
@@ -135,7 +137,7 @@ def run_flexalign(movie: Path, params: AlignParams, *options: str) -> tuple[Watc
     names = [name for name, value in AlignParams().to_dict().items() if typed[name] != value]
     given = [word for name in names for word in (option_name(name), str(typed[name]))]
     with tempfile.TemporaryDirectory(dir=movie.parent) as folder:
-        command = [sys.executable, "-m", "flexalign", "align", str(movie.resolve())]
+        command = [sys.executable, "-c", AS_A_USER, "align", str(movie.resolve())]
         cost = peers.watched([*command, *given, *options, "--out", folder], Path(folder))
         return cost, read_record(Path(folder) / (movie_root(movie) + SUFFIXES["record"]))
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from flexalign import __version__
 from flexalign.arrays import spectrum
+from flexalign.arrays.detector import load_search
 from flexalign.arrays.device import Device, resolve
 from flexalign.arrays.shrink import load_loops
 from flexalign.errors import InputError
@@ -172,8 +173,8 @@ def align_and_write(
     check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
     # Beside the references and the passes: the interpreter has time to spare.
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(load_loops)
-        pool.submit(load_drawing)
+        for load in (load_loops, load_drawing, load_search):
+            pool.submit(load)
         drawn: list[Future[bytes]] = []
 
         def draw(plan: Plan, estimate: Estimate) -> None:

@@ -84,14 +84,19 @@ def make_correction(gain: PixelArray | None, dark: PixelArray | None, bad: MaskA
     )
 
 
+def load_search() -> None:
+    """Load the library that finds neighbours, which takes some hundredths of a second."""
+    import scipy.spatial  # noqa: F401
+
+
 def _nearest_good(bad: MaskArray, bad_index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Flat indices (n, 8) of good pixels near each bad one, repeated where there are fewer."""
-    from scipy.spatial import cKDTree
-
     if bad_index.size == 0:
         return np.empty((0, NEIGHBOURS), np.int64)
     if bad_index.size == bad.size:
         raise ValueError("expected some good pixels, found only bad ones")
+    from scipy.spatial import cKDTree
+
     height_px, width_px = bad.shape
     y, x = np.divmod(bad_index, width_px)
     # The good pixels around the bad ones, two deep, hold the nearest ones of each.
