@@ -185,7 +185,7 @@ def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
     correction = make_correction(rng.random(shape, np.float32), None, bad)
     nodes = [resample.lattice_nodes(size, LATTICE_STEP_PX).size for size in shape]
     lattice = rng.normal(0, 3, (2, *nodes)).astype(np.float32)
-    small = np.zeros((count, *plan.correlation_shape_px), np.float32)
+    small = np.zeros((count, *plan.correlation_shape_px), plan.small_frame_dtype)
     weights = ExponentialWeights(
         lambda ky, kx: -0.05 * np.hypot(ky, kx), plan.output_shape_px, count
     )

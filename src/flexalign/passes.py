@@ -139,6 +139,7 @@ def first_pass(
             bad_pixels = references.defects | hot
             correction = detector.make_correction(references.gain, references.dark, bad_pixels)
             excess = detector.mend(total, correction)
+            excess *= shrinker.coding.factor
             small.subtract(correction.bad_index, excess, relative, threads)
         if counts["summed"]:
             total = mean_corrected(sums["summed"], counts["summed"], correction, workers)
@@ -195,7 +196,6 @@ class _SmallSums:
         pattern = shrunk_pixels(index, excess, shape, small_shape, CORRELATION_PART)
         # Of all frames of the file that are summed at each time.
         factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
-
         images = stored(self.pixels)
 
         def take_out(start: int, stop: int) -> None:

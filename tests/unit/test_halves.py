@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -9,7 +10,15 @@ import numpy as np
 import pytest
 
 from flexalign.align import align_movie
-from flexalign.arrays.halves import as_pixel, number, store, stored, widen
+from flexalign.arrays.halves import (
+    AS_THEY_ARE,
+    as_pixel,
+    coding_for,
+    number,
+    store,
+    stored,
+    widen,
+)
 from flexalign.arrays.shrink import shrunk_images
 from flexalign.arrays.tile_loops import taper_tile
 from flexalign.params import AlignParams
@@ -27,10 +36,10 @@ def image():
     return values.astype(np.float32)
 
 
-def halves_of(image, level=0.0):
+def halves_of(image):
     """What `store` makes of an image."""
     kept = np.empty(image.shape, np.float16)
-    store(image, np.float32(level), False, stored(kept))
+    store(image, np.float32(0), np.float32(1), False, stored(kept))
     return kept
 
 
@@ -55,15 +64,30 @@ def test_all_halves_are_widened_to_what_they_stand_for():
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32])
-def test_images_are_added_less_a_level(kind):
+def test_images_are_added_less_a_level_in_a_unit(kind):
     rng = np.random.default_rng(2)
     one, other = rng.normal(3, 1, (2, 5, 7)).astype(np.float32)
     kept = np.empty(one.shape, kind)
 
-    store(one, np.float32(3), False, stored(kept))
-    store(other, np.float32(3), True, stored(kept))
+    for image, is_more in ((one, False), (other, True)):
+        store(image, np.float32(3), np.float32(0.5), is_more, stored(kept))
 
-    np.testing.assert_allclose(kept, one + other - 6, atol=4e-3 if kind is np.float16 else 1e-6)
+    expected = 0.5 * (one + other - 6)
+    np.testing.assert_allclose(kept, expected, atol=2e-3 if kind is np.float16 else 1e-6)
+
+
+@pytest.mark.parametrize("deviation", [1e-30, 3e-8, 0.4, 7.0, 1e5, 1e30])
+def test_noise_of_any_size_is_about_one_in_its_unit(deviation):
+    coding = coding_for(np.empty(0, np.float16), 2.0, deviation)
+
+    assert coding.level == 2
+    assert 0.7 < float(coding.factor) * deviation < 1.5
+    assert np.frexp(coding.factor)[0] == 0.5
+
+
+def test_images_of_32_bits_and_even_ones_are_kept_as_they_are():
+    assert coding_for(np.empty(0, np.float32), 2.0, 7.0) == AS_THEY_ARE
+    assert coding_for(np.empty(0, np.float16), 2.0, 0.0).factor == 1
 
 
 def test_uncompiled_they_are_the_same():
@@ -118,4 +142,22 @@ def test_the_motion_is_that_of_frames_in_32_bits(movies):
     moved = [np.stack(result.motion.displacement_px(frame, y, x)) for result in (narrow, wide)]
     assert np.ptp(moved[1]) > 2
     np.testing.assert_allclose(moved[0], moved[1], atol=1e-3)
+    bands = zip(narrow.quality.signal_bands, wide.quality.signal_bands, strict=True)
+    for band, expected in bands:
+        assert band.after == pytest.approx(expected.after, rel=0.01, abs=1e-4)
     assert narrow.record.decisions["memory_bytes"] < wide.record.decisions["memory_bytes"]
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e-8])
+def test_the_motion_does_not_depend_on_the_unit_of_the_gain(movies, tmp_path, scale):
+    """A reference may be in any unit; frames in it are larger than halves can be, or smaller."""
+    path, _, params = movies
+    with mrcfile.open(params.gain) as gain, mrcfile.new(tmp_path / "gain.mrc") as scaled:
+        scaled.set_data((gain.data * scale).astype(np.float32))
+
+    usual, other = (
+        align_movie(path, replace(params, gain=name)).motion.trajectory.displacement_px
+        for name in (params.gain, str(tmp_path / "gain.mrc"))
+    )
+
+    np.testing.assert_allclose(other, usual, atol=5e-3)

@@ -170,12 +170,17 @@ def mended_values(raw: npt.NDArray[Any], correction: Correction, frame_index: in
     """What the bad pixels (n,) of the corrected frame become; see `correct`."""
     bad, near = correction.bad_index, correction.neighbour_index
     place = np.divmod(chosen_neighbours(bad, near, frame_index), raw.shape[1])
-    mended = raw[place].astype(np.float32)
+    return corrected_at(place, raw, correction)
+
+
+def corrected_at(place: Any, raw: npt.NDArray[Any], correction: Correction) -> PixelArray:
+    """The pixels ``raw[place]`` of the corrected frame, bad ones as they are."""
+    pixels = raw[place].astype(np.float32)
     if correction.dark is not None:
-        mended -= correction.dark[place]
+        pixels -= correction.dark[place]
     if correction.gain is not None:
-        mended *= correction.gain[place]
-    return mended
+        pixels *= correction.gain[place]
+    return np.asarray(pixels)
 
 
 def chosen_neighbours(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from flexalign.arrays import cuda, detector, fourier
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
-from flexalign.arrays.halves import store, stored
+from flexalign.arrays.halves import AS_THEY_ARE, coding_for, store, stored
 from flexalign.arrays.moving import LATTICE_STEP_PX
 from flexalign.arrays.shrink import Shrunk, shrinking, sum_dtype
 from flexalign.arrays.shrink_loops import moments
@@ -73,8 +73,7 @@ class GpuShrinker:
         self._image, self._spare = (device.empty_on_host(small_shape_px) for _ in range(2))
         self._owed: tuple[int, int, Callable[[], object]] | None = None
         self._used: set[int] = set()
-        # As in `Shrinker`.
-        self._level: np.float32 | None = None if small.dtype == np.float16 else np.float32(0)
+        self.coding = AS_THEY_ARE
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
         """Zeros (h, w) to add raw frames such as this one up in."""
@@ -106,9 +105,10 @@ class GpuShrinker:
         (index, place, wait), self._owed = self._owed, None
         wait()
         mean, spread = moments(self._image)
-        if self._level is None:
-            self._level = np.float32(mean)
-        store(self._image, self._level, place in self._used, stored(self._all[place]))
+        if not self._used:
+            self.coding = coding_for(self._all, mean, spread)
+        level, factor = self.coding.level, self.coding.factor
+        store(self._image, level, factor, place in self._used, stored(self._all[place]))
         self._used.add(place)
         return [Shrunk(index, mean, spread)]
 

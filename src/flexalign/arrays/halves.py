@@ -1,11 +1,16 @@
 """Images kept as 16-bit floats, which take half the memory, in compiled loops.
 
+What is near zero is rounded least, and what is far from one has no room: such images are kept less
+a level and in a unit of their own (`Coding`), of which nothing that is measured on them depends.
+
 numba knows no 16-bit floats on a CPU, so that loops are given their bits; one loop serves images of
 either kind.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +19,33 @@ from numba import njit, types
 from numba.extending import overload
 
 from flexalign.arrays.kernels import from_half, rounded_to_half
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """Pixels are kept as ``(value - level) * factor``."""
+
+    level: np.float32
+    factor: np.float32
+
+
+AS_THEY_ARE = Coding(np.float32(0), np.float32(1))
+
+
+def coding_for(images: npt.NDArray[Any], mean: float, deviation: float) -> Coding:
+    """The coding for `images` whose pixels have about this mean and standard deviation.
+
+    Those of 32 bits are kept as they are. The factor is a power of two, which rounds nothing.
+
+    Examples
+    --------
+    >>> coding_for(np.empty(0, np.float16), 100.0, 30.0).factor
+    np.float32(0.03125)
+    """
+    if images.dtype != np.float16:
+        return AS_THEY_ARE
+    exponent = -round(math.log2(deviation)) if deviation > 0 else 0
+    return Coding(np.float32(mean), np.float32(2.0 ** min(max(exponent, -120), 120)))
 
 
 def stored(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -63,21 +95,21 @@ def widen(image, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def store(image, level, is_more, out):  # type: ignore[no-untyped-def]
-    """Set a stored image `out` (h, w) to ``image - level``, or add that to what it holds."""
+def store(image, level, factor, is_more, out):  # type: ignore[no-untyped-def]
+    """Set a stored image `out` (h, w) to ``(image - level) * factor``, or add that to it."""
     for y in range(out.shape[0]):
-        store_row(image[y], level, is_more, out[y])
+        store_row(image[y], level, factor, is_more, out[y])
 
 
 @njit(nogil=True, fastmath=True, inline="always")
-def store_row(row, level, is_more, out):  # type: ignore[no-untyped-def]
-    """Set a row `out` (w,) of a stored image to ``row - level``, or add that to what it holds."""
+def store_row(row, level, factor, is_more, out):  # type: ignore[no-untyped-def]
+    """As `store` of a row (w,)."""
     if is_more:
         for x in range(out.size):
-            out[x] = as_pixel(number(out[x]) + (row[x] - level), out)
+            out[x] = as_pixel(number(out[x]) + (row[x] - level) * factor, out)
     else:
         for x in range(out.size):
-            out[x] = as_pixel(row[x] - level, out)
+            out[x] = as_pixel((row[x] - level) * factor, out)
 
 
 @njit(nogil=True, cache=True, fastmath=True)

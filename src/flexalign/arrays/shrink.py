@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from flexalign.arrays import cpu, detector, halves, shrink_loops
 from flexalign.arrays.detector import STRIP_ROWS, Correction
+from flexalign.arrays.halves import AS_THEY_ARE, coding_for
 from flexalign.arrays.workers import Workers
 from flexalign.model import PixelArray
 
@@ -24,8 +25,8 @@ from flexalign.model import PixelArray
 _SMALL_ITEM_BYTES = 2
 # What the filter lets through of what it should not, and how far it is off where it should be one.
 _STOPPED_DB = 40.0
-# Of every so manieth row and column the level of a frame is taken.
-_LEVEL_STEP_PX = 16
+# Every so manieth row and column decides how small frames are kept.
+_CODING_STEP_PX = 16
 # Rows of the small frame that are made together: the rows that they come of stay in the cache.
 _SMALL_ROWS = 64
 # Frames worked on together: gain and sums come from memory once for all of them.
@@ -221,13 +222,12 @@ class Shrinker:
     Parameters
     ----------
     shape_px : (h, w) of the frames
-    small : (n, h, w) float32 or float16 to put the small ones in
+    small : (n, h, w) float32 or float16 to put the small ones in, by `coding`
     kept_part : of the small frames' Nyquist frequency, see `shrinking`
 
-    Notes
-    -----
-    Small frames of 16 bits have a constant, about the first frame's mean, taken off: what is near
-    zero is rounded least.
+    Attributes
+    ----------
+    coding : of the small frames, as the first frame decides
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class Shrinker:
         self._raws: list[npt.NDArray[Any]] = []
         self._waiting: list[_Waiting] = []
         self._used: set[int] = set()
-        self._level: np.float32 | None = None if small.dtype == np.float16 else np.float32(0)
+        self.coding = AS_THEY_ARE
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Zeros (h, w) to add raw frames such as this one up in."""
@@ -267,6 +267,10 @@ class Shrinker:
         ----------
         sums : to which the raw frame is added
         """
+        if not self._used:
+            some = slice(None, None, _CODING_STEP_PX)
+            pixels = detector.corrected_at((some, some), raw, self._correction)
+            self.coding = coding_for(self._small, float(pixels.mean()), float(pixels.std()))
         self._raws.append(cpu.for_loops(raw))
         mended = detector.mended_values(raw, self._correction, frame_index)
         self._waiting.append(_Waiting(frame_index, place, place in self._used, mended, sums))
@@ -289,15 +293,14 @@ class Shrinker:
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])
         y, x = self._along_y, self._along_x
-        level = self._level_of(raws[0])
         # Sums over the rows, and of their squares.
         moments = np.empty((len(raws), self._small.shape[1], 2))
 
         def shrink_rows(start: int, stop: int) -> None:
             shrink_loops.shrink_rows(
                 together, *correction.references, correction.bad_start, correction.bad_x, mended,
-                y.start, y.weight, x.start, x.weight, start, stop, places, is_more, level,
-                halves.stored(self._small), moments,
+                y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
+                self.coding.level, self.coding.factor, halves.stored(self._small), moments,
             )  # fmt: skip
 
         def add_rows(start: int, stop: int) -> None:
@@ -313,18 +316,6 @@ class Shrinker:
             Shrunk(frame.index, float(mean), float(spread))
             for frame, mean, spread in zip(waiting, means, spreads, strict=True)
         ]
-
-    def _level_of(self, raw: npt.NDArray[Any]) -> np.float32:
-        """What is taken off all small frames, once a frame (h, w) has come in."""
-        if self._level is None:
-            step, gain, dark = _LEVEL_STEP_PX, self._correction.gain, self._correction.dark
-            some = raw[::step, ::step].astype(np.float32)
-            if dark is not None:
-                some -= dark[::step, ::step]
-            if gain is not None:
-                some *= gain[::step, ::step]
-            self._level = np.float32(some.mean())
-        return self._level
 
     def fetched(self, total: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A sum as the host has it."""

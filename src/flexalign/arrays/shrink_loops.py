@@ -21,17 +21,18 @@ _STRIP_COLUMNS = 512
 @njit(nogil=True, cache=True, fastmath=True)
 def shrink_rows(  # type: ignore[no-untyped-def]
     raws, gain, dark, bad_start, bad_x, mended,
-    start_y, weight_y, start_x, weight_x, first, last, places, is_more, level, small, moments,
+    start_y, weight_y, start_x, weight_x, first, last, places, is_more,
+    level, factor, small, moments,
 ):  # fmt: skip
     """Fill rows `first` to `last` of some of `small` (times, h, w) from raw frames.
 
     Parameters
     ----------
     raws, gain, dark, bad_start, bad_x, mended : as for `add_tiles`
-    small : as `halves.stored` gives it
     start_y, weight_y, start_x, weight_x : how the axes are shrunk, see `shrink.Shrinking`
     places, is_more : (n,) which of `small` is meant, and whether to add to what it holds
-    level : float32 to take off before pixels are put into `small`
+    level, factor : float32, of the `halves.Coding` of the small frames
+    small : as `halves.stored` gives it
     moments : (n, h, 2) set to the sum of each row, and of its squares
     """
     joint, reach = _joined(start_y, weight_y, first, last)
@@ -62,7 +63,7 @@ def shrink_rows(  # type: ignore[no-untyped-def]
                     added += row[x]
                     squared += row[x] * row[x]
                 moments[k, j, 0], moments[k, j, 1] = added, squared
-                store_row(row, level, is_more[k], out)
+                store_row(row, level, factor, is_more[k], out)
 
 
 @njit(nogil=True, fastmath=True, inline="always")
@@ -87,6 +88,7 @@ def _filter_along(rows, start, weight, out):  # type: ignore[no-untyped-def]
         out[0, x], out[1, x], out[2, x], out[3, x] = t0, t1, t2, t3
 
 
+# Not written into its caller: numba then makes no vectors of the loop beside it.
 @njit(nogil=True, cache=True)
 def _joined(start, weight, first, last):  # type: ignore[no-untyped-def]
     """Weights of new rows `first` to `last`, in fours, on all old rows that any of the four takes.

@@ -6,13 +6,12 @@ news and records travel.
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import logging
 import queue
 import time
-from asyncio import CancelledError
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -162,7 +161,7 @@ class DaskExecutor:
         try:
             is_error = future.status == "error"
             outcome = _failed(task.job, future.exception()) if is_error else future.result()
-        except (OSError, CancelledError, concurrent.futures.CancelledError):
+        except (OSError, CancelledError):
             task.is_lost = True
             return False
         del self._tasks[task.job.movie]

@@ -19,7 +19,7 @@ class SmallFrames:
 
     Attributes
     ----------
-    pixels : (n, h, w) float32, or float16 less a constant
+    pixels : (n, h, w) float32, or float16 less a constant and in a unit of their own
     frame : (n,) zero-based index of each in the file, rising; where frames of the file are summed
         to one, the mean of theirs
     full_shape_px : (h, w) of the unbinned movie

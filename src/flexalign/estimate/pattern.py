@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import j0
 
-from flexalign.arrays import correlate, fourier
+from flexalign.arrays import correlate, cpu, fourier
+from flexalign.arrays.halves import add_part, stored
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.refine import PatchSpectra, RingPowers, pair_weight
 from flexalign.model import FloatArray
@@ -91,4 +92,11 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
     power = np.interp(frequency, pattern.ring_frequency_per_A, pattern.power_over_noise)
     part = 1 - 1 / np.sqrt(1 + len(frames.frame) * power)
     common = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
-    return replace(frames, pixels=frames.pixels - common)
+    pixels = frames.pixels.copy()
+
+    def take_out(start: int, stop: int) -> None:
+        for image in stored(pixels)[start:stop]:
+            add_part(common, np.float32(-1), image)
+
+    cpu.in_blocks(take_out, len(pixels), threads)
+    return replace(frames, pixels=pixels)

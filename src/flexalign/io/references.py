@@ -94,9 +94,7 @@ def load_references(
 def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     """The single image (h, w) in an MRC, TIFF, .gain, .dm3 or .dm4 file, rows in MRC order.
 
-    It is the caller's own, to write to.
-
-    Of a ``.gain`` with several pages it is the first.
+    Of a ``.gain`` with several pages it is the first.  The array is the caller's, to write to.
 
     Raises
     ------
