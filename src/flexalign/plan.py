@@ -21,9 +21,9 @@ FINEST_RESOLUTION_A = 4.0
 CORRELATION_PART = 0.93
 # As far the frames of the pairwise stage are good; beyond, their low-pass leaves next to nothing.
 PAIRWISE_PART = 0.75
-# A Gaussian that is one half at the resolution limit is exp(-8) at this multiple of it, the
-# Nyquist frequency of the pairwise stage (reference: pixel = limit / 6.79).
-PAIRWISE_NYQUIST_RATIO = 3.397
+# The Nyquist frequency of the pairwise stage over that of its resolution limit, where its Gaussian
+# is one half.  At PAIRWISE_PART of it a correlation is weighed by 1 %, and by less beyond.
+PAIRWISE_NYQUIST_RATIO = 2.43
 SMALLEST_PATCH_PX = 24
 # When the number of threads is not known yet, memory is planned for so many.
 MANY_THREADS = 8

@@ -9,7 +9,7 @@ import pytest
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FrameRange, MovieInfo
 from flexalign.params import AlignParams
-from flexalign.plan import SMALLEST_PATCH_PX, Plan, fast_size, make_plan
+from flexalign.plan import PAIRWISE_PART, SMALLEST_PATCH_PX, Plan, fast_size, make_plan
 
 
 def movie(
@@ -100,11 +100,11 @@ def test_the_dose_of_an_eer_frame_is_its_part_of_the_whole():
 
 
 def test_sizes_of_a_square_movie_of_4096_px_at_1_A():
-    """Shrunk to 1.86 A; pairs at 30 A / 6.794 = 4.4 A; 9 patches of 455 A; 1000 A per point."""
+    """Shrunk to 1.86 A; pairs at 30 A / 4.86 = 6.2 A; 9 patches of 455 A; 1000 A per point."""
     plan = plan_of()
 
     assert plan.correlation_shape_px == (2250, 2250)
-    assert plan.pairwise_shape_px == (960, 960)
+    assert plan.pairwise_shape_px == (672, 672)
     assert plan.output_shape_px == (4096, 4096)
     assert plan.patches == (9, 9)
     assert plan.control_points == (8, 6, 6)
@@ -130,13 +130,13 @@ def test_a_large_field_has_a_control_point_every_1000_A_and_a_small_one_as_its_p
     assert small.control_points[1:] == (4, 6)
 
 
-def test_the_pairwise_pixel_puts_a_gaussian_of_half_height_at_its_limit_to_about_exp_minus_8():
+def test_pairwise_frames_are_good_up_to_where_a_correlation_is_weighed_by_1_percent():
     plan = plan_of(max_resolution_A=20.0)
 
-    nyquist_per_A = 0.5 * plan.pairwise_shape_px[0] / 4096
-    at_nyquist = math.exp(-math.log(2) * (nyquist_per_A * 20.0) ** 2)
+    good_per_A = PAIRWISE_PART * 0.5 * plan.pairwise_shape_px[0] / 4096
+    weight = math.exp(-2 * math.log(2) * (good_per_A * 20.0) ** 2)
     # At the next larger size that is fast to transform, it is a little less.
-    assert math.exp(-8 * 1.1**2) < at_nyquist <= 1.02 * math.exp(-8)
+    assert 0.005 < weight <= 0.0102
 
 
 @pytest.mark.parametrize("pixel_size_A", [0.3, 0.83, 1.9, 2.0, 3.1, 12.0])

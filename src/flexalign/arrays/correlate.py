@@ -112,8 +112,7 @@ def pair_peaks(
 ) -> Peaks:
     """Peaks of the correlations of images `first` with images `second`.
 
-    A peak is the maximum within a radius.  Its position is the top of the paraboloid through the
-    3 x 3 pixels around it, in least squares.
+    A peak is the maximum within a radius, of the surface as it is between the pixels.
 
     Parameters
     ----------
@@ -136,8 +135,8 @@ def pair_peaks(
             b = min(a + together, stop)
             some, power = product[: b - a], np.empty(b - a)
             sweeps.pair_products(spectra, first[a:b], second[a:b], shape_px[1], some, power)
-            # One row more than the search, for the neighbours of a maximum.
-            rows = fourier.irfft2_near(some, shape_px, int(radius[a:b].max()) + 1)
+            reach_px = int(radius[a:b].max()) + sweeps.PEAK_MARGIN_PX
+            rows = fourier.irfft2_near(some, shape_px, reach_px)
             sweeps.highest_near(rows, radius[a:b], shifts[a:b], scores[a:b])
             # Parseval: the spread of the whole surface, most of which is never computed.
             spread = np.sqrt(power) / (shape_px[0] * shape_px[1])
