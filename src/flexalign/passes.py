@@ -74,6 +74,8 @@ def _problem_with(raw: RawFrame) -> str:
     """Why a raw frame cannot be used, "" when it can."""
     if raw.pixels is None:
         return raw.problem
+    if raw.pixels.dtype.kind in "iu" and raw.pixels[0].min() < raw.pixels[0].max():
+        return ""  # the rest need not be looked at
     lowest, highest = raw.pixels.min(), raw.pixels.max()
     if not np.isfinite(float(lowest) + float(highest)):
         return "it holds values that are not finite"
