@@ -24,7 +24,8 @@ from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
 from flexalign.arrays import dose
 from flexalign.comparison import AnyMotion
 from flexalign.estimate import evidence, pairwise, patches, quality, refine
-from flexalign.estimate.refine import PatchSpectra, Refinement
+from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra, pair_weight, sweep
+from flexalign.estimate.refine import Refinement
 from flexalign.io.movies import open_for
 from flexalign.io.references import load_references
 from flexalign.motion import MotionField
@@ -101,7 +102,7 @@ def inside(movie: SimulatedMovie, *, from_pairs: bool = True) -> Inside:
     path_px = found_px if from_pairs else np.zeros_like(found_px)
     start_px = refine.displacement_at(path_px, None, grid.center_px, frames.frame)
     middle_e_A2 = movie.settings.dose_e_A2 * (frames.frame[:, None] + 0.5)
-    spectra = refine.cut_spectra(
+    spectra = cut_spectra(
         frames, grid, start_px, lambda f: np.asarray(dose.exposure_weights(f, middle_e_A2))
     )
     shape = MotionField(
@@ -165,7 +166,7 @@ def draw_weights(movie: SimulatedMovie) -> Figure:
 
 def _weight(spectra: PatchSpectra, found: Refinement) -> Numbers:
     """Expected log-likelihood that each coefficient of a ring gains by alignment."""
-    pairs = refine.pair_weight(spectra.envelope)
+    pairs = pair_weight(spectra.envelope)
     return np.asarray(found.powers.weight * found.powers.signal * pairs)
 
 
@@ -350,7 +351,7 @@ def _evidence(found: Refinement, start: Inside) -> list[float]:
     fit, spectra, shape = found.fit, start.spectra, start.shape
     assert fit.trajectory_px is not None
     at = refine.displacement_at(fit.trajectory_px, fit.field, spectra.grid.center_px, spectra.frame)
-    swept = refine.sweep(spectra, at, found.powers.weight)
+    swept = sweep(spectra, at, found.powers.weight)
     data = refine.patch_likelihood(spectra, swept, found.powers, at)
     path = found.trajectory_prior
     none = evidence.fit_motion(data, path, None, None).log_evidence

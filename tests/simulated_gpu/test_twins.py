@@ -85,14 +85,14 @@ def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, 
     packed = (packed.view(np.uint32) >> 16).astype(np.uint16)
     rest, weight = rng.normal(size=(patches, times, 2)), rng.random(9).astype(np.float32)
     weight[4:] = 0
-    gradient, summed = np.empty((patches, times, 2)), np.empty((patches, 9))
+    gradient, summed = np.empty((1, patches, times, 2)), np.empty((1, patches, 9))
     sweeps.likelihood_sweep(
-        packed, rest, sides, packing.wave, packing.start, packing.ring_packed,
-        packing.columns_within(rings), packing.columns_within(4), weight, gradient, summed,
+        packed, rest[None], sides, packing.wave, packing.start, packing.ring_packed,
+        packing.columns_within(rings), packing.columns_within(4), weight[None], gradient, summed,
         0, patches,
     )  # fmt: skip
 
     found = GpuSweeps(packed, packing, sides, device, most_bytes).sweep(rest, weight, rings, 4)
 
-    np.testing.assert_allclose(found[0], gradient, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(found[1], summed, rtol=1e-4)
+    np.testing.assert_allclose(found[0], gradient[0], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found[1], summed[0], rtol=1e-4)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flexalign.estimate import pattern, refine
+from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
 
 SHAPE_PX = (128, 160)
@@ -30,9 +31,9 @@ def with_pattern(frames, size):
 def measured(frames, path):
     path_px = path * np.array(frames.scale)
     at = np.repeat(path_px[None], 4, axis=0)
-    patches = refine.cut_spectra(frames, make_grid(frames, (2, 2)), at)
-    powers = refine.ring_powers(patches, refine.sweep(patches, at, None))
-    still = refine.sweep(patches, 0 * at, powers.weight).cross.sum(axis=0)
+    patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
+    powers = refine.ring_powers(patches, sweep(patches, at, None))
+    still = sweep(patches, 0 * at, powers.weight).cross.sum(axis=0)
     return pattern.measure(patches, still, path_px, powers)
 
 

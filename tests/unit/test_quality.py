@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.estimate import quality, refine
+from flexalign.estimate import quality
+from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
 from flexalign.estimate.quality import HeldOut
-from flexalign.estimate.refine import cut_spectra, ring_powers, sweep
+from flexalign.estimate.refine import ring_powers
 from flexalign.model import FrameRange, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory
 
@@ -122,7 +123,7 @@ def test_tracks_along_the_motion_leave_nothing_and_others_their_distance():
 def bands_of(frames, truth, noise_path=None):
     """Signal by resolution of frames whose patches go along `truth` (patches, times, 2)."""
     patches = cut_spectra(frames, make_grid(frames, (2, 2)), truth)
-    still = refine.sweep(patches, 0 * truth, None).cross.sum(axis=0)
+    still = sweep(patches, 0 * truth, None).cross.sum(axis=0)
     return quality.signal_bands(patches, still, ring_powers(patches, sweep(patches, truth, None)))
 
 

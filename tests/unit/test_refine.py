@@ -9,8 +9,9 @@ import pytest
 
 from flexalign.arrays.fourier import cropped, irfft2, rfft2
 from flexalign.estimate import refine
+from flexalign.estimate.patch_spectra import cut_spectra, sweep, sweep_together
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.refine import RingPowers, cut_spectra
+from flexalign.estimate.refine import RingPowers
 from flexalign.model import FrameRange
 from flexalign.motion import MotionField
 
@@ -97,7 +98,7 @@ def test_the_gradient_is_the_derivative_of_the_likelihood(small_case):
     frames, patches, displacement, weight, envelope = small_case
     at = displacement + 0.3
 
-    gradient = refine.sweep(patches, at, weight).gradient
+    gradient = sweep(patches, at, weight).gradient
 
     step = 1e-4
     for place in [(0, 0, 0), (0, 0, 1), (0, 3, 0), (1, 2, 1), (1, 1, 0)]:
@@ -114,7 +115,7 @@ def test_the_gradient_is_the_derivative_of_the_likelihood(small_case):
 def test_the_ring_sums_are_those_of_the_likelihood(small_case):
     frames, patches, displacement, weight, envelope = small_case
 
-    found = refine.sweep(patches, displacement, weight)
+    found = sweep(patches, displacement, weight)
 
     expected = likelihood(patches, frames, displacement, weight, envelope)
     assert ((found.cross + found.auto) * weight).sum() == pytest.approx(expected, rel=1e-5)
@@ -128,7 +129,7 @@ def test_the_ring_sums_are_those_of_the_likelihood(small_case):
 def test_threads_do_not_change_the_sweep(small_case):
     _, patches, displacement, weight, _ = small_case
 
-    one, two = (refine.sweep(patches, displacement, weight, threads=n) for n in (1, 2))
+    one, two = (sweep(patches, displacement, weight, threads=n) for n in (1, 2))
 
     assert np.array_equal(one.gradient, two.gradient)
     assert np.array_equal(one.cross, two.cross)
@@ -138,9 +139,9 @@ def test_a_sweep_of_some_rings_is_that_part_of_the_whole(small_case):
     _, patches, displacement, weight, _ = small_case
     low = np.where(np.arange(len(weight)) < 6, weight, 0)
 
-    whole = refine.sweep(patches, displacement, low)
-    part = refine.sweep(patches, displacement, weight, rings=6)
-    blind = refine.sweep(patches, displacement, None)
+    whole = sweep(patches, displacement, low)
+    part = sweep(patches, displacement, weight, rings=6)
+    blind = sweep(patches, displacement, None)
 
     np.testing.assert_allclose(part.gradient, whole.gradient, rtol=1e-5)
     np.testing.assert_allclose(part.cross[:, :6], whole.cross[:, :6], rtol=1e-5)
@@ -152,7 +153,7 @@ def test_a_sweep_of_some_rings_is_that_part_of_the_whole(small_case):
 def test_a_displacement_common_to_all_frames_has_no_gradient(small_case):
     _, patches, displacement, weight, _ = small_case
 
-    gradient = refine.sweep(patches, displacement, weight).gradient
+    gradient = sweep(patches, displacement, weight).gradient
 
     np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-4 * np.abs(gradient).max())
 
@@ -165,14 +166,14 @@ def test_the_powers_are_those_of_specimen_and_noise(make_drifting_frames):
     displacement = everywhere(SCALE * path, 4)
     patches = cut_spectra(frames, grid, displacement)
 
-    powers = refine.ring_powers(patches, refine.sweep(patches, displacement, None))
+    powers = refine.ring_powers(patches, sweep(patches, displacement, None))
 
     size = np.prod(grid.shape_px)
     fine = slice(8, -2)
     np.testing.assert_allclose(powers.noise[fine], 4 * size, rtol=0.1)
     only = make_drifting_frames(path, (96, 128), noise=0.0)
     pure = cut_spectra(only, grid, displacement)
-    own = refine.sweep(pure, displacement, np.zeros(len(pure.ring_count))).auto.sum(axis=0)
+    own = sweep(pure, displacement, np.zeros(len(pure.ring_count))).auto.sum(axis=0)
     own /= pure.ring_count.clip(1) * 4 * TIMES
     np.testing.assert_allclose(powers.signal[5:12], own[5:12], rtol=0.4)
 
@@ -183,7 +184,7 @@ def test_rings_without_signal_hardly_ever_have_weight(make_drifting_frames):
     for seed in range(8):
         frames = make_drifting_frames(still[0], (96, 128), noise=1e4, seed=seed)
         patches = cut_spectra(frames, make_grid(frames, (2, 2)), still)
-        used.append(refine.ring_powers(patches, refine.sweep(patches, still, None)).weight > 0)
+        used.append(refine.ring_powers(patches, sweep(patches, still, None)).weight > 0)
 
     assert np.mean(used) < 0.08
 
@@ -289,11 +290,28 @@ def test_one_half_of_the_rings_is_not_looked_at(make_drifting_frames):
     start = everywhere(SCALE * path_of(), 4)
     spectra = cut_spectra(frames, make_grid(frames, (2, 2)), start)
 
-    for half in (0, 1):
-        found = refine.refine(spectra, start, None, half=half)
+    halves = refine.refine_halves(spectra, start, None, refine.refine(spectra, start, None))
+
+    for half, found in enumerate(halves):
         other = refine.half_of_ring(len(found.powers.weight)) != half
         assert not found.powers.weight[other].any()
         assert found.powers.weight.any()
+
+
+def test_sweeps_along_several_motions_at_once_are_those_along_each(make_drifting_frames):
+    frames = make_drifting_frames(path_of(), (96, 128), noise=1.0)
+    start = everywhere(SCALE * path_of(), 4)
+    spectra = cut_spectra(frames, make_grid(frames, (2, 2)), start)
+    rng = np.random.default_rng(3)
+    places = [start + rng.normal(size=start.shape) for _ in range(3)]
+    weights = [rng.random(len(spectra.ring_count)) for _ in range(3)]
+
+    together = sweep_together(spectra, places, weights, rings=12)
+
+    for place, weight, found in zip(places, weights, together, strict=True):
+        alone = sweep(spectra, place, weight, rings=12)
+        assert np.array_equal(found.gradient, alone.gradient)
+        assert np.array_equal(found.cross, alone.cross)
 
 
 def test_the_halves_are_blocks_of_rings_in_turn():
@@ -343,7 +361,7 @@ def test_the_chance_of_a_score_is_its_scatter_on_noise(make_drifting_frames):
             chance = refine.chance_of_score(
                 patches, RingPowers(0 * flat, flat, weight, 0 * flat), weight
             )
-        scores.append((refine.sweep(patches, still, weight).cross * weight).sum())
+        scores.append((sweep(patches, still, weight).cross * weight).sum())
 
     # The taper makes neighbouring coefficients alike: fewer are independent, sums scatter more.
     chance /= np.sqrt(refine.effective_part(patches.grid))

@@ -291,28 +291,32 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Gradient of the alignment likelihood and ring powers of the sum, patches `start` to `stop`.
 
+    For several motions at once: to read the spectra takes longer than to move them.
+
     Parameters
     ----------
     packed : (patches, 2, times * coefficients) uint16, see `pack`
-    rest : (patches, times, 2) displacement to undo, pixels
+    rest : (motions, patches, times, 2) displacement to undo, pixels
     sides : (h, w) of a patch, pixels
     wave, row_start, ring : of the `Packing`, ring packed
     columns : (rows,) number of coefficients to look at in each row
     weighted : (rows,) number of them that may have a weight
-    weight : (rings,) float32 weight W
-    gradient : (patches, times, 2) set to sum of W k Im(conj(S) X), k in cycles per patch side
-    summed : (patches, rings) set to the sums of |S|^2
+    weight : (motions, rings) float32 weight W
+    gradient : (motions, patches, times, 2) set to sum of W k Im(conj(S) X), k in cycles per patch
+        side
+    summed : (motions, patches, rings) set to the sums of |S|^2
     """
-    times, rows, widest = rest.shape[1], len(wave), columns.max()
-    y_real, y_imag = np.empty((rows, times), np.float32), np.empty((rows, times), np.float32)
-    x_real, x_imag = np.empty((times, widest), np.float32), np.empty((times, widest), np.float32)
-    moved_real, moved_imag = np.empty(times * widest, np.float32), np.empty_like(x_real).ravel()
-    sum_real, sum_imag = np.empty(widest, np.float32), np.empty(widest, np.float32)
-    along_x = np.arange(1, widest + 1).astype(np.float32)
+    motions, times, rows, widest = len(rest), rest.shape[2], len(wave), columns.max()
+    along_y = np.empty((motions, 2, rows, times), np.float32)
+    along_x = np.empty((motions, 2, times, widest), np.float32)
+    moved, sums = np.empty((2, times * widest), np.float32), np.empty((2, widest), np.float32)
+    sum_real, sum_imag = sums[0], sums[1]
+    waves_x = np.arange(1, widest + 1).astype(np.float32)
     for p in range(start, stop):
-        gradient[p] = 0
-        summed[p] = 0
-        _phases(rest[p], sides, wave, y_real, y_imag, x_real, x_imag)
+        gradient[:, p] = 0
+        summed[:, p] = 0
+        for m in range(motions):
+            _phases(rest[m, p], sides, wave, along_y[m], along_x[m])
         for r in range(rows):
             n, all_columns = columns[r], row_start[r + 1] - row_start[r]
             if n == 0:
@@ -320,26 +324,28 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
             a, b = times * row_start[r], times * row_start[r + 1]
             real = packed[p, 0, a:b].reshape(times, all_columns)
             imag = packed[p, 1, a:b].reshape(times, all_columns)
-            to_real = moved_real[: times * n].reshape(times, n)
-            to_imag = moved_imag[: times * n].reshape(times, n)
-            # Whole arrays and their part n: the layout of a slice [:, :n] is not known to be dense.
-            _move(real, imag, y_real[r], y_imag[r], x_real, x_imag, to_real, to_imag)
-            _add_up(to_real, sum_real)
-            _add_up(to_imag, sum_imag)
-            for i in range(n):
-                g = ring[row_start[r] + i]
-                summed[p, g] += sum_real[i] ** 2 + sum_imag[i] ** 2
-                sum_real[i] *= weight[g]
-                sum_imag[i] *= weight[g]
-            if weighted[r] > 0:
-                part = weighted[r]
-                _pull(sum_real, sum_imag, to_real, to_imag, part, wave[r], along_x, gradient[p])
+            to_real = moved[0, : times * n].reshape(times, n)
+            to_imag = moved[1, : times * n].reshape(times, n)
+            for m in range(motions):
+                # Whole arrays: the layout of a slice [:, :n] is not known to be dense.
+                _move(real, imag, along_y[m], r, along_x[m], to_real, to_imag)
+                _add_up(to_real, sum_real)
+                _add_up(to_imag, sum_imag)
+                for i in range(n):
+                    g = ring[row_start[r] + i]
+                    summed[m, p, g] += sum_real[i] ** 2 + sum_imag[i] ** 2
+                    sum_real[i] *= weight[m, g]
+                    sum_imag[i] *= weight[m, g]
+                if weighted[r] > 0:
+                    pull = gradient[m, p]
+                    _pull(sum_real, sum_imag, to_real, to_imag, weighted[r], wave[r], waves_x, pull)
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _phases(rest, sides, wave, y_real, y_imag, x_real, x_imag):  # type: ignore[no-untyped-def]
-    """Phases exp(2 pi i k.rest), along y of rows `wave` (rows, times), along x (times, columns).
+def _phases(rest, sides, wave, along_y, along_x):  # type: ignore[no-untyped-def]
+    """Phases exp(2 pi i k.rest), real and imaginary parts: of rows `wave`, and of columns.
 
+    `along_y` is (2, rows, times), `along_x` (2, times, columns).
     Powers of one phase, in double precision, which take far less time than as many exponentials.
     """
     for t in range(len(rest)):
@@ -349,19 +355,20 @@ def _phases(rest, sides, wave, y_real, y_imag, x_real, x_imag):  # type: ignore[
             # Waves rise by one but for one step, from the highest to the lowest.
             phase = phase * turn if wave[r] == k + 1 else np.exp(1j * angle * wave[r])
             k = wave[r]
-            y_real[r, t], y_imag[r, t] = phase.real, phase.imag
+            along_y[0, r, t], along_y[1, r, t] = phase.real, phase.imag
         turn, phase = np.exp(2j * np.pi * rest[t, 1] / sides[1]), 1 + 0j
-        for i in range(x_real.shape[1]):
+        for i in range(along_x.shape[2]):
             phase *= turn
-            x_real[t, i], x_imag[t, i] = phase.real, phase.imag
+            along_x[0, t, i], along_x[1, t, i] = phase.real, phase.imag
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _move(real, imag, y_real, y_imag, x_real, x_imag, to_real, to_imag):  # type: ignore[no-untyped-def]
-    """Multiply the first n of one row (times, columns) by its phases, giving (times, n)."""
+def _move(real, imag, along_y, r, along_x, to_real, to_imag):  # type: ignore[no-untyped-def]
+    """Multiply the first n of row `r` (times, columns) by its phases, giving (times, n)."""
     times, columns = to_real.shape
+    x_real, x_imag = along_x[0], along_x[1]
     for t in range(times):
-        c, s = y_real[t], y_imag[t]
+        c, s = along_y[0, r, t], along_y[1, r, t]
         for i in range(columns):
             phase_real = c * x_real[t, i] - s * x_imag[t, i]
             phase_imag = c * x_imag[t, i] + s * x_real[t, i]

@@ -12,9 +12,10 @@ from threadpoolctl import threadpool_limits
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, pairwise, patches, quality, refine
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, cut_spectra, sweep_together
 from flexalign.estimate.pattern import FixedPattern, measure, taken_out
 from flexalign.estimate.quality import HeldOut
-from flexalign.estimate.refine import PatchSpectra, Refinement, Sweep
+from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 from flexalign.params import AlignParams
@@ -242,10 +243,9 @@ def _try_from(
     if field is not None:
         local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
         candidates["local"] = _from_pairs(*local, spectra)
-    swept = {
-        name: refine.sweep(spectra, candidate.halves_px[0], None, threads)
-        for name, candidate in candidates.items()
-    }
+    places = [candidate.halves_px[0] for candidate in candidates.values()]
+    found = sweep_together(spectra, places, [None] * len(places), threads)
+    swept = dict(zip(candidates, found, strict=True))
     powers = refine.ring_powers(spectra, swept[list(candidates)[-1]])
 
     def judge() -> HeldOut:
@@ -268,11 +268,11 @@ def _try_from(
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
     if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
         likely = np.zeros_like(likely)
-    found = measure(spectra, judged.still_cross, likely, powers)
+    pattern = measure(spectra, judged.still_cross, likely, powers)
     kept = judged.best()
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = quality.signal_bands(spectra, judged.still_cross, along)
-    return _Trial(start, candidates, judged, refinement, found, signal)
+    return _Trial(start, candidates, judged, refinement, pattern, signal)
 
 
 def _empty_field(plan: Plan) -> MotionField:
@@ -305,7 +305,7 @@ def _patch_spectra(
 
     grid = patches.make_grid(frames, plan.patches)
     displacement = refine.displacement_at(path_px, field, grid.center_px, frames.frame)
-    return refine.cut_spectra(frames, grid, displacement, envelope, threads)
+    return cut_spectra(frames, grid, displacement, envelope, threads)
 
 
 def _from_pairs(path_px: FloatArray, field: MotionField | None, spectra: PatchSpectra) -> Candidate:
@@ -324,18 +324,11 @@ def _from_refinement(
 ) -> Candidate:
     """The refined candidate, with its refinements on either half for the other to judge."""
     assert refinement.fit.trajectory_px is not None
+    halves = refine.refine_halves(
+        spectra, start_px, shape, refinement, threads, _ROUNDS_PER_HALF, first
+    )
     judged = []
-    for other in (1, 0):
-        half = refine.refine(
-            spectra,
-            start_px,
-            shape,
-            half=other,
-            threads=threads,
-            rounds=_ROUNDS_PER_HALF,
-            first=first,
-            whole=refinement,
-        ).fit
+    for half in (halves[1].fit, halves[0].fit):
         assert half.trajectory_px is not None
         judged.append(
             refine.displacement_at(

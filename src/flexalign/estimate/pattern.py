@@ -15,7 +15,8 @@ from scipy.special import j0
 from flexalign.arrays import correlate, cpu, fourier
 from flexalign.arrays.halves import add_part, stored
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.refine import PatchSpectra, RingPowers, pair_weight
+from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
+from flexalign.estimate.refine import RingPowers
 from flexalign.model import FloatArray
 
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.estimate import refine
-from flexalign.estimate.refine import PatchSpectra, RingPowers, Sweep
+from flexalign.estimate.patch_spectra import (
+    PatchSpectra,
+    Sweep,
+    pair_weight,
+    rings_with_weight,
+    sweep,
+    sweep_together,
+)
+from flexalign.estimate.refine import RingPowers
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 
@@ -93,23 +101,22 @@ def held_out_scores(
     unseen = frequency > 1 / (_UNSEEN_PART * max_resolution_A)
     part = refine.effective_part(patches.grid)
     weight = np.where(unseen, powers.weight, 0.0)
-    rings = refine.rings_with_weight(weight)
-    swept = dict(measured or {})
+    rings = rings_with_weight(weight)
+    swept = {name: (found, found) for name, found in (measured or {}).items()}
     if "none" not in swept:
-        swept["none"] = refine.sweep(patches, candidates["none"][0], None, threads)
+        still = sweep(patches, candidates["none"][0], None, threads)
+        swept["none"] = still, still
     scores: dict[str, float] = {}
     for name, displacements in candidates.items():
+        if name not in swept:
+            one, other = sweep_together(patches, displacements, [None] * 2, threads, rings)
+            swept[name] = one, other
         score = 0.0
         for h in (0, 1):
-            # A candidate that comes once serves for both halves.
-            if name in swept:
-                found = swept[name]
-            elif h == 0 or displacements[1] is not displacements[0]:
-                found = refine.sweep(patches, displacements[h], None, threads, rings)
-            score += float((found.cross.sum(axis=0) * weight)[half == h].sum())
+            score += float((swept[name][h].cross.sum(axis=0) * weight)[half == h].sum())
         scores[name] = score * part
     chance = refine.chance_of_score(patches, powers, weight) * part**0.5
-    return HeldOut(scores, chance, swept["none"].cross.sum(axis=0))
+    return HeldOut(scores, chance, swept["none"][0].cross.sum(axis=0))
 
 
 def signal_bands(
@@ -130,7 +137,7 @@ def signal_bands(
     frequency = patches.ring_frequency_per_A
     summed = (patches.envelope**2).sum(axis=0)
     count = patches.ring_count * patches.count
-    pairs = np.maximum(count * refine.pair_weight(patches.envelope), 1e-30)
+    pairs = np.maximum(count * pair_weight(patches.envelope), 1e-30)
     per_noise = summed / np.maximum(along.noise, 1e-30)
     before, after = per_noise * still_cross / pairs, per_noise * along.measured
     variance = summed**2 / (pairs * refine.effective_part(patches.grid))

@@ -14,107 +14,39 @@ improves.  Each round takes the gradient of log L, its expected curvature, and t
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, cpu, sweeps
-from flexalign.arrays.device import Device
-from flexalign.arrays.sweeps import Packing
 from flexalign.estimate import evidence
 from flexalign.estimate.evidence import FieldPrior, Fit, PatchLikelihood, TrajectoryPrior
-from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.patches import PatchGrid, tapered_spectra
+from flexalign.estimate.patch_spectra import (
+    PatchSpectra,
+    Sweep,
+    pair_weight,
+    rings_with_weight,
+    sweep,
+    sweep_together,
+)
+from flexalign.estimate.patches import PatchGrid
+from flexalign.estimate.steps import Steps
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
-from flexalign.plan import FINEST_RESOLUTION_A
-
-if TYPE_CHECKING:
-    from flexalign.arrays.gpu import GpuSweeps
 
 _ROUNDS = 16
 _FEWEST_ROUNDS = 4
-# Rounds in which the priors are chosen anew, as more and more signal comes in.
+# Rounds in which the priors are chosen anew, as more and more signal comes in; and in the end, when
+# that was more than one round ago.
 _PRIOR_ROUNDS = (1, 2, 4, 8)
 _CONVERGED_PX = 0.01
-# Rings over which signal power is averaged; rings below the first hold what the taper leaks.
+# Rings over which signal power is averaged.
 _SMOOTH_RINGS = 5
-_FIRST_RING = 3
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _LARGEST_STEP_PX = 1.0
-# Frames of a patch that are transformed together have about so many pixels, and stay in the cache.
-_PIXELS_TOGETHER = 2**19
 # Rings alternate between two halves in blocks of this many, for scores on unseen data.
 HALF_BLOCK_RINGS = 4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PatchSpectra:
-    """Spectra of all patches in all frames, cut along a first estimate of the motion.
-
-    Attributes
-    ----------
-    packed : (patches, 2, times * coefficients) uint16, real and imaginary parts, attenuated by the
-        damage envelope
-    packing : which coefficients are kept, and where
-    power : (patches, rings) sum of |X|^2 over frames
-    offset_px : (patches, times, 2) whole small pixels by which each patch was moved
-    ring_frequency_per_A : (rings,)
-    envelope : (times, rings) damage envelope a_t
-    ring_count : (rings,) coefficients
-    grid : where the patches are
-    frame : (times,) frame index
-    scale : unbinned pixels per small pixel, (y, x)
-    pixel_size_A : of the unbinned movie
-    on_gpu : the packed spectra on the GPU that sweeps over them, None = the CPU does
-    """
-
-    packed: npt.NDArray[np.uint16]
-    packing: Packing
-    power: FloatArray
-    offset_px: npt.NDArray[np.int64]
-    ring_frequency_per_A: FloatArray
-    envelope: FloatArray
-    ring_count: FloatArray
-    grid: PatchGrid
-    frame: FloatArray
-    scale: FloatArray
-    pixel_size_A: float
-    on_gpu: GpuSweeps | None = None
-
-    @property
-    def count(self) -> int:
-        """Number of patches."""
-        return len(self.packed)
-
-    @property
-    def ring(self) -> npt.NDArray[np.int32]:
-        """Ring (h, w // 2 + 1) of each coefficient, -1 = left out."""
-        return self.packing.ring
-
-    @property
-    def spectra(self) -> npt.NDArray[np.complex64]:
-        """A copy (patches, times, h, w // 2 + 1) to look at; zero where left out."""
-        return sweeps.unpacked(self.packing, self.packed)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sweep:
-    """What one sweep over all patches gives for one set of displacements.
-
-    Attributes
-    ----------
-    gradient : (patches, times, 2) of log L per unbinned pixel
-    cross, auto : (patches, rings) sums of |S|^2 - sum |X|^2, and of sum |X|^2
-    """
-
-    gradient: FloatArray
-    cross: FloatArray
-    auto: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,121 +80,6 @@ class Refinement:
     powers: RingPowers
     ring_frequency_per_A: FloatArray
     rounds: int
-
-
-def cut_spectra(
-    frames: SmallFrames,
-    grid: PatchGrid,
-    displacement_px: FloatArray,
-    envelope_of: Callable[[FloatArray], FloatArray] | None = None,
-    threads: int = 1,
-) -> PatchSpectra:
-    """Spectra of the patches of `grid`, each frame moved by whole pixels along a motion.
-
-    Parameters
-    ----------
-    displacement_px : (patches, times, 2) at the patch centres, unbinned pixels
-    envelope_of : function of (rings,) frequencies per Angstrom that gives (times, rings), or None
-    """
-    scale = np.array(frames.scale)
-    offset = np.rint(displacement_px / scale).astype(np.int64)
-    ring, frequency = _rings(frames, grid)
-    times = len(frames.frame)
-    envelope = np.ones((times, len(frequency)))
-    if envelope_of is not None:
-        envelope = envelope_of(frequency)
-    attenuation = envelope.astype(np.float32)
-    packing = sweeps.packing_of(ring)
-    packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
-    power = np.zeros((len(offset), len(frequency)))
-    together = max(1, _PIXELS_TOGETHER // math.prod(grid.shape_px))
-
-    def cut_patches(start: int, stop: int) -> None:
-        tiles = np.empty((together, *grid.shape_px), np.float32)
-        for patch in range(start, stop):
-            for first in range(0, times, together):
-                which = np.arange(first, min(first + together, times))
-                cut = tapered_spectra(frames, grid, patch, which, offset[patch, which], tiles)
-                sweeps.pack(
-                    cut, first, ring, packing.wave, packing.start, attenuation, packed[patch],
-                    power[patch],
-                )  # fmt: skip
-
-    cpu.in_blocks(cut_patches, len(offset), threads)
-    count = np.bincount(ring[ring >= 0], minlength=len(frequency)).astype(np.float64)
-    return PatchSpectra(
-        packed, packing, power, offset, frequency, envelope, count, grid,
-        frames.frame.astype(np.float64), scale, frames.pixel_size_A,
-        _on_gpu(packed, packing, grid.shape_px, frames.device),
-    )  # fmt: skip
-
-
-def _on_gpu(
-    packed: npt.NDArray[np.uint16], packing: Packing, shape_px: tuple[int, int], device: Device
-) -> GpuSweeps | None:
-    """Packed spectra where the GPU can sweep over them; None when `device` is the CPU."""
-    if not device.is_gpu:
-        return None
-    from flexalign.arrays.gpu import GpuSweeps
-
-    return GpuSweeps(packed, packing, shape_px, device)
-
-
-def _rings(frames: SmallFrames, grid: PatchGrid) -> tuple[npt.NDArray[np.int32], FloatArray]:
-    """Ring number (h, w // 2 + 1) of each coefficient, -1 = left out, and each ring's frequency."""
-    pixel_A = np.array(frames.scale) * frames.pixel_size_A
-    side_A = min(n * p for n, p in zip(grid.shape_px, pixel_A, strict=True))
-    frequency = correlate.ring_index(grid.shape_px, (pixel_A[0], pixel_A[1]))
-    ring = np.rint(frequency * side_A).astype(np.int32)
-    last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side_A) - 1
-    ring[(ring < _FIRST_RING) | (ring > last)] = -1
-    # The axes hold what is left of bad rows and columns, which do not move.
-    ring[0, :] = -1
-    ring[:, 0] = -1
-    return ring, np.arange(last + 1) / side_A
-
-
-def sweep(
-    patches: PatchSpectra,
-    displacement_px: FloatArray,
-    weight: FloatArray | None,
-    threads: int = 1,
-    rings: int | None = None,
-) -> Sweep:
-    """Gradient and ring sums at displacements (patches, times, 2), unbinned pixels.
-
-    Parameters
-    ----------
-    weight : (rings,) of the likelihood; None = no gradient wanted, it is zero
-    rings : how many rings to look at, from the lowest; the others have cross sums of zero
-    """
-    ring_count = len(patches.ring_frequency_per_A)
-    rings = ring_count if rings is None else rings
-    wanted = np.zeros(ring_count) if weight is None else weight
-    packing = patches.packing
-    rest_px = displacement_px / patches.scale - patches.offset_px
-    weighted_rings = min(rings, rings_with_weight(wanted))
-    weights = wanted.astype(np.float32)
-    if patches.on_gpu is not None:
-        gradient, summed = patches.on_gpu.sweep(rest_px, weights, rings, weighted_rings)
-    else:
-        gradient, summed = np.empty(rest_px.shape), np.empty((patches.count, ring_count))
-        cpu.in_blocks(
-            sweeps.likelihood_sweep, patches.count, threads, patches.packed, rest_px,
-            patches.grid.shape_px, packing.wave, packing.start, packing.ring_packed,
-            packing.columns_within(rings), packing.columns_within(weighted_rings), weights,
-            gradient, summed,
-        )  # fmt: skip
-    # Kernel frequencies are in cycles per patch side; X moves by exp(2 pi i k.d).
-    sides = np.array(patches.grid.shape_px) * patches.scale
-    cross = np.where(np.arange(ring_count) < rings, summed - patches.power, 0.0)
-    return Sweep(gradient * (-4 * np.pi / sides), cross, patches.power)
-
-
-def pair_weight(envelope: FloatArray) -> FloatArray:
-    """Number of ordered pairs of frames (rings,), each counted by its envelopes a_t^2 a_s^2."""
-    squared = envelope**2
-    return np.asarray(squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0))
 
 
 def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
@@ -348,11 +165,6 @@ def displacement_at(
     return total
 
 
-def rings_with_weight(weight: FloatArray) -> int:
-    """Number of rings up to the last that has a weight."""
-    return int(np.flatnonzero(weight)[-1]) + 1 if weight.any() else 0
-
-
 def chance_of_score(patches: PatchSpectra, powers: RingPowers, weight: FloatArray) -> float:
     """Standard deviation of sum W (|S|^2 - sum |X|^2) over all patches when there is only noise."""
     pairs = pair_weight(patches.envelope)
@@ -364,41 +176,99 @@ def refine(
     patches: PatchSpectra,
     displacement_px: FloatArray,
     shape: MotionField | None,
-    half: int | None = None,
     threads: int = 1,
     rounds: int = _ROUNDS,
     first: Sweep | None = None,
-    whole: Refinement | None = None,
 ) -> Refinement:
     """The most probable motion near displacements (patches, times, 2).
 
     Parameters
     ----------
     shape : a field of the wanted size, or None for a trajectory alone
-    half : use only the rings of this half, see `half_of_ring`; None = all
     first : a sweep at `displacement_px`, if there has been one
-    whole : a refinement by all rings, whose priors are kept, and to whose rings this one keeps;
-        None = priors chosen by the evidence
     """
-    displacement = displacement_px
-    ring_half = half_of_ring(len(patches.ring_frequency_per_A))
-    seen = np.ones(len(ring_half), np.bool_) if half is None else ring_half == half
-    found = first or sweep(patches, displacement, None, threads)
-    trajectory_prior, field_prior, rings = TrajectoryPrior(), None, len(seen)
+    first = first or sweep(patches, displacement_px, None, threads)
+    climb = _climb(patches, displacement_px, shape, rounds, first)
+    return _side_by_side(patches, [climb], len(patches.ring_frequency_per_A), threads)[0]
+
+
+def refine_halves(
+    patches: PatchSpectra,
+    displacement_px: FloatArray,
+    shape: MotionField | None,
+    whole: Refinement,
+    threads: int = 1,
+    rounds: int = _ROUNDS,
+    first: Sweep | None = None,
+) -> tuple[Refinement, Refinement]:
+    """As `refine`, by the rings of either half alone, see `half_of_ring`.
+
+    Parameters
+    ----------
+    whole : the refinement by all rings, whose priors are kept, and to whose rings these keep
+    """
+    first = first or sweep(patches, displacement_px, None, threads)
+    rings = _rings_to_see(whole)
+    halves = [_climb(patches, displacement_px, shape, rounds, first, whole, h) for h in (0, 1)]
+    one, other = _side_by_side(patches, halves, rings, threads)
+    return one, other
+
+
+def _rings_to_see(whole: Refinement) -> int:
+    """How many rings have a say in a refinement, those included that the smoothing reaches."""
+    count = rings_with_weight(whole.powers.weight) + _SMOOTH_RINGS // 2
+    return min(count, len(whole.powers.weight))
+
+
+# A climb asks for a sweep at displacements with weights, is sent it, and returns where it ends.
+_Climb = Generator[tuple[FloatArray, FloatArray], Sweep, Refinement]
+
+
+def _side_by_side(
+    patches: PatchSpectra, climbs: Sequence[_Climb], rings: int, threads: int
+) -> list[Refinement]:
+    """Where climbs end that share their sweeps over the first `rings` rings."""
+    asked = {climb: next(climb) for climb in climbs}
+    ends: dict[_Climb, Refinement] = {}
+    while asked:
+        places, weights = (list(part) for part in zip(*asked.values(), strict=True))
+        swept = sweep_together(patches, places, weights, threads, rings)
+        for climb, found in zip(list(asked), swept, strict=True):
+            try:
+                asked[climb] = climb.send(found)
+            except StopIteration as end:
+                ends[climb] = end.value
+                del asked[climb]
+    return [ends[climb] for climb in climbs]
+
+
+def _climb(
+    patches: PatchSpectra,
+    displacement_px: FloatArray,
+    shape: MotionField | None,
+    rounds: int,
+    found: Sweep,
+    whole: Refinement | None = None,
+    half: int | None = None,
+) -> _Climb:
+    """Refine by all rings or, where they have been refined as a `whole`, by those of one `half`."""
+    displacement, steps, chosen, is_settled = displacement_px, Steps(), 0, False
+    seen = np.ones(len(patches.ring_frequency_per_A), np.bool_)
+    trajectory_prior, field_prior = TrajectoryPrior(), None
     if shape is not None:
         field_prior = FieldPrior(smooth_px=shape.width_px / 2)
+    fewest = _FEWEST_ROUNDS
     if whole is not None:
-        trajectory_prior, field_prior = whole.trajectory_prior, whole.field_prior
-        # The smoothing reaches beyond the last ring.
-        rings = min(rings_with_weight(whole.powers.weight) + _SMOOTH_RINGS // 2, rings)
-        seen[rings:] = False
+        trajectory_prior, field_prior, fewest = whole.trajectory_prior, whole.field_prior, 1
+        seen = half_of_ring(len(seen)) == half
+        seen[_rings_to_see(whole) :] = False
     for done in range(1, rounds + 1):
         powers = ring_powers(patches, found)
-        weight = np.where(seen, powers.weight, 0.0)
-        powers = replace(powers, weight=weight)
-        found = sweep(patches, displacement, weight, threads, rings)
+        powers = replace(powers, weight=np.where(seen, powers.weight, 0.0))
+        found = yield displacement, powers.weight
         data = patch_likelihood(patches, found, powers, displacement)
-        if done in _PRIOR_ROUNDS and whole is None:
+        if whole is None and (done in _PRIOR_ROUNDS or is_settled):
+            steps, chosen = Steps(), done
             trajectory_prior = evidence.choose_trajectory_prior(data, trajectory_prior)
             if shape is not None and field_prior is not None:
                 field_prior = evidence.choose_field_prior(
@@ -413,8 +283,9 @@ def refine(
         change = wanted - displacement
         change -= change.mean(axis=1, keepdims=True)
         limit = _LARGEST_STEP_PX * patches.scale.min()
-        displacement = displacement + change.clip(-limit, limit)
-        if np.abs(change).max() < _CONVERGED_PX and (whole or done >= _FEWEST_ROUNDS):
+        displacement = displacement + steps.next(displacement, change).clip(-limit, limit)
+        is_settled = float(np.abs(change).max()) < _CONVERGED_PX and done >= fewest
+        if is_settled and (whole is not None or done <= chosen + 1):
             break
     if whole is None:
         fit = evidence.fit_motion(data, *prior)

@@ -1,0 +1,230 @@
+"""Spectra of patches, and sweeps over them along motions.
+
+A sweep moves every frame of every patch along a motion and gives what the likelihood of `refine`
+needs: its gradient, and the power of the sums ring by ring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import correlate, cpu, sweeps
+from flexalign.arrays.device import Device
+from flexalign.arrays.sweeps import Packing
+from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.patches import PatchGrid, tapered_spectra
+from flexalign.model import FloatArray
+from flexalign.plan import FINEST_RESOLUTION_A
+
+if TYPE_CHECKING:
+    from flexalign.arrays.gpu import GpuSweeps
+
+# Rings below this hold what the taper leaks.
+_FIRST_RING = 3
+# Frames of a patch that are transformed together have about so many pixels, and stay in the cache.
+_PIXELS_TOGETHER = 2**19
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchSpectra:
+    """Spectra of all patches in all frames, cut along a first estimate of the motion.
+
+    Attributes
+    ----------
+    packed : (patches, 2, times * coefficients) uint16, real and imaginary parts, attenuated by the
+        damage envelope
+    packing : which coefficients are kept, and where
+    power : (patches, rings) sum of |X|^2 over frames
+    offset_px : (patches, times, 2) whole small pixels by which each patch was moved
+    ring_frequency_per_A : (rings,)
+    envelope : (times, rings) damage envelope a_t
+    ring_count : (rings,) coefficients
+    grid : where the patches are
+    frame : (times,) frame index
+    scale : unbinned pixels per small pixel, (y, x)
+    pixel_size_A : of the unbinned movie
+    on_gpu : the packed spectra on the GPU that sweeps over them, None = the CPU does
+    """
+
+    packed: npt.NDArray[np.uint16]
+    packing: Packing
+    power: FloatArray
+    offset_px: npt.NDArray[np.int64]
+    ring_frequency_per_A: FloatArray
+    envelope: FloatArray
+    ring_count: FloatArray
+    grid: PatchGrid
+    frame: FloatArray
+    scale: FloatArray
+    pixel_size_A: float
+    on_gpu: GpuSweeps | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of patches."""
+        return len(self.packed)
+
+    @property
+    def ring(self) -> npt.NDArray[np.int32]:
+        """Ring (h, w // 2 + 1) of each coefficient, -1 = left out."""
+        return self.packing.ring
+
+    @property
+    def spectra(self) -> npt.NDArray[np.complex64]:
+        """A copy (patches, times, h, w // 2 + 1) to look at; zero where left out."""
+        return sweeps.unpacked(self.packing, self.packed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """What one sweep over all patches gives for one set of displacements.
+
+    Attributes
+    ----------
+    gradient : (patches, times, 2) of log L per unbinned pixel
+    cross, auto : (patches, rings) sums of |S|^2 - sum |X|^2, and of sum |X|^2
+    """
+
+    gradient: FloatArray
+    cross: FloatArray
+    auto: FloatArray
+
+
+def cut_spectra(
+    frames: SmallFrames,
+    grid: PatchGrid,
+    displacement_px: FloatArray,
+    envelope_of: Callable[[FloatArray], FloatArray] | None = None,
+    threads: int = 1,
+) -> PatchSpectra:
+    """Spectra of the patches of `grid`, each frame moved by whole pixels along a motion.
+
+    Parameters
+    ----------
+    displacement_px : (patches, times, 2) at the patch centres, unbinned pixels
+    envelope_of : function of (rings,) frequencies per Angstrom that gives (times, rings), or None
+    """
+    scale = np.array(frames.scale)
+    offset = np.rint(displacement_px / scale).astype(np.int64)
+    ring, frequency = _rings(frames, grid)
+    times = len(frames.frame)
+    envelope = np.ones((times, len(frequency)))
+    if envelope_of is not None:
+        envelope = envelope_of(frequency)
+    attenuation = envelope.astype(np.float32)
+    packing = sweeps.packing_of(ring)
+    packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
+    power = np.zeros((len(offset), len(frequency)))
+    together = max(1, _PIXELS_TOGETHER // math.prod(grid.shape_px))
+
+    def cut_patches(start: int, stop: int) -> None:
+        tiles = np.empty((together, *grid.shape_px), np.float32)
+        for patch in range(start, stop):
+            for first in range(0, times, together):
+                which = np.arange(first, min(first + together, times))
+                cut = tapered_spectra(frames, grid, patch, which, offset[patch, which], tiles)
+                sweeps.pack(
+                    cut, first, ring, packing.wave, packing.start, attenuation, packed[patch],
+                    power[patch],
+                )  # fmt: skip
+
+    cpu.in_blocks(cut_patches, len(offset), threads)
+    count = np.bincount(ring[ring >= 0], minlength=len(frequency)).astype(np.float64)
+    return PatchSpectra(
+        packed, packing, power, offset, frequency, envelope, count, grid,
+        frames.frame.astype(np.float64), scale, frames.pixel_size_A,
+        _on_gpu(packed, packing, grid.shape_px, frames.device),
+    )  # fmt: skip
+
+
+def _on_gpu(
+    packed: npt.NDArray[np.uint16], packing: Packing, shape_px: tuple[int, int], device: Device
+) -> GpuSweeps | None:
+    """Packed spectra where the GPU can sweep over them; None when `device` is the CPU."""
+    if not device.is_gpu:
+        return None
+    from flexalign.arrays.gpu import GpuSweeps
+
+    return GpuSweeps(packed, packing, shape_px, device)
+
+
+def _rings(frames: SmallFrames, grid: PatchGrid) -> tuple[npt.NDArray[np.int32], FloatArray]:
+    """Ring number (h, w // 2 + 1) of each coefficient, -1 = left out, and each ring's frequency."""
+    pixel_A = np.array(frames.scale) * frames.pixel_size_A
+    side_A = min(n * p for n, p in zip(grid.shape_px, pixel_A, strict=True))
+    frequency = correlate.ring_index(grid.shape_px, (pixel_A[0], pixel_A[1]))
+    ring = np.rint(frequency * side_A).astype(np.int32)
+    last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side_A) - 1
+    ring[(ring < _FIRST_RING) | (ring > last)] = -1
+    # The axes hold what is left of bad rows and columns, which do not move.
+    ring[0, :] = -1
+    ring[:, 0] = -1
+    return ring, np.arange(last + 1) / side_A
+
+
+def sweep(
+    patches: PatchSpectra,
+    displacement_px: FloatArray,
+    weight: FloatArray | None,
+    threads: int = 1,
+    rings: int | None = None,
+) -> Sweep:
+    """Gradient and ring sums at displacements (patches, times, 2), unbinned pixels.
+
+    Parameters
+    ----------
+    weight : (rings,) of the likelihood; None = no gradient wanted, it is zero
+    rings : how many rings to look at, from the lowest; the others have cross sums of zero
+    """
+    return sweep_together(patches, [displacement_px], [weight], threads, rings)[0]
+
+
+def sweep_together(
+    patches: PatchSpectra,
+    displacements_px: Sequence[FloatArray],
+    weights: Sequence[FloatArray | None],
+    threads: int = 1,
+    rings: int | None = None,
+) -> list[Sweep]:
+    """As `sweep`, for several motions, each with its weight: spectra are read once for all."""
+    if not displacements_px:
+        return []
+    ring_count, packing = len(patches.ring_frequency_per_A), patches.packing
+    rings = ring_count if rings is None else rings
+    wanted = np.array([np.zeros(ring_count) if w is None else w for w in weights])
+    rest_px = np.array(displacements_px) / patches.scale - patches.offset_px
+    weighted_rings = min(rings, rings_with_weight(wanted.max(axis=0)))
+    wanted = wanted.astype(np.float32)
+    gradient, summed = np.empty(rest_px.shape), np.empty((len(wanted), patches.count, ring_count))
+    if patches.on_gpu is not None:
+        for m in range(len(wanted)):
+            one = patches.on_gpu.sweep(rest_px[m], wanted[m], rings, weighted_rings)
+            gradient[m], summed[m] = one
+    else:
+        cpu.in_blocks(
+            sweeps.likelihood_sweep, patches.count, threads, patches.packed, rest_px,
+            patches.grid.shape_px, packing.wave, packing.start, packing.ring_packed,
+            packing.columns_within(rings), packing.columns_within(weighted_rings), wanted,
+            gradient, summed,
+        )  # fmt: skip
+    # Kernel frequencies are in cycles per patch side; X moves by exp(2 pi i k.d).
+    gradient *= -4 * np.pi / (np.array(patches.grid.shape_px) * patches.scale)
+    cross = np.where(np.arange(ring_count) < rings, summed - patches.power, 0.0)
+    return [Sweep(*found, patches.power) for found in zip(gradient, cross, strict=True)]
+
+
+def pair_weight(envelope: FloatArray) -> FloatArray:
+    """Number of ordered pairs of frames (rings,), each counted by its envelopes a_t^2 a_s^2."""
+    squared = envelope**2
+    return np.asarray(squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0))
+
+
+def rings_with_weight(weight: FloatArray) -> int:
+    """Number of rings up to the last that has a weight."""
+    return int(np.flatnonzero(weight)[-1]) + 1 if weight.any() else 0
