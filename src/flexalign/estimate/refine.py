@@ -252,7 +252,8 @@ def _climb(
     half: int | None = None,
 ) -> _Climb:
     """Refine by all rings or, where they have been refined as a `whole`, by those of one `half`."""
-    displacement, steps, chosen, is_settled = displacement_px, Steps(), 0, False
+    displacement, steps = displacement_px, Steps()
+    chosen, is_settled, is_final = 0, False, whole is not None
     seen = np.ones(len(patches.ring_frequency_per_A), np.bool_)
     trajectory_prior, field_prior = TrajectoryPrior(), None
     if shape is not None:
@@ -267,8 +268,8 @@ def _climb(
         powers = replace(powers, weight=np.where(seen, powers.weight, 0.0))
         found = yield displacement, powers.weight
         data = patch_likelihood(patches, found, powers, displacement)
-        if whole is None and (done in _PRIOR_ROUNDS or is_settled):
-            steps, chosen = Steps(), done
+        if not is_final and (done in _PRIOR_ROUNDS or is_settled):
+            steps, chosen, is_final = Steps(), done, is_settled
             trajectory_prior = evidence.choose_trajectory_prior(data, trajectory_prior)
             if shape is not None and field_prior is not None:
                 field_prior = evidence.choose_field_prior(
@@ -285,7 +286,7 @@ def _climb(
         limit = _LARGEST_STEP_PX * patches.scale.min()
         displacement = displacement + steps.next(displacement, change).clip(-limit, limit)
         is_settled = float(np.abs(change).max()) < _CONVERGED_PX and done >= fewest
-        if is_settled and (whole is not None or done <= chosen + 1):
+        if is_settled and (is_final or done <= chosen + 1):
             break
     if whole is None:
         fit = evidence.fit_motion(data, *prior)
