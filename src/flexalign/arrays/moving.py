@@ -143,8 +143,15 @@ class MovingSums:
     def mean(self, name: str) -> PixelArray:
         """The mean (h, w) of the frames added under `name`, at the output's size."""
         self.add_waiting()
-        total = self._totals[self._names.index(name), :, : self._shape[1]]
-        return self.at_output_size(total / np.float32(max(self._counts[name], 1)))
+        height, width = self._shape
+        total, count = self._totals[self._names.index(name), :, :width], max(self._counts[name], 1)
+        mean = np.empty((height, width), np.float32)
+
+        def divide(start: int, stop: int) -> None:
+            np.divide(total[start:stop], np.float32(count), out=mean[start:stop])
+
+        self._workers.share(height, STRIP_ROWS, divide)
+        return self.at_output_size(mean)
 
     def weighted_mean(self) -> PixelArray | None:
         """The weighted mean (h, w), with the noise of an unweighted mean; None = not asked for.

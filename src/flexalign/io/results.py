@@ -170,14 +170,18 @@ def write_result(
     with _hidden_folder(folder, root) as hidden:
         names = _names(root, suffixes)
         paths = {kind: hidden / name for kind, name in names.items()}
-        # Drawing keeps the interpreter busy, writing the disk.
-        with ThreadPoolExecutor(1) as pool:
+        # Drawing keeps the interpreter busy, writing the system, and images on their way the disk.
+        with ThreadPoolExecutor(2) as pool:
             drawn = pool.submit(_draw, result, paths, pixel_size_A, plot)
-            _write_images(result, paths, binned_pixel_size_A, float16, save_unaligned)
+            images = _write_images(result, paths, binned_pixel_size_A, float16, save_unaligned)
+            on_disk = [pool.submit(sync, path) for path in images]
             _write_motion(result, paths, binned_pixel_size_A / pixel_size_A)
             if amplitudes is not None:
                 write_spider(paths["amplitudes"], amplitudes())
             drawn.result()
+            with explained(folder):
+                for one in on_disk:
+                    one.result()  # the system tells of a failure only once
         notes = _write_formats(result, paths, folder)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
         outputs["record"] = paths["record"].name
@@ -222,8 +226,8 @@ def _write_images(
     pixel_size_A: float,
     float16: bool,
     save_unaligned: bool,
-) -> None:
-    """Write the sums that were made."""
+) -> Iterator[Path]:
+    """Write the sums that were made, and give the path of each."""
     sums = result.sums
     images = {
         "micrograph": (sums.plain, "mean of the aligned frames"),
@@ -240,6 +244,7 @@ def _write_images(
                 paths[kind], image, pixel_size_A,
                 float16=float16, is_stack=image.ndim == 3, labels=[f"{label} of {source}"],
             )  # fmt: skip
+            yield paths[kind]
 
 
 def _write_motion(result: AlignmentResult, paths: Mapping[str, Path], binning: float) -> None:
