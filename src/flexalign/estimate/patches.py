@@ -103,7 +103,7 @@ def track_patches(
     places = len(grid.corner_px)
 
     def measure(start: int, stop: int) -> list[PairwiseShifts]:
-        tiles = np.empty((max(map(len, groups)), *grid.shape_px), np.float32)
+        tiles = np.empty((count, *grid.shape_px), np.float32)
         pairs = []
         for patch in range(start, stop):
             spectra = _group_spectra(
@@ -161,12 +161,10 @@ def _group_spectra(
 ) -> SpectrumArray:
     """Spectra (groups, h, columns) of one patch, its frames summed along the trajectory."""
     whole = np.rint(displacement_px).astype(np.int64)
-    sums = []
-    for group in groups:
-        spectra = tapered_spectra(frames, grid, patch, group, whole[group], tiles, columns)
-        rest = whole[group] - displacement_px[group]
-        sums.append(fourier.phase_shifted(spectra, grid.shape_px, rest).sum(axis=0))
-    return np.stack(sums)
+    every = np.concatenate(groups)
+    spectra = tapered_spectra(frames, grid, patch, every, whole, tiles, columns)
+    moved = fourier.phase_shifted(spectra, grid.shape_px, whole - displacement_px)
+    return np.stack([moved[group[0] : group[-1] + 1].sum(axis=0) for group in groups])
 
 
 def fit_local_field(likelihood: PatchLikelihood, shape: MotionField) -> MotionField:
