@@ -6,7 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -20,6 +20,7 @@ from flexalign import __version__
 from flexalign.arrays import spectrum
 from flexalign.arrays.detector import load_search
 from flexalign.arrays.device import Device, resolve
+from flexalign.arrays.lines import line_residuals
 from flexalign.arrays.shrink import load_loops
 from flexalign.errors import InputError
 from flexalign.estimate import refine
@@ -68,7 +69,8 @@ def align_movie(
     DeviceError
         If the device asked for cannot be used, or has too little memory.
     """
-    return _align(movie, params or AlignParams(), motion, progress, _ignored)
+    with ThreadPoolExecutor(1) as beside:
+        return _align(movie, params or AlignParams(), motion, progress, beside, _ignored)
 
 
 def _ignored(plan: Plan, estimate: Estimate) -> None:
@@ -80,9 +82,13 @@ def _align(
     params: AlignParams,
     motion: Motion | None,
     progress: Progress,
+    beside: Executor,
     on_motion: Callable[[Plan, Estimate], None],
 ) -> AlignmentResult:
-    """As `align_movie`; `on_motion` is called when the motion is known and nothing summed yet."""
+    """As `align_movie`; `on_motion` is called when the motion is known and nothing summed yet.
+
+    What the second pass does not wait for is done `beside` it.
+    """
     if motion is not None:
         params = _params_for(motion, params)
     clock = _Clock()
@@ -118,6 +124,8 @@ def _align(
             del frames  # the largest thing in memory, and not needed any more
             progress("estimate", 1, 1)
             on_motion(plan, estimate)
+            lines = beside.submit(line_residuals, first.unaligned)
+            inputs = beside.submit(_describe_inputs, plan, params)
             with clock("second pass"):
                 sums = second_pass(
                     source, plan, first, estimate.motion, params, threads, progress, device
@@ -129,10 +137,10 @@ def _align(
             before = spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
             after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     with clock("judgement"):
-        judged = judge(plan, params, first, estimate, before, after)
+        judged = judge(plan, params, first, estimate, before, after, lines.result())
     record = _record(plan, params, first, estimate, judged, clock.seconds, references.notes, device)
-    record = replace(record, curves=curves(first, before, after))
-    if not opened.items() <= record.inputs["movie"].items():
+    record = replace(record, inputs=inputs.result(), curves=curves(first, before, after))
+    if not _is_still(movie, opened):
         raise InputError(
             f"{movie}: expected a movie that is complete, found one that changed while it was "
             "read: wait until nobody writes to it"
@@ -180,7 +188,7 @@ def align_and_write(
         def draw(plan: Plan, estimate: Estimate) -> None:
             drawn.append(pool.submit(_drawn, plan, estimate))
 
-        result = _align(movie, params, motion, progress, draw)
+        result = _align(movie, params, motion, progress, pool, draw)
     sums, amplitudes = result.sums, None
     if params.psd and sums.unaligned is not None:
         amplitudes = partial(
@@ -253,12 +261,7 @@ def _record(
     notes: tuple[str, ...],
     device: Device,
 ) -> MovieRecord:
-    """Everything about how the movie was processed."""
-    inputs = {"movie": describe_file(plan.movie.path)}
-    for name in ("gain", "dark", "defects"):
-        path = getattr(params, name)
-        if path is not None:
-            inputs[name] = describe_file(path)
+    """Everything about how the movie was processed, but for its inputs and curves."""
     decisions: dict[str, Any] = {
         **plan.to_dict(),
         "output_pixel_size_A": plan.output_pixel_size_A,
@@ -282,7 +285,7 @@ def _record(
     return MovieRecord(
         version=__version__,
         movie=plan.movie,
-        inputs=inputs,
+        inputs={},
         parameters={**params.to_dict(), "hash": params.hash()},
         decisions=decisions,
         timings_s=timings_s,
@@ -292,6 +295,21 @@ def _record(
         warnings=_warnings(plan, params, first),
         motion=estimate.motion.to_dict(),
     )
+
+
+def _describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any]]:
+    """What identifies the movie and its references."""
+    names, paths = ("movie", "gain", "dark", "defects"), (params.gain, params.dark, params.defects)
+    given = zip(names, (plan.movie.path, *paths), strict=True)
+    return {name: describe_file(path) for name, path in given if path is not None}
+
+
+def _is_still(movie: str | Path, opened: dict[str, int]) -> bool:
+    """Whether a movie is as it was when it was `opened`."""
+    try:
+        return file_state(movie) == opened
+    except OSError:
+        return False
 
 
 def _peak_memory_bytes() -> int:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from flexalign.arrays.lines import line_residuals
 from flexalign.arrays.rings import NOT_LOOKED_FOR, find_rings
 from flexalign.estimate import flags, quality
 from flexalign.estimate.choice import Estimate
@@ -31,12 +30,14 @@ def judge(
     estimate: Estimate,
     before: PowerSpectrum | None,
     after: PowerSpectrum | None,
+    lines: tuple[float, float],
 ) -> Quality:
     """The numbers by which a person can trust the result, and the flags that they raise.
 
     Parameters
     ----------
     before, after : of the micrograph without and with the motion; None = not computed
+    lines : `line_residuals` of the unaligned micrograph
     """
     motion, pixel_A = estimate.motion, plan.pixel_size_A
     frames = range(plan.sum.first, plan.sum.stop)
@@ -44,7 +45,6 @@ def judge(
     total, early, late, step = quality.path_lengths_A(
         motion, middle, frames, pixel_A, _early_frames(plan, params)
     )
-    rows, columns = line_residuals(first.unaligned)
     rings = NOT_LOOKED_FOR
     is_large = min(plan.output_shape_px) >= FEWEST_PX_FOR_RINGS
     if is_large and before is not None and after is not None:
@@ -73,8 +73,8 @@ def judge(
         fixed_pattern_removed=estimate.has_fixed_pattern,
         bad_frame_count=len(first.bad_frames),
         hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),
-        gain_residual_rows=rows,
-        gain_residual_columns=columns,
+        gain_residual_rows=lines[0],
+        gain_residual_columns=lines[1],
         measured_dose_e_A2=_measured_dose_e_A2(plan, params, first),
         declared_dose_e_A2=plan.dose_per_frame_e_A2 or float("nan"),
         rings_to_A=rings.to_A,

@@ -43,6 +43,10 @@ _PRIOR_ROUNDS = (1, 2, 4, 8)
 _CONVERGED_PX = 0.01
 # Rings over which signal power is averaged.
 _SMOOTH_RINGS = 5
+# From this trust on, twice what chance would give, a ring is said to have signal.
+_SIGNAL_TRUST = 0.5
+# So many times what chance would give a ring's signal must be to count at all, and in full.
+_CHANCES_TRUSTED = (1.0, 3.0)
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _LARGEST_STEP_PX = 1.0
 # Rings alternate between two halves in blocks of this many, for scores on unseen data.
@@ -53,13 +57,15 @@ HALF_BLOCK_RINGS = 4
 class RingPowers:
     """Signal power P, noise power N and likelihood weight W, each (rings,).
 
-    `measured` is the signal power before it is smoothed over rings and clipped at zero.
+    `measured` is the signal power before it is smoothed over rings and clipped at zero, `trust`
+    from 0 to 1 how clearly the smoothed one stands out from chance, a factor of the weight.
     """
 
     signal: FloatArray
     noise: FloatArray
     weight: FloatArray
     measured: FloatArray
+    trust: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,11 +99,12 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
     noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
     noise = np.maximum(noise, 1e-6 * noise.max(initial=1e-30))
     weight = signal / (noise * (noise + signal * squared.sum(axis=0)))
-    # A ring whose signal does not stand out from chance says nothing.
+    # A ring whose signal does not stand out from chance says nothing.  At a sharp bound rings would
+    # come and go from round to round, and the motion with them.
     chance = noise / np.sqrt(coefficients * pairs * _SMOOTH_RINGS)
-    weight[signal < 2 * chance] = 0
-    weight[patches.ring_count == 0] = 0
-    return RingPowers(signal, noise, weight, measured)
+    trust = np.interp(signal / chance, _CHANCES_TRUSTED, (0.0, 1.0))
+    trust[patches.ring_count == 0] = 0
+    return RingPowers(signal, noise, trust * weight, measured, trust)
 
 
 def _smoothed(values: FloatArray, count: FloatArray) -> FloatArray:
@@ -301,11 +308,11 @@ def half_of_ring(count: int) -> npt.NDArray[np.int64]:
 
 
 def finest_signal_A(powers: RingPowers, ring_frequency_per_A: FloatArray) -> float:
-    """Resolution in Angstrom up to which rings took part; NaN when none did.
+    """Resolution in Angstrom up to which rings have signal; NaN when none has.
 
     Rings beyond a gap as wide as the smoothing are there by chance.
     """
-    used = np.flatnonzero(powers.weight > 0)
+    used = np.flatnonzero(powers.trust >= _SIGNAL_TRUST)
     gaps = np.flatnonzero(np.diff(used) > _SMOOTH_RINGS)
     used = used[: gaps[0] + 1] if gaps.size else used
     return float(1 / ring_frequency_per_A[used[-1]]) if used.size else float("nan")
