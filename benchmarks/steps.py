@@ -170,9 +170,6 @@ def _first_pass(
         shrinker = Shrinker(correction, shape, small, workers, CORRELATION_PART)
         total = shrinker.empty_sum(few[0][1])
         for _ in range(ROUNDS):
-            with laps("smallest and largest value"):
-                for _, pixels in few:
-                    pixels.min(), pixels.max()
             with laps("correct, filter, sum"):
                 for place, (index, pixels) in enumerate(few):
                     shrinker.shrink(pixels, index, place, [total])
@@ -187,7 +184,6 @@ def _first_pass(
         )
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
     frame_bytes = {
-        "smallest and largest value": px * raw_bytes * 2,
         # Raw, there and back once more; of a few frames, gain and sum once; the small frame.
         "correct, filter, sum": 4 * px * raw_bytes
         + 12 * px / shrink.FRAMES_SHRUNK_TOGETHER

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, fourier, sweeps
+from flexalign.arrays import cpu, fourier, peak_loops
 from flexalign.arrays.fourier import SpectrumArray
 from flexalign.arrays.workers import Workers
 from flexalign.model import FloatArray, PixelArray
@@ -134,10 +134,10 @@ def pair_peaks(
         for a in range(start, stop, together):
             b = min(a + together, stop)
             some, power = product[: b - a], np.empty(b - a)
-            sweeps.pair_products(spectra, first[a:b], second[a:b], shape_px[1], some, power)
-            reach_px = int(radius[a:b].max()) + sweeps.PEAK_MARGIN_PX
+            peak_loops.pair_products(spectra, first[a:b], second[a:b], shape_px[1], some, power)
+            reach_px = int(radius[a:b].max()) + peak_loops.PEAK_MARGIN_PX
             rows = fourier.irfft2_near(some, shape_px, reach_px)
-            sweeps.highest_near(rows, radius[a:b], shifts[a:b], scores[a:b])
+            peak_loops.highest_near(rows, radius[a:b], shifts[a:b], scores[a:b])
             # Parseval: the spread of the whole surface, most of which is never computed.
             spread = np.sqrt(power) / (shape_px[0] * shape_px[1])
             scores[a:b] /= np.where(spread > 0, spread, np.inf)
