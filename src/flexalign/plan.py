@@ -438,7 +438,7 @@ def _memory_bytes(
     # Gain, unaligned sum, room; the small frames, and the spectra of their patches, or before these
     # the frames of the pairwise stage and their spectra.  What raw frames have taken is not always
     # given back by then.
-    estimation = 3 * frame + small + max(int(1.5 * small_px), int(6.3 * pairwise_px))
+    estimation = 3 * frame + small + max(int(1.5 * small_px), 8 * pairwise_px)
     estimation += raw + together
     # Gain, defects, unaligned sum; sum, its mean, room; for the weighted sum up to seven sums
     # more, and what comes of it.
