@@ -34,7 +34,8 @@ def first_pass(gain=None, mean_counts=4.0, bad_frames=None):
 def judged(movie=MOVIE, first=None, estimate=None, **typed):
     params = AlignParams(**{"dose_per_frame_e_A2": 1.0, "local": False, **typed})
     motion = estimate or given_motion(Motion.still(movie.frame_count))
-    return judge(make_plan(movie, params), params, first or first_pass(), motion, None, None)
+    lines = (math.nan, math.nan)
+    return judge(make_plan(movie, params), params, first or first_pass(), motion, None, None, lines)
 
 
 def test_the_dose_is_counts_by_the_area_of_a_pixel():
