@@ -26,7 +26,6 @@ from flexalign.arrays.shrink import Shrinker, mean_corrected
 from flexalign.arrays.workers import Workers
 from flexalign.io.movies import open_for
 from flexalign.io.reader import MovieReader
-from flexalign.io.record import describe_file
 from flexalign.io.references import load_references
 from flexalign.io.results import write_result
 from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord, PixelArray
@@ -252,10 +251,6 @@ def _outside(
         spectrum.power_spectrum(image, pixel_A) for image in (sums.unaligned, sums.plain)
     )
     result = AlignmentResult(motion, sums, None, before, after, record.quality, record)
-    with laps("digests of the inputs"):
-        for path in (movie, params.gain):
-            if path is not None:
-                describe_file(path)
     with laps("amplitudes"):
         amplitudes = spectrum.amplitude_composite(sums.plain, sums.unaligned)
     with laps("writing"), tempfile.TemporaryDirectory(dir=movie.parent) as folder:
