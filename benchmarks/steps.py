@@ -36,8 +36,10 @@ from flexalign.plan import CORRELATION_PART, FRAMES_MOVED_TOGETHER, Plan, make_p
 
 FRAMES, ROUNDS = 8, 3
 OUTSIDE = "outside the stages"
+# As users start it, without coverage, which numba loads where it is installed.
 _IMPORTS = (
-    "import flexalign.cli, flexalign.align, matplotlib.figure, matplotlib.backends.backend_agg"
+    "import sys; sys.modules['coverage'] = None; import flexalign.cli, flexalign.align, "
+    "matplotlib.figure, matplotlib.backends.backend_agg"
 )
 
 
@@ -123,7 +125,7 @@ def inner_steps(
         decode = _decode(reader, plan, threads)
         first, correction, unaligned = _first_pass(reader, plan, params, threads)
         second, sums = _second_pass(reader, plan, correction, motion, unaligned, params, threads)
-    outside = _outside(movie, params, record, motion, sums)
+    outside = _outside(movie, record, motion, sums)
     return {
         "first pass": [decode, *first],
         "second pass": second if plan.keeps_frames else [decode, *second],
@@ -236,9 +238,7 @@ def _second_pass(
     return [*laps.steps(plan.sum.count, frame_bytes, len(few)), *once.steps(1, {})], found
 
 
-def _outside(
-    movie: Path, params: AlignParams, record: MovieRecord, motion: Motion, sums: FrameSums
-) -> list[Step]:
+def _outside(movie: Path, record: MovieRecord, motion: Motion, sums: FrameSums) -> list[Step]:
     """What a run does before, between and after its stages."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401 - so that writing is measured without it

@@ -138,9 +138,12 @@ def _align(
             after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     with clock("judgement"):
         judged = judge(plan, params, first, estimate, before, after, lines.result())
-    record = _record(plan, params, first, estimate, judged, clock.seconds, references.notes, device)
-    record = replace(record, inputs=inputs.result(), curves=curves(first, before, after))
-    if not _is_still(movie, opened):
+    record = _record(
+        plan, params, first, estimate, judged, clock.seconds, references.notes, device,
+        inputs.result(),
+    )  # fmt: skip
+    record = replace(record, curves=curves(first, before, after))
+    if not _is_unchanged(movie, opened):
         raise InputError(
             f"{movie}: expected a movie that is complete, found one that changed while it was "
             "read: wait until nobody writes to it"
@@ -260,8 +263,9 @@ def _record(
     timings_s: dict[str, float],
     notes: tuple[str, ...],
     device: Device,
+    inputs: dict[str, dict[str, Any]],
 ) -> MovieRecord:
-    """Everything about how the movie was processed, but for its inputs and curves."""
+    """Everything about how the movie was processed, but for its curves."""
     decisions: dict[str, Any] = {
         **plan.to_dict(),
         "output_pixel_size_A": plan.output_pixel_size_A,
@@ -285,7 +289,7 @@ def _record(
     return MovieRecord(
         version=__version__,
         movie=plan.movie,
-        inputs={},
+        inputs=inputs,
         parameters={**params.to_dict(), "hash": params.hash()},
         decisions=decisions,
         timings_s=timings_s,
@@ -304,7 +308,7 @@ def _describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any
     return {name: describe_file(path) for name, path in given if path is not None}
 
 
-def _is_still(movie: str | Path, opened: dict[str, int]) -> bool:
+def _is_unchanged(movie: str | Path, opened: dict[str, int]) -> bool:
     """Whether a movie is as it was when it was `opened`."""
     try:
         return file_state(movie) == opened

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
 
 from flexalign import align_movie
+from flexalign.errors import InputError
 from flexalign.simulate import motion_error_px
 
 
@@ -92,6 +96,20 @@ def test_noise_alone_is_left_alone(good, tmp_path):
 
     assert result.quality.flag_names == ("no-signal",)
     assert not result.motion.trajectory.displacement_px.any()
+
+
+@pytest.mark.parametrize("change", [os.utime, Path.unlink], ids=["written to", "removed"])
+def test_a_movie_that_changes_while_it_is_read_is_refused(save_movie, params_for, tmp_path, change):
+    """When its last frame has been summed, so that nothing else could tell."""
+    movie, files = save_movie(shape_px=(512, 512), frame_count=8, electrons_per_px=3.0, seed=223)
+    path = Path(shutil.copy(files["movie"], tmp_path))
+
+    def meddle(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("sum", total):
+            change(path)
+
+    with pytest.raises(InputError, match="found one that changed while it was read"):
+        align_movie(path, params_for(movie, files, psd=False), progress=meddle)
 
 
 @pytest.mark.slow

@@ -180,13 +180,16 @@ def test_the_powers_are_those_of_specimen_and_noise(make_drifting_frames):
 
 def test_rings_without_signal_have_hardly_any_weight(make_drifting_frames):
     still = np.zeros((4, TIMES, 2))
-    used = []
+    trusted = []
     for seed in range(8):
         frames = make_drifting_frames(still[0], (96, 128), noise=1e4, seed=seed)
         patches = cut_spectra(frames, make_grid(frames, (2, 2)), still)
-        used.append(refine.ring_powers(patches, sweep(patches, still, None)).trust)
+        powers = refine.ring_powers(patches, sweep(patches, still, None))
+        assert not powers.weight[powers.trust == 0].any()
+        trusted.append(powers.trust)
 
-    assert np.mean(used) < 0.08
+    assert np.mean(trusted) < 0.08
+    assert np.mean(np.array(trusted) >= 0.5) < 0.08  # said to have signal
 
 
 def test_a_start_one_pixel_off_is_refined_well_below_that(make_drifting_frames):

@@ -101,15 +101,13 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
     outliers : (h, w) bool, without the known ones
     """
     outliers = np.zeros(mean_image.shape, np.bool_)
+    both = ((mean_image, known_bad, outliers), (mean_image.T, known_bad.T, outliers.T))
+    cuts = (np.array_split(np.arange(size), LINE_PARTS) for size in mean_image.shape)
     # In turn, since it takes longer to get at columns than at rows.
     parts = [
         (image, bad, found, part)
-        for i in range(LINE_PARTS)
-        for image, bad, found in (
-            (mean_image, known_bad, outliers),
-            (mean_image.T, known_bad.T, outliers.T),
-        )
-        for part in [np.array_split(np.arange(image.shape[0]), LINE_PARTS)[i]]
+        for pair in zip(*cuts, strict=True)
+        for (image, bad, found), part in zip(both, pair, strict=True)
         if part.size >= BLOCK_PX and image.shape[1] >= LINE_WINDOW_PX
     ]
 

@@ -193,8 +193,6 @@ def sweep_together(
     rings: int | None = None,
 ) -> list[Sweep]:
     """As `sweep`, for several motions, each with its weight: spectra are read once for all."""
-    if not displacements_px:
-        return []
     ring_count, packing = len(patches.ring_frequency_per_A), patches.packing
     rings = ring_count if rings is None else rings
     wanted = np.array([np.zeros(ring_count) if w is None else w for w in weights])
