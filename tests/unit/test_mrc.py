@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+
 import mrcfile
 import numpy as np
 import pytest
 
 from flexalign.errors import InputError
 from flexalign.io.movies import open_movie
-from flexalign.io.mrc import HEADER_BYTES, IMOD_STAMP
+from flexalign.io.mrc_header import HEADER_BYTES, IMOD_STAMP, UNSTAMPED
+from flexalign.io.references import load_references
 
 
 def write(path, frames, pixel_size_A=0.8, **fields):
@@ -38,35 +41,90 @@ def test_a_stack_written_by_mrcfile_is_read(tmp_path, frames):
     assert movie.info.pixel_size_A == 0.8
 
 
-@pytest.mark.parametrize(
-    ("stamp", "flags", "dtype"),
-    [(0, 0, "int8"), (IMOD_STAMP, 1, "int8"), (IMOD_STAMP, 0, "uint8"), (0, 1, "int8")],
-)
-def test_imod_flags_say_whether_bytes_are_signed(tmp_path, stamp, flags, dtype):
-    values = np.array([[[0, 127, 128, 255]]] * 2, np.uint8)
-    path = write(tmp_path / "a.mrc", values.view(np.int8))
+def stamped(path, flags, stamp=IMOD_STAMP):
+    """The file at `path` with IMOD's stamp and these bit flags."""
     content = bytearray(path.read_bytes())
     content[152:160] = np.array([stamp, flags], "<i4").tobytes()
     path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("stamp", "flags", "expected"),
+    [
+        (0, 0, [0, 127, -128, -1]),
+        (0, 1, [0, 127, -128, -1]),
+        (IMOD_STAMP, 0, [0, 127, 128, 255]),
+        (IMOD_STAMP, 1, [128, 255, 0, 127]),
+        (IMOD_STAMP, 1 + 2 + 4, [128, 255, 0, 127]),
+    ],
+)
+def test_the_stamp_of_imod_says_what_bytes_are(tmp_path, stamp, flags, expected):
+    values = np.array([[[0, 127, 128, 255]]] * 2, np.uint8)
+    path = stamped(write(tmp_path / "a.mrc", values.view(np.int8)), flags, stamp)
 
     with open_movie(path) as movie:
         pixels = next(movie.frames()).pixels
 
-    np.testing.assert_array_equal(pixels, values[0].view(dtype))
-    assert movie.info.pixel_dtype == dtype
+    np.testing.assert_array_equal(pixels[0].astype(int), expected)
+    assert movie.info.pixel_dtype == pixels.dtype.name
 
 
-def test_two_values_in_a_byte_of_mode_0_are_refused(tmp_path):
+def test_the_user_is_told_that_bytes_without_a_stamp_are_taken_as_signed(tmp_path):
     path = write(tmp_path / "a.mrc", np.zeros((2, 3, 4), np.int8))
-    content = bytearray(path.read_bytes())
-    content[152:160] = np.array([IMOD_STAMP, 16], "<i4").tobytes()
-    path.write_bytes(content)
 
-    with pytest.raises(InputError, match="two 4-bit values per byte"):
+    assert UNSTAMPED in info_of(path).notes
+    assert UNSTAMPED not in info_of(stamped(path, 0)).notes
+
+
+@pytest.mark.parametrize("is_labelled", [False, True])
+def test_two_values_in_a_byte_of_mode_0_make_twice_the_width(tmp_path, is_labelled):
+    packed = np.array([[[0x21, 0x43, 0x65]] * 2] * 2, np.uint8)
+    path = write(tmp_path / "a.mrc", packed.view(np.int8))
+    if is_labelled:
+        with mrcfile.open(path, "r+") as file:
+            file.header.nlabl, file.header.label[0] = 1, b"SerialEMCCD: Dose frac. 4 bits packed"
+    else:
+        stamped(path, 16)
+
+    with open_movie(path) as movie:
+        pixels = next(movie.frames()).pixels
+
+    np.testing.assert_array_equal(pixels, [[1, 2, 3, 4, 5, 6]] * 2)
+    assert movie.info.width_px == 6
+    # A cell of 3 columns of 0.8 A is one of 6 columns to IMOD, which doubles it.
+    assert movie.info.pixel_size_A == 0.8
+
+
+def test_packed_bytes_marked_as_signed_are_refused(tmp_path):
+    path = stamped(write(tmp_path / "a.mrc", np.zeros((2, 3, 4), np.int8)), 17)
+
+    with pytest.raises(InputError, match="marked as signed"):
         open_movie(path)
 
 
-@pytest.mark.parametrize("size_A", [1.0, 0.0, (0.8, 0.9, 0.8), -1.0, 1e6, np.nan])
+@pytest.mark.parametrize("suffix", [".mrc", ".mrc.gz"])
+def test_the_stamp_holds_for_references(tmp_path, suffix):
+    good = np.full((8, 8), -128, np.int8)
+    good[2, 3] = -127  # the one bad pixel, 1 as IMOD has it
+    content = stamped(write(tmp_path / "plain.mrc", good), 1).read_bytes()
+    path = tmp_path / f"defects{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    info = info_of(write(tmp_path / "movie.mrc", np.zeros((2, 8, 8), np.uint16)))
+
+    found = load_references(info, defects=path, dark=path)
+
+    assert np.argwhere(found.defects).tolist() == [[2, 3]]
+    assert found.dark[2, 3] == 1
+    assert found.dark.sum() == 1
+
+
+def test_an_extended_header_that_no_program_writes_is_refused(tmp_path, frames):
+    with pytest.raises(InputError, match="extended header of at most"):
+        open_movie(write(tmp_path / "a.mrc", frames, nsymbt=1 << 30))
+
+
+@pytest.mark.parametrize("size_A", [1.0, 0.0, (0.8, 0.9, 0.8), -1.0, 0.08, 101.0, 1e6, np.nan])
 def test_a_doubtful_pixel_size_is_not_trusted_and_the_user_is_told(tmp_path, frames, size_A):
     info = info_of(write(tmp_path / "a.mrc", frames, size_A))
 

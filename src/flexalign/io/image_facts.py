@@ -51,11 +51,11 @@ def _file_values(path: Path) -> dict[str, Any]:
             "pages": page.page_count,
             "pixel_size_A": page.pixel_size_A,
         }
-    header = mrc.read_header(path)
+    file_format, header = mrc.header_of(path)
     return {
         **values,
-        "file_format": "mrc",
-        "pixel_dtype": header.dtype.newbyteorder("=").name,
+        "file_format": file_format,
+        "pixel_dtype": header.pixel_dtype,
         "pixel_size_A": header.pixel_size_A,
     }
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io import eer, mrc, tiff
+from flexalign.io.compressed import compression_of
 from flexalign.io.facts import FileFacts
 from flexalign.io.image_facts import inspect_defects, inspect_image
 from flexalign.io.motion_facts import inspect_list, inspect_motion, inspect_record
 from flexalign.io.movie_facts import inspect_movie
+from flexalign.io.mrc_header import looks_like_mrc
 from flexalign.io.reader import TIFF_MAGIC, read_head
 from flexalign.io.record import read_json
 from flexalign.io.references import is_rectangle_list
@@ -34,9 +36,9 @@ def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -
     head = read_head(path, 4096)
     if head.startswith(TIFF_MAGIC):
         return _inspect_tiff(path, params, read)
-    if mrc.compression_of(head) is not None:
+    if compression_of(head) is not None:
         return inspect_movie(path, params, read)
-    if mrc.looks_like_mrc(head) or (path.suffix.lower() in mrc.SUFFIXES and b"\0" in head):
+    if looks_like_mrc(head) or (path.suffix.lower() in mrc.SUFFIXES and b"\0" in head):
         _, planes = mrc.count_planes(path)
         return inspect_image(path) if planes == 1 else inspect_movie(path, params, read)
     if head.lstrip().startswith(b"{"):

@@ -11,6 +11,7 @@ from flexalign.errors import FlexAlignError, InputError, ParameterError
 from flexalign.io import eer, mrc, tiff
 from flexalign.io.facts import FileFacts, Lines
 from flexalign.io.movies import open_for
+from flexalign.io.mrc_header import HEADER_BYTES, looks_like_mrc, parse_header
 from flexalign.io.reader import TIFF_MAGIC, MovieReader, read_head
 from flexalign.model import MovieInfo
 from flexalign.params import AlignParams, option_name
@@ -106,9 +107,9 @@ def _remains(path: Path) -> tuple[dict[str, Any], Lines]:
             expected = int(words) if words.isdigit() else None
         if sizes:
             lines.append(("size", f"{sizes[0][1]} x {sizes[0][0]} px"))
-    elif mrc.looks_like_mrc(head):
+    elif looks_like_mrc(head):
         (count, expected), what = mrc.count_planes(path), "frames"
-        header = mrc.parse_header(path, read_head(path, mrc.HEADER_BYTES))
+        header = parse_header(path, read_head(path, HEADER_BYTES))
         lines.append(("size", f"{header.width_px} x {header.height_px} px"))
     else:
         return {}, lines

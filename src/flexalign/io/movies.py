@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io import mrc
+from flexalign.io.compressed import compression_of
 from flexalign.io.eer import EerMovie, is_eer
 from flexalign.io.reader import TIFF_MAGIC, MovieReader, read_head
 from flexalign.io.tiff import TiffMovie
@@ -53,9 +54,9 @@ def open_movie(
                 upsampling=eer_upsampling,
             )
         return TiffMovie(path, rows=tiff_rows)
-    if mrc.compression_of(head) is not None:
+    if compression_of(head) is not None:
         return mrc.CompressedMrcMovie(path)
-    if mrc.looks_like_mrc(head) or path.suffix.lower() in mrc.SUFFIXES:
+    if mrc.is_mrc(path, head):
         return mrc.MrcMovie(path)
     raise InputError(f"{path}: expected a movie in {FORMATS}, found an unknown format")
 

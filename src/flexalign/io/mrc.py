@@ -1,29 +1,20 @@
-"""MRC movies and images, plain or compressed.
-
-References
-----------
-Cheng et al., J. Struct. Biol. 192 (2015) 146 (MRC2014), and IMOD's description of its additions
-(signed bytes, modes 6, 12 and 101).
-"""
+"""MRC movies and images, plain or compressed."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import mrcfile.dtypes
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
 from flexalign.errors import InputError
+from flexalign.io.compressed import PIECE_BYTES, CompressedFile, check_size, compression_of
+from flexalign.io.mrc_header import HEADER_BYTES, MrcHeader, looks_like_mrc, parse_header
 from flexalign.io.reader import (
     RawFrame,
     SeekableMovie,
@@ -31,153 +22,10 @@ from flexalign.io.reader import (
     frames_within,
     read_ahead,
     read_head,
-    trusted_pixel_size_A,
 )
 from flexalign.model import FrameRange, MovieInfo
 
 SUFFIXES = (".mrc", ".mrcs", ".st", ".map")
-HEADER_BYTES = 1024
-LARGEST_SIDE = 1 << 20
-DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
-FOUR_BIT = 101
-
-# IMOD marks its files with this number and bit flags that follow it.
-IMOD_STAMP = 1146047817
-IMOD_STAMP_OFFSET = 152
-IMOD_SIGNED_BYTES = 1
-IMOD_PACKED_IN_BYTES = 16
-
-COMPRESSIONS = {b"BZh": "bz2", b"\x1f\x8b": "gz", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zst"}
-# What the four decompressors have in common is not IO[bytes] in the eyes of the type checker.
-Stream = Any
-DECODE_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
-
-
-@dataclass(frozen=True, slots=True)
-class MrcHeader:
-    """What is needed of an MRC header to find and read its planes."""
-
-    height_px: int
-    width_px: int
-    plane_count: int
-    mode: int
-    dtype: np.dtype[Any]
-    data_offset_bytes: int
-    pixel_size_A: float | None
-    notes: tuple[str, ...]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row; rows of 4-bit values are padded to whole bytes."""
-        if self.mode == FOUR_BIT:
-            return (self.width_px + 1) // 2
-        return self.width_px * self.dtype.itemsize
-
-    @property
-    def plane_bytes(self) -> int:
-        """Bytes of one plane."""
-        return self.height_px * self.row_bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes that the whole file must have."""
-        return self.data_offset_bytes + self.plane_count * self.plane_bytes
-
-    def pixels(self, plane: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """The pixels (h, w) in the bytes of one plane, in the byte order of this machine."""
-        if self.mode == FOUR_BIT:
-            packed = plane.reshape(self.height_px, self.row_bytes)
-            both = np.empty((self.height_px, 2 * self.row_bytes), np.uint8)
-            both[:, 0::2] = packed & 15
-            both[:, 1::2] = packed >> 4
-            return both[:, : self.width_px]
-        values = plane.view(self.dtype).reshape(self.height_px, self.width_px)
-        return values.astype(self.dtype.newbyteorder("="), copy=False)
-
-
-def compression_of(head: bytes) -> str | None:
-    """Which of bz2, gz, xz and zst a file that starts with `head` is, or None."""
-    return next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), None)
-
-
-def looks_like_mrc(head: bytes) -> bool:
-    """Whether a file that starts with `head` has MRC's mark and sizes that can be true."""
-    return head[208:212] in (b"MAP ", b"MAP\0") and _byte_order(head) is not None
-
-
-def _byte_order(head: bytes) -> str | None:
-    """The byte order, "<" or ">", in which the header makes sense; None if neither does."""
-    # The machine stamp decides where both make sense, but older files have none.
-    for order in "><" if head[212:213] == b"\x11" else "<>":
-        sizes_and_mode = np.frombuffer(head, f"{order}i4", count=4) if len(head) >= 16 else [0] * 4
-        sensible = all(0 < size <= LARGEST_SIDE for size in sizes_and_mode[:3])
-        if sensible and int(sizes_and_mode[3]) in DTYPES:
-            return order
-    return None
-
-
-def parse_header(path: Path, head: bytes) -> MrcHeader:
-    """The header in the first 1024 bytes of the file.
-
-    Raises
-    ------
-    InputError
-        If it is too short, or its sizes or mode make no sense.
-    """
-    if len(head) < HEADER_BYTES:
-        raise InputError(
-            f"{path}: expected an MRC header of {HEADER_BYTES} bytes, found {len(head)} bytes; "
-            "the file is truncated"
-        )
-    order = _byte_order(head)
-    if order is None:
-        found = np.frombuffer(head, "<i4", count=4).tolist()
-        raise InputError(
-            f"{path}: expected an MRC header with positive sizes and one of the modes "
-            f"{sorted(DTYPES)}, found size {found[:3]} and mode {found[3]}"
-        )
-    fields = np.frombuffer(head, mrcfile.dtypes.HEADER_DTYPE.newbyteorder(order), count=1)[0]
-    mode, extended_bytes = int(fields["mode"]), int(fields["nsymbt"])
-    if extended_bytes < 0:
-        raise InputError(
-            f"{path}: expected an extended header of 0 or more bytes, found {extended_bytes}"
-        )
-    pixel_size_A, notes = _pixel_size_A(fields)
-    return MrcHeader(
-        height_px=int(fields["ny"]),
-        width_px=int(fields["nx"]),
-        plane_count=int(fields["nz"]),
-        mode=mode,
-        dtype=np.dtype(order + (_byte_dtype(path, head, order) if mode == 0 else DTYPES[mode])),
-        data_offset_bytes=HEADER_BYTES + extended_bytes,
-        pixel_size_A=pixel_size_A,
-        notes=notes,
-    )
-
-
-def _byte_dtype(path: Path, head: bytes, order: str) -> str:
-    """Signed or unsigned bytes: MRC2014 says signed, IMOD's flags say which."""
-    stamp, flags = np.frombuffer(head, f"{order}i4", count=2, offset=IMOD_STAMP_OFFSET)
-    if stamp != IMOD_STAMP:
-        return "i1"
-    if flags & IMOD_PACKED_IN_BYTES:
-        raise InputError(
-            f"{path}: expected one value per byte, found two 4-bit values per byte; "
-            "convert it with IMOD's newstack to mode 101 or 1"
-        )
-    return "i1" if flags & IMOD_SIGNED_BYTES else "u1"
-
-
-def _pixel_size_A(fields: Any) -> tuple[float | None, tuple[str, ...]]:
-    """The header's pixel size if it can be trusted, and a note if it cannot."""
-    cell_A, cells = fields["cella"], (int(fields["mx"]), int(fields["my"]))
-    if min(cells) <= 0:
-        return None, ("the header does not say the pixel size",)
-    x_A, y_A = float(cell_A["x"]) / cells[0], float(cell_A["y"]) / cells[1]
-    size_A = trusted_pixel_size_A(x_A, y_A)
-    if size_A is None:
-        return None, (f"the pixel size in the header ({x_A:g} x {y_A:g} A) is not trusted",)
-    return size_A, ()
 
 
 def read_header(path: Path) -> MrcHeader:
@@ -237,24 +85,70 @@ class MrcMovie(SeekableMovie):
         return RawFrame(index, read_plane(self._path, self._header, index))
 
 
+class CompressedMrc:
+    """An MRC file compressed as a whole, whose planes come one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with CompressedFile(path) as file:
+            self.compression = file.compression
+            head = bytes(file.read(HEADER_BYTES))
+            notes = () if file.has_checksum else ("without a checksum: damage may go unnoticed",)
+        if not looks_like_mrc(head) and Path(path.stem).suffix.lower() not in SUFFIXES:
+            raise InputError(
+                f"{path}: expected an MRC file inside the {self.compression} file, found "
+                "something else; decompress it first"
+            )
+        header = parse_header(path, head)
+        check_size(path, header.size_bytes)
+        self.header = replace(header, notes=header.notes + notes)
+
+    @contextmanager
+    def planes(self, first: int, count: int) -> Iterator[Callable[[], npt.NDArray[Any]]]:
+        """What gives the next plane at each call, from `first` on; the file is read to its end.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged or ends too early, be it behind the planes asked for.
+        """
+        header = self.header
+        with CompressedFile(self.path) as file:
+            self._whole(file.skip, header.data_offset_bytes + first * header.plane_bytes)
+
+            def read() -> npt.NDArray[Any]:
+                data = file.read(header.plane_bytes)
+                if len(data) < header.plane_bytes:
+                    raise self._too_short()
+                return header.pixels(np.frombuffer(data, np.uint8))
+
+            yield read
+            rest = (header.plane_count - first - count) * header.plane_bytes
+            self._whole(file.skip, rest)
+            # Checksums come at the end. What programs leave there is small.
+            file.finish(header.plane_bytes + PIECE_BYTES)
+
+    def _whole(self, skip: Callable[[int], int], count_bytes: int) -> None:
+        """Pass over so many bytes, all of which must be there."""
+        if skip(count_bytes) < count_bytes:
+            raise self._too_short()
+
+    def _too_short(self) -> InputError:
+        return InputError(
+            f"{self.path}: expected {self.header.size_bytes} bytes after decompression, "
+            "found fewer; the file is truncated, transfer it again"
+        )
+
+
 class CompressedMrcMovie(SeekableMovie):
     """An MRC stack compressed as a whole; each pass decompresses it as a stream.
 
-    Whether it is complete is known only at its end: a truncated one is an `InputError` there.
+    Whether it is complete and undamaged is known only at its end: if not, there is an `InputError`.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._compression = compression_of(read_head(path)) or ""
-        with _decompressed(path, self._compression) as stream:
-            head = _read(path, stream, HEADER_BYTES)
-        if not looks_like_mrc(head) and Path(path.stem).suffix.lower() not in SUFFIXES:
-            raise InputError(
-                f"{path}: expected an MRC movie inside the {self._compression} file, found "
-                "something else; decompress it first"
-            )
-        self._header = parse_header(path, head)
-        super().__init__(_info(path, f"{self._compression} mrc", self._header))
+        self._file = CompressedMrc(path)
+        super().__init__(_info(path, f"{self._file.compression} mrc", self._file.header))
 
     def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
         """The frames of the range in order; see `MovieReader`.  One thread, whatever is asked."""
@@ -262,62 +156,50 @@ class CompressedMrcMovie(SeekableMovie):
 
     def _pass(self, frames: FrameRange) -> Iterator[RawFrame]:
         """One run of the decompressor, a few frames ahead of the reader."""
-        with _decompressed(self._path, self._compression) as stream:
-            self._read(stream, self._header.data_offset_bytes)
-            for _ in range(frames.first):
-                self._read(stream, self._header.plane_bytes)
-
-            def read(index: int) -> RawFrame:
-                plane = self._read(stream, self._header.plane_bytes)
-                return RawFrame(index, self._header.pixels(np.frombuffer(plane, np.uint8)))
-
-            yield from read_ahead(read, frames, threads=1)
-            if frames.stop == self.info.frame_count:
-                # Checksums come at the end; reading up to there makes the decompressor check them.
-                _read(self._path, stream, 1)
-
-    def _read(self, stream: Stream, count_bytes: int) -> bytes:
-        """The next bytes of the stream, all of them."""
-        data = _read(self._path, stream, count_bytes)
-        if len(data) < count_bytes:
-            raise InputError(
-                f"{self._path}: expected {self._header.size_bytes} bytes after decompression, "
-                "found fewer; the file is truncated, transfer it again"
-            )
-        return data
+        with self._file.planes(frames.first, frames.count) as plane:
+            yield from read_ahead(lambda index: RawFrame(index, plane()), frames, threads=1)
 
     def read_frame(self, index: int) -> RawFrame:
-        """The frame `index`, by a pass up to there."""
+        """The frame `index`, by a pass over the whole file."""
         (frame,) = self._pass(FrameRange(index, index + 1))
         return frame
 
 
-def _decompressed(path: Path, compression: str) -> Stream:
-    """The decompressed content as a stream."""
-    if compression == "bz2":
-        return bz2.open(path, "rb")
-    if compression == "gz":
-        return gzip.GzipFile(path, "rb")
-    if compression == "xz":
-        return lzma.open(path, "rb")
-    file = path.open("rb")
-    decompressor = zstandard.ZstdDecompressor()
-    return decompressor.stream_reader(file, read_across_frames=True, closefd=True)
+def is_mrc(path: Path, head: bytes) -> bool:
+    """Whether a file is to be read as MRC, plain or compressed; `head` are its first bytes."""
+    is_named = path.suffix.lower() in SUFFIXES
+    return is_named or looks_like_mrc(head) or compression_of(head) is not None
 
 
-def _read(path: Path, stream: Stream, count_bytes: int) -> bytes:
-    """Up to `count_bytes` bytes, fewer only at the end of the stream."""
-    parts: list[bytes] = []
-    try:
-        while count_bytes > 0 and (part := stream.read(count_bytes)):
-            parts.append(part)
-            count_bytes -= len(part)
-    except DECODE_ERRORS as error:
-        raise InputError(
-            f"{path}: cannot be decompressed ({error}); the file is broken or truncated, "
-            "transfer it again"
-        ) from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def header_of(path: Path) -> tuple[str, MrcHeader]:
+    """The format, "mrc" or "gz mrc" and so on, and the header of an MRC file of any kind.
+
+    Raises
+    ------
+    InputError
+        If the header is broken, or the file cannot hold what it says.
+    """
+    if compression_of(read_head(path)) is None:
+        return "mrc", read_header(path)
+    file = CompressedMrc(path)
+    return f"{file.compression} mrc", file.header
+
+
+def read_image(path: Path) -> npt.NDArray[Any]:
+    """The pixels (h, w) of an MRC file with a single image, plain or compressed.
+
+    Raises
+    ------
+    InputError
+        If the file is broken or holds several images.
+    """
+    file_format, header = header_of(path)
+    if header.plane_count != 1:
+        raise InputError(f"{path}: expected a single image, found {header.plane_count}")
+    if file_format == "mrc":
+        return read_plane(path, header, 0)
+    with CompressedMrc(path).planes(0, 1) as plane:
+        return plane()
 
 
 def _info(path: Path, file_format: str, header: MrcHeader) -> MovieInfo:
@@ -329,7 +211,7 @@ def _info(path: Path, file_format: str, header: MrcHeader) -> MovieInfo:
         frame_count=header.plane_count,
         height_px=header.height_px,
         width_px=header.width_px,
-        pixel_dtype=header.dtype.newbyteorder("=").name,
+        pixel_dtype=header.pixel_dtype,
         pixel_size_A=header.pixel_size_A,
         size_bytes=path.stat().st_size,
         notes=header.notes,

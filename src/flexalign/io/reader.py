@@ -16,6 +16,8 @@ import numpy.typing as npt
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import FrameRange, MovieInfo
 
+# Smaller pixels are finer than atoms; headers with such a size have it in another unit.
+SMALLEST_PIXEL_A, LARGEST_PIXEL_A = 0.1, 100.0
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -158,7 +160,7 @@ def check_frame_count(path: Path, frame_count: int) -> None:
 
 
 def trusted_pixel_size_A(x_A: float, y_A: float) -> float | None:
-    """A header's pixel size if it can be true: square within 1 %, 0.01 to 100 A, not exactly 1.
+    """A header's pixel size if it can be true: square within 1 %, 0.1 to 100 A, not exactly 1.
 
     Exactly 1 is what programs write that do not know.
 
@@ -166,10 +168,13 @@ def trusted_pixel_size_A(x_A: float, y_A: float) -> float | None:
     --------
     >>> trusted_pixel_size_A(0.83, 0.83)
     0.83
-    >>> trusted_pixel_size_A(1.0, 1.0) is None
-    True
+    >>> trusted_pixel_size_A(1.0, 1.0) is None, trusted_pixel_size_A(0.083, 0.083) is None
+    (True, True)
     """
-    if not (np.isfinite(x_A) and np.isfinite(y_A)) or not 0.01 <= x_A <= 100.0:
+    if (
+        not (np.isfinite(x_A) and np.isfinite(y_A))
+        or not SMALLEST_PIXEL_A <= x_A <= LARGEST_PIXEL_A
+    ):
         return None
     if x_A == 1.0 or abs(x_A - y_A) > 0.01 * x_A:
         return None

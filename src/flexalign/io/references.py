@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from flexalign.errors import InputError
 from flexalign.io import digital_micrograph, mrc, tiff
+from flexalign.io.mrc_header import looks_like_mrc
 from flexalign.io.reader import TIFF_MAGIC, read_head
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
@@ -108,12 +109,9 @@ def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     if digital_micrograph.is_digital_micrograph(head):
         image = digital_micrograph.read_dm_image(path)
         return np.flipud(image) if tiff_rows == "imod" else image
-    if not (mrc.looks_like_mrc(head) or path.suffix.lower() in mrc.SUFFIXES):
+    if not mrc.is_mrc(path, head):
         raise InputError(f"{path}: expected an image in MRC, TIFF or DM4, found an unknown format")
-    header = mrc.read_header(path)
-    if header.plane_count != 1:
-        raise InputError(f"{path}: expected a single image, found {header.plane_count}")
-    return mrc.read_plane(path, header, 0).astype(np.float32, copy=False)
+    return mrc.read_image(path).astype(np.float32, copy=False)
 
 
 def _read_tiff(path: Path, tiff_rows: str) -> PixelArray:
@@ -250,7 +248,7 @@ def _read_defects(movie: MovieInfo, path: Path, tiff_rows: str, notes: list[str]
     """The bad pixels (h, w) of an image or a text file."""
     shape = (movie.height_px, movie.width_px)
     head = read_head(path)
-    if head.startswith(TIFF_MAGIC) or mrc.looks_like_mrc(head) or b"\0" in head:
+    if head.startswith(TIFF_MAGIC) or looks_like_mrc(head) or b"\0" in head:
         image = read_image(path, tiff_rows=tiff_rows)
         bad = image != 0
         return _fit_defects(_Fit(path, "defect map", bad.shape, shape, notes), bad)
