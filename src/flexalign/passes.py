@@ -84,6 +84,19 @@ def _problem_with(raw: RawFrame) -> str:
     return ""
 
 
+def _check_level(path: str, frame: npt.NDArray[Any], correction: Correction) -> None:
+    """Raise `InputError` where a gain would multiply an offset, and print its pattern on all."""
+    if correction.gain is None:
+        return
+    level = detector.level_below_zero(frame, correction)
+    if level is not None:
+        raise InputError(
+            f"{path}: expected counts to multiply with the gain, found values around {level:.6g}; "
+            "they have an offset, as unsigned counts stored as signed numbers have: give an image "
+            "of the offset with --dark, or make unsigned numbers of the movie"
+        )
+
+
 def first_pass(
     reader: MovieReader,
     plan: Plan,
@@ -98,7 +111,7 @@ def first_pass(
     Raises
     ------
     InputError
-        If too few frames are good.
+        If too few frames are good, or a gain would multiply an offset.
     """
     info = reader.info
     full_shape = (info.height_px, info.width_px)
@@ -116,6 +129,8 @@ def first_pass(
             if raw.pixels is None or problem:
                 bad[raw.index] = problem
                 continue
+            if not counts["aligned"]:
+                _check_level(info.path, raw.pixels, correction)
             if raw.problem:
                 notes[raw.index] = raw.problem
             wanted = ["aligned"] + (["summed"] if _sums_differ(plan, raw.index) else [])

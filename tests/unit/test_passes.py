@@ -40,12 +40,14 @@ def write(folder: Path, frames: np.ndarray, name: str = "movie.mrcs") -> Path:
     return folder / name
 
 
-def both_passes(path, motion=None, threads=1, progress=lambda *_: None, gain=None, **parameters):
+def both_passes(
+    path, motion=None, threads=1, progress=lambda *_: None, gain=None, dark=None, **parameters
+):
     """What the first pass found and the second pass summed."""
     params = AlignParams(**{**PLAIN, **parameters})
     with open_movie(path) as reader:
         plan = make_plan(reader.info, params)
-        references = load_references(reader.info, gain=gain)
+        references = load_references(reader.info, gain=gain, dark=dark)
         frames, first = passes.first_pass(reader, plan, references, params, threads, progress)
         motion = motion or Motion.still(reader.info.frame_count)
         sums = passes.second_pass(reader, plan, first, motion, params, threads, progress)
@@ -210,10 +212,40 @@ def test_only_frames_in_the_range_are_summed(tmp_path, counts):
     np.testing.assert_allclose(sums.unaligned, counts[3:6].mean(axis=0), rtol=1e-5)
 
 
-def test_the_gain_multiplies_every_frame(tmp_path, counts):
-    gain = np.random.default_rng(3).uniform(0.8, 1.2, (HEIGHT_PX, WIDTH_PX)).astype(np.float32)
-    with mrcfile.new(tmp_path / "gain.mrc") as file:
-        file.set_data(gain)
+def write_image(path, image):
+    with mrcfile.new(path) as file:
+        file.set_data(image.astype(np.float32))
+    return path
+
+
+@pytest.fixture
+def gain():
+    return np.random.default_rng(3).uniform(0.8, 1.2, (HEIGHT_PX, WIDTH_PX)).astype(np.float32)
+
+
+@pytest.mark.parametrize("offset", [-32768, -128])
+def test_a_gain_does_not_multiply_an_offset(tmp_path, counts, gain, offset):
+    movie = write(tmp_path, counts + np.float32(offset))
+    gain_path = write_image(tmp_path / "gain.mrc", gain)
+    dark_path = write_image(tmp_path / "dark.mrc", np.full_like(gain, offset))
+
+    with pytest.raises(InputError, match=r"values around -\d+.*--dark"):
+        both_passes(movie, gain=gain_path)
+    _, sums = both_passes(movie, gain=gain_path, dark=dark_path)
+
+    np.testing.assert_allclose(sums.plain, counts.mean(axis=0) * gain, rtol=1e-3)
+
+
+def test_frames_whose_mean_was_taken_away_have_no_offset(tmp_path, counts, gain):
+    movie = write(tmp_path, counts - counts.mean(axis=(1, 2), keepdims=True))
+
+    first, _ = both_passes(movie, gain=write_image(tmp_path / "gain.mrc", gain))
+
+    assert not first.bad_frames
+
+
+def test_the_gain_multiplies_every_frame(tmp_path, counts, gain):
+    write_image(tmp_path / "gain.mrc", gain)
 
     first, sums = both_passes(write(tmp_path, counts), gain=tmp_path / "gain.mrc")
 

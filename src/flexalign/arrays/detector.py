@@ -18,6 +18,8 @@ from flexalign.model import MaskArray, PixelArray
 NEIGHBOURS = 8
 # A strip of this many rows stays in the cache through all that is done to it.
 STRIP_ROWS = 64
+# So many rows tell the level of a frame.
+_LEVEL_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +84,30 @@ def make_correction(gain: PixelArray | None, dark: PixelArray | None, bad: MaskA
         bad_x=bad_index % width,
         neighbour_index=_nearest_good(bad, bad_index),
     )
+
+
+def level_below_zero(raw: npt.NDArray[Any], correction: Correction) -> float | None:
+    """The mean of a frame after the dark where nearly all of it is below zero, else None.
+
+    Such values are no counts: they have an offset, which a gain must not multiply.
+
+    Parameters
+    ----------
+    raw : (h, w), finite
+
+    Examples
+    --------
+    >>> no_reference = make_correction(None, None, np.zeros((2, 2), np.bool_))
+    >>> level_below_zero(np.array([[-32768, -32767], [-32766, -32768]]), no_reference)
+    -32767.25
+    >>> level_below_zero(np.array([[-0.5, -0.5], [-0.5, 1.5]]), no_reference)
+    """
+    rows = slice(None, None, max(1, len(raw) // _LEVEL_ROWS))
+    values = raw[rows].astype(np.float64)
+    if correction.dark is not None:
+        values -= correction.dark[rows]
+    mean = float(values.mean())
+    return mean if mean < -float(values.std()) else None
 
 
 def load_search() -> None:
