@@ -106,7 +106,10 @@ class Plan(JsonValue):
 
     @property
     def output_pixel_size_A(self) -> float:
-        """Pixel size of the micrograph."""
+        """Pixel size of the micrograph, the geometric mean of both axes where they differ.
+
+        They do where the binning does not divide the sides of the movie; MRC headers have each.
+        """
         return self.pixel_size_A * math.sqrt(self.binning[0] * self.binning[1])
 
     def describe(self) -> str:

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import mrcfile
 import numpy as np
 import pytest
 
@@ -59,6 +60,22 @@ def test_only_what_was_made_is_written(tmp_path, result):
     expected = ["x_aligned_mic.mrc", "x_motion.json", "x_plot_cart.png", "x_record.json"]
     assert names(tmp_path) == sorted([*expected, "x_shifts.xmd", "x_thumb.png"])
     assert sorted(outputs.values()) == names(tmp_path)
+
+
+def test_headers_have_the_true_pixel_size_of_each_axis(tmp_path, result):
+    movie = dataclasses.replace(result.record.movie, height_px=41, width_px=61)
+    sums = dataclasses.replace(result.sums, aligned=picture((3, 20, 30)))
+    result = dataclasses.replace(
+        result, record=dataclasses.replace(result.record, movie=movie), sums=sums
+    )
+    outputs = write_result(result, tmp_path, "x", **SIZES, save_unaligned=True)
+
+    for kind in ("micrograph", "unaligned", "movie"):
+        with mrcfile.open(tmp_path / outputs[kind]) as file:
+            voxel, cell = file.voxel_size, file.header.cella
+        assert (voxel.y, voxel.x) == (pytest.approx(41 / 20), pytest.approx(61 / 30))
+        # The field is that of the movie, whatever the number of pixels.
+        assert (cell.y, cell.x) == (pytest.approx(41), pytest.approx(61))
 
 
 def test_the_record_lists_all_files_and_has_the_motion(tmp_path, result):

@@ -15,7 +15,7 @@ import flexalign
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.atomic import explained, replacing
 from flexalign.io.frame_list import read_frame_list
-from flexalign.io.micrographs import write_mrc
+from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc
 from flexalign.model import AlignmentResult, FrameRange, MovieRecord, PixelArray
 from flexalign.params import AlignParams
 
@@ -159,7 +159,12 @@ def _range_of_list(option: str, typed: tuple[int, int], allowed: FrameRange) -> 
 
 def _write_images(result: AlignmentResult, files: XmippFiles) -> None:
     """Write the images that were asked for."""
-    sums, pixel_A = result.sums, float(result.record.decisions["output_pixel_size_A"])
+    sums, movie = result.sums, result.record.movie
+    pixel_A = axis_pixel_sizes_A(
+        float(result.record.decisions["pixel_size_A"]),
+        (movie.height_px, movie.width_px),
+        sums.plain.shape,
+    )
     if files.average is not None:
         write_mrc(files.average, sums.plain, pixel_A)
     if files.unaligned_average is not None and sums.unaligned is not None:

@@ -25,7 +25,7 @@ _ROWS_TOGETHER = 64
 def write_mrc(
     path: str | Path,
     image: npt.ArrayLike,
-    pixel_size_A: float,
+    pixel_size_A: float | tuple[float, float],
     *,
     float16: bool = False,
     is_stack: bool = False,
@@ -33,12 +33,13 @@ def write_mrc(
 ) -> None:
     """Write an image (h, w), or a stack or volume (t, h, w), as an MRC2014 file.
 
-    The cell is the size times `pixel_size_A`, the origin zero, the statistics are filled in, and
+    The cell is the size times `pixel_size_A` along each axis, the origin zero, the statistics are filled in, and
     the first label names this program.
 
     Parameters
     ----------
     image : (h, w) or (t, h, w), real; becomes float32 (mode 2)
+    pixel_size_A : of both axes, or (y, x); that along t is x's
     float16 : write 16-bit floats (mode 12) instead
     is_stack : (t, h, w) are images, not the sections of a volume
     labels : further lines for the header, cut to 80 ASCII characters each
@@ -108,7 +109,32 @@ def write_spider(path: str | Path, image: npt.ArrayLike) -> None:
         file.write(pixels.tobytes())
 
 
-def _mrc_header(pixels: npt.NDArray[Any], pixel_size_A: float, is_stack: bool) -> Any:
+def axis_pixel_sizes_A(
+    pixel_size_A: float, shape_px: tuple[int, int], binned_shape_px: tuple[int, ...]
+) -> tuple[float, float]:
+    """True pixel sizes (y, x) of an image that shows the whole field with other numbers of pixels.
+
+    A side that the binning does not divide is rounded, so both may differ a little.
+    `flexalign.plan.Plan.output_pixel_size_A` is their geometric mean, for programs that know
+    one size only.
+
+    Parameters
+    ----------
+    pixel_size_A, shape_px : of the unbinned field, (h, w)
+    binned_shape_px : of the image, (..., h, w)
+
+    Examples
+    --------
+    >>> axis_pixel_sizes_A(1.0, (101, 100), (50, 50))
+    (2.02, 2.0)
+    """
+    (height, width), (binned_height, binned_width) = shape_px, binned_shape_px[-2:]
+    return pixel_size_A * height / binned_height, pixel_size_A * width / binned_width
+
+
+def _mrc_header(
+    pixels: npt.NDArray[Any], pixel_size_A: float | tuple[float, float], is_stack: bool
+) -> Any:
     """The header of an MRC2014 file with these pixels, little-endian, without labels."""
     header = np.zeros((), dtype=HEADER_DTYPE.newbyteorder("<")).view(np.recarray)
     sections = pixels.shape[0] if pixels.ndim == 3 else 1
@@ -117,8 +143,9 @@ def _mrc_header(pixels: npt.NDArray[Any], pixel_size_A: float, is_stack: bool) -
     header.mz, header.my, header.mx = (sections if is_volume else 1), *pixels.shape[-2:]
     header.mode = MRC_MODES[pixels.dtype.itemsize]
     header.ispg = 1 if is_volume else 0
-    for axis in "xyz":
-        header.cella[axis] = header[f"m{axis}"] * pixel_size_A
+    y_A, x_A = pixel_size_A if isinstance(pixel_size_A, tuple) else (pixel_size_A, pixel_size_A)
+    for axis, size_A in zip("xyz", (x_A, y_A, x_A), strict=True):
+        header.cella[axis] = header[f"m{axis}"] * size_A
     for angle in ("alpha", "beta", "gamma"):
         header.cellb[angle] = 90.0
     header.mapc, header.mapr, header.maps = 1, 2, 3

@@ -13,7 +13,7 @@ from pathlib import Path
 from flexalign.errors import InputError
 from flexalign.io import exports, relion_project
 from flexalign.io.atomic import explained, sync
-from flexalign.io.micrographs import write_mrc, write_spider
+from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc, write_spider
 from flexalign.io.plots import draw_spectra, draw_trajectory
 from flexalign.io.record import write_json
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
@@ -148,7 +148,7 @@ def write_result(
     ----------
     folder, root : results are ``<folder>/<root>_aligned_mic.mrc`` and so on
     pixel_size_A : of the unbinned movie, whose pixels the motion is in
-    binned_pixel_size_A : of the images
+    binned_pixel_size_A : of the images, the geometric mean of both axes; their headers have each
     float16 : images in 16-bit floats
     save_unaligned : write the unaligned sum too
     amplitudes : makes what the ``.psd`` holds, see
@@ -173,7 +173,7 @@ def write_result(
         # Drawing keeps the interpreter busy, writing the system, and images on their way the disk.
         with ThreadPoolExecutor(2) as pool:
             drawn = pool.submit(_draw, result, paths, pixel_size_A, plot)
-            images = _write_images(result, paths, binned_pixel_size_A, float16, save_unaligned)
+            images = _write_images(result, paths, pixel_size_A, float16, save_unaligned)
             on_disk = [pool.submit(sync, path) for path in images]
             _write_motion(result, paths, binned_pixel_size_A / pixel_size_A)
             if amplitudes is not None:
@@ -237,11 +237,12 @@ def _write_images(
         "unaligned": (sums.unaligned if save_unaligned else None, "mean of the unaligned frames"),
         "movie": (sums.aligned, "aligned frames"),
     }
-    source = Path(result.record.movie.path).name
+    movie = result.record.movie
+    source, shape_px = Path(movie.path).name, (movie.height_px, movie.width_px)
     for kind, (image, label) in images.items():
         if image is not None:
             write_mrc(
-                paths[kind], image, pixel_size_A,
+                paths[kind], image, axis_pixel_sizes_A(pixel_size_A, shape_px, image.shape),
                 float16=float16, is_stack=image.ndim == 3, labels=[f"{label} of {source}"],
             )  # fmt: skip
             yield paths[kind]
