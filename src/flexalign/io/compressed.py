@@ -8,6 +8,7 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,8 @@ PIECE_BYTES = 1 << 20
 # this many times its file, and not small anyhow, is damaged or made to fill the memory.
 MOST_RATIO = 2000
 SMALL_BYTES = 64 << 20
+# The strongest preset needs a quarter of this; a header can ask for gigabytes.
+MOST_XZ_BYTES = 256 << 20
 _DECODE_ERRORS = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
@@ -138,7 +141,7 @@ def _opened(path: Path, compression: str) -> Any:
     if compression == "gz":
         return gzip.GzipFile(path, "rb")
     if compression == "xz":
-        return _Chained(path, lzma.LZMADecompressor)
+        return _Chained(path, partial(lzma.LZMADecompressor, memlimit=MOST_XZ_BYTES))
     decompressor = zstandard.ZstdDecompressor()
     return decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
 

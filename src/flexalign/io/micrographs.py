@@ -33,8 +33,8 @@ def write_mrc(
 ) -> None:
     """Write an image (h, w), or a stack or volume (t, h, w), as an MRC2014 file.
 
-    The cell is the size times `pixel_size_A` along each axis, the origin zero, the statistics are filled in, and
-    the first label names this program.
+    The cell is the size times `pixel_size_A` along each axis, the origin zero, the statistics are
+    filled in, and the first label names this program.
 
     Parameters
     ----------
