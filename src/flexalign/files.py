@@ -79,7 +79,7 @@ def read_text(
         )
     try:
         with Path(path).open("rb") as file:
-            data = file.read(most_bytes)
+            data = file.read(size_bytes)
         is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
     except OSError as error:

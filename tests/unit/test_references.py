@@ -223,8 +223,8 @@ def test_a_text_of_defects_is_in_pixels_of_the_detector(tmp_path):
     ("line", "words"),
     [
         ("7 0 2 1", "rectangle within 8 x 6"),
-        ("-1 0 2 1", "rectangle within 8 x 6"),
-        ("1 1 0 1", "rectangle within 8 x 6"),
+        ("-1 0 2 1", "four whole numbers"),
+        ("1 1 0 1", "four whole numbers"),
         ("1 1 1", "four whole numbers"),
         ("1 1 1 x", "four whole numbers"),
         ("CameraSizeX 5760", "SerialEM"),

@@ -12,7 +12,7 @@ from flexalign.io.image_facts import inspect_defects, inspect_image
 from flexalign.io.motion_facts import inspect_list, inspect_motion, inspect_record
 from flexalign.io.movie_facts import inspect_movie
 from flexalign.io.mrc_header import looks_like_mrc
-from flexalign.io.reader import TIFF_MAGIC, read_head
+from flexalign.io.reader import TIFF_MAGIC, head_text, read_head
 from flexalign.io.record import read_json
 from flexalign.io.references import is_rectangle_list
 from flexalign.params import AlignParams
@@ -43,7 +43,7 @@ def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -
         return inspect_image(path) if planes == 1 else inspect_movie(path, params, read)
     if head.lstrip().startswith(b"{"):
         return _inspect_json(path, params)
-    if b"\0" not in head and is_rectangle_list(head.decode("utf-8", errors="replace")):
+    if is_rectangle_list(head_text(head) or ""):
         return inspect_defects(path)
     if b"data_" in head and (found := inspect_list(path)) is not None:
         return found

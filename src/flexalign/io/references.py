@@ -11,12 +11,16 @@ import numpy.typing as npt
 
 from flexalign.errors import InputError
 from flexalign.io import digital_micrograph, mrc, tiff
+from flexalign.io.compressed import compression_of
 from flexalign.io.mrc_header import looks_like_mrc
-from flexalign.io.reader import TIFF_MAGIC, read_head
+from flexalign.io.reader import TIFF_MAGIC, head_text, read_head
+from flexalign.io.text import read_text
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
 
 SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBad", "K2Type")
+# No detector has so many pixels along a side.
+MOST_PX = 1 << 20
 
 
 def load_references(
@@ -248,7 +252,8 @@ def _read_defects(movie: MovieInfo, path: Path, tiff_rows: str, notes: list[str]
     """The bad pixels (h, w) of an image or a text file."""
     shape = (movie.height_px, movie.width_px)
     head = read_head(path)
-    if head.startswith(TIFF_MAGIC) or looks_like_mrc(head) or b"\0" in head:
+    is_image = looks_like_mrc(head) or head.startswith(TIFF_MAGIC) or compression_of(head)
+    if is_image or head_text(head) is None:
         image = read_image(path, tiff_rows=tiff_rows)
         bad = image != 0
         return _fit_defects(_Fit(path, "defect map", bad.shape, shape, notes), bad)
@@ -259,8 +264,15 @@ def _parse_defects(path: Path, shape: tuple[int, int], upsampling: int) -> MaskA
     """The bad pixels (h, w) of a text with lines ``x y width height``."""
     bad = np.zeros(shape, np.bool_)
     height_px, width_px = shape[0] // upsampling, shape[1] // upsampling
-    for number, x, y, w, h in read_rectangles(path):
-        if min(x, y) < 0 or min(w, h) < 1 or x + w > width_px or y + h > height_px:
+    rectangles = read_rectangles(path)
+    area_px = sum(w * h for _, _, _, w, h in rectangles)
+    if area_px > height_px * width_px:
+        raise InputError(
+            f"{path}: expected bad pixels within {width_px} x {height_px} pixels, found {area_px} "
+            f"in {len(rectangles)} rectangles; is it the list of another detector?"
+        )
+    for number, x, y, w, h in rectangles:
+        if x + w > width_px or y + h > height_px:
             raise InputError(
                 f"{path}, line {number}: expected a rectangle within {width_px} x {height_px} "
                 f"pixels, found x {x}, y {y}, width {w}, height {h}"
@@ -293,8 +305,7 @@ def read_rectangles(path: Path) -> list[tuple[int, int, int, int, int]]:
         If a line is none, or the file is a list of SerialEM.
     """
     found = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path, errors="replace").splitlines(), start=1):
         words = line.split("#")[0].replace(",", " ").split()
         if not words:
             continue
@@ -306,9 +317,11 @@ def read_rectangles(path: Path) -> list[tuple[int, int, int, int, int]]:
         try:
             x, y, w, h = (int(word) for word in words)
         except ValueError:
+            x = y = w = h = -1
+        if min(x, y) < 0 or min(w, h) < 1 or max(x, y, w, h) > MOST_PX:
             raise InputError(
-                f"{path}, line {number}: expected four whole numbers 'x y width height', found "
-                f"'{line.strip()}'"
-            ) from None
+                f"{path}, line {number}: expected four whole numbers 'x y width height' of pixels, "
+                f"zero-based, found '{line.strip()[:80]}'"
+            )
         found.append((number, x, y, w, h))
     return found
