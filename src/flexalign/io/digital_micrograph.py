@@ -45,7 +45,8 @@ def read_dm_image(path: Path) -> PixelArray:
             f"dm2mrc {path.name} {path.stem}.mrc"
         ) from error
     try:
-        with dm.fileDM(path, on_memory=True) as file:
+        # It counts tags in 8 bits, of which nothing depends.
+        with np.errstate(all="ignore"), dm.fileDM(path, on_memory=True) as file:
             image = np.asarray(file.getDataset(0)["data"])
     except Exception as error:  # whatever a broken tree of tags leads to
         raise InputError(

@@ -10,10 +10,11 @@ import numpy as np
 from flexalign.io import mrc, tiff
 from flexalign.io.facts import FileFacts, Lines
 from flexalign.io.reader import TIFF_MAGIC, read_head
-from flexalign.io.references import read_image, read_rectangles
+from flexalign.io.references import QUIET, read_image, read_rectangles
 from flexalign.model import PixelArray
 
 
+@QUIET
 def inspect_image(path: Path) -> FileFacts:
     """A gain or dark reference, a map of defects, a micrograph: statistics of its pixels."""
     image = read_image(path)

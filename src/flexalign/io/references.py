@@ -23,6 +23,11 @@ SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBa
 MOST_PX = 1 << 20
 
 
+# What pixels that are not finite, or whose inverse is not, lead to is looked at here.
+QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
+@QUIET
 def load_references(
     movie: MovieInfo,
     *,
@@ -96,6 +101,7 @@ def load_references(
     return References(gain_image, dark_image, bad, tuple(notes))
 
 
+@QUIET
 def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     """The single image (h, w) in an MRC, TIFF, .gain, .dm3 or .dm4 file, rows in MRC order.
 
