@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flexalign.errors import InputError
 from flexalign.model import PixelArray
@@ -36,6 +38,22 @@ def read_dm_image(path: Path) -> PixelArray:
     InputError
         If ncempy is not installed, or the file is broken or holds no single image.
     """
+    image = read_dm_data(path)
+    if image.ndim == 3 and len(image) == 1:
+        image = image[0]
+    if image.ndim != 2 or np.iscomplexobj(image):
+        raise InputError(f"{path}: expected a single real image, found {image.shape}")
+    return np.array(image, np.float32)
+
+
+def read_dm_data(path: Path) -> npt.NDArray[Any]:
+    """What a DM3 or DM4 file holds beside its thumbnail, in its own kind of numbers.
+
+    Raises
+    ------
+    InputError
+        If ncempy is not installed, or the file is broken.
+    """
     try:
         from ncempy.io import dm
     except ImportError as error:
@@ -53,8 +71,4 @@ def read_dm_image(path: Path) -> PixelArray:
             f"{path}: expected an image of DigitalMicrograph, found one that cannot be read "
             f"({error}); transfer it again"
         ) from error
-    if image.ndim == 3 and len(image) == 1:
-        image = image[0]
-    if image.ndim != 2 or np.iscomplexobj(image):
-        raise InputError(f"{path}: expected a single real image, found {image.shape}")
-    return np.array(image, np.float32)
+    return image

@@ -17,7 +17,7 @@ class FileFacts:
     Attributes
     ----------
     path : the file or folder
-    kind : "movie", "image", "defects", "motion", "record", "list" or "run"
+    kind : "movie", "image", "defects", "motion", "record", "list", "run" or "other"
     values : as JSON can hold them, units in their names
     lines : the same for a person: what, and the words for it
     problem : what is wrong with the file, "" when nothing is

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flexalign.io import mrc, tiff
+from flexalign.io.digital_micrograph import is_digital_micrograph, read_dm_data
 from flexalign.io.facts import FileFacts, Lines
 from flexalign.io.reader import TIFF_MAGIC, read_head
 from flexalign.io.references import QUIET, read_image, read_rectangles
@@ -39,10 +40,27 @@ def inspect_image(path: Path) -> FileFacts:
     return FileFacts(str(path), "image", values, tuple(lines))
 
 
+def inspect_digital_micrograph(path: Path) -> FileFacts:
+    """An image of DigitalMicrograph, or a stack, of which only the size is told."""
+    data = read_dm_data(path)
+    if data.ndim == 2 or (data.ndim == 3 and len(data) == 1):
+        return inspect_image(path)
+    size_px = " x ".join(str(length) for length in reversed(data.shape))
+    what = "a stack of DigitalMicrograph, which is not read: dm2mrc of IMOD makes an MRC of it"
+    values = {"what": what, "size_px": size_px, "pixel_dtype": data.dtype.name}
+    lines = (("file", str(path)), ("what", what), ("size", f"{size_px} px, {data.dtype.name}"))
+    return FileFacts(str(path), "other", values, lines)
+
+
 def _file_values(path: Path) -> dict[str, Any]:
     """What the header says."""
     values: dict[str, Any] = {"size_bytes": path.stat().st_size}
-    if read_head(path).startswith(TIFF_MAGIC):
+    head = read_head(path)
+    if is_digital_micrograph(head):
+        dtype = read_dm_data(path).dtype.name
+        name = f"dm{head[3]}"
+        return {**values, "file_format": name, "pixel_dtype": dtype, "pixel_size_A": None}
+    if head.startswith(TIFF_MAGIC):
         page = tiff.first_page(path)
         kind = f"tiff ({page.compression})" if page.compression != "none" else "tiff"
         return {

@@ -7,14 +7,16 @@ from pathlib import Path
 from flexalign.errors import InputError
 from flexalign.io import eer, mrc, tiff
 from flexalign.io.compressed import compression_of
+from flexalign.io.digital_micrograph import is_digital_micrograph
 from flexalign.io.facts import FileFacts
-from flexalign.io.image_facts import inspect_defects, inspect_image
+from flexalign.io.image_facts import inspect_defects, inspect_digital_micrograph, inspect_image
 from flexalign.io.motion_facts import inspect_list, inspect_motion, inspect_record
 from flexalign.io.movie_facts import inspect_movie
 from flexalign.io.mrc_header import looks_like_mrc
 from flexalign.io.reader import TIFF_MAGIC, head_text, read_head
 from flexalign.io.record import read_json
 from flexalign.io.references import is_rectangle_list
+from flexalign.io.session_facts import inspect_session_file
 from flexalign.params import AlignParams
 
 
@@ -37,7 +39,9 @@ def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -
     if head.startswith(TIFF_MAGIC):
         return _inspect_tiff(path, params, read)
     if compression_of(head) is not None:
-        return inspect_movie(path, params, read)
+        return _inspect_compressed(path, params, read)
+    if is_digital_micrograph(head):
+        return inspect_digital_micrograph(path)
     if looks_like_mrc(head) or (path.suffix.lower() in mrc.SUFFIXES and b"\0" in head):
         _, planes = mrc.count_planes(path)
         return inspect_image(path) if planes == 1 else inspect_movie(path, params, read)
@@ -45,9 +49,20 @@ def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -
         return _inspect_json(path, params)
     if is_rectangle_list(head_text(head) or ""):
         return inspect_defects(path)
+    if (found := inspect_session_file(path, head)) is not None:
+        return found
     if b"data_" in head and (found := inspect_list(path)) is not None:
         return found
     return inspect_motion(path, params.pixel_size_A)
+
+
+def _inspect_compressed(path: Path, params: AlignParams, read: bool) -> FileFacts:
+    """A compressed MRC file: a movie, whole or broken, or a single image."""
+    try:
+        _, header = mrc.header_of(path)
+    except InputError:
+        return inspect_movie(path, params, read)
+    return inspect_image(path) if header.plane_count == 1 else inspect_movie(path, params, read)
 
 
 def _inspect_tiff(path: Path, params: AlignParams, read: bool) -> FileFacts:

@@ -20,6 +20,7 @@ from flexalign.io.alignments import (
 )
 from flexalign.io.facts import FileFacts, Lines
 from flexalign.io.record import read_record
+from flexalign.io.session_facts import inspect_tilt_series
 from flexalign.io.star import read_star
 from flexalign.motion import Motion
 from flexalign.plan import movie_lines
@@ -62,8 +63,10 @@ def inspect_record(path: Path) -> FileFacts:
 
 
 def inspect_list(path: Path) -> FileFacts | None:
-    """A STAR file that lists movies or micrographs; None for any other."""
+    """A STAR file that lists movies, micrographs or tilt series; None for any other."""
     blocks = read_star(path)
+    if (found := inspect_tilt_series(path, blocks)) is not None:
+        return found
     for column, what in _LIST_COLUMNS.items():
         tables = [table for name, table in blocks.items() if column in table and name != "general"]
         count = sum(len(table[column]) for table in tables)
