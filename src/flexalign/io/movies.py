@@ -8,7 +8,8 @@ from flexalign.errors import InputError
 from flexalign.io import mrc
 from flexalign.io.eer import EerMovie, is_eer
 from flexalign.io.reader import TIFF_MAGIC, MovieReader, read_head
-from flexalign.io.tiff import TiffMovie
+from flexalign.io.references import image_size_px
+from flexalign.io.tiff_movie import TiffMovie
 from flexalign.params import AlignParams
 from flexalign.plan import Plan, make_plan
 
@@ -19,6 +20,7 @@ def open_movie(
     path: str | Path,
     *,
     tiff_rows: str = "imod",
+    tiff_packed: bool | None = None,
     eer_fractions: int = 40,
     eer_raw_frames_per_frame: int | None = None,
     eer_upsampling: int = 1,
@@ -31,6 +33,8 @@ def open_movie(
     ----------
     path : movie of at least two frames
     tiff_rows : "imod" puts the last row of a TIFF first, "file" keeps the order of the file
+    tiff_packed : whether each byte of a TIFF holds two counts of 4 bits; None = as its description
+        says
     eer_fractions : number of frames to make of an EER file
     eer_raw_frames_per_frame : raw frames summed to each frame, instead of `eer_fractions`
     eer_upsampling : 1, or 2 for a grid twice as fine as the detector's
@@ -52,7 +56,7 @@ def open_movie(
                 raw_frames_per_frame=eer_raw_frames_per_frame,
                 upsampling=eer_upsampling,
             )
-        return TiffMovie(path, rows=tiff_rows)
+        return TiffMovie(path, rows=tiff_rows, packed=tiff_packed)
     if mrc.compression_of(head) is not None:
         return mrc.CompressedMrcMovie(path)
     if mrc.looks_like_mrc(head) or path.suffix.lower() in mrc.SUFFIXES:
@@ -69,13 +73,25 @@ def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
         if eer is not None:
             per_raw_frame = params.eer_total_dose_e_A2 / eer.raw_frame_count
             raw_frames_per_frame = max(1, round(params.eer_dose_per_frame_e_A2 / per_raw_frame))
-    return open_movie(
+    reader = open_movie(
         movie,
         tiff_rows=params.tiff_rows,
         eer_fractions=params.eer_fractions,
         eer_raw_frames_per_frame=raw_frames_per_frame,
         eer_upsampling=params.eer_upsampling,
     )
+    if isinstance(reader, TiffMovie) and _is_packed(reader, params.gain):
+        reader.close()
+        return open_movie(movie, tiff_rows=params.tiff_rows, tiff_packed=True)
+    return reader
+
+
+def _is_packed(reader: TiffMovie, gain: str | None) -> bool:
+    """Whether the gain reference, turned or not, fits the movie only when bytes are two counts."""
+    if gain is None or not reader.may_be_packed:
+        return False
+    size_px = (reader.info.height_px, 2 * reader.info.width_px)
+    return image_size_px(gain) in (size_px, size_px[::-1])
 
 
 def plan_movie(movie: str | Path, params: AlignParams) -> Plan:

@@ -116,13 +116,32 @@ def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     return mrc.read_plane(path, header, 0).astype(np.float32, copy=False)
 
 
+def image_size_px(path: str | Path) -> tuple[int, int] | None:
+    """(height, width) of a reference image as stored; None where it cannot be read.
+
+    Whoever needs the image says why.
+    """
+    path = Path(path)
+    try:
+        head = read_head(path)
+        if head.startswith(TIFF_MAGIC):
+            return next(iter(tiff.whole_pages(path)), None)
+        if digital_micrograph.is_digital_micrograph(head):
+            height_px, width_px = digital_micrograph.read_dm_image(path).shape
+            return height_px, width_px
+        header = mrc.read_header(path)
+    except InputError:
+        return None
+    return header.height_px, header.width_px
+
+
 def _read_tiff(path: Path, tiff_rows: str) -> PixelArray:
     """The single image of a TIFF file."""
     file, pages = tiff.open_tiff(path)
-    with file:
+    with file, tiff.broken_tiff(path):
         images = tiff.image_pages(path, pages[:1] if path.suffix.lower() == ".gain" else pages)
-        if len(images) != 1:
-            raise InputError(f"{path}: expected a single image, found {len(images)}")
+        if (count := tiff.image_count(path, images)) != 1:
+            raise InputError(f"{path}: expected a single image, found {count}")
         try:
             return tiff.read_page(images[0], tiff_rows).astype(np.float32, copy=False)
         except Exception as error:  # each codec has exceptions of its own
