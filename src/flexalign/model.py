@@ -149,12 +149,19 @@ class FrameRange(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class EerInfo(JsonValue):
-    """How the raw readouts of an EER file are summed to frames."""
+    """How the raw readouts of an EER file are summed to frames.
+
+    Attributes
+    ----------
+    raw_frames_per_frame : the most, where `groups` differ
+    groups : raw frames in each frame; empty when all have as many
+    """
 
     raw_frame_count: int
     raw_frames_per_frame: int
     leftover_raw_frames: int
     upsampling: int
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

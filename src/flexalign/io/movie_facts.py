@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def _remains(path: Path) -> tuple[dict[str, Any], Lines]:
         if eer.is_eer(path):
             what = "raw frames"
             words = eer.read_metadata(path).get("numberOfFrames", ("", ""))[0]
-            expected = int(words) if words.isdigit() else None
+            expected = int(words) if re.fullmatch("[0-9]{1,9}", words) else None
         if sizes:
             lines.append(("size", f"{sizes[0][1]} x {sizes[0][0]} px"))
     elif mrc.looks_like_mrc(head):
