@@ -342,11 +342,20 @@ def frame_weights(plan: Plan, params: AlignParams) -> ExponentialWeights | None:
     """
     if not params.dose_weight or plan.dose_per_frame_e_A2 is None:
         return None
-    per_frame_e_A2 = plan.dose_per_frame_e_A2
+    edges = np.arange(plan.sum.first, plan.sum.stop + 1, dtype=np.float64)
+    dose_e_A2 = plan.dose_before_e_A2(edges)
+    assert dose_e_A2 is not None
+    doses_e_A2 = np.diff(dose_e_A2)
     y_A, x_A = (plan.pixel_size_A * binning for binning in plan.binning)
 
     def rate_at(ky: FloatArray, kx: FloatArray) -> FloatArray:
         frequency_per_A = np.hypot(ky / y_A, kx / x_A)
-        return dose.log_weight_per_dose(frequency_per_A, params.voltage_kV) * per_frame_e_A2
+        return dose.log_weight_per_dose(frequency_per_A, params.voltage_kV)
 
-    return ExponentialWeights(rate_at, plan.output_shape_px, plan.sum.count)
+    # A frame is weighted by what the specimen has had when it ends; its noise grows with its dose.
+    return ExponentialWeights(
+        rate_at,
+        plan.output_shape_px,
+        time=dose_e_A2[1:] - dose_e_A2[1],
+        noise=doses_e_A2 / doses_e_A2.mean(),
+    )

@@ -9,8 +9,10 @@ import math
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from flexalign.errors import InputError, ParameterError
-from flexalign.model import FrameRange, JsonValue, MovieInfo
+from flexalign.model import FloatArray, FrameRange, JsonValue, MovieInfo
 from flexalign.params import AlignParams, option_name
 
 # Where the frames of the first pass are cut off: finer detail says little about motion, since few
@@ -57,7 +59,8 @@ class Plan(JsonValue):
     ----------
     movie : the movie it is for
     pixel_size_A : of a pixel of the movie as aligned
-    dose_per_frame_e_A2 : of a frame as aligned; None = unknown
+    dose_per_frame_e_A2 : of a frame as aligned, the mean where they differ; None = unknown
+    frame_doses_e_A2 : of each frame of the movie where they differ, else empty
     align, sum : frame ranges, zero-based, half open
     correlation_shape_px : (h, w) of the frames kept from the first pass
     pairwise_shape_px : (h, w) of the frames that are correlated pair by pair
@@ -76,6 +79,7 @@ class Plan(JsonValue):
     movie: MovieInfo
     pixel_size_A: float
     dose_per_frame_e_A2: float | None
+    frame_doses_e_A2: tuple[float, ...]
     align: FrameRange
     sum: FrameRange
     correlation_shape_px: tuple[int, int]
@@ -90,6 +94,20 @@ class Plan(JsonValue):
     memory_bytes: int
     gpu_memory_bytes: int
     fallback: str = ""
+
+    def dose_before_e_A2(self, frame: FloatArray) -> FloatArray | None:
+        """Dose that the movie has brought when each `frame` begins; None = unknown.
+
+        Parameters
+        ----------
+        frame : zero-based in the file, of any shape; fractions are within a frame
+        """
+        if self.dose_per_frame_e_A2 is None:
+            return None
+        if not self.frame_doses_e_A2:
+            return np.asarray(self.dose_per_frame_e_A2 * frame)
+        before = np.concatenate([[0.0], np.cumsum(self.frame_doses_e_A2)])
+        return np.asarray(np.interp(frame, np.arange(len(before)), before))
 
     @property
     def binning(self) -> tuple[float, float]:
@@ -117,10 +135,9 @@ class Plan(JsonValue):
 
     def lines(self) -> list[tuple[str, str]]:
         """What was decided, item by item."""
-        dose = self.dose_per_frame_e_A2
         return [
             ("pixel size", f"{self.pixel_size_A:.4g} A"),
-            ("dose per frame", "unknown" if dose is None else f"{dose:.4g} e/A2"),
+            ("dose per frame", self._describe_doses()),
             ("frames", f"{self.align} aligned, {self.sum} summed" + self._describe_times()),
             ("correlation", "{1} x {0} px".format(*self.correlation_shape_px)
              + ", pairs at {1} x {0} px".format(*self.pairwise_shape_px)),
@@ -131,6 +148,14 @@ class Plan(JsonValue):
              + ", decoded frames included" * self.keeps_frames
              + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"),
         ]  # fmt: skip
+
+    def _describe_doses(self) -> str:
+        """What is said of the dose of a frame."""
+        mean, doses = self.dose_per_frame_e_A2, self.frame_doses_e_A2
+        if mean is None:
+            return "unknown"
+        spread = f" on average, from {min(doses):.4g} to {max(doses):.4g}" if doses else ""
+        return f"{mean:.4g} e/A2{spread}"
 
     def _describe_times(self) -> str:
         """What is said of frames that are summed before motion is estimated."""
@@ -193,6 +218,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     patches = _patches(movie, pixel_size_A, correlation, params)
     if params.local:
         correlation = _shape_of_fast_patches(movie, correlation, patches)
+    dose_per_frame_e_A2, frame_doses_e_A2 = _doses_e_A2(movie, params)
     control_points, fallback = _control_points(movie, pixel_size_A, align, patches, params)
     memory = _fit_to_memory(movie, align, summed, (correlation, pairwise), params)
     frames_per_time, keeps_frames, memory_bytes = memory
@@ -200,7 +226,8 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     return Plan(
         movie=movie,
         pixel_size_A=pixel_size_A,
-        dose_per_frame_e_A2=_dose_per_frame_e_A2(movie, params),
+        dose_per_frame_e_A2=dose_per_frame_e_A2,
+        frame_doses_e_A2=frame_doses_e_A2,
         align=align,
         sum=summed,
         correlation_shape_px=correlation,
@@ -253,14 +280,20 @@ def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
     )
 
 
-def _dose_per_frame_e_A2(movie: MovieInfo, params: AlignParams) -> float | None:
-    """Dose of one frame as aligned."""
-    if params.dose_per_frame_e_A2 is not None:
-        return params.dose_per_frame_e_A2
-    if params.eer_total_dose_e_A2 is not None and movie.eer is not None:
+def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tuple[float, ...]]:
+    """Dose of one frame as aligned, on average, and of each where they differ."""
+    given = params.dose_per_frame_e_A2
+    if given is None and params.eer_total_dose_e_A2 is not None and movie.eer is not None:
         per_raw_frame = params.eer_total_dose_e_A2 / movie.eer.raw_frame_count
-        return per_raw_frame * movie.eer.raw_frames_per_frame
-    return None
+        given = per_raw_frame * movie.eer.raw_frames_per_frame
+    if not isinstance(given, tuple):
+        return given, ()
+    if len(given) != movie.frame_count:
+        raise ParameterError(
+            f"{option_name('dose_per_frame_e_A2')}: expected one number, or one for each of the "
+            f"{movie.frame_count} frames of {movie.path}, found {len(given)}"
+        )
+    return math.fsum(given) / len(given), given if len(set(given)) > 1 else ()
 
 
 def _frame_range(name: str, first: int, last: int, frame_count: int) -> FrameRange:

@@ -56,7 +56,7 @@ class MovingSums:
         self._names, self._weights = tuple(names), weights
         self._functions: TimeFunctions | None = None
         if weights is not None:
-            self._functions = time_functions(weights.lowest_rate, weights.frame_count)
+            self._functions = time_functions(weights.lowest_rate, weights.time)
         extra = 0 if self._functions is None else len(self._functions.value) - 1
         # With room for the spectrum of each row in its place.
         height, width = shape_px
@@ -87,7 +87,7 @@ class MovingSums:
         displacement_px : (2, ny, nx) at the nodes of a lattice of `LATTICE_STEP_PX`, as for
             `resample.sample`
         names : plain sums to add it to, the first of all among them
-        time : of its weight
+        time : number of its time among those of the weights
         """
         weights = np.zeros(len(self._totals), np.float32)
         weights[: len(self._names)] = [name in names for name in self._names]
@@ -162,7 +162,8 @@ class MovingSums:
             return None
         self.add_waiting()
         sums = [0, *range(len(self._names), len(self._totals))]
-        tables = self._functions.mean_coefficient(np.array(self._times, np.float64))
+        times = np.array(self._times, np.int64)
+        tables = self._functions.mean_coefficient(times, self._weights.noise)
         rows = self._transform_rows(sums)
         spectrum = self._add_up_columns(rows, sums, tables.astype(np.float32))
         height, width = self._output_shape

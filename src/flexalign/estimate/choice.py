@@ -292,10 +292,10 @@ def _patch_spectra(
     threads: int,
 ) -> PatchSpectra:
     """Spectra of the patches along the pairwise motion, damaged as the dose says."""
-    per_frame = plan.dose_per_frame_e_A2
+    dose_e_A2 = plan.dose_before_e_A2(frames.frame + 0.5)
     envelope = None
-    if per_frame is not None:
-        middle = params.pre_exposure_e_A2 + per_frame * (frames.frame + 0.5)
+    if dose_e_A2 is not None:
+        middle = params.pre_exposure_e_A2 + dose_e_A2
 
         def envelope(frequency_per_A: FloatArray) -> FloatArray:
             return np.asarray(
