@@ -303,8 +303,9 @@ def _record(
 
 def _describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any]]:
     """What identifies the movie and its references."""
-    names, paths = ("movie", "gain", "dark", "defects"), (params.gain, params.dark, params.defects)
-    given = zip(names, (plan.movie.path, *paths), strict=True)
+    names = ("movie", "gain", "dark", "defects", "eer_groups")
+    paths = (plan.movie.path, params.gain, params.dark, params.defects, params.eer_groups)
+    given = zip(names, paths, strict=True)
     return {name: describe_file(path) for name, path in given if path is not None}
 
 

@@ -155,6 +155,7 @@ class EerInfo(JsonValue):
     ----------
     raw_frames_per_frame : the most, where `groups` differ
     groups : raw frames in each frame; empty when all have as many
+    doses_e_A2 : of each frame, where the file that says the groups says them too
     """
 
     raw_frame_count: int
@@ -162,6 +163,7 @@ class EerInfo(JsonValue):
     leftover_raw_frames: int
     upsampling: int
     groups: tuple[int, ...] = ()
+    doses_e_A2: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,12 @@ class AlignParams:
     eer_total_dose_e_A2: float | None = _parameter(
         None, "Dose of the whole EER movie.", EER, unit="e/A2", minimum=1e-3, maximum=10_000
     )
+    eer_groups: str | None = _parameter(
+        None, "Text file with three columns: raw frames, raw frames per frame, dose per raw frame "
+        "in e/A2, as MotionCor's -FmIntFile. It says how many raw frames make each EER frame, "
+        "instead of a number of frames.",
+        EER, metavar="FILE",
+    )  # fmt: skip
     eer_upsampling: int = _parameter(
         1, "Render EER events on the detector's grid (1) or on one twice as fine (2).",
         EER, choices=("1", "2"),
@@ -309,6 +315,11 @@ class AlignParams:
             raise ParameterError(
                 f"{option_name('eer_dose_per_frame_e_A2')} needs the dose of the whole movie: "
                 f"give {option_name('eer_total_dose_e_A2')} too"
+            )
+        if self.eer_groups is not None and self.eer_dose_per_frame_e_A2 is not None:
+            raise ParameterError(
+                f"{option_name('eer_groups')} and {option_name('eer_dose_per_frame_e_A2')} both say "
+                "how many raw frames make a frame: give one of them"
             )
         self._check_formats()
 

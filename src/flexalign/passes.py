@@ -153,6 +153,8 @@ def first_pass(
     mean = float(np.mean(np.array(small.means)[good]))
     frame_counts = np.full(info.frame_count, np.nan)
     frame_counts[small.index] = small.means
+    # Of a frame that turned out blank, that is all there is to say.
+    notes = {index: note for index, note in notes.items() if index not in bad}
     return small.frames(good), FirstPass(unaligned, correction, hot, bad, notes, mean, frame_counts)
 
 

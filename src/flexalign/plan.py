@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.errors import InputError, ParameterError
-from flexalign.model import FloatArray, FrameRange, JsonValue, MovieInfo
+from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
 from flexalign.params import AlignParams, option_name
 
 # Where the frames of the first pass are cut off: finer detail says little about motion, since few
@@ -182,10 +182,17 @@ def movie_lines(movie: MovieInfo) -> list[tuple[str, str]]:
     if movie.eer is not None:
         eer = movie.eer
         lines.append((
-            "EER", f"{eer.raw_frame_count} raw frames, {eer.raw_frames_per_frame} per frame, "
+            "EER", f"{eer.raw_frame_count} raw frames, {_per_frame(eer)} per frame, "
             f"{eer.leftover_raw_frames} left over, upsampling {eer.upsampling}",
         ))  # fmt: skip
     return lines
+
+
+def _per_frame(eer: EerInfo) -> str:
+    """How many raw frames make a frame."""
+    if not eer.groups:
+        return str(eer.raw_frames_per_frame)
+    return f"{min(eer.groups)} to {max(eer.groups)}"
 
 
 def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
@@ -199,6 +206,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         If a frame range does not fit the movie, or patches do not fit the frame.
     """
     pixel_size_A = _pixel_size_A(movie, params)
+    _check_equal_groups(movie, params)
     align = _frame_range("align", params.align_first, params.align_last, movie.frame_count)
     if align.count < 2:
         raise ParameterError(
@@ -283,9 +291,8 @@ def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
 def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tuple[float, ...]]:
     """Dose of one frame as aligned, on average, and of each where they differ."""
     given = params.dose_per_frame_e_A2
-    if given is None and params.eer_total_dose_e_A2 is not None and movie.eer is not None:
-        per_raw_frame = params.eer_total_dose_e_A2 / movie.eer.raw_frame_count
-        given = per_raw_frame * movie.eer.raw_frames_per_frame
+    if given is None and movie.eer is not None:
+        given = _eer_doses_e_A2(movie.eer, params.eer_total_dose_e_A2)
     if not isinstance(given, tuple):
         return given, ()
     if len(given) != movie.frame_count:
@@ -294,6 +301,31 @@ def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tu
             f"{movie.frame_count} frames of {movie.path}, found {len(given)}"
         )
     return math.fsum(given) / len(given), given if len(set(given)) > 1 else ()
+
+
+def _eer_doses_e_A2(
+    eer: EerInfo, total_dose_e_A2: float | None
+) -> float | tuple[float, ...] | None:
+    """Dose of the frames of an EER movie: as its groups say, or a share of that of all raw frames.
+    """  # noqa: D200
+    if eer.doses_e_A2:
+        return eer.doses_e_A2
+    if total_dose_e_A2 is None:
+        return None
+    per_raw_frame = total_dose_e_A2 / eer.raw_frame_count
+    if eer.groups:
+        return tuple(per_raw_frame * count for count in eer.groups)
+    return per_raw_frame * eer.raw_frames_per_frame
+
+
+def _check_equal_groups(movie: MovieInfo, params: AlignParams) -> None:
+    """Raise `ParameterError` if frames of unequal length were to be written for RELION."""
+    if movie.eer is not None and movie.eer.groups and "relion" in params.formats:
+        raise ParameterError(
+            f"{option_name('write')}: RELION makes all frames of an EER movie of equally many raw "
+            f"frames, found {min(movie.eer.groups)} to {max(movie.eer.groups)} by "
+            f"{option_name('eer_groups')}; use {option_name('eer_fractions')}"
+        )
 
 
 def _frame_range(name: str, first: int, last: int, frame_count: int) -> FrameRange:

@@ -19,7 +19,7 @@ from flexalign.model import MovieRecord
 from flexalign.params import AlignParams
 
 Progress = Callable[[str, int, int], None]
-REFERENCES = ("gain", "dark", "defects")
+REFERENCES = ("gain", "dark", "defects", "eer_groups")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class EerMovie(SeekableMovie):
     fractions : number of frames to make; each has floor(raw frames / fractions) raw frames
     raw_frames_per_frame : raw frames summed to each frame, instead of `fractions`
     groups : raw frames summed to each of the frames, one after the other, instead of both
+    doses_e_A2 : of each of these frames, to be kept with them
     upsampling : 1, or 2 for a grid twice as fine, events placed by their sub-pixel bits
 
     Raises
@@ -71,6 +72,7 @@ class EerMovie(SeekableMovie):
         fractions: int = 40,
         raw_frames_per_frame: int | None = None,
         groups: tuple[int, ...] | None = None,
+        doses_e_A2: tuple[float, ...] = (),
         upsampling: int = 1,
     ) -> None:
         if upsampling not in (1, 2):
@@ -90,7 +92,14 @@ class EerMovie(SeekableMovie):
         self._starts = _starts(path, groups, len(pages))
         # A raw frame has at most one event in a pixel, so that the sum cannot overflow.
         self._dtype = np.min_scalar_type(max(groups))
-        eer = _shared_out(groups, len(pages), upsampling)
+        eer = EerInfo(
+            raw_frame_count=len(pages),
+            raw_frames_per_frame=max(groups),
+            leftover_raw_frames=len(pages) - sum(groups),
+            upsampling=upsampling,
+            groups=() if min(groups) == max(groups) else groups,
+            doses_e_A2=doses_e_A2,
+        )
         super().__init__(
             MovieInfo(
                 path=os.fspath(path),
@@ -180,13 +189,6 @@ def _starts(path: Path, groups: tuple[int, ...], raw_count: int) -> tuple[int, .
             f"found {len(groups)} with {sum(groups)} in all"
         )
     return tuple(accumulate(groups[:-1], initial=0))
-
-
-def _shared_out(groups: tuple[int, ...], raw_count: int, upsampling: int) -> EerInfo:
-    """What is told of the groups."""
-    are_equal = min(groups) == max(groups)
-    unequal = () if are_equal else groups
-    return EerInfo(raw_count, max(groups), raw_count - sum(groups), upsampling, unequal)
 
 
 def _notes(eer: EerInfo, frame_count: int) -> tuple[str, ...]:

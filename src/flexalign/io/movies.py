@@ -7,6 +7,7 @@ from pathlib import Path
 from flexalign.errors import InputError
 from flexalign.io import mrc
 from flexalign.io.eer import EerMovie, is_eer
+from flexalign.io.eer_groups import Groups, read_fm_int_file, share_out
 from flexalign.io.reader import TIFF_MAGIC, MovieReader, read_head
 from flexalign.io.references import image_size_px
 from flexalign.io.tiff_movie import TiffMovie
@@ -23,6 +24,7 @@ def open_movie(
     tiff_packed: bool | None = None,
     eer_fractions: int = 40,
     eer_raw_frames_per_frame: int | None = None,
+    eer_groups: Groups | None = None,
     eer_upsampling: int = 1,
 ) -> MovieReader:
     """The movie in `path`, open for reading; nothing but its headers has been read.
@@ -37,6 +39,7 @@ def open_movie(
         says
     eer_fractions : number of frames to make of an EER file
     eer_raw_frames_per_frame : raw frames summed to each frame, instead of `eer_fractions`
+    eer_groups : raw frames summed to each frame, and the dose of each, instead of both
     eer_upsampling : 1, or 2 for a grid twice as fine as the detector's
 
     Raises
@@ -54,6 +57,8 @@ def open_movie(
                 path,
                 fractions=eer_fractions,
                 raw_frames_per_frame=eer_raw_frames_per_frame,
+                groups=None if eer_groups is None else eer_groups.raw_frames,
+                doses_e_A2=() if eer_groups is None else eer_groups.doses_e_A2,
                 upsampling=eer_upsampling,
             )
         return TiffMovie(path, rows=tiff_rows, packed=tiff_packed)
@@ -66,24 +71,37 @@ def open_movie(
 
 def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
     """The movie opened as the parameters say."""
-    raw_frames_per_frame = None
-    if params.eer_dose_per_frame_e_A2 is not None and params.eer_total_dose_e_A2 is not None:
-        with open_movie(movie, eer_fractions=2) as whole:
-            eer = whole.info.eer
-        if eer is not None:
-            per_raw_frame = params.eer_total_dose_e_A2 / eer.raw_frame_count
-            raw_frames_per_frame = max(1, round(params.eer_dose_per_frame_e_A2 / per_raw_frame))
+    raw_frames_per_frame, groups = _shares(movie, params)
     reader = open_movie(
         movie,
         tiff_rows=params.tiff_rows,
         eer_fractions=params.eer_fractions,
         eer_raw_frames_per_frame=raw_frames_per_frame,
+        eer_groups=groups,
         eer_upsampling=params.eer_upsampling,
     )
     if isinstance(reader, TiffMovie) and _is_packed(reader, params.gain):
         reader.close()
         return open_movie(movie, tiff_rows=params.tiff_rows, tiff_packed=True)
     return reader
+
+
+def _shares(movie: str | Path, params: AlignParams) -> tuple[int | None, Groups | None]:
+    """How many raw frames of an EER movie make a frame, where that is not a number of frames."""
+    dose_e_A2, total_e_A2 = params.eer_dose_per_frame_e_A2, params.eer_total_dose_e_A2
+    by_dose = dose_e_A2 is not None and total_e_A2 is not None
+    if params.eer_groups is None and not by_dose:
+        return None, None
+    with open_movie(movie, eer_fractions=2) as whole:
+        eer = whole.info.eer
+    if eer is None:
+        return None, None
+    if params.eer_groups is not None:
+        stretches = read_fm_int_file(params.eer_groups)
+        return None, share_out(params.eer_groups, stretches, eer.raw_frame_count)
+    assert dose_e_A2 is not None
+    assert total_e_A2 is not None
+    return max(1, round(dose_e_A2 / (total_e_A2 / eer.raw_frame_count))), None
 
 
 def _is_packed(reader: TiffMovie, gain: str | None) -> bool:
