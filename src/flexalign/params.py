@@ -318,8 +318,8 @@ class AlignParams:
             )
         if self.eer_groups is not None and self.eer_dose_per_frame_e_A2 is not None:
             raise ParameterError(
-                f"{option_name('eer_groups')} and {option_name('eer_dose_per_frame_e_A2')} both say "
-                "how many raw frames make a frame: give one of them"
+                f"{option_name('eer_groups')} and {option_name('eer_dose_per_frame_e_A2')} both "
+                "say how many raw frames make a frame: give one of them"
             )
         self._check_formats()
 

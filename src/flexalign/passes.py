@@ -267,7 +267,8 @@ def _good_frames(
     path: str, plan: Plan, index: list[int], relative: FloatArray, bad: dict[int, str]
 ) -> MaskArray:
     """Which of the frames read are good; adds those with hardly any counts to `bad`."""
-    good = relative > _BLANK_PART
+    expected = plan.part_of_counts(np.array(index, np.int64))
+    good = relative > _BLANK_PART * np.minimum(expected, 1.0)
     for frame, part, is_good in zip(index, relative, good, strict=True):
         if not is_good:
             bad[frame] = f"it is nearly blank: {100 * part:.2g} % of the usual counts"

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
@@ -108,6 +109,12 @@ class Plan(JsonValue):
             return np.asarray(self.dose_per_frame_e_A2 * frame)
         before = np.concatenate([[0.0], np.cumsum(self.frame_doses_e_A2)])
         return np.asarray(np.interp(frame, np.arange(len(before)), before))
+
+    def part_of_counts(self, frame: npt.NDArray[np.int64]) -> FloatArray:
+        """Counts that each `frame` should have, as its dose or its raw frames are; 1 on average."""
+        groups = self.movie.eer.groups if self.movie.eer is not None else ()
+        counts = np.array(self.frame_doses_e_A2 or groups or np.ones(self.movie.frame_count))
+        return np.asarray(counts[frame] / counts.mean())
 
     @property
     def binning(self) -> tuple[float, float]:
@@ -306,8 +313,7 @@ def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tu
 def _eer_doses_e_A2(
     eer: EerInfo, total_dose_e_A2: float | None
 ) -> float | tuple[float, ...] | None:
-    """Dose of the frames of an EER movie: as its groups say, or a share of that of all raw frames.
-    """  # noqa: D200
+    """Dose of a frame of an EER movie, or of each: from its groups, or a share of the total."""
     if eer.doses_e_A2:
         return eer.doses_e_A2
     if total_dose_e_A2 is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flexalign.errors import InputError
+from flexalign.io.text import read_text
 from flexalign.params import shortened
 
 # Longer files are something else.
@@ -61,7 +62,7 @@ def read_fm_int_file(path: str | Path) -> tuple[Stretch, ...]:
     """
     path = Path(path)
     stretches: list[Stretch] = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, most_bytes=_MOST_BYTES).splitlines(), 1):
         words = line.split("#")[0].replace(",", " ").split()
         if words:
             stretches.append(_stretch(words, f"{path}, line {number}"))
@@ -71,19 +72,6 @@ def read_fm_int_file(path: str | Path) -> tuple[Stretch, ...]:
             "found none"
         )
     return tuple(stretches)
-
-
-def _text(path: Path) -> str:
-    """What the file holds."""
-    expected = "expected a text file of raw frames, raw frames per frame and dose of a raw frame"
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: {expected}, found no such file")
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: {expected}, found {path.stat().st_size:,} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {expected}: {error}") from error
 
 
 def _stretch(words: Sequence[str], where: str) -> Stretch:

@@ -1,0 +1,107 @@
+"""Damaged EER movies, and files of their groups."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import example, given
+from mutations import fuzzing, mutated, mutated_text, only_typed_errors
+
+from flexalign.io.eer_groups import read_fm_int_file, share_out
+from flexalign.io.eer_writer import write_eer
+from flexalign.io.inspection import inspect_file
+from flexalign.io.movies import open_for
+from flexalign.params import AlignParams
+
+SPARE_BYTES = 8_000_000
+HEIGHT, WIDTH = 24, 32
+
+
+def eer_of(codec: int, upsampling: int) -> bytes:
+    """An EER file of 6 raw frames."""
+    rng = np.random.default_rng(2)
+    raw = [rng.integers(0, (4 * HEIGHT, 4 * WIDTH), (40, 2)) for _ in range(6)]
+    items = {"numberOfFrames": ("6", ""), "totalDose": ("40", "e/pixel")}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "movie.eer"
+        write_eer(
+            path, raw, height_px=HEIGHT, width_px=WIDTH, codec=codec, pixel_size_A=1.2,
+            metadata=items,
+        )  # fmt: skip
+        return path.read_bytes()
+
+
+SEEDS = {(codec, up): eer_of(codec, up) for codec, up in ((65000, 1), (65001, 2), (65002, 2))}
+
+
+def places(content: bytes) -> list[int]:
+    """Where the tags have their codes, types, counts and values."""
+    found = []
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        for page in file.pages:
+            for tag in page.tags:
+                found += [tag.offset, tag.offset + 2, tag.offset + 4, tag.offset + 12]
+    return found
+
+
+def read_whole(path: Path, params: AlignParams) -> None:
+    """Every frame of a movie."""
+    with open_for(path, params) as movie:
+        for frame in movie.frames():
+            shape = (movie.info.height_px, movie.info.width_px)
+            assert frame.problem or (frame.pixels is not None and frame.pixels.shape == shape)
+
+
+READERS = {
+    "movie": read_whole,
+    "info": lambda path, params: inspect_file(path, params, read=True),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_damaged_files_are_read_or_refused(tmp_path, seed, reader):
+    content = SEEDS[seed]
+    params = AlignParams(pixel_size_A=1.0, eer_fractions=3, eer_upsampling=seed[1])
+
+    @given(mutated(content, at=places(content)))
+    @example(content)
+    @fuzzing
+    def check(data: bytes) -> None:
+        path = tmp_path / "movie.eer"
+        path.write_bytes(data)
+        with only_typed_errors(most_bytes=SPARE_BYTES + 40 * len(data)):
+            READERS[reader](path, params)
+
+    check()
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_tags_of_any_type_are_read_or_refused(tmp_path, reader):
+    content, path = SEEDS[65002, 2], tmp_path / "movie.eer"
+    params = AlignParams(pixel_size_A=1.0, eer_fractions=3, eer_upsampling=2)
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        offsets = [tag.offset for number in (0, 3) for tag in file.pages[number].tags]
+    for offset in offsets:
+        for dtype in range(20):
+            path.write_bytes(
+                content[: offset + 2] + struct.pack("<H", dtype) + content[offset + 4 :]
+            )
+            with only_typed_errors(most_bytes=SPARE_BYTES):
+                READERS[reader](path, params)
+
+
+@given(mutated_text("# raw, per frame, dose\n20 10 0.5\n13 5 0.7\n"))
+@fuzzing
+def test_damaged_groups_are_read_or_refused(tmp_path, data):
+    path = tmp_path / "groups.txt"
+    path.write_bytes(data)
+
+    with only_typed_errors(most_bytes=SPARE_BYTES):
+        share_out(path, read_fm_int_file(path), 40)

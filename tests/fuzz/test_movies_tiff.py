@@ -1,0 +1,111 @@
+"""Damaged TIFF movies and images."""
+
+from __future__ import annotations
+
+import functools
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import example, given
+from mutations import fuzzing, mutated, only_typed_errors
+
+from flexalign.io.inspection import inspect_file
+from flexalign.io.movies import open_for
+from flexalign.io.references import read_image
+from flexalign.params import AlignParams
+
+# What Python and NumPy need for any small file, beside what its size justifies.
+SPARE_BYTES = 8_000_000
+PARAMS = AlignParams(pixel_size_A=1.0)
+FRAMES = np.random.default_rng(1).poisson(3, (4, 32, 48))
+
+
+def tiff_of(frames: np.ndarray, **how: object) -> bytes:
+    """A TIFF in memory."""
+    with io.BytesIO() as file:
+        tifffile.imwrite(file, frames, photometric="minisblack", **how)  # type: ignore[arg-type]
+        return file.getvalue()
+
+
+def places(content: bytes) -> list[int]:
+    """Where the tags have their codes, types, counts and values, and the values that lie elsewhere."""
+    found = []
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        for page in file.pages:
+            for tag in page.tags:
+                found += [tag.offset, tag.offset + 2, tag.offset + 4, tag.offset + 8]
+                found.append(tag.valueoffset)
+    return found
+
+
+SEEDS = {
+    "strips": tiff_of(FRAMES.astype("u2"), rowsperstrip=8, metadata=None),
+    "lzw": tiff_of(FRAMES.astype("u1"), compression="lzw", rowsperstrip=8, metadata=None),
+    "tiles": tiff_of(FRAMES.astype("u2"), compression="zlib", tile=(16, 16), metadata=None),
+    "zstd": tiff_of(FRAMES.astype("f4"), compression="zstd", predictor=True, bigtiff=True),
+    "behind": tiff_of(FRAMES.astype("u2"), imagej=True, truncate=True),
+    "packed": tiff_of(
+        FRAMES.astype("u1"), description="SerialEMCCD: 4 bits packed\n", metadata=None
+    ),
+}
+
+
+def read_whole(path: Path) -> None:
+    """Every frame of a movie."""
+    with open_for(path, PARAMS) as movie:
+        for frame in movie.frames():
+            shape = (movie.info.height_px, movie.info.width_px)
+            assert frame.problem or (frame.pixels is not None and frame.pixels.shape == shape)
+
+
+READERS = {
+    "movie": read_whole,
+    "image": read_image,
+    "info": lambda path: inspect_file(path, PARAMS, read=True),
+}
+
+
+def swap_type(content: bytes, code: int, dtype: int) -> bytes:
+    """The same file with a tag of the first page declared to be of another type."""
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        offset = file.pages[0].tags[code].offset
+    return content[: offset + 2] + struct.pack("<H", dtype) + content[offset + 4 :]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_damaged_files_are_read_or_refused(tmp_path, seed, reader):
+    content = SEEDS[seed]
+
+    @given(mutated(content, at=places(content)))
+    @example(content)
+    @fuzzing
+    def check(data: bytes) -> None:
+        path = tmp_path / "movie.tif"
+        path.write_bytes(data)
+        with only_typed_errors(most_bytes=SPARE_BYTES + 40 * len(data)):
+            READERS[reader](path)
+
+    check()
+
+
+@functools.cache
+def tags_of(seed: str) -> list[int]:
+    """The codes of the first page's tags."""
+    with tifffile.TiffFile(io.BytesIO(SEEDS[seed])) as file:
+        return [tag.code for tag in file.pages[0].tags]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("seed", ["strips", "tiles", "behind"])
+def test_tags_of_any_type_are_read_or_refused(tmp_path, seed, reader):
+    path = tmp_path / "movie.tif"
+    for code in tags_of(seed):
+        for dtype in range(20):
+            path.write_bytes(swap_type(SEEDS[seed], code, dtype))
+            with only_typed_errors(most_bytes=SPARE_BYTES):
+                READERS[reader](path)
