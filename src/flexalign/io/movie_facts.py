@@ -88,7 +88,8 @@ def _read_frames(reader: MovieReader) -> tuple[dict[str, Any], str]:
         if frame.problem:
             problems.append(f"frame {frame.index + 1}: {frame.problem}")
         if frame.pixels is not None:
-            means.append(float(frame.pixels.mean(dtype=np.float64)))
+            with np.errstate(invalid="ignore"):  # infinite values of both signs
+                means.append(float(frame.pixels.mean(dtype=np.float64)))
     mean = float(np.mean(means)) if means else float("nan")
     values = {"mean_per_px": mean, "frame_mean_per_px": means, "frames_read": len(means)}
     return values, f"{reader.info.path}: {'; '.join(problems)}" if problems else ""
