@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flexalign.errors import InputError
-from flexalign.io.text import read_text
+from flexalign.files import read_text
 from flexalign.params import shortened
 
 # Longer files are something else.
