@@ -27,6 +27,7 @@ TYPED = {
     "eer_fractions": ("30", 30),
     "eer_dose_per_frame_e_A2": ("0.8", 0.8),
     "eer_total_dose_e_A2": ("40", 40.0),
+    "eer_groups": ("groups.txt", "groups.txt"),
     "eer_upsampling": ("2", 2),
     "align_first": ("2", 2),
     "align_last": ("20", 20),

@@ -40,7 +40,7 @@ def is_eer(path: Path) -> bool:
     """Whether a TIFF file holds electron events on its first or second page."""
     try:
         with collected_messages(), tifffile.TiffFile(path) as file:
-            return any(is_of_events(page) for page in file.pages[:2])
+            return any(is_of_events(page.aspage()) for page in file.pages[:2])
     except Exception:  # a broken TIFF; the TIFF reader explains what is wrong with it
         return False
 

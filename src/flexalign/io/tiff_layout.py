@@ -44,26 +44,26 @@ def missing_data(page: tifffile.TiffPage) -> str:
         return "" if found and sum(sizes_bytes) > 0 else "it has no events"
     pieces = _pieces(page)
     found = min(found, len(sizes_bytes))
-    if found < pieces.count:
-        return f"its size needs {pieces.count} {pieces.what}, but there are {found}"
-    offsets, sizes_bytes = page.dataoffsets[: pieces.count], sizes_bytes[: pieces.count]
+    if found < pieces.needed:
+        return f"its size needs {pieces.needed} {pieces.what}, but there are {found}"
+    offsets, sizes_bytes = page.dataoffsets[: pieces.needed], sizes_bytes[: pieces.needed]
     empty = sum(min(place) <= 0 for place in zip(offsets, sizes_bytes, strict=True))
     if empty:
-        return f"{empty} of its {pieces.count} {pieces.what} have no data"
+        return f"{empty} of its {pieces.needed} {pieces.what} have no data"
     if int(page.compression) != NO_COMPRESSION:
-        is_short = pieces.count * pieces.bytes > LARGEST_RATIO * sum(sizes_bytes)
+        is_short = pieces.needed * pieces.bytes > LARGEST_RATIO * sum(sizes_bytes)
         size = f"{page.imagewidth} x {page.imagelength} pixels"
         return f"its {sum(sizes_bytes)} compressed bytes cannot hold {size}" if is_short else ""
     short = sum(size < pieces.bytes for size in sizes_bytes[:-1])
     short += sizes_bytes[-1] < pieces.last_bytes
-    return f"{short} of its {pieces.count} {pieces.what} are shorter than their rows" * bool(short)
+    return f"{short} of its {pieces.needed} {pieces.what} are shorter than their rows" * bool(short)
 
 
 class _Pieces(NamedTuple):
     """The strips or tiles that the size of a page asks for, and their bytes without compression."""
 
     what: str
-    count: int
+    needed: int
     bytes: int
     last_bytes: int
 

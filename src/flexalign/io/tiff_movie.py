@@ -114,10 +114,9 @@ class TiffMovie(SeekableMovie):
 
         def read(index: int) -> RawFrame:
             frame = self.read_frame(index)
-            is_asked = index == wanted.first and self.may_be_packed and frame.pixels is not None
-            if is_asked and look_packed(frame.pixels):
-                return replace(frame, problem=LOOKS_PACKED)
-            return frame
+            if index != wanted.first or not self.may_be_packed or frame.pixels is None:
+                return frame
+            return replace(frame, problem=LOOKS_PACKED) if look_packed(frame.pixels) else frame
 
         return read_ahead(read, wanted, threads)
 
