@@ -144,6 +144,17 @@ def test_what_fills_up_a_block_does_no_harm(tmp_path, spare):
     np.testing.assert_array_equal([frame.pixels for frame in found], frames)
 
 
+def test_a_mark_at_the_end_of_every_raw_frame_does_no_harm(tmp_path):
+    frames, mark = counts(4), b"ThermoFisherECComprOK000"
+    streams = [stream_of(frame, keeps_places=False, spare=mark) for frame in frames]
+    # Too many of the runs are too long here.
+    streams[1] = stream_of(np.zeros(HEIGHT * WIDTH), keeps_places=False) + streams[1][15:] + mark
+
+    found = read(write(tmp_path / "a.eer", streams), 4)
+
+    assert [frame.pixels is None for frame in found] == [False, True, False, False]
+
+
 def test_a_raw_frame_that_ends_long_before_its_bits_is_broken(tmp_path):
     frames = counts(4)
     streams = [stream_of(frame, keeps_places=False) for frame in frames]

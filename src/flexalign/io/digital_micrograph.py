@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,14 +31,9 @@ def is_digital_micrograph(head: bytes) -> bool:
     return layout is not None and struct.unpack_from(layout, head)[2] in (0, 1)
 
 
-def read_dm_image(path: Path) -> PixelArray:
-    """The image (h, w) in a DM3 or DM4 file, its first row first; its thumbnail is passed over.
-
-    Raises
-    ------
-    InputError
-        If ncempy is not installed, or the file is broken or holds no single image.
-    """
+@contextlib.contextmanager
+def _opened(path: Path, *, on_memory: bool) -> Iterator[Any]:
+    """The file as ncempy opens it, with an `InputError` for whatever is wrong with it."""
     try:
         from ncempy.io import dm
     except ImportError as error:
@@ -45,13 +43,38 @@ def read_dm_image(path: Path) -> PixelArray:
             f"dm2mrc {path.name} {path.stem}.mrc"
         ) from error
     try:
-        with dm.fileDM(path, on_memory=True) as file:
-            image = np.asarray(file.getDataset(0)["data"])
+        with dm.fileDM(path, on_memory=on_memory) as file:
+            yield file
     except Exception as error:  # whatever a broken tree of tags leads to
         raise InputError(
             f"{path}: expected an image of DigitalMicrograph, found one that cannot be read "
             f"({error}); transfer it again"
         ) from error
+
+
+def read_dm_size_px(path: Path) -> tuple[int, int]:
+    """(height, width) of the image in a DM3 or DM4 file, from its tags alone.
+
+    Raises
+    ------
+    InputError
+        If ncempy is not installed, or the file is broken.
+    """
+    with _opened(path, on_memory=False) as file:
+        number = 1 if file.thumbnail else 0
+        return int(file.ySize[number]), int(file.xSize[number])
+
+
+def read_dm_image(path: Path) -> PixelArray:
+    """The image (h, w) in a DM3 or DM4 file, its first row first; its thumbnail is passed over.
+
+    Raises
+    ------
+    InputError
+        If ncempy is not installed, or the file is broken or holds no single image.
+    """
+    with _opened(path, on_memory=True) as file:
+        image = np.asarray(file.getDataset(0)["data"])
     if image.ndim == 3 and len(image) == 1:
         image = image[0]
     if image.ndim != 2 or np.iscomplexobj(image):

@@ -19,10 +19,11 @@ import tifffile
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.eer_streams import (
     EventStream,
+    Style,
     count_into,
-    decode,
     event_streams,
-    keeps_places,
+    find_style,
+    read_events,
 )
 from flexalign.io.reader import RawFrame, SeekableMovie, trusted_pixel_size_A
 from flexalign.io.tiff import broken_tiff, collected_messages, open_tiff
@@ -143,7 +144,7 @@ class EerMovie(SeekableMovie):
         info, image, broken = self.info, None, 0
         pixel_count = info.height_px * info.width_px // self._upsampling**2
         for stream in streams:
-            events, _ = decode(file, stream, pixel_count, keeps_places=self._keeps_places)
+            events = read_events(file, stream, pixel_count, self._style)
             if events is None:
                 broken += 1
                 continue
@@ -153,11 +154,11 @@ class EerMovie(SeekableMovie):
         return image, broken
 
     @cached_property
-    def _keeps_places(self) -> bool:
+    def _style(self) -> Style:
         """How the file is written; every thread that asks finds the same."""
         info = self.info
         pixel_count = info.height_px * info.width_px // self._upsampling**2
-        return keeps_places(self._path, self._streams, pixel_count)
+        return find_style(self._path, self._streams, pixel_count)
 
 
 def _equal_groups(

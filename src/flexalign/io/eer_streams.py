@@ -29,8 +29,10 @@ RUN_BITS = dict(zip(EVENT_CODECS, (8, 7, 7), strict=True))
 SUB_PIXEL_BITS = 2
 # So that 32 bits can be fetched at any bit of the stream.
 PADDING = bytes(8)
-# Programs round a raw frame up to whole words.
-MOST_SPARE_BYTES = 8
+# Programs round a raw frame up to a whole word of 64 bits.
+WORD_BYTES = 8
+# More than this at the end of every raw frame is no filling and no mark.
+MOST_SPARE_BYTES = 64
 # So many raw frames are looked at to find out how a file is written.
 PROBED_FRAMES = 16
 
@@ -103,34 +105,52 @@ def _stream(path: Path, number: int, page: tifffile.TiffPage) -> EventStream:
     return EventStream(tuple(zip(offsets, sizes_bytes, strict=False)), *bits, codec == 65000)
 
 
-class Decoded(NamedTuple):
-    """The events of one raw frame.
+class Style(NamedTuple):
+    """How the program that wrote a file ends runs and raw frames.
 
     Attributes
     ----------
-    events : pixel << bits of the place | place; None when the bits make no sense
-    spare_bytes : that are left behind the last pixel
+    keeps_places : whether there is a place after the longest run too
+    spare_bytes : most that may be left behind the last pixel of a raw frame that is whole
     """
 
-    events: npt.NDArray[np.int64] | None
+    keeps_places: bool = False
+    spare_bytes: int = WORD_BYTES
+
+
+class Decoded(NamedTuple):
+    """The events of one raw frame whose runs add up to the number of pixels.
+
+    Attributes
+    ----------
+    events : pixel << bits of the place | place
+    spare_bytes : that are left behind the last pixel and are no mere filling
+    """
+
+    events: npt.NDArray[np.int64]
     spare_bytes: int
 
 
-def decode(
-    file: IO[bytes], stream: EventStream, pixel_count: int, *, keeps_places: bool
-) -> Decoded:
-    """The events of a raw frame whose runs add up to the number of pixels, and use up its bits.
+def read_events(
+    file: IO[bytes], stream: EventStream, pixel_count: int, style: Style
+) -> npt.NDArray[np.int64] | None:
+    """The events of a raw frame, pixel << bits of the place | place; None when it is broken.
 
-    Parameters
-    ----------
-    keeps_places : whether there is a place after the longest run too
+    It is whole when its runs add up to the number of pixels and use up its bytes.
     """
+    found = _decoded(file, stream, pixel_count, keeps_places=style.keeps_places)
+    return None if found is None or found.spare_bytes > style.spare_bytes else found.events
+
+
+def _decoded(
+    file: IO[bytes], stream: EventStream, pixel_count: int, *, keeps_places: bool
+) -> Decoded | None:
+    """The events of a raw frame; None when its runs do not add up to the number of pixels."""
     # Loading numba takes longer than all that is asked of a header.
     from flexalign.io import eer_events
 
-    nothing = Decoded(None, 0)
     if stream.most_pixels < pixel_count:
-        return nothing
+        return None
     data = np.frombuffer(_read(file, stream) + PADDING, np.uint8)
     size_bytes, sub_bits = data.size - len(PADDING), stream.x_bits + stream.y_bits
     events = np.empty(8 * data.size // (stream.run_bits + sub_bits) + 1, np.int64)
@@ -138,9 +158,8 @@ def decode(
         data, size_bytes, stream.run_bits, sub_bits, keeps_places, pixel_count, events
     )
     spare = data[-(-used_bits // 8) : size_bytes]
-    if count < 0 or not _is_filling(spare):
-        return nothing
-    return Decoded(events[:count], spare.size)
+    is_filling = spare.size == 0 or (spare[0] in (0, 255) and bool((spare == spare[0]).all()))
+    return None if count < 0 else Decoded(events[:count], 0 if is_filling else spare.size)
 
 
 def _read(file: IO[bytes], stream: EventStream) -> bytes:
@@ -152,35 +171,26 @@ def _read(file: IO[bytes], stream: EventStream) -> bytes:
     return b"".join(parts)
 
 
-def _is_filling(spare: npt.NDArray[np.uint8]) -> bool:
-    """Whether what follows the last pixel fills up a word or a block, and is no lost event."""
-    return spare.size <= MOST_SPARE_BYTES or (
-        int(spare[0]) in (0, 255) and bool((spare == spare[0]).all())
-    )
+def find_style(path: Path, streams: Sequence[EventStream], pixel_count: int) -> Style:
+    """How a file is written: as most of its first raw frames can be read to the end.
 
-
-def keeps_places(path: Path, streams: Sequence[EventStream], pixel_count: int) -> bool:
-    """Whether the program that wrote a file put a place after the longest run too.
-
-    That is so when more of the first raw frames can be read that way, to the end of their bits.
+    One that is broken decides nothing, and neither do those without a longest run.
     """
-    votes = 0
+    votes, usual_spare, other_spare = 0, [], []
     with path.open("rb") as file:
         for stream in streams[:PROBED_FRAMES]:
-            if not stream.may_keep_places:
-                return False
-            usual, other = (
-                decode(file, stream, pixel_count, keeps_places=keeps) for keeps in (False, True)
-            )
-            if other.events is not None and (
-                usual.events is None or other.spare_bytes < usual.spare_bytes
-            ):
-                votes += 1
-            elif usual.events is not None and (
-                other.events is None or usual.spare_bytes < other.spare_bytes
-            ):
-                votes -= 1
-    return votes > 0
+            usual = _decoded(file, stream, pixel_count, keeps_places=False)
+            other = None
+            if stream.may_keep_places:
+                other = _decoded(file, stream, pixel_count, keeps_places=True)
+            spare = [MOST_SPARE_BYTES if d is None else d.spare_bytes for d in (usual, other)]
+            votes += (spare[1] < spare[0]) - (spare[0] < spare[1])
+            usual_spare.append(spare[0])
+            other_spare.append(spare[1])
+    spare_bytes = sorted(other_spare if votes > 0 else usual_spare)
+    typical = spare_bytes[(len(spare_bytes) - 1) // 2]
+    # Where most are broken, what is usual is not known.
+    return Style(votes > 0, WORD_BYTES + (typical if typical < MOST_SPARE_BYTES else 0))
 
 
 def count_into(

@@ -127,8 +127,7 @@ def image_size_px(path: str | Path) -> tuple[int, int] | None:
         if head.startswith(TIFF_MAGIC):
             return next(iter(tiff.whole_pages(path)), None)
         if digital_micrograph.is_digital_micrograph(head):
-            height_px, width_px = digital_micrograph.read_dm_image(path).shape
-            return height_px, width_px
+            return digital_micrograph.read_dm_size_px(path)
         header = mrc.read_header(path)
     except InputError:
         return None
