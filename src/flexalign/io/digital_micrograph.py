@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,38 +29,19 @@ def is_digital_micrograph(head: bytes) -> bool:
     return layout is not None and struct.unpack_from(layout, head)[2] in (0, 1)
 
 
-@contextlib.contextmanager
-def _opened(path: Path, *, on_memory: bool) -> Iterator[Any]:
-    """The file as ncempy opens it, with an `InputError` for whatever is wrong with it."""
-    try:
-        from ncempy.io import dm
-    except ImportError as error:
-        raise InputError(
-            f"{path}: files of DigitalMicrograph need the package ncempy: "
-            "pip install 'flexalign[dm4]', or make an MRC of it with IMOD: "
-            f"dm2mrc {path.name} {path.stem}.mrc"
-        ) from error
-    try:
-        with dm.fileDM(path, on_memory=on_memory) as file:
-            yield file
-    except Exception as error:  # whatever a broken tree of tags leads to
-        raise InputError(
-            f"{path}: expected an image of DigitalMicrograph, found one that cannot be read "
-            f"({error}); transfer it again"
-        ) from error
-
-
-def read_dm_size_px(path: Path) -> tuple[int, int]:
+def dm_size_px(path: Path) -> tuple[int, int] | None:
     """(height, width) of the image in a DM3 or DM4 file, from its tags alone.
 
-    Raises
-    ------
-    InputError
-        If ncempy is not installed, or the file is broken.
+    None where they cannot be read: whoever needs the image says why.
     """
-    with _opened(path, on_memory=False) as file:
-        number = 1 if file.thumbnail else 0
-        return int(file.ySize[number]), int(file.xSize[number])
+    with contextlib.suppress(Exception):  # no ncempy, or a broken tree of tags
+        from ncempy.io import dm
+
+        # It counts tags in 8 bits, of which nothing depends.
+        with np.errstate(all="ignore"), dm.fileDM(path, on_memory=False) as file:
+            number = 1 if file.thumbnail else 0
+            return int(file.ySize[number]), int(file.xSize[number])
+    return None
 
 
 def read_dm_image(path: Path) -> PixelArray:
@@ -73,8 +52,22 @@ def read_dm_image(path: Path) -> PixelArray:
     InputError
         If ncempy is not installed, or the file is broken or holds no single image.
     """
-    with _opened(path, on_memory=True) as file:
-        image = np.asarray(file.getDataset(0)["data"])
+    try:
+        from ncempy.io import dm
+    except ImportError as error:
+        raise InputError(
+            f"{path}: files of DigitalMicrograph need the package ncempy: "
+            "pip install 'flexalign[dm4]', or make an MRC of it with IMOD: "
+            f"dm2mrc {path.name} {path.stem}.mrc"
+        ) from error
+    try:
+        with dm.fileDM(path, on_memory=True) as file:
+            image = np.asarray(file.getDataset(0)["data"])
+    except Exception as error:  # whatever a broken tree of tags leads to
+        raise InputError(
+            f"{path}: expected an image of DigitalMicrograph, found one that cannot be read "
+            f"({error}); transfer it again"
+        ) from error
     if image.ndim == 3 and len(image) == 1:
         image = image[0]
     if image.ndim != 2 or np.iscomplexobj(image):

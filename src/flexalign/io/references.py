@@ -127,7 +127,7 @@ def image_size_px(path: str | Path) -> tuple[int, int] | None:
         if head.startswith(TIFF_MAGIC):
             return next(iter(tiff.whole_pages(path)), None)
         if digital_micrograph.is_digital_micrograph(head):
-            return digital_micrograph.read_dm_size_px(path)
+            return digital_micrograph.dm_size_px(path)
         header = mrc.read_header(path)
     except InputError:
         return None
