@@ -13,7 +13,7 @@ import numpy as np
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import FloatArray, FrameRange, JsonValue, MovieInfo
-from flexalign.params import AlignParams, option_name
+from flexalign.params import AlignParams, option_name, parameters
 
 # Where the frames of the first pass are cut off: finer detail says little about motion, since few
 # movies have signal there frame by frame.
@@ -49,6 +49,11 @@ FRAMES_MOVED_TOGETHER = 8
 MOST_KEPT_BYTES = 1_000_000_000
 # Places part smoothly over a movie, however finely it is cut into frames.
 MOST_CONTROL_POINTS_IN_TIME = 12
+# The field is solved for all of them at once, with a matrix of so many rows and columns.
+MOST_CONTROL_POINTS = 4000
+# In smaller frames, or smaller ones made of larger ones, there is nothing to correlate.
+SMALLEST_MOVIE_PX = 32
+SMALLEST_FRAME_PX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +203,11 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     ParameterError
         If a frame range does not fit the movie, or patches do not fit the frame.
     """
+    if min(movie.height_px, movie.width_px) < SMALLEST_MOVIE_PX:
+        raise InputError(
+            f"{movie.path}: expected frames of at least {SMALLEST_MOVIE_PX} x {SMALLEST_MOVIE_PX} "
+            f"px, found {movie.width_px} x {movie.height_px} px: too small to be aligned"
+        )
     pixel_size_A = _pixel_size_A(movie, params)
     align = _frame_range("align", params.align_first, params.align_last, movie.frame_count)
     if align.count < 2:
@@ -212,9 +222,15 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     )
     pairwise = (min(pairwise[0], correlation[0]), min(pairwise[1], correlation[1]))
     output = (
-        max(2, round(movie.height_px / params.binning)),
-        max(2, round(movie.width_px / params.binning)),
+        round(movie.height_px / params.binning),
+        round(movie.width_px / params.binning),
     )
+    if min(output) < SMALLEST_FRAME_PX:
+        raise ParameterError(
+            f"{option_name('binning')}: expected a micrograph of at least {SMALLEST_FRAME_PX} x "
+            f"{SMALLEST_FRAME_PX} px, found {params.binning:g}, which makes it {output[1]} x "
+            f"{output[0]} px"
+        )
     patches = _patches(movie, pixel_size_A, correlation, params)
     if params.local:
         correlation = _shape_of_fast_patches(movie, correlation, patches)
@@ -272,12 +288,20 @@ def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
     upsampling = movie.eer.upsampling if movie.eer else 1
     if params.pixel_size_A is not None:
         return params.pixel_size_A / upsampling
-    if movie.pixel_size_A is not None:
+    if movie.pixel_size_A is not None and _is_pixel_size(movie.pixel_size_A * upsampling):
         return movie.pixel_size_A
     raise InputError(
         f"{movie.path}: expected a pixel size in the header, found none that can be trusted: "
         f"give {option_name('pixel_size_A')}"
     )
+
+
+def _is_pixel_size(size_A: float) -> bool:
+    """Whether a size from a header is one that the user could have given."""
+    limits = parameters()["pixel_size_A"]
+    assert limits.minimum is not None
+    assert limits.maximum is not None
+    return limits.minimum <= size_A <= limits.maximum
 
 
 def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tuple[float, ...]]:
@@ -337,10 +361,10 @@ def _reduced_shape(movie: MovieInfo, pixel_size_A: float, wanted_A: float) -> tu
     """(h, w), even and fast, of frames with pixels of about `wanted_A`."""
     ratio = min(1.0, pixel_size_A / wanted_A)
     height, width = (
-        min(size - size % 2, fast_size(math.ceil(size * ratio)))
+        min(size - size % 2, fast_size(max(SMALLEST_FRAME_PX, math.ceil(size * ratio))))
         for size in (movie.height_px, movie.width_px)
     )
-    return max(2, height), max(2, width)
+    return height, width
 
 
 def _patches(
@@ -413,6 +437,11 @@ def _control_points(
         raise ParameterError(
             f"{option_name('control_points')}: expected at most as many in time as there are "
             f"frames ({align.count}), found {t}"
+        )
+    if t * y * x > MOST_CONTROL_POINTS:
+        raise ParameterError(
+            f"{option_name('control_points')}: expected at most {MOST_CONTROL_POINTS} in all, "
+            f"found {x} x {y} x {t} = {t * y * x}"
         )
     return (t, y, x), ""
 

@@ -20,7 +20,7 @@ _TYPE_WORDS = {int: "N", float: "NUMBER", str: "WORD"}
 
 
 def _without_none(hint: Any) -> Any:
-    """The type that a hint such as ``float | None`` allows beside None; text where it is several."""
+    """The type that a hint such as ``float | None`` allows beside None; text for several."""
     kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
     if len(kinds) > 1:
         return str
