@@ -51,9 +51,12 @@ MOST_KEPT_BYTES = 1_000_000_000
 MOST_CONTROL_POINTS_IN_TIME = 12
 # The field is solved for all of them at once, with a matrix of so many rows and columns.
 MOST_CONTROL_POINTS = 4000
+# So many along a side are chosen at most, however large the field is.
+MOST_CONTROL_POINTS_PER_SIDE = 16
 # In smaller frames, or smaller ones made of larger ones, there is nothing to correlate.
 SMALLEST_MOVIE_PX = 32
 SMALLEST_FRAME_PX = 16
+SMALLEST_FIELD_A = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,12 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
             f"frames to align, found {align.count} (frames {align})"
         )
     summed = _sum_range(align, params, movie.frame_count)
+    field_A = min(movie.height_px, movie.width_px) * pixel_size_A
+    if field_A < SMALLEST_FIELD_A:
+        raise InputError(
+            f"{movie.path}: expected a field of at least {SMALLEST_FIELD_A:g} A, found "
+            f"{field_A:.3g} A at {pixel_size_A:.3g} A per pixel: compare the pixel size"
+        )
     correlation = _reduced_shape(movie, pixel_size_A, CORRELATION_PART * FINEST_RESOLUTION_A / 2)
     pairwise = _reduced_shape(
         movie, pixel_size_A, params.max_resolution_A / (2 * PAIRWISE_NYQUIST_RATIO)
@@ -385,10 +394,10 @@ def _patches(
         return y, x
     patches = (params.patches[1], params.patches[0])
     for name, count, size in zip("yx", patches, correlation_shape_px, strict=True):
-        if size // count < SMALLEST_PATCH_PX:
+        if count > max(1, size // SMALLEST_PATCH_PX):
             raise ParameterError(
                 f"{option_name('patches')}: {count} patches in {name} are too small: "
-                f"expected at most {size // SMALLEST_PATCH_PX} for this movie"
+                f"expected at most {max(1, size // SMALLEST_PATCH_PX)} for this movie"
             )
     return patches
 
@@ -424,9 +433,12 @@ def _control_points(
         return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
     if params.control_points is None:
         y, x = (
-            max(
-                int(size / CONTROL_POINT_SPACING_A) + 2,
-                min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
+            min(
+                max(
+                    int(size / CONTROL_POINT_SPACING_A) + 2,
+                    min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
+                ),
+                MOST_CONTROL_POINTS_PER_SIDE,
             )
             for size, count in zip(sizes_A, patches, strict=True)
         )
