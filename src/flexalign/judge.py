@@ -72,6 +72,8 @@ def judge(
         ),
         fixed_pattern_removed=estimate.has_fixed_pattern,
         bad_frame_count=len(first.bad_frames),
+        drift_part=estimate.drift_part,
+        uneven_dose=max(map(abs, first.uneven_frames.values()), default=0.0),
         hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),
         gain_residual_rows=lines[0],
         gain_residual_columns=lines[1],

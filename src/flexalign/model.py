@@ -368,6 +368,9 @@ class Quality(JsonValue):
     fixed_pattern_significance : of the pull, in standard deviations of chance
     fixed_pattern_removed : whether such a pattern was taken out of the estimate
     bad_frame_count : frames left out: blank, broken or corrupt
+    drift_part : how far the motion found goes, over the length of the field along the same axis
+    uneven_dose : most by which the counts of a frame are off a straight line through those of all;
+        0 where chance explains it
     hot_pixel_part : of all pixels
     gain_residual_rows, gain_residual_columns : scatter of rows and columns that is left in the
         unaligned sum, beyond noise, over the mean
@@ -398,6 +401,8 @@ class Quality(JsonValue):
     fixed_pattern_significance: float = np.nan
     fixed_pattern_removed: bool | None = None
     bad_frame_count: int | None = None
+    drift_part: float = np.nan
+    uneven_dose: float = np.nan
     hot_pixel_part: float = np.nan
     gain_residual_rows: float = np.nan
     gain_residual_columns: float = np.nan

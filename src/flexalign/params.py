@@ -414,6 +414,16 @@ class QualityLimits:
     hot_pixel_part: float = _parameter(
         0.001, "Largest part of all pixels that may be hot or dead.", FLAGS
     )
+    drift_part: float = _parameter(
+        0.5, "Farthest that the frames may drift, over the length of the field; beyond, the motion "
+        "is not applied.",
+        FLAGS,
+    )  # fmt: skip
+    uneven_dose: float = _parameter(
+        0.2, "Most by which the counts of a frame may be off a straight line through those of all "
+        "(over the dose declared for it, where there is one for each).",
+        FLAGS,
+    )  # fmt: skip
     gain_residual: float = _parameter(
         0.005, "Most by which rows or columns of the unaligned sum may scatter, over its mean.",
         FLAGS,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
-from flexalign.params import AlignParams, option_name
+from flexalign.params import AlignParams, option_name, parameters
 
 # Where the frames of the first pass are cut off: finer detail says little about motion, since few
 # movies have signal there frame by frame.
@@ -50,6 +50,14 @@ FRAMES_MOVED_TOGETHER = 8
 MOST_KEPT_BYTES = 1_000_000_000
 # Places part smoothly over a movie, however finely it is cut into frames.
 MOST_CONTROL_POINTS_IN_TIME = 12
+# The field is solved for all of them at once, with a matrix of so many rows and columns.
+MOST_CONTROL_POINTS = 4000
+# So many along a side are chosen at most, however large the field is.
+MOST_CONTROL_POINTS_PER_SIDE = 16
+# In smaller frames, or smaller ones made of larger ones, there is nothing to correlate.
+SMALLEST_MOVIE_PX = 32
+SMALLEST_FRAME_PX = 16
+SMALLEST_FIELD_A = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +220,11 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     ParameterError
         If a frame range does not fit the movie, or patches do not fit the frame.
     """
+    if min(movie.height_px, movie.width_px) < SMALLEST_MOVIE_PX:
+        raise InputError(
+            f"{movie.path}: expected frames of at least {SMALLEST_MOVIE_PX} x {SMALLEST_MOVIE_PX} "
+            f"px, found {movie.width_px} x {movie.height_px} px: too small to be aligned"
+        )
     pixel_size_A = _pixel_size_A(movie, params)
     _check_equal_groups(movie, params)
     align = _frame_range("align", params.align_first, params.align_last, movie.frame_count)
@@ -221,15 +234,27 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
             f"frames to align, found {align.count} (frames {align})"
         )
     summed = _sum_range(align, params, movie.frame_count)
+    field_A = min(movie.height_px, movie.width_px) * pixel_size_A
+    if field_A < SMALLEST_FIELD_A:
+        raise InputError(
+            f"{movie.path}: expected a field of at least {SMALLEST_FIELD_A:g} A, found "
+            f"{field_A:.3g} A at {pixel_size_A:.3g} A per pixel: compare the pixel size"
+        )
     correlation = _reduced_shape(movie, pixel_size_A, CORRELATION_PART * FINEST_RESOLUTION_A / 2)
     pairwise = _reduced_shape(
         movie, pixel_size_A, params.max_resolution_A / (2 * PAIRWISE_NYQUIST_RATIO)
     )
     pairwise = (min(pairwise[0], correlation[0]), min(pairwise[1], correlation[1]))
     output = (
-        max(2, round(movie.height_px / params.binning)),
-        max(2, round(movie.width_px / params.binning)),
+        round(movie.height_px / params.binning),
+        round(movie.width_px / params.binning),
     )
+    if min(output) < SMALLEST_FRAME_PX:
+        raise ParameterError(
+            f"{option_name('binning')}: expected a micrograph of at least {SMALLEST_FRAME_PX} x "
+            f"{SMALLEST_FRAME_PX} px, found {params.binning:g}, which makes it {output[1]} x "
+            f"{output[0]} px"
+        )
     patches = _patches(movie, pixel_size_A, correlation, params)
     if params.local:
         correlation = _shape_of_fast_patches(movie, correlation, patches)
@@ -287,12 +312,20 @@ def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
     upsampling = movie.eer.upsampling if movie.eer else 1
     if params.pixel_size_A is not None:
         return params.pixel_size_A / upsampling
-    if movie.pixel_size_A is not None:
+    if movie.pixel_size_A is not None and _is_pixel_size(movie.pixel_size_A * upsampling):
         return movie.pixel_size_A
     raise InputError(
         f"{movie.path}: expected a pixel size in the header, found none that can be trusted: "
         f"give {option_name('pixel_size_A')}"
     )
+
+
+def _is_pixel_size(size_A: float) -> bool:
+    """Whether a size from a header is one that the user could have given."""
+    limits = parameters()["pixel_size_A"]
+    assert limits.minimum is not None
+    assert limits.maximum is not None
+    return limits.minimum <= size_A <= limits.maximum
 
 
 def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tuple[float, ...]]:
@@ -375,10 +408,10 @@ def _reduced_shape(movie: MovieInfo, pixel_size_A: float, wanted_A: float) -> tu
     """(h, w), even and fast, of frames with pixels of about `wanted_A`."""
     ratio = min(1.0, pixel_size_A / wanted_A)
     height, width = (
-        min(size - size % 2, fast_size(math.ceil(size * ratio)))
+        min(size - size % 2, fast_size(max(SMALLEST_FRAME_PX, math.ceil(size * ratio))))
         for size in (movie.height_px, movie.width_px)
     )
-    return max(2, height), max(2, width)
+    return height, width
 
 
 def _patches(
@@ -399,10 +432,10 @@ def _patches(
         return y, x
     patches = (params.patches[1], params.patches[0])
     for name, count, size in zip("yx", patches, correlation_shape_px, strict=True):
-        if size // count < SMALLEST_PATCH_PX:
+        if count > max(1, size // SMALLEST_PATCH_PX):
             raise ParameterError(
                 f"{option_name('patches')}: {count} patches in {name} are too small: "
-                f"expected at most {size // SMALLEST_PATCH_PX} for this movie"
+                f"expected at most {max(1, size // SMALLEST_PATCH_PX)} for this movie"
             )
     return patches
 
@@ -438,9 +471,12 @@ def _control_points(
         return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
     if params.control_points is None:
         y, x = (
-            max(
-                int(size / CONTROL_POINT_SPACING_A) + 2,
-                min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
+            min(
+                max(
+                    int(size / CONTROL_POINT_SPACING_A) + 2,
+                    min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
+                ),
+                MOST_CONTROL_POINTS_PER_SIDE,
             )
             for size, count in zip(sizes_A, patches, strict=True)
         )
@@ -451,6 +487,11 @@ def _control_points(
         raise ParameterError(
             f"{option_name('control_points')}: expected at most as many in time as there are "
             f"frames ({align.count}), found {t}"
+        )
+    if t * y * x > MOST_CONTROL_POINTS:
+        raise ParameterError(
+            f"{option_name('control_points')}: expected at most {MOST_CONTROL_POINTS} in all, "
+            f"found {x} x {y} x {t} = {t * y * x}"
         )
     return (t, y, x), ""
 

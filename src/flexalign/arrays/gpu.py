@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cuda, detector, fourier
+from flexalign.arrays import cuda, detector, fourier, resample
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
 from flexalign.arrays.halves import AS_THEY_ARE, coding_for, store, stored
@@ -157,7 +157,8 @@ class GpuMovingSums:
         self._detector.correct(self._upload.send(raw), frame_index, self._frame)
         self._upload.done()
         cuda.prefilter(self._frame, self._room)
-        lattice = self._device.xp.array(displacement_px, np.float32)
+        lattice = resample.lattice_for_loops(displacement_px, self._shape)
+        lattice = self._device.xp.array(lattice, np.float32)
         moved = self._room
         cuda.sample(self._frame, lattice, LATTICE_STEP_PX, moved)
         for name in names:

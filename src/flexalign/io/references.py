@@ -15,6 +15,8 @@ from flexalign.io.reader import TIFF_MAGIC, read_head
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
 
+# Larger factors and counts are damage, and their squares do not fit into 32 bits.
+_MOST_GAIN, _MOST_DARK = 1e6, 1e9
 SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBad", "K2Type")
 
 
@@ -82,8 +84,9 @@ def load_references(
         told = [] if gain is not None else notes
         image = _oriented(read_for(movie, path, tiff_rows), gain_rotate, gain_flip, told)
         dark_image = _fit_dark(_Fit(path, "dark reference", image.shape, shape, notes), image)
-        bad |= ~np.isfinite(dark_image)
-        dark_image[~np.isfinite(dark_image)] = 0
+        is_wrong = ~(np.abs(dark_image) <= _MOST_DARK)
+        bad |= is_wrong
+        dark_image[is_wrong] = 0
     if defects is not None:
         bad |= _read_defects(movie, Path(defects), tiff_rows, notes)
     if bad.all():
@@ -173,16 +176,19 @@ def sense_of(movie: MovieInfo, path: Path, sense: str) -> str:
 
 def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) -> PixelArray:
     """The gain as it multiplies, zero where it is not positive and finite; `image` is used up."""
-    good = np.isfinite(image) & (image > 0)
+    most = _MOST_GAIN if sense == "multiply" else np.inf
+    good = np.isfinite(image) & (image > 0) & (image <= most)
     if not good.any():
-        raise InputError(f"{path}: expected a gain reference, found no positive finite pixel")
+        raise InputError(
+            f"{path}: expected a gain reference, found no pixel above 0 and up to {most:g}"
+        )
     mean = float(np.mean(image, where=good, dtype=np.float64))
     image[~good] = 0
     if sense == "divide":
         notes.append("the gain reference holds counts: frames are divided by it")
         np.divide(np.float32(mean), image, out=image, where=good)
         # A denormal count has no finite inverse.
-        image[~np.isfinite(image)] = 0
+        image[~(image <= _MOST_GAIN)] = 0
         return image
     if not 0.1 <= mean <= 10:
         notes.append(
