@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import IS_FULL, fuzzing, mutated, mutated_text, only_typed_errors
+from tiff_files import SPARE_BYTES, places, read_whole, with_other_types
 
 from flexalign.io.eer_groups import read_fm_int_file, share_out
 from flexalign.io.eer_writer import write_eer
 from flexalign.io.inspection import inspect_file
-from flexalign.io.movies import open_for
 from flexalign.params import AlignParams
 
-SPARE_BYTES = 8_000_000
 HEIGHT, WIDTH = 24, 32
 
 
@@ -39,24 +35,6 @@ def eer_of(codec: int) -> bytes:
 
 
 SEEDS = {codec: eer_of(codec) for codec in (65000, 65001, 65002)}
-
-
-def places(content: bytes) -> list[int]:
-    """Where the tags have their codes, types, counts and values."""
-    found = []
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
-        for page in file.pages:
-            for tag in page.tags:
-                found += [tag.offset, tag.offset + 2, tag.offset + 4, tag.offset + 12]
-    return found
-
-
-def read_whole(path: Path, params: AlignParams) -> None:
-    """Every frame of a movie."""
-    with open_for(path, params) as movie:
-        for frame in movie.frames():
-            shape = (movie.info.height_px, movie.info.width_px)
-            assert frame.problem or (frame.pixels is not None and frame.pixels.shape == shape)
 
 
 READERS = {
@@ -83,13 +61,11 @@ def test_damaged_files_are_read_or_refused(tmp_path, reader, data, upsampling):
 
 
 def test_tags_of_any_type_are_read_or_refused(tmp_path):
-    content, path = SEEDS[65002], tmp_path / "movie.eer"
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
-        offsets = [tag.offset for number in (0, 3) for tag in file.pages[number].tags]
-    for offset in offsets:
-        for dtype in range(20) if IS_FULL else (2, 5, 12, 3):
-            kind = struct.pack("<H", dtype)
-            path.write_bytes(content[: offset + 2] + kind + content[offset + 4 :])
+    path = tmp_path / "movie.eer"
+    for page in (0, 3):
+        types = range(20) if IS_FULL else (2, 3, 5, 12)
+        for content in with_other_types(SEEDS[65002], page, types):
+            path.write_bytes(content)
             with only_typed_errors(most_bytes=SPARE_BYTES):
                 READERS["movie"](path, PARAMS[2])
 

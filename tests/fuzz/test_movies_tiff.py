@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +10,12 @@ import tifffile
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mutations import IS_FULL, fuzzing, mutated, only_typed_errors
+from tiff_files import SPARE_BYTES, places, read_whole, with_other_types
 
 from flexalign.io.inspection import inspect_file
-from flexalign.io.movies import open_for
 from flexalign.io.references import read_image
 from flexalign.params import AlignParams
 
-# What Python and NumPy need for any small file, beside what its size justifies.
-SPARE_BYTES = 8_000_000
 PARAMS = AlignParams(pixel_size_A=1.0)
 FRAMES = np.random.default_rng(1).poisson(3, (4, 32, 48))
 
@@ -29,17 +25,6 @@ def tiff_of(frames: np.ndarray, **how: object) -> bytes:
     with io.BytesIO() as file:
         tifffile.imwrite(file, frames, photometric="minisblack", **how)  # type: ignore[arg-type]
         return file.getvalue()
-
-
-def places(content: bytes) -> list[int]:
-    """Where the tags have their codes, types, counts and values, also those that lie elsewhere."""
-    found = []
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
-        for page in file.pages:
-            for tag in page.tags:
-                found += [tag.offset, tag.offset + 2, tag.offset + 4, tag.offset + 8]
-                found.append(tag.valueoffset)
-    return found
 
 
 SEEDS = {
@@ -54,16 +39,8 @@ SEEDS = {
 }
 
 
-def read_whole(path: Path) -> None:
-    """Every frame of a movie."""
-    with open_for(path, PARAMS) as movie:
-        for frame in movie.frames():
-            shape = (movie.info.height_px, movie.info.width_px)
-            assert frame.problem or (frame.pixels is not None and frame.pixels.shape == shape)
-
-
 READERS = {
-    "movie": read_whole,
+    "movie": lambda path: read_whole(path, PARAMS),
     "image": read_image,
     "info": lambda path: inspect_file(path, PARAMS, read=True),
 }
@@ -90,12 +67,8 @@ def test_damaged_files_are_read_or_refused(tmp_path, reader, data):
 
 @pytest.mark.parametrize("seed", ["strips", "tiles", "behind"])
 def test_tags_of_any_type_are_read_or_refused(tmp_path, seed):
-    path, content = tmp_path / "movie.tif", SEEDS[seed]
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
-        offsets = [tag.offset for tag in file.pages[0].tags]
-    for offset in offsets:
-        for dtype in range(20) if IS_FULL else (2, 5, 12, 16):
-            kind = struct.pack("<H", dtype)
-            path.write_bytes(content[: offset + 2] + kind + content[offset + 4 :])
-            with only_typed_errors(most_bytes=SPARE_BYTES):
-                READERS["movie"](path)
+    path = tmp_path / "movie.tif"
+    for content in with_other_types(SEEDS[seed], 0, range(20) if IS_FULL else (2, 5, 12, 16)):
+        path.write_bytes(content)
+        with only_typed_errors(most_bytes=SPARE_BYTES):
+            READERS["movie"](path)

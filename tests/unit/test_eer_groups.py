@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from flexalign.align import align_movie
+from flexalign.batch.jobs import job_key, reference_states
+from flexalign.batch.run import with_absolute_references
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.eer_groups import Groups, Stretch, read_fm_int_file, share_out
 from flexalign.io.eer_writer import write_eer
@@ -167,3 +169,13 @@ def test_a_short_frame_among_long_ones_is_no_blank_one(tmp_path):
     assert not [warning for warning in result.record.warnings if "left out" in warning]
     assert result.sums.dose_weighted is not None
     assert result.record.inputs["eer_groups"]["path"] == groups
+
+
+def test_another_file_of_groups_is_other_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = AlignParams(eer_groups=write_groups(tmp_path / "groups.txt", "8 2\n16 8\n"))
+    before = reference_states(params)
+    write_groups(tmp_path / "groups.txt", "8 2\n16 16\n")
+
+    assert with_absolute_references(AlignParams(eer_groups="groups.txt")) == params
+    assert job_key("same", before) != job_key("same", reference_states(params))
