@@ -80,9 +80,9 @@ def _parameter_text(name: str, parameter: Parameter) -> str:
     if parameter.choices:
         facts.append("one of " + ", ".join(parameter.choices))
     if parameter.minimum is not None:
-        facts.append(f"{'more than' if parameter.above else 'at least'} {parameter.minimum:g}")
+        facts.append(f"at least {parameter.minimum:g}")
     if parameter.maximum is not None:
-        facts.append(f"at most {parameter.maximum:g}")
+        facts.append(f"at most {parameter.maximum:.7g}")
     if parameter.scipion:
         names = (parameter.scipion,) if isinstance(parameter.scipion, str) else parameter.scipion
         facts.append("in Scipion " + ", ".join(f"`{name}`" for name in names))

@@ -303,8 +303,9 @@ def _record(
 
 def _describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any]]:
     """What identifies the movie and its references."""
-    names, paths = ("movie", "gain", "dark", "defects"), (params.gain, params.dark, params.defects)
-    given = zip(names, (plan.movie.path, *paths), strict=True)
+    names = ("movie", "gain", "dark", "defects", "eer_groups")
+    paths = (plan.movie.path, params.gain, params.dark, params.defects, params.eer_groups)
+    given = zip(names, paths, strict=True)
     return {name: describe_file(path) for name, path in given if path is not None}
 
 
@@ -332,6 +333,12 @@ def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, .
     """What did not go as a person might expect, one sentence each."""
     found = [f"frame {i + 1} is left out: {why}" for i, why in sorted(first.bad_frames.items())]
     found += [f"frame {i + 1} is used, but {what}" for i, what in sorted(first.notes.items())]
+    if first.uneven_frames:
+        named = ", ".join(f"{i + 1} ({off:+.0%})" for i, off in sorted(first.uneven_frames.items()))
+        found.append(
+            f"frames of uneven counts, compared with the others: {named}; where their doses are "
+            "known, give one for each frame to --dose-per-frame"
+        )
     if plan.fallback:
         found.append(f"aligned globally only: {plan.fallback}")
     if plan.movie.eer is not None and plan.movie.eer.leftover_raw_frames:

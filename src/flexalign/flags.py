@@ -90,6 +90,25 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         ),
     ),
     FlagDefinition(
+        name="beyond-field",
+        severity="problem",
+        meaning=(
+            "the frames drift so far that the first and the last have less than half of the field "
+            "in common; the motion is not believed, and none was corrected"
+        ),
+        message="a drift over {value:.0%} of the field (at most {limit:.0%}): none was corrected",
+        cause=(
+            "A stage that ran on while the movie was recorded, or frames with too little signal, "
+            "in which chance was taken for motion."
+        ),
+        remedy=(
+            "Look at the frames. Align those that belong together with --align-first and "
+            "--align-last, or lower --max-shift where so large a motion cannot be."
+        ),
+        quantity="drift_part",
+        limits=("drift_part",),
+    ),
+    FlagDefinition(
         name="gain-residual",
         severity="problem",
         meaning="rows or columns of the unaligned sum differ by more than noise explains",
@@ -139,6 +158,25 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         ),
         quantity="bad_frame_count",
         limits=("bad_frame_count",),
+    ),
+    FlagDefinition(
+        name="uneven-dose",
+        severity="warning",
+        meaning="some frames have more or fewer counts than the others and their dose explain",
+        message=(
+            "the counts of a frame are {value:.0%} off those of the others (at most {limit:.0%} "
+            "is usual)"
+        ),
+        cause=(
+            "A shutter or beam that was late, frames summed from different numbers of raw frames, "
+            "a beam that flickers, or frames that were lost and filled up."
+        ),
+        remedy=(
+            "Read the warnings in the record, which name the frames. Where their doses are known, "
+            "give them as a list to --dose-per-frame; else leave the frames out."
+        ),
+        quantity="uneven_dose",
+        limits=("uneven_dose",),
     ),
     FlagDefinition(
         name="jump",

@@ -72,11 +72,13 @@ def judge(
         ),
         fixed_pattern_removed=estimate.has_fixed_pattern,
         bad_frame_count=len(first.bad_frames),
+        drift_part=estimate.drift_part,
+        uneven_dose=max(map(abs, first.uneven_frames.values()), default=0.0),
         hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),
         gain_residual_rows=lines[0],
         gain_residual_columns=lines[1],
         measured_dose_e_A2=_measured_dose_e_A2(plan, params, first),
-        declared_dose_e_A2=plan.dose_per_frame_e_A2 or float("nan"),
+        declared_dose_e_A2=_declared_dose_e_A2(plan, first),
         rings_to_A=rings.to_A,
         rings_before_A=rings.before_A,
         ring_score=rings.score,
@@ -101,10 +103,12 @@ def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum 
 
 def _early_frames(plan: Plan, params: AlignParams) -> float:
     """Number of steps that belong to the early motion."""
-    if plan.dose_per_frame_e_A2 is None:
+    frames = np.arange(plan.sum.first, plan.sum.stop + 1, dtype=np.float64)
+    dose_e_A2 = plan.dose_before_e_A2(frames)
+    if dose_e_A2 is None:
         return float(quality.EARLY_FRAMES)
     left = max(0.0, quality.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
-    return left / plan.dose_per_frame_e_A2
+    return float(np.interp(left, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
 
 
 def _signal_bands(estimate: Estimate) -> tuple[SignalBand, ...]:
@@ -136,6 +140,15 @@ def _measured_dose_e_A2(plan: Plan, params: AlignParams, first: FirstPass) -> fl
     gain = first.correction.gain
     scale = 1.0 if gain is None else float(gain.mean())
     return first.mean_counts / (scale * plan.pixel_size_A**2)
+
+
+def _declared_dose_e_A2(plan: Plan, first: FirstPass) -> float:
+    """Mean declared dose of the frames whose counts were measured; NaN = unknown."""
+    measured = np.flatnonzero(np.isfinite(first.frame_counts))
+    dose_e_A2 = plan.dose_before_e_A2(np.stack([measured, measured + 1]).astype(np.float64))
+    if dose_e_A2 is None:
+        return float("nan")
+    return float(np.mean(dose_e_A2[1] - dose_e_A2[0]))
 
 
 def _rounded(values: FloatArray) -> tuple[float, ...]:

@@ -149,12 +149,21 @@ class FrameRange(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class EerInfo(JsonValue):
-    """How the raw readouts of an EER file are summed to frames."""
+    """How the raw readouts of an EER file are summed to frames.
+
+    Attributes
+    ----------
+    raw_frames_per_frame : the most, where `groups` differ
+    groups : raw frames in each frame; empty when all have as many
+    doses_e_A2 : of each frame, where the file that says the groups says them too
+    """
 
     raw_frame_count: int
     raw_frames_per_frame: int
     leftover_raw_frames: int
     upsampling: int
+    groups: tuple[int, ...] = ()
+    doses_e_A2: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +368,9 @@ class Quality(JsonValue):
     fixed_pattern_significance : of the pull, in standard deviations of chance
     fixed_pattern_removed : whether such a pattern was taken out of the estimate
     bad_frame_count : frames left out: blank, broken or corrupt
+    drift_part : how far the motion found goes, over the length of the field along the same axis
+    uneven_dose : most by which the counts of a frame are off a straight line through those of all;
+        0 where chance explains it
     hot_pixel_part : of all pixels
     gain_residual_rows, gain_residual_columns : scatter of rows and columns that is left in the
         unaligned sum, beyond noise, over the mean
@@ -389,6 +401,8 @@ class Quality(JsonValue):
     fixed_pattern_significance: float = np.nan
     fixed_pattern_removed: bool | None = None
     bad_frame_count: int | None = None
+    drift_part: float = np.nan
+    uneven_dose: float = np.nan
     hot_pixel_part: float = np.nan
     gain_residual_rows: float = np.nan
     gain_residual_columns: float = np.nan

@@ -13,6 +13,7 @@ import json
 import re
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ class Parameter:
     help : one or two sentences, as a user reads them
     group : heading under which it is listed
     unit : of the number typed, "" for none
-    minimum : smallest value allowed; `above` makes it the first one not allowed
+    minimum : smallest value allowed
     maximum : largest value allowed
     choices : the words allowed
     metavar : placeholder on the command line
@@ -39,7 +40,6 @@ class Parameter:
     group: str
     unit: str = ""
     minimum: float | None = None
-    above: bool = False
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     metavar: str | None = None
@@ -62,6 +62,10 @@ OUTPUT = "Outputs"
 RUNNING = "Running"
 
 WRITTEN_FORMATS = ("relion", "motioncor", "warp")
+# Messages show no more letters of a value.
+_MOST_SHOWN = 80
+# No movie has more frames.
+MOST_FRAMES = 1_000_000
 
 # A gain reference is found from this score on (standard deviations of chance), if it is better by
 # this margin than in any other orientation or sense, and if at least this part of its pattern is in
@@ -105,20 +109,21 @@ class AlignParams:
     pixel_size_A: float | None = _parameter(
         None, "Pixel size of the movie as stored (for EER: of the unsampled 4K grid). "
         "Needed where the header does not say it.",
-        MICROSCOPE, unit="A", minimum=0, above=True,
+        MICROSCOPE, unit="A", minimum=0.05, maximum=1000,
     )  # fmt: skip
     voltage_kV: float = _parameter(
         300.0, "Acceleration voltage, for the radiation damage.",
         MICROSCOPE, unit="kV", minimum=60, maximum=1000,
     )  # fmt: skip
-    dose_per_frame_e_A2: float | None = _parameter(
+    dose_per_frame_e_A2: float | tuple[float, ...] | None = _parameter(
         None, "Dose of one frame (for EER: of one fraction). With it a dose-weighted micrograph "
-        "is made.",
-        MICROSCOPE, unit="e/A2", minimum=0, above=True,
+        "is made. Where frames differ, a list with commas, or a file: one number a line, or "
+        "MotionCor's three columns (frames, how many are summed, dose of each).",
+        MICROSCOPE, unit="e/A2", minimum=1e-4, maximum=1000,
     )  # fmt: skip
     pre_exposure_e_A2: float = _parameter(
         0.0, "Dose that the specimen had before the first frame.",
-        MICROSCOPE, unit="e/A2", minimum=0,
+        MICROSCOPE, unit="e/A2", minimum=0, maximum=10_000,
     )  # fmt: skip
 
     gain: str | None = _parameter(
@@ -163,46 +168,54 @@ class AlignParams:
     )  # fmt: skip
 
     eer_fractions: int = _parameter(
-        40, "Number of frames to make of an EER movie.", EER, minimum=1, scipion="nFrames"
-    )
+        40, "Number of frames to make of an EER movie.",
+        EER, minimum=1, maximum=100_000, scipion="nFrames",
+    )  # fmt: skip
     eer_dose_per_frame_e_A2: float | None = _parameter(
         None, "Make EER frames of about this dose instead of a given number; needs the total dose "
         "in --eer-total-dose.",
-        EER, unit="e/A2", minimum=0, above=True,
+        EER, unit="e/A2", minimum=1e-4, maximum=1000,
     )  # fmt: skip
     eer_total_dose_e_A2: float | None = _parameter(
-        None, "Dose of the whole EER movie.", EER, unit="e/A2", minimum=0, above=True
+        None, "Dose of the whole EER movie.", EER, unit="e/A2", minimum=1e-3, maximum=10_000
     )
+    eer_groups: str | None = _parameter(
+        None, "Text file with three columns: raw frames, raw frames per frame, dose per raw frame "
+        "in e/A2, as MotionCor's -FmIntFile. It says how many raw frames make each EER frame, "
+        "instead of a number of frames.",
+        EER, metavar="FILE",
+    )  # fmt: skip
     eer_upsampling: int = _parameter(
         1, "Render EER events on the detector's grid (1) or on one twice as fine (2).",
         EER, choices=("1", "2"),
     )  # fmt: skip
 
     align_first: int = _parameter(
-        1, "First frame to estimate the motion from.", RANGES, minimum=1, scipion="alignFrame0"
-    )
+        1, "First frame to estimate the motion from.",
+        RANGES, minimum=1, maximum=MOST_FRAMES, scipion="alignFrame0",
+    )  # fmt: skip
     align_last: int = _parameter(
         0, "Last frame to estimate the motion from; 0 = last of the movie.",
-        RANGES, minimum=0, scipion="alignFrameN",
+        RANGES, minimum=0, maximum=MOST_FRAMES, scipion="alignFrameN",
     )  # fmt: skip
     sum_first: int | None = _parameter(
         None, "First frame to sum; default: as for the alignment.",
-        RANGES, minimum=1, scipion=("useAlignToSum", "sumFrame0"),
+        RANGES, minimum=1, maximum=MOST_FRAMES, scipion=("useAlignToSum", "sumFrame0"),
     )  # fmt: skip
     sum_last: int | None = _parameter(
         None, "Last frame to sum; 0 = last of the movie; default: as for the alignment.",
-        RANGES, minimum=0, scipion=("useAlignToSum", "sumFrameN"),
+        RANGES, minimum=0, maximum=MOST_FRAMES, scipion=("useAlignToSum", "sumFrameN"),
     )  # fmt: skip
 
     max_resolution_A: float = _parameter(
         30.0, "Finest detail used when frames are correlated pair by pair: there the filter has "
         "fallen to one half. The refinement that follows finds its own limit.",
-        ESTIMATION, unit="A", minimum=0, above=True, scipion="maxResForCorrelation",
+        ESTIMATION, unit="A", minimum=0.1, maximum=1000, scipion="maxResForCorrelation",
     )  # fmt: skip
     max_shift_A: float = _parameter(
         50.0, "Largest displacement between consecutive frames; frames n apart may differ by n "
         "times that.",
-        ESTIMATION, unit="A", minimum=0, above=True, scipion="maxShift",
+        ESTIMATION, unit="A", minimum=0.01, maximum=100_000, scipion="maxShift",
     )  # fmt: skip
     reference_frame: str = _parameter(
         "auto", "Frame whose displacement is zero: 'first', 'middle', a number counted from 1, or "
@@ -220,25 +233,26 @@ class AlignParams:
     )
     control_points: tuple[int, int, int] | None = _parameter(
         None, "Number of control points of the motion field in x, y and time; at least 3 each.",
-        LOCAL, minimum=3, metavar="X Y T",
+        LOCAL, minimum=3, maximum=100, metavar="X Y T",
         scipion=("autoControlPoints", "controlPointX", "controlPointY", "controlPointT"),
     )  # fmt: skip
     patches: tuple[int, int] | None = _parameter(
         None, "Number of patches in x and y.",
-        LOCAL, minimum=1, metavar="X Y", scipion=("autoPatches", "patchesX", "patchesY"),
+        LOCAL, minimum=1, maximum=1000, metavar="X Y",
+        scipion=("autoPatches", "patchesX", "patchesY"),
     )  # fmt: skip
     min_patch_A: float = _parameter(
         500.0, "Smallest side of a patch, when their number is chosen automatically.",
-        LOCAL, unit="A", minimum=0, above=True, scipion="minLocalRes",
+        LOCAL, unit="A", minimum=1, maximum=100_000, scipion="minLocalRes",
     )  # fmt: skip
     group_frames: int = _parameter(
         3, "Sum this many consecutive frames, along the global trajectory, to measure a patch.",
-        LOCAL, minimum=1, scipion="groupNFrames",
+        LOCAL, minimum=1, maximum=1000, scipion="groupNFrames",
     )  # fmt: skip
 
     binning: float = _parameter(
         1.0, "Make the outputs smaller by this factor (any number from 1 on, by Fourier cropping).",
-        OUTPUT, minimum=1, scipion="binFactor",
+        OUTPUT, minimum=1, maximum=100, scipion="binFactor",
     )  # fmt: skip
     dose_weight: bool = _parameter(
         True, "Make the dose-weighted micrograph too, when the dose per frame is known.", OUTPUT
@@ -270,8 +284,9 @@ class AlignParams:
         RUNNING, metavar="DEVICE",
     )  # fmt: skip
     threads: int | None = _parameter(
-        None, "Threads to use; default: all that the process may use.", RUNNING, minimum=1
-    )
+        None, "Threads to use; default: all that the process may use.",
+        RUNNING, minimum=1, maximum=4096,
+    )  # fmt: skip
     max_memory_GB: float | None = _parameter(
         None,
         "Most memory to use: to need less, frames are summed before their motion is estimated; "
@@ -279,26 +294,32 @@ class AlignParams:
         RUNNING,
         unit="GB",
         minimum=0.1,
+        maximum=1_000_000,
     )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             _check_limits(item.name, getattr(self, item.name), item.metadata["parameter"])
         named = self.reference_frame in ("auto", "first", "middle")
-        if not named and not (self.reference_frame.isdigit() and int(self.reference_frame) >= 1):
+        if not named and not re.fullmatch(r"0*[1-9][0-9]{0,6}", self.reference_frame):
             raise ParameterError(
                 f"{option_name('reference_frame')}: expected auto, first, middle or a frame "
-                f"number from 1 on, found '{self.reference_frame}'"
+                f"number from 1 on, found '{shortened(self.reference_frame)}'"
             )
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+([-, ]+\d+)*)?", self.device):
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4}([-, ]+[0-9]{1,4})*)?", self.device):
             raise ParameterError(
                 f"{option_name('device')}: expected auto, cpu, cuda or such as cuda:1 or cuda:0-3, "
-                f"found '{self.device}'"
+                f"found '{shortened(self.device)}'"
             )
         if self.eer_dose_per_frame_e_A2 is not None and self.eer_total_dose_e_A2 is None:
             raise ParameterError(
                 f"{option_name('eer_dose_per_frame_e_A2')} needs the dose of the whole movie: "
                 f"give {option_name('eer_total_dose_e_A2')} too"
+            )
+        if self.eer_groups is not None and self.eer_dose_per_frame_e_A2 is not None:
+            raise ParameterError(
+                f"{option_name('eer_groups')} and {option_name('eer_dose_per_frame_e_A2')} both "
+                "say how many raw frames make a frame: give one of them"
             )
         self._check_formats()
 
@@ -350,7 +371,8 @@ class AlignParams:
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ParameterError(
-                f"unknown parameter {', '.join(unknown)}; expected some of {', '.join(known)}"
+                f"unknown parameter {shortened(', '.join(unknown))}; "
+                f"expected some of {', '.join(known)}"
             )
         hints = typing.get_type_hints(cls)
         return cls(**{name: _coerce(name, hints[name], value) for name, value in values.items()})
@@ -392,6 +414,16 @@ class QualityLimits:
     hot_pixel_part: float = _parameter(
         0.001, "Largest part of all pixels that may be hot or dead.", FLAGS
     )
+    drift_part: float = _parameter(
+        0.5, "Farthest that the frames may drift, over the length of the field; beyond, the motion "
+        "is not applied.",
+        FLAGS,
+    )  # fmt: skip
+    uneven_dose: float = _parameter(
+        0.2, "Most by which the counts of a frame may be off a straight line through those of all "
+        "(over the dose declared for it, where there is one for each).",
+        FLAGS,
+    )  # fmt: skip
     gain_residual: float = _parameter(
         0.005, "Most by which rows or columns of the unaligned sum may scatter, over its mean.",
         FLAGS,
@@ -432,23 +464,52 @@ def _check_limits(name: str, value: Any, parameter: Parameter) -> None:
     """Raise `ParameterError` unless `value` is within what `parameter` allows."""
     if value is None:
         return
-    found = f"found {value}"
-    if parameter.choices and str(value) not in parameter.choices:
+    option = option_name(name)
+    if parameter.choices and shortened(value) not in parameter.choices:
         expected = ", ".join(parameter.choices)
-        raise ParameterError(f"{option_name(name)}: expected one of {expected}; {found}")
+        raise ParameterError(f"{option}: expected one of {expected}; found {shortened(value)}")
+    if value == ():
+        raise ParameterError(f"{option}: expected at least one number, found none")
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, bool | str):
             continue
+        found = f"found {shortened(number)}"
         if number != number or number in (float("inf"), float("-inf")):
-            raise ParameterError(f"{option_name(name)}: expected a finite number, {found}")
-        low, unit = parameter.minimum, f" {parameter.unit}".rstrip()
-        if low is not None and (number <= low if parameter.above else number < low):
-            bound = "more than" if parameter.above else "at least"
-            raise ParameterError(f"{option_name(name)}: expected {bound} {low}{unit}, {found}")
-        if parameter.maximum is not None and number > parameter.maximum:
-            raise ParameterError(
-                f"{option_name(name)}: expected at most {parameter.maximum}{unit}, {found}"
-            )
+            raise ParameterError(f"{option}: expected a finite number, {found}")
+        low, high, unit = parameter.minimum, parameter.maximum, f" {parameter.unit}".rstrip()
+        if low is not None and number < low:
+            raise ParameterError(f"{option}: expected at least {low:g}{unit}, {found}")
+        if high is not None and number > high:
+            raise ParameterError(f"{option}: expected at most {high:.7g}{unit}, {found}")
+
+
+def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
+    """`value` as a message shows it; what is long is cut.
+
+    Examples
+    --------
+    >>> shortened(1.5), shortened([7] * 99, repr)[-9:]
+    ('1.5', '7, 7, ...')
+    """
+    try:
+        text = written(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
+
+
+def numbers_in(text: str) -> tuple[float, ...] | None:
+    """The numbers that `text` lists, with commas between them; None when it is something else.
+
+    Examples
+    --------
+    >>> numbers_in("1.2, 0.6,1"), numbers_in("dose.txt")
+    ((1.2, 0.6, 1.0), None)
+    """
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        return None
 
 
 def _coerce(name: str, hint: Any, value: Any) -> Any:
@@ -458,20 +519,42 @@ def _coerce(name: str, hint: Any, value: Any) -> Any:
         kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
         if value is None:
             return None
+    if len(kinds) > 1:
+        return _number_or_list(name, value)
     kind = kinds[0]
-    wrong = ParameterError(f"{option_name(name)}: expected {_type_words(kind)}, found {value!r}")
+    wrong = ParameterError(
+        f"{option_name(name)}: expected {_type_words(kind)}, found {shortened(value, repr)}"
+    )
     if typing.get_origin(kind) is tuple:
         count = len(typing.get_args(kind))
         if not isinstance(value, list | tuple) or len(value) != count:
             raise wrong
         return tuple(_coerce(name, int, item) for item in value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise wrong from None
     if kind is str and name == "reference_frame" and isinstance(value, int):
-        return str(value)
+        return shortened(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise wrong
     return value
+
+
+def _number_or_list(name: str, value: Any) -> float | tuple[float, ...]:
+    """`value`, a number, a list or a text of numbers, as one number or several."""
+    if isinstance(value, str):
+        numbers = numbers_in(value)
+        if numbers is None:
+            raise ParameterError(
+                f"{option_name(name)}: expected a number, numbers with commas between them, or a "
+                f"file with them; found {shortened(value, repr)}"
+            )
+        value = numbers[0] if len(numbers) == 1 else numbers
+    if isinstance(value, list | tuple):
+        return tuple(_coerce(name, float, item) for item in value)
+    return float(_coerce(name, float, value))
 
 
 def _type_words(kind: Any) -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, detector, dose, resample
+from flexalign.arrays import cpu, detector, dose, frame_checks, resample
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.halves import add_part, stored
@@ -26,10 +26,10 @@ from flexalign.arrays.weighting import ExponentialWeights
 from flexalign.arrays.workers import Workers
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
-from flexalign.io.reader import MovieReader, RawFrame
-from flexalign.model import FloatArray, FrameSums, MaskArray, PixelArray, References
+from flexalign.io.reader import MovieReader
+from flexalign.model import FloatArray, FrameRange, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
-from flexalign.params import AlignParams
+from flexalign.params import LIMITS, AlignParams
 from flexalign.plan import CORRELATION_PART, FRAMES_MOVED_TOGETHER, Plan
 
 Progress = Callable[[str, int, int], None]
@@ -59,6 +59,8 @@ class FirstPass:
     notes : frame index -> what is wrong with a frame that is used all the same
     mean_counts : mean corrected value of a good frame
     frame_counts : (frames of the file,) mean corrected value of each, NaN = not read or no image
+    uneven_frames : frame index -> part by which its counts are off those of the others, where it is
+        more than usual
     """
 
     unaligned: PixelArray
@@ -68,20 +70,7 @@ class FirstPass:
     notes: dict[int, str]
     mean_counts: float
     frame_counts: FloatArray
-
-
-def _problem_with(raw: RawFrame) -> str:
-    """Why a raw frame cannot be used, "" when it can."""
-    if raw.pixels is None:
-        return raw.problem
-    if raw.pixels.dtype.kind in "iu" and raw.pixels[0].min() < raw.pixels[0].max():
-        return ""  # the rest need not be looked at
-    lowest, highest = raw.pixels.min(), raw.pixels.max()
-    if not np.isfinite(float(lowest) + float(highest)):
-        return "it holds values that are not finite"
-    if lowest == highest:
-        return f"it is blank: every pixel is {lowest:g}"
-    return ""
+    uneven_frames: dict[int, float] = field(default_factory=dict)
 
 
 def _check_level(path: str, frame: npt.NDArray[Any], correction: Correction) -> None:
@@ -120,12 +109,13 @@ def first_pass(
     counts = {"aligned": 0, "summed": 0}
     bad: dict[int, str] = {}
     notes: dict[int, str] = {}
+    varied: list[frame_checks.BlockCounts] = []
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with Workers(threads) as workers:
         shrinker = _shrinker(device, workers)(correction, full_shape, small.pixels)
         for raw in reader.frames(plan.align, threads=threads):
             progress("measure", raw.index - plan.align.first + 1, plan.align.count)
-            problem = _problem_with(raw)
+            problem = raw.problem if raw.pixels is None else frame_checks.problem_with(raw.pixels)
             if raw.pixels is None or problem:
                 bad[raw.index] = problem
                 continue
@@ -138,6 +128,7 @@ def first_pass(
                 if name not in sums:
                     sums[name] = shrinker.empty_sum(raw.pixels)
                 counts[name] += 1
+            varied.append(frame_checks.varied_pixels(raw.pixels))
             place = small.place(raw.index)
             for done in shrinker.shrink(raw.pixels, raw.index, place, [sums[n] for n in wanted]):
                 small.note(done)
@@ -147,7 +138,11 @@ def first_pass(
         relative = _relative_counts(
             small.means, small.spreads, math.prod(plan.correlation_shape_px)
         )
+        broken = _broken_frames(small.index, varied, full_shape)
+        bad |= broken
         good = _good_frames(info.path, plan, small.index, relative, bad)
+        for index in broken:
+            _take_out(reader, plan, index, sums, counts)
         total = mean_corrected(sums["aligned"], counts["aligned"], correction, workers)
         hot = np.zeros(full_shape, np.bool_)
         if params.hot_pixels:
@@ -163,12 +158,19 @@ def first_pass(
     unaligned = total
     # A nearly blank frame adds hardly any counts, and hardly counts as a frame.
     share = np.where(good, 1.0, relative)
-    shares = [s for f, s in zip(small.index, share, strict=True) if f in plan.sum]
+    shares = [
+        s for f, s in zip(small.index, share, strict=True) if f in plan.sum and f not in broken
+    ]
     unaligned *= np.float32(len(shares) / sum(shares))
     mean = float(np.mean(np.array(small.means)[good]))
     frame_counts = np.full(info.frame_count, np.nan)
     frame_counts[small.index] = small.means
-    return small.frames(good), FirstPass(unaligned, correction, hot, bad, notes, mean, frame_counts)
+    # Of a frame that turned out blank, that is all there is to say.
+    notes = {index: note for index, note in notes.items() if index not in bad}
+    uneven = _uneven_frames(plan, small, good, relative)
+    return small.frames(good), FirstPass(
+        unaligned, correction, hot, bad, notes, mean, frame_counts, uneven
+    )
 
 
 class _SmallSums:
@@ -280,9 +282,11 @@ def _good_frames(
     path: str, plan: Plan, index: list[int], relative: FloatArray, bad: dict[int, str]
 ) -> MaskArray:
     """Which of the frames read are good; adds those with hardly any counts to `bad`."""
-    good = relative > _BLANK_PART
-    for frame, part, is_good in zip(index, relative, good, strict=True):
-        if not is_good:
+    expected = plan.part_of_counts(np.array(index, np.int64))
+    is_blank = relative <= _BLANK_PART * np.minimum(expected, 1.0)
+    good = ~is_blank & ~np.isin(index, list(bad))
+    for frame, part, is_empty in zip(index, relative, is_blank, strict=True):
+        if is_empty:
             bad[frame] = f"it is nearly blank: {100 * part:.2g} % of the usual counts"
     if good.sum() < 2 or len(bad) > _BAD_PART_AT_MOST * plan.align.count:
         first = min(bad, default=0)
@@ -293,6 +297,46 @@ def _good_frames(
     if not any(f in plan.sum for f, g in zip(index, good, strict=True) if g):
         raise InputError(f"{path}: none of the frames {plan.sum} to sum is good")
     return np.asarray(good)
+
+
+def _broken_frames(
+    index: list[int], varied: list[frame_checks.BlockCounts], shape_px: tuple[int, int]
+) -> dict[int, str]:
+    """What is wrong with those frames of which a part is blank that is not so in the others."""
+    if not varied:
+        return {}
+    broken = frame_checks.broken_blocks(np.array(varied))
+    return {
+        frame: frame_checks.describe_blocks(blocks, shape_px)
+        for frame, blocks in zip(index, broken, strict=True)
+        if blocks.any()
+    }
+
+
+def _take_out(
+    reader: MovieReader, plan: Plan, index: int, sums: dict[str, Any], counts: dict[str, int]
+) -> None:
+    """Take a frame that has been added to the raw sums out of them again."""
+    for raw in reader.frames(FrameRange(index, index + 1)):
+        assert raw.pixels is not None
+        for name in ["aligned"] + (["summed"] if _sums_differ(plan, index) else []):
+            np.subtract(sums[name], raw.pixels, out=sums[name], casting="unsafe")
+            counts[name] -= 1
+
+
+def _uneven_frames(
+    plan: Plan, small: _SmallSums, good: MaskArray, relative: FloatArray
+) -> dict[int, float]:
+    """By how much the counts of frames are off, beyond their doses; see `frame_checks`."""
+    index = np.array(small.index)[good]
+    share = plan.part_of_counts(index)
+    share = share / share.mean()
+    px = math.prod(plan.correlation_shape_px)
+    usual = max(float(np.median(np.abs(small.means))), 1e-30)
+    error = np.array(small.spreads)[good] / (usual * math.sqrt(px))
+    return frame_checks.uneven_frames(
+        index, relative[good] / share, error / share, LIMITS.uneven_dose
+    )
 
 
 def second_pass(
@@ -357,11 +401,20 @@ def frame_weights(plan: Plan, params: AlignParams) -> ExponentialWeights | None:
     """
     if not params.dose_weight or plan.dose_per_frame_e_A2 is None:
         return None
-    per_frame_e_A2 = plan.dose_per_frame_e_A2
+    edges = np.arange(plan.sum.first, plan.sum.stop + 1, dtype=np.float64)
+    dose_e_A2 = plan.dose_before_e_A2(edges)
+    assert dose_e_A2 is not None
+    doses_e_A2 = np.diff(dose_e_A2)
     y_A, x_A = (plan.pixel_size_A * binning for binning in plan.binning)
 
     def rate_at(ky: FloatArray, kx: FloatArray) -> FloatArray:
         frequency_per_A = np.hypot(ky / y_A, kx / x_A)
-        return dose.log_weight_per_dose(frequency_per_A, params.voltage_kV) * per_frame_e_A2
+        return dose.log_weight_per_dose(frequency_per_A, params.voltage_kV)
 
-    return ExponentialWeights(rate_at, plan.output_shape_px, plan.sum.count)
+    # A frame is weighted by what the specimen has had when it ends; its noise grows with its dose.
+    return ExponentialWeights(
+        rate_at,
+        plan.output_shape_px,
+        time=dose_e_A2[1:] - dose_e_A2[1],
+        noise=doses_e_A2 / doses_e_A2.mean(),
+    )

@@ -9,9 +9,12 @@ import math
 import re
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from flexalign.errors import InputError, ParameterError
-from flexalign.model import FrameRange, JsonValue, MovieInfo
-from flexalign.params import AlignParams, option_name
+from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
+from flexalign.params import AlignParams, option_name, parameters
 
 # Where the frames of the first pass are cut off: finer detail says little about motion, since few
 # movies have signal there frame by frame.
@@ -47,6 +50,14 @@ FRAMES_MOVED_TOGETHER = 8
 MOST_KEPT_BYTES = 1_000_000_000
 # Places part smoothly over a movie, however finely it is cut into frames.
 MOST_CONTROL_POINTS_IN_TIME = 12
+# The field is solved for all of them at once, with a matrix of so many rows and columns.
+MOST_CONTROL_POINTS = 4000
+# So many along a side are chosen at most, however large the field is.
+MOST_CONTROL_POINTS_PER_SIDE = 16
+# In smaller frames, or smaller ones made of larger ones, there is nothing to correlate.
+SMALLEST_MOVIE_PX = 32
+SMALLEST_FRAME_PX = 16
+SMALLEST_FIELD_A = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,8 @@ class Plan(JsonValue):
     ----------
     movie : the movie it is for
     pixel_size_A : of a pixel of the movie as aligned
-    dose_per_frame_e_A2 : of a frame as aligned; None = unknown
+    dose_per_frame_e_A2 : of a frame as aligned, the mean where they differ; None = unknown
+    frame_doses_e_A2 : of each frame of the movie where they differ, else empty
     align, sum : frame ranges, zero-based, half open
     correlation_shape_px : (h, w) of the frames kept from the first pass
     pairwise_shape_px : (h, w) of the frames that are correlated pair by pair
@@ -76,6 +88,7 @@ class Plan(JsonValue):
     movie: MovieInfo
     pixel_size_A: float
     dose_per_frame_e_A2: float | None
+    frame_doses_e_A2: tuple[float, ...]
     align: FrameRange
     sum: FrameRange
     correlation_shape_px: tuple[int, int]
@@ -90,6 +103,26 @@ class Plan(JsonValue):
     memory_bytes: int
     gpu_memory_bytes: int
     fallback: str = ""
+
+    def dose_before_e_A2(self, frame: FloatArray) -> FloatArray | None:
+        """Dose that the movie has brought when each `frame` begins; None = unknown.
+
+        Parameters
+        ----------
+        frame : zero-based in the file, of any shape; fractions are within a frame
+        """
+        if self.dose_per_frame_e_A2 is None:
+            return None
+        if not self.frame_doses_e_A2:
+            return np.asarray(self.dose_per_frame_e_A2 * frame)
+        before = np.concatenate([[0.0], np.cumsum(self.frame_doses_e_A2)])
+        return np.asarray(np.interp(frame, np.arange(len(before)), before))
+
+    def part_of_counts(self, frame: npt.NDArray[np.int64]) -> FloatArray:
+        """Counts that each `frame` should have, as its dose or its raw frames are; 1 on average."""
+        groups = self.movie.eer.groups if self.movie.eer is not None else ()
+        counts = np.array(self.frame_doses_e_A2 or groups or np.ones(self.movie.frame_count))
+        return np.asarray(counts[frame] / counts.mean())
 
     @property
     def binning(self) -> tuple[float, float]:
@@ -120,10 +153,9 @@ class Plan(JsonValue):
 
     def lines(self) -> list[tuple[str, str]]:
         """What was decided, item by item."""
-        dose = self.dose_per_frame_e_A2
         return [
             ("pixel size", f"{self.pixel_size_A:.4g} A"),
-            ("dose per frame", "unknown" if dose is None else f"{dose:.4g} e/A2"),
+            ("dose per frame", self._describe_doses()),
             ("frames", f"{self.align} aligned, {self.sum} summed" + self._describe_times()),
             ("correlation", "{1} x {0} px".format(*self.correlation_shape_px)
              + ", pairs at {1} x {0} px".format(*self.pairwise_shape_px)),
@@ -134,6 +166,14 @@ class Plan(JsonValue):
              + ", decoded frames included" * self.keeps_frames
              + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"),
         ]  # fmt: skip
+
+    def _describe_doses(self) -> str:
+        """What is said of the dose of a frame."""
+        mean, doses = self.dose_per_frame_e_A2, self.frame_doses_e_A2
+        if mean is None:
+            return "unknown"
+        spread = f" on average, from {min(doses):.4g} to {max(doses):.4g}" if doses else ""
+        return f"{mean:.4g} e/A2{spread}"
 
     def _describe_times(self) -> str:
         """What is said of frames that are summed before motion is estimated."""
@@ -160,10 +200,17 @@ def movie_lines(movie: MovieInfo) -> list[tuple[str, str]]:
     if movie.eer is not None:
         eer = movie.eer
         lines.append((
-            "EER", f"{eer.raw_frame_count} raw frames, {eer.raw_frames_per_frame} per frame, "
+            "EER", f"{eer.raw_frame_count} raw frames, {_per_frame(eer)} per frame, "
             f"{eer.leftover_raw_frames} left over, upsampling {eer.upsampling}",
         ))  # fmt: skip
     return lines
+
+
+def _per_frame(eer: EerInfo) -> str:
+    """How many raw frames make a frame."""
+    if not eer.groups:
+        return str(eer.raw_frames_per_frame)
+    return f"{min(eer.groups)} to {max(eer.groups)}"
 
 
 def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
@@ -176,7 +223,13 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     ParameterError
         If a frame range does not fit the movie, or patches do not fit the frame.
     """
+    if min(movie.height_px, movie.width_px) < SMALLEST_MOVIE_PX:
+        raise InputError(
+            f"{movie.path}: expected frames of at least {SMALLEST_MOVIE_PX} x {SMALLEST_MOVIE_PX} "
+            f"px, found {movie.width_px} x {movie.height_px} px: too small to be aligned"
+        )
     pixel_size_A = _pixel_size_A(movie, params)
+    _check_equal_groups(movie, params)
     align = _frame_range("align", params.align_first, params.align_last, movie.frame_count)
     if align.count < 2:
         raise ParameterError(
@@ -184,18 +237,31 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
             f"frames to align, found {align.count} (frames {align})"
         )
     summed = _sum_range(align, params, movie.frame_count)
+    field_A = min(movie.height_px, movie.width_px) * pixel_size_A
+    if field_A < SMALLEST_FIELD_A:
+        raise InputError(
+            f"{movie.path}: expected a field of at least {SMALLEST_FIELD_A:g} A, found "
+            f"{field_A:.3g} A at {pixel_size_A:.3g} A per pixel: compare the pixel size"
+        )
     correlation = _reduced_shape(movie, pixel_size_A, CORRELATION_PART * FINEST_RESOLUTION_A / 2)
     pairwise = _reduced_shape(
         movie, pixel_size_A, params.max_resolution_A / (2 * PAIRWISE_NYQUIST_RATIO)
     )
     pairwise = (min(pairwise[0], correlation[0]), min(pairwise[1], correlation[1]))
     output = (
-        max(2, round(movie.height_px / params.binning)),
-        max(2, round(movie.width_px / params.binning)),
+        round(movie.height_px / params.binning),
+        round(movie.width_px / params.binning),
     )
+    if min(output) < SMALLEST_FRAME_PX:
+        raise ParameterError(
+            f"{option_name('binning')}: expected a micrograph of at least {SMALLEST_FRAME_PX} x "
+            f"{SMALLEST_FRAME_PX} px, found {params.binning:g}, which makes it {output[1]} x "
+            f"{output[0]} px"
+        )
     patches = _patches(movie, pixel_size_A, correlation, params)
     if params.local:
         correlation = _shape_of_fast_patches(movie, correlation, patches)
+    dose_per_frame_e_A2, frame_doses_e_A2 = _doses_e_A2(movie, params)
     control_points, fallback = _control_points(movie, pixel_size_A, align, patches, params)
     memory = _fit_to_memory(movie, align, summed, (correlation, pairwise), params)
     frames_per_time, keeps_frames, memory_bytes = memory
@@ -203,7 +269,8 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     return Plan(
         movie=movie,
         pixel_size_A=pixel_size_A,
-        dose_per_frame_e_A2=_dose_per_frame_e_A2(movie, params),
+        dose_per_frame_e_A2=dose_per_frame_e_A2,
+        frame_doses_e_A2=frame_doses_e_A2,
         align=align,
         sum=summed,
         correlation_shape_px=correlation,
@@ -248,7 +315,7 @@ def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
     upsampling = movie.eer.upsampling if movie.eer else 1
     if params.pixel_size_A is not None:
         return params.pixel_size_A / upsampling
-    if movie.pixel_size_A is not None:
+    if movie.pixel_size_A is not None and _is_pixel_size(movie.pixel_size_A * upsampling):
         return movie.pixel_size_A
     raise InputError(
         f"{movie.path}: expected a pixel size in the header, found none that can be trusted: "
@@ -256,14 +323,51 @@ def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
     )
 
 
-def _dose_per_frame_e_A2(movie: MovieInfo, params: AlignParams) -> float | None:
-    """Dose of one frame as aligned."""
-    if params.dose_per_frame_e_A2 is not None:
-        return params.dose_per_frame_e_A2
-    if params.eer_total_dose_e_A2 is not None and movie.eer is not None:
-        per_raw_frame = params.eer_total_dose_e_A2 / movie.eer.raw_frame_count
-        return per_raw_frame * movie.eer.raw_frames_per_frame
-    return None
+def _is_pixel_size(size_A: float) -> bool:
+    """Whether a size from a header is one that the user could have given."""
+    limits = parameters()["pixel_size_A"]
+    assert limits.minimum is not None
+    assert limits.maximum is not None
+    return limits.minimum <= size_A <= limits.maximum
+
+
+def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tuple[float, ...]]:
+    """Dose of one frame as aligned, on average, and of each where they differ."""
+    given = params.dose_per_frame_e_A2
+    if given is None and movie.eer is not None:
+        given = _eer_doses_e_A2(movie.eer, params.eer_total_dose_e_A2)
+    if not isinstance(given, tuple):
+        return given, ()
+    if len(given) != movie.frame_count:
+        raise ParameterError(
+            f"{option_name('dose_per_frame_e_A2')}: expected one number, or one for each of the "
+            f"{movie.frame_count} frames of {movie.path}, found {len(given)}"
+        )
+    return math.fsum(given) / len(given), given if len(set(given)) > 1 else ()
+
+
+def _eer_doses_e_A2(
+    eer: EerInfo, total_dose_e_A2: float | None
+) -> float | tuple[float, ...] | None:
+    """Dose of a frame of an EER movie, or of each: from its groups, or a share of the total."""
+    if eer.doses_e_A2:
+        return eer.doses_e_A2
+    if total_dose_e_A2 is None:
+        return None
+    per_raw_frame = total_dose_e_A2 / eer.raw_frame_count
+    if eer.groups:
+        return tuple(per_raw_frame * count for count in eer.groups)
+    return per_raw_frame * eer.raw_frames_per_frame
+
+
+def _check_equal_groups(movie: MovieInfo, params: AlignParams) -> None:
+    """Raise `ParameterError` if frames of unequal length were to be written for RELION."""
+    if movie.eer is not None and movie.eer.groups and "relion" in params.formats:
+        raise ParameterError(
+            f"{option_name('write')}: RELION makes all frames of an EER movie of equally many raw "
+            f"frames, found {min(movie.eer.groups)} to {max(movie.eer.groups)} by "
+            f"{option_name('eer_groups')}; use {option_name('eer_fractions')}"
+        )
 
 
 def _frame_range(name: str, first: int, last: int, frame_count: int) -> FrameRange:
@@ -307,10 +411,10 @@ def _reduced_shape(movie: MovieInfo, pixel_size_A: float, wanted_A: float) -> tu
     """(h, w), even and fast, of frames with pixels of about `wanted_A`."""
     ratio = min(1.0, pixel_size_A / wanted_A)
     height, width = (
-        min(size - size % 2, fast_size(math.ceil(size * ratio)))
+        min(size - size % 2, fast_size(max(SMALLEST_FRAME_PX, math.ceil(size * ratio))))
         for size in (movie.height_px, movie.width_px)
     )
-    return max(2, height), max(2, width)
+    return height, width
 
 
 def _patches(
@@ -331,10 +435,10 @@ def _patches(
         return y, x
     patches = (params.patches[1], params.patches[0])
     for name, count, size in zip("yx", patches, correlation_shape_px, strict=True):
-        if size // count < SMALLEST_PATCH_PX:
+        if count > max(1, size // SMALLEST_PATCH_PX):
             raise ParameterError(
                 f"{option_name('patches')}: {count} patches in {name} are too small: "
-                f"expected at most {size // SMALLEST_PATCH_PX} for this movie"
+                f"expected at most {max(1, size // SMALLEST_PATCH_PX)} for this movie"
             )
     return patches
 
@@ -370,9 +474,12 @@ def _control_points(
         return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
     if params.control_points is None:
         y, x = (
-            max(
-                int(size / CONTROL_POINT_SPACING_A) + 2,
-                min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
+            min(
+                max(
+                    int(size / CONTROL_POINT_SPACING_A) + 2,
+                    min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
+                ),
+                MOST_CONTROL_POINTS_PER_SIDE,
             )
             for size, count in zip(sizes_A, patches, strict=True)
         )
@@ -383,6 +490,11 @@ def _control_points(
         raise ParameterError(
             f"{option_name('control_points')}: expected at most as many in time as there are "
             f"frames ({align.count}), found {t}"
+        )
+    if t * y * x > MOST_CONTROL_POINTS:
+        raise ParameterError(
+            f"{option_name('control_points')}: expected at most {MOST_CONTROL_POINTS} in all, "
+            f"found {x} x {y} x {t} = {t * y * x}"
         )
     return (t, y, x), ""
 

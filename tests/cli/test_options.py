@@ -7,6 +7,7 @@ import typer
 
 from flexalign.cli import app
 from flexalign.cli.options import collect_parameters
+from flexalign.errors import InputError
 from flexalign.params import AlignParams, option_name, parameters
 
 # For each parameter something other than its default, as it is typed and as it arrives.
@@ -26,6 +27,7 @@ TYPED = {
     "eer_fractions": ("30", 30),
     "eer_dose_per_frame_e_A2": ("0.8", 0.8),
     "eer_total_dose_e_A2": ("40", 40.0),
+    "eer_groups": ("groups.txt", "groups.txt"),
     "eer_upsampling": ("2", 2),
     "align_first": ("2", 2),
     "align_last": ("20", 20),
@@ -62,6 +64,16 @@ def test_what_is_typed_arrives(name):
 
     assert found == expected
     assert type(found) is type(expected)
+
+
+def test_a_dose_for_each_frame_is_typed_or_stands_in_a_file(tmp_path):
+    file = tmp_path / "doses.txt"
+    file.write_text("1.2\n0.6\n")
+
+    for typed in ("1.2,0.6", str(file)):
+        assert _parsed("--dose-per-frame", typed).dose_per_frame_e_A2 == (1.2, 0.6)
+    with pytest.raises(InputError, match=r"doses: expected numbers with commas .*no such file"):
+        _parsed("--dose-per-frame", str(tmp_path / "doses"))
 
 
 @pytest.mark.parametrize("name", [name for name in parameters() if name not in TYPED])

@@ -145,6 +145,7 @@ def example_folder(tmp_path_factory) -> Path:
     (folder / "Movies").mkdir()
     for name in ("movie.tiff", "gain.mrc"):
         shutil.copy(folder / name, folder / "Movies")
+    (folder / "groups.txt").write_text("24  2  0.04\n72  6  0.04\n")
     (folder / "run.toml").write_text("pixel-size = 0.83\ngain = 'gain.mrc'\n")
     return folder
 

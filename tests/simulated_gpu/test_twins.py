@@ -53,7 +53,10 @@ def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
 def test_sums_of_moved_frames_are_those_of_the_cpu(raw, correction, device, output_px):
     nodes = [resample.lattice_nodes(n, LATTICE_STEP_PX).size for n in SHAPE_PX]
     lattice = np.random.default_rng(3).normal(0, 3, (FRAMES, 2, *nodes)).astype(np.float32)
-    weights = ExponentialWeights(lambda ky, kx: -0.5 * np.hypot(ky, kx), output_px, 2 * FRAMES)
+    doses = np.random.default_rng(4).uniform(0.3, 2, 2 * FRAMES)
+    weights = ExponentialWeights(
+        lambda ky, kx: -0.5 * np.hypot(ky, kx), output_px, np.cumsum(doses) - doses[0], doses
+    )
     results = []
     with Workers(1) as workers:
         for kind, where in ((MovingSums, (workers, 2)), (GpuMovingSums, (device,))):

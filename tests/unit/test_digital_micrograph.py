@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.references import load_references, read_image
+from flexalign.io.references import image_size_px, load_references, read_image
 from flexalign.model import MovieInfo
 
 IMAGE = np.arange(1, 49, dtype=np.float32).reshape(6, 8)
@@ -84,6 +84,18 @@ def test_a_dm4_is_read_with_its_rows_turned_over_like_a_tiff(tmp_path):
 
     np.testing.assert_array_equal(read_image(path), IMAGE[::-1])
     np.testing.assert_array_equal(read_image(path, tiff_rows="file"), IMAGE)
+
+
+def test_the_size_of_a_dm4_is_that_of_its_image(tmp_path):
+    assert image_size_px(write_dm4(tmp_path / "gain.dm4", IMAGE)) == IMAGE.shape
+
+
+def test_a_file_that_cannot_be_read_has_no_size(tmp_path):
+    path = write_dm4(tmp_path / "gain.dm4", IMAGE)
+    path.write_bytes(path.read_bytes()[:150])
+
+    assert image_size_px(path) is None
+    assert image_size_px(tmp_path / "none.mrc") is None
 
 
 def test_a_dm4_is_a_gain_reference(tmp_path):

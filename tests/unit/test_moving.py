@@ -43,7 +43,8 @@ def sums_of(frames, correction, output_shape_px, threads):
     with Workers(threads) as workers:
         sums = MovingSums(
             correction, SHAPE_PX, output_shape_px, workers, 4,
-            names=("all", "odd"), weights=ExponentialWeights(rate_at, output_shape_px, 10),
+            names=("all", "odd"),
+            weights=ExponentialWeights(rate_at, output_shape_px, np.arange(10.0), np.ones(10)),
             image_count=len(FRAMES),
         )  # fmt: skip
         for frame in FRAMES:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flexalign import passes
-from flexalign.arrays import fourier
+from flexalign.arrays import dose, fourier
 from flexalign.arrays.shrink import shrunk_images
 from flexalign.errors import InputError
 from flexalign.io.movies import open_movie
@@ -352,14 +352,28 @@ def test_fine_detail_of_late_frames_counts_less(tmp_path, counts):
     assert ratio == pytest.approx(np.exp(-0.5 * 35 / critical), abs=0.03)
 
 
+def test_each_frame_is_weighted_by_the_doses_of_those_before_it(tmp_path, counts):
+    """Against equation 9 of the paper, the noise of a frame being as its dose."""
+    doses = np.array([2.0, 2.0, 8.0, 8.0, 1.0, 1.0, 4.0, 4.0])
+
+    _, sums = both_passes(write(tmp_path, counts), dose_per_frame_e_A2=tuple(doses))
+
+    after = np.cumsum(doses)[:, None, None]
+    weight = dose.exposure_weights(np.hypot(*fourier.frequencies(counts.shape[1:])), after)
+    noise = (doses[:, None, None] * weight**2).sum(axis=0) / doses.sum()
+    spectrum = (weight * fourier.rfft2(counts)).sum(axis=0) / np.sqrt(noise) / FRAMES
+    expected = fourier.irfft2(spectrum.astype(np.complex64), counts.shape[1:])
+    np.testing.assert_allclose(sums.dose_weighted, expected, atol=0.02)
+
+
 @pytest.mark.parametrize("pre_exposure_e_A2", [20.0, 150.0])
 def test_a_dose_that_all_frames_had_before_cancels_out(tmp_path, counts, pre_exposure_e_A2):
     """As at the end of a tilt series: the noise stays that of the plain sum."""
     path = write(tmp_path, counts)
 
     fresh, exposed = (
-        both_passes(path, dose_per_frame_e_A2=2.0, pre_exposure_e_A2=dose)[1].dose_weighted
-        for dose in (0.0, pre_exposure_e_A2)
+        both_passes(path, dose_per_frame_e_A2=2.0, pre_exposure_e_A2=before)[1].dose_weighted
+        for before in (0.0, pre_exposure_e_A2)
     )
 
     np.testing.assert_allclose(exposed, fresh, atol=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from flexalign.errors import InputError, ParameterError
@@ -97,6 +98,23 @@ def test_the_dose_of_an_eer_frame_is_its_part_of_the_whole():
     assert plan.dose_per_frame_e_A2 == pytest.approx(1.0)
     assert plan_of().dose_per_frame_e_A2 is None
     assert plan_of(dose_per_frame_e_A2=1.3).dose_per_frame_e_A2 == 1.3
+
+
+def test_frames_of_different_dose_add_up_one_by_one():
+    doses = (0.5, 1.5) * 20
+    plan = plan_of(dose_per_frame_e_A2=doses)
+
+    assert (plan.dose_per_frame_e_A2, plan.frame_doses_e_A2) == (1.0, doses)
+    assert plan.dose_before_e_A2(np.array([0, 1, 1.5, 2, 40])).tolist() == [0, 0.5, 1.25, 2, 40]
+    assert "1 e/A2 on average, from 0.5 to 1.5" in plan.describe()
+    alike = plan_of(dose_per_frame_e_A2=(1.5,) * 40)
+    assert (alike.dose_per_frame_e_A2, alike.frame_doses_e_A2) == (1.5, ())
+    assert plan_of().dose_before_e_A2(np.arange(3)) is None
+
+
+def test_a_list_of_doses_must_have_one_for_each_frame():
+    with pytest.raises(ParameterError, match=r"one for each of the 40 frames .*found 3"):
+        plan_of(dose_per_frame_e_A2=(1.0, 2.0, 3.0))
 
 
 def test_sizes_of_a_square_movie_of_4096_px_at_1_A():

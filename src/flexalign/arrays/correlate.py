@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,9 @@ def columns_that_count(response: PixelArray) -> int:
     >>> columns_that_count(low_pass((64, 64), (0.1, 0.1)))
     12
     """
-    return int(np.flatnonzero(response.max(axis=0) ** 2 > _NEGLIGIBLE)[-1]) + 1
+    counting = np.flatnonzero(response.max(axis=0) ** 2 > _NEGLIGIBLE)
+    # Where the filter leaves next to nothing, its first column beyond the mean is still the most.
+    return int(counting[-1]) + 1 if counting.size else min(2, response.shape[1])
 
 
 def ring_index(shape_px: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> FloatArray:
@@ -125,7 +128,8 @@ def pair_peaks(
     Peaks
         One per pair, in order.
     """
-    radius = np.maximum(radius_px, 1.0)
+    # Farther than across an image nothing is looked for; loops trust what is in here.
+    radius = np.fmin(np.fmax(radius_px, 1.0), math.hypot(*shape_px))
     shifts, scores = np.zeros((len(first), 2)), np.zeros(len(first))
     together = max(1, _COEFFICIENTS_TOGETHER // spectra[0].size)
 

@@ -353,7 +353,7 @@ def add_weighted_columns(block, total, rate, nodes_per_rate, table):  # type: ig
         values, sums, rates = block[y], total[y], rate[y]
         for i in range(values.size):
             place = rates[i] * nodes_per_rate
-            node = min(np.int32(place), np.int32(table.size - 2))
+            node = max(min(np.int32(place), np.int32(table.size - 2)), np.int32(0))
             part = place - np.float32(node)
             weight = table[node] + part * (table[node + 1] - table[node])
             sums[i] += weight * values[i]

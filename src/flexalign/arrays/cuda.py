@@ -240,20 +240,16 @@ def _between(nodes, j, i, v, u):  # type: ignore[no-untyped-def]
     return upper + (lower - upper) * v
 
 
-def weigh(spectrum: Any, total: Any, weight: Any, ratio: Any, steps: int) -> None:
-    """Multiply `weight` by `ratio` `steps` times, and add `weight` times `spectrum` to `total`."""
-    _launch(_weigh, total.shape[1], total.shape[0], spectrum, total, weight, ratio, steps)
+def weigh(spectrum: Any, total: Any, rate: Any, time: float) -> None:
+    """Add `spectrum` times the exponential of `rate` times `time` to `total`."""
+    _launch(_weigh, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
 
 
 @cuda.jit(cache=True)
-def _weigh(spectrum, total, weight, ratio, steps):  # type: ignore[no-untyped-def]
+def _weigh(spectrum, total, rate, time):  # type: ignore[no-untyped-def]
     x, y = cuda.grid(2)
     if y < total.shape[0] and x < total.shape[1]:
-        w = weight[y, x]
-        for _ in range(steps):
-            w *= ratio[y, x]
-        weight[y, x] = w
-        total[y, x] += w * spectrum[y, x]
+        total[y, x] += np.float32(math.exp(rate[y, x] * time)) * spectrum[y, x]
 
 
 def sum_moved(packed: Any, phases: Any, row: Any, start: Any, is_wanted: Any, sums: Any) -> None:

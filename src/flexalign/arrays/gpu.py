@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cuda, detector, fourier
+from flexalign.arrays import cuda, detector, fourier, resample
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
 from flexalign.arrays.halves import AS_THEY_ARE, coding_for, store, stored
@@ -137,11 +137,10 @@ class GpuMovingSums:
         self._totals = {name: xp.zeros(shape_px, np.float32) for name in names}
         self._counts = dict.fromkeys(names, 0)
         self._frame, self._room = (xp.empty(shape_px, np.float32) for _ in range(2))
-        self._ratio: Any = None
+        self._weights, self._rate = weights, None
         if weights is not None:
-            self._ratio = xp.array(np.exp(weights.rate()), np.float32)
-            self._weight = xp.ones(self._ratio.shape, np.float32)
-            self._weighted = xp.zeros(self._ratio.shape, np.complex64)
+            self._rate = xp.array(weights.rate(), np.float32)
+            self._weighted = xp.zeros(self._rate.shape, np.complex64)
             self._times: list[int] = []
         self._images = device.empty_on_host((image_count, *output_shape_px))
         self._image_count = 0
@@ -158,19 +157,19 @@ class GpuMovingSums:
         self._detector.correct(self._upload.send(raw), frame_index, self._frame)
         self._upload.done()
         cuda.prefilter(self._frame, self._room)
-        lattice = self._device.xp.array(displacement_px, np.float32)
+        lattice = resample.lattice_for_loops(displacement_px, self._shape)
+        lattice = self._device.xp.array(lattice, np.float32)
         moved = self._room
         cuda.sample(self._frame, lattice, LATTICE_STEP_PX, moved)
         for name in names:
             self._totals[name] += moved
             self._counts[name] += 1
-        if self._ratio is None and len(self._images) == 0:
+        if self._weights is None and len(self._images) == 0:
             return
         spectrum = fourier.rfft2_cropped(moved, self._output_shape)
-        if self._ratio is not None:
-            steps = time - (self._times[-1] if self._times else 0)
+        if self._weights is not None:
             self._times.append(time)
-            cuda.weigh(spectrum, self._weighted, self._weight, self._ratio, steps)
+            cuda.weigh(spectrum, self._weighted, self._rate, float(self._weights.time[time]))
         if len(self._images) > 0:
             image = fourier.irfft2(spectrum, self._output_shape)
             self._device.fetch(image, self._images[self._image_count])
@@ -183,15 +182,13 @@ class GpuMovingSums:
 
     def weighted_mean(self) -> PixelArray | None:
         """The weighted mean (h, w); see `MovingSums.weighted_mean`."""
-        if self._ratio is None:
+        if self._weights is None:
             return None
-        xp, done = self._device.xp, 0
-        power, weight = xp.zeros_like(self._ratio), xp.ones_like(self._ratio)
-        for time in self._times:
-            for _ in range(time - done):
-                weight *= self._ratio
-            done = time
-            power += weight * weight
+        xp, power = self._device.xp, self._device.xp.zeros_like(self._rate)
+        noise = self._weights.noise[self._times]
+        noise = noise * (len(noise) / max(float(noise.sum()), 1e-12))
+        for time, part in zip(self._weights.time[self._times], noise, strict=True):
+            power += np.float32(part) * xp.exp(np.float32(2 * time) * self._rate)
         power *= np.float32(max(len(self._times), 1))
         spectrum = self._weighted / xp.sqrt(xp.maximum(power, np.float32(1e-12)))
         return self._device.host(fourier.irfft2(spectrum, self._output_shape))

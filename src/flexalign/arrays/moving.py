@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, detector, fourier
+from flexalign.arrays import cpu, detector, fourier, resample
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.weighting import ExponentialWeights, TimeFunctions, time_functions
 from flexalign.arrays.workers import Workers
@@ -56,7 +56,9 @@ class MovingSums:
         self._names, self._weights = tuple(names), weights
         self._functions: TimeFunctions | None = None
         if weights is not None:
-            self._functions = time_functions(weights.lowest_rate, weights.frame_count)
+            if not -np.inf < weights.lowest_rate <= 0 or not np.isfinite(weights.time).all():
+                raise ValueError("expected finite rates, not above zero, and finite times")
+            self._functions = time_functions(weights.lowest_rate, weights.time)
         extra = 0 if self._functions is None else len(self._functions.value) - 1
         # With room for the spectrum of each row in its place.
         height, width = shape_px
@@ -87,13 +89,13 @@ class MovingSums:
         displacement_px : (2, ny, nx) at the nodes of a lattice of `LATTICE_STEP_PX`, as for
             `resample.sample`
         names : plain sums to add it to, the first of all among them
-        time : of its weight
+        time : number of its time among those of the weights
         """
         weights = np.zeros(len(self._totals), np.float32)
         weights[: len(self._names)] = [name in names for name in self._names]
         if self._functions is not None:
             weights[len(self._names) :] = self._functions.value[1:, time]
-        lattice = np.ascontiguousarray(displacement_px, dtype=np.float32)
+        lattice = resample.lattice_for_loops(displacement_px, self._shape)
         mended = detector.mended_values(raw, self._correction, frame_index)
         self._raws.append(cpu.for_loops(raw))
         self._lattices.append(lattice)
@@ -162,7 +164,8 @@ class MovingSums:
             return None
         self.add_waiting()
         sums = [0, *range(len(self._names), len(self._totals))]
-        tables = self._functions.mean_coefficient(np.array(self._times, np.float64))
+        times = np.array(self._times, np.int64)
+        tables = self._functions.mean_coefficient(times, self._weights.noise)
         rows = self._transform_rows(sums)
         spectrum = self._add_up_columns(rows, sums, tables.astype(np.float32))
         height, width = self._output_shape
@@ -200,7 +203,9 @@ class MovingSums:
         assert self._functions is not None
         assert self._weights is not None
         weights, lowest_rate = self._weights, self._functions.lowest_rate
-        nodes_per_rate = np.float32((tables.shape[1] - 1) / lowest_rate if lowest_rate else 0)
+        # Rates that are no normal numbers of 32 bits are none.
+        is_rate = lowest_rate < -float(np.finfo(np.float32).tiny)
+        nodes_per_rate = np.float32((tables.shape[1] - 1) / lowest_rate if is_rate else 0)
         height = self._output_shape[0]
         spectrum: fourier.SpectrumArray = rows[0]
         if height != self._shape[0]:

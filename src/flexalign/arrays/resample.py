@@ -28,6 +28,22 @@ def lattice_nodes(size_px: int, step_px: int) -> np.ndarray[tuple[int], np.dtype
     return np.arange(0, (size_px - 1) // step_px + 2) * step_px
 
 
+def lattice_for_loops(displacement_px: PixelArray, shape_px: tuple[int, int]) -> PixelArray:
+    """A displacement (2, ny, nx) as compiled loops take it, which make indices of it.
+
+    What lies farther away than the image (h, w) is large is as good as any other place.
+
+    Raises
+    ------
+    ValueError
+        If the displacement is not finite somewhere.
+    """
+    if not np.isfinite(displacement_px).all():
+        raise ValueError("expected a finite displacement everywhere")
+    most = np.reshape(np.array(shape_px, np.float32), (2, 1, 1))
+    return np.ascontiguousarray(np.clip(displacement_px, -most, most), dtype=np.float32)
+
+
 def spline_coefficients(image: PixelArray, threads: int = 1) -> PixelArray:
     """Coefficients (h, w) of the cubic B-spline through the pixels of `image` (h, w).
 
@@ -73,14 +89,14 @@ def sample(
     Raises
     ------
     ValueError
-        If the lattice does not enclose the image.
+        If the lattice does not enclose the image, or is not finite.
     """
     height, width = coefficients.shape
     expected = (2, lattice_nodes(height, step_px).size, lattice_nodes(width, step_px).size)
     if displacement_px.shape != expected:
         raise ValueError(f"expected a lattice {expected}, found {displacement_px.shape}")
     moved = np.empty((height, width), np.float32) if out is None else out
-    lattice = np.ascontiguousarray(displacement_px, dtype=np.float32)
+    lattice = lattice_for_loops(displacement_px, (height, width))
 
     def fill(top: int, bottom: int, left: int, right: int) -> None:
         span = np.array([top, bottom, left, right])

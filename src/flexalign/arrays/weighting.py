@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from flexalign.arrays import fourier
 from flexalign.model import FloatArray, PixelArray
@@ -26,17 +27,21 @@ _CHOICE_NODES, _TABLE_NODES = 257, 4097
 class ExponentialWeights:
     """Weights ``exp(rate * time)`` of frames, with a rate for each frequency.
 
+    Time may run unevenly: it may be a dose.
+
     Attributes
     ----------
     rate_at : function of frequencies along y (n, 1) and x (1, m), in cycles per pixel, whose result
-        (n, m) is the rate per frame: not positive, lowest in the corners, the same at -y as at y
+        (n, m) is the rate: not positive, lowest in the corners, the same at -y as at y
     shape_px : (h, w) of the images
-    frame_count : times are 0, 1, ... up to but not including this
+    time : (frames,) of each frame, from zero on
+    noise : (frames,) power of the noise of each frame, on average 1
     """
 
     rate_at: Callable[[FloatArray, FloatArray], FloatArray]
     shape_px: tuple[int, int]
-    frame_count: int
+    time: FloatArray
+    noise: FloatArray
 
     @property
     def lowest_rate(self) -> float:
@@ -58,44 +63,54 @@ class TimeFunctions:
 
     Attributes
     ----------
+    time : (times,)
     value : (n, times), orthogonal; the first is one throughout
     lowest_rate : the rates go from here to zero
     coefficient : (n, nodes) at evenly spaced rates from zero to the lowest
     """
 
+    time: FloatArray
     value: FloatArray
     lowest_rate: float
     coefficient: FloatArray
 
-    def mean_coefficient(self, times: FloatArray) -> FloatArray:
-        """Coefficients (n, nodes) of the weighted mean of the frames at `times` (integers).
+    def mean_coefficient(
+        self, times: npt.NDArray[np.int64], noise: FloatArray | None = None
+    ) -> FloatArray:
+        """Coefficients (n, nodes) of the weighted mean of frames, by the numbers of their `times`.
 
         The mean has the noise of an unweighted one: a sum of n frames alike, divided by n.
+
+        Parameters
+        ----------
+        noise : (times,) power of the noise of each frame; None = the same for all
 
         References
         ----------
         Grant & Grigorieff, eLife 4:e06980 (2015), equation 9.
         """
         rate = np.linspace(0, self.lowest_rate, self.coefficient.shape[1])
-        power = np.exp(2 * np.outer(times, rate)).sum(axis=0)
+        part = np.ones(len(times)) if noise is None else noise[times]
+        part = part * (len(times) / max(float(part.sum()), 1e-12))
+        power = part @ np.exp(2 * np.outer(self.time[times], rate))
         return np.asarray(self.coefficient / np.sqrt(np.maximum(power, 1e-12) * max(len(times), 1)))
 
 
-def time_functions(lowest_rate: float, count: int) -> TimeFunctions:
-    """The functions for rates from `lowest_rate` to zero and times 0, 1, ..., `count` - 1.
+def time_functions(lowest_rate: float, time: FloatArray) -> TimeFunctions:
+    """The functions for rates from `lowest_rate` to zero at each `time` (times,).
 
     Those of the largest singular values, in which sense none fewer are better.
 
     Examples
     --------
-    >>> functions = time_functions(-0.16, 40)
+    >>> functions = time_functions(-0.16, np.arange(40))
     >>> len(functions.value)
     6
     >>> found = functions.coefficient[:, -1] @ functions.value
     >>> float(np.abs(found - np.exp(-0.16 * np.arange(40))).max().round(4))
     0.0
     """
-    time = np.arange(count)
+    count = len(time)
     rate = np.linspace(0, lowest_rate, _CHOICE_NODES)
     weights = np.exp(np.outer(rate, time))
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
@@ -109,4 +124,4 @@ def time_functions(lowest_rate: float, count: int) -> TimeFunctions:
         value = np.concatenate([value, direction[None]])
     table = np.exp(np.outer(np.linspace(0, lowest_rate, _TABLE_NODES), time))
     coefficient = (value @ table.T) / (value**2).sum(axis=1, keepdims=True)
-    return TimeFunctions(value, lowest_rate, coefficient)
+    return TimeFunctions(time, value, lowest_rate, coefficient)

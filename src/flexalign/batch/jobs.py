@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from flexalign.batch.failures import Failure, explain
-from flexalign.errors import InputError
+from flexalign.errors import InputError, ParameterError
 from flexalign.io.record import file_state, read_record
 from flexalign.model import MovieRecord
 from flexalign.params import AlignParams
 
 Progress = Callable[[str, int, int], None]
-REFERENCES = ("gain", "dark", "defects")
+REFERENCES = ("gain", "dark", "defects", "eer_groups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def key_of_record(record: MovieRecord) -> str:
     values = {name: value for name, value in record.parameters.items() if name != "hash"}
     try:
         return job_key(AlignParams.from_dict(values).hash(), record.inputs)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ParameterError):
         return ""
 
 

@@ -12,15 +12,18 @@ from typing import Annotated, Any
 
 import typer
 
-from flexalign.params import AlignParams, Parameter, option_name, parameters
+from flexalign.io.doses import read_doses
+from flexalign.params import AlignParams, Parameter, numbers_in, option_name, parameters
 from flexalign.settings import load_settings
 
 _TYPE_WORDS = {int: "N", float: "NUMBER", str: "WORD"}
 
 
 def _without_none(hint: Any) -> Any:
-    """The type that a hint such as ``float | None`` allows beside None."""
+    """The type that a hint such as ``float | None`` allows beside None; text for several."""
     kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    if len(kinds) > 1:
+        return str
     return kinds[0] if typing.get_origin(hint) is types.UnionType else hint
 
 
@@ -79,12 +82,15 @@ def collect_parameters(
     Raises
     ------
     InputError
-        If the settings file cannot be read.
+        If the settings file or that of the doses cannot be read.
     ParameterError
         For an unknown name in it or a value outside its limits.
     """  # noqa: D205
     chosen = {**(listed or {}), **(load_settings(settings) if settings else {})}
     chosen.update({name: value for name, value in values.items() if value is not None})
+    doses = chosen.get("dose_per_frame_e_A2")
+    if isinstance(doses, str) and numbers_in(doses) is None:
+        chosen["dose_per_frame_e_A2"] = read_doses(doses)
     return AlignParams.from_dict(chosen)
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PANEL = "Many movies"
 CLUSTER_PANEL = "Many machines"
+# Gigabytes, minutes or seconds beyond this are a slip of the keyboard.
+MOST_TYPED = 1e6
 CLUSTERS = ("slurm", "pbs", "sge", "lsf")
 INTERRUPTED = 130
 
@@ -156,9 +158,11 @@ class RunOptions:
     def __post_init__(self) -> None:
         for name in ("memory", "timeout", "worker_memory"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value <= MOST_TYPED:
                 option = name.replace("_", "-")
-                raise ParameterError(f"--{option}: expected more than 0, found {value:g}")
+                raise ParameterError(
+                    f"--{option}: expected more than 0, at most {MOST_TYPED:g}, found {value:g}"
+                )
         places = {"--jobs": self.jobs, "--scheduler": self.scheduler, "--cluster": self.cluster}
         given = [name for name, value in places.items() if value is not None]
         if len(given) > 1:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.cli.options import collect_parameters, takes_parameters
-from flexalign.cli.running import pop_run_options, run_movies, takes_run_options
+from flexalign.cli.running import MOST_TYPED, pop_run_options, run_movies, takes_run_options
 from flexalign.cli.show import Debug
 from flexalign.errors import ParameterError
 
@@ -80,8 +80,10 @@ def watch(
     options = pop_run_options(values)
     params = collect_parameters(values, settings)
     for name, value in (("settle", settle), ("poll", poll), ("idle", idle)):
-        if value is not None and not value > 0:
-            raise ParameterError(f"--{name}: expected more than 0, found {value:g}")
+        if value is not None and not 0 < value <= MOST_TYPED:
+            raise ParameterError(
+                f"--{name}: expected more than 0, at most {MOST_TYPED:g}, found {value:g}"
+            )
     from flexalign.batch.watching import SIDECAR_SUFFIXES, WatchChoices, Watched
 
     choices = WatchChoices(

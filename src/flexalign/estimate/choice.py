@@ -18,7 +18,7 @@ from flexalign.estimate.quality import HeldOut
 from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
-from flexalign.params import AlignParams
+from flexalign.params import LIMITS, AlignParams
 from flexalign.plan import Plan
 
 _ROUNDS_PER_HALF = 6
@@ -26,6 +26,8 @@ _ROUNDS_PER_HALF = 6
 _HARMFUL_PULL = 0.02
 # Groups of frames to pair when single frames are too faint for it.
 _FEW_GROUPS = 8
+# Less than this part of an amplitude is nothing, but can be divided by.
+_LEAST_LEFT = 1e-9
 # Along a shorter path a pattern cannot be told from the specimen.
 _SMALLEST_MOTION_PX = 1.0
 
@@ -61,6 +63,8 @@ class Estimate:
     refinement : None when not refined
     pattern : what stays with the detector, before it was taken out
     signal : by resolution, without motion and along the one that was kept
+    drift_part : how far the motion found goes, over the length of the field along the same axis;
+        frames that have less than half in common are not believed, and the motion is not kept
     """
 
     motion: Motion
@@ -74,11 +78,12 @@ class Estimate:
     refinement: Refinement | None
     pattern: FixedPattern
     signal: tuple[SignalBand, ...] = ()
+    drift_part: float = float("nan")
 
     @property
     def is_still(self) -> bool:
         """Whether no motion is the answer."""
-        return self.chosen == "none"
+        return self.chosen == "none" and not self.drift_part > LIMITS.drift_part
 
 
 def given_motion(motion: Motion) -> Estimate:
@@ -146,8 +151,12 @@ def _estimate_once(
         # Weak signal can still be found from standing still.
         still = _Start(np.zeros_like(start.path_px), start.pairs, start.tracks, None)
         trial = _better(trial, try_start(still))
-    kept, errors = trial.candidates[trial.chosen], None
-    if trial.chosen == "refined" and trial.refinement is not None:
+    chosen, errors = trial.chosen, None
+    drift_part = _drift_part(trial.candidates[chosen].path_px, plan)
+    if drift_part > LIMITS.drift_part:
+        chosen = "none"
+    kept = trial.candidates[chosen]
+    if chosen == "refined" and trial.refinement is not None:
         errors = trial.refinement.fit.trajectory_error_px
     return Estimate(
         motion=_as_motion(kept, frames, plan, params, errors),
@@ -155,13 +164,19 @@ def _estimate_once(
         scores=trial.judged.over_none(),
         has_signal=trial.judged.has_signal,
         has_fixed_pattern=False,
-        chosen=trial.chosen,
+        chosen=chosen,
         trajectory_error_px=float("nan") if errors is None else float(np.median(errors)),
         rejected_pairs=float(np.mean(trial.start.pairs.weight == 0)),
         refinement=trial.refinement,
         pattern=trial.pattern,
         signal=trial.signal,
+        drift_part=drift_part,
     )
+
+
+def _drift_part(path_px: FloatArray, plan: Plan) -> float:
+    """How far a path (n, 2) goes along either axis, over the length of the field."""
+    return float((np.ptp(path_px, axis=0) / (plan.movie.height_px, plan.movie.width_px)).max())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -292,16 +307,14 @@ def _patch_spectra(
     threads: int,
 ) -> PatchSpectra:
     """Spectra of the patches along the pairwise motion, damaged as the dose says."""
-    per_frame = plan.dose_per_frame_e_A2
+    dose_e_A2 = plan.dose_before_e_A2(frames.frame + 0.5)
     envelope = None
-    if per_frame is not None:
-        middle = params.pre_exposure_e_A2 + per_frame * (frames.frame + 0.5)
+    if dose_e_A2 is not None:
+        middle = params.pre_exposure_e_A2 + dose_e_A2
 
         def envelope(frequency_per_A: FloatArray) -> FloatArray:
-            return np.asarray(
-                dose.exposure_weights(frequency_per_A, middle[:, None], params.voltage_kV),
-                dtype=np.float64,
-            )
+            left = dose.exposure_weights(frequency_per_A, middle[:, None], params.voltage_kV)
+            return np.maximum(left.astype(np.float64), _LEAST_LEFT)
 
     grid = patches.make_grid(frames, plan.patches)
     displacement = refine.displacement_at(path_px, field, grid.center_px, frames.frame)

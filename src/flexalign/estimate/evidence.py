@@ -216,10 +216,28 @@ def _solve(
     right = root.after(linear.T).T
     inner = root.after(root.after(precision).T)
     inner[np.diag_indices_from(inner)] += 1
-    factor = linalg.cholesky(inner, lower=True, overwrite_a=True)
+    factor = _factor(inner)
     white = linalg.cho_solve((factor, True), right)
     log_det = 2 * float(np.log(np.diag(factor)).sum())
     return factor, white, 0.5 * float((right * white).sum()) - log_det
+
+
+def _factor(matrix: FloatArray) -> FloatArray:
+    """Lower Cholesky factor of a matrix that is positive definite but for rounding.
+
+    Frames without noise are so sure of their motion that a prior of order one is lost beside them.
+    """
+    try:
+        return np.asarray(linalg.cholesky(matrix, lower=True), np.float64)
+    except linalg.LinAlgError:
+        rounding = len(matrix) * np.finfo(np.float64).eps * float(matrix.diagonal().max())
+    while True:
+        try:
+            return np.asarray(
+                linalg.cholesky(matrix + rounding * np.eye(len(matrix)), lower=True), np.float64
+            )
+        except linalg.LinAlgError:
+            rounding *= 10
 
 
 def _prior_root(

@@ -65,8 +65,10 @@ def _measured(
 
 
 def _still(quality: Quality, limits: QualityLimits) -> tuple[float, float] | None:
-    """The movement, unless there is some or there is no signal to see it by."""
+    """The movement, unless there is some, or none can be told."""
     limit = limits.still_errors * quality.trajectory_error_A
+    if quality.drift_part > limits.drift_part:
+        return None
     is_still = quality.movement_A == 0 or quality.movement_A < limit
     return (quality.movement_A, limit) if quality.has_signal and is_still else None
 

@@ -109,7 +109,7 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
 
 def _smoothed(values: FloatArray, count: FloatArray) -> FloatArray:
     """Mean over neighbouring rings, each weighted by its number of coefficients."""
-    window = np.ones(_SMOOTH_RINGS)
+    window = np.ones(min(_SMOOTH_RINGS, len(count)))
     total = np.convolve(values * count, window, mode="same")
     return np.asarray(total / np.maximum(np.convolve(count, window, mode="same"), 1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,21 @@ def is_digital_micrograph(head: bytes) -> bool:
         return False
     layout = _HEADS.get(int.from_bytes(head[:4], "big"))
     return layout is not None and struct.unpack_from(layout, head)[2] in (0, 1)
+
+
+def dm_size_px(path: Path) -> tuple[int, int] | None:
+    """(height, width) of the image in a DM3 or DM4 file, from its tags alone.
+
+    None where they cannot be read: whoever needs the image says why.
+    """
+    with contextlib.suppress(Exception):  # no ncempy, or a broken tree of tags
+        from ncempy.io import dm
+
+        # It counts tags in 8 bits, of which nothing depends.
+        with np.errstate(all="ignore"), dm.fileDM(path, on_memory=False) as file:
+            number = 1 if file.thumbnail else 0
+            return int(file.ySize[number]), int(file.xSize[number])
+    return None
 
 
 def read_dm_image(path: Path) -> PixelArray:

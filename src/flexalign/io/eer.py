@@ -1,19 +1,14 @@
-"""EER movies: lists of electron events in a TIFF container.
+"""EER movies: lists of electron events in a TIFF container, summed to frames.
 
-Each raw frame is a stream of bits, lowest first: a run of pixels without an event, then the event's
-place within its pixel, first x then y, each a signed number in units of 1/2**bits pixel. The
-longest run that fits means "no event yet, go on". Rows are as stored, in MRC order.
-
-References
-----------
-Guo et al., IUCrJ 7 (2020) 860 (Electron-event representation data).
+Rows are as stored, in MRC order.  `eer_streams` describes the events.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,48 +17,45 @@ import numpy.typing as npt
 import tifffile
 
 from flexalign.errors import InputError, ParameterError
+from flexalign.io.eer_streams import (
+    EventStream,
+    Style,
+    count_into,
+    event_streams,
+    find_style,
+    read_events,
+)
 from flexalign.io.reader import RawFrame, SeekableMovie, trusted_pixel_size_A
-from flexalign.io.tiff import collected_messages, open_tiff
+from flexalign.io.tiff import broken_tiff, collected_messages, open_tiff
+from flexalign.io.tiff_layout import is_of_events
 from flexalign.model import EerInfo, MovieInfo
 
-RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG, METADATA_TAG = 65007, 65008, 65009, 65001
-RUN_BITS = {65000: 8, 65001: 7, 65002: 7}
-SUB_PIXEL_BITS = 2
-# So that 32 bits can be fetched at any bit of the stream.
-PADDING = bytes(8)
-ITEM = re.compile(
-    rb'<item\s+name="(?P<name>[^"]+)"(?:[^>]*?\sunit="(?P<unit>[^"]*)")?[^>]*>(?P<value>[^<]*)</item>'
-)
-
-
-@dataclass(frozen=True, slots=True)
-class EventStream:
-    """Where one raw frame lies in the file, and how its bits are to be read."""
-
-    offset_bytes: int
-    size_bytes: int
-    run_bits: int
-    x_bits: int
-    y_bits: int
+METADATA_TAG = 65001
+# Neither goes past the next "<", so that the time grows with the length and no faster; nothing in
+# it is expanded.
+ITEM = re.compile(rb"<item\s([^<>]*)>([^<]*)</item>")
+ATTRIBUTE = re.compile(rb'\b(name|unit)="([^"]*)"')
 
 
 def is_eer(path: Path) -> bool:
     """Whether a TIFF file holds electron events on its first or second page."""
     try:
         with collected_messages(), tifffile.TiffFile(path) as file:
-            return any(int(page.compression) in RUN_BITS for page in file.pages[:2])
+            return any(is_of_events(page.aspage()) for page in file.pages[:2])
     except Exception:  # a broken TIFF; the TIFF reader explains what is wrong with it
         return False
 
 
 class EerMovie(SeekableMovie):
-    """An EER file, its raw frames summed to frames of equal exposure.
+    """An EER file, its raw frames summed to frames.
 
     Parameters
     ----------
     path : the file
     fractions : number of frames to make; each has floor(raw frames / fractions) raw frames
     raw_frames_per_frame : raw frames summed to each frame, instead of `fractions`
+    groups : raw frames summed to each of the frames, one after the other, instead of both
+    doses_e_A2 : of each of these frames, to be kept with them
     upsampling : 1, or 2 for a grid twice as fine, events placed by their sub-pixel bits
 
     Raises
@@ -80,94 +72,99 @@ class EerMovie(SeekableMovie):
         *,
         fractions: int = 40,
         raw_frames_per_frame: int | None = None,
+        groups: tuple[int, ...] | None = None,
+        doses_e_A2: tuple[float, ...] = (),
         upsampling: int = 1,
     ) -> None:
         if upsampling not in (1, 2):
             raise ParameterError(f"EER upsampling: expected 1 or 2, found {upsampling}")
         file, pages = open_tiff(path)
-        with file:
-            pages = [page for page in pages if int(page.compression) in RUN_BITS]
-            self._streams = _event_streams(path, pages)
+        with file, broken_tiff(path):
+            pages = [page for page in pages if is_of_events(page)]
+            self._streams = event_streams(path, pages)
             height_px, width_px = int(pages[0].imagelength), int(pages[0].imagewidth)
             pixel_size_A = _pixel_size_A(metadata_of(file.pages[0].aspage()))
         if upsampling == 2 and min(min(s.x_bits, s.y_bits) for s in self._streams) < 1:
             raise ParameterError(f"{path}: has no sub-pixel positions; use --eer-upsampling 1")
         self._path, self._upsampling = path, upsampling
-        eer, frame_count = _fractionate(path, len(pages), fractions, raw_frames_per_frame)
-        self._raw_per_frame = eer.raw_frames_per_frame
+        if groups is None:
+            groups = _equal_groups(path, len(pages), fractions, raw_frames_per_frame)
+        self._groups = groups
+        self._starts = _starts(path, groups, len(pages))
         # A raw frame has at most one event in a pixel, so that the sum cannot overflow.
-        self._dtype = np.uint8 if self._raw_per_frame <= 255 else np.uint16
-        notes = []
-        if eer.leftover_raw_frames:
-            notes.append(
-                f"{frame_count} frames of {eer.raw_frames_per_frame} raw frames leave the last "
-                f"{eer.leftover_raw_frames} of {eer.raw_frame_count} raw frames unused"
-            )
+        self._dtype = np.min_scalar_type(max(groups))
+        eer = EerInfo(
+            raw_frame_count=len(pages),
+            raw_frames_per_frame=max(groups),
+            leftover_raw_frames=len(pages) - sum(groups),
+            upsampling=upsampling,
+            groups=() if min(groups) == max(groups) else groups,
+            doses_e_A2=doses_e_A2,
+        )
         super().__init__(
             MovieInfo(
                 path=os.fspath(path),
                 file_format="eer",
-                frame_count=frame_count,
+                frame_count=len(groups),
                 height_px=height_px * upsampling,
                 width_px=width_px * upsampling,
                 pixel_dtype=np.dtype(self._dtype).name,
                 pixel_size_A=None if pixel_size_A is None else pixel_size_A / upsampling,
                 size_bytes=path.stat().st_size,
-                eer=EerInfo(
-                    eer.raw_frame_count,
-                    eer.raw_frames_per_frame,
-                    eer.leftover_raw_frames,
-                    upsampling,
-                ),
-                notes=tuple(notes),
+                eer=eer,
+                notes=_notes(eer, len(groups)),
             )
         )
 
     def read_frame(self, index: int) -> RawFrame:
         """The frame `index`: events counted in pixels.
 
-        A raw frame whose runs do not add up to the number of pixels is left out, and the problem
-        says how many were; without a single good raw frame there are no pixels.
+        A raw frame whose runs do not add up to the number of pixels, or end long before its bits,
+        is left out, and the problem says how many were; without a single good raw frame there are
+        no pixels.
         """
-        info = self.info
-        image = np.zeros((info.height_px, info.width_px), self._dtype)
-        first = index * self._raw_per_frame
-        streams = self._streams[first : first + self._raw_per_frame]
+        first, count = self._starts[index], self._groups[index]
         try:
             with self._path.open("rb") as file:
-                broken = sum(not self._add_events(file, stream, image) for stream in streams)
+                image, broken = self._sum(file, self._streams[first : first + count])
         except OSError as error:
             raise InputError(f"{self._path}: cannot be read: {error.strerror}") from error
-        if broken == len(streams):
+        if image is None:
             return RawFrame(index, None, f"none of its {broken} raw frames can be decoded")
-        left_out = f"{broken} of {len(streams)} raw frames cannot be decoded and were left out"
+        left_out = f"{broken} of {count} raw frames cannot be decoded and were left out"
         return RawFrame(index, image, left_out if broken else "")
 
-    def _add_events(self, file: IO[bytes], stream: EventStream, image: npt.NDArray[Any]) -> bool:
-        """Count the events of one raw frame into `image`; False if its bits make no sense."""
-        width_px = self.info.width_px // self._upsampling
-        pixel_count = image.size // self._upsampling**2
-        file.seek(stream.offset_bytes)
-        data = np.frombuffer(file.read(stream.size_bytes) + PADDING, np.uint8)
-        sub_bits = stream.x_bits + stream.y_bits
-        events = np.empty(8 * data.size // (stream.run_bits + sub_bits) + 1, np.int64)
-        size_bytes = data.size - len(PADDING)
-        # Loading numba takes longer than all that is asked of a header.
-        from flexalign.io import eer_events
+    def _sum(
+        self, file: IO[bytes], streams: list[EventStream]
+    ) -> tuple[npt.NDArray[Any] | None, int]:
+        """The events of raw frames counted in pixels, and how many raw frames are broken.
 
-        count = eer_events.decode(data, size_bytes, stream.run_bits, sub_bits, pixel_count, events)
-        if count < 0:
-            return False
-        eer_events.add_up(
-            events[:count], stream.x_bits, stream.y_bits, width_px, self._upsampling, image
-        )
-        return True
+        There is no image before a raw frame has shown that it has that many pixels.
+        """
+        info, image, broken = self.info, None, 0
+        pixel_count = info.height_px * info.width_px // self._upsampling**2
+        for stream in streams:
+            events = read_events(file, stream, pixel_count, self._style)
+            if events is None:
+                broken += 1
+                continue
+            if image is None:
+                image = np.zeros((info.height_px, info.width_px), self._dtype)
+            count_into(image, events, stream, self._upsampling)
+        return image, broken
+
+    @cached_property
+    def _style(self) -> Style:
+        """How the file is written; every thread that asks finds the same."""
+        info = self.info
+        pixel_count = info.height_px * info.width_px // self._upsampling**2
+        return find_style(self._path, self._streams, pixel_count)
 
 
-def _fractionate(
+def _equal_groups(
     path: Path, raw_count: int, fractions: int, raw_per_frame: int | None
-) -> tuple[EerInfo, int]:
-    """How the raw frames are shared out, and the number of frames that they make."""
+) -> tuple[int, ...]:
+    """The number of raw frames in each frame, when all have as many."""
     wanted = fractions if raw_per_frame is None else raw_per_frame
     if not 1 <= wanted <= raw_count:
         what = "fractions" if raw_per_frame is None else "raw frames per frame"
@@ -182,35 +179,28 @@ def _fractionate(
             f"{path}: expected at least 2 frames, found {frame_count} of {per_frame} of the "
             f"{raw_count} raw frames; make more of them with --eer-fractions"
         )
-    return EerInfo(raw_count, per_frame, raw_count - frame_count * per_frame, 1), frame_count
+    return (per_frame,) * frame_count
 
 
-def _event_streams(path: Path, pages: list[tifffile.TiffPage]) -> list[EventStream]:
-    """Where the raw frames are, once their sizes are known to agree."""
-    size = (pages[0].imagelength, pages[0].imagewidth)
-    streams = []
-    for number, page in enumerate(pages, start=1):
-        if (page.imagelength, page.imagewidth) != size or len(page.dataoffsets) != 1:
-            raise InputError(
-                f"{path}: expected raw frames of {size[1]} x {size[0]} in one piece, found "
-                f"{page.imagewidth} x {page.imagelength} in {len(page.dataoffsets)} in raw frame "
-                f"{number}"
-            )
-        codec = int(page.compression)
-        run_bits, x_bits, y_bits = RUN_BITS[codec], SUB_PIXEL_BITS, SUB_PIXEL_BITS
-        if codec == 65002:
-            run_bits = int(page.tags.valueof(RUN_BITS_TAG, run_bits))
-            x_bits = int(page.tags.valueof(X_BITS_TAG, x_bits))
-            y_bits = int(page.tags.valueof(Y_BITS_TAG, y_bits))
-        if not (2 <= run_bits <= 15 and 0 <= x_bits <= 4 and 0 <= y_bits <= 4):
-            raise InputError(
-                f"{path}: expected runs of 2 to 15 bits and positions of 0 to 4, found "
-                f"{run_bits}, {x_bits} and {y_bits} in raw frame {number}"
-            )
-        streams.append(
-            EventStream(page.dataoffsets[0], page.databytecounts[0], run_bits, x_bits, y_bits)
+def _starts(path: Path, groups: tuple[int, ...], raw_count: int) -> tuple[int, ...]:
+    """The first raw frame of each group, once the groups are known to fit."""
+    if len(groups) < 2 or min(groups) < 1 or sum(groups) > raw_count:
+        raise ParameterError(
+            f"{path}: expected at least 2 groups of at least 1 raw frame, {raw_count} in all, "
+            f"found {len(groups)} with {sum(groups)} in all"
         )
-    return streams
+    return tuple(accumulate(groups[:-1], initial=0))
+
+
+def _notes(eer: EerInfo, frame_count: int) -> tuple[str, ...]:
+    """What a user should know of how the raw frames are shared out."""
+    if not eer.leftover_raw_frames:
+        return ()
+    size = f"of {eer.raw_frames_per_frame} raw frames " if not eer.groups else ""
+    return (
+        f"{frame_count} frames {size}leave the last {eer.leftover_raw_frames} of "
+        f"{eer.raw_frame_count} raw frames unused",
+    )
 
 
 def metadata_of(page: tifffile.TiffPage) -> dict[str, tuple[str, str]]:
@@ -223,11 +213,17 @@ def metadata_of(page: tifffile.TiffPage) -> dict[str, tuple[str, str]]:
     metadata = page.tags.valueof(METADATA_TAG, b"")
     if not isinstance(metadata, bytes):
         return {}
-    found = [
-        [(group or b"").decode("utf-8", errors="replace").strip() for group in groups]
-        for groups in ITEM.findall(metadata)
-    ]
-    return {name: (value, unit) for name, unit, value in found}
+    found = {}
+    for attributes, value in ITEM.findall(metadata):
+        named = dict(ATTRIBUTE.findall(attributes))
+        if named.get(b"name"):
+            found[_text(named[b"name"])] = (_text(value), _text(named.get(b"unit", b"")))
+    return found
+
+
+def _text(words: bytes) -> str:
+    """What stands in the metadata, as text."""
+    return words.decode("utf-8", errors="replace").strip()
 
 
 def read_metadata(path: str | Path) -> dict[str, tuple[str, str]]:

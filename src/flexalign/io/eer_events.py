@@ -9,9 +9,19 @@ from numba import njit
 
 @njit(nogil=True, cache=True)
 def decode(
-    stream: Any, stream_bytes: int, run_bits: int, sub_bits: int, pixel_count: int, events: Any
-) -> int:
-    """Fill `events` with pixel << sub_bits | place; their number, or -1 for a broken stream."""
+    stream: Any,
+    stream_bytes: int,
+    run_bits: int,
+    sub_bits: int,
+    keeps_places: bool,
+    pixel_count: int,
+    events: Any,
+) -> tuple[int, int]:
+    """Fill `events` with pixel << sub_bits | place; their number, -1 for a broken stream, and the
+    number of bits up to the last pixel.
+
+    With `keeps_places` there is a place after the longest run too, which means nothing.
+    """  # noqa: D205
     longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
     event_count, pixel, bit = 0, 0, 0
     last_bit = 8 * stream_bytes
@@ -23,16 +33,18 @@ def decode(
         bit += run_bits
         pixel += run
         if run == longest:
+            if keeps_places:
+                bit += sub_bits
             continue
         if pixel >= pixel_count:
             break
         if bit + sub_bits > last_bit:
-            return -1
+            return -1, bit
         events[event_count] = pixel << sub_bits | (word >> run_bits) & sub_mask
         event_count += 1
         pixel += 1
         bit += sub_bits
-    return event_count if pixel == pixel_count else -1
+    return event_count if pixel == pixel_count else -1, min(bit, last_bit)
 
 
 @njit(nogil=True, cache=True)

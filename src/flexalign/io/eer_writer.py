@@ -12,8 +12,8 @@ import numpy.typing as npt
 from numba import njit
 
 from flexalign.io.atomic import replacing
-from flexalign.io.eer import (
-    METADATA_TAG,
+from flexalign.io.eer import METADATA_TAG
+from flexalign.io.eer_streams import (
     PADDING,
     RUN_BITS,
     RUN_BITS_TAG,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def _read_frames(reader: MovieReader) -> tuple[dict[str, Any], str]:
         if frame.problem:
             problems.append(f"frame {frame.index + 1}: {frame.problem}")
         if frame.pixels is not None:
-            means.append(float(frame.pixels.mean(dtype=np.float64)))
+            with np.errstate(invalid="ignore"):  # infinite values of both signs
+                means.append(float(frame.pixels.mean(dtype=np.float64)))
     mean = float(np.mean(means)) if means else float("nan")
     values = {"mean_per_px": mean, "frame_mean_per_px": means, "frames_read": len(means)}
     return values, f"{reader.info.path}: {'; '.join(problems)}" if problems else ""
@@ -104,7 +106,7 @@ def _remains(path: Path) -> tuple[dict[str, Any], Lines]:
         if eer.is_eer(path):
             what = "raw frames"
             words = eer.read_metadata(path).get("numberOfFrames", ("", ""))[0]
-            expected = int(words) if words.isdigit() else None
+            expected = int(words) if re.fullmatch("[0-9]{1,9}", words) else None
         if sizes:
             lines.append(("size", f"{sizes[0][1]} x {sizes[0][0]} px"))
     elif looks_like_mrc(head):

@@ -18,6 +18,8 @@ from flexalign.io.text import read_text
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
 
+# Larger factors and counts are damage, and their squares do not fit into 32 bits.
+_MOST_GAIN, _MOST_DARK = 1e6, 1e9
 SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBad", "K2Type")
 # No detector has so many pixels along a side.
 MOST_PX = 1 << 20
@@ -92,8 +94,9 @@ def load_references(
         told = [] if gain is not None else notes
         image = _oriented(read_for(movie, path, tiff_rows), gain_rotate, gain_flip, told)
         dark_image = _fit_dark(_Fit(path, "dark reference", image.shape, shape, notes), image)
-        bad |= ~np.isfinite(dark_image)
-        dark_image[~np.isfinite(dark_image)] = 0
+        is_wrong = ~(np.abs(dark_image) <= _MOST_DARK)
+        bad |= is_wrong
+        dark_image[is_wrong] = 0
     if defects is not None:
         bad |= _read_defects(movie, Path(defects), tiff_rows, notes)
     if bad.all():
@@ -124,13 +127,31 @@ def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     return mrc.read_image(path).astype(np.float32, copy=False)
 
 
+def image_size_px(path: str | Path) -> tuple[int, int] | None:
+    """(height, width) of a reference image as stored; None where it cannot be read.
+
+    Whoever needs the image says why.
+    """
+    path = Path(path)
+    try:
+        head = read_head(path)
+        if head.startswith(TIFF_MAGIC):
+            return next(iter(tiff.whole_pages(path)), None)
+        if digital_micrograph.is_digital_micrograph(head):
+            return digital_micrograph.dm_size_px(path)
+        header = mrc.read_header(path)
+    except InputError:
+        return None
+    return header.height_px, header.width_px
+
+
 def _read_tiff(path: Path, tiff_rows: str) -> PixelArray:
     """The single image of a TIFF file."""
     file, pages = tiff.open_tiff(path)
-    with file:
+    with file, tiff.broken_tiff(path):
         images = tiff.image_pages(path, pages[:1] if path.suffix.lower() == ".gain" else pages)
-        if len(images) != 1:
-            raise InputError(f"{path}: expected a single image, found {len(images)}")
+        if (count := tiff.image_count(path, images)) != 1:
+            raise InputError(f"{path}: expected a single image, found {count}")
         try:
             return tiff.read_page(images[0], tiff_rows).astype(np.float32, copy=False)
         except Exception as error:  # each codec has exceptions of its own
@@ -163,16 +184,19 @@ def sense_of(movie: MovieInfo, path: Path, sense: str) -> str:
 
 def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) -> PixelArray:
     """The gain as it multiplies, zero where it is not positive and finite; `image` is used up."""
-    good = np.isfinite(image) & (image > 0)
+    most = _MOST_GAIN if sense == "multiply" else np.inf
+    good = np.isfinite(image) & (image > 0) & (image <= most)
     if not good.any():
-        raise InputError(f"{path}: expected a gain reference, found no positive finite pixel")
+        raise InputError(
+            f"{path}: expected a gain reference, found no pixel above 0 and up to {most:g}"
+        )
     mean = float(np.mean(image, where=good, dtype=np.float64))
     image[~good] = 0
     if sense == "divide":
         notes.append("the gain reference holds counts: frames are divided by it")
         np.divide(np.float32(mean), image, out=image, where=good)
         # A denormal count has no finite inverse.
-        image[~np.isfinite(image)] = 0
+        image[~(image <= _MOST_GAIN)] = 0
         return image
     if not 0.1 <= mean <= 10:
         notes.append(

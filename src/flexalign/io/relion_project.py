@@ -28,6 +28,11 @@ def relion_movie(
     record: MovieRecord, motion: Motion, gain_name: str | None = None
 ) -> relion.RelionMovie:
     """What RELION keeps of the movie of a record."""
+    if record.movie.eer is not None and record.movie.eer.groups:
+        raise InputError(
+            f"{record.movie.path}: RELION makes all frames of an EER movie of equally many raw "
+            "frames, found unequal groups; align it with --eer-fractions to export it"
+        )
     decisions, parameters, info = record.decisions, record.parameters, record.movie
     pixel_size_A = float(decisions["pixel_size_A"])
     align = decisions["align"]

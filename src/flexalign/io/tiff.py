@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF movies and images, one page per frame.
+"""TIFF and BigTIFF files, one page per image, or all images behind one page.
 
 Rows run from the bottom up, as IMOD, RELION and MotionCor have it: the last row of the file
 becomes row 0, unless the rows are asked for in the order of the file.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import operator
-import os
 import re
 import struct
 import threading
@@ -21,14 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from flexalign.errors import InputError
-from flexalign.io.reader import (
-    RawFrame,
-    SeekableMovie,
-    check_frame_count,
-    trusted_pixel_size_A,
-)
-from flexalign.model import MovieInfo
+from flexalign.errors import FlexAlignError, InputError
+from flexalign.io.reader import trusted_pixel_size_A
+from flexalign.io.tiff_layout import are_contiguous, missing_data, planes_behind
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32")
 REDUCED_PAGE = 1
@@ -56,6 +50,20 @@ def collected_messages() -> Iterator[list[str]]:
         logger.removeFilter(collect)
 
 
+@contextlib.contextmanager
+def broken_tiff(path: Path) -> Iterator[None]:
+    """An `InputError` for whatever a parser stumbles over in the tags of a broken file."""
+    try:
+        yield
+    except FlexAlignError:
+        raise
+    except Exception as error:  # tags of another type or size lead to errors of every kind
+        raise InputError(
+            f"{path}: expected a TIFF, found a broken header ({error}); the file is truncated or "
+            "damaged, transfer it again"
+        ) from error
+
+
 def open_tiff(path: Path) -> tuple[tifffile.TiffFile, list[tifffile.TiffPage]]:
     """The file and all its pages; the caller closes the file.
 
@@ -66,7 +74,7 @@ def open_tiff(path: Path) -> tuple[tifffile.TiffFile, list[tifffile.TiffPage]]:
     """
     file = None
     try:
-        with collected_messages() as messages:
+        with broken_tiff(path), collected_messages() as messages:
             file = tifffile.TiffFile(path)
             # Frames may be read by several threads through this one handle.
             file.filehandle.set_lock(True)
@@ -78,22 +86,16 @@ def open_tiff(path: Path) -> tuple[tifffile.TiffFile, list[tifffile.TiffPage]]:
                     f"{page_count}; the file is truncated or damaged, transfer it again"
                 )
             pages = [file.pages[index].aspage() for index in range(page_count)]
-        _check_extent(path, pages, _directory_end(file, pages[-1]))
-    except BaseException as error:
+            _check_extent(path, pages, _directory_end(file, pages[-1]))
+    except BaseException:
         if file is not None:
             file.close()
-        if isinstance(error, InputError) or not isinstance(error, Exception):
-            raise
-        # tifffile answers broken headers with whatever its parser stumbled over.
-        raise InputError(
-            f"{path}: expected a TIFF, found a broken header ({error}); the file is truncated or "
-            "damaged, transfer it again"
-        ) from error
+        raise
     return file, pages
 
 
 def whole_pages(path: Path) -> list[tuple[int, int]]:
-    """(height, width) of each page, from the first on, that is there as a whole.
+    """(height, width) of each image, from the first on, that is there as a whole.
 
     Of a file cut short those are counted whose tags and data lie before the cut; none, where the
     program that wrote it puts the tags at the end.
@@ -104,9 +106,12 @@ def whole_pages(path: Path) -> list[tuple[int, int]]:
         for number in range(len(file.pages)):
             page = file.pages[number].aspage()
             ends = map(operator.add, page.dataoffsets, page.databytecounts)
-            if not page.dataoffsets or max(ends) > found_bytes:
+            if missing_data(page) or max(ends) > found_bytes:
                 break
             sizes.append((int(page.imagelength), int(page.imagewidth)))
+        if len(sizes) == 1 and len(file.pages) == 1 and are_contiguous(page):
+            there = (found_bytes - int(page.dataoffsets[0])) // int(page.nbytes)
+            sizes *= min(planes_behind(page), there)
     return sizes
 
 
@@ -116,7 +121,7 @@ class PageFacts(NamedTuple):
     Attributes
     ----------
     compression : "none" without
-    page_count : of the file
+    page_count : of the file, frames behind its only page included
     pixel_size_A : where it can be trusted, else None
     """
 
@@ -135,11 +140,11 @@ def first_page(path: Path) -> PageFacts:
         If the file is broken.
     """
     file, pages = open_tiff(path)
-    with file:
+    with file, broken_tiff(path):
         page = pages[0]
         name = str(getattr(page.compression, "name", page.compression)).lower()
         kind = "unknown" if page.dtype is None else np.dtype(page.dtype).name
-        return PageFacts(name, kind, len(pages), pixel_size_A(page))
+        return PageFacts(name, kind, image_count(path, pages), pixel_size_A(page))
 
 
 def _directory_end(file: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
@@ -151,21 +156,52 @@ def _directory_end(file: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
 
 
 def _check_extent(path: Path, pages: list[tifffile.TiffPage], end_bytes: int) -> None:
-    """Raise `InputError` if a page has no data, or any lie beyond the end of the file.
+    """Raise `InputError` if any data of a page lie beyond the end of the file, or on each other.
 
     `end_bytes` is where the last directory ends, which tifffile does not look at.
     """
-    for number, page in enumerate(pages, start=1):
-        if not page.dataoffsets or min(page.databytecounts, default=0) <= 0:
-            raise InputError(f"{path}: expected image data in page {number}, found none")
-        ends = map(operator.add, page.dataoffsets, page.databytecounts)
-        end_bytes = max(end_bytes, *ends)
     found_bytes = path.stat().st_size
+    for number, page in enumerate(pages, start=1):
+        ends = map(operator.add, page.dataoffsets, page.databytecounts)
+        end_bytes = max(end_bytes, *ends, 0)
+        if sum(page.databytecounts) > found_bytes >= end_bytes:
+            raise InputError(
+                f"{path}: expected the data of page {number} in pieces side by side, found "
+                f"{sum(page.databytecounts)} bytes in a file of {found_bytes}; it is damaged, "
+                "transfer it again"
+            )
     if end_bytes > found_bytes:
         raise InputError(
             f"{path}: expected at least {end_bytes} bytes for {len(pages)} pages, found "
             f"{found_bytes}; the file is truncated, transfer it again"
         )
+
+
+def image_count(path: Path, pages: list[tifffile.TiffPage]) -> int:
+    """The number of images: one a page, or as many as lie behind the only page.
+
+    Raises
+    ------
+    InputError
+        If the only page tells of others that are not there.
+    """
+    count = planes_behind(pages[0]) if len(pages) == 1 else len(pages)
+    if count == len(pages):
+        return count
+    page = pages[0]
+    if not are_contiguous(page):
+        raise InputError(
+            f"{path}: expected {count} images one after the other, as its description says, found "
+            "one page that is compressed or in pieces; save the stack again with one page per image"
+        )
+    needed_bytes = int(page.dataoffsets[0]) + count * int(page.nbytes)
+    found_bytes = path.stat().st_size
+    if needed_bytes > found_bytes:
+        raise InputError(
+            f"{path}: expected {needed_bytes} bytes for the {count} images that its description "
+            f"tells of, found {found_bytes}; the file is truncated, transfer it again"
+        )
+    return count
 
 
 def image_pages(path: Path, pages: list[tifffile.TiffPage]) -> list[tifffile.TiffPage]:
@@ -207,20 +243,30 @@ def image_pages(path: Path, pages: list[tifffile.TiffPage]) -> list[tifffile.Tif
     return frames
 
 
-def read_page(page: tifffile.TiffPage, rows: str) -> npt.NDArray[Any]:
-    """The pixels (h, w) of a page, rows in MRC order.
+def read_page(page: tifffile.TiffPage, rows: str, plane: int = 0) -> npt.NDArray[Any]:
+    """The pixels (h, w) of a page, rows in MRC order, or those of an image behind the only page.
 
     Raises
     ------
     Exception
-        Whatever the decoder says of broken data.
+        Whatever the decoder says of broken data, and ValueError where some are missing.
     """
     with collected_messages():
-        pixels = np.asarray(page.asarray(maxworkers=1))
+        if missing := missing_data(page):
+            raise ValueError(missing)
+        pixels = np.asarray(page.asarray(maxworkers=1)) if plane == 0 else _behind(page, plane)
     pixels = pixels.reshape(page.imagelength, page.imagewidth)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     # Whoever works on the rows has them one after the other, in both passes.
     return np.ascontiguousarray(pixels[::-1]) if rows == "imod" else pixels
+
+
+def _behind(page: tifffile.TiffPage, plane: int) -> npt.NDArray[Any]:
+    """The pixels of the image number `plane` behind the only page."""
+    dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+    offset_bytes = int(page.dataoffsets[0]) + plane * int(page.nbytes)
+    count = int(page.imagelength) * int(page.imagewidth)
+    return np.fromfile(page.parent.filehandle.path, dtype, count, offset=offset_bytes)
 
 
 def pixel_size_A(page: tifffile.TiffPage) -> float | None:
@@ -230,58 +276,16 @@ def pixel_size_A(page: tifffile.TiffPage) -> float | None:
         unit = page.tags.valueof(296, 2)
         description = str(page.tags.valueof(270, ""))
     try:
-        x_per_unit, y_per_unit = x[0] / x[1], y[0] / y[1]
-    except (TypeError, ZeroDivisionError, IndexError):
+        x_per_unit, y_per_unit = float(x[0] / x[1]), float(y[0] / y[1])
+        unit = int(unit)
+    except (TypeError, ValueError, ZeroDivisionError, IndexError, OverflowError):
         return None
     if min(x_per_unit, y_per_unit) <= 0:
         return None
-    unit_A = ANGSTROM_PER_UNIT.get(int(unit))
+    unit_A = ANGSTROM_PER_UNIT.get(unit)
     if description.startswith("ImageJ="):
         named = re.search(r"^unit=(\S+)", description, re.MULTILINE)
         unit_A = ANGSTROM_PER_IMAGEJ_UNIT.get(named.group(1)) if named else None
     if unit_A is None:
         return None
     return trusted_pixel_size_A(unit_A / x_per_unit, unit_A / y_per_unit)
-
-
-class TiffMovie(SeekableMovie):
-    """A TIFF stack, one page per frame."""
-
-    def __init__(self, path: Path, *, rows: str = "imod") -> None:
-        self._rows = rows
-        self._file, pages = open_tiff(path)
-        try:
-            self._pages = image_pages(path, pages)
-            check_frame_count(path, len(self._pages))
-        except InputError:
-            self._file.close()
-            raise
-        first, notes = self._pages[0], []
-        if len(self._pages) < len(pages):
-            notes.append(f"{len(pages) - len(self._pages)} thumbnail pages were left out")
-        super().__init__(
-            MovieInfo(
-                path=os.fspath(path),
-                file_format="tiff",
-                frame_count=len(self._pages),
-                height_px=first.imagelength,
-                width_px=first.imagewidth,
-                pixel_dtype=np.dtype(first.dtype).name,
-                pixel_size_A=pixel_size_A(first),
-                size_bytes=path.stat().st_size,
-                notes=tuple(notes),
-            )
-        )
-
-    def read_frame(self, index: int) -> RawFrame:
-        """The frame `index`."""
-        try:
-            return RawFrame(index, read_page(self._pages[index], self._rows))
-        except Exception as error:  # each codec has exceptions of its own
-            if self._file.filehandle.closed:
-                raise ValueError(f"{self.info.path}: the movie is closed") from error
-            return RawFrame(index, None, f"the frame cannot be decoded: {error}")
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()

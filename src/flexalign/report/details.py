@@ -78,7 +78,8 @@ def _motion(motion: Motion, record: Mapping[str, Any], pixel_size_A: float) -> d
     dose = look_up(record, "decisions.dose_per_frame_e_A2")
     if dose:
         before = look_up(record, "parameters.pre_exposure_e_A2") or 0.0
-        found["dose_e_A2"] = _plain(before + (frames + 0.5) * dose)
+        each = look_up(record, "decisions.frame_doses_e_A2") or [dose] * motion.frame_count
+        found["dose_e_A2"] = _plain(before + (np.cumsum(each) - 0.5 * np.array(each))[frames])
     if motion.field is not None and len(frames) > 1:
         found["field"] = _field(motion, frames, shape_px, pixel_size_A)
     return found

@@ -1,0 +1,122 @@
+"""Which frames of a movie cannot be used as they are: blank, broken in part, of another dose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.model import FloatArray, MaskArray
+
+# Larger values are no counts, and their squares do not fit into 32 bits.
+MOST_COUNTS = 1e9
+# Frames are looked at block by block, (rows, columns) of them, in a few rows of each.
+BLOCKS = (32, 8)
+_ROWS_LOOKED_AT = 64
+# With so many pixels that usually differ, a block without any is not there by chance: of counts it
+# has a probability of exp(-50).
+_SURE_PIXELS = 50
+# A dose is off when it is so by this many standard errors, and by more than is usual.
+_DOSE_ERRORS = 5.0
+_FEWEST_FOR_LINE = 4
+
+BlockCounts = npt.NDArray[np.int64]
+
+
+def problem_with(pixels: npt.NDArray[Any]) -> str:
+    """Why the pixels of a raw frame cannot be used, "" when they can."""
+    is_small = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
+    if is_small and pixels[0].min() < pixels[0].max():
+        return ""  # the rest need not be looked at
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if not np.isfinite(lowest + highest):
+        return "it holds values that are not finite"
+    if lowest == highest:
+        return f"it is blank: every pixel is {lowest:g}"
+    if max(-lowest, highest) > MOST_COUNTS:
+        return f"it holds values from {lowest:.2g} to {highest:.2g}, which are no counts"
+    return ""
+
+
+def varied_pixels(pixels: npt.NDArray[Any]) -> BlockCounts:
+    """How many pixels, of those looked at, differ from most of their row in each of `BLOCKS`.
+
+    Examples
+    --------
+    >>> varied_pixels(np.eye(64, dtype=np.uint8)).sum(axis=1)[:3]
+    array([2, 2, 2])
+    """
+    rows, columns = BLOCKS
+    step, width = max(1, len(pixels) // _ROWS_LOOKED_AT), pixels.shape[1] // columns
+    some = pixels[step // 2 :: step, : columns * width].reshape(-1, columns, width)
+    differ = np.count_nonzero(some != some[:, :, :1], axis=2)
+    # The first one may itself be the one that differs.
+    differ = np.minimum(differ, width - differ)
+    edges = np.linspace(0, len(some), rows + 1).astype(np.int64)[:-1]
+    return np.asarray(np.add.reduceat(differ, edges, axis=0), np.int64)
+
+
+def broken_blocks(varied: BlockCounts) -> MaskArray:
+    """Where a frame is blank and the others are not: (frames, *BLOCKS).
+
+    What is blank in all frames is a part of the detector, or a grid bar; what becomes blank little
+    by little is an edge that moves.  With few counts, blocks are taken together.
+
+    Parameters
+    ----------
+    varied : (frames, *BLOCKS) `varied_pixels` of each
+    """
+    frames, rows, columns = varied.shape
+    together = 1
+    while True:
+        parts = varied.reshape(frames, rows // together, together, columns).sum(axis=2)
+        usual = np.median(parts, axis=0)
+        if together == rows or np.median(usual) >= _SURE_PIXELS:
+            break
+        together *= 2
+    is_full = np.pad(parts >= usual / 2, ((1, 1), (0, 0), (0, 0)), constant_values=True)
+    broken = (parts == 0) & (usual >= _SURE_PIXELS) & is_full[:-2] & is_full[2:]
+    return np.asarray(np.repeat(broken, together, axis=1))
+
+
+def describe_blocks(broken: MaskArray, shape_px: tuple[int, int]) -> str:
+    """Where the `broken` blocks (`BLOCKS`) of a frame (h, w) are, in words."""
+    spans = []
+    for axis, name in enumerate(("rows", "columns")):
+        hit = np.flatnonzero(broken.any(axis=1 - axis))
+        edges = np.linspace(0, shape_px[axis], BLOCKS[axis] + 1).astype(int)
+        spans.append(f"{name} {edges[hit[0]] + 1}-{edges[hit[-1] + 1]}")
+    return f"a part of it is blank (within about {spans[0]}, {spans[1]}), as in no other frame"
+
+
+def uneven_frames(
+    index: npt.NDArray[np.int64], counts: FloatArray, error: FloatArray, most_off: float
+) -> dict[int, float]:
+    """By how much the counts of some frames are off a straight line through those of all.
+
+    A beam may fade or grow steadily.  The line is that of Theil and Sen, which follows most frames.
+
+    Parameters
+    ----------
+    index, counts, error : (n,) of each frame its index, its counts (over the dose declared for it)
+        and their standard error
+    most_off : part by which they may be off
+
+    Examples
+    --------
+    >>> counts = np.array([0.5, 1.0, 0.99, 0.98, 0.97, 0.96])
+    >>> found = uneven_frames(np.arange(6), counts, np.full(6, 0.001), 0.2)
+    >>> {frame: round(off, 2) for frame, off in found.items()}
+    {0: -0.5}
+    """
+    if len(index) < _FEWEST_FOR_LINE:
+        return {}
+    first, second = np.triu_indices(len(index), 1)
+    slope = np.median((counts[second] - counts[first]) / (index[second] - index[first]))
+    line = slope * index + np.median(counts - slope * index)
+    if line.min() <= 0:
+        line = np.full(len(index), np.median(counts))
+    off = counts - line
+    is_off = (np.abs(off) > most_off * line) & (np.abs(off) > _DOSE_ERRORS * error)
+    return {int(index[k]): float(off[k] / line[k]) for k in np.flatnonzero(is_off)}

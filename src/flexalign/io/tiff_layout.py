@@ -1,0 +1,159 @@
+"""What the tags of a TIFF page promise, and whether that lies in the file.
+
+References
+----------
+TIFF 6.0 (Aldus, 1992) for strips and tiles; IMOD's library for the packed files of SerialEM and the
+stacks of ImageJ, https://bio3d.colorado.edu/imod.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+# Raw frames of EER, which are lists of events in any number of strips.
+EVENT_CODECS = (65000, 65001, 65002)
+NO_COMPRESSION = 1
+# No frame with counts in it is compressed further than this by LZW, Deflate or the like.
+LARGEST_RATIO = 4000
+# SerialEM's words for two counts of 4 bits in a byte.  IMOD writes "4-bits" once they are unpacked.
+PACKED_WORDS = "4 bits packed"
+# Two counts in each byte are alike; so much may what is left of them differ.
+_ALIKE_PART = 0.15
+# With fewer counts than this there is nothing to tell, with more 4 bits would not hold them.
+_FEWEST_COUNTED = 100
+_MOST_MEAN_COUNTS = 4.0
+_SAMPLED_ROWS = 64
+
+
+def is_of_events(page: tifffile.TiffPage) -> bool:
+    """Whether a page is a raw frame of an EER movie."""
+    return int(page.compression) in EVENT_CODECS
+
+
+def missing_data(page: tifffile.TiffPage) -> str:
+    """What is missing of the data that a page needs, "" when nothing is."""
+    found, sizes_bytes = len(page.dataoffsets), page.databytecounts
+    if is_of_events(page):
+        return "" if found and sum(sizes_bytes) > 0 else "it has no events"
+    pieces = _pieces(page)
+    found = min(found, len(sizes_bytes))
+    if found < pieces.needed:
+        return f"its size needs {pieces.needed} {pieces.what}, but there are {found}"
+    offsets, sizes_bytes = page.dataoffsets[: pieces.needed], sizes_bytes[: pieces.needed]
+    empty = sum(min(place) <= 0 for place in zip(offsets, sizes_bytes, strict=True))
+    if empty:
+        return f"{empty} of its {pieces.needed} {pieces.what} have no data"
+    if int(page.compression) != NO_COMPRESSION:
+        is_short = pieces.needed * pieces.bytes > LARGEST_RATIO * sum(sizes_bytes)
+        size = f"{page.imagewidth} x {page.imagelength} pixels"
+        return f"its {sum(sizes_bytes)} compressed bytes cannot hold {size}" if is_short else ""
+    short = sum(size < pieces.bytes for size in sizes_bytes[:-1])
+    short += sizes_bytes[-1] < pieces.last_bytes
+    return f"{short} of its {pieces.needed} {pieces.what} are shorter than their rows" * bool(short)
+
+
+class _Pieces(NamedTuple):
+    """The strips or tiles that the size of a page asks for, and their bytes without compression."""
+
+    what: str
+    needed: int
+    bytes: int
+    last_bytes: int
+
+
+def _pieces(page: tifffile.TiffPage) -> _Pieces:
+    """The pieces in which a page comes."""
+    height, width = int(page.imagelength), int(page.imagewidth)
+
+    def size_bytes(rows: int, columns: int) -> int:
+        return rows * -(-columns * int(page.samplesperpixel) * int(page.bitspersample) // 8)
+
+    if page.is_tiled:
+        rows, columns = int(page.tilelength), int(page.tilewidth)
+        tile_bytes = size_bytes(rows, columns)
+        return _Pieces("tiles", -(-height // rows) * -(-width // columns), tile_bytes, tile_bytes)
+    rows = min(int(page.rowsperstrip) or height, height)
+    count = -(-height // rows)
+    last_bytes = size_bytes(height - (count - 1) * rows, width)
+    return _Pieces("strips", count, size_bytes(rows, width), last_bytes)
+
+
+def planes_behind(page: tifffile.TiffPage) -> int:
+    """How many images the only page of a file says are there, one after the other; 1 for itself.
+
+    ImageJ writes stacks of more than 4 GB like this, and tifffile where it is asked to.
+    """
+    description = str(page.description)
+    if description.startswith("ImageJ="):
+        told = re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE)
+        return max(1, int(told.group(1))) if told else 1
+    if description.startswith('{"shape":'):
+        return _planes_of_shape(description)
+    return 1
+
+
+def _planes_of_shape(description: str) -> int:
+    """The number of planes in the JSON with which tifffile describes what it wrote."""
+    try:
+        told = json.loads(description)
+        shape = [int(length) for length in told["shape"]]
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return 1
+    return max(1, math.prod(shape[:-2])) if told.get("truncated") and len(shape) > 2 else 1
+
+
+def are_contiguous(page: tifffile.TiffPage) -> bool:
+    """Whether the pixels of a page lie in the file as in memory, row after row."""
+    return bool(page.is_contiguous and page.predictor == 1 and page.fillorder == 1)
+
+
+def says_packed(page: tifffile.TiffPage) -> bool:
+    """Whether SerialEM wrote two counts of 4 bits into each byte of a page.
+
+    Where another program has added its title below, that has unpacked them.
+    """
+    lines = str(page.description).splitlines()
+    if not holds_bytes(page) or PACKED_WORDS not in str(page.description):
+        return False
+    return not any(re.match(r"[^\s:]+:", line) for line in lines[1:])
+
+
+def holds_bytes(page: tifffile.TiffPage) -> bool:
+    """Whether the pixels are bytes without a sign, which may hold two counts each."""
+    return page.dtype == np.uint8 and int(page.bitspersample) == 8
+
+
+def unpacked(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The counts (h, 2 w) of 4 bits in bytes (h, w), the one in the low half first."""
+    both = np.empty((pixels.shape[0], 2 * pixels.shape[1]), np.uint8)
+    both[:, 0::2] = pixels & 15
+    both[:, 1::2] = pixels >> 4
+    return both
+
+
+def look_packed(pixels: npt.NDArray[Any]) -> bool:
+    """Whether the two halves of the bytes (h, w) are alike, as two counts of few electrons are.
+
+    Of one count the upper half is nearly always zero where counts are few, and varies less than the
+    lower one where they are many.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(1).poisson(0.5, (64, 128)).astype(np.uint8)
+    >>> look_packed(counts), look_packed(counts[:, 0::2] | counts[:, 1::2] << 4)
+    (False, True)
+    """
+    some = pixels[:: max(1, len(pixels) // _SAMPLED_ROWS)]
+    values = np.bincount(some.ravel(), minlength=256).reshape(16, 16)
+    low, high = values.sum(axis=0), values.sum(axis=1)
+    counted = int(low[1:].sum())
+    if counted < _FEWEST_COUNTED or low @ np.arange(16) > _MOST_MEAN_COUNTS * some.size:
+        return False
+    return bool(np.abs(low[1:] - high[1:]).sum() < _ALIKE_PART * 2 * counted)
