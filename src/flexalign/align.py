@@ -230,7 +230,7 @@ def _drawn(plan: Plan, estimate: Estimate) -> bytes:
 def _without_smear(
     lines: tuple[float, float], plan: Plan, sums: FrameSums, motion: Motion
 ) -> tuple[float, float]:
-    """The residual `lines` of the unaligned sum; where they matter, without the specimen's smear."""
+    """The residual `lines` of the unaligned sum; where they matter, without a specimen's smear."""
     if not max(lines) > LIMITS.gain_residual or sums.unaligned is None:
         return lines
     frames = [i for i in plan.sum if motion.trajectory.is_measured[i]]

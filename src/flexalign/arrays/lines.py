@@ -104,7 +104,10 @@ def _smear(
     def left(wave: int) -> FloatArray:
         return np.asarray(np.abs((turns * np.exp(2j * np.pi * wave * along)).mean(axis=1)) ** 2)
 
-    even, waves = left(0), np.mean([left(wave) for wave in (*_WAVES, *(-w for w in _WAVES))], axis=0)
+    even, waves = (
+        left(0),
+        np.mean([left(wave) for wave in (*_WAVES, *(-w for w in _WAVES))], axis=0),
+    )
     found = _powers(after)[1:].mean(axis=0) - _powers(before)[1:].mean(axis=0)
     part = (even - waves) / np.maximum(1 - waves, _LEAST_LOSS)
     return np.asarray(np.maximum(found * part, 0))
