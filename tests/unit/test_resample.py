@@ -144,13 +144,13 @@ def test_a_displacement_that_is_no_number_does_not_reach_the_compiled_loops(valu
     lattice[1, 1, 1] = value
 
     with pytest.raises(ValueError, match="finite displacement"):
-        resample.sample(np.zeros((32, 32), np.float32), lattice, 16)
+        sample(np.zeros((32, 32), np.float32), lattice, 16)
 
 
 def test_a_displacement_far_beyond_the_image_takes_no_memory_for_the_way():
     lattice = np.full((2, 3, 3), 1e30, np.float32)
     lattice[:, 0, 0] = -1e30
 
-    moved = resample.sample(np.ones((32, 32), np.float32), lattice, 16)
+    moved = sample(np.ones((32, 32), np.float32), lattice, 16)
 
     np.testing.assert_allclose(moved, 1.0, rtol=1e-5)
