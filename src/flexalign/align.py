@@ -33,9 +33,9 @@ from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
 from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
 from flexalign.judge import curves, judge
-from flexalign.model import AlignmentResult, MovieRecord, Quality
+from flexalign.model import AlignmentResult, FrameSums, MovieRecord, Quality
 from flexalign.motion import Motion
-from flexalign.params import AlignParams
+from flexalign.params import LIMITS, AlignParams
 from flexalign.passes import FirstPass, Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
 
@@ -137,7 +137,8 @@ def _align(
             before = spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
             after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     with clock("judgement"):
-        judged = judge(plan, params, first, estimate, before, after, lines.result())
+        found = _without_smear(lines.result(), plan, sums, estimate.motion)
+        judged = judge(plan, params, first, estimate, before, after, found)
     record = _record(
         plan, params, first, estimate, judged, clock.seconds, references.notes, device,
         inputs.result(),
@@ -224,6 +225,18 @@ def _drawn(plan: Plan, estimate: Estimate) -> bytes:
         title=Path(movie.path).name, tracks=estimate.tracks,
     )  # fmt: skip
     return picture.getvalue()
+
+
+def _without_smear(
+    lines: tuple[float, float], plan: Plan, sums: FrameSums, motion: Motion
+) -> tuple[float, float]:
+    """The residual `lines` of the unaligned sum; where they matter, without a specimen's smear."""
+    if not max(lines) > LIMITS.gain_residual or sums.unaligned is None:
+        return lines
+    frames = [i for i in plan.sum if motion.trajectory.is_measured[i]]
+    path_px = motion.trajectory.displacement_px[frames] / np.array(plan.binning)
+    found = line_residuals(sums.unaligned, sums.plain, path_px)
+    return lines if np.isnan(found).any() else found
 
 
 def _params_for(motion: Motion, params: AlignParams) -> AlignParams:

@@ -49,6 +49,11 @@ def dirt(counts):
         frame -= (is_dirty * rng.binomial(frame, 0.15)).astype(frame.dtype)
 
 
+def late_shutter(counts):
+    """The first three frames have half of the dose."""
+    counts[:3] = np.random.default_rng(6).binomial(counts[:3], 0.5)
+
+
 def trembling(counts):
     """Every other frame lies four pixels to the right."""
     counts[1::2] = np.roll(counts[1::2], 4, axis=2)
@@ -65,6 +70,7 @@ MOVIES = {
     "no gain": ({}, None, {"gain": None}, {"gain-residual", "fixed-pattern"}),
     "dirt": ({}, dirt, {}, {"fixed-pattern"}),
     "blank frame": ({}, blank, {}, {"bad-frames"}),
+    "late shutter": (PERFECT_CAMERA, late_shutter, {}, {"uneven-dose"}),
     "jump": ({"motion": "jump"}, None, {}, {"jump"}),
     "drift": (
         {"motion": "polynomial", "global_motion_px": 170.0}, None, {}, {"large-motion"}
@@ -108,7 +114,10 @@ def test_a_movie_has_the_flags_that_it_deserves_and_no_others(name, tmp_path):
 
 
 def test_every_flag_is_shown_on_a_movie_or_hardly_can_be():
-    """Uncertain motion and rings that fade early come with degrees, not with a fault."""
+    """Uncertain motion and rings that fade early come with degrees, not with a fault.
+
+    A drift over more than half of the field is in `test_long_drift`.
+    """
     shown = set().union(*(flags for _, _, _, flags in MOVIES.values()))
 
-    assert set(DEFINITIONS) - shown == {"uncertain", "poor-rings"}
+    assert set(DEFINITIONS) - shown == {"uncertain", "poor-rings", "beyond-field"}

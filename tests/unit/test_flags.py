@@ -41,6 +41,8 @@ RAISING = [
     ),
     ("fixed-pattern", {"fixed_pattern_removed": True, "fixed_pattern_significance": NAN}),
     ("bad-frames", {"bad_frame_count": 1}),
+    ("beyond-field", {"drift_part": LIMITS.drift_part * BARELY}),
+    ("uneven-dose", {"uneven_dose": LIMITS.uneven_dose * BARELY}),
     ("jump", {"largest_step_A": LIMITS.largest_step_A * BARELY}),
     ("large-motion", {"total_motion_A": LIMITS.total_motion_A * BARELY}),
     ("rough-path", {"roughness_A": LIMITS.roughness_A * BARELY}),
@@ -57,6 +59,8 @@ SILENT = [
     {"measured_dose_e_A2": LIMITS.dose_ratio_high / BARELY},
     {"measured_dose_e_A2": LIMITS.dose_ratio_low * BARELY},
     {"gain_residual_rows": LIMITS.gain_residual / BARELY},
+    {"drift_part": LIMITS.drift_part / BARELY},
+    {"uneven_dose": LIMITS.uneven_dose / BARELY},
     {"largest_step_A": LIMITS.largest_step_A / BARELY},
     {"total_motion_A": LIMITS.total_motion_A / BARELY},
     {"roughness_A": LIMITS.roughness_A / BARELY},
@@ -73,6 +77,7 @@ UNMEASURED = [
     {"rings_to_A": NAN, "rings_before_A": NAN, "ring_score": NAN},
     {"has_signal": None, "fixed_pattern_removed": None, "bad_frame_count": None},
     {"movement_A": NAN},
+    {"drift_part": NAN, "uneven_dose": NAN},
 ]
 
 

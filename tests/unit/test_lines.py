@@ -38,6 +38,44 @@ def test_rows_are_measured(scatter):
     assert columns == 0
 
 
+def drifting(drift_px, scatter, axis, contrast=0.1, frames=16, size=512):
+    """Mean of frames of a specimen that drifts along `axis`, the same aligned, and the path.
+
+    The detector is perfect but for lines along the drift, which scatter.
+    """
+    rng = np.random.default_rng(5)
+    detector = np.expand_dims(lines(size, scatter), axis)
+    specimen = gaussian_filter(rng.normal(size=(size + drift_px, size + drift_px)), 3)
+    specimen = 1 + contrast * specimen / specimen.std()
+    unaligned, aligned = np.zeros((2, size, size), np.float32)
+    path = np.zeros((frames, 2))
+    path[:, axis] = np.round(np.linspace(0, drift_px, frames))
+    for at in path.astype(int):
+        y, x = drift_px * (np.arange(2) == axis) - at
+        frame = rng.poisson(10 * detector * specimen[y : y + size, x : x + size])
+        unaligned += frame / frames
+        aligned += np.roll(frame, tuple(-at), (0, 1)) / frames
+    return unaligned, aligned, path
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_smear_of_a_drifting_specimen_is_told_from_lines_by_the_aligned_sum(axis):
+    """Along axis 1, the rows, it looks like rows."""
+    unaligned, aligned, path = drifting(80, 0.0, axis)
+
+    assert line_residuals(unaligned)[1 - axis] > 0.005
+    assert line_residuals(unaligned, aligned, path) == (0, 0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("drift_px", [0, 30, 80])
+def test_lines_of_the_detector_are_still_measured_under_a_drifting_specimen(axis, drift_px):
+    found = line_residuals(*drifting(drift_px, 0.02, axis))
+
+    assert found[1 - axis] == pytest.approx(0.02, rel=0.15)
+    assert found[axis] == 0
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_noise_alone_has_none(seed):
     assert line_residuals(image_of(seed)) == (0, 0)

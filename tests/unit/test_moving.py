@@ -105,3 +105,30 @@ def test_what_is_not_asked_for_is_not_made(frames, correction):
 
         assert sums.weighted_mean() is None
         assert sums.images() is None
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf, -np.inf, 0.5])
+def test_rates_that_are_no_numbers_do_not_reach_the_compiled_sum(rate):
+    weights = ExponentialWeights(
+        lambda ky, kx: np.full((ky.size, kx.size), rate), SHAPE_PX, np.arange(4.0), np.ones(4)
+    )
+    nothing = detector.make_correction(None, None, np.zeros(SHAPE_PX, np.bool_))
+
+    with Workers(1) as workers, pytest.raises(ValueError, match="finite rates"):
+        MovingSums(nothing, SHAPE_PX, SHAPE_PX, workers, 4, names=("all",), weights=weights)
+
+
+@pytest.mark.parametrize("rate", [-1e-30, -1e-40, -1e-300, 0.0])
+def test_rates_too_small_to_be_told_from_none_weigh_nothing(rate):
+    weights = ExponentialWeights(
+        lambda ky, kx: np.full((ky.size, kx.size), rate), SHAPE_PX, np.arange(10.0), np.ones(10)
+    )
+    nothing = detector.make_correction(None, None, np.zeros(SHAPE_PX, np.bool_))
+    with Workers(1) as workers:
+        sums = MovingSums(nothing, SHAPE_PX, SHAPE_PX, workers, 4, names=("all",), weights=weights)
+        for frame in FRAMES:
+            image = np.random.default_rng(frame).poisson(5, SHAPE_PX).astype(np.uint8)
+            sums.add(image, frame, lattice_of(frame), ("all",), time=frame)
+        plain, weighted = sums.mean("all"), sums.weighted_mean()
+
+    np.testing.assert_allclose(weighted, plain, atol=1e-3)

@@ -204,6 +204,42 @@ def test_frames_whose_mean_was_taken_away_are_not_blank(tmp_path, counts):
     np.testing.assert_allclose(sums.plain, frames.mean(axis=0), atol=1e-4)
 
 
+@pytest.mark.parametrize("value", [0, 20])
+def test_a_frame_of_which_a_part_is_blank_is_left_out(tmp_path, counts, value):
+    broken = counts.copy()
+    broken[2, HEIGHT_PX // 2 :] = value
+    good = np.delete(counts, 2, axis=0)
+
+    first, sums = both_passes(write(tmp_path, broken))
+
+    assert list(first.bad_frames) == [2]
+    assert "rows 49-96, columns 1-128" in first.bad_frames[2]
+    assert first.frames.frame.tolist() == [0, 1, 3, 4, 5, 6, 7]
+    np.testing.assert_allclose(sums.unaligned, good.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(sums.plain, good.mean(axis=0), rtol=1e-5)
+    assert first.mean_counts == pytest.approx(good.mean(), rel=1e-3)
+
+
+def test_a_broken_frame_is_left_out_of_a_sum_of_its_own_too(tmp_path, counts):
+    broken = counts.copy()
+    broken[4, :, WIDTH_PX // 2 :] = 0
+
+    _, sums = both_passes(write(tmp_path, broken), sum_first=4, sum_last=6)
+
+    expected = counts[[3, 5]].mean(axis=0)
+    np.testing.assert_allclose(sums.unaligned, expected, rtol=1e-5)
+    np.testing.assert_allclose(sums.plain, expected, rtol=1e-5)
+
+
+def test_frames_of_uneven_counts_are_named_unless_their_doses_say_so(tmp_path, counts):
+    uneven = counts.copy()
+    uneven[:2] *= 0.5
+    path, doses = write(tmp_path, uneven), (0.5, 0.5, *[1.0] * 6)
+
+    assert both_passes(path)[0].uneven_frames == pytest.approx({0: -0.5, 1: -0.5}, abs=0.02)
+    assert both_passes(path, dose_per_frame_e_A2=doses)[0].uneven_frames == {}
+
+
 def test_only_frames_in_the_range_are_summed(tmp_path, counts):
     first, sums = both_passes(write(tmp_path, counts), align_first=2, sum_first=4, sum_last=6)
 

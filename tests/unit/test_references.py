@@ -190,7 +190,7 @@ def test_another_size_is_refused_with_both_sizes_and_a_hint(gain, shape, hint):
 def test_a_gain_without_a_good_pixel_is_refused(tmp_path):
     path = tiff(tmp_path / "gain.tif", np.full(SHAPE, np.nan))
 
-    with pytest.raises(InputError, match="no positive finite pixel"):
+    with pytest.raises(InputError, match="no pixel above 0"):
         load_references(movie(), gain=path)
 
 

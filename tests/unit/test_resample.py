@@ -136,3 +136,21 @@ def test_the_nodes_enclose_the_image(size_px):
 def test_a_lattice_that_does_not_enclose_the_image_is_refused(image, shape):
     with pytest.raises(ValueError, match="expected a lattice"):
         sample(spline_coefficients(image), np.zeros(shape, np.float32), STEP_PX)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_displacement_that_is_no_number_does_not_reach_the_compiled_loops(value):
+    lattice = np.zeros((2, 3, 3), np.float32)
+    lattice[1, 1, 1] = value
+
+    with pytest.raises(ValueError, match="finite displacement"):
+        sample(np.zeros((32, 32), np.float32), lattice, 16)
+
+
+def test_a_displacement_far_beyond_the_image_takes_no_memory_for_the_way():
+    lattice = np.full((2, 3, 3), 1e30, np.float32)
+    lattice[:, 0, 0] = -1e30
+
+    moved = sample(np.ones((32, 32), np.float32), lattice, 16)
+
+    np.testing.assert_allclose(moved, 1.0, rtol=1e-5)

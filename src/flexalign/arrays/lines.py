@@ -19,9 +19,13 @@ COARSEST_LINES = 32
 _WAVES = (3, 5, 7, 11)
 # Standard deviations by which lines must stand out from chance.
 _SIGNIFICANT = 4.0
+# With less than this part of its power lost to the drift, a specimen's power cannot be told.
+_LEAST_LOSS = 0.02
 
 
-def line_residuals(image: PixelArray) -> tuple[float, float]:
+def line_residuals(
+    image: PixelArray, aligned: PixelArray | None = None, path_px: FloatArray | None = None
+) -> tuple[float, float]:
     """Scatter of rows and of columns beyond noise and specimen, over the mean of the image.
 
     Of the means c(x) of all columns the power spectrum is compared with that of means taken
@@ -32,9 +36,17 @@ def line_residuals(image: PixelArray) -> tuple[float, float]:
 
     and likewise for rows.  A sum that does not stand out from chance gives zero.
 
+    A specimen that drifts along the columns is smeared: of its power P the means keep the part
+    |H_0(f)|^2 and the waves |H_j(f)|^2, where H is the mean of exp(2 pi i k.d) over the frames, so
+    that it looks like columns.  The aligned sum has all of it in its waves and tells P:
+
+        P = mean_j ( |A_j(f)|^2 - |C_j(f)|^2 ) / ( 1 - mean_j |H_j(f)|^2 ).
+
     Parameters
     ----------
     image : (h, w), mean of frames, not aligned, bad pixels mended
+    aligned, path_px : (h, w) mean of the aligned frames, and their displacements (frames, 2);
+        None = the smear is left in
 
     Returns
     -------
@@ -51,14 +63,54 @@ def line_residuals(image: PixelArray) -> tuple[float, float]:
     """
     if min(image.shape) < FEWEST_LINES:
         return math.nan, math.nan
-    # Products as thin as these gain nothing from more threads.
-    with threadpool_limits(limits=1, user_api="blas"):
-        rows = image @ _waves(image.shape[1]).T
-        columns = _waves(image.shape[0]) @ image
-    level, sample = float(rows[:, 0].mean()), image[:: max(1, len(image) // 64)]
+    rows, columns = _means(image)
+    level, sample = float(rows[0].mean()), image[:: max(1, len(image) // 64)]
     if not level > float(sample.std()):
         return math.nan, math.nan
-    return _scatter(rows.T) / level, _scatter(columns) / level
+    smears: list[FloatArray | float] = [0.0, 0.0]
+    if aligned is not None and path_px is not None:
+        pairs = zip((rows, columns), _means(aligned), strict=True)
+        for axis, (before, after) in enumerate(pairs):
+            across, along = path_px[:, axis], path_px[:, 1 - axis] / image.shape[1 - axis]
+            smears[axis] = _smear(before, after, across, along)
+    return _scatter(rows, smears[0]) / level, _scatter(columns, smears[1]) / level
+
+
+def _means(
+    image: PixelArray,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Means (1 + 2 * waves, lines) along all rows and along all columns."""
+    # Products as thin as these gain nothing from more threads.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return (image @ _waves(image.shape[1]).T).T, _waves(image.shape[0]) @ image
+
+
+def _smear(
+    before: npt.NDArray[np.float32],
+    after: npt.NDArray[np.float32],
+    across_px: FloatArray,
+    along: FloatArray,
+) -> FloatArray:
+    """Power that the even means (first row of `before`) have beyond the waves by drift alone.
+
+    Parameters
+    ----------
+    before, after : means of the unaligned and the aligned sum
+    across_px, along : (frames,) displacement across the lines, and along them over their length
+    """
+    frequency = np.fft.rfftfreq(before.shape[1])
+    turns = np.exp(2j * np.pi * np.outer(frequency, across_px))
+
+    def left(wave: int) -> FloatArray:
+        return np.asarray(np.abs((turns * np.exp(2j * np.pi * wave * along)).mean(axis=1)) ** 2)
+
+    even, waves = (
+        left(0),
+        np.mean([left(wave) for wave in (*_WAVES, *(-w for w in _WAVES))], axis=0),
+    )
+    found = _powers(after)[1:].mean(axis=0) - _powers(before)[1:].mean(axis=0)
+    part = (even - waves) / np.maximum(1 - waves, _LEAST_LOSS)
+    return np.asarray(np.maximum(found * part, 0))
 
 
 def _waves(size: int) -> PixelArray:
@@ -68,14 +120,18 @@ def _waves(size: int) -> PixelArray:
     return (np.concatenate([np.ones((1, size)), waves]) / size).astype(np.float32)
 
 
-def _scatter(means: npt.NDArray[np.float32]) -> float:
-    """Standard deviation of the even means (first row) beyond that of the others."""
-    size = means.shape[1]
+def _powers(means: npt.NDArray[np.float32]) -> FloatArray:
+    """Power spectra of means along lines, over their surroundings."""
     # A gradient over the image would leak into all frequencies.
     fine = means - uniform_filter1d(means, COARSEST_LINES + 1, axis=1, mode="reflect")
-    power: FloatArray = np.abs(np.fft.rfft(fine.astype(np.float64), axis=1)) ** 2
+    return np.asarray(np.abs(np.fft.rfft(fine.astype(np.float64), axis=1)) ** 2)
+
+
+def _scatter(means: npt.NDArray[np.float32], smear: FloatArray | float) -> float:
+    """Standard deviation of the even means (first row) beyond that of the others and a `smear`."""
+    size, power = means.shape[1], _powers(means)
     first = -(-size // COARSEST_LINES)
-    usual = power[1:, first:].mean(axis=0)
+    usual = (power[1:].mean(axis=0) + smear)[first:]
     excess = float((power[0, first:] - usual).sum())
     # A power is as uncertain as it is large, the mean of the others less so.
     chance = math.sqrt((1 + 1 / (len(means) - 1)) * float((usual**2).sum()))

@@ -27,7 +27,7 @@ _HARMFUL_PULL = 0.02
 # Groups of frames to pair when single frames are too faint for it.
 _FEW_GROUPS = 8
 # Less than this part of an amplitude is nothing, but can be divided by.
-_LEAST_LEFT = 1e-9
+_LEAST_LEFT = 1e-15
 # Along a shorter path a pattern cannot be told from the specimen.
 _SMALLEST_MOTION_PX = 1.0
 

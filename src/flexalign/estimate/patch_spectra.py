@@ -220,7 +220,9 @@ def sweep_together(
 def pair_weight(envelope: FloatArray) -> FloatArray:
     """Number of ordered pairs of frames (rings,), each counted by its envelopes a_t^2 a_s^2."""
     squared = envelope**2
-    return np.asarray(squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0))
+    total = squared.sum(axis=0) ** 2
+    # Beside a frame that has all the weight the others are lost to rounding, but can be divided by.
+    return np.maximum(total - (squared**2).sum(axis=0), 1e-12 * total)
 
 
 def rings_with_weight(weight: FloatArray) -> int:
