@@ -210,6 +210,23 @@ def test_a_text_of_defects_marks_rectangles(tmp_path):
     np.testing.assert_array_equal(load_references(movie(), defects=path).defects, expected)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_text_of_defects_from_windows_is_the_same(tmp_path, encoding):
+    path = tmp_path / "defects.txt"
+    path.write_bytes("7 0 1 6\r\n2 3 2 1\r\n".encode(encoding))
+
+    assert load_references(movie(), defects=path).defects.sum() == 6 + 2
+
+
+@pytest.mark.parametrize("text", ["0 0 8 6\n1 1 1 1\n", f"0 0 1 {'9' * 20}", f"{'9' * 5000} 0 1 1"])
+def test_more_bad_pixels_than_there_are_pixels_are_refused(tmp_path, text):
+    path = tmp_path / "defects.txt"
+    path.write_text(text)
+
+    with pytest.raises(InputError, match=r"expected (bad pixels within|four whole numbers)"):
+        load_references(movie(), defects=path)
+
+
 def test_a_text_of_defects_is_in_pixels_of_the_detector(tmp_path):
     path = tmp_path / "defects.txt"
     path.write_text("1 2 1 1\n")
