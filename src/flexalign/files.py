@@ -1,0 +1,92 @@
+"""Files as they are opened everywhere: regular ones only, and text whatever program wrote it."""
+
+from __future__ import annotations
+
+import codecs
+import stat
+from pathlib import Path
+
+from flexalign.errors import InputError
+
+MIB_BYTES = 1 << 20
+# Lists of a hundred thousand movies and alignments with many nodes are well below.
+MOST_TEXT_BYTES = 256 * MIB_BYTES
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+
+
+def check_regular_file(path: str | Path) -> int:
+    """The size in bytes of a regular file, once it is known to be one, links followed.
+
+    Opening a FIFO waits until someone writes into it, and a device may never end: nothing is
+    opened before this.
+
+    Raises
+    ------
+    InputError
+        If there is nothing of that name, or it is a folder, a FIFO, a socket or a device.
+    """
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a file, found nothing of that name") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a name with a null character in it
+        raise InputError(f"{path!r}: expected the name of a file: {error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise InputError(f"{path}: expected a file, found {kind}")
+    return found.st_size
+
+
+def read_text(
+    path: str | Path, *, errors: str = "strict", most_bytes: int = MOST_TEXT_BYTES
+) -> str:
+    r"""The text in a file, with ``\n`` at the end of each line.
+
+    It reads a regular file of bounded size, as UTF-8 with or without a byte-order mark or as UTF-16
+    with one; line ends of Windows and of old Macs become ``\n``.
+
+    Parameters
+    ----------
+    errors : what is done with bytes that are no such text, as `bytes.decode` takes it: "strict"
+        refuses the file, "replace" is for what people wrote into comments
+    most_bytes : a larger file is refused
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no regular one, is too large, cannot be read, or is no text.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "list.txt"
+    >>> _ = path.write_bytes("a.mrc\r\nb.mrc".encode("utf-8-sig"))
+    >>> read_text(path)
+    'a.mrc\nb.mrc'
+    """
+    size_bytes = check_regular_file(path)
+    if size_bytes > most_bytes:
+        raise InputError(
+            f"{path}: expected a text of up to {most_bytes // MIB_BYTES} MiB, "
+            f"found {size_bytes // MIB_BYTES} MiB; is it the right file?"
+        )
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(most_bytes)
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: expected text in UTF-8, found other bytes at position {error.start}; "
+            "save it as UTF-8"
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
