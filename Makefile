@@ -19,7 +19,7 @@ help:
 	@echo "make demo    align a simulated movie and compare with its known motion"
 	@echo "make test    lint, then all tests and doctests, also those in Scipion"
 	@echo "make scipion the environment with Scipion that the tests of the plugin run in"
-	@echo "make endurance   the tests of long runs at full length (about half an hour)"
+	@echo "make endurance   the tests of long runs and of damaged files at full length"
 	@echo "make lint    format, style, types and layers, without changing a file"
 	@echo "make format  put the code in the common format"
 	@echo "make docs    write the generated pages of docs/reference"
@@ -69,7 +69,7 @@ test: lint scipion
 	$(SCIPION)/bin/python -m pytest -n 2 --dist loadfile scipion-em-flexalign/tests
 
 endurance: setup
-	FLEXALIGN_FULL_TESTS=1 $(BIN)/pytest tests/batch
+	FLEXALIGN_FULL_TESTS=1 $(BIN)/pytest tests/batch tests/fuzz
 
 format: setup
 	$(BIN)/ruff format .
