@@ -47,7 +47,9 @@ def save(path: Path, moved=None, movie="day/m.tiff"):
     elif path.name.endswith(".log"):
         motioncor.write_console_log(path, shifts)
     elif path.suffix == ".xml":
-        warp.write_warp(path, moved, PIXEL_SIZE_A)
+        warp.write_warp(
+            path, moved, PIXEL_SIZE_A, MovieInfo("m.tiff", "tiff", FRAMES, *SHAPE, "int8", None, 1)
+        )
     elif path.suffix == ".xmd":
         xmd.write_shifts(path, moved, movie)
     elif path.suffix == ".star":
@@ -64,7 +66,7 @@ def save(path: Path, moved=None, movie="day/m.tiff"):
         ("m.aln", MovieFacts(None, FRAMES, SHAPE)),
         ("m-Full.log", MovieFacts(None, FRAMES)),
         ("m.log", MovieFacts(None, FRAMES)),
-        ("m.xml", MovieFacts(None, FRAMES)),
+        ("m.xml", MovieFacts(None, FRAMES, SHAPE, PIXEL_SIZE_A)),
         ("m_shifts.xmd", MovieFacts("day/m.tiff", FRAMES)),
         ("m.star", MovieFacts("day/m.tiff", FRAMES, SHAPE, PIXEL_SIZE_A)),
     ],

@@ -82,8 +82,6 @@ def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
         if kind == "flexalign":
             motion = Motion.load(path)
         elif kind == "Warp":
-            if facts.pixel_size_A is None or facts.frame_count is None:
-                raise InputError("Warp's motion is in Angstrom: give --pixel-size of the movie")
             motion = warp.read_warp(path, facts.frame_count, shape_px, facts.pixel_size_A)
         elif kind == "RELION":
             motion = relion.read_motion_star(path)[1]
@@ -115,7 +113,8 @@ def read_facts(path: str | Path) -> MovieFacts:
         if kind == "flexalign":
             return _facts_of_ours(path)
         if kind == "Warp":
-            return MovieFacts(frame_count=warp.frame_count(path))
+            said = warp.read_options(path)
+            return MovieFacts(None, said.frame_count, said.shape_px, said.pixel_size_A)
         if kind == "RELION":
             movie, _ = relion.read_motion_star(path)
             known = np.isfinite(movie.pixel_size_A)
