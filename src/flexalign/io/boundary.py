@@ -21,10 +21,10 @@ def reading(path: str | Path, expected: str) -> Iterator[None]:
 
     Examples
     --------
-    >>> with reading("a.star", "a list"):
+    >>> with reading("a.star", "a list"):  # doctest: +ELLIPSIS
     ...     int("one")
     Traceback (most recent call last):
-    flexalign.errors.InputError: a.star: expected a list: invalid literal for int() with base 10: 'one'
+    flexalign.errors.InputError: a.star: expected a list: invalid literal ...
     """
     try:
         yield

@@ -13,6 +13,7 @@ from flexalign.io.movie_facts import inspect_movie
 from flexalign.io.reader import TIFF_MAGIC, read_head
 from flexalign.io.record import read_json
 from flexalign.io.references import is_rectangle_list
+from flexalign.io.text import head_text
 from flexalign.params import AlignParams
 
 
@@ -41,9 +42,10 @@ def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -
         return inspect_image(path) if planes == 1 else inspect_movie(path, params, read)
     if head.lstrip().startswith(b"{"):
         return _inspect_json(path, params)
-    if b"\0" not in head and is_rectangle_list(head.decode("utf-8", errors="replace")):
+    text = head_text(head)
+    if "\0" not in text and is_rectangle_list(text):
         return inspect_defects(path)
-    if b"data_" in head and (found := inspect_list(path)) is not None:
+    if "data_" in text and (found := inspect_list(path)) is not None:
         return found
     return inspect_motion(path, params.pixel_size_A)
 

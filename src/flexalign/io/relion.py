@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
+from flexalign.io.boundary import reading
+from flexalign.io.numbers_in_files import frame_count, shifts, size_px, whole_number
 from flexalign.io.polynomial import (
     COEFFICIENTS,
     PolynomialMotion,
@@ -24,7 +26,7 @@ from flexalign.io.polynomial import (
     whole_frame_px,
 )
 from flexalign.io.star import Blocks, read_star, star_list, star_loop, write_star
-from flexalign.model import FrameRange
+from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion
 
 NOT_OBSERVED = -9999.0
@@ -164,14 +166,9 @@ def read_motion_star(path: str | Path) -> tuple[RelionMovie, Motion]:
     InputError
         If the file is none of these.
     """
-    blocks = read_star(path)
-    try:
-        return _parsed(blocks)
-    except (KeyError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{path}: expected RELION's STAR file of one movie, with the blocks general and "
-            f"global_shift: {error!r}"
-        ) from error
+    what = "RELION's STAR file of one movie, with the blocks general and global_shift"
+    with reading(path, what):
+        return _parsed(read_star(path))
 
 
 def path_lengths_px(movie: RelionMovie, motion: Motion) -> tuple[float, float, float]:
@@ -297,33 +294,19 @@ def _local_shift(movie: RelionMovie, model: PolynomialMotion, patches: tuple[int
 def _parsed(blocks: Blocks) -> tuple[RelionMovie, Motion]:
     """The movie and its motion in the blocks of its STAR file."""
     items = {label: words[0] for label, words in blocks["general"].items() if words}
-    table = blocks["global_shift"]
-    frame_count = int(items["rlnImageSizeZ"])
-    global_px = np.full((frame_count, 2), NOT_OBSERVED)
-    rows = np.array([int(word) - 1 for word in table["rlnMicrographFrameNumber"]])
-    for axis, label in enumerate(("rlnMicrographShiftY", "rlnMicrographShiftX")):
-        global_px[rows, axis] = [float(word) for word in table[label]]
-    observed = np.flatnonzero((global_px != NOT_OBSERVED).all(axis=1))
-    if not observed.size:
-        raise ValueError("no frame was observed")
-    first = int(items.get("rlnMicrographStartFrame", 1)) - 1
-    used = FrameRange(int(observed[0]), int(observed[-1]) + 1)
+    count = frame_count(items["rlnImageSizeZ"])
+    first = whole_number(items.get("rlnMicrographStartFrame", "1"), "a start frame", 1, count) - 1
+    global_px, used = _global_px(blocks["global_shift"], count)
     coefficients = None
-    if int(items.get("rlnMotionModelVersion", 0)) == 1:
-        model = blocks["local_motion_model"]
-        flat = np.full(2 * COEFFICIENTS, np.nan)
-        index = [int(word) for word in model["rlnMotionModelCoeffsIdx"]]
-        flat[index] = [float(word) for word in model["rlnMotionModelCoeff"]]
-        if not np.isfinite(flat).all():
-            raise ValueError(f"expected {2 * COEFFICIENTS} coefficients")
-        coefficients = flat.reshape(2, COEFFICIENTS)[::-1]
+    if items.get("rlnMotionModelVersion", "0") == "1":
+        coefficients = _coefficients(blocks["local_motion_model"])
     eer = {key: items.get(f"rlnEER{key}") for key in ("Upsampling", "Grouping")}
     hot = blocks.get("hot_pixels", {})
-    pixels = [[int(float(word)) for word in hot.get(f"rlnCoordinate{axis}", [])] for axis in "YX"]
+    pixels = [shifts(hot.get(f"rlnCoordinate{axis}", []), "places") for axis in "YX"]
     movie = RelionMovie(
         movie_name=items["rlnMicrographMovieName"],
-        shape_px=(int(items["rlnImageSizeY"]), int(items["rlnImageSizeX"])),
-        frame_count=frame_count,
+        shape_px=(size_px(items["rlnImageSizeY"]), size_px(items["rlnImageSizeX"])),
+        frame_count=count,
         pixel_size_A=float(items.get("rlnMicrographOriginalPixelSize", "nan")),
         voltage_kV=float(items.get("rlnVoltage", "nan")),
         used=used,
@@ -333,13 +316,42 @@ def _parsed(blocks: Blocks) -> tuple[RelionMovie, Motion]:
         gain_name=items.get("rlnMicrographGainName"),
         eer_upsampling=None if eer["Upsampling"] is None else int(eer["Upsampling"]),
         eer_grouping=None if eer["Grouping"] is None else int(eer["Grouping"]),
-        bad_pixels_yx=np.array(pixels, dtype=np.int64).T.reshape(-1, 2),
+        bad_pixels_yx=np.array(pixels).astype(np.int64).T.reshape(-1, 2),
     )
-    missing = [i + 1 for i in range(used.first, used.stop) if i not in set(observed)]
-    if missing:
-        raise ValueError(f"frames {missing} within those used were not observed")
     motion = as_motion(PolynomialMotion(global_px, coefficients, first), used, movie.shape_px)
     return movie, motion
+
+
+def _global_px(table: Mapping[str, list[str]], count: int) -> tuple[FloatArray, FrameRange]:
+    """The shifts (frames of the file, 2) (y, x) of whole frames, and the frames observed."""
+    global_px = np.full((count, 2), NOT_OBSERVED)
+    words = table["rlnMicrographFrameNumber"]
+    rows = np.array([whole_number(word, "frame numbers", 1, count) - 1 for word in words])
+    if len(set(rows.tolist())) < len(rows):
+        raise ValueError("expected each frame once, found one twice")
+    for axis, label in enumerate(("rlnMicrographShiftY", "rlnMicrographShiftX")):
+        global_px[rows, axis] = shifts(table[label])
+    observed = np.flatnonzero((global_px != NOT_OBSERVED).all(axis=1))
+    if not observed.size:
+        raise ValueError("no frame was observed")
+    used = FrameRange(int(observed[0]), int(observed[-1]) + 1)
+    missing = np.setdiff1d(np.arange(used.first, used.stop), observed) + 1
+    if missing.size:
+        raise ValueError(f"frames {missing[:9].tolist()} within those used were not observed")
+    return global_px, used
+
+
+def _coefficients(model: Mapping[str, list[str]]) -> FloatArray:
+    """The coefficients (2, 18) (y, x) of the polynomial."""
+    flat = np.full(2 * COEFFICIENTS, np.nan)
+    index = [
+        whole_number(word, "places of coefficients", 0, len(flat) - 1)
+        for word in model["rlnMotionModelCoeffsIdx"]
+    ]
+    flat[index] = shifts(model["rlnMotionModelCoeff"])
+    if len(index) != len(flat) or np.isnan(flat).any():
+        raise ValueError(f"expected {len(flat)} coefficients, found {len(set(index))}")
+    return flat.reshape(2, COEFFICIENTS)[::-1]
 
 
 def _number(word: str | None) -> float | None:

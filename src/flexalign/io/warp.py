@@ -1,9 +1,9 @@
 """Warp's XML file of one movie: motion on grids, written and read.
 
-The grids hold corrections, minus our displacements, in Angstrom.  All of them are added up.  Place p
-of the movie is at p / size of their axes, frame z at z / (frames - 1), however many nodes they have.
-How many frames there were, of which size and in which pixels, stands among the options with which
-Warp measured the motion.
+The grids hold corrections, minus our displacements, in Angstrom.  All of them are added up.  On
+their axes, place p of the movie is at p / size and frame z at z / (frames - 1), however many nodes
+there are.  How many frames the movie has, of which size and in which pixels, stands among the
+options with which Warp measured the motion.
 
 References
 ----------
