@@ -207,8 +207,7 @@ def format_of(path: str | Path, expected: str = f"a motion as of {FORMATS}") -> 
     if "\0" in text:
         raise InputError(f"{path}: expected {expected}, found an unknown format")
     # A long prelude may come before the mark of MotionCor's output.
-    whole = text if len(head) < _HEAD_BYTES else read_text(path, errors="replace")
-    if motioncor_logs.is_motioncor(whole):
+    if motioncor_logs.is_motioncor(read_text(path, errors="replace")):
         return "MotionCor"
     found = next((words for mark, words in _OTHERS.items() if text.startswith(mark)), None)
     raise InputError(f"{path}: expected {expected}, found {found or 'another kind of text'}")

@@ -15,4 +15,5 @@ def head_text(head: bytes) -> str:
     '<Movie'
     """
     is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return head.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
+    text = head.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

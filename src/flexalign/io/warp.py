@@ -266,8 +266,11 @@ def _field(
 
 
 def _control_points(nodes: Sequence[int], most: Sequence[int]) -> tuple[int, int, int]:
-    """Control points (t, y, x) that hold a spline with so many nodes."""
-    t, y, x = (min(int(n) + 2, limit) for n, limit in zip(nodes, most, strict=True))
+    """Control points (t, y, x) with two intervals between nodes: they hold that grid's spline.
+
+    Splines of coarser grids, whose nodes lie between, are held to hundredths of a pixel.
+    """
+    t, y, x = (min(2 * int(n) + 1, limit) for n, limit in zip(nodes, most, strict=True))
     return t, y, x
 
 
