@@ -187,21 +187,22 @@ def path_lengths_px(movie: RelionMovie, motion: Motion) -> tuple[float, float, f
 
 
 def optics_table(
-    pixel_size_A: float,
-    binned_pixel_size_A: float,
-    voltage_kV: float,
-    cs_mm: float,
-    amplitude_contrast: float,
+    kinds: Sequence[tuple[float, float, float]], cs_mm: float, amplitude_contrast: float
 ) -> dict[str, list[object]]:
-    """The table of optics when all movies are alike."""
+    """The table of optics, its groups numbered from 1.
+
+    Parameters
+    ----------
+    kinds : pixel size of the movie and of the micrograph in Angstrom, and voltage in kV, of each
+    """
     return {
-        "rlnOpticsGroupName": ["opticsGroup1"],
-        "rlnOpticsGroup": [1],
-        "rlnMicrographOriginalPixelSize": [pixel_size_A],
-        "rlnVoltage": [voltage_kV],
-        "rlnSphericalAberration": [cs_mm],
-        "rlnAmplitudeContrast": [amplitude_contrast],
-        "rlnMicrographPixelSize": [binned_pixel_size_A],
+        "rlnOpticsGroupName": [f"opticsGroup{number + 1}" for number in range(len(kinds))],
+        "rlnOpticsGroup": [number + 1 for number in range(len(kinds))],
+        "rlnMicrographOriginalPixelSize": [size_A for size_A, _, _ in kinds],
+        "rlnVoltage": [kV for _, _, kV in kinds],
+        "rlnSphericalAberration": [cs_mm for _ in kinds],
+        "rlnAmplitudeContrast": [amplitude_contrast for _ in kinds],
+        "rlnMicrographPixelSize": [size_A for _, size_A, _ in kinds],
     }
 
 

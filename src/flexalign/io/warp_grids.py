@@ -92,12 +92,13 @@ def _grid(element: Element) -> Grid:
         )
     values = np.full((depth, height, width), np.nan)
     for node in nodes:
-        z, y, x = (
+        place = tuple(
             whole_number(node.get(axis, ""), f"{axis} of a node of {element.tag}", 0, count - 1)
             for axis, count in zip("ZYX", values.shape, strict=True)
         )
-        values[z, y, x] = float(node.get("Value", ""))
-    margins = tuple(float(element.get(f"Margin{axis}", "0")) for axis in "ZYX")
+        values[place] = float(node.get("Value", ""))
+    z, y, x = (float(element.get(f"Margin{axis}", "0")) for axis in "ZYX")
+    margins = (z, y, x)
     if not all(0 <= margin < 0.5 for margin in margins):
         raise ValueError(f"expected margins of {element.tag} from 0 to 0.5, found {margins}")
     # A node that is there twice leaves another without a value.
