@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flexalign.errors import InputError
-from flexalign.files import read_text
+from flexalign.files import exists, is_folder, read_text
 from flexalign.io.movie_list import read_movie_list
 from flexalign.io.star import listed_paths
 
@@ -47,15 +47,15 @@ def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ())
 
 def is_one_file(arguments: Sequence[str]) -> bool:
     """Whether `arguments` name one movie by itself, and could not name more another time."""
-    if len(arguments) != 1 or Path(arguments[0]).is_dir():
+    if len(arguments) != 1 or is_folder(arguments[0]):
         return False
-    is_pattern = glob.has_magic(arguments[0]) and not Path(arguments[0]).exists()
+    is_pattern = glob.has_magic(arguments[0]) and not exists(arguments[0])
     return not is_pattern and Path(arguments[0]).suffix not in (*LIST_SUFFIXES, ".star")
 
 
 def is_run_folder(folder: Path) -> bool:
     """Whether a run over many movies has begun in `folder`."""
-    return (folder / INDEX_NAME).exists()
+    return exists(folder / INDEX_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def listed_parameters(
     """
     listed: dict[str, dict[str, Any]] = {}
     for argument in arguments:
-        if Path(argument).suffix != ".star" or Path(argument).is_dir():
+        if Path(argument).suffix != ".star" or is_folder(argument):
             continue
         for movie in read_movie_list(argument):
             said = movie.own_parameters(eer_upsampling)
@@ -139,11 +139,11 @@ def is_movie_name(path: Path) -> bool:
 def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
     """The movies that one argument names, `others` left out where it is a folder."""
     path = Path(argument)
-    if path.is_dir():
+    if is_folder(path):
         for file in sorted(path.iterdir()):
             if is_movie_name(file) and file.absolute() not in others:
                 yield file
-    elif glob.has_magic(argument) and not path.exists():
+    elif glob.has_magic(argument) and not exists(path):
         # Path.glob takes no absolute patterns
         yield from sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
     elif path.suffix == ".star":
