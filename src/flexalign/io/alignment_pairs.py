@@ -12,10 +12,9 @@ from pathlib import Path
 from flexalign.errors import InputError
 from flexalign.io.alignments import MovieFacts, join_facts, read_all_facts, read_motion_of
 from flexalign.io.motioncor_logs import is_motioncor
-from flexalign.io.reader import read_head
+from flexalign.io.reader import head_text, read_head
 from flexalign.io.results import movie_root
 from flexalign.io.star import listed_paths, read_star
-from flexalign.io.text import head_text
 from flexalign.motion import Motion
 
 # Of several files of one movie in a folder the one is taken whose ending comes first.
@@ -261,6 +260,7 @@ def _is_alignment(path: Path) -> bool:
     if ending not in _DOUBTFUL:
         return True
     try:
-        return _DOUBTFUL[ending](head_text(read_head(path, _LOOKED_INTO_BYTES)))
+        head = head_text(read_head(path, _LOOKED_INTO_BYTES)) or ""
     except InputError:
         return False
+    return _DOUBTFUL[ending](head.replace("\r\n", "\n"))

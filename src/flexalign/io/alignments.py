@@ -13,10 +13,10 @@ from flexalign.io import motioncor, motioncor_logs, relion, truth, warp, xmd
 from flexalign.io.boundary import reading
 from flexalign.io.frame_list import FRAME
 from flexalign.io.numbers_in_files import shifts, size_px
-from flexalign.io.reader import read_head
+from flexalign.io.reader import head_text, read_head
 from flexalign.io.record import read_json
 from flexalign.io.star import read_star
-from flexalign.io.text import head_text, read_text
+from flexalign.io.text import read_text
 from flexalign.model import MovieInfo
 from flexalign.motion import Motion
 
@@ -28,7 +28,7 @@ LARGEST_PIXEL_SIZE_RATIO = 1.01
 # Lengths along the frame of a motion that is the same at every place.
 ANY_SHAPE_PX = (1000, 1000)
 _HEAD_BYTES = 4096
-_STAR_BLOCK = re.compile(r"^data_", re.MULTILINE)
+_STAR_BLOCK = re.compile(r"(?:^|[\r\n])data_")
 _OTHERS = {
     "# AreTomo": "AreTomo's alignment of a tilt series",
     "# Output from CTFFind": "the output of CTFFIND",
@@ -197,15 +197,16 @@ def format_of(path: str | Path, expected: str = f"a motion as of {FORMATS}") -> 
     head = read_head(Path(path), _HEAD_BYTES)
     if head.startswith(b"PK"):
         return "simulation"
-    text = head_text(head).lstrip()
+    text = head_text(head)
+    if text is None:
+        raise InputError(f"{path}: expected {expected}, found an unknown format")
+    text = text.lstrip()
     if text.startswith("{"):
         return "flexalign"
     if text.startswith("<"):
         return "Warp"
     if _STAR_BLOCK.search(text):
         return _format_of_star(path)
-    if "\0" in text:
-        raise InputError(f"{path}: expected {expected}, found an unknown format")
     # A long prelude may come before the mark of MotionCor's output.
     if motioncor_logs.is_motioncor(read_text(path, errors="replace")):
         return "MotionCor"

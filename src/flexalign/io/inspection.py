@@ -10,10 +10,9 @@ from flexalign.io.facts import FileFacts
 from flexalign.io.image_facts import inspect_defects, inspect_image
 from flexalign.io.motion_facts import inspect_list, inspect_motion, inspect_record
 from flexalign.io.movie_facts import inspect_movie
-from flexalign.io.reader import TIFF_MAGIC, read_head
+from flexalign.io.reader import TIFF_MAGIC, head_text, read_head
 from flexalign.io.record import read_json
 from flexalign.io.references import is_rectangle_list
-from flexalign.io.text import head_text
 from flexalign.params import AlignParams
 
 
@@ -42,10 +41,9 @@ def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -
         return inspect_image(path) if planes == 1 else inspect_movie(path, params, read)
     if head.lstrip().startswith(b"{"):
         return _inspect_json(path, params)
-    text = head_text(head)
-    if "\0" not in text and is_rectangle_list(text):
+    if is_rectangle_list(head_text(head) or ""):
         return inspect_defects(path)
-    if "data_" in text and (found := inspect_list(path)) is not None:
+    if "data_" in (head_text(head) or "") and (found := inspect_list(path)) is not None:
         return found
     return inspect_motion(path, params.pixel_size_A)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import codecs
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -135,6 +136,19 @@ def read_head(path: Path, size_bytes: int = 1024) -> bytes:
     if not head:
         raise InputError(f"{path}: expected data, found an empty file; transfer it again")
     return head
+
+
+def head_text(head: bytes) -> str | None:
+    r"""What a file that starts with `head` begins with as text, None where it is no text.
+
+    Examples
+    --------
+    >>> head_text("1 2".encode("utf-16")), head_text(b"\x01\x00")
+    ('1 2', None)
+    """
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return head.decode("utf-16", errors="replace")
+    return None if b"\0" in head else head.decode("utf-8-sig", errors="replace")
 
 
 def frames_within(info: MovieInfo, frames: FrameRange | None) -> FrameRange:
