@@ -54,6 +54,7 @@ LIST = "# movies\nMovies/a.tiff\nMovies/b.tiff\n\nc.mrc\n"
 @example(data=STAR.encode())
 @example(data=b"data_t\nloop_\n_x\n" + b"'a " * 100_000)
 @example(data=STAR.replace("0.885", "abc").encode())
+@example(data=STAR.replace("Movies/a", "Movies\0a").encode())
 @fuzzing
 def test_damaged_lists_of_relion(tmp_path, data):
     path = tmp_path / "movies.star"
@@ -83,10 +84,11 @@ def test_damaged_lists_of_frames(tmp_path, data):
 @given(data=mutated_text(LIST) | mutated(LIST.encode()))
 @example(data=b"a" * 300 + b"\n")
 @example(data=LIST.encode("utf-16"))
+@example(data=b"a\0b.mrc\n")
 @fuzzing
 def test_damaged_lists_of_names(tmp_path, data):
     path = tmp_path / "movies.txt"
     path.write_bytes(data)
 
     with only_typed_errors(most_bytes=MOST_BYTES):
-        find_movies([str(path)])
+        listed_parameters([str(path)], find_movies([str(path)]))

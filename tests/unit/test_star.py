@@ -77,6 +77,7 @@ def test_files_of_windows_read_alike(tmp_path, encoding):
         ("data_t\n_x 1\ndata_t\n_y 1\n", "line 3: expected each block once, found data_t"),
         ("data_t\nloop_\n_x\n'a b\n", "line 4: expected a quote that is closed"),
         ("data_t\nloop_\n1 2\n", "line 3: expected 0 words, found 2"),
+        ("data_t\nloop_\n_x\na\0b\n", "line 4: expected text, found a null character"),
     ],
 )
 def test_what_is_malformed_is_named(tmp_path, text, words):

@@ -118,7 +118,10 @@ def listed_parameters(
 
 def own_key(movie: str | Path) -> str:
     """What a movie is known by, however its path is spelt."""
-    return os.path.realpath(movie)
+    try:
+        return os.path.realpath(movie)
+    except ValueError:  # no name of a file, which whoever opens it says
+        return str(movie)
 
 
 def is_movie_name(path: Path) -> bool:

@@ -59,6 +59,8 @@ class _Reading:
 
     def take(self, line: str) -> None:
         """Take the next line."""
+        if "\0" in line:
+            raise ValueError("expected text, found a null character: the file is damaged")
         words, is_quoted = _words(line), line.lstrip()[:1] in ("'", '"')
         if not words:
             return
