@@ -14,10 +14,10 @@ from flexalign.io.relion import (
     RelionMovie,
     optics_table,
     path_lengths_px,
-    read_motion_star,
     write_micrographs_star,
     write_motion_star,
 )
+from flexalign.io.relion_reading import read_motion_star
 from flexalign.io.star import read_star
 from flexalign.model import FrameRange
 from flexalign.motion import Motion, MotionField, Trajectory

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flexalign.errors import InputError
-from flexalign.io import motioncor, motioncor_logs, relion, truth, warp, xmd
+from flexalign.io import motioncor, motioncor_logs, relion_reading, truth, warp, xmd
 from flexalign.io.boundary import reading
 from flexalign.io.frame_list import FRAME
 from flexalign.io.numbers_in_files import shifts, size_px
@@ -90,7 +90,7 @@ def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
         elif kind == "Warp":
             motion = warp.read_warp(path, facts.frame_count, shape_px, facts.pixel_size_A)
         elif kind == "RELION":
-            motion = relion.read_motion_star(path)[1]
+            motion = relion_reading.read_motion_star(path)[1]
         elif kind == "Xmipp":
             motion = xmd.read_motion(path, shape_px)
         elif kind == "simulation":
@@ -135,7 +135,7 @@ def _facts_of_one(path: str | Path, kind: str) -> MovieFacts:
         said = warp.read_options(path)
         return MovieFacts(None, said.frame_count, said.shape_px, said.pixel_size_A)
     if kind == "RELION":
-        movie, _ = relion.read_motion_star(path)
+        movie, _ = relion_reading.read_motion_star(path)
         known = np.isfinite(movie.pixel_size_A)
         pixel_size_A = movie.pixel_size_A if known else None
         return MovieFacts(movie.movie_name, movie.frame_count, movie.shape_px, pixel_size_A)
