@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +26,6 @@ INFO = MovieInfo("m.tiff", "tiff", FRAMES, *SHAPE, "uint8", PIXEL_SIZE_A, 1)
 ALL = FrameRange(0, FRAMES)
 # What reading a good file of this size takes, several times over; gigabytes are far above.
 MOST_BYTES = 48 << 20
-SEEDS = Path(__file__).parent / "seeds"
 
 
 def motion():
@@ -172,8 +170,3 @@ def test_an_array_that_asks_for_gigabytes_is_refused(tmp_path):
 
     with only_typed_errors(most_bytes=1 << 20):
         truth.read_truth(tmp_path / "m_truth.npz")
-
-
-@pytest.mark.parametrize("path", sorted(SEEDS.glob("motion-*")), ids=lambda path: path.name)
-def test_what_once_hurt(tmp_path, path):
-    attempt(tmp_path / path.name.removeprefix("motion-"), path.read_bytes())
