@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import codecs
+import json
+import os
+import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from flexalign.errors import InputError
 
 MIB_BYTES = 1 << 20
 # Lists of a hundred thousand movies and alignments with many nodes are well below.
 MOST_TEXT_BYTES = 256 * MIB_BYTES
+# What we write as JSON has a few levels of brackets.
+MOST_JSON_LEVELS = 32
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -18,6 +25,55 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFCHR: "a device",
 }
+
+# Control characters, what else ends a line for some program, and what stands for other bytes.
+_NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def displayed(name: str | Path) -> str:
+    r"""A name as one line of text can hold it, for messages, tables and pages.
+
+    Bytes that are no UTF-8 and control characters stand there with a backslash.
+
+    Examples
+    --------
+    >>> print(displayed("caf\udce9\t1.mrc"))
+    caf\xe9\t1.mrc
+    """
+    return _NOT_IN_A_LINE.sub(_escaped, str(name))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """One character with a backslash; where it stands for a byte, that byte."""
+    if 0xDC80 <= ord(found[0]) <= 0xDCFF:
+        return f"\\x{ord(found[0]) - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode()
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is something of that name; `Path.exists` raises where it is too long."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of that name; `Path.is_dir` raises where it is too long."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def check_name(path: str | Path) -> None:
+    """Make sure that tables, records and other programs can hold the path of a movie.
+
+    Raises
+    ------
+    InputError
+        If it has bytes that are no UTF-8, or a line end, a tab or another control character.
+    """
+    shown = displayed(path)
+    if shown != str(path):
+        raise InputError(
+            f"{shown}: expected a name in UTF-8 without line ends and tabs, as tables of movies "
+            "need it: rename the file, or make a link to it under another name"
+        )
 
 
 def check_regular_file(path: str | Path) -> int:
@@ -90,3 +146,32 @@ def read_text(
             "save it as UTF-8"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: str | Path, *, most_bytes: int = MOST_TEXT_BYTES) -> dict[str, Any]:
+    """What the JSON in a file says by name; NaN and infinity, which are no JSON, become None.
+
+    Raises
+    ------
+    InputError
+        If there is no such text, or it is no JSON, something else than names with values, or
+        brackets in brackets without end.
+    """
+    text = read_text(path, most_bytes=most_bytes)
+    try:
+        plain = json.loads(text, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON: {error}") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: expected names with values, found a {type(plain).__name__}")
+    level: list[Any] = [plain]
+    for _ in range(MOST_JSON_LEVELS):
+        level = [item for outer in level for item in _items(outer) if isinstance(item, dict | list)]
+        if not level:
+            return plain
+    raise InputError(f"{path}: expected up to {MOST_JSON_LEVELS} brackets in each other")
+
+
+def _items(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    """What is directly inside an object or a list of JSON."""
+    return outer.values() if isinstance(outer, dict) else outer

@@ -7,6 +7,7 @@ reference frame: ``corrected(p) = frame(p + displacement)``.  Unit: pixels of th
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -15,7 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
+from flexalign.files import read_text
 from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, from_plain, read_only
+
+# Far above any movie, far below what sums and products of shifts can hold.
+LARGEST_PX = 1e9
 
 
 def bspline_basis(position: npt.ArrayLike, count: int) -> FloatArray:
@@ -55,6 +60,12 @@ def _centers(count: int) -> FloatArray:
     return ((np.arange(count) - (degree - 1) / 2) / max(count - degree, 1)).clip(0, 1)
 
 
+def _check_finite(values_px: FloatArray, what: str) -> None:
+    """Raise `ValueError` unless all are numbers of pixels to compute with."""
+    if not (np.abs(values_px) <= LARGEST_PX).all():
+        raise ValueError(f"expected finite {what} up to {LARGEST_PX:g} pixels")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trajectory(JsonValue):
     """Displacement of the whole frame over time.
@@ -77,9 +88,8 @@ class Trajectory(JsonValue):
         displacement = read_only(self.displacement_px)
         if displacement.ndim != 2 or displacement.shape[1] != 2 or len(displacement) == 0:
             raise ValueError(f"expected displacements (frames, 2), found {displacement.shape}")
-        if not np.isfinite(displacement).all():
-            raise ValueError("expected finite displacements")
-        if not 0 <= self.reference_frame < len(displacement):
+        _check_finite(displacement, "displacements")
+        if not 0 <= operator.index(self.reference_frame) < len(displacement):
             raise ValueError(f"reference frame {self.reference_frame} of {len(displacement)}")
         measured = read_only(self.is_measured, np.bool_)
         if measured.shape != displacement.shape[:1]:
@@ -114,8 +124,12 @@ class MotionField(JsonValue):
         coefficients = read_only(self.coefficients_px)
         if coefficients.ndim != 4 or coefficients.shape[0] != 2:
             raise ValueError(f"expected coefficients (2, t, y, x), found {coefficients.shape}")
-        if not np.isfinite(coefficients).all():
-            raise ValueError("expected finite coefficients")
+        if not coefficients.size:
+            raise ValueError(f"expected some coefficients, found {coefficients.shape}")
+        _check_finite(coefficients, "coefficients")
+        whole = (self.height_px, self.width_px, self.frames.first, self.frames.stop)
+        if min(map(operator.index, whole)) < 0 or min(whole[:2]) < 1:
+            raise ValueError(f"expected a size in pixels, found {whole[:2]}")
         object.__setattr__(self, "coefficients_px", coefficients)
         if self.standard_error_px is not None:
             object.__setattr__(self, "standard_error_px", read_only(self.standard_error_px))
@@ -237,6 +251,11 @@ class Motion(JsonValue):
 
     def __post_init__(self) -> None:
         if self.field is not None:
+            if operator.index(self.field.frames.stop) > self.frame_count:
+                raise ValueError(
+                    f"expected a field within {self.frame_count} frames, found one over frames "
+                    f"{self.field.frames}"
+                )
             object.__setattr__(self, "field", self.field.anchored(self.reference_frame))
 
     @property
@@ -306,7 +325,7 @@ class Motion(JsonValue):
         # super() would look for the class as it was before dataclass(slots=True) made it anew
         try:
             return cast(Self, from_plain(cls, plain))
-        except (ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # whatever is wrong with it, it came from a file
             raise InputError(f"expected a motion, found a broken one: {error}") from error
 
     @classmethod
@@ -319,7 +338,9 @@ class Motion(JsonValue):
             If the file is missing, is not JSON, or holds no motion.
         """
         try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            plain = json.loads(read_text(path))
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: expected a motion in JSON: {error}") from error
+        if not isinstance(plain, dict):
+            raise InputError(f"{path}: expected a motion in JSON, found a {type(plain).__name__}")
         return cls.from_dict(plain)

@@ -59,7 +59,7 @@ def written(tmp_path, name, moved, used=ALL):
     elif name == "m.out":
         motioncor.write_console_log(path, shifts)
     elif name == "m.xml":
-        warp.write_warp(path, moved, PIXEL_SIZE_A)
+        warp.write_warp(path, moved, PIXEL_SIZE_A, INFO)
     elif name == "m.xmd":
         xmd.write_shifts(path, moved, "m.mrc", binning=2.0)
     elif name == "m.star":

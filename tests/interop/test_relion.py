@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flexalign.io.eer_writer import write_eer
-from flexalign.io.relion import read_motion_star
+from flexalign.io.relion_reading import read_motion_star
 from flexalign.io.star import read_star, star_loop, write_star
 from flexalign.motion import Motion
 from flexalign.simulate import motion_error_px

@@ -17,7 +17,7 @@ from flexalign.io.alignment_pairs import (
     match_alignments,
     read_pair,
 )
-from flexalign.io.alignments import MovieFacts, join_facts, read_facts, read_motion
+from flexalign.io.alignments import MovieFacts, join_facts, read_all_facts, read_motion
 from flexalign.io.record import write_json
 from flexalign.io.relion import RelionMovie, write_motion_star
 from flexalign.model import FrameRange, MovieInfo
@@ -47,7 +47,9 @@ def save(path: Path, moved=None, movie="day/m.tiff"):
     elif path.name.endswith(".log"):
         motioncor.write_console_log(path, shifts)
     elif path.suffix == ".xml":
-        warp.write_warp(path, moved, PIXEL_SIZE_A)
+        warp.write_warp(
+            path, moved, PIXEL_SIZE_A, MovieInfo("m.tiff", "tiff", FRAMES, *SHAPE, "int8", None, 1)
+        )
     elif path.suffix == ".xmd":
         xmd.write_shifts(path, moved, movie)
     elif path.suffix == ".star":
@@ -64,13 +66,13 @@ def save(path: Path, moved=None, movie="day/m.tiff"):
         ("m.aln", MovieFacts(None, FRAMES, SHAPE)),
         ("m-Full.log", MovieFacts(None, FRAMES)),
         ("m.log", MovieFacts(None, FRAMES)),
-        ("m.xml", MovieFacts(None, FRAMES)),
+        ("m.xml", MovieFacts(None, FRAMES, SHAPE, PIXEL_SIZE_A)),
         ("m_shifts.xmd", MovieFacts("day/m.tiff", FRAMES)),
         ("m.star", MovieFacts("day/m.tiff", FRAMES, SHAPE, PIXEL_SIZE_A)),
     ],
 )
 def test_a_file_says_what_it_knows_of_its_movie(tmp_path, name, expected):
-    assert read_facts(save(tmp_path / name)) == expected
+    assert read_all_facts(save(tmp_path / name)) == [expected]
 
 
 def test_the_log_of_patches_says_the_size(tmp_path):
@@ -78,14 +80,14 @@ def test_the_log_of_patches_says_the_size(tmp_path):
     motioncor.write_full_log(tmp_path / "m-Full.log", shifts)
     motioncor.write_patch_log(tmp_path / "m-Patch-Patch.log", shifts, SHAPE)
 
-    assert read_facts(tmp_path / "m-Full.log") == MovieFacts(None, FRAMES, SHAPE)
+    assert read_all_facts(tmp_path / "m-Full.log") == [MovieFacts(None, FRAMES, SHAPE)]
 
 
 def test_the_truth_of_a_simulation_is_a_motion(tmp_path):
     movie = simulate_movie(shape_px=(96, 128), frame_count=5, particles=0, pixel_size_A=1.4)
     path = movie.save(tmp_path, "s", "mrc")["truth"]
 
-    facts = read_facts(path)
+    (facts,) = read_all_facts(path)
     info = MovieInfo("s.mrc", "mrc", 5, 96, 128, "int8", 1.4, 1)
     found = read_motion(path, info, 1.4)
 
@@ -100,7 +102,7 @@ def test_an_archive_that_is_no_truth_is_refused(tmp_path):
     np.savez(tmp_path / "m_truth.npz", numbers=np.arange(3))
 
     with pytest.raises(InputError, match="flexalign simulate"):
-        read_facts(tmp_path / "m_truth.npz")
+        read_all_facts(tmp_path / "m_truth.npz")
 
 
 def test_a_folder_gives_one_alignment_for_each_movie_and_nothing_else(tmp_path):
@@ -193,7 +195,10 @@ def test_each_side_fills_in_what_the_other_does_not_know(tmp_path):
 
 
 def test_what_nobody_knows_is_asked_for(tmp_path):
-    both = pair(save(tmp_path / "m.xml"), save(tmp_path / "m_shifts.xmd"))
+    silent = save(tmp_path / "m.xml")
+    text = silent.read_text()
+    silent.write_text(text[: text.index("<Options")] + text[text.index("<GridMovementX") :])
+    both = pair(silent, save(tmp_path / "m_shifts.xmd"))
 
     with pytest.raises(InputError, match="--pixel-size"):
         read_pair(both)

@@ -14,10 +14,10 @@ from flexalign.io.relion import (
     RelionMovie,
     optics_table,
     path_lengths_px,
-    read_motion_star,
     write_micrographs_star,
     write_motion_star,
 )
+from flexalign.io.relion_reading import read_motion_star
 from flexalign.io.star import read_star
 from flexalign.model import FrameRange
 from flexalign.motion import Motion, MotionField, Trajectory
@@ -157,7 +157,7 @@ def test_micrographs_are_listed_with_what_all_of_them_have(tmp_path):
         RelionMicrograph("J/job1/b.mrc", "J/job1/b.star", (3.0, 1.0, 2.0), None, optics_group=2),
     ]
 
-    write_micrographs_star(tmp_path / "c.star", optics_table(0.8, 1.6, 300.0, 2.7, 0.1), rows)
+    write_micrographs_star(tmp_path / "c.star", optics_table([(0.8, 1.6, 300.0)], 2.7, 0.1), rows)
 
     blocks = read_star(tmp_path / "c.star")
     assert list(blocks) == ["optics", "micrographs"]

@@ -20,7 +20,13 @@ def test_lists_and_loops_come_back_in_their_order(tmp_path):
     }
 
 
-@pytest.mark.parametrize("word", ["my movie.mrc", "Ana's movie.mrc", "", "a.mrc"])
+WORDS = (
+    "my movie.mrc", "Ana's movie.mrc", "", "a.mrc", "'a.mrc", "_a.mrc", "#a.mrc", "data_a.mrc",
+    "loop_", 'a "b.mrc', "a'b.mrc",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_words_come_back_whatever_is_in_them(tmp_path, word):
     write_star(tmp_path / "a.star", [star_loop("t", {"name": [word], "n": [1]})])
 
@@ -48,5 +54,40 @@ def test_a_row_with_a_word_too_few_is_named(tmp_path):
 
 
 def test_a_missing_file_is_explained(tmp_path):
-    with pytest.raises(InputError, match="expected a STAR file"):
+    with pytest.raises(InputError, match="expected a file, found nothing of that name"):
         read_star(tmp_path / "none.star")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows_read_alike(tmp_path, encoding):
+    text = "data_t\r\n\r\nloop_\r\n_x #1\r\n_y #2\r\n1 'a \u00b5'\r\n"
+    (tmp_path / "a.star").write_bytes(text.encode(encoding))
+
+    assert read_star(tmp_path / "a.star") == {"t": {"x": ["1"], "y": ["a \u00b5"]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("_x 1\n", "line 1: expected a block .* first, found _x"),
+        ("data_t\n_x\n", "line 2: expected one word for _x, found 0"),
+        ("data_t\n_x a b\n", "line 2: expected one word for _x, found 2"),
+        ("data_t\n_x 1\n_x 2\n", "line 3: expected each label once, found _x"),
+        ("data_t\nloop_\n_x\n1\n_y\n2 3\n", "line 5: expected labels before rows, found _y"),
+        ("data_t\n_x 1\ndata_t\n_y 1\n", "line 3: expected each block once, found data_t"),
+        ("data_t\nloop_\n_x\n'a b\n", "line 4: expected a quote that is closed"),
+        ("data_t\nloop_\n1 2\n", "line 3: expected 0 words, found 2"),
+        ("data_t\nloop_\n_x\na\0b\n", "line 4: expected text, found a null character"),
+    ],
+)
+def test_what_is_malformed_is_named(tmp_path, text, words):
+    (tmp_path / "a.star").write_text(text)
+
+    with pytest.raises(InputError, match=f"a.star, {words}"):
+        read_star(tmp_path / "a.star")
+
+
+def test_comments_end_a_line(tmp_path):
+    (tmp_path / "a.star").write_text("# a\ndata_t\n_x 1 # one\n_y '#2' #3\n")
+
+    assert read_star(tmp_path / "a.star") == {"t": {"x": ["1"], "y": ["#2"]}}

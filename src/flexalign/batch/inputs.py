@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flexalign.errors import InputError
-from flexalign.io.star import listed_paths, read_star
+from flexalign.files import exists, is_folder, read_text
+from flexalign.io.movie_list import read_movie_list
+from flexalign.io.star import listed_paths
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
 COMPRESSED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
 INDEX_NAME = "run.json"
 LIST_SUFFIXES = (".txt", ".lst", ".list")
-STAR_MOVIE, STAR_GROUP = "rlnMicrographMovieName", "rlnOpticsGroup"
-# What the optics groups of a STAR file say, and the parameter that it is.
-STAR_PARAMETERS = {"rlnMicrographOriginalPixelSize": "pixel_size_A", "rlnVoltage": "voltage_kV"}
 
 
 def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ()) -> list[Path]:
@@ -45,38 +47,81 @@ def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ())
 
 def is_one_file(arguments: Sequence[str]) -> bool:
     """Whether `arguments` name one movie by itself, and could not name more another time."""
-    if len(arguments) != 1 or Path(arguments[0]).is_dir():
+    if len(arguments) != 1 or is_folder(arguments[0]):
         return False
-    is_pattern = glob.has_magic(arguments[0]) and not Path(arguments[0]).exists()
+    is_pattern = glob.has_magic(arguments[0]) and not exists(arguments[0])
     return not is_pattern and Path(arguments[0]).suffix not in (*LIST_SUFFIXES, ".star")
 
 
 def is_run_folder(folder: Path) -> bool:
     """Whether a run over many movies has begun in `folder`."""
-    return (folder / INDEX_NAME).exists()
+    return exists(folder / INDEX_NAME)
 
 
-def star_parameters(arguments: Sequence[str]) -> dict[str, float]:
-    """The parameters that the STAR files among `arguments` say for all their movies.
+@dataclass(frozen=True, slots=True)
+class ListedParameters:
+    """What lists of RELION say of their movies, by the names of `AlignParams`.
+
+    Attributes
+    ----------
+    common : what they say of all movies of the run
+    own : what differs from movie to movie, by their resolved paths, see `own_key`
+    """
+
+    common: dict[str, Any]
+    own: dict[str, dict[str, Any]]
+
+
+def listed_parameters(
+    arguments: Sequence[str],
+    movies: Sequence[Path],
+    fixed: Collection[str] = (),
+    eer_upsampling: int = 1,
+) -> ListedParameters:
+    """What the STAR files among `arguments` say of `movies`.
+
+    Parameters
+    ----------
+    movies : all movies of the run
+    fixed : parameters that are given otherwise, which is what counts then
+    eer_upsampling : RELION's pixel is that of the frames it renders
 
     Raises
     ------
     InputError
-        If their optics groups differ in one of them.
+        If a list says something impossible, or two things of one movie.
     """
-    values: dict[str, float] = {}
+    listed: dict[str, dict[str, Any]] = {}
     for argument in arguments:
-        if Path(argument).suffix != ".star":
+        if Path(argument).suffix != ".star" or is_folder(argument):
             continue
-        blocks = read_star(argument)
-        for label, name in STAR_PARAMETERS.items():
-            for text in {t for table in blocks.values() for t in table.get(label, ())}:
-                if values.setdefault(name, float(text)) != float(text):
-                    raise InputError(
-                        f"{argument}: expected one {label} for all movies, found {values[name]:g} "
-                        f"and {float(text):g}: split the file by optics group, one run for each"
-                    )
-    return values
+        for movie in read_movie_list(argument):
+            said = movie.own_parameters(eer_upsampling)
+            own = {name: value for name, value in said.items() if name not in fixed}
+            if listed.setdefault(own_key(movie.path), own) != own:
+                raise InputError(
+                    f"{argument}: expected the same of a movie wherever it is listed, found "
+                    f"{movie.name} twice with other values"
+                )
+    each = [listed.get(own_key(movie), {}) for movie in movies]
+    common = {
+        name: value
+        for name, value in (each[0] if each else {}).items()
+        if all(name in own and own[name] == value for own in each)
+    }
+    differing = {
+        key: {name: value for name, value in own.items() if name not in common}
+        for key, own in listed.items()
+    }
+    return ListedParameters(common, {key: own for key, own in differing.items() if own})
+
+
+def own_key(movie: str | Path) -> str:
+    """What a movie is known by, however its path is spelt."""
+    try:
+        return os.path.realpath(movie)
+    except ValueError:  # no name of a file, which whoever opens it says
+        return str(movie)
 
 
 def is_movie_name(path: Path) -> bool:
@@ -97,15 +142,15 @@ def is_movie_name(path: Path) -> bool:
 def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
     """The movies that one argument names, `others` left out where it is a folder."""
     path = Path(argument)
-    if path.is_dir():
+    if is_folder(path):
         for file in sorted(path.iterdir()):
             if is_movie_name(file) and file.absolute() not in others:
                 yield file
-    elif glob.has_magic(argument) and not path.exists():
+    elif glob.has_magic(argument) and not exists(path):
         # Path.glob takes no absolute patterns
         yield from sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
     elif path.suffix == ".star":
-        yield from listed_paths(path, _movies_of_star(path))
+        yield from (movie.path for movie in read_movie_list(path))
     elif path.suffix in LIST_SUFFIXES:
         yield from listed_paths(path, _lines(path))
     else:
@@ -114,18 +159,5 @@ def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a text file that say something."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected a text file with a movie in each line: {error}") from (
-            error
-        )
+    lines = [line.strip() for line in read_text(path).split("\n")]
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def _movies_of_star(path: Path) -> list[str]:
-    """The column of movies of a STAR file."""
-    tables = [table for table in read_star(path).values() if STAR_MOVIE in table]
-    if not tables:
-        raise InputError(f"{path}: expected movies of RELION, a column _{STAR_MOVIE}; found none")
-    return [name for table in tables for name in table[STAR_MOVIE]]

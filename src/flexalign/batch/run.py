@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flexalign.batch.events import Ended, Finished, Observer, Queued, Skipped, Tick
 from flexalign.batch.executors import Executor
 from flexalign.batch.folder import Entry, RunFolder
+from flexalign.batch.inputs import own_key
 from flexalign.batch.jobs import REFERENCES, Job, Note, Outcome, Stage, job_key, reference_states
 from flexalign.batch.throughput import RunSummary, Throughput
-from flexalign.errors import OutputError
+from flexalign.errors import InputError, OutputError
 from flexalign.io.record import file_state
 from flexalign.params import AlignParams
 
@@ -80,6 +81,10 @@ class Run:
 
     `stop` may be called from a signal handler: no further movie starts, and `go` returns when
     those under way have ended.
+
+    Parameters
+    ----------
+    own : parameters of single movies, by `flexalign.batch.inputs.own_key`
     """
 
     def __init__(
@@ -90,7 +95,9 @@ class Run:
         observer: Observer,
         choices: Choices | None = None,
         gate: GainGate | None = None,
+        own: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        self._own = own or {}
         self._folder, self._executor = folder, executor
         self._source, self._observe = source, observer
         self._choices, self._gate = choices or Choices(), gate
@@ -170,10 +177,12 @@ class Run:
             self._changed.add(movie)
             return
         name = self._folder.names.give(movie)
-        params = self._folder.params
+        own = self._own.get(own_key(movie), {})
+        params = replace(self._folder.params, **own)
         try:
-            key = job_key(params.hash(), {"movie": file_state(movie), **self._references})
-        except OSError:
+            references = reference_states(params) if own else self._references
+            key = job_key(params.hash(), {"movie": file_state(movie), **references})
+        except (OSError, InputError):
             key = ""  # whoever opens it says what is wrong
         known = self._folder.get(movie)
         if known is not None and known.key == key and self._is_ended(known):

@@ -24,7 +24,7 @@ QUALITY_COLUMNS = (
 )  # fmt: skip
 COLUMNS = (
     "micrograph", "dose_weighted", "movie", "movie_pixel_size_A", "micrograph_pixel_size_A",
-    *QUALITY_COLUMNS, "signal_before_10_7_A", "signal_after_10_7_A",
+    "voltage_kV", *QUALITY_COLUMNS, "signal_before_10_7_A", "signal_after_10_7_A",
     "flags", "warnings", "seconds", "record",
 )  # fmt: skip
 # Fine enough to suffer from motion, coarse enough to be there in most movies.
@@ -43,6 +43,7 @@ def row_of(record: MovieRecord, folder: Path, seconds: float) -> dict[str, Any]:
         "movie": record.inputs["movie"]["path"],
         "movie_pixel_size_A": record.decisions["pixel_size_A"],
         "micrograph_pixel_size_A": record.decisions["output_pixel_size_A"],
+        "voltage_kV": record.parameters["voltage_kV"],
         **to_plain({name: getattr(quality, name) for name in QUALITY_COLUMNS}),
         **to_plain(_signal_columns(quality)),
         "flags": " ".join(quality.flag_names),
@@ -80,29 +81,37 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def write_star(path: Path, rows: Sequence[dict[str, Any]], voltage_kV: float) -> None:
-    """Write ``micrographs.star`` as RELION reads micrographs: optics groups by pixel size.
+    """Write ``micrographs.star`` as RELION reads it: optics groups by pixel size and voltage.
 
     Names are from the current folder, as RELION's are from its project.  RELION keeps columns that
     it does not know, and micrographs can be selected by them.
+
+    Parameters
+    ----------
+    voltage_kV : of rows of an index that an earlier version wrote, which do not say it
     """
-    sizes = sorted({(row["movie_pixel_size_A"], row["micrograph_pixel_size_A"]) for row in rows})
-    numbers = range(1, len(sizes) + 1)
+    kinds = [
+        (
+            row["movie_pixel_size_A"],
+            row["micrograph_pixel_size_A"],
+            row.get("voltage_kV") or voltage_kV,
+        )
+        for row in rows
+    ]
+    groups = {kind: number for number, kind in enumerate(sorted(set(kinds)), start=1)}
     optics: dict[str, list[object]] = {
-        "rlnOpticsGroupName": [f"opticsGroup{number}" for number in numbers],
-        "rlnOpticsGroup": list(numbers),
-        "rlnMicrographOriginalPixelSize": [size[0] for size in sizes],
-        "rlnMicrographPixelSize": [size[1] for size in sizes],
-        "rlnVoltage": [voltage_kV] * len(sizes),
+        "rlnOpticsGroupName": [f"opticsGroup{number}" for number in groups.values()],
+        "rlnOpticsGroup": list(groups.values()),
+        "rlnMicrographOriginalPixelSize": [size_A for size_A, _, _ in groups],
+        "rlnMicrographPixelSize": [size_A for _, size_A, _ in groups],
+        "rlnVoltage": [float(kV) for _, _, kV in groups],
     }
-    group = dict(zip(sizes, numbers, strict=True))
     folder = os.path.relpath(path.parent)
     columns: dict[str, list[object]] = {
         "rlnMicrographName": [
             f"{folder}/{row['dose_weighted'] or row['micrograph']}" for row in rows
         ],
-        "rlnOpticsGroup": [
-            group[row["movie_pixel_size_A"], row["micrograph_pixel_size_A"]] for row in rows
-        ],
+        "rlnOpticsGroup": [groups[kind] for kind in kinds],
     }
     for part in ("Total", "Early", "Late"):
         columns[f"rlnAccumMotion{part}"] = [row[f"{part.lower()}_motion_A"] or 0.0 for row in rows]

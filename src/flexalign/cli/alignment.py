@@ -10,8 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from flexalign.batch.inputs import find_movies, is_one_file, is_run_folder, star_parameters
-from flexalign.cli.options import collect_parameters, takes_parameters
+from flexalign.batch.inputs import (
+    find_movies,
+    is_one_file,
+    is_run_folder,
+    listed_parameters,
+    own_key,
+)
+from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
 from flexalign.cli.reporting import write_report
 from flexalign.cli.running import (
     INTERRUPTED,
@@ -76,10 +82,9 @@ def align(
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
     options = pop_run_options(values)
-    params = collect_parameters(values, settings, star_parameters(movies))
-    paths = find_movies(movies, (params.gain, params.dark, params.defects))
+    paths, params, own = _movies_and_parameters(movies, settings, values)
     if dry_run:
-        raise typer.Exit(run_each(paths, _planner(params), debug=debug))
+        raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
     is_alone = is_one_file(movies) and replace(options, report=True) == RunOptions()
     if is_alone and not is_run_folder(out):
         code = _align_one(paths[0], params, out, overwrite=overwrite, debug=debug)
@@ -89,8 +94,9 @@ def align(
     from flexalign.batch.run import Listed
 
     summary = run_movies(
-        Listed(paths), params, out, options, movie_count=len(paths), redo=overwrite, debug=debug
-    )
+        Listed(paths), params, out, options, movie_count=len(paths), redo=overwrite, debug=debug,
+        own=own,
+    )  # fmt: skip
     raise typer.Exit(INTERRUPTED if summary.unfinished else summary.exit_code)
 
 
@@ -100,17 +106,28 @@ def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **valu
 
     The options are those of 'align'.
     """
-    params = collect_parameters(values, settings, star_parameters(movies))
-    paths = find_movies(movies, (params.gain, params.dark, params.defects))
-    raise typer.Exit(run_each(paths, _planner(params), debug=debug))
+    paths, params, own = _movies_and_parameters(movies, settings, values)
+    raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
 
 
-def _planner(params: AlignParams) -> Callable[[Path], None]:
+def _movies_and_parameters(
+    arguments: list[str], settings: Path | None, values: dict[str, Any]
+) -> tuple[list[Path], AlignParams, dict[str, dict[str, Any]]]:
+    """The movies, the parameters of all, and those of single ones that a list says."""
+    typed = collect_parameters(values, settings)
+    paths = find_movies(arguments, (typed.gain, typed.dark, typed.defects))
+    given = given_parameters(values, settings)
+    listed = listed_parameters(arguments, paths, given, typed.eer_upsampling)
+    return paths, collect_parameters(values, settings, listed.common), listed.own
+
+
+def _planner(params: AlignParams, own: dict[str, dict[str, Any]]) -> Callable[[Path], None]:
     """What prints the plan of one movie."""
     from flexalign.io.movies import plan_movie
 
     def print_plan(movie: Path) -> None:
-        typer.echo(plan_movie(movie, params).describe() + "\n")
+        of_movie = replace(params, **own.get(own_key(movie), {}))
+        typer.echo(plan_movie(movie, of_movie).describe() + "\n")
 
     return print_plan
 

@@ -94,6 +94,12 @@ def collect_parameters(
     return AlignParams.from_dict(chosen)
 
 
+def given_parameters(values: dict[str, Any], settings: Path | None) -> set[str]:
+    """The names of the parameters that were typed or stand in the settings file."""
+    typed = {name for name, value in values.items() if value is not None}
+    return typed | set(load_settings(settings) if settings else {})
+
+
 def default_words(name: str) -> str | None:
     """The default of the parameter `name` as help shows it, None when it is "decide for me".
 

@@ -17,6 +17,7 @@ from flexalign.errors import InputError
 from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
+    from flexalign.io.movie_list import ListedMovie
     from flexalign.io.star import Blocks
     from flexalign.model import MovieRecord
 
@@ -39,17 +40,24 @@ class JobMovie:
     ----------
     path : as it stands there, from the project folder
     root : of its outputs in the job folder, with its folders
-    optics_group : its number
-    pixel_size_A, voltage_kV : of its optics group
-    pre_exposure_e_A2 : of this movie
+    listed : what the list says of it
     """
 
     path: Path
     root: str
-    optics_group: int
-    pixel_size_A: float
-    voltage_kV: float
-    pre_exposure_e_A2: float = 0.0
+    listed: ListedMovie
+
+    def parameters(self, params: AlignParams) -> AlignParams:
+        """Pixel size and voltage as in the list; of dose and references, what was typed counts.
+
+        The exposure before the movie is that of the list and what was typed together.
+        """
+        own = self.listed.own_parameters(params.eer_upsampling)
+        before_e_A2 = own.pop("pre_exposure_e_A2", 0.0) + params.pre_exposure_e_A2
+        for name in ("dose_per_frame_e_A2", "gain", "defects"):
+            if getattr(params, name) is not None:
+                own.pop(name, None)
+        return replace(params, **own, pre_exposure_e_A2=before_e_A2)
 
 
 @takes_parameters_without("pixel_size_A", "voltage_kV", "threads", "write", "reference_frame")
@@ -126,23 +134,16 @@ def _stop_if_asked(job: Path) -> None:
 
 def _movies(blocks: Blocks, source: Path) -> list[JobMovie]:
     """The movies in RELION's list, with what their optics groups say."""
-    try:
-        optics, rows = blocks["optics"], blocks["movies"]
-        sizes, voltages = (
-            dict(zip(optics["rlnOpticsGroup"], map(float, optics[label]), strict=True))
-            for label in ("rlnMicrographOriginalPixelSize", "rlnVoltage")
-        )
-        names, groups = rows["rlnMicrographMovieName"], rows["rlnOpticsGroup"]
-        before = map(float, rows.get("rlnMicrographPreExposure", ["0"] * len(names)))
-        return [
-            JobMovie(Path(name), relion_root(name), int(group), sizes[group], voltages[group], dose)
-            for name, group, dose in zip(names, groups, before, strict=True)
-        ]
-    except (KeyError, ValueError) as error:
+    from flexalign.io.movie_list import read_movie_list
+
+    listed = read_movie_list(source)
+    is_said = all({"pixel_size_A", "voltage_kV"} <= movie.parameters.keys() for movie in listed)
+    if not is_said or not {"optics", "movies"} <= blocks.keys():
         raise InputError(
             f"{source}: expected RELION's list of movies with the blocks optics and movies, as "
-            f"its Import job writes it: {error!r}"
-        ) from error
+            "its Import job writes it, and the pixel size and voltage of each movie"
+        )
+    return [JobMovie(Path(movie.name), relion_root(movie.name), movie) for movie in listed]
 
 
 def relion_root(movie_name: str) -> str:
@@ -165,14 +166,7 @@ def _align_into(job: Path, movie: JobMovie, params: AlignParams) -> MovieRecord 
     folder, root = (job / movie.root).parent, Path(movie.root).name
     if (folder / f"{root}_record.json").exists():
         return None
-    # RELION's pixel is that of the frames it renders, ours that of the camera.
-    upsampling = params.eer_upsampling if movie.path.suffix.lower() == ".eer" else 1
-    own = replace(
-        params,
-        pixel_size_A=movie.pixel_size_A * upsampling,
-        voltage_kV=movie.voltage_kV,
-        pre_exposure_e_A2=params.pre_exposure_e_A2 + movie.pre_exposure_e_A2,
-    )
+    own = movie.parameters(params)
     has_dose = plan_movie(movie.path, own).dose_per_frame_e_A2 is not None
     return align_and_write(
         movie.path,
@@ -193,17 +187,21 @@ def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, 
 
     records = {root: record for root, record in read_records(job).items() if root in movies}
     binning = {
-        movies[root].optics_group: record.decisions["output_pixel_size_A"]
+        movies[root].listed.optics_group: record.decisions["output_pixel_size_A"]
         / record.decisions["pixel_size_A"]
         for root, record in records.items()
     }
     groups = zip(optics["rlnOpticsGroup"], optics["rlnMicrographOriginalPixelSize"], strict=True)
-    binned = [float(size) * binning.get(int(group), 1.0) for group, size in groups]
+    # The size in a group that no movie has stays as it is.
+    binned = [
+        float(size) * binning[int(group)] if int(group) in binning else size
+        for group, size in groups
+    ]
     table = write_relion_table(
         job,
         records,
         optics={**optics, "rlnMicrographPixelSize": binned},
-        optics_groups={root: movie.optics_group for root, movie in movies.items()},
+        optics_groups={root: movie.listed.optics_group for root, movie in movies.items()},
     )
     nodes: dict[str, list[object]] = {
         "rlnPipeLineNodeName": [table],

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import signal
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,6 +212,7 @@ def run_movies(
     movie_count: int | None = None,
     redo: bool = False,
     debug: bool = False,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunSummary:
     """Align all movies of `source` into the folder `out`.
 
@@ -220,6 +221,7 @@ def run_movies(
     movie_count : how many there are, where that is known
     redo : also those that are done
     debug : show where unexpected errors arose
+    own : parameters of single movies, by `flexalign.batch.inputs.own_key`
 
     Raises
     ------
@@ -245,7 +247,7 @@ def run_movies(
         folder, gate = RunFolder(out, params), gain_gate(params, out, observe)
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
-        run = Run(folder, executor, source, observe, choices, gate)
+        run = Run(folder, executor, source, observe, choices, gate, own)
         with _stopped_by_signals(run, lambda text: observe(Note(text))):
             summary = run.go()
         write_relion_tables(out, params)

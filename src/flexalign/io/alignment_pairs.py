@@ -6,12 +6,13 @@ import glob
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flexalign.errors import InputError
-from flexalign.io.alignments import MovieFacts, join_facts, read_facts, read_motion_of
-from flexalign.io.reader import read_head
+from flexalign.io.alignments import MovieFacts, join_facts, read_all_facts, read_motion_of
+from flexalign.io.motioncor_logs import is_motioncor
+from flexalign.io.reader import head_text, read_head
 from flexalign.io.results import movie_root
 from flexalign.io.star import listed_paths, read_star
 from flexalign.motion import Motion
@@ -25,11 +26,12 @@ ENDINGS = (
 MICROGRAPHS_STAR = "corrected_micrographs.star"
 _METADATA = "rlnMicrographMetadata"
 # In a folder, files with these endings are looked into: many of them hold something else.
-_DOUBTFUL = {
-    ".star": b"_rlnMicrographFrameNumber",
-    ".log": b"Full-frame alignment shift",
-    ".xmd": b"frameShifts",
-    ".xml": b"GridMovementX",
+_DOUBTFUL: dict[str, Callable[[str], bool]] = {
+    ".star": lambda text: "_rlnMicrographFrameNumber" in text,
+    ".aln": is_motioncor,
+    ".log": is_motioncor,
+    ".xmd": lambda text: "frameShifts" in text,
+    ".xml": lambda text: "GridMovementX" in text and "<TiltSeries" not in text,
 }
 _LOOKED_INTO_BYTES = 1 << 20
 
@@ -98,7 +100,7 @@ def find_alignments(argument: str) -> list[Alignment]:
     paths = list(_paths(argument))
     if not paths:
         raise InputError(f"{argument}: expected alignments of movies there, found none")
-    return [_looked_at(path) for path in paths]
+    return [alignment for path in paths for alignment in _looked_at(path)]
 
 
 def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
@@ -155,7 +157,11 @@ def read_pair(
         facts.shape_px or shape_px,
         facts.pixel_size_A or pixel_size_A,
     )
-    return read_motion_of(pair.a.path, facts), read_motion_of(pair.b.path, facts), facts
+    a, b = (
+        read_motion_of(side.path, replace(facts, movie=side.facts.movie or facts.movie))
+        for side in (pair.a, pair.b)
+    )
+    return a, b, facts
 
 
 def file_root(path: str | Path) -> str:
@@ -192,13 +198,15 @@ def _grouped(side: Sequence[Alignment], key: Callable[[str], str]) -> dict[str, 
     return groups
 
 
-def _looked_at(path: Path) -> Alignment:
-    """The alignment in a file, or why it is none."""
+def _looked_at(path: Path) -> list[Alignment]:
+    """The alignments in a file, one for each movie, or why it is none."""
     try:
-        facts = read_facts(path)
+        return [
+            Alignment(path, movie_root(facts.movie) if facts.movie else file_root(path), facts)
+            for facts in read_all_facts(path)
+        ]
     except InputError as error:
-        return Alignment(path, file_root(path), MovieFacts(), str(error))
-    return Alignment(path, movie_root(facts.movie) if facts.movie else file_root(path), facts)
+        return [Alignment(path, file_root(path), MovieFacts(), str(error))]
 
 
 def _paths(argument: str) -> Iterator[Path]:
@@ -252,6 +260,7 @@ def _is_alignment(path: Path) -> bool:
     if ending not in _DOUBTFUL:
         return True
     try:
-        return _DOUBTFUL[ending] in read_head(path, _LOOKED_INTO_BYTES)
+        head = head_text(read_head(path, _LOOKED_INTO_BYTES)) or ""
     except InputError:
         return False
+    return _DOUBTFUL[ending](head.replace("\r\n", "\n"))

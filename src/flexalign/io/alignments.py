@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from flexalign.errors import InputError
-from flexalign.io import motioncor, relion, truth, warp, xmd
+from flexalign.io import motioncor, motioncor_logs, relion_reading, truth, warp, xmd
+from flexalign.io.boundary import reading
 from flexalign.io.frame_list import FRAME
-from flexalign.io.reader import read_head
+from flexalign.io.numbers_in_files import shifts, size_px
+from flexalign.io.reader import head_text, read_head
 from flexalign.io.record import read_json
 from flexalign.io.star import read_star
+from flexalign.io.text import read_text
 from flexalign.model import MovieInfo
 from flexalign.motion import Motion
 
@@ -27,6 +28,11 @@ LARGEST_PIXEL_SIZE_RATIO = 1.01
 # Lengths along the frame of a motion that is the same at every place.
 ANY_SHAPE_PX = (1000, 1000)
 _HEAD_BYTES = 4096
+_STAR_BLOCK = re.compile(r"(?:^|[\r\n])data_")
+_OTHERS = {
+    "# AreTomo": "AreTomo's alignment of a tilt series",
+    "# Output from CTFFind": "the output of CTFFIND",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ def read_motion(path: str | Path, movie: MovieInfo, pixel_size_A: float) -> Moti
     """
     shape_px = (movie.height_px, movie.width_px)
     facts = MovieFacts(movie.path, movie.frame_count, shape_px, pixel_size_A)
-    with _named(path):
+    with reading(path, "the motion of a movie"):
         motion = read_motion_of(path, facts)
         check_motion(motion, movie)
     return motion
@@ -77,24 +83,22 @@ def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
         does not say how a movie must be known to read it and `facts` do not either.
     """
     shape_px = facts.shape_px or ANY_SHAPE_PX
-    with _named(path):
+    with reading(path, "the motion of a movie"):
         kind = format_of(path)
         if kind == "flexalign":
             motion = Motion.load(path)
         elif kind == "Warp":
-            if facts.pixel_size_A is None or facts.frame_count is None:
-                raise InputError("Warp's motion is in Angstrom: give --pixel-size of the movie")
             motion = warp.read_warp(path, facts.frame_count, shape_px, facts.pixel_size_A)
         elif kind == "RELION":
-            motion = relion.read_motion_star(path)[1]
+            motion = relion_reading.read_motion_star(path)[1]
         elif kind == "Xmipp":
             motion = xmd.read_motion(path, shape_px)
         elif kind == "simulation":
             motion = truth.true_motion(truth.read_truth(path))
         else:
-            shifts = motioncor.read_motioncor(path)
-            count = facts.frame_count or shifts.frame_count or len(shifts.whole_px)
-            motion = motioncor.as_motion(shifts, count, shape_px)
+            found = motioncor_logs.read_motioncor(path, facts.movie)
+            count = facts.frame_count or found.frame_count or len(found.whole_px)
+            motion = motioncor.as_motion(found, count, shape_px)
         if motion.field is not None and facts.shape_px is None:
             raise InputError(
                 "has local motion, and nothing says the size of the movie: give --size"
@@ -102,36 +106,45 @@ def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
     return motion
 
 
-def read_facts(path: str | Path) -> MovieFacts:
-    """What the file of an alignment says of its movie.
+def read_all_facts(path: str | Path) -> list[MovieFacts]:
+    """What a file says of each movie whose alignment it holds; MotionCor's output holds several.
 
     Raises
     ------
     InputError
         If the file is of no known format or is broken.
     """
-    with _named(path):
+    with reading(path, "the motion of a movie"):
         kind = format_of(path)
-        if kind == "flexalign":
-            return _facts_of_ours(path)
-        if kind == "Warp":
-            return MovieFacts(frame_count=warp.frame_count(path))
-        if kind == "RELION":
-            movie, _ = relion.read_motion_star(path)
-            known = np.isfinite(movie.pixel_size_A)
-            pixel_size_A = movie.pixel_size_A if known else None
-            return MovieFacts(movie.movie_name, movie.frame_count, movie.shape_px, pixel_size_A)
-        if kind == "Xmipp":
-            images = read_star(path)["frameShifts"].get("image", [])
-            named = FRAME.fullmatch(images[0]) if images else None
-            return MovieFacts(named["path"] if named else None, len(images) or None)
-        if kind == "simulation":
-            true = truth.read_truth(path)
-            count = len(true.displacement_px)
-            return MovieFacts(None, count, true.shape_px, true.pixel_size_A)
-        shifts = motioncor.read_motioncor(path)
-        count = shifts.frame_count or len(shifts.whole_px)
-        return MovieFacts(None, count, shifts.shape_px)
+        if kind == "MotionCor":
+            return [_facts_of_shifts(found) for found in motioncor_logs.read_movies(path)]
+        return [_facts_of_one(path, kind)]
+
+
+def _facts_of_shifts(found: motioncor.PatchShifts) -> MovieFacts:
+    """What MotionCor says of a movie."""
+    count = found.frame_count or len(found.whole_px)
+    return MovieFacts(found.movie, count, found.shape_px, found.pixel_size_A)
+
+
+def _facts_of_one(path: str | Path, kind: str) -> MovieFacts:
+    """What a file of any format but MotionCor's says of its movie."""
+    if kind == "flexalign":
+        return _facts_of_ours(path)
+    if kind == "Warp":
+        said = warp.read_options(path)
+        return MovieFacts(None, said.frame_count, said.shape_px, said.pixel_size_A)
+    if kind == "RELION":
+        movie, _ = relion_reading.read_motion_star(path)
+        known = np.isfinite(movie.pixel_size_A)
+        pixel_size_A = movie.pixel_size_A if known else None
+        return MovieFacts(movie.movie_name, movie.frame_count, movie.shape_px, pixel_size_A)
+    if kind == "Xmipp":
+        images = read_star(path)["frameShifts"].get("image", [])
+        named = FRAME.fullmatch(images[0]) if images else None
+        return MovieFacts(named["path"] if named else None, len(images) or None)
+    true = truth.read_truth(path)
+    return MovieFacts(None, len(true.displacement_px), true.shape_px, true.pixel_size_A)
 
 
 def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
@@ -167,10 +180,14 @@ def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
     return MovieFacts(**{name: b_ if a_ is None else a_ for name, (a_, b_) in pairs.items()})
 
 
-def format_of(path: str | Path) -> str:
+def format_of(path: str | Path, expected: str = f"a motion as of {FORMATS}") -> str:
     """Whose file it is: flexalign, RELION, Xmipp, MotionCor, Warp or simulation.
 
-    MotionCor's logs have no mark, so any text may be taken for one.
+    Each is known by a mark of its own.
+
+    Parameters
+    ----------
+    expected : what the file should be, for messages
 
     Raises
     ------
@@ -180,16 +197,21 @@ def format_of(path: str | Path) -> str:
     head = read_head(Path(path), _HEAD_BYTES)
     if head.startswith(b"PK"):
         return "simulation"
-    text = head.decode("utf-8", errors="replace").lstrip()
+    text = head_text(head)
+    if text is None:
+        raise InputError(f"{path}: expected {expected}, found an unknown format")
+    text = text.lstrip()
     if text.startswith("{"):
         return "flexalign"
     if text.startswith("<"):
         return "Warp"
-    if re.search(r"^data_", text, re.MULTILINE):
+    if _STAR_BLOCK.search(text):
         return _format_of_star(path)
-    if "\0" in text:
-        raise InputError(f"{path}: expected a motion as of {FORMATS}, found an unknown format")
-    return "MotionCor"
+    # A long prelude may come before the mark of MotionCor's output.
+    if motioncor_logs.is_motioncor(read_text(path, errors="replace")):
+        return "MotionCor"
+    found = next((words for mark, words in _OTHERS.items() if text.startswith(mark)), None)
+    raise InputError(f"{path}: expected {expected}, found {found or 'another kind of text'}")
 
 
 def _format_of_star(path: str | Path) -> str:
@@ -204,7 +226,9 @@ def _format_of_star(path: str | Path) -> str:
             f"{path}: expected the motion of one movie, found a list of micrographs; give one of "
             "the files in its column rlnMicrographMetadata"
         )
-    raise InputError(f"{path}: expected shifts of frames, found the blocks {', '.join(blocks)}")
+    raise InputError(
+        f"{path}: expected shifts of frames, found the blocks {', '.join(blocks):.200}"
+    )
 
 
 def _facts_of_ours(path: str | Path) -> MovieFacts:
@@ -217,20 +241,9 @@ def _facts_of_ours(path: str | Path) -> MovieFacts:
     if not isinstance(info, dict):
         return MovieFacts(None, motion.frame_count, shape_px)
     size_A = plain.get("decisions", {}).get("pixel_size_A")
-    shape_px = (int(info["height_px"]), int(info["width_px"]))
+    size_A = None if size_A is None else float(shifts(size_A, "a pixel size"))
+    shape_px = (size_px(str(info["height_px"])), size_px(str(info["width_px"])))
     return MovieFacts(str(info["path"]), motion.frame_count, shape_px, size_A)
-
-
-@contextmanager
-def _named(path: str | Path) -> Iterator[None]:
-    """Put the name of the file in front of errors that do not have it, of broken values too."""
-    try:
-        yield
-    except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        # Values that make no motion, such as NaN, in a file that is otherwise as it should be.
-        raise InputError(f"{path}: expected a motion, found a broken one: {error!r}") from error
 
 
 def check_motion(motion: Motion, movie: MovieInfo) -> None:

@@ -69,7 +69,8 @@ def write_formats(
         elif name == "motioncor":
             _write_motioncor(record, motion, paths)
         elif name == "warp":
-            warp.write_warp(paths["warp"], motion, float(record.decisions["pixel_size_A"]))
+            pixel_size_A = float(record.decisions["pixel_size_A"])
+            warp.write_warp(paths["warp"], motion, pixel_size_A, record.movie)
     return tuple(notes)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.io.boundary import reading
 from flexalign.io.movies import open_movie
 from flexalign.io.star import read_star
 from flexalign.model import FrameRange
@@ -55,19 +56,24 @@ def read_frame_list(path: str | Path) -> FrameList:
     if path.suffix.lower() != SUFFIX:
         with open_movie(path) as movie:
             return FrameList(path, str(path), FrameRange(0, movie.info.frame_count))
-    images = _images(path)
+    with reading(path, "a list of frames"):
+        return _consecutive(path, _images(path))
+
+
+def _consecutive(path: Path, images: list[str]) -> FrameList:
+    """The frames that a list names, once they are known to follow each other in one movie."""
     found = [FRAME.fullmatch(image) for image in images]
     names = {match["name"] if match else "" for match in found}
     if len(names) != 1 or "" in names:
         raise InputError(
             f"{path}: expected frames of one movie such as 000001@movie.mrcs, "
-            f"found {', '.join(sorted(set(images))[:3])}"
+            f"found {', '.join(sorted(set(images))[:3]):.200}"
         )
     matches = [match for match in found if match]
     numbers = [int(match["number"]) for match in matches]
     first = numbers[0] - 1
     if first < 0 or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        raise InputError(f"{path}: expected consecutive frames from 1 on, found {numbers}")
+        raise InputError(f"{path}: expected consecutive frames from 1 on, found {numbers!s:.80}")
     return FrameList(
         Path(matches[0]["path"]),
         matches[0]["name"],

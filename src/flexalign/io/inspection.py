@@ -51,7 +51,7 @@ def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -
         return inspect_defects(path)
     if (found := inspect_session_file(path, head)) is not None:
         return found
-    if b"data_" in head and (found := inspect_list(path)) is not None:
+    if "data_" in (head_text(head) or "") and (found := inspect_list(path)) is not None:
         return found
     return inspect_motion(path, params.pixel_size_A)
 

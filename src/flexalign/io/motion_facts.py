@@ -15,7 +15,7 @@ from flexalign.io.alignments import (
     ANY_SHAPE_PX,
     MovieFacts,
     format_of,
-    read_facts,
+    read_all_facts,
     read_motion_of,
 )
 from flexalign.io.facts import FileFacts, Lines
@@ -25,6 +25,7 @@ from flexalign.io.star import read_star
 from flexalign.motion import Motion
 from flexalign.plan import movie_lines
 
+_ANY_FILE = "a movie, a reference, an alignment, a record or a list of bad pixels"
 _LIST_COLUMNS = {"rlnMicrographMovieName": "movies", "rlnMicrographName": "micrographs"}
 
 
@@ -77,17 +78,31 @@ def inspect_list(path: Path) -> FileFacts | None:
 
 
 def inspect_motion(path: Path, pixel_size_A: float | None = None) -> FileFacts:
-    """The motion in a file of ours or of another program.
+    """The motion in a file of ours or of another program, or those of all movies in it.
 
     Parameters
     ----------
     pixel_size_A : of the unbinned movie, where the file does not say it
     """
-    program, facts = _facts_of_motion(path)
+    program = format_of(path, _ANY_FILE)
+    movies = [_of_movie(path, program, facts, pixel_size_A) for facts in read_all_facts(path)]
+    head: Lines = [("motion", str(path)), ("format", program)]
+    if len(movies) == 1:
+        values, lines = movies[0]
+        return FileFacts(str(path), "motion", values, (*head, *lines))
+    head.append(("movies", str(len(movies))))
+    values = {"program": program, "movies": [values for values, _ in movies]}
+    return FileFacts(
+        str(path), "motion", values, (*head, *(line for _, lines in movies for line in lines))
+    )
+
+
+def _of_movie(
+    path: Path, program: str, facts: MovieFacts, pixel_size_A: float | None
+) -> tuple[dict[str, Any], Lines]:
+    """Values and lines about the motion of one movie."""
     known = facts.pixel_size_A or pixel_size_A
     lines: Lines = [
-        ("motion", str(path)),
-        ("format", program),
         ("movie", facts.movie or "not named"),
         ("frames", str(facts.frame_count or "unknown")),
         ("size", "{1} x {0} px".format(*facts.shape_px) if facts.shape_px else "unknown"),
@@ -102,22 +117,7 @@ def inspect_motion(path: Path, pixel_size_A: float | None = None) -> FileFacts:
         lines += _motion_lines(values)
     except InputError as error:
         lines.append(("note", str(error).removeprefix(f"{path}: ")))
-    return FileFacts(str(path), "motion", values, tuple(lines))
-
-
-def _facts_of_motion(path: Path) -> tuple[str, MovieFacts]:
-    """Whose file it is, and what it says of its movie."""
-    program = format_of(path)
-    try:
-        return program, read_facts(path)
-    except InputError as error:
-        if program != "MotionCor":
-            raise
-        # Any text that is nothing else was taken for MotionCor's.
-        raise InputError(
-            f"{path}: expected a movie, a reference, an alignment, a record or a list of bad "
-            "pixels, found another kind of text"
-        ) from error
+    return values, lines
 
 
 def _motion_values(motion: Motion, shape_px: tuple[int, int]) -> dict[str, Any]:

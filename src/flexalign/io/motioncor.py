@@ -1,4 +1,4 @@
-"""The logs and the ``.aln`` file of MotionCor2 and MotionCor3, written and read.
+"""The logs and the ``.aln`` file of MotionCor2 and MotionCor3: what they hold, and writing them.
 
 They hold corrections, minus our displacements, in pixels of the unbinned movie, relative to the
 first frame used.  Patches have what the whole frame leaves.  The logs keep hundredths of a pixel,
@@ -7,9 +7,8 @@ the console output and the ``.aln`` thousandths.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,6 @@ FULL_LOGS = ("-Patch-Full.log", "-Full.log")
 MOST_POINTS_IN_PLACE, MOST_POINTS_IN_TIME = 12, 12
 _SPARE_PATCHES = 2
 
-_MOVIE_SIZE = re.compile(r"^#\s*Movie size:\s*(\d+)\s+(\d+)", re.MULTILINE)
-_CONSOLE_LINE = re.compile(r"Frame\s*\(\s*\d+\)\s*shift:\s*(\S+)\s+(\S+)")
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchShifts:
@@ -42,6 +38,8 @@ class PatchShifts:
     used : the frames, zero-based in the file; None = not said
     frame_count : of the file; None = not said
     shape_px : (height, width) of the unbinned movie; None = not said
+    movie : its name; None = not said
+    pixel_size_A : unbinned; None = not said
     """
 
     whole_px: FloatArray
@@ -50,6 +48,8 @@ class PatchShifts:
     used: FrameRange | None = None
     frame_count: int | None = None
     shape_px: tuple[int, int] | None = None
+    movie: str | None = None
+    pixel_size_A: float | None = None
 
 
 def as_patch_shifts(motion: Motion, used: FrameRange, patches: tuple[int, int]) -> PatchShifts:
@@ -197,120 +197,6 @@ def write_aln(
         lines += [f"{i:6d}  {place}  {x:+8.3f}  {y:+8.3f}" for i, (y, x) in enumerate(track)]
         lines.append("")
     _write(path, lines)
-
-
-def read_motioncor(path: str | Path) -> PatchShifts:
-    """The shifts in an ``.aln``, a log, or a file with MotionCor's console output.
-
-    Of the logs, ``-Full.log`` or ``-Patch-Full.log`` and ``-Patch-Patch.log``, either finds the
-    other beside it.
-
-    Raises
-    ------
-    InputError
-        If the file is none of these, or the log of the whole frame is missing.
-    """
-    path = Path(path)
-    text = _text(path)
-    try:
-        if "stackSize" in text:
-            found = _from_aln(text)
-        elif CONSOLE_TITLE in text:
-            found = _without_patches(_console_shifts(text))
-        else:
-            found = _from_logs(path)
-        for numbers in (found.whole_px, found.center_px, found.local_px):
-            if not np.isfinite(numbers).all():
-                raise ValueError("a number is not finite")
-        return found
-    except (ValueError, IndexError, KeyError) as error:
-        raise InputError(
-            f"{path}: expected MotionCor's .aln, -Full.log, -Patch-Patch.log or console output: "
-            f"{error}"
-        ) from error
-
-
-def _from_logs(path: Path) -> PatchShifts:
-    """The shifts in a log and its companion."""
-    root = path.name
-    for suffix in (PATCH_LOG, *FULL_LOGS):
-        root = root.removesuffix(suffix)
-    full = next((path.with_name(root + s) for s in FULL_LOGS if path.with_name(root + s).exists()),
-                None)  # fmt: skip
-    if root == path.name:
-        full = path
-    if full is None:
-        raise InputError(f"{path}: expected {root}{FULL_LOGS[1]} beside it, found none")
-    rows = np.array([row[:3] for row in _rows(_text(full).splitlines(), 3)])
-    whole = rows[:, 2:0:-1]
-    patch_log = path.with_name(root + PATCH_LOG)
-    if root == path.name or not patch_log.exists():
-        return _without_patches(whole)
-    # Older versions end with the fitted shift, newer ones with a mark for bad patches.
-    text = _text(patch_log)
-    table = np.array([row[:5] for row in _rows(text.splitlines(), 5)])
-    found = _with_patches(whole, table) if len(table) else _without_patches(whole)
-    size = _MOVIE_SIZE.search(text)
-    return replace(found, shape_px=(int(size[2]), int(size[1]))) if size else found
-
-
-def _from_aln(text: str) -> PatchShifts:
-    """The shifts in the text of an ``.aln``."""
-    settings = {
-        name: [int(word) for word in words.split()]
-        for name, words in re.findall(r"(stackSize|patches|throw):\s*([\d ]+)", text)
-    }
-    frames = settings["stackSize"][2]
-    used = FrameRange(settings["throw"][0], frames - settings["throw"][1])
-    whole_text, _, local_text = text.partition("localShift")
-    whole = np.array(list(_rows(whole_text.partition("globalShift")[2].splitlines(), 3)))
-    if len(whole) != used.count:
-        raise ValueError(f"expected the shifts of {used.count} frames, found {len(whole)}")
-    found = _without_patches(whole[:, 2:0:-1])
-    if local_text:
-        rows = np.array(list(_rows(local_text.splitlines(), 5)))
-        found = _with_patches(whole[:, 2:0:-1], rows)
-    width, height = settings["stackSize"][:2]
-    return replace(found, used=used, frame_count=frames, shape_px=(height, width))
-
-
-def _with_patches(whole: FloatArray, table: FloatArray) -> PatchShifts:
-    """Shifts from rows of frame, centre x and y, shift x and y, patch by patch."""
-    if not len(table) or len(table) % len(whole):
-        raise ValueError(f"expected patches of {len(whole)} frames, found {len(table)} rows")
-    by_patch = table.reshape(-1, len(whole), 5)
-    return PatchShifts(whole, by_patch[:, 0, 2:0:-1], by_patch[:, :, 4:2:-1])
-
-
-def _without_patches(whole: FloatArray) -> PatchShifts:
-    return PatchShifts(whole, np.zeros((0, 2)), np.zeros((0, len(whole), 2)))
-
-
-def _console_shifts(text: str) -> FloatArray:
-    """The last block of whole-frame shifts (frames, 2) (y, x) in console output."""
-    block = text.rpartition(CONSOLE_TITLE)[2]
-    found = _CONSOLE_LINE.findall(block)
-    if not found:
-        raise ValueError("no shifts after its title")
-    return np.array([[float(y), float(x)] for x, y in found])
-
-
-def _rows(lines: Iterable[str], fewest: int) -> Iterator[list[float]]:
-    """The numbers of each line that is nothing but at least so many numbers."""
-    for line in lines:
-        words = line.split()
-        if len(words) >= fewest and not line.lstrip().startswith("#"):
-            try:
-                yield [float(word) for word in words]
-            except ValueError:
-                continue
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: expected a file of MotionCor: {error.strerror}") from error
 
 
 def _write(path: str | Path, lines: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flexalign.errors import InputError
 from flexalign.io.atomic import replacing
+from flexalign.io.text import read_text
 from flexalign.model import MovieRecord, to_plain
 
 MIB_BYTES = 1 << 20
@@ -57,8 +58,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         If the file is missing, is not JSON, or holds something else.
     """
     try:
-        plain = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        plain = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected the record of a movie in JSON: {error}") from error
     if not isinstance(plain, dict):
         raise InputError(f"{path}: expected the record of a movie, found a {type(plain).__name__}")

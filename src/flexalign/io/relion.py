@@ -18,12 +18,11 @@ from flexalign.errors import InputError
 from flexalign.io.polynomial import (
     COEFFICIENTS,
     PolynomialMotion,
-    as_motion,
     correction_px,
     fit_polynomial,
     whole_frame_px,
 )
-from flexalign.io.star import Blocks, read_star, star_list, star_loop, write_star
+from flexalign.io.star import star_list, star_loop, write_star
 from flexalign.model import FrameRange
 from flexalign.motion import Motion
 
@@ -156,24 +155,6 @@ def write_motion_star(
     return model
 
 
-def read_motion_star(path: str | Path) -> tuple[RelionMovie, Motion]:
-    """A movie and its motion from the STAR file that RELION, or `write_motion_star`, wrote.
-
-    Raises
-    ------
-    InputError
-        If the file is none of these.
-    """
-    blocks = read_star(path)
-    try:
-        return _parsed(blocks)
-    except (KeyError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{path}: expected RELION's STAR file of one movie, with the blocks general and "
-            f"global_shift: {error!r}"
-        ) from error
-
-
 def path_lengths_px(movie: RelionMovie, motion: Motion) -> tuple[float, float, float]:
     """Length of the whole frame's path in unbinned pixels: total, early and late.
 
@@ -190,21 +171,22 @@ def path_lengths_px(movie: RelionMovie, motion: Motion) -> tuple[float, float, f
 
 
 def optics_table(
-    pixel_size_A: float,
-    binned_pixel_size_A: float,
-    voltage_kV: float,
-    cs_mm: float,
-    amplitude_contrast: float,
+    kinds: Sequence[tuple[float, float, float]], cs_mm: float, amplitude_contrast: float
 ) -> dict[str, list[object]]:
-    """The table of optics when all movies are alike."""
+    """The table of optics, its groups numbered from 1.
+
+    Parameters
+    ----------
+    kinds : pixel size of the movie and of the micrograph in Angstrom, and voltage in kV, of each
+    """
     return {
-        "rlnOpticsGroupName": ["opticsGroup1"],
-        "rlnOpticsGroup": [1],
-        "rlnMicrographOriginalPixelSize": [pixel_size_A],
-        "rlnVoltage": [voltage_kV],
-        "rlnSphericalAberration": [cs_mm],
-        "rlnAmplitudeContrast": [amplitude_contrast],
-        "rlnMicrographPixelSize": [binned_pixel_size_A],
+        "rlnOpticsGroupName": [f"opticsGroup{number + 1}" for number in range(len(kinds))],
+        "rlnOpticsGroup": [number + 1 for number in range(len(kinds))],
+        "rlnMicrographOriginalPixelSize": [size_A for size_A, _, _ in kinds],
+        "rlnVoltage": [kV for _, _, kV in kinds],
+        "rlnSphericalAberration": [cs_mm for _ in kinds],
+        "rlnAmplitudeContrast": [amplitude_contrast for _ in kinds],
+        "rlnMicrographPixelSize": [size_A for _, size_A, _ in kinds],
     }
 
 
@@ -292,55 +274,3 @@ def _local_shift(movie: RelionMovie, model: PolynomialMotion, patches: tuple[int
         "rlnMicrographShiftY": list(shifts[0]),
     }
     return star_loop("local_shift", table)
-
-
-def _parsed(blocks: Blocks) -> tuple[RelionMovie, Motion]:
-    """The movie and its motion in the blocks of its STAR file."""
-    items = {label: words[0] for label, words in blocks["general"].items() if words}
-    table = blocks["global_shift"]
-    frame_count = int(items["rlnImageSizeZ"])
-    global_px = np.full((frame_count, 2), NOT_OBSERVED)
-    rows = np.array([int(word) - 1 for word in table["rlnMicrographFrameNumber"]])
-    for axis, label in enumerate(("rlnMicrographShiftY", "rlnMicrographShiftX")):
-        global_px[rows, axis] = [float(word) for word in table[label]]
-    observed = np.flatnonzero((global_px != NOT_OBSERVED).all(axis=1))
-    if not observed.size:
-        raise ValueError("no frame was observed")
-    first = int(items.get("rlnMicrographStartFrame", 1)) - 1
-    used = FrameRange(int(observed[0]), int(observed[-1]) + 1)
-    coefficients = None
-    if int(items.get("rlnMotionModelVersion", 0)) == 1:
-        model = blocks["local_motion_model"]
-        flat = np.full(2 * COEFFICIENTS, np.nan)
-        index = [int(word) for word in model["rlnMotionModelCoeffsIdx"]]
-        flat[index] = [float(word) for word in model["rlnMotionModelCoeff"]]
-        if not np.isfinite(flat).all():
-            raise ValueError(f"expected {2 * COEFFICIENTS} coefficients")
-        coefficients = flat.reshape(2, COEFFICIENTS)[::-1]
-    eer = {key: items.get(f"rlnEER{key}") for key in ("Upsampling", "Grouping")}
-    hot = blocks.get("hot_pixels", {})
-    pixels = [[int(float(word)) for word in hot.get(f"rlnCoordinate{axis}", [])] for axis in "YX"]
-    movie = RelionMovie(
-        movie_name=items["rlnMicrographMovieName"],
-        shape_px=(int(items["rlnImageSizeY"]), int(items["rlnImageSizeX"])),
-        frame_count=frame_count,
-        pixel_size_A=float(items.get("rlnMicrographOriginalPixelSize", "nan")),
-        voltage_kV=float(items.get("rlnVoltage", "nan")),
-        used=used,
-        binning=float(items.get("rlnMicrographBinning", 1)),
-        dose_per_frame_e_A2=_number(items.get("rlnMicrographDoseRate")),
-        pre_exposure_e_A2=float(items.get("rlnMicrographPreExposure", 0)),
-        gain_name=items.get("rlnMicrographGainName"),
-        eer_upsampling=None if eer["Upsampling"] is None else int(eer["Upsampling"]),
-        eer_grouping=None if eer["Grouping"] is None else int(eer["Grouping"]),
-        bad_pixels_yx=np.array(pixels, dtype=np.int64).T.reshape(-1, 2),
-    )
-    missing = [i + 1 for i in range(used.first, used.stop) if i not in set(observed)]
-    if missing:
-        raise ValueError(f"frames {missing} within those used were not observed")
-    motion = as_motion(PolynomialMotion(global_px, coefficients, first), used, movie.shape_px)
-    return movie, motion
-
-
-def _number(word: str | None) -> float | None:
-    return None if word is None else float(word)

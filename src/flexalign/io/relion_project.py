@@ -131,7 +131,8 @@ def write_relion_table(
     Parameters
     ----------
     records : by the roots of their files in `folder`; those without RELION's files are left out
-    optics, optics_groups : table of optics, and the group of each root; by default all are alike
+    optics, optics_groups : table of optics, and the group of each root; by default a group for
+        each pixel size, binning and voltage
 
     Returns
     -------
@@ -141,41 +142,36 @@ def write_relion_table(
     ------
     InputError
         If there is no such movie, or the table cannot be written.
-    ParameterError
-        If movies of different pixel sizes or voltages are to be one group.
     """
-    rows = {
-        root: _relion_row(folder, root, record, (optics_groups or {}).get(root, 1))
-        for root, record in records.items()
-        if "relion" in record.outputs
-    }
-    if not rows:
+    known = {root: record for root, record in records.items() if "relion" in record.outputs}
+    if not known:
         raise InputError(f"{folder}: expected movies with files for RELION, found none")
     if optics is None:
-        optics = _common_optics([records[root] for root in rows], cs_mm, amplitude_contrast)
+        optics, optics_groups = _optics_of(known, cs_mm, amplitude_contrast)
+    rows = {
+        root: _relion_row(folder, root, record, (optics_groups or {}).get(root, 1))
+        for root, record in known.items()
+    }
     path = Path(folder) / RELION_TABLE
     relion.write_micrographs_star(path, optics, list(rows.values()))
     return path
 
 
-def _common_optics(
-    records: Sequence[MovieRecord], cs_mm: float, amplitude_contrast: float
-) -> dict[str, list[object]]:
-    """The one row of optics that fits all records."""
+def _optics_of(
+    records: Mapping[str, MovieRecord], cs_mm: float, amplitude_contrast: float
+) -> tuple[dict[str, list[object]], dict[str, int]]:
+    """A table with a group for each pixel size, binning and voltage, and the group of each root."""
     kinds = {
-        (
+        root: (
             round(float(record.decisions["pixel_size_A"]), 6),
             round(float(record.decisions["output_pixel_size_A"]), 6),
             float(record.parameters["voltage_kV"]),
         )
-        for record in records
+        for root, record in records.items()
     }
-    if len(kinds) > 1:
-        raise InputError(
-            "expected movies of one pixel size, binning and voltage for one table of RELION, "
-            f"found {len(kinds)} kinds; put them in different folders"
-        )
-    return relion.optics_table(*kinds.pop(), cs_mm, amplitude_contrast)
+    groups = {kind: number for number, kind in enumerate(sorted(set(kinds.values())), start=1)}
+    table = relion.optics_table(list(groups), cs_mm, amplitude_contrast)
+    return table, {root: groups[kind] for root, kind in kinds.items()}
 
 
 def _relion_row(

@@ -10,12 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.files import displayed, exists
 from flexalign.io.atomic import replacing
+from flexalign.io.text import read_text
 
 # Block, then label without its underscore, then the column of words.
 Blocks = dict[str, dict[str, list[str]]]
 
-_WORD = re.compile(r"""'([^']*)'|"([^"]*)"|(\S+)""")
+# A quoted word ends with its quote before a space, so that quotes inside words are letters.
+_WORD = re.compile(r"""'((?:[^']|'(?=\S))*)'(?=\s|$)|"((?:[^"]|"(?=\S))*)"(?=\s|$)|(\S+)""")
+
+_NEEDS_NO_QUOTES = re.compile(r"""(?!data_|loop_)[^\s'"#_]\S*""")
 
 
 def read_star(path: str | Path) -> Blocks:
@@ -24,7 +29,8 @@ def read_star(path: str | Path) -> Blocks:
     Raises
     ------
     InputError
-        If the file cannot be read, or a row has not one word for each label.
+        If the file cannot be read, a row has not one word for each label, a quote is not closed, a
+        block or a label of a block is there twice, or something stands outside all blocks.
 
     Examples
     --------
@@ -33,31 +39,81 @@ def read_star(path: str | Path) -> Blocks:
     >>> read_star(path)
     {'general': {'n': ['2']}, 'rows': {'x': ['1', '2']}}
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a STAR file: {error}") from error
-    blocks: Blocks = {}
-    table: dict[str, list[str]] = {}
-    is_loop = False
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = ["".join(groups) for groups in _WORD.findall(line)]
-        if not words or words[0].startswith("#"):
-            continue
-        if words[0].startswith("data_"):
-            table, is_loop = blocks.setdefault(words[0].removeprefix("data_"), {}), False
-        elif words[0] == "loop_":
-            is_loop = True
-        elif line.lstrip().startswith("_"):
-            table[words[0].removeprefix("_")] = [] if is_loop else words[1:2]
-        elif len(words) != len(table):
-            raise InputError(
-                f"{path}, line {number}: expected {len(table)} words, found {len(words)}"
-            )
+    reading = _Reading()
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        try:
+            reading.take(line)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+    return reading.blocks
+
+
+class _Reading:
+    """The blocks of a STAR file as far as its lines were taken."""
+
+    def __init__(self) -> None:
+        self.blocks: Blocks = {}
+        self._table: dict[str, list[str]] | None = None
+        self._columns: list[list[str]] = []
+        self._is_loop = False
+
+    def take(self, line: str) -> None:
+        """Take the next line."""
+        if "\0" in line:
+            raise ValueError("expected text, found a null character: the file is damaged")
+        words, is_quoted = _words(line), line.lstrip()[:1] in ("'", '"')
+        if not words:
+            return
+        if words[0].startswith("data_") and not is_quoted:
+            self._begin(words[0].removeprefix("data_"))
+        elif self._table is None:
+            raise ValueError(f"expected a block (data_) first, found {words[0]:.40}")
+        elif words[0] == "loop_" and not is_quoted:
+            self._is_loop = True
+        elif words[0].startswith("_") and not is_quoted:
+            self._label(self._table, words[0].removeprefix("_"), words[1:])
+        elif len(words) != len(self._columns):
+            raise ValueError(f"expected {len(self._columns)} words, found {len(words)}")
         else:
-            for column, word in zip(table.values(), words, strict=True):
+            for column, word in zip(self._columns, words, strict=True):
                 column.append(word)
-    return blocks
+
+    def _begin(self, name: str) -> None:
+        """Begin a block."""
+        if name in self.blocks:
+            raise ValueError(f"expected each block once, found data_{name:.40} again")
+        self._table = self.blocks[name] = {}
+        self._columns, self._is_loop = [], False
+
+    def _label(self, table: dict[str, list[str]], label: str, words: list[str]) -> None:
+        """Take a label, in a list with its word."""
+        if label in table:
+            raise ValueError(f"expected each label once, found _{label:.40} again")
+        if self._is_loop:
+            if any(self._columns):
+                raise ValueError(f"expected labels before rows, found _{label:.40} after some")
+            self._columns.append([])
+            table[label] = self._columns[-1]
+            return
+        if len(words) != 1:
+            raise ValueError(f"expected one word for _{label:.40}, found {len(words)}")
+        table[label] = words
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line, up to a comment."""
+    words = []
+    for found in _WORD.finditer(line):
+        plain = found[3]
+        if plain is None:
+            words.append(found[1] if found[1] is not None else found[2])
+            continue
+        if plain.startswith("#"):
+            break
+        if plain[0] in "'\"":
+            raise ValueError(f"expected a quote that is closed, found {plain:.40}")
+        words.append(plain)
+    return words
 
 
 def listed_paths(source: str | Path, names: Iterable[str]) -> Iterator[Path]:
@@ -67,7 +123,7 @@ def listed_paths(source: str | Path, names: Iterable[str]) -> Iterator[Path]:
     """
     folders = [Path(), *Path(source).absolute().parents]
     for name in names:
-        yield next((folder / name for folder in folders if (folder / name).exists()), Path(name))
+        yield next((folder / name for folder in folders if exists(folder / name)), Path(name))
 
 
 def star_list(name: str, items: Mapping[str, object]) -> str:
@@ -100,7 +156,7 @@ def _word(value: object) -> str:
     """`value` as one word of a STAR file."""
     if isinstance(value, float):
         return f"{value:.6f}"
-    text = str(value)
-    if text and not any(character.isspace() for character in text):
+    text = displayed(str(value))
+    if _NEEDS_NO_QUOTES.fullmatch(text):
         return text
     return f'"{text}"' if "'" in text else f"'{text}'"

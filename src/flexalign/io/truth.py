@@ -6,19 +6,26 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flexalign.errors import InputError
+from flexalign.io.boundary import reading
+from flexalign.io.numbers_in_files import shifts, size_px
+from flexalign.io.text import check_regular_file
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion, Trajectory, fit_field
 
 # With so many control points in time the lattice is met exactly; a system of more is unstable.
 MOST_TIMES = 60
+# A thousand frames at 50 x 50 places are 40 MB.
+MOST_ARRAY_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,36 +55,38 @@ def read_truth(path: str | Path) -> Truth:
     InputError
         If the file cannot be read, or holds no truth of ours.
     """
-    try:
-        # numpy leaves a file that it opened itself open when the file is broken.
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            settings = json.loads(str(saved["settings"]))
+    with reading(path, "the true motion of a movie of 'flexalign simulate'"):
+        check_regular_file(path)
+        with zipfile.ZipFile(path) as archive:
+            settings = json.loads(str(_array(archive, "settings")))
             displacement_px, y_px, x_px = (
-                np.asarray(saved[name], dtype=np.float64)
+                shifts(_array(archive, name))
                 for name in ("displacement_px", "lattice_y_px", "lattice_x_px")
             )
-        height, width = settings["shape_px"]
-        shape_px, pixel_size_A = (int(height), int(width)), float(settings["pixel_size_A"])
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        SyntaxError,
-        zlib.error,
-        NotImplementedError,
-        zipfile.BadZipFile,
-    ) as error:
+        height, width = (size_px(str(size)) for size in settings["shape_px"])
+        pixel_size_A = float(shifts(settings["pixel_size_A"], "a pixel size"))
+    if displacement_px.shape[1:] != (y_px.size, x_px.size, 2) or not displacement_px.size:
         raise InputError(
-            f"{path}: expected the true motion of a movie of 'flexalign simulate': {error!r}"
-        ) from error
-    if displacement_px.shape[1:] != (len(y_px), len(x_px), 2):
-        raise InputError(
-            f"{path}: expected displacements at {len(y_px)} x {len(x_px)} places, found an array "
+            f"{path}: expected displacements at {y_px.size} x {x_px.size} places, found an array "
             f"of {displacement_px.shape}"
         )
-    return Truth(displacement_px, y_px, x_px, shape_px, pixel_size_A)
+    return Truth(displacement_px, y_px.ravel(), x_px.ravel(), (height, width), pixel_size_A)
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """One array of an archive of NumPy, once its size is known to be that in its head."""
+    size_bytes = archive.getinfo(f"{name}.npy").file_size
+    if size_bytes > MOST_ARRAY_BYTES:
+        raise ValueError(f"expected up to {MOST_ARRAY_BYTES} bytes of {name}, found {size_bytes}")
+    with archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"expected version 1.0 of {name}, found {version}")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        data = file.read(MOST_ARRAY_BYTES)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"expected {shape} values of {name}, found {len(data)} bytes")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def true_motion(truth: Truth) -> Motion:

@@ -14,7 +14,10 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.io.atomic import replacing
+from flexalign.io.boundary import reading
+from flexalign.io.numbers_in_files import MOST_FRAMES, shifts, whole_number
 from flexalign.io.star import read_star
+from flexalign.io.text import read_text
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field
 
@@ -22,6 +25,8 @@ FEWEST_CONTROL_POINTS = 3
 LATTICE_POINTS_PER_CONTROL_POINT = 5
 
 _SPLINE_SAMPLES = 25
+# Of (x, y, t): as many as samples decide.
+_MOST_CONTROL_POINTS = (_SPLINE_SAMPLES, _SPLINE_SAMPLES, 100)
 _LEAST_MOTION_PX2 = 4.0
 _BINNING_COMMENT = "flexalign: the B-spline is binned by"
 
@@ -120,18 +125,14 @@ def read_shifts(path: str | Path) -> XmippShifts:
     InputError
         If the file cannot be read, or has no ``frameShifts``.
     """
-    try:
+    with reading(path, "Xmipp metadata with the blocks frameShifts and referenceFrame"):
         blocks = read_star(path)
         table = blocks["frameShifts"]
-        shift_yx = [table["shiftY"], table["shiftX"]]
-        displacement = -np.array(shift_yx, dtype=np.float64).T
+        displacement = -shifts([table["shiftY"], table["shiftX"]]).T
         enabled = [int(item) > 0 for item in table["enabled"]]
+        if not 0 < len(enabled) <= MOST_FRAMES:
+            raise ValueError(f"expected 1 to {MOST_FRAMES} frames, found {len(enabled)}")
         reference = int(blocks["referenceFrame"]["ref"][0])
-    except (ValueError, KeyError, IndexError) as error:
-        raise InputError(
-            f"{path}: expected Xmipp metadata with the blocks frameShifts and referenceFrame: "
-            f"{error!r}"
-        ) from error
     return XmippShifts(displacement + 0.0, np.array(enabled), reference)
 
 
@@ -163,10 +164,8 @@ def read_motion(path: str | Path, shape_px: tuple[int, int]) -> Motion:
     table = read_star(path).get("localAlignment")
     if table is None:
         return Motion(Trajectory(whole, shifts.is_enabled, reference))
-    try:
+    with reading(path, "Xmipp's B-spline in the block localAlignment"):
         spline = _spline(table, (used.count, *shape_px))
-    except (KeyError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: the block localAlignment is broken: {error!r}") from error
     y_px, x_px = (np.linspace(0, size - 1, _SPLINE_SAMPLES) for size in shape_px)
     total = -spline.on_lattice(y_px, x_px)  # (2, t, y, x), binned
     mean = total.mean(axis=(2, 3)).T
@@ -187,12 +186,15 @@ def read_motion(path: str | Path, shape_px: tuple[int, int]) -> Motion:
 
 def _spline(table: dict[str, list[str]], size: tuple[int, int, int]) -> XmippSpline:
     """The B-spline in the block ``localAlignment``."""
-    x, y, t = (int(word) for word in table["localAlignmentControlPoints"][0].split())
+    x, y, t = (
+        whole_number(word, "control points", FEWEST_CONTROL_POINTS, most)
+        for word, most in zip(
+            table["localAlignmentControlPoints"][0].split(), _MOST_CONTROL_POINTS, strict=True
+        )
+    )
     components = [
-        np.array(table[f"localAlignmentCoeffs{axis}"][0].split(), dtype=np.float64) for axis in "YX"
+        shifts(table[f"localAlignmentCoeffs{axis}"][0].split(), "coefficients") for axis in "YX"
     ]
-    if not all(np.isfinite(component).all() for component in components):
-        raise ValueError("expected finite coefficients")
     return XmippSpline(np.stack(components).reshape(2, t, y, x), size)
 
 
@@ -207,7 +209,7 @@ def _binning(whole_px: FloatArray, spline_px: FloatArray) -> float:
 
 def _written_binning(path: str | Path) -> float | None:
     """The binning in the comment of a file of ours."""
-    found = re.search(rf"^# {_BINNING_COMMENT} (\S+)$", Path(path).read_text("utf-8"), re.MULTILINE)
+    found = re.search(rf"^# {_BINNING_COMMENT} (\S+)$", read_text(path), re.MULTILINE)
     return None if found is None else float(found[1])
 
 

@@ -1,0 +1,75 @@
+"""Numbers in files of motion, checked before memory is taken for them or anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.model import FloatArray
+
+# Above all that cameras write: raw EER frames of a long exposure are some thousands.
+MOST_FRAMES = 10_000
+LARGEST_SIZE_PX = 1_000_000
+LARGEST_SHIFT = 1e6  # pixels or Angstrom
+
+
+def whole_number(word: str, what: str, least: int, most: int) -> int:
+    """The whole number that `word` is.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or outside `least` to `most`.
+
+    Examples
+    --------
+    >>> whole_number("7", "frames", 1, 10)
+    7
+    """
+    # int() gives up at thousands of digits, with words of its own
+    if len(word) > 20 or not least <= (number := int(word)) <= most:
+        raise ValueError(f"expected {what} from {least} to {most}, found {word:.40}")
+    return number
+
+
+def frame_count(word: str) -> int:
+    """A number of frames.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or larger than that of any movie.
+    """
+    return whole_number(word, "a number of frames", 1, MOST_FRAMES)
+
+
+def size_px(word: str) -> int:
+    """Height or width of a movie.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    return whole_number(word, "a size in pixels", 1, LARGEST_SIZE_PX)
+
+
+def shifts(values: Iterable[str] | npt.ArrayLike, what: str = "shifts") -> FloatArray:
+    """Shifts or places, from words or numbers.
+
+    Raises
+    ------
+    ValueError
+        If one is no number, is not finite, or is larger than any movie.
+
+    Examples
+    --------
+    >>> shifts(["1", "-2.5"])
+    array([ 1. , -2.5])
+    """
+    numbers = np.array(values, dtype=np.float64)
+    if not (np.abs(numbers) <= LARGEST_SHIFT).all():
+        raise ValueError(f"expected {what} up to {LARGEST_SHIFT:g}, found larger ones or none")
+    return numbers

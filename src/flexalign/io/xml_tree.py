@@ -1,0 +1,33 @@
+"""XML of other programs, read so that entities and references to other files cannot hurt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flexalign.io.boundary import reading
+from flexalign.io.text import read_text
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+MOST_XML_BYTES = 32 << 20
+
+
+def read_xml(path: str | Path, expected: str) -> Element:
+    """The root of an XML file in UTF-8 or UTF-16; entities and document types are refused.
+
+    Parameters
+    ----------
+    expected : what the file should be, for messages
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is no such XML.
+    """
+    from defusedxml.ElementTree import fromstring
+
+    with reading(path, expected):
+        root: Element = fromstring(read_text(path, most_bytes=MOST_XML_BYTES), forbid_dtd=True)
+        return root
