@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import os
+import re
 import stat
 from pathlib import Path
 
@@ -18,6 +20,55 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFCHR: "a device",
 }
+
+# Control characters, what else ends a line for some program, and what stands for other bytes.
+_NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def displayed(name: str | Path) -> str:
+    r"""A name as one line of text can hold it, for messages, tables and pages.
+
+    Bytes that are no UTF-8 and control characters stand there with a backslash.
+
+    Examples
+    --------
+    >>> print(displayed("caf\udce9\t1.mrc"))
+    caf\xe9\t1.mrc
+    """
+    return _NOT_IN_A_LINE.sub(_escaped, str(name))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """One character with a backslash; where it stands for a byte, that byte."""
+    if 0xDC80 <= ord(found[0]) <= 0xDCFF:
+        return f"\\x{ord(found[0]) - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode()
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is something of that name; `Path.exists` raises where it is too long."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of that name; `Path.is_dir` raises where it is too long."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def check_name(path: str | Path) -> None:
+    """Make sure that tables, records and other programs can hold the path of a movie.
+
+    Raises
+    ------
+    InputError
+        If it has bytes that are no UTF-8, or a line end, a tab or another control character.
+    """
+    shown = displayed(path)
+    if shown != str(path):
+        raise InputError(
+            f"{shown}: expected a name in UTF-8 without line ends and tabs, as tables of movies "
+            "need it: rename the file, or make a link to it under another name"
+        )
 
 
 def check_regular_file(path: str | Path) -> int:

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from flexalign.errors import InputError, ParameterError
+from flexalign.files import MIB_BYTES, read_text
 from flexalign.params import option_name, parameters
+
+# A record, whose parameters may be taken, holds a motion too.
+MOST_SETTINGS_BYTES = 64 * MIB_BYTES
 
 
 def load_settings(path: str | Path) -> dict[str, Any]:
@@ -30,10 +34,10 @@ def load_settings(path: str | Path) -> dict[str, Any]:
         For a name that is no parameter, or one that is given twice in two spellings.
     """
     path = Path(path)
+    text = read_text(path, most_bytes=MOST_SETTINGS_BYTES)
     try:
-        text = path.read_text(encoding="utf-8")
         plain = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         message = f"{path}: expected settings in TOML or a record in JSON: {error}"
         raise InputError(message) from error
     if path.suffix == ".json":

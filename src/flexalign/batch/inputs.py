@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.files import exists, is_folder, read_text
 from flexalign.io.star import listed_paths, read_star
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
@@ -45,15 +46,15 @@ def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ())
 
 def is_one_file(arguments: Sequence[str]) -> bool:
     """Whether `arguments` name one movie by itself, and could not name more another time."""
-    if len(arguments) != 1 or Path(arguments[0]).is_dir():
+    if len(arguments) != 1 or is_folder(arguments[0]):
         return False
-    is_pattern = glob.has_magic(arguments[0]) and not Path(arguments[0]).exists()
+    is_pattern = glob.has_magic(arguments[0]) and not exists(arguments[0])
     return not is_pattern and Path(arguments[0]).suffix not in (*LIST_SUFFIXES, ".star")
 
 
 def is_run_folder(folder: Path) -> bool:
     """Whether a run over many movies has begun in `folder`."""
-    return (folder / INDEX_NAME).exists()
+    return exists(folder / INDEX_NAME)
 
 
 def star_parameters(arguments: Sequence[str]) -> dict[str, float]:
@@ -97,11 +98,11 @@ def is_movie_name(path: Path) -> bool:
 def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
     """The movies that one argument names, `others` left out where it is a folder."""
     path = Path(argument)
-    if path.is_dir():
+    if is_folder(path):
         for file in sorted(path.iterdir()):
             if is_movie_name(file) and file.absolute() not in others:
                 yield file
-    elif glob.has_magic(argument) and not path.exists():
+    elif glob.has_magic(argument) and not exists(path):
         # Path.glob takes no absolute patterns
         yield from sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
     elif path.suffix == ".star":
@@ -114,12 +115,7 @@ def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a text file that say something."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected a text file with a movie in each line: {error}") from (
-            error
-        )
+    lines = [line.strip() for line in read_text(path).split("\n")]
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -20,6 +20,7 @@ from typing import Self
 
 from flexalign.batch.inputs import is_movie_name
 from flexalign.errors import InputError
+from flexalign.files import is_folder
 
 SIDECAR_SUFFIXES = (".mdoc", ".xml")
 # What programs for data collection add to the name of a movie, and not to that of its sidecar.
@@ -77,7 +78,7 @@ class Watched:
     """
 
     def __init__(self, folder: Path, choices: WatchChoices, others: Sequence[Path] = ()) -> None:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise InputError(f"{folder}: expected a folder to watch, found none of that name")
         self._folder, self._choices = folder.absolute(), choices
         self._others = {str(path.absolute()) for path in others}

@@ -28,7 +28,8 @@ def write_json(path: str | Path, value: Any) -> None:
     """
     text = _layout(to_plain(value), "") + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # A file whose name is no UTF-8 stands there with its bytes escaped, as JSON knows them.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_record(path: str | Path) -> MovieRecord:

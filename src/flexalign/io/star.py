@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.files import displayed, exists
 from flexalign.io.atomic import replacing
 
 # Block, then label without its underscore, then the column of words.
@@ -67,7 +68,7 @@ def listed_paths(source: str | Path, names: Iterable[str]) -> Iterator[Path]:
     """
     folders = [Path(), *Path(source).absolute().parents]
     for name in names:
-        yield next((folder / name for folder in folders if (folder / name).exists()), Path(name))
+        yield next((folder / name for folder in folders if exists(folder / name)), Path(name))
 
 
 def star_list(name: str, items: Mapping[str, object]) -> str:
@@ -100,7 +101,7 @@ def _word(value: object) -> str:
     """`value` as one word of a STAR file."""
     if isinstance(value, float):
         return f"{value:.6f}"
-    text = str(value)
+    text = displayed(str(value))
     if text and not any(character.isspace() for character in text):
         return text
     return f'"{text}"' if "'" in text else f"'{text}'"
