@@ -25,8 +25,8 @@ from flexalign.arrays.shrink import load_loops
 from flexalign.errors import InputError
 from flexalign.estimate import refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
-from flexalign.io.alignments import check_motion
 from flexalign.files import check_name
+from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_for
 from flexalign.io.plots import draw_trajectory, load_drawing
 from flexalign.io.reader import MovieReader, RememberingMovie

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from flexalign.errors import InputError
 
 MIB_BYTES = 1 << 20
 # Lists of a hundred thousand movies and alignments with many nodes are well below.
 MOST_TEXT_BYTES = 256 * MIB_BYTES
+# What we write as JSON has a few levels of brackets.
+MOST_JSON_LEVELS = 32
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -141,3 +146,32 @@ def read_text(
             "save it as UTF-8"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: str | Path, *, most_bytes: int = MOST_TEXT_BYTES) -> dict[str, Any]:
+    """What the JSON in a file says by name; NaN and infinity, which are no JSON, become None.
+
+    Raises
+    ------
+    InputError
+        If there is no such text, or it is no JSON, something else than names with values, or
+        brackets in brackets without end.
+    """
+    text = read_text(path, most_bytes=most_bytes)
+    try:
+        plain = json.loads(text, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON: {error}") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: expected names with values, found a {type(plain).__name__}")
+    level: list[Any] = [plain]
+    for _ in range(MOST_JSON_LEVELS):
+        level = [item for outer in level for item in _items(outer) if isinstance(item, dict | list)]
+        if not level:
+            return plain
+    raise InputError(f"{path}: expected up to {MOST_JSON_LEVELS} brackets in each other")
+
+
+def _items(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    """What is directly inside an object or a list of JSON."""
+    return outer.values() if isinstance(outer, dict) else outer

@@ -6,7 +6,6 @@ reference frame: ``corrected(p) = frame(p + displacement)``.  Unit: pixels of th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
+from flexalign.files import read_json
 from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, from_plain, read_only
 
 
@@ -55,6 +55,20 @@ def _centers(count: int) -> FloatArray:
     return ((np.arange(count) - (degree - 1) / 2) / max(count - degree, 1)).clip(0, 1)
 
 
+# Beyond this, numbers are no displacements, and the sums over them no numbers.
+_LARGEST_PX = 1e9
+
+
+def _keep_errors(value: Trajectory | MotionField, shape: tuple[int, ...]) -> None:
+    """Make the standard errors of `value`, where there are any, an array that has the `shape`."""
+    if value.standard_error_px is None:
+        return
+    errors = read_only(value.standard_error_px)
+    if errors.shape != shape:
+        raise ValueError(f"expected standard errors {shape}, found {errors.shape}")
+    object.__setattr__(value, "standard_error_px", errors)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trajectory(JsonValue):
     """Displacement of the whole frame over time.
@@ -77,7 +91,7 @@ class Trajectory(JsonValue):
         displacement = read_only(self.displacement_px)
         if displacement.ndim != 2 or displacement.shape[1] != 2 or len(displacement) == 0:
             raise ValueError(f"expected displacements (frames, 2), found {displacement.shape}")
-        if not np.isfinite(displacement).all():
+        if not (np.abs(displacement) < _LARGEST_PX).all():
             raise ValueError("expected finite displacements")
         if not 0 <= self.reference_frame < len(displacement):
             raise ValueError(f"reference frame {self.reference_frame} of {len(displacement)}")
@@ -87,8 +101,7 @@ class Trajectory(JsonValue):
         origin = displacement[self.reference_frame]
         object.__setattr__(self, "displacement_px", read_only(displacement - origin))
         object.__setattr__(self, "is_measured", measured)
-        if self.standard_error_px is not None:
-            object.__setattr__(self, "standard_error_px", read_only(self.standard_error_px))
+        _keep_errors(self, displacement.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,13 +125,14 @@ class MotionField(JsonValue):
 
     def __post_init__(self) -> None:
         coefficients = read_only(self.coefficients_px)
-        if coefficients.ndim != 4 or coefficients.shape[0] != 2:
+        if coefficients.ndim != 4 or coefficients.shape[0] != 2 or coefficients.size == 0:
             raise ValueError(f"expected coefficients (2, t, y, x), found {coefficients.shape}")
-        if not np.isfinite(coefficients).all():
+        if not (np.abs(coefficients) < _LARGEST_PX).all():
             raise ValueError("expected finite coefficients")
+        if self.height_px < 1 or self.width_px < 1:
+            raise ValueError(f"expected a field of a movie, found {self.height_px} rows of it")
         object.__setattr__(self, "coefficients_px", coefficients)
-        if self.standard_error_px is not None:
-            object.__setattr__(self, "standard_error_px", read_only(self.standard_error_px))
+        _keep_errors(self, coefficients.shape)
 
     @property
     def control_points(self) -> tuple[int, int, int]:
@@ -304,10 +318,7 @@ class Motion(JsonValue):
         if "trajectory" not in plain:
             raise InputError("expected a motion or a record with one, found neither in the file")
         # super() would look for the class as it was before dataclass(slots=True) made it anew
-        try:
-            return cast(Self, from_plain(cls, plain))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InputError(f"expected a motion, found a broken one: {error}") from error
+        return cast(Self, from_plain(cls, plain))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -318,8 +329,4 @@ class Motion(JsonValue):
         InputError
             If the file is missing, is not JSON, or holds no motion.
         """
-        try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: expected a motion in JSON: {error}") from error
-        return cls.from_dict(plain)
+        return cls.from_dict(read_json(path))

@@ -15,7 +15,7 @@ ADVICE = {
     "input": "look at the movie (copy it again if it was cut short), then --retry-failed",
     "output": "make room in the run folder or see to its permissions, then run again",
     "parameter": "give a parameter that fits this movie and run again",
-    "system": "see to what the system says (permissions, disk, network, open files), then run again",
+    "system": "see to what the system says (permissions, disk, network), then run again",
     "device": "see that the device works, or choose --device cpu, then run again",
     "memory": "use a machine or a worker with more memory, then --retry-failed",
     "stalled": "see whether the disk of the movie answers, or give more --timeout; "

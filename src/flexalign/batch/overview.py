@@ -10,11 +10,11 @@ from typing import Any
 from flexalign.batch.folder import read_index
 from flexalign.batch.inputs import INDEX_NAME, is_movie_name
 from flexalign.errors import InputError
+from flexalign.files import read_json
 from flexalign.io.alignment_pairs import find_alignments
 from flexalign.io.alignments import format_of
 from flexalign.io.exports import read_records
 from flexalign.io.facts import FileFacts
-from flexalign.io.record import read_json
 
 
 def inspect_folder(folder: str | Path) -> FileFacts:

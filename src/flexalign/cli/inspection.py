@@ -53,7 +53,10 @@ def info(
 
     def show(path: Path) -> None:
         try:
-            facts = inspect_folder(path) if is_folder(path) else inspect_file(path, params, read=read)
+            if is_folder(path):
+                facts = inspect_folder(path)
+            else:
+                facts = inspect_file(path, params, read=read)
         except InputError as error:
             found.append({"path": str(path), "kind": "unknown", "problem": str(error)})
             raise

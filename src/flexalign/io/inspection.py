@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.files import read_json
 from flexalign.io import eer, mrc, tiff
 from flexalign.io.facts import FileFacts
 from flexalign.io.image_facts import inspect_defects, inspect_image
 from flexalign.io.motion_facts import inspect_list, inspect_motion, inspect_record
 from flexalign.io.movie_facts import inspect_movie
 from flexalign.io.reader import TIFF_MAGIC, read_head
-from flexalign.io.record import read_json
 from flexalign.io.references import is_rectangle_list
 from flexalign.params import AlignParams
 

@@ -127,7 +127,7 @@ def check_output(
 
 
 def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
-    """Make sure that the file system takes the names of all results, and those of unfinished ones."""
+    """Make sure that the file system takes the names of all results, also unfinished ones."""
     longest = max(len(os.fsencode(name)) for name in _names(root, suffixes).values())
     most = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
     if longest > most:
