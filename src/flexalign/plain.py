@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from flexalign.errors import InputError
 
 # Messages show no more letters of a value that is wrong.
 _MOST_SHOWN = 60
+_LARGEST_INT = 1 << 63
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -93,7 +95,9 @@ def typed(hint: Any, value: Any, place: str) -> Any:
     if hint is float and (value is None or is_number(value)):
         return np.nan if value is None else value
     is_right = hint in (int, str, bool) and isinstance(value, hint)
-    if not is_right or (hint is int and isinstance(value, bool)):
+    if hint is int and is_right:
+        is_right = not isinstance(value, bool) and abs(value) < _LARGEST_INT
+    if not is_right:
         raise InputError(f"{place}: expected {_words(hint)}, found {_shown(value)}")
     return value
 
@@ -130,8 +134,8 @@ def _words(hint: Any) -> str:
 
 def _shown(value: Any) -> str:
     """A value that is wrong, in a message."""
-    if isinstance(value, int) and not is_number(value):
-        return "a number that is too large"
+    if isinstance(value, int) and abs(value) >= _LARGEST_INT:
+        return "one that is too large"
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
@@ -180,6 +184,7 @@ def from_plain(kind: type[Any], plain: Any, place: str = "") -> Any:
         raise InputError(f"{subject}: {error}") from error
 
 
+@functools.cache
 def field_types(kind: type[Any]) -> dict[str, Any]:
     """The types of the fields of a dataclass."""
     hints = typing.get_type_hints(kind)

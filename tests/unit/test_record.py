@@ -19,15 +19,19 @@ def record():
     return MovieRecord(
         version="0.1.0",
         movie=MovieInfo("x.mrc", "mrc", 5, 40, 60, "uint8", 1.1, 12345),
-        inputs={"movie": {"sha256": "ab", "size_bytes": 12345}},
-        parameters={"binning": 1.0, "gain": None},
-        decisions={"align": [0, 5]},
+        inputs={"movie": {"path": "/raw/x.mrc", "sha256": "ab", "size_bytes": 12345}},
+        parameters={"binning": 1.0, "gain": None, "voltage_kV": 300.0},
+        decisions={
+            "pixel_size_A": 1.1, "output_pixel_size_A": 2.2, "dose_per_frame_e_A2": None,
+            "align": {"schema": 1, "first": 0, "stop": 5}, "patches": [2, 3],
+        },
         timings_s={"read": 0.5},
         peak_memory_bytes=10**9,
         quality=quality,
-        outputs={"micrograph": "x_aligned_mic.mrc"},
+        outputs={"micrograph": "x_aligned_mic.mrc", "record": "x_record.json"},
         warnings=("the Å is not ASCII",),
-    )
+        motion=Motion.still(5).to_dict(),
+    )  # fmt: skip
 
 
 def test_a_record_comes_back(tmp_path, record):

@@ -24,7 +24,12 @@ def result():
     record = MovieRecord(
         version="0.1.0",
         movie=MovieInfo("raw/x.mrc", "mrc", 3, 40, 60, "uint8", 1.0, 1234),
-        inputs={}, parameters={}, decisions={}, timings_s={}, peak_memory_bytes=1,
+        inputs={"movie": {"path": "raw/x.mrc"}}, parameters={"voltage_kV": 300.0},
+        decisions={
+            "pixel_size_A": 1.0, "output_pixel_size_A": 2.0, "dose_per_frame_e_A2": None,
+            "align": {"first": 0, "stop": 3}, "patches": [1, 1],
+        },
+        timings_s={}, peak_memory_bytes=1,
         quality=quality, outputs={},
     )  # fmt: skip
     sums = FrameSums(plain=picture((20, 30)), unaligned=picture((20, 30), 1))

@@ -39,10 +39,13 @@ def inspect_folder(folder: str | Path) -> FileFacts:
         "image_files": dict(Counter(path.suffix for path in movies)),
         "alignments": dict(Counter(format_of(item.path) for item in found)),
     }
-    records = read_records(folder)
+    unreadable: list[str] = []
+    records = read_records(folder, unreadable.append)
     if records:
-        flags = Counter(flag for record in records.values() for flag in record.quality.flags)
-        values |= {"done": len(records), "flags": dict(flags)}
+        names = (name for record in records.values() for name in record.quality.flag_names)
+        values |= {"done": len(records), "flags": dict(Counter(names))}
+    if unreadable:
+        values["unreadable_records"] = len(unreadable)
     return _facts(folder, "folder", values)
 
 

@@ -255,7 +255,8 @@ def write_relion_tables(out: Path, params: AlignParams) -> None:
     from flexalign.io.exports import read_records
     from flexalign.io.relion_project import write_relion_table
 
-    records = {r: record for r, record in read_records(out).items() if "relion" in record.outputs}
+    found = read_records(out, lambda text: typer.echo(text, err=True))
+    records = {root: record for root, record in found.items() if "relion" in record.outputs}
     if records:
         write_relion_table(out, records)
 

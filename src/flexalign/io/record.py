@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flexalign.errors import InputError
+from flexalign.errors import InputError, ParameterError
 from flexalign.files import MIB_BYTES, check_regular_file, displayed, read_json
 from flexalign.io.atomic import replacing
 from flexalign.model import FrameRange, MovieRecord, to_plain
@@ -18,6 +18,7 @@ from flexalign.plan import Plan
 
 WHOLE_FILE_LIMIT_BYTES = 64 * MIB_BYTES
 END_BYTES = 16 * MIB_BYTES
+LARGEST_PIXEL_SIZE_A = 1e6
 
 # What is read from these parts of a record, by place and name.
 _HINTS: dict[str, dict[str, Any]] = {
@@ -28,7 +29,7 @@ _HINTS: dict[str, dict[str, Any]] = {
         "hot_pixel_x": tuple[int, ...],
         "device": str,
     },
-    "parameters": {**field_types(AlignParams), "hash": str},
+    "parameters": {"hash": str},
 }
 _INPUT_HINTS = {
     "name": str, "path": str, "size_bytes": int, "modified_ns": int, "sha256": str,
@@ -93,11 +94,15 @@ def check_finished(record: MovieRecord) -> None:
         missing = [name for name in names if name not in found]
         if missing:
             raise InputError(f"{place}: expected {', '.join(names)}; {missing} are missing")
+    _check_parameters(record.parameters)
     if "path" not in record.inputs["movie"]:
         raise InputError("inputs.movie: expected the path of the movie, found none")
     for name in ("pixel_size_A", "output_pixel_size_A"):
-        if not record.decisions[name] > 0:
+        if not 0 < record.decisions[name] < LARGEST_PIXEL_SIZE_A:
             raise InputError(f"decisions.{name}: expected a size, found {record.decisions[name]}")
+    shape_px = (record.movie.height_px, record.movie.width_px)
+    if min(shape_px) < 1 or min(record.decisions["patches"]) < 1:
+        raise InputError(f"movie: expected its height and width in pixels, found {shape_px}")
     for kind, output in record.outputs.items():
         if not is_plain_name(output):
             raise InputError(
@@ -110,6 +115,15 @@ def check_finished(record: MovieRecord) -> None:
         raise InputError(
             f"motion: expected that of {frame_count} frames, found {motion.frame_count}"
         )
+
+
+def _check_parameters(values: dict[str, Any]) -> None:
+    """Make sure that those parameters that this version knows can be used."""
+    known = {name: value for name, value in values.items() if name in field_types(AlignParams)}
+    try:
+        AlignParams.from_dict(known)
+    except ParameterError as error:
+        raise InputError(f"parameters: {error}") from error
 
 
 def is_plain_name(name: str) -> bool:
