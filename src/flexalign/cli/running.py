@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexalign.cli.reporting import Reporting
-from flexalign.cli.show import announce_device
+from flexalign.cli.show import announce_compiling, announce_device
 from flexalign.cli.views import view
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams
@@ -231,6 +231,8 @@ def run_movies(
 
     if options.scheduler is None and options.cluster is None:
         announce_device(params.device)
+    if options.jobs == 0:
+        announce_compiling()
     make_folder(out)
     with only_run(out) as is_held, view(options.json_events, debug) as observe:
         if not is_held:

@@ -74,10 +74,11 @@ def say_gain_check(event: GainChecked) -> None:
 
 def announce_compiling() -> None:
     """Say why the first run starts slowly: its loops are compiled, and kept for all later runs."""
-    from flexalign.arrays.cpu import kernels_are_compiled
+    from flexalign.arrays.cpu import compiling_note
 
-    if not kernels_are_compiled():
-        typer.echo("compiling, which takes some seconds and happens once", err=True)
+    note = compiling_note()
+    if note:
+        typer.echo(note, err=True)
 
 
 def announce_device(word: str) -> None:
