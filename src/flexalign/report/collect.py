@@ -18,7 +18,7 @@ from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.tables import FAILED_NAME
 from flexalign.batch.throughput import RunSummary
 from flexalign.errors import InputError
-from flexalign.files import read_json, read_text
+from flexalign.files import displayed, read_json, read_text
 from flexalign.io.record import read_record
 from flexalign.plain import typed, typed_items
 from flexalign.report.columns import COLUMNS, look_up, rounded
@@ -87,6 +87,8 @@ def read_plain(path: Path) -> dict[str, Any]:
 def row_of(name: str, record_ns: int, record: Mapping[str, Any]) -> Row:
     """The row that `record` gives; what the record does not say is None."""
     values = {c.name: rounded(look_up(record, c.place), c.digits) for c in COLUMNS}
+    if values["movie"] is not None:
+        values["movie"] = displayed(values["movie"])  # as in failed.tsv
     modified_ns = look_up(record, "inputs.movie.modified_ns")
     timings_s = record.get("timings_s") or {}
     values["movie_time_s"] = None if modified_ns is None else modified_ns // 10**9
