@@ -113,10 +113,19 @@ class Watched:
 
     @property
     def is_open(self) -> bool:
-        """Whether more movies are waited for."""
-        idle_s = self._choices.idle_s
-        is_idle = idle_s is not None and time.monotonic() - self._last_new_s > idle_s
-        return not is_idle or bool(self._pending)
+        """Whether more movies are waited for; an empty file is no longer than others."""
+        idle_s, pending = self._choices.idle_s, self._pending.values()
+        if idle_s is None or any(seen.size_bytes for seen in pending):
+            return True
+        latest_s = max([self._last_new_s, *(seen.since_s for seen in pending)])
+        return time.monotonic() - latest_s <= idle_s
+
+    @property
+    def incomplete(self) -> Sequence[Path]:
+        """Movies that have not become complete although nobody writes to them any more."""
+        settled_s = time.monotonic() - self._choices.settle_s
+        pending = self._pending.items()
+        return [Path(path) for path, seen in pending if seen.since_s <= settled_s]
 
     def take(self) -> Sequence[Path]:
         """The movies that have become complete since the last call, the oldest first."""
