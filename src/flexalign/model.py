@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.plain import JsonValue, is_number
+from flexalign.plain import JsonValue as JsonValue
 from flexalign.plain import from_plain as from_plain
+from flexalign.plain import is_number
 from flexalign.plain import to_plain as to_plain
 
 if TYPE_CHECKING:

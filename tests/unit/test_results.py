@@ -1,10 +1,11 @@
 import dataclasses
 import json
+import resource
 
 import numpy as np
 import pytest
 
-from flexalign.errors import InputError, ParameterError
+from flexalign.errors import InputError, OutputError, ParameterError
 from flexalign.io.record import read_record
 from flexalign.io.results import check_output, movie_root, write_result
 from flexalign.model import AlignmentResult, FrameSums, MovieInfo, MovieRecord, Quality
@@ -149,3 +150,23 @@ def test_motion_file_is_the_motion(tmp_path, result):
 
     plain = json.loads((tmp_path / "x_motion.json").read_text())
     assert plain["trajectory"]["displacement_px"][1] == [1.0, 2.0]
+
+
+def test_a_disk_that_is_full_while_the_plot_is_written_is_no_fault_of_the_movie(tmp_path, result):
+    """The system refuses to write files of more than 500 kB, the others are smaller."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot write"):
+            write_result(result, tmp_path, "x", plot=lambda: bytes(1_000_000), **SIZES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert names(tmp_path) == []
+
+
+def test_a_name_that_leaves_no_room_for_those_of_the_results_is_refused(tmp_path):
+    with pytest.raises(InputError, match="expected a name of up to"):
+        check_output(tmp_path, "x" * 240)
+
+    check_output(tmp_path, "x" * 215)

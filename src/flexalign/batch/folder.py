@@ -27,7 +27,7 @@ from flexalign.batch.names import Names
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_json
 from flexalign.io.atomic import replacing, sync
-from flexalign.io.record import is_plain_name, read_record
+from flexalign.io.record import read_record
 from flexalign.io.results import SUFFIXES
 from flexalign.model import MovieRecord
 from flexalign.params import AlignParams
@@ -233,7 +233,9 @@ def _entry(item: Any) -> Entry | None:
         return None
     is_known = entry.failure is None or entry.failure.kind in ADVICE
     is_own = entry.failure is not None or row["record"] == f"{entry.name}{RECORD}"
-    is_named = is_plain_name(entry.name) and os.path.isabs(entry.movie)  # noqa: PTH117
+    # A name may hold what no table can: then its movie has failed.
+    is_in_folder = "/" not in entry.name and entry.name.strip(".") != ""
+    is_named = is_in_folder and Path(entry.movie).is_absolute()
     return dataclasses.replace(entry, row=row) if is_known and is_own and is_named else None
 
 

@@ -58,7 +58,8 @@ class ReadAhead:
 
     def __init__(self) -> None:
         self._files: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def want(self, path: str) -> None:
         """Read the file soon, unless memory is short."""

@@ -98,8 +98,9 @@ def check_finished(record: MovieRecord) -> None:
     if "path" not in record.inputs["movie"]:
         raise InputError("inputs.movie: expected the path of the movie, found none")
     for name in ("pixel_size_A", "output_pixel_size_A"):
-        if not 0 < record.decisions[name] < LARGEST_PIXEL_SIZE_A:
-            raise InputError(f"decisions.{name}: expected a size, found {record.decisions[name]}")
+        size_A = record.decisions[name]
+        if size_A is None or not 0 < size_A < LARGEST_PIXEL_SIZE_A:
+            raise InputError(f"decisions.{name}: expected a size, found {size_A}")
     shape_px = (record.movie.height_px, record.movie.width_px)
     if min(shape_px) < 1 or min(record.decisions["patches"]) < 1:
         raise InputError(f"movie: expected its height and width in pixels, found {shape_px}")
