@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,25 @@ from flexalign.params import AlignParams
 MOVIES = 3
 
 
-@pytest.fixture
-def run(make_session, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def made(make_session, tmp_path_factory) -> Path:
     """A folder with the records of three movies, whose other files are only names."""
-    make_session(tmp_path, MOVIES)
-    for path in tmp_path.glob("*_record.json"):
+    made = tmp_path_factory.mktemp("made")
+    make_session(made, MOVIES)
+    for path in made.glob(".*.png"):
+        path.unlink()
+    for path in made.glob("*_record.json"):
         for name in read_record(path).outputs.values():
-            (tmp_path / name).touch()
-    (tmp_path / "run.json").unlink()
-    folder = RunFolder(tmp_path, AlignParams())
-    folder.write(at_once=True)
-    return tmp_path
+            (made / name).touch()
+    (made / "run.json").unlink()
+    RunFolder(made, AlignParams()).write(at_once=True)
+    return made
+
+
+@pytest.fixture
+def run(made, tmp_path) -> Path:
+    """A copy of that folder, with the times of its files."""
+    return shutil.copytree(made, tmp_path / "run")
 
 
 def index_of(run: Path) -> dict[str, Any]:
