@@ -152,7 +152,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         head = {key: value for key, value in plain.items() if key != "movies"}
         found = typed_items(_HEAD_TYPES, head, "")
         if found.get("summary"):
-            RunSummary.from_dict(found["summary"])
+            found["summary"] = RunSummary.from_dict(found["summary"]).to_dict()
     except InputError:
         return {}
     return found if _HEAD_TYPES.keys() <= found.keys() else {}
