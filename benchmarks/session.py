@@ -115,7 +115,8 @@ def _record(
         decisions={
             "pixel_size_A": PIXEL_A, "dose_per_frame_e_A2": DOSE_E_A2,
             "output_pixel_size_A": PIXEL_A, "reference_frame": motion.reference_frame,
-            "patches": [7, 9], "control_points": [8, 6, 7], "device": "cpu",
+            "align": {"first": 0, "stop": FRAMES}, "patches": [7, 9],
+            "control_points": [8, 6, 7], "device": "cpu",
         },
         timings_s={
             "references": 0.2, "first pass": first_s, "pairwise": 1.1, "patches": 0.6,

@@ -4,7 +4,6 @@ The engine is a program of its own; nothing of it is imported here.
 """
 
 import os
-import shlex
 import shutil
 import subprocess
 
@@ -12,6 +11,7 @@ import pwem
 from pyworkflow import VarTypes
 from pyworkflow.utils import Environ
 
+from . import engine
 from .constants import (
     FLEXALIGN_ACTIVATION_CMD,
     FLEXALIGN_HOME,
@@ -88,9 +88,14 @@ class Plugin(pwem.Plugin):
         for folder in (("bin",), (_ENVIRONMENT, "bin")):
             path = cls.getHome(*folder, PROGRAM)
             if os.access(path, os.X_OK):
-                return shlex.quote(path)
+                return engine.quoted([path])
         path = shutil.which(PROGRAM)
-        return shlex.quote(path) if path else ""
+        return engine.quoted([path]) if path else ""
+
+    @classmethod
+    def getCommand(cls, words):
+        """The line that starts the engine in a shell with `words`, whatever is in them."""
+        return "%s %s" % (cls.getProgram(), engine.quoted(words))
 
     @classmethod
     def getCommands(cls):
@@ -98,7 +103,7 @@ class Plugin(pwem.Plugin):
         if not cls.getProgram():
             return []
         listed = subprocess.run(
-            cls.getProgram() + " --help", shell=True, env=dict(cls.getEnviron(), COLUMNS="200"),
+            cls.getCommand(["--help"]), shell=True, env=dict(cls.getEnviron(), COLUMNS="200"),
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True,
         )  # fmt: skip
         lines = [line.strip(" |\u2502").split() for line in listed.stdout.splitlines()]
@@ -119,7 +124,7 @@ class Plugin(pwem.Plugin):
     @classmethod
     def defineBinaries(cls, env):
         """`scipion installb flexalign`: an environment of its own, with a newer Python."""
-        package = shlex.quote(cls.getVar(FLEXALIGN_PACKAGE))
+        package = engine.quoted([cls.getVar(FLEXALIGN_PACKAGE)])
         env.addPackage(
             PROGRAM,
             version=VERSION,

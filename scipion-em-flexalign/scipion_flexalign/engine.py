@@ -5,6 +5,7 @@ Nothing of Scipion is needed here, nor of the engine.
 
 import json
 import os
+import shlex
 
 SUFFIXES = {
     "micrograph": "_aligned_mic.mrc",
@@ -24,6 +25,15 @@ MOVIE_EXTENSIONS = (
 
 class EngineError(Exception):
     """The engine could not align a movie; the message is its own."""
+
+
+def quoted(words):
+    """Words as a shell takes them apart again, whatever is in them.
+
+    >>> quoted(["report", "it's here; rm -r"])
+    'report \'it\'"\'"\'s here; rm -r\''
+    """
+    return " ".join(shlex.quote(word) for word in words)
 
 
 def movie_root(path):

@@ -1,6 +1,7 @@
 """What the viewer shows and what the wizard would have one choose, without a screen."""
 
 import os
+import shutil
 
 import mrcfile
 import numpy as np
@@ -90,6 +91,22 @@ def test_the_report_is_made_and_opened_in_the_browser(viewer, monkeypatch):
     assert address.startswith("file://") and page.endswith("report.html")
     with open(page, encoding="utf-8") as file:
         assert "m1" in file.read()
+
+
+def test_a_folder_with_quotes_in_its_name_is_no_command(viewer, monkeypatch, tmp_path):
+    folder = tmp_path / "it's; touch made; '"
+    shutil.copytree(viewer.protocol._getExtraPath(), str(folder))
+    monkeypatch.setattr(
+        viewer.protocol, "_getExtraPath", lambda *names: str(folder.joinpath(*names))
+    )
+    monkeypatch.chdir(tmp_path)
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+
+    assert viewer._getVisualizeDict()["doOpenReport"]() == []
+
+    assert opened == [(folder / "report.html").as_uri()]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 def test_the_wizard_sits_beside_both_fields(project, protocol):

@@ -25,6 +25,7 @@ from flexalign.arrays.shrink import load_loops
 from flexalign.errors import InputError
 from flexalign.estimate import refine
 from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
+from flexalign.files import check_name
 from flexalign.io.alignments import check_motion
 from flexalign.io.movies import open_for
 from flexalign.io.plots import draw_trajectory, load_drawing
@@ -181,6 +182,7 @@ def align_and_write(
     FlexAlignError
         As `align_movie`, and if results are there already or cannot be written.
     """
+    check_name(Path(movie).absolute())
     root = root or movie_root(movie)
     check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
     # Beside the references and the passes: the interpreter has time to spare.

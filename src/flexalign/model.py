@@ -5,16 +5,17 @@ Arrays are in (t, y, x) order, rows as MRC stores them; units are in the names.
 
 from __future__ import annotations
 
-import dataclasses
-import types
 import typing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.errors import InputError
+from flexalign.plain import JsonValue as JsonValue
+from flexalign.plain import from_plain as from_plain
+from flexalign.plain import is_number
+from flexalign.plain import to_plain as to_plain
 
 if TYPE_CHECKING:
     from flexalign.motion import Motion
@@ -29,96 +30,6 @@ def read_only(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.ND
     copy = np.array(array, dtype=dtype)
     copy.flags.writeable = False
     return copy
-
-
-def to_plain(value: Any) -> Any:
-    """`value` as JSON can hold it: NaN becomes None, arrays become nested lists."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        schema = getattr(type(value), "schema", None)
-        return plain if schema is None else {"schema": schema, **plain}
-    if isinstance(value, np.ndarray):
-        return to_plain(value.tolist())
-    if isinstance(value, np.generic):
-        return to_plain(value.item())
-    if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
-def _from_plain(hint: Any, value: Any) -> Any:
-    """`value`, read from JSON, as the type `hint` asks for it."""
-    if value is None:
-        return np.nan if hint is float else None
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-        return _from_plain(inner[0], value)
-    if origin is np.ndarray:
-        array = np.array(value, dtype=object if value == [] else None)
-        return array.astype(np.float64) if array.dtype != np.bool_ else array
-    if origin is tuple:
-        args = typing.get_args(hint)
-        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
-        return tuple(_from_plain(kind, item) for kind, item in zip(kinds, value, strict=True))
-    if dataclasses.is_dataclass(hint):
-        return from_plain(typing.cast(type[Any], hint), value)
-    return value
-
-
-def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
-    """The dataclass `kind` read back from what `to_plain` made of it.
-
-    Raises
-    ------
-    InputError
-        If the schema number is newer than this version knows, or a field is missing.
-    """
-    known = getattr(kind, "schema", None)
-    found = plain.get("schema", known)
-    if known is not None and found is not None and found > known:
-        raise InputError(
-            f"{kind.__name__}: expected schema {known} or older, found {found}: "
-            "read it with a newer flexalign"
-        )
-    plain = kind.upgraded(plain) if issubclass(kind, JsonValue) else plain
-    hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]
-    missing = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.name not in plain
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise InputError(f"{kind.__name__}: expected the fields {names}, {missing} are missing")
-    return kind(**{name: _from_plain(hints[name], plain[name]) for name in names if name in plain})
-
-
-class JsonValue:
-    """A dataclass that becomes plain JSON and comes back."""
-
-    __slots__ = ()
-    schema: ClassVar[int] = 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """The value as JSON can hold it, with its schema number."""
-        return typing.cast(dict[str, Any], to_plain(self))
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> Self:
-        """The value that `to_dict` was called on."""
-        return typing.cast(Self, from_plain(cls, plain))
-
-    @classmethod
-    def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
-        """What `to_dict` of an earlier version gave, as this version would have given it."""
-        return plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,9 +332,12 @@ class Quality(JsonValue):
     @classmethod
     def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
         """Flags were names alone in schema 1."""
+        flags = plain.get("flags", [])
+        if not isinstance(flags, list):
+            return plain
         flags = [
             {"name": flag, "severity": "warning"} if isinstance(flag, str) else flag
-            for flag in plain.get("flags", [])
+            for flag in flags
         ]
         return {**plain, "flags": flags}
 
@@ -474,9 +388,11 @@ class MovieRecord(JsonValue):
     @classmethod
     def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
         """The standard error was in pixels in schema 1."""
-        quality, decisions = plain.get("quality", {}), plain.get("decisions", {})
+        quality, decisions = plain.get("quality"), plain.get("decisions")
+        if not isinstance(quality, dict) or not isinstance(decisions, dict):
+            return plain
         error_px, pixel_A = quality.get("trajectory_error_px"), decisions.get("pixel_size_A")
-        if error_px is None or pixel_A is None:
+        if not is_number(error_px) or not is_number(pixel_A):
             return plain
         return {**plain, "quality": {**quality, "trajectory_error_A": error_px * pixel_A}}
 

@@ -6,7 +6,6 @@ reference frame: ``corrected(p) = frame(p + displacement)``.  Unit: pixels of th
 
 from __future__ import annotations
 
-import json
 import operator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
-from flexalign.files import read_text
+from flexalign.files import read_json
 from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, from_plain, read_only
 
 # Far above any movie, far below what sums and products of shifts can hold.
@@ -66,6 +65,16 @@ def _check_finite(values_px: FloatArray, what: str) -> None:
         raise ValueError(f"expected finite {what} up to {LARGEST_PX:g} pixels")
 
 
+def _keep_errors(value: Trajectory | MotionField, shape: tuple[int, ...]) -> None:
+    """Make the standard errors of `value`, where there are any, an array that has the `shape`."""
+    if value.standard_error_px is None:
+        return
+    errors = read_only(value.standard_error_px)
+    if errors.shape != shape:
+        raise ValueError(f"expected standard errors {shape}, found {errors.shape}")
+    object.__setattr__(value, "standard_error_px", errors)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trajectory(JsonValue):
     """Displacement of the whole frame over time.
@@ -97,8 +106,7 @@ class Trajectory(JsonValue):
         origin = displacement[self.reference_frame]
         object.__setattr__(self, "displacement_px", read_only(displacement - origin))
         object.__setattr__(self, "is_measured", measured)
-        if self.standard_error_px is not None:
-            object.__setattr__(self, "standard_error_px", read_only(self.standard_error_px))
+        _keep_errors(self, displacement.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,17 +130,14 @@ class MotionField(JsonValue):
 
     def __post_init__(self) -> None:
         coefficients = read_only(self.coefficients_px)
-        if coefficients.ndim != 4 or coefficients.shape[0] != 2:
+        if coefficients.ndim != 4 or coefficients.shape[0] != 2 or coefficients.size == 0:
             raise ValueError(f"expected coefficients (2, t, y, x), found {coefficients.shape}")
-        if not coefficients.size:
-            raise ValueError(f"expected some coefficients, found {coefficients.shape}")
         _check_finite(coefficients, "coefficients")
         whole = (self.height_px, self.width_px, self.frames.first, self.frames.stop)
         if min(map(operator.index, whole)) < 0 or min(whole[:2]) < 1:
             raise ValueError(f"expected a size in pixels, found {whole[:2]}")
         object.__setattr__(self, "coefficients_px", coefficients)
-        if self.standard_error_px is not None:
-            object.__setattr__(self, "standard_error_px", read_only(self.standard_error_px))
+        _keep_errors(self, coefficients.shape)
 
     @property
     def control_points(self) -> tuple[int, int, int]:
@@ -337,10 +342,4 @@ class Motion(JsonValue):
         InputError
             If the file is missing, is not JSON, or holds no motion.
         """
-        try:
-            plain = json.loads(read_text(path))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: expected a motion in JSON: {error}") from error
-        if not isinstance(plain, dict):
-            raise InputError(f"{path}: expected a motion in JSON, found a {type(plain).__name__}")
-        return cls.from_dict(plain)
+        return cls.from_dict(read_json(path))

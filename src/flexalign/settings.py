@@ -6,12 +6,12 @@ Names are those of the command line, with ``-`` or ``_``, or those of `AlignPara
 from __future__ import annotations
 
 import difflib
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from flexalign.errors import InputError, ParameterError
+from flexalign.files import MIB_BYTES, read_json, read_text
 from flexalign.params import option_name, parameters
 
 
@@ -30,14 +30,9 @@ def load_settings(path: str | Path) -> dict[str, Any]:
         For a name that is no parameter, or one that is given twice in two spellings.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        plain = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        message = f"{path}: expected settings in TOML or a record in JSON: {error}"
-        raise InputError(message) from error
+    plain = read_json(path) if path.suffix == ".json" else _read_toml(path)
     if path.suffix == ".json":
-        plain = plain.get("parameters") if isinstance(plain, dict) else None
+        plain = plain.get("parameters")
         if not isinstance(plain, dict):
             raise InputError(f"{path}: expected the record of a run, found no 'parameters' in it")
         plain = {key: value for key, value in plain.items() if key != "hash"}
@@ -48,6 +43,15 @@ def load_settings(path: str | Path) -> dict[str, Any]:
             raise ParameterError(f"{path}: '{key}' is given twice, in two spellings; keep one")
         values[name] = value
     return values
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """What the TOML in a file says."""
+    text = read_text(path, most_bytes=MIB_BYTES)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected settings in TOML: {error}") from error
 
 
 def field_name(key: str, source: str | Path) -> str:

@@ -170,3 +170,18 @@ def test_only_a_file_by_its_name_is_one_movie(folder):
 
     assert is_one_file(["b.tiff"])
     assert not any(map(is_one_file, (["."], ["*.tiff"], ["list.txt"], ["b.tiff", "a.MRC"])))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_of_windows_and_lines_too_long_for_names_are_read(tmp_path, encoding):
+    movie = tmp_path / "m.mrc"
+    movie.touch()
+    listed = tmp_path / "movies.txt"
+    listed.write_bytes(f"{movie}\r\n{'x' * 3000}\r\n".encode(encoding))
+
+    assert find_movies([str(listed)]) == [movie, Path("x" * 3000)]
+
+
+def test_a_word_that_is_no_name_is_taken_for_one(tmp_path):
+    """Whoever opens it says what is wrong."""
+    assert find_movies(["x" * 3000 + ".mrc"]) == [Path("x" * 3000 + ".mrc")]

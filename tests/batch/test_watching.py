@@ -172,6 +172,59 @@ def test_a_source_closes_when_no_movie_has_come_for_the_idle_time(tmp_path):
         assert not source.is_open
 
 
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr("flexalign.batch.watching.time.monotonic", lambda: self.now_s)
+
+    def pass_s(self, source: Watched, seconds: int) -> list[str]:
+        """Let seconds pass one by one; the names of the movies that are taken meanwhile."""
+        names: list[str] = []
+        for _ in range(seconds):
+            self.now_s += 1.0
+            names += [path.name for path in source.take()]
+        return names
+
+
+def test_an_empty_file_does_not_keep_a_source_open_and_is_named(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    source = Watched(tmp_path, WatchChoices(idle_s=60, settle_s=15, poll_s=2))
+    (tmp_path / "m.mrc").touch()
+
+    assert clock.pass_s(source, 50) == []
+    assert source.is_open
+    assert clock.pass_s(source, 20) == []
+
+    assert not source.is_open
+    assert source.incomplete == [tmp_path / "m.mrc"]
+
+
+def test_a_copy_that_stalls_and_goes_on_is_taken(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    source = Watched(tmp_path, WatchChoices(idle_s=60, settle_s=15, poll_s=2))
+    (tmp_path / "m.mrc").touch()
+    assert clock.pass_s(source, 50) == []
+
+    (tmp_path / "m.mrc").write_bytes(b"x")
+    assert clock.pass_s(source, 10) == []
+    assert source.is_open
+    assert source.incomplete == []
+
+    assert clock.pass_s(source, 10) == ["m.mrc"]
+
+
+def test_a_movie_that_is_still_written_keeps_a_source_open(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    source = Watched(tmp_path, WatchChoices(idle_s=60, settle_s=15, poll_s=2))
+    for count in range(1, 10):
+        (tmp_path / "m.mrc").write_bytes(b"x" * count)
+        assert clock.pass_s(source, 10) == []
+
+    assert source.is_open
+
+
 def test_a_folder_that_does_not_answer_for_a_while_is_no_end(watched, tmp_path):
     shutil.rmtree(tmp_path / "in")
     assert first_taken(watched, 1.5)[0] == []

@@ -389,6 +389,29 @@ def test_names_with_signs_of_html_and_of_addresses_are_names(
     assert opened.complaints == []
 
 
+def test_words_of_a_record_are_no_script(open_page, session_folder, tmp_path):
+    hostile = 'none&<img src=x onerror="window.ran = 1">'
+    for number in range(2):
+        record = json.loads((session_folder / f"{FIRST}_record.json").read_text())
+        record["quality"]["chosen"] = record["decisions"]["device"] = hostile
+        record["quality"]["flags"] = [{"name": hostile, "severity": hostile}]
+        record["quality"]["candidate_scores"] = {hostile: 1.0, "none": 0.0}
+        record["version"], record["warnings"] = hostile, [hostile]
+        (tmp_path / f"&{hostile.replace('/', '')}{number}_record.json").write_text(
+            json.dumps(record)
+        )
+    Report(tmp_path).write()
+    opened = open_page(tmp_path / "report.html")
+    page = opened.page
+    page.fill("#table_wrapper input[type=search]", "onerror")
+    page.locator("#table tbody td.name button").first.click()
+    page.wait_for_selector("#dialog figure")
+
+    assert page.evaluate("window.ran") is None
+    assert page.locator("img[src=x]").count() == 0
+    assert len(shown_names(page)) == 2
+
+
 def test_a_page_of_one_movie_shows_it_at_once(open_page, session_folder, tmp_path):
     for suffix in ("_record.json", "_thumb.png", "_psd_thumb.png"):
         shutil.copy(session_folder / f"{FIRST}{suffix}", tmp_path)

@@ -2,13 +2,15 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
+import re
 
 import numpy as np
 import pytest
 
 from flexalign.errors import InputError
 from flexalign.io import record as record_module
-from flexalign.io.record import describe_file, read_record, write_json
+from flexalign.io.record import describe_file, listed_output, read_record, write_json
 from flexalign.model import MovieInfo, MovieRecord, Quality
 from flexalign.motion import Motion, Trajectory
 
@@ -19,15 +21,19 @@ def record():
     return MovieRecord(
         version="0.1.0",
         movie=MovieInfo("x.mrc", "mrc", 5, 40, 60, "uint8", 1.1, 12345),
-        inputs={"movie": {"sha256": "ab", "size_bytes": 12345}},
-        parameters={"binning": 1.0, "gain": None},
-        decisions={"align": [0, 5]},
+        inputs={"movie": {"path": "/raw/x.mrc", "sha256": "ab", "size_bytes": 12345}},
+        parameters={"binning": 1.0, "gain": None, "voltage_kV": 300.0},
+        decisions={
+            "pixel_size_A": 1.1, "output_pixel_size_A": 2.2, "dose_per_frame_e_A2": None,
+            "align": {"schema": 1, "first": 0, "stop": 5}, "patches": [2, 3],
+        },
         timings_s={"read": 0.5},
         peak_memory_bytes=10**9,
         quality=quality,
-        outputs={"micrograph": "x_aligned_mic.mrc"},
+        outputs={"micrograph": "x_aligned_mic.mrc", "record": "x_record.json"},
         warnings=("the Å is not ASCII",),
-    )
+        motion=Motion.still(5).to_dict(),
+    )  # fmt: skip
 
 
 def test_a_record_comes_back(tmp_path, record):
@@ -119,3 +125,104 @@ def test_changing_one_warning_changes_the_file(tmp_path, record):
     write_json(tmp_path / "r.json", dataclasses.replace(record, warnings=("other",)))
 
     assert read_record(tmp_path / "r.json").warnings == ("other",)
+
+
+DAMAGES = {
+    "schema": ("schema", "two"),
+    "outputs": ("outputs", []),
+    "outputs.micrograph": ("outputs.micrograph", 7),
+    "parameters": ("parameters", None),
+    "parameters: --binning": ("parameters.binning", "much"),
+    "timings_s": ("timings_s", None),
+    "timings_s.read": ("timings_s.read", "x"),
+    "decisions": ("decisions", [1]),
+    "decisions.pixel_size_A": ("decisions.pixel_size_A", None),
+    "decisions.align": ("decisions.align", 5),
+    "decisions.patches": ("decisions.patches", [1]),
+    "quality.total_motion_A": ("quality.total_motion_A", "x"),
+    "quality.flags": ("quality.flags", None),
+    "quality.flags.0.severity": ("quality.flags", [{"name": "a", "severity": 1}]),
+    "quality.chosen": ("quality.chosen", ["none"]),
+    "quality.hot_pixel_count": ("quality.hot_pixel_count", 10**400),
+    "peak_memory_bytes": ("peak_memory_bytes", True),
+    "inputs.movie.modified_ns": ("inputs.movie.modified_ns", "today"),
+    "inputs.movie": ("inputs.movie", {}),
+    "movie": ("movie.height_px", 0),
+    "motion": ("motion", None),
+    "trajectory.displacement_px": ("motion.trajectory.displacement_px", [["x", 0.0]] * 5),
+    "trajectory": ("motion.trajectory.reference_frame", 99),
+    "outputs.record": ("outputs.record", "../x_record.json"),
+    "outputs.thumbnail": ("outputs.thumbnail", "/etc/passwd"),
+    "outputs.motion": ("outputs.motion", "a\nb"),
+}
+
+
+@pytest.mark.parametrize("named", DAMAGES)
+def test_a_damaged_record_is_refused_with_the_place(tmp_path, record, named):
+    place, value = DAMAGES[named]
+    plain = json.loads(json.dumps(record.to_dict()))
+    *outer, last = place.split(".")
+    inside = plain
+    for key in outer:
+        inside = inside[key]
+    inside[last] = value
+    (tmp_path / "r.json").write_text(json.dumps(plain))
+
+    with pytest.raises(InputError, match=re.escape(f"r.json: {named}")):
+        read_record(tmp_path / "r.json")
+
+
+def test_a_record_without_a_micrograph_is_refused(tmp_path, record):
+    plain = record.to_dict()
+    del plain["outputs"]["micrograph"]
+    (tmp_path / "r.json").write_text(json.dumps(plain))
+
+    with pytest.raises(InputError, match="micrograph"):
+        read_record(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("brackets", ["[" * 100_000, '{"a": ' + "[" * 500 + "]" * 500 + "}"])
+def test_brackets_without_end_are_refused(tmp_path, brackets):
+    (tmp_path / "r.json").write_text(brackets)
+
+    with pytest.raises(InputError, match=r"r\.json"):
+        read_record(tmp_path / "r.json")
+
+
+def test_the_name_of_a_reference_may_have_any_bytes(tmp_path, record):
+    name = os.fsdecode(b"/data/caf\xe9.mrc")
+    gain = {"path": name, "sha256": "ab"}
+    write_json(
+        tmp_path / "r.json", dataclasses.replace(record, inputs={**record.inputs, "gain": gain})
+    )
+
+    (tmp_path / "r.json").read_text(encoding="utf-8")
+    assert read_record(tmp_path / "r.json").inputs["gain"]["path"] == name
+
+
+def test_only_files_in_the_folder_are_followed(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("of another folder")
+    (folder / "x.png").write_bytes(b"picture")
+    (folder / "inside").symlink_to("x.png")
+    (folder / "outside").symlink_to("../secret")
+    os.mkfifo(folder / "fifo")
+    (folder / "zero").symlink_to("/dev/zero")
+    (folder / "below").mkdir()
+
+    assert listed_output(folder, "x.png").read_bytes() == b"picture"
+    assert listed_output(folder, "inside").read_bytes() == b"picture"
+    for name in (
+        "outside",
+        "fifo",
+        "zero",
+        "below",
+        "nothing",
+        "../secret",
+        "/etc/passwd",
+        "..",
+        "",
+    ):
+        with pytest.raises(InputError):
+            listed_output(folder, name)

@@ -134,9 +134,10 @@ def test_the_worst_movie_has_the_worst_flag():
     ("text", "words"),
     [
         ('{"half": ', "expected JSON"),
-        ("[1, 2]", "expected the record of a movie"),
+        ("[1, 2]", "expected names with values"),
         ('{"movie": {}, "inputs": {}, "quality": {}, "outputs": {}, "schema": 99}', "newer"),
-        ('{"movie": {}, "inputs": {}, "quality": {"flags": 7}, "outputs": {}}', ""),
+        ('{"movie": {}, "inputs": {}, "quality": {"flags": 7}, "outputs": {}}', "missing"),
+        ("[" * 100_000, "expected JSON"),
         ("", "expected JSON"),
     ],
 )
@@ -306,6 +307,30 @@ def test_names_cannot_break_out_of_the_page(folder):
     text = (folder / "report.html").read_text()
     assert "<img src=x>" not in text
     assert "<script>alert(1)" not in text
+
+
+def test_pictures_are_taken_from_the_folder_alone(folder, tmp_path):
+    (tmp_path / "secret").write_bytes(b"of another folder")
+    names = ["/etc/passwd", "../secret", "link", "fifo", "zero"]
+    (folder / "link").symlink_to("../secret")
+    os.mkfifo(folder / "fifo")
+    (folder / "zero").symlink_to("/dev/zero")
+    found = [
+        details.with_pictures({"outputs": {"thumbnail": name}}, folder)["pictures"]
+        for name in names
+    ]
+
+    assert found == [{}] * len(names)
+
+
+def test_a_record_that_names_files_elsewhere_is_told(folder):
+    plain = json.loads(a_record(folder).read_text())
+    plain["outputs"]["thumbnail"] = "/etc/passwd"
+    a_record(folder).write_text(json.dumps(plain))
+
+    ((_, reason),) = report_of(folder)["unreadable"].items()
+
+    assert reason.startswith("outputs.thumbnail: expected the name of a file beside the record")
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):

@@ -1,11 +1,12 @@
 import dataclasses
 import json
+import resource
 
 import mrcfile
 import numpy as np
 import pytest
 
-from flexalign.errors import InputError, ParameterError
+from flexalign.errors import InputError, OutputError, ParameterError
 from flexalign.io.record import read_record
 from flexalign.io.results import check_output, movie_root, write_result
 from flexalign.model import AlignmentResult, FrameSums, MovieInfo, MovieRecord, Quality
@@ -25,7 +26,12 @@ def result():
     record = MovieRecord(
         version="0.1.0",
         movie=MovieInfo("raw/x.mrc", "mrc", 3, 40, 60, "uint8", 1.0, 1234),
-        inputs={}, parameters={}, decisions={}, timings_s={}, peak_memory_bytes=1,
+        inputs={"movie": {"path": "raw/x.mrc"}}, parameters={"voltage_kV": 300.0},
+        decisions={
+            "pixel_size_A": 1.0, "output_pixel_size_A": 2.0, "dose_per_frame_e_A2": None,
+            "align": {"first": 0, "stop": 3}, "patches": [1, 1],
+        },
+        timings_s={}, peak_memory_bytes=1,
         quality=quality, outputs={},
     )  # fmt: skip
     sums = FrameSums(plain=picture((20, 30)), unaligned=picture((20, 30), 1))
@@ -161,3 +167,23 @@ def test_motion_file_is_the_motion(tmp_path, result):
 
     plain = json.loads((tmp_path / "x_motion.json").read_text())
     assert plain["trajectory"]["displacement_px"][1] == [1.0, 2.0]
+
+
+def test_a_disk_that_is_full_while_the_plot_is_written_is_no_fault_of_the_movie(tmp_path, result):
+    """The system refuses to write files of more than 500 kB, the others are smaller."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot write"):
+            write_result(result, tmp_path, "x", plot=lambda: bytes(1_000_000), **SIZES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert names(tmp_path) == []
+
+
+def test_a_name_that_leaves_no_room_for_those_of_the_results_is_refused(tmp_path):
+    with pytest.raises(InputError, match="expected a name of up to"):
+        check_output(tmp_path, "x" * 240)
+
+    check_output(tmp_path, "x" * 215)

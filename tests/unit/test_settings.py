@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -79,3 +80,35 @@ def test_a_file_that_holds_no_settings_is_an_input_error_with_its_name(tmp_path,
 def test_a_missing_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.toml"):
         load_settings(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_settings_of_windows_are_read(tmp_path, encoding):
+    file = tmp_path / "run.toml"
+    file.write_bytes("pixel-size = 0.83\r\nbinning = 2\r\n".encode(encoding))
+
+    assert load_settings(file) == {"pixel_size_A": 0.83, "binning": 2}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a = " + b"[" * 5000, b"a = " + b"9" * 5000, b"\xe9 = 1", b"a = \x00", b"[[[", b"a.a.a",
+        b'{"parameters": ' + b"[" * 5000,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["run.toml", "run.json"])
+def test_nonsense_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(InputError, match=name):
+        load_settings(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["run.toml", "run.json"])
+def test_settings_that_are_no_file_are_refused(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="a FIFO"):
+        load_settings(tmp_path / name)
+    with pytest.raises(InputError, match="a folder"):
+        load_settings(tmp_path)

@@ -2,7 +2,6 @@
 
 import glob
 import os
-import shlex
 
 import numpy as np
 import pyworkflow.protocol.constants as cons
@@ -75,12 +74,11 @@ class ProtFlexAlign(FormChecks, EngineOptions, MovieOutputs):
         pwutils.cleanPath(self._getFailedReasonFile(movie))
         log = os.path.join(self._getOutputMovieFolder(movie), "flexalign.log")
         words = engine.align_words(movie.getFileName(), folder, self._getOptions(movie))
-        arguments = " ".join(shlex.quote(word) for word in words)
         # The engine's own words are wanted twice: in the log, and as the reason of a failure.
         try:
             self.runJob(
                 Plugin.getProgram(),
-                "%s 2> %s" % (arguments, shlex.quote(log)),
+                "%s 2> %s" % (engine.quoted(words), engine.quoted([log])),
                 env=self._getEnviron(),
             )
         except Exception as error:

@@ -1,6 +1,7 @@
 """What there is to look at after a run: one movie at a time, and all of them at once."""
 
 import os
+import pathlib
 
 import matplotlib.image
 import matplotlib.ticker
@@ -202,7 +203,7 @@ class FlexAlignViewer(EmProtocolViewer):
 
         folder = os.path.abspath(self.protocol._getExtraPath())
         made = subprocess.run(
-            "%s %s '%s'" % (Plugin.getProgram(), REPORT, folder),
+            Plugin.getCommand([REPORT, folder]),
             shell=True,
             env=Plugin.getEnviron(),
             stdout=subprocess.PIPE,
@@ -213,5 +214,5 @@ class FlexAlignViewer(EmProtocolViewer):
         if made.returncode or not pages:
             return [self.errorMessage(engine.last_error(made.stderr), "Report")]
         newest = max(pages, key=lambda name: os.path.getmtime(os.path.join(folder, name)))
-        webbrowser.open("file://" + os.path.join(folder, newest))
+        webbrowser.open(pathlib.Path(folder, newest).as_uri())
         return []

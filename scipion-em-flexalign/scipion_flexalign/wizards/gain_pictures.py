@@ -1,7 +1,6 @@
 """Small pictures of a movie's mean with its gain in each orientation, to be judged by eye."""
 
 import os
-import shlex
 import subprocess
 import tempfile
 
@@ -37,9 +36,8 @@ def mean_without_gain(movie, pixel_size_A, eer_frames, frames):
     }
     with tempfile.TemporaryDirectory() as folder:
         words = engine.align_words(os.path.abspath(movie), folder, options)
-        command = " ".join([Plugin.getProgram()] + [shlex.quote(word) for word in words])
         done = subprocess.run(
-            command,
+            Plugin.getCommand(words),
             shell=True,
             env=Plugin.getEnviron(),
             stdout=subprocess.DEVNULL,

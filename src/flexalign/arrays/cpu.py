@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from flexalign.arrays.kernels import (
     filtered,
     folded,
 )
+from flexalign.compiling import cached_njit, can_be_kept, is_kept
 
 # So far the filter along x reaches, and along y what is beyond can be anything.
 REACH_PX = len(SPLINE_FILTER) - 1
@@ -71,13 +71,19 @@ def filled_up(frames: Sequence[npt.NDArray[Any]], count: int) -> tuple[npt.NDArr
     return (*frames, *[frames[-1]] * (count - len(frames)))
 
 
-def kernels_are_compiled() -> bool:
-    """Whether an earlier run has left its compiled loops on disk for this one."""
-    folder = sample_tile.stats.cache_path
-    return folder is not None and any(Path(folder).glob("cpu.sample_tile-*.nbi"))
+def compiling_note() -> str:
+    """Why this start is slow; "" when an earlier one has left its compiled loops for this one."""
+    if is_kept(sample_tile):
+        return ""
+    if can_be_kept(sample_tile):
+        return "compiling, which takes some seconds and happens once"
+    return (
+        "compiling, which takes some seconds and happens at every start: there is no folder where "
+        "compiled code may be kept; NUMBA_CACHE_DIR can name one"
+    )
 
 
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
+@cached_njit(nogil=True, fastmath=True, inline="always")
 def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with the corrected frame from (top, left) on, mirrored beyond its edges.
 
@@ -130,7 +136,7 @@ def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # 
                 out[j, i] = value
 
 
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
+@cached_njit(nogil=True, fastmath=True, inline="always")
 def filter_tile(pixels, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with the spline coefficients of `pixels` (n, m + 2 `REACH_PX`).
 
@@ -159,7 +165,7 @@ def filter_tile(pixels, out):  # type: ignore[no-untyped-def]
             row[x] = pole * (after[x] - row[x])
 
 
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
+@cached_njit(nogil=True, fastmath=True, inline="always")
 def span_of_tile(lattice, step_px, top, left, out):  # type: ignore[no-untyped-def]
     """Fill `out` (4,) with top, bottom, left and right of the pixels that a tile is sampled from.
 
@@ -179,7 +185,7 @@ def span_of_tile(lattice, step_px, top, left, out):  # type: ignore[no-untyped-d
         out[2 * axis + 1] = (bottom if axis == 0 else right) + np.int64(np.floor(highest)) + 4
 
 
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
+@cached_njit(nogil=True, fastmath=True, inline="always")
 def sample_tile(coefficients, from_y, from_x, lattice, step_px, top, left, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with the spline at p + displacement(p), for p from (top, left) on.
 
@@ -279,7 +285,7 @@ def _sample_segment(  # type: ignore[no-untyped-def]
         )
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def add_tiles(  # type: ignore[no-untyped-def]
     raws, gain, dark, bad_start, bad_x, mended, lattices, step_px, weights, tile, totals, moved,
 ):  # fmt: skip
@@ -340,7 +346,7 @@ def _add_up(values, weights, totals, top, left):  # type: ignore[no-untyped-def]
                         total[x] += w * v[x]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def add_weighted_columns(block, total, rate, nodes_per_rate, table):  # type: ignore[no-untyped-def]
     """Add `block` (h, n), times weights from a table, to `total` (h, n) complex64.
 

@@ -19,6 +19,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from flexalign.arrays.kernels import from_half, rounded_to_half
+from flexalign.compiling import cached_njit
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _as_pixel(value, row):  # type: ignore[no-untyped-def]
     return lambda value, row: value
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def widen(image, out):  # type: ignore[no-untyped-def]
     """Fill `out` (h, w) float32 with a stored image."""
     for y in range(out.shape[0]):
@@ -94,7 +95,7 @@ def widen(image, out):  # type: ignore[no-untyped-def]
             to[x] = number(row[x])
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def store(image, level, factor, is_more, out):  # type: ignore[no-untyped-def]
     """Set a stored image `out` (h, w) to ``(image - level) * factor``, or add that to it."""
     for y in range(out.shape[0]):
@@ -112,7 +113,7 @@ def store_row(row, level, factor, is_more, out):  # type: ignore[no-untyped-def]
             out[x] = as_pixel((row[x] - level) * factor, out)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def add_part(image, part, out):  # type: ignore[no-untyped-def]
     """Add `part` of `image` (h, w) to a stored image `out`."""
     for y in range(out.shape[0]):

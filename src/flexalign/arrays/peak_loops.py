@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from flexalign.arrays.kernels import paraboloid_top
+from flexalign.compiling import cached_njit
 
 # Pixels to either side of a place that say what a surface is there.
 PEAK_TAPS = 6
@@ -20,7 +21,7 @@ PEAK_MARGIN_PX = PEAK_TAPS + 1
 _NEARLY_HIGHEST = 0.75
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def pair_products(spectra, first, second, width, product, power):  # type: ignore[no-untyped-def]
     """Fill `product` with the cross spectra of pairs, without their mean, and `power` with theirs.
 
@@ -52,7 +53,7 @@ def pair_products(spectra, first, second, width, product, power):  # type: ignor
         power[k] = total
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def highest_near(rows, radius_px, top_px, height):  # type: ignore[no-untyped-def]
     """Sub-pixel maxima of surfaces within a radius of the origin.
 

@@ -9,6 +9,7 @@ from numba import njit
 
 from flexalign.arrays.cpu import correct_tile
 from flexalign.arrays.halves import store_row
+from flexalign.compiling import cached_njit
 
 # Rows that are filtered together.
 _ROWS_TOGETHER = 4
@@ -18,7 +19,7 @@ TAPS_TOGETHER = 8
 _STRIP_COLUMNS = 512
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def shrink_rows(  # type: ignore[no-untyped-def]
     raws, gain, dark, bad_start, bad_x, mended,
     start_y, weight_y, start_x, weight_x, first, last, places, is_more,
@@ -89,7 +90,7 @@ def _filter_along(rows, start, weight, out):  # type: ignore[no-untyped-def]
 
 
 # Not written into its caller: numba then makes no vectors of the loop beside it.
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _joined(start, weight, first, last):  # type: ignore[no-untyped-def]
     """Weights of new rows `first` to `last`, in fours, on all old rows that any of the four takes.
 
@@ -136,7 +137,7 @@ def _filter_down(pixels, weight, out):  # type: ignore[no-untyped-def]
             out3[x] += d0 * p0 + d1 * p1 + d2 * p2 + d3 * p3
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def spread_pixels(  # type: ignore[no-untyped-def]
     y, x, value, row_start, row, row_weight, column_start, column, column_weight, small
 ):
@@ -155,7 +156,7 @@ def spread_pixels(  # type: ignore[no-untyped-def]
                 out[column[i]] += part * column_weight[i]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def add_rows(raw, total, start, stop):  # type: ignore[no-untyped-def]
     """Add the rows of a raw frame from `start` to `stop` to those of `total`, both (h, w)."""
     for y in range(start, stop):
@@ -164,7 +165,7 @@ def add_rows(raw, total, start, stop):  # type: ignore[no-untyped-def]
             sums[x] += row[x]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def moments(image):  # type: ignore[no-untyped-def]
     """Mean and standard deviation of an image (h, w)."""
     total = squared = 0.0

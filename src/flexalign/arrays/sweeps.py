@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from flexalign.arrays.kernels import from_16_bits, rounded_to_16_bits
+from flexalign.compiling import cached_njit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +54,7 @@ def packing_of(ring: npt.NDArray[np.int32]) -> Packing:
     return Packing(ring, wave.astype(np.int64), start.astype(np.int64), packed.astype(np.int32))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def pack(spectra, first, ring, wave, start, envelope, packed, power):  # type: ignore[no-untyped-def]
     """Pack the spectra of frames `first` and on of one patch, times their envelope.
 
@@ -105,7 +105,7 @@ def unpacked(packing: Packing, packed: npt.NDArray[np.uint16]) -> npt.NDArray[np
     return out
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def likelihood_sweep(  # type: ignore[no-untyped-def]
     packed, rest, sides, wave, row_start, ring, columns, weighted, weight, gradient, summed,
     start, stop,
@@ -162,7 +162,7 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
                     _pull(sum_real, sum_imag, to_real, to_imag, weighted[r], wave[r], waves_x, pull)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def _phases(rest, sides, wave, along_y, along_x):  # type: ignore[no-untyped-def]
     """Phases exp(2 pi i k.rest), real and imaginary parts: of rows `wave`, and of columns.
 
@@ -183,7 +183,7 @@ def _phases(rest, sides, wave, along_y, along_x):  # type: ignore[no-untyped-def
             along_x[0, t, i], along_x[1, t, i] = phase.real, phase.imag
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def _move(real, imag, along_y, r, along_x, to_real, to_imag):  # type: ignore[no-untyped-def]
     """Multiply the first n of row `r` (times, columns) by its phases, giving (times, n)."""
     times, columns = to_real.shape
@@ -198,7 +198,7 @@ def _move(real, imag, along_y, r, along_x, to_real, to_imag):  # type: ignore[no
             to_imag[t, i] = a * phase_imag + b * phase_real
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def _add_up(row, total):  # type: ignore[no-untyped-def]
     """Sum (n,) of a row (times, n) over time."""
     times, columns = row.shape
@@ -209,7 +209,7 @@ def _add_up(row, total):  # type: ignore[no-untyped-def]
             total[i] += row[t, i]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def _pull(  # type: ignore[no-untyped-def]
     sum_real, sum_imag, real, imag, columns, wave, along_x, gradient
 ):

@@ -9,9 +9,10 @@ from numba import njit
 
 from flexalign.arrays.halves import number
 from flexalign.arrays.kernels import folded
+from flexalign.compiling import cached_njit
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def taper_tile(image, top, left, window, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with an image from (top, left) on, less its mean there, times `window`.
 
@@ -24,7 +25,7 @@ def taper_tile(image, top, left, window, out):  # type: ignore[no-untyped-def]
             to[i] *= factor[i]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def standard_tile(image, top, left, window, out):  # type: ignore[no-untyped-def]
     """As `taper_tile`, with a standard deviation of one before; an even tile becomes zero."""
     _cut_less_mean(image, top, left, out)
@@ -67,7 +68,7 @@ def _cut_less_mean(image, top, left, out):  # type: ignore[no-untyped-def]
             to[i] -= mean
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def add_powers(spectra, total):  # type: ignore[no-untyped-def]
     """Add the squared magnitudes of `spectra` (n, h, w) to `total` (h, w) float64."""
     for k in range(len(spectra)):
@@ -77,7 +78,7 @@ def add_powers(spectra, total):  # type: ignore[no-untyped-def]
                 sums[i] += values[i].real * values[i].real + values[i].imag * values[i].imag
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def add_amplitudes(spectra, total):  # type: ignore[no-untyped-def]
     """Add the magnitudes of `spectra` (n, h, w) to `total` (h, w) float64."""
     for k in range(len(spectra)):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flexalign.errors import DeviceError, FlexAlignError, InputError, OutputError, ParameterError
+from flexalign.files import displayed
 
 REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
 
@@ -12,6 +15,7 @@ ADVICE = {
     "input": "look at the movie (copy it again if it was cut short), then --retry-failed",
     "output": "make room in the run folder or see to its permissions, then run again",
     "parameter": "give a parameter that fits this movie and run again",
+    "system": "see to what the system says (permissions, disk, network), then run again",
     "device": "see that the device works, or choose --device cpu, then run again",
     "memory": "use a machine or a worker with more memory, then --retry-failed",
     "stalled": "see whether the disk of the movie answers, or give more --timeout; "
@@ -20,6 +24,19 @@ ADVICE = {
     "again, report it",
     "defect": "report it, as CONTRIBUTING.md says",
 }
+
+# What the system says when there is no room for results, wherever that shows.
+_OF_OUTPUT = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG))
+# What it says of itself, and of disks and networks, and not of what is in a file.
+_OF_SYSTEM = frozenset(
+    (
+        errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
+        errno.EBUSY, errno.EINTR, errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOLCK,
+        errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN,
+        errno.ENETUNREACH, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNREFUSED,
+        errno.ESHUTDOWN, errno.EREMOTEIO,
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +62,39 @@ class Failure:
     @property
     def is_of_movie(self) -> bool:
         """Whether the movie is at fault, or may be, and not what surrounds it."""
-        return self.kind not in ("output", "device")
+        return self.kind not in ("output", "system", "device")
 
     @property
     def may_pass(self) -> bool:
         """Whether another try, with little memory and alone, may succeed."""
-        return self.kind in ("memory", "stalled", "worker-died")
+        return self.kind in ("memory", "stalled", "worker-died", "system")
 
 
 def explain(error: BaseException) -> Failure:
     """The failure that `error` is.
 
+    What the system said is told by its number, wherever it arose and whatever was made of it: a
+    movie is not at fault when a disk is full or there are too many open files.
+
     Examples
     --------
     >>> explain(InputError("a.mrc: expected a movie")).kind
     'input'
+    >>> explain(OSError(errno.ENOSPC, "No space left on device")).kind
+    'output'
     >>> explain(MemoryError()).exit_code
     4
     """
-    message = " ".join(str(error).split())
+    message = displayed(" ".join(str(error).split()))
     if isinstance(error, MemoryError) or "can't start new thread" in message:
         message = f"expected more memory than there is. {message}".rstrip()
         return Failure("memory", message, DeviceError.exit_code)
+    exit_code = error.exit_code if isinstance(error, FlexAlignError) else InputError.exit_code
+    if not isinstance(error, OutputError):
+        said = set(_numbers(error))
+        for kind, numbers in (("output", _OF_OUTPUT), ("system", _OF_SYSTEM)):
+            if said & numbers:
+                return Failure(kind, message, exit_code)
     if isinstance(error, FlexAlignError):
         kinds = {
             OutputError: "output",
@@ -75,7 +103,16 @@ def explain(error: BaseException) -> Failure:
             InputError: "input",
         }
         kind = next((word for type_, word in kinds.items() if isinstance(error, type_)), "input")
-        return Failure(kind, message, error.exit_code)
+        return Failure(kind, message, exit_code)
     if isinstance(error, OSError):
-        return Failure("input", message, InputError.exit_code)
+        return Failure("input", message, exit_code)
     return Failure("defect", f"a defect in flexalign, {type(error).__name__}: {message}. {REPORT}")
+
+
+def _numbers(error: BaseException) -> Iterator[int]:
+    """The system's numbers of what led to `error`."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            yield cause.errno
+        cause = cause.__cause__

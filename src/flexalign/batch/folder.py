@@ -20,18 +20,22 @@ from typing import Any
 
 from flexalign import __version__
 from flexalign.batch import tables
-from flexalign.batch.failures import Failure
+from flexalign.batch.failures import ADVICE, Failure
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.jobs import Outcome, key_of_record
 from flexalign.batch.names import Names
 from flexalign.errors import InputError
+from flexalign.files import MIB_BYTES, read_json
 from flexalign.io.atomic import replacing, sync
 from flexalign.io.record import read_record
 from flexalign.io.results import SUFFIXES
 from flexalign.model import MovieRecord
 from flexalign.params import AlignParams
+from flexalign.plain import from_plain, typed
 
 SCHEMA = 1
+# That of a hundred thousand movies has about 200 MB.
+MOST_INDEX_BYTES = 1024 * MIB_BYTES
 RECORD = SUFFIXES["record"]
 HIDDEN = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}")
 SHORTEST_BETWEEN_WRITES_S = 2.0
@@ -184,9 +188,9 @@ class RunFolder:
         """What the record of `name` says; None when it cannot be read."""
         try:
             record = read_record(self.path / f"{name}{RECORD}")
-            movie = str(record.inputs["movie"]["path"])
-        except (InputError, KeyError):
+        except InputError:
             return None
+        movie = str(record.inputs["movie"]["path"])
         row = tables.row_of(record, self.path, sum(record.timings_s.values()))
         return Entry(movie, name, key_of_record(record), record_ns, None, row)
 
@@ -194,29 +198,45 @@ class RunFolder:
 def read_index(path: Path) -> list[Entry]:
     """The entries of the index, none when there is no index yet.
 
+    One that is not as it was written is left out: the records say what is done.
+
     Raises
     ------
     InputError
         If it is from a newer version, or something else of that name.
     """
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        if plain["schema"] > SCHEMA:
-            raise InputError(
-                f"{path}: expected schema {SCHEMA} or older, found {plain['schema']}: "
-                "go on with a newer flexalign, or in another folder"
-            )
-        return [
-            Entry(**{**item, "failure": item["failure"] and Failure(**item["failure"])})
-            for item in plain["movies"]
-        ]
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    try:
+        plain = read_json(path, most_bytes=MOST_INDEX_BYTES)
+        schema = typed(int, plain.get("schema"), "schema")
+        items = typed(list[Any], plain.get("movies"), "movies")
+    except InputError as error:
         raise InputError(
-            f"{path}: expected the index of a run: {error!r}; remove it (what is done is known "
-            "from the records) or choose another folder"
+            f"{error}. Expected the index of a run: remove it (what is done is known from the "
+            "records) or choose another folder"
         ) from error
+    if schema > SCHEMA:
+        raise InputError(
+            f"{path}: expected schema {SCHEMA} or older, found {schema}: "
+            "go on with a newer flexalign, or in another folder"
+        )
+    return [entry for item in items if (entry := _entry(item)) is not None]
+
+
+def _entry(item: Any) -> Entry | None:
+    """One entry of an index; None when it is not as it was written."""
+    try:
+        entry: Entry = from_plain(Entry, item)
+        row = tables.checked_row(entry.row) if entry.failure is None else {}
+    except InputError:
+        return None
+    is_known = entry.failure is None or entry.failure.kind in ADVICE
+    is_own = entry.failure is not None or row["record"] == f"{entry.name}{RECORD}"
+    # A name may hold what no table can: then its movie has failed.
+    is_in_folder = "/" not in entry.name and entry.name.strip(".") != ""
+    is_named = is_in_folder and Path(entry.movie).is_absolute()
+    return dataclasses.replace(entry, row=row) if is_known and is_own and is_named else None
 
 
 def glob_quoted(name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from flexalign.batch.events import GainChecked
 from flexalign.batch.gain_check import LEAST_VARIATION, GainCheck
 from flexalign.errors import FlexAlignError, InputError
+from flexalign.files import read_json
 from flexalign.io.record import file_state, write_json
 from flexalign.io.results import make_folder
 from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX, AlignParams
@@ -127,11 +128,11 @@ class GainGate:
         """What an earlier start of the run found, if it holds now and nothing stands against it."""
         path = self._folder / CHECK_NAME
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-            if plain.pop("key") != self._key():
+            plain = read_json(path)
+            if plain.pop("key", None) != self._key():
                 return None
             found = GainCheck.from_dict(plain)
-        except (OSError, ValueError, KeyError, AttributeError, FlexAlignError):
+        except InputError:
             return None
         return found if found.verdict == "fits" or self._is_taken(found) else None
 

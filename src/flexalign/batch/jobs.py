@@ -107,7 +107,7 @@ def key_of_record(record: MovieRecord) -> str:
     values = {name: value for name, value in record.parameters.items() if name != "hash"}
     try:
         return job_key(AlignParams.from_dict(values).hash(), record.inputs)
-    except (KeyError, TypeError, ParameterError):
+    except (KeyError, ParameterError):
         return ""
 
 
@@ -188,12 +188,9 @@ def refused(job: Job, smallest_bytes: int) -> Outcome:
 def _finished(job: Job) -> MovieRecord | None:
     """The record of `job`, if it has been done before and nothing of it is missing."""
     folder = Path(job.folder)
-    path = folder / f"{job.name}_record.json"
-    if not path.exists():
-        return None
     try:
-        record = read_record(path)
-    except Exception:
+        record = read_record(folder / f"{job.name}_record.json")
+    except InputError:
         return None
     is_whole = all((folder / name).exists() for name in record.outputs.values())
     return record if is_whole and key_of_record(record) == job.key else None

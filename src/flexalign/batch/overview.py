@@ -10,11 +10,11 @@ from typing import Any
 from flexalign.batch.folder import read_index
 from flexalign.batch.inputs import INDEX_NAME, is_movie_name
 from flexalign.errors import InputError
+from flexalign.files import read_json
 from flexalign.io.alignment_pairs import find_alignments
 from flexalign.io.alignments import format_of
 from flexalign.io.exports import read_records
 from flexalign.io.facts import FileFacts
-from flexalign.io.record import read_json
 
 
 def inspect_folder(folder: str | Path) -> FileFacts:
@@ -39,10 +39,13 @@ def inspect_folder(folder: str | Path) -> FileFacts:
         "image_files": dict(Counter(path.suffix for path in movies)),
         "alignments": dict(Counter(format_of(item.path) for item in found)),
     }
-    records = read_records(folder)
+    unreadable: list[str] = []
+    records = read_records(folder, unreadable.append)
     if records:
-        flags = Counter(flag for record in records.values() for flag in record.quality.flags)
-        values |= {"done": len(records), "flags": dict(flags)}
+        names = (name for record in records.values() for name in record.quality.flag_names)
+        values |= {"done": len(records), "flags": dict(Counter(names))}
+    if unreadable:
+        values["unreadable_records"] = len(unreadable)
     return _facts(folder, "folder", values)
 
 

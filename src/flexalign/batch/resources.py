@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import stat
 import threading
 from pathlib import Path
+
+from flexalign.errors import InputError
+from flexalign.files import check_regular_file
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/proc/self/cgroup")
@@ -56,7 +58,8 @@ class ReadAhead:
 
     def __init__(self) -> None:
         self._files: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def want(self, path: str) -> None:
         """Read the file soon, unless memory is short."""
@@ -68,11 +71,11 @@ class ReadAhead:
 
     def _read(self) -> None:
         while (path := self._files.get()) is not None:
-            with contextlib.suppress(OSError), Path(path).open("rb", buffering=0) as file:
-                state = os.fstat(file.fileno())
-                fits = state.st_size < free_memory_bytes() * LARGEST_PART_READ_AHEAD
-                while stat.S_ISREG(state.st_mode) and fits and file.read(READ_AT_ONCE_BYTES):
-                    pass
+            with contextlib.suppress(InputError, OSError):
+                fits = check_regular_file(path) < free_memory_bytes() * LARGEST_PART_READ_AHEAD
+                with Path(path).open("rb", buffering=0) as file:
+                    while fits and file.read(READ_AT_ONCE_BYTES):
+                        pass
 
 
 def _cgroups() -> list[Path]:

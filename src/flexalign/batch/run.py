@@ -14,6 +14,7 @@ from flexalign.batch.inputs import own_key
 from flexalign.batch.jobs import REFERENCES, Job, Note, Outcome, Stage, job_key, reference_states
 from flexalign.batch.throughput import RunSummary, Throughput
 from flexalign.errors import InputError, OutputError
+from flexalign.files import displayed
 from flexalign.io.record import file_state
 from flexalign.params import AlignParams
 
@@ -42,11 +43,17 @@ class Source(Protocol):
         """Movies that are seen but not ready."""
         ...
 
+    @property
+    def incomplete(self) -> Sequence[Path]:
+        """Those of them that will not become ready, as far as one can tell."""
+        ...
+
 
 class Listed:
     """A source of movies that are all known from the start."""
 
     backlog = 0
+    incomplete: Sequence[Path] = ()
 
     def __init__(self, movies: Sequence[Path]) -> None:
         self._movies = movies
@@ -139,7 +146,8 @@ class Run:
                 self._observe(Tick(self._throughput, left, self._source.backlog))
         finally:
             self._executor.close()
-            summary = self._throughput.summary(unfinished=self._unfinished())
+            incomplete = tuple(displayed(path) for path in self._source.incomplete)
+            summary = self._throughput.summary(self._unfinished(), incomplete)
             self._folder.write(summary.to_dict(), at_once=True)
         self._observe(Finished(summary, self._folder.path))
         return summary

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from flexalign.batch.failures import Failure
+from flexalign.errors import InputError
+from flexalign.files import displayed
 from flexalign.io import star
 from flexalign.io.atomic import replacing
+from flexalign.io.record import is_plain_name
 from flexalign.model import MovieRecord, Quality, to_plain
+from flexalign.plain import typed_items
 
 FAILED_NAME, CSV_NAME, STAR_NAME = "failed.tsv", "micrographs.csv", "micrographs.star"
 # Numbers of `flexalign.model.Quality`, as they are.
@@ -27,6 +31,17 @@ COLUMNS = (
     "voltage_kV", *QUALITY_COLUMNS, "signal_before_10_7_A", "signal_after_10_7_A",
     "flags", "warnings", "seconds", "record",
 )  # fmt: skip
+_ROW_HINTS: dict[str, Any] = {
+    **dict.fromkeys(COLUMNS, float | None),
+    **dict.fromkeys(("micrograph", "dose_weighted", "movie", "chosen", "flags", "record"), str),
+    "movie_pixel_size_A": float,
+    "micrograph_pixel_size_A": float,
+    "outputs": tuple[str, ...],
+}
+_ROW_NEEDS = (
+    "micrograph", "dose_weighted", "movie", "movie_pixel_size_A", "micrograph_pixel_size_A",
+    "total_motion_A", "early_motion_A", "late_motion_A", "flags", "record", "outputs",
+)  # fmt: skip
 # Fine enough to suffer from motion, coarse enough to be there in most movies.
 SIGNAL_BAND_A = (10.0, 7.0)
 
@@ -40,7 +55,7 @@ def row_of(record: MovieRecord, folder: Path, seconds: float) -> dict[str, Any]:
     return {
         "micrograph": outputs["micrograph"],
         "dose_weighted": outputs.get("dose_weighted", ""),
-        "movie": record.inputs["movie"]["path"],
+        "movie": displayed(record.inputs["movie"]["path"]),
         "movie_pixel_size_A": record.decisions["pixel_size_A"],
         "micrograph_pixel_size_A": record.decisions["output_pixel_size_A"],
         "voltage_kV": record.parameters["voltage_kV"],
@@ -52,6 +67,26 @@ def row_of(record: MovieRecord, folder: Path, seconds: float) -> dict[str, Any]:
         "record": outputs["record"],
         "outputs": list(outputs.values()),
     }
+
+
+def checked_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as `row_of` gives it, read from the index of a run.
+
+    Raises
+    ------
+    InputError
+        If something is missing or of another type, or names a file that is not in the folder.
+    """
+    missing = [name for name in _ROW_NEEDS if name not in row]
+    if missing:
+        raise InputError(f"expected a row of a table, {missing} are missing")
+    checked = typed_items(_ROW_HINTS, row, "row")
+    for name in (checked["micrograph"], checked["record"], *checked["outputs"]):
+        if not is_plain_name(name):
+            raise InputError(f"row: expected names of files, found '{displayed(name)}'")
+    if checked["dose_weighted"] and not is_plain_name(checked["dose_weighted"]):
+        raise InputError("row.dose_weighted: expected the name of a file")
+    return checked
 
 
 def _signal_columns(quality: Quality) -> dict[str, float]:
@@ -67,7 +102,8 @@ def write_failed(path: Path, failed: Iterable[tuple[str, Failure | None]]) -> No
     lines = ["movie\ttype\treason\twhat to do"]
     for movie, failure in failed:
         if failure is not None:
-            lines.append("\t".join((movie, failure.kind, failure.message, failure.advice)))
+            words = (movie, failure.kind, failure.message, failure.advice)
+            lines.append("\t".join(map(displayed, words)))
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

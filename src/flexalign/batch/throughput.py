@@ -34,6 +34,7 @@ class RunSummary(JsonValue):
     computing_part : how much of their time the threads of movies computed; NaN = unknown
     stage_s : mean time of each stage of a movie
     limit : what kept it from going faster, in words
+    incomplete : movies that were seen and never became complete
     """
 
     schema: ClassVar[int] = 1
@@ -51,12 +52,13 @@ class RunSummary(JsonValue):
     computing_part: float
     stage_s: dict[str, float]
     limit: str
+    incomplete: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 when nothing failed, the code of the failures when there is nothing else, else 1."""
+        """0 when all is done, the code of the failures when there is nothing else, else 1."""
         if not self.exit_codes:
-            return 0
+            return 1 if self.incomplete else 0
         is_all = self.done + self.done_before == 0
         return self.exit_codes[0] if is_all and len(self.exit_codes) == 1 else 1
 
@@ -125,7 +127,7 @@ class Throughput:
         if not waiting:
             self._starved_s += passed * max(0, side_by_side - running)
 
-    def summary(self, unfinished: int = 0) -> RunSummary:
+    def summary(self, unfinished: int = 0, incomplete: tuple[str, ...] = ()) -> RunSummary:
         """How the run went until now."""
         computing = self._cpu_s / self._thread_s if self._thread_s else math.nan
         ended = self.done + self.failed
@@ -143,6 +145,7 @@ class Throughput:
             computing_part=computing,
             stage_s=self.stage_s,
             limit=self._limit(computing),
+            incomplete=incomplete,
         )
 
     def _limit(self, computing: float) -> str:

@@ -20,6 +20,7 @@ from typing import Self
 
 from flexalign.batch.inputs import is_movie_name
 from flexalign.errors import InputError
+from flexalign.files import is_folder
 
 SIDECAR_SUFFIXES = (".mdoc", ".xml")
 # What programs for data collection add to the name of a movie, and not to that of its sidecar.
@@ -77,7 +78,7 @@ class Watched:
     """
 
     def __init__(self, folder: Path, choices: WatchChoices, others: Sequence[Path] = ()) -> None:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise InputError(f"{folder}: expected a folder to watch, found none of that name")
         self._folder, self._choices = folder.absolute(), choices
         self._others = {str(path.absolute()) for path in others}
@@ -112,10 +113,19 @@ class Watched:
 
     @property
     def is_open(self) -> bool:
-        """Whether more movies are waited for."""
-        idle_s = self._choices.idle_s
-        is_idle = idle_s is not None and time.monotonic() - self._last_new_s > idle_s
-        return not is_idle or bool(self._pending)
+        """Whether more movies are waited for; an empty file is no longer than others."""
+        idle_s, pending = self._choices.idle_s, self._pending.values()
+        if idle_s is None or any(seen.size_bytes for seen in pending):
+            return True
+        latest_s = max([self._last_new_s, *(seen.since_s for seen in pending)])
+        return time.monotonic() - latest_s <= idle_s
+
+    @property
+    def incomplete(self) -> Sequence[Path]:
+        """Movies that have not become complete although nobody writes to them any more."""
+        settled_s = time.monotonic() - self._choices.settle_s
+        pending = self._pending.items()
+        return [Path(path) for path, seen in pending if seen.since_s <= settled_s]
 
     def take(self) -> Sequence[Path]:
         """The movies that have become complete since the last call, the oldest first."""

@@ -42,14 +42,15 @@ def main(connection_number: int, life_number: int) -> None:
 
 def _work(connection: Connection[Any, Any], job: Job) -> Outcome:
     """Say what a job needs, wait until it may start, do it."""
-    from flexalign.arrays.cpu import kernels_are_compiled
+    from flexalign.arrays.cpu import compiling_note
 
     try:
         needed = needed_bytes(job)
     except Exception as error:
         return Outcome(job, None, explain(error))
-    if not kernels_are_compiled():
-        connection.send(Note("compiling, which takes some seconds and happens once"))
+    note = compiling_note()
+    if note:
+        connection.send(Note(note))
     connection.send(needed)
     job, threads = connection.recv()
     if not threads:

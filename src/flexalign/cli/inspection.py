@@ -12,6 +12,7 @@ from flexalign.cli.alignment import Settings
 from flexalign.cli.options import collect_parameters, takes_parameters
 from flexalign.cli.show import Debug, run_each
 from flexalign.errors import InputError
+from flexalign.files import is_folder
 
 
 @takes_parameters
@@ -52,7 +53,10 @@ def info(
 
     def show(path: Path) -> None:
         try:
-            facts = inspect_folder(path) if path.is_dir() else inspect_file(path, params, read=read)
+            if is_folder(path):
+                facts = inspect_folder(path)
+            else:
+                facts = inspect_file(path, params, read=read)
         except InputError as error:
             found.append({"path": str(path), "kind": "unknown", "problem": str(error)})
             raise

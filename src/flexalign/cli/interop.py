@@ -55,10 +55,11 @@ def export(
     from flexalign.io.relion_project import write_relion_table
 
     formats = AlignParams(write=to).formats
-    finished = read_records(folder)
+    finished = read_records(folder, lambda text: typer.echo(text, err=True))
     if not finished:
         raise InputError(
-            f"{folder}: expected a folder with results of flexalign, found no '*_record.json'"
+            f"{folder}: expected a folder with results of flexalign, found no '*_record.json' "
+            "that can be read"
         )
     records = export_folder(folder, finished, formats)
     for root, record in records.items():

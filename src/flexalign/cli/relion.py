@@ -185,7 +185,8 @@ def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, 
     from flexalign.io.relion_project import write_relion_table
     from flexalign.io.star import star_loop, write_star
 
-    records = {root: record for root, record in read_records(job).items() if root in movies}
+    found = read_records(job, lambda text: typer.echo(text, err=True))
+    records = {root: record for root, record in found.items() if root in movies}
     binning = {
         movies[root].listed.optics_group: record.decisions["output_pixel_size_A"]
         / record.decisions["pixel_size_A"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexalign.cli.reporting import Reporting
-from flexalign.cli.show import announce_device
+from flexalign.cli.show import announce_compiling, announce_device
 from flexalign.cli.views import view
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams
@@ -237,6 +237,8 @@ def run_movies(
 
     if options.scheduler is None and options.cluster is None:
         announce_device(params.device)
+    if options.jobs == 0:
+        announce_compiling()
     make_folder(out)
     with only_run(out) as is_held, view(options.json_events, debug) as observe:
         if not is_held:
@@ -261,7 +263,8 @@ def write_relion_tables(out: Path, params: AlignParams) -> None:
     from flexalign.io.exports import read_records
     from flexalign.io.relion_project import write_relion_table
 
-    records = {r: record for r, record in read_records(out).items() if "relion" in record.outputs}
+    found = read_records(out, lambda text: typer.echo(text, err=True))
+    records = {root: record for root, record in found.items() if "relion" in record.outputs}
     if records:
         write_relion_table(out, records)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from flexalign.batch.failures import explain
+from flexalign.files import displayed
 
 if TYPE_CHECKING:
     from flexalign.batch.events import GainChecked
@@ -43,7 +44,7 @@ def run_each(
         try:
             work(movie)
         except Exception as error:
-            codes.append(say_error(error, subject=str(movie), debug=debug))
+            codes.append(say_error(error, subject=displayed(str(movie)), debug=debug))
     if codes and len(movies) > 1:
         typer.echo(f"{len(codes)} of {len(movies)} {what} failed", err=True)
     if len(codes) == len(movies) and len(set(codes)) == 1:
@@ -74,10 +75,11 @@ def say_gain_check(event: GainChecked) -> None:
 
 def announce_compiling() -> None:
     """Say why the first run starts slowly: its loops are compiled, and kept for all later runs."""
-    from flexalign.arrays.cpu import kernels_are_compiled
+    from flexalign.arrays.cpu import compiling_note
 
-    if not kernels_are_compiled():
-        typer.echo("compiling, which takes some seconds and happens once", err=True)
+    note = compiling_note()
+    if note:
+        typer.echo(note, err=True)
 
 
 def announce_device(word: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from flexalign.cli.show import result_line
+from flexalign.files import displayed
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -63,7 +64,7 @@ class Lines:
 
     def _say_end(self, outcome: Outcome, is_final: bool) -> None:
         """The line of a movie that is done or has failed."""
-        movie, failure = Path(outcome.job.movie), outcome.failure
+        movie, failure = Path(displayed(outcome.job.movie)), outcome.failure
         if outcome.record is not None:
             from flexalign.model import Quality
 
@@ -110,7 +111,7 @@ class Live(Lines):
         rows = Table.grid(padding=(0, 2))
         for stage in self._stages.values():
             bar = ProgressBar(total=max(1, stage.total), completed=stage.done, width=24)
-            rows.add_row(Path(stage.movie).name, bar, stage.stage)
+            rows.add_row(displayed(Path(stage.movie).name), bar, stage.stage)
         throughput = tick.throughput
         lines = [counts_line(throughput, tick.left, tick.backlog)]
         if throughput.stage_s:
@@ -131,11 +132,13 @@ def json_events(event: Event) -> None:
         case events.GainChecked(check, text, stops):
             kind, facts = "gain", {**check.to_dict(), "text": text, "stops": stops}
         case events.Skipped(movie, failure):
-            kind, facts = "skipped", {"movie": movie, "state": "failed" if failure else "done"}
+            state = "failed" if failure else "done"
+            kind, facts = "skipped", {"movie": displayed(movie), "state": state}
         case events.Finished(summary, folder):
-            kind, facts = "finished", {"folder": str(folder), **summary.to_dict()}
+            kind, facts = "finished", {"folder": displayed(folder), **summary.to_dict()}
         case _:
             kind, facts = type(event).__name__.lower(), dataclasses.asdict(event)
+            facts |= {"movie": displayed(facts["movie"])} if "movie" in facts else {}
     line = json.dumps({"event": kind, "time": round(time.time(), 3), **facts})
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -144,7 +147,7 @@ def json_events(event: Event) -> None:
 def _end_facts(outcome: Outcome, is_final: bool) -> tuple[str, dict[str, Any]]:
     """Name and facts of the event that a movie has ended."""
     job, failure = outcome.job, outcome.failure
-    facts: dict[str, Any] = {"movie": job.movie, "name": job.name}
+    facts: dict[str, Any] = {"movie": displayed(job.movie), "name": displayed(job.name)}
     if failure is not None:
         words = {"type": failure.kind, "reason": failure.message, "advice": failure.advice}
         return "failed" if is_final else "retried", {**facts, **words}
@@ -184,6 +187,8 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
             f"{failed} of {total} movies failed ({', '.join(filter(None, (kinds, earlier)))}): "
             f"see {folder / 'failed.tsv'}"
         )
+    for movie in summary.incomplete:
+        yield f"{movie}: stayed incomplete and was not aligned: transfer it again"
     if summary.unfinished:
         yield f"{summary.unfinished} movies are left: the same command goes on with them"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.files import exists, is_folder
 from flexalign.io.alignments import MovieFacts, join_facts, read_all_facts, read_motion_of
 from flexalign.io.motioncor_logs import is_motioncor
 from flexalign.io.reader import head_text, read_head
@@ -212,11 +213,11 @@ def _looked_at(path: Path) -> list[Alignment]:
 def _paths(argument: str) -> Iterator[Path]:
     """The files of alignments that one word names."""
     path = Path(argument)
-    if path.is_dir():
+    if is_folder(path):
         yield from _in_folder(path)
-    elif glob.has_magic(argument) and not path.exists():
+    elif glob.has_magic(argument) and not exists(path):
         yield from sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
-    elif not path.exists():
+    elif not exists(path):
         raise InputError(f"{argument}: expected a file or folder, found nothing of that name")
     elif path.suffix == ".star" and "micrographs" in read_star(path):
         yield from _listed(path)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from flexalign.errors import InputError
+from flexalign.files import read_json, read_text
 from flexalign.io import motioncor, motioncor_logs, relion_reading, truth, warp, xmd
 from flexalign.io.boundary import reading
 from flexalign.io.frame_list import FRAME
-from flexalign.io.numbers_in_files import shifts, size_px
 from flexalign.io.reader import head_text, read_head
-from flexalign.io.record import read_json
 from flexalign.io.star import read_star
-from flexalign.io.text import read_text
 from flexalign.model import MovieInfo
 from flexalign.motion import Motion
+from flexalign.plain import typed
 
 FORMATS = (
     "flexalign (_motion.json, _record.json), RELION (the STAR file of one movie), Xmipp "
@@ -240,10 +240,10 @@ def _facts_of_ours(path: str | Path) -> MovieFacts:
     info = plain.get("movie")
     if not isinstance(info, dict):
         return MovieFacts(None, motion.frame_count, shape_px)
-    size_A = plain.get("decisions", {}).get("pixel_size_A")
-    size_A = None if size_A is None else float(shifts(size_A, "a pixel size"))
-    shape_px = (size_px(str(info["height_px"])), size_px(str(info["width_px"])))
-    return MovieFacts(str(info["path"]), motion.frame_count, shape_px, size_A)
+    movie = MovieInfo.from_dict(info)
+    decisions = typed(dict[str, Any], plain.get("decisions", {}), "decisions")
+    size_A = typed(float | None, decisions.get("pixel_size_A"), "decisions.pixel_size_A")
+    return MovieFacts(movie.path, motion.frame_count, (movie.height_px, movie.width_px), size_A)
 
 
 def check_motion(motion: Motion, movie: MovieInfo) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from flexalign.errors import OutputError
 
+# Bytes that the name of an unfinished file has more than its last name: ".", "-" and a number.
+UNFINISHED_LENGTH = 10
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:

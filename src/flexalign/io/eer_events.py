@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
+from flexalign.compiling import cached_njit
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def decode(
     stream: Any,
     stream_bytes: int,
@@ -47,7 +47,7 @@ def decode(
     return event_count if pixel == pixel_count else -1, min(bit, last_bit)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def add_up(
     events: Any, x_bits: int, y_bits: int, width_px: int, upsampling: int, image: Any
 ) -> None:

@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from flexalign.compiling import cached_njit
 from flexalign.io.atomic import replacing
 from flexalign.io.eer import METADATA_TAG
 from flexalign.io.eer_streams import (
@@ -23,7 +23,7 @@ from flexalign.io.eer_streams import (
 )
 
 
-@njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _encode(events: Any, run_bits: int, sub_bits: int, pixel_count: int, stream: Any) -> int:
     """Write sorted `events`, as `eer_events` decodes them, to zeroed `stream`; the bits used."""
     longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from flexalign.errors import InputError
 from flexalign.io import motioncor, relion, relion_project, warp
 from flexalign.io.polynomial import PolynomialMotion
 from flexalign.io.record import read_record, write_json
@@ -159,14 +160,21 @@ def export_folder(
     return exported
 
 
-def read_records(folder: str | Path) -> dict[str, MovieRecord]:
+def read_records(
+    folder: str | Path, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, MovieRecord]:
     """The records of all finished movies in a folder, by the roots of their names, sorted.
 
-    Raises
-    ------
-    InputError
-        If one cannot be read.
+    Parameters
+    ----------
+    tell : is told, in a sentence, of each record that cannot be read and is left out
     """
     paths = sorted(Path(folder).rglob(f"*{_RECORD_SUFFIX}"))
     roots = (str(path.relative_to(folder))[: -len(_RECORD_SUFFIX)] for path in paths)
-    return {root: read_record(path) for root, path in zip(roots, paths, strict=True)}
+    records = {}
+    for root, path in zip(roots, paths, strict=True):
+        try:
+            records[root] = read_record(path)
+        except InputError as error:
+            tell(f"left out: {error}")
+    return records

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.files import read_json
 from flexalign.io import eer, mrc, tiff
 from flexalign.io.compressed import compression_of
 from flexalign.io.digital_micrograph import is_digital_micrograph
@@ -14,7 +15,6 @@ from flexalign.io.motion_facts import inspect_list, inspect_motion, inspect_reco
 from flexalign.io.movie_facts import inspect_movie
 from flexalign.io.mrc_header import looks_like_mrc
 from flexalign.io.reader import TIFF_MAGIC, head_text, read_head
-from flexalign.io.record import read_json
 from flexalign.io.references import is_rectangle_list
 from flexalign.io.session_facts import inspect_session_file
 from flexalign.params import AlignParams

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from flexalign.errors import InputError
+from flexalign.files import read_text
 from flexalign.io.boundary import reading
 from flexalign.io.motioncor import CONSOLE_TITLE, FULL_LOGS, PATCH_LOG, PatchShifts
 from flexalign.io.numbers_in_files import (
@@ -25,7 +26,6 @@ from flexalign.io.numbers_in_files import (
     size_px,
     whole_number,
 )
-from flexalign.io.text import read_text
 from flexalign.model import FloatArray, FrameRange
 
 WHAT = "MotionCor's .aln, -Full.log, -Patch-Patch.log or console output"

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError, ParameterError
+from flexalign.files import check_regular_file
 from flexalign.model import FrameRange, MovieInfo
 
 # Smaller pixels are finer than atoms; headers with such a size have it in another unit.
@@ -126,13 +127,10 @@ class RememberingMovie:
 
 def read_head(path: Path, size_bytes: int = 1024) -> bytes:
     """The first bytes of a file, with an `InputError` for what is no readable file."""
-    if path.is_dir():
-        raise InputError(f"{path}: expected a file, found a folder")
+    check_regular_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(size_bytes)
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a file, found nothing of that name") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if not head:

@@ -7,14 +7,39 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flexalign.errors import InputError
+from flexalign.errors import InputError, ParameterError
+from flexalign.files import MIB_BYTES, check_regular_file, displayed, read_json
 from flexalign.io.atomic import replacing
-from flexalign.io.text import read_text
-from flexalign.model import MovieRecord, to_plain
+from flexalign.model import FrameRange, MovieRecord, to_plain
+from flexalign.motion import Motion
+from flexalign.params import AlignParams
+from flexalign.plain import field_types, typed_items
+from flexalign.plan import Plan
 
-MIB_BYTES = 1 << 20
 WHOLE_FILE_LIMIT_BYTES = 64 * MIB_BYTES
 END_BYTES = 16 * MIB_BYTES
+LARGEST_PIXEL_SIZE_A = 1e6
+
+# What is read from these parts of a record, by place and name.
+_HINTS: dict[str, dict[str, Any]] = {
+    "decisions": {
+        **field_types(Plan),
+        "output_pixel_size_A": float,
+        "hot_pixel_y": tuple[int, ...],
+        "hot_pixel_x": tuple[int, ...],
+        "device": str,
+    },
+    "parameters": {"hash": str},
+}
+_INPUT_HINTS = {
+    "name": str, "path": str, "size_bytes": int, "modified_ns": int, "sha256": str,
+}  # fmt: skip
+_NEEDED = {
+    "decisions": ("pixel_size_A", "output_pixel_size_A", "dose_per_frame_e_A2", "align", "patches"),
+    "parameters": ("voltage_kV",),
+    "inputs": ("movie",),
+    "outputs": ("micrograph", "record"),
+}
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -29,7 +54,8 @@ def write_json(path: str | Path, value: Any) -> None:
     """
     text = _layout(to_plain(value), "") + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # A file whose name is no UTF-8 stands there with its bytes escaped, as JSON knows them.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_record(path: str | Path) -> MovieRecord:
@@ -42,28 +68,91 @@ def read_record(path: str | Path) -> MovieRecord:
     """
     plain = read_json(path)
     try:
-        return MovieRecord.from_dict(plain)
+        record = MovieRecord.from_dict(plain)
+        check_finished(record)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: expected the record of a movie, found {error}") from error
+    return record
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
-    """What a JSON file with a record, a motion or the index of a run holds.
+def check_finished(record: MovieRecord) -> None:
+    """Make sure that the record of a finished movie has what is read from it, in the right types.
+
+    A record names its outputs as files beside it: other names are not followed.
 
     Raises
     ------
     InputError
-        If the file is missing, is not JSON, or holds something else.
+        If something is missing or of another type; the message names the place.
     """
+    for place, hints in _HINTS.items():
+        typed_items(hints, getattr(record, place), place)
+    for role, facts in record.inputs.items():
+        typed_items(_INPUT_HINTS, facts, f"inputs.{role}")
+    for place, names in _NEEDED.items():
+        found = getattr(record, place)
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise InputError(f"{place}: expected {', '.join(names)}; {missing} are missing")
+    _check_parameters(record.parameters)
+    if "path" not in record.inputs["movie"]:
+        raise InputError("inputs.movie: expected the path of the movie, found none")
+    for name in ("pixel_size_A", "output_pixel_size_A"):
+        size_A = record.decisions[name]
+        if size_A is None or not 0 < size_A < LARGEST_PIXEL_SIZE_A:
+            raise InputError(f"decisions.{name}: expected a size, found {size_A}")
+    shape_px = (record.movie.height_px, record.movie.width_px)
+    if min(shape_px) < 1 or min(record.decisions["patches"]) < 1:
+        raise InputError(f"movie: expected its height and width in pixels, found {shape_px}")
+    for kind, output in record.outputs.items():
+        if not is_plain_name(output):
+            raise InputError(
+                f"outputs.{kind}: expected the name of a file beside the record, "
+                f"found '{displayed(output)}'"
+            )
+    motion, frame_count = Motion.from_dict(record.motion), record.movie.frame_count
+    align = FrameRange.from_dict(record.decisions["align"])
+    if motion.frame_count != frame_count or align.stop > frame_count:
+        raise InputError(
+            f"motion: expected that of {frame_count} frames, found {motion.frame_count}"
+        )
+
+
+def _check_parameters(values: dict[str, Any]) -> None:
+    """Make sure that those parameters that this version knows can be used."""
+    known = {name: value for name, value in values.items() if name in field_types(AlignParams)}
     try:
-        plain = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected the record of a movie in JSON: {error}") from error
-    if not isinstance(plain, dict):
-        raise InputError(f"{path}: expected the record of a movie, found a {type(plain).__name__}")
-    return plain
+        AlignParams.from_dict(known)
+    except ParameterError as error:
+        raise InputError(f"parameters: {error}") from error
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether `name` is that of a file, in no folder and with nothing that breaks a table.
+
+    Examples
+    --------
+    >>> [is_plain_name(name) for name in ("m_thumb.png", "../m.mrc", "/etc/passwd", "..", "")]
+    [True, False, False, False, False]
+    """
+    return name not in ("", ".", "..") and "/" not in name and displayed(name) == name
+
+
+def listed_output(folder: Path, name: str) -> Path:
+    """The path of a file that a record, an index or a table in `folder` names as its own.
+
+    Raises
+    ------
+    InputError
+        If the name leads out of the folder, itself or by a link, or to what is no regular file.
+    """
+    path = folder / name
+    if not is_plain_name(name):
+        raise InputError(f"{folder}: expected the name of a file in it, found '{displayed(name)}'")
+    check_regular_file(path)
+    if path.is_symlink() and folder.resolve() not in path.resolve().parents:
+        raise InputError(f"{path}: expected a file in its folder, found a link that leads out")
+    return path
 
 
 def file_state(path: str | Path) -> dict[str, int]:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
+from flexalign.files import read_text
 from flexalign.io import digital_micrograph, mrc, tiff
 from flexalign.io.compressed import compression_of
 from flexalign.io.mrc_header import looks_like_mrc
 from flexalign.io.reader import TIFF_MAGIC, head_text, read_head
-from flexalign.io.text import read_text
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
 

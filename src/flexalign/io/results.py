@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io import exports, relion_project
-from flexalign.io.atomic import explained, sync
+from flexalign.io.atomic import UNFINISHED_LENGTH, explained, sync
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc, write_spider
 from flexalign.io.plots import draw_spectra, draw_trajectory
 from flexalign.io.record import write_json
@@ -116,11 +117,24 @@ def check_output(
         or written to.
     """
     folder = make_folder(folder)
+    _check_length(folder, root, suffixes)
     existing = [name for name in _names(root, suffixes).values() if (folder / name).exists()]
     if existing and not overwrite:
         raise InputError(
             f"{folder}: expected no results of {root} yet, found {', '.join(existing)}: "
             "give --overwrite to replace them, or another folder"
+        )
+
+
+def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
+    """Make sure that the file system takes the names of all results, also unfinished ones."""
+    longest = max(len(os.fsencode(name)) for name in _names(root, suffixes).values())
+    most = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
+    if longest > most:
+        room = len(os.fsencode(root)) - (longest - most)
+        raise InputError(
+            f"{root}: expected a name of up to {room} bytes, so that there is room for those of "
+            "its results: rename the movie, or make a link to it under a shorter name"
         )
 
 
@@ -167,7 +181,8 @@ def write_result(
     """
     folder = Path(folder)
     check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
-    with _hidden_folder(folder, root) as hidden:
+    # Whatever the system says from here on is about writing.
+    with explained(folder), _hidden_folder(folder, root) as hidden:
         names = _names(root, suffixes)
         paths = {kind: hidden / name for kind, name in names.items()}
         # Drawing keeps the interpreter busy, writing the system, and images on their way the disk.
@@ -179,9 +194,8 @@ def write_result(
             if amplitudes is not None:
                 write_spider(paths["amplitudes"], amplitudes())
             drawn.result()
-            with explained(folder):
-                for one in on_disk:
-                    one.result()  # the system tells of a failure only once
+            for one in on_disk:
+                one.result()  # the system tells of a failure only once
         notes = _write_formats(result, paths, folder)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
         outputs["record"] = paths["record"].name
@@ -281,8 +295,7 @@ def _draw(
 @contextmanager
 def _hidden_folder(folder: Path, root: str) -> Iterator[Path]:
     """A folder inside `folder`, so on the same disk, that is gone afterwards."""
-    with explained(folder):
-        hidden = Path(tempfile.mkdtemp(prefix=f".{root}-", dir=folder))
+    hidden = Path(tempfile.mkdtemp(prefix=f".{root}-", dir=folder))
     try:
         yield hidden
     finally:

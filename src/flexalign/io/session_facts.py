@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flexalign.files import read_text
 from flexalign.io.facts import FileFacts, Lines
 from flexalign.io.reader import head_text
 from flexalign.io.star import Blocks
-from flexalign.io.text import read_text
 
 # What an XML file of EPU is, it says in the beginning; entities are not looked at.
 _MOST_BYTES = 16 << 20

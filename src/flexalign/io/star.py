@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flexalign.errors import InputError
-from flexalign.files import displayed, exists
+from flexalign.files import displayed, exists, read_text
 from flexalign.io.atomic import replacing
-from flexalign.io.text import read_text
 
 # Block, then label without its underscore, then the column of words.
 Blocks = dict[str, dict[str, list[str]]]

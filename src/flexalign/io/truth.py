@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
+from flexalign.files import check_regular_file
 from flexalign.io.boundary import reading
 from flexalign.io.numbers_in_files import shifts, size_px
-from flexalign.io.text import check_regular_file
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion, Trajectory, fit_field
 

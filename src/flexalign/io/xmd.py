@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from flexalign.errors import InputError
+from flexalign.files import read_text
 from flexalign.io.atomic import replacing
 from flexalign.io.boundary import reading
 from flexalign.io.numbers_in_files import MOST_FRAMES, shifts, whole_number
 from flexalign.io.star import read_star
-from flexalign.io.text import read_text
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field
 

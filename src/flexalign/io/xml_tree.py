@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flexalign.files import read_text
 from flexalign.io.boundary import reading
-from flexalign.io.text import read_text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -1,27 +1,43 @@
 """What a run folder says: a row for each record, the failures, and how the run stands.
 
-Records are read as plain JSON: there are thousands, and one from another version still has most of
-its numbers.
+A record is checked when it is read, and then taken as plain JSON: the page needs no more.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flexalign.batch.folder import MOST_INDEX_BYTES
 from flexalign.batch.gain_check import GainCheck
 from flexalign.batch.gain_gate import CHECK_NAME
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.tables import FAILED_NAME
+from flexalign.batch.throughput import RunSummary
 from flexalign.errors import InputError
-from flexalign.model import MovieRecord, Quality
+from flexalign.files import displayed, read_json, read_text
+from flexalign.io.record import read_record
+from flexalign.plain import typed, typed_items
 from flexalign.report.columns import COLUMNS, look_up, rounded
 
 RECORD_SUFFIX = "_record.json"
+_TEXTS = ("movie", "severity", "chosen", "version", "parameters_hash", "device", "gain")
+_ROW_TYPES: dict[str, Any] = {
+    **{column.name: float | None for column in COLUMNS},
+    **dict.fromkeys(_TEXTS, str | None),
+    "name": str,
+    "record_ns": int,
+    "movie_time_s": int | None,
+    "flags": list[str],
+    "why": list[str],
+}
+_HEAD_TYPES: dict[str, Any] = {
+    "started": str, "updated": str, "version": str,
+    "summary": dict[str, Any], "parameters": dict[str, Any],
+}  # fmt: skip
 # Signal is followed over a session at this resolution, where most specimens have some.
 SIGNAL_AT_A = 8.0
 
@@ -63,30 +79,16 @@ def read_plain(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it cannot be read, or is no record, or is from a newer version; one sentence says why.
+        As `read_record`.
     """
-    try:
-        # NaN is no JSON, but some programs write it.
-        plain = json.loads(path.read_bytes(), parse_constant=lambda _: None)
-    except (OSError, ValueError) as error:
-        raise InputError(f"expected JSON: {error}") from error
-    if not isinstance(plain, dict) or not all(
-        isinstance(plain.get(key), dict) for key in ("movie", "inputs", "quality", "outputs")
-    ):
-        raise InputError("expected the record of a movie, found something else")
-    found = plain.get("schema", MovieRecord.schema)
-    if not isinstance(found, int) or found > MovieRecord.schema:
-        raise InputError(
-            f"expected schema {MovieRecord.schema} or older, found {found}: "
-            "report with a newer flexalign"
-        )
-    upgraded = MovieRecord.upgraded(plain)
-    return {**upgraded, "quality": Quality.upgraded(upgraded["quality"])}
+    return read_record(path).to_dict()
 
 
 def row_of(name: str, record_ns: int, record: Mapping[str, Any]) -> Row:
     """The row that `record` gives; what the record does not say is None."""
     values = {c.name: rounded(look_up(record, c.place), c.digits) for c in COLUMNS}
+    if values["movie"] is not None:
+        values["movie"] = displayed(values["movie"])  # as in failed.tsv
     modified_ns = look_up(record, "inputs.movie.modified_ns")
     timings_s = record.get("timings_s") or {}
     values["movie_time_s"] = None if modified_ns is None else modified_ns // 10**9
@@ -136,22 +138,24 @@ def record_states(folder: Path) -> dict[str, int]:
 def read_failures(folder: Path) -> list[Failed]:
     """The movies that failed; none where there is no list of them."""
     try:
-        text = (folder / FAILED_NAME).read_text(encoding="utf-8")
-    except OSError:
+        text = read_text(folder / FAILED_NAME)
+    except InputError:
         return []
-    rows = (line.split("\t", 3) for line in text.splitlines()[1:])
+    rows = (line.split("\t", 3) for line in text.split("\n")[1:])
     return [Failed(*row) for row in rows if len(row) == 4]
 
 
 def read_run(folder: Path) -> dict[str, Any]:
     """What the index of the run says besides its movies; empty where there is none to read."""
     try:
-        plain = json.loads((folder / INDEX_NAME).read_bytes())
-    except (OSError, ValueError):
+        plain = read_json(folder / INDEX_NAME, most_bytes=MOST_INDEX_BYTES)
+        head = {key: value for key, value in plain.items() if key != "movies"}
+        found = typed_items(_HEAD_TYPES, head, "")
+        if found.get("summary"):
+            found["summary"] = RunSummary.from_dict(found["summary"]).to_dict()
+    except InputError:
         return {}
-    if not isinstance(plain, dict):
-        return {}
-    return {key: value for key, value in plain.items() if key != "movies"}
+    return found if _HEAD_TYPES.keys() <= found.keys() else {}
 
 
 def read_gain_check(folder: Path) -> dict[str, str]:
@@ -160,11 +164,10 @@ def read_gain_check(folder: Path) -> dict[str, str]:
     Empty where there was no check.
     """
     try:
-        plain = json.loads((folder / CHECK_NAME).read_bytes())
-        found = GainCheck.from_dict(plain)
-        return {"verdict": found.verdict, "text": found.describe()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError):
+        found = GainCheck.from_dict(read_json(folder / CHECK_NAME))
+    except InputError:
         return {}
+    return {"verdict": found.verdict, "text": found.describe()}
 
 
 def read_rows(path: Path, version: str) -> dict[str, Row]:
@@ -175,10 +178,20 @@ def read_rows(path: Path, version: str) -> dict[str, Row]:
     version : of flexalign; rows that another one made are not taken
     """
     try:
-        plain = json.loads(path.read_bytes())
-        if plain["version"] != version or plain["columns"] != [c.name for c in COLUMNS]:
+        plain = read_json(path, most_bytes=MOST_INDEX_BYTES)
+        if plain.get("version") != version or plain.get("columns") != [c.name for c in COLUMNS]:
             return {}
-        rows = [Row(item.pop("name"), item.pop("record_ns"), item) for item in plain["movies"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        items = typed(list[dict[str, Any]], plain.get("movies"), "movies")
+        rows = [_row_again(item) for item in items]
+    except InputError:
         return {}
     return {row.name: row for row in rows}
+
+
+def _row_again(item: dict[str, Any]) -> Row:
+    """A row from what an earlier report says of a movie."""
+    names = ("name", "record_ns", *(column.name for column in COLUMNS))
+    if not set(names) <= item.keys():
+        raise InputError("expected a row with all columns, found some missing")
+    values = typed_items(_ROW_TYPES, item, "movies")
+    return Row(values.pop("name"), values.pop("record_ns"), values)

@@ -12,6 +12,7 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.io.atomic import replacing
+from flexalign.io.record import listed_output
 from flexalign.model import FloatArray
 from flexalign.motion import Motion
 from flexalign.report.columns import look_up, rounded
@@ -51,10 +52,7 @@ def details_of(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
     details["quality"].pop("schema", None)
     pixel_size_A = look_up(record, "decisions.pixel_size_A")
     if record.get("motion") and pixel_size_A:
-        try:
-            motion = Motion.from_dict(dict(record["motion"]))
-        except (InputError, KeyError, TypeError, ValueError):
-            return details
+        motion = Motion.from_dict(dict(record["motion"]))
         details["motion"] = _motion(motion, record, float(pixel_size_A))
     return details
 
@@ -127,8 +125,8 @@ def with_pictures(details: dict[str, Any], folder: Path) -> dict[str, Any]:
         if name is None:
             continue
         try:
-            content = (folder / name).read_bytes()
-        except OSError:
+            content = listed_output(folder, name).read_bytes()
+        except (InputError, OSError):
             continue
         inside[kind] = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
     return {**details, "pictures": inside}

@@ -9,6 +9,7 @@ from typing import Any
 
 from flexalign import __version__
 from flexalign.errors import InputError
+from flexalign.files import displayed
 from flexalign.io.atomic import explained
 from flexalign.report import collect, details, page, summary
 from flexalign.report.collect import RECORD_SUFFIX, Row
@@ -145,13 +146,14 @@ class Report:
 
     def _read(self, name: str, record_ns: int) -> None:
         """Take in one record, or why it cannot be read."""
+        path = self.path / f"{name}{RECORD_SUFFIX}"
         try:
-            record = collect.read_plain(self.path / f"{name}{RECORD_SUFFIX}")
+            record = collect.read_plain(path)
             row = collect.row_of(name, record_ns, record)
             found = details.details_of(name, record)
-        except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except InputError as error:
             self._rows.pop(name, None)
-            self._broken[name] = str(error) or type(error).__name__
+            self._broken[name] = displayed(str(error).removeprefix(f"{path}: "))
             return
         self._broken.pop(name, None)
         path = self._details_path(name)

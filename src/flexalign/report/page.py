@@ -167,14 +167,16 @@ def _number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _clock(seconds: float) -> str:
-    """A time in the two largest of its units.
+def _clock(seconds: float | None) -> str:
+    """A time in the two largest of its units, a hyphen where there is none.
 
     Examples
     --------
     >>> _clock(7), _clock(75), _clock(7500)
     ('7 s', '1 min 15 s', '2 h 5 min')
     """
+    if seconds is None:
+        return "-"
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"

@@ -10,6 +10,9 @@ const table = (() => {
     data.values[column.name].every((one) => one === null || typeof one === "number");
   const byId = (id) => document.getElementById(id);
   const escape = (text) => DataTable.util.escapeHtml(String(text));
+  /* What DataTables asks of a cell with text. It reads text to filter by as markup too. */
+  const cell = (text, type, markup = escape(text)) =>
+    ({ display: markup, filter: escape(text) })[type] ?? text;
 
   const columns = [
     {
@@ -43,10 +46,11 @@ const table = (() => {
       data: null,
       className: "name",
       responsivePriority: 2,
-      render: (row, type) =>
-        type === "display"
-          ? `<button type="button" class="link" data-movie="${escape(data.names[row])}">${escape(data.names[row])}</button>`
-          : data.names[row],
+      render: (row, type) => {
+        const name = escape(data.names[row]);
+        const button = `<button type="button" class="link" data-movie="${name}">${name}</button>`;
+        return cell(data.names[row], type, button);
+      },
     },
     {
       title: "Flags",
@@ -55,10 +59,11 @@ const table = (() => {
       render: (row, type) => {
         const flags = flexalign.flagsOf(row);
         if (type === "sort" || type === "type") return `${9 - flags.length}${flags.join(" ")}`;
-        if (type !== "display") return flags.join(" ");
-        return flags
-          .map((flag) => `<span class="chip ${flexalign.severityOf(flag)}">${escape(flag)}</span>`)
-          .join(" ");
+        const chips = flags.map(
+          (flag) =>
+            `<span class="chip ${escape(flexalign.severityOf(flag))}">${escape(flag)}</span>`,
+        );
+        return cell(flags.join(" "), type, chips.join(" "));
       },
     },
     ...shown.map((column) => ({
@@ -70,8 +75,9 @@ const table = (() => {
       className: isNumber(column) ? "dt-right" : "",
       render: (row, type) => {
         const found = value(column.name, row);
-        if (type === "display") return escape(number(found));
-        return found ?? (isNumber(column) ? -Infinity : "");
+        const isText = !isNumber(column);
+        if (isText || type === "display") return cell(type === "display" ? number(found) : (found ?? ""), type);
+        return found ?? -Infinity;
       },
     })),
   ];

@@ -1,0 +1,95 @@
+"""Compiled loops, kept on disk for the next start where there is a place for them.
+
+The one place that decides where and how numba keeps compiled code.  Without a folder that can be
+written to, loops are compiled at every start.  Files that a loss of power has left empty or torn
+count as missing: the code is compiled again and written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """As `numba.njit`, with code that is kept on disk where that can be.
+
+    Parameters
+    ----------
+    options : of `numba.njit`, but for ``cache``
+
+    Examples
+    --------
+    >>> @cached_njit(nogil=True)
+    ... def double(number):
+    ...     return 2 * number
+    >>> double(21)
+    42
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = njit(**options)(function)
+        with contextlib.suppress(RuntimeError):  # there is no place to keep it
+            dispatcher._cache = _KeptCode(function)
+        return dispatcher
+
+    return decorate
+
+
+def can_be_kept(loop: Any) -> bool:
+    """Whether there is a place on disk for the code of a loop from `cached_njit`."""
+    return isinstance(getattr(loop, "_cache", None), _KeptCode)
+
+
+def is_kept(loop: Any) -> bool:
+    """Whether an earlier process has left the code of the loop on disk for this one."""
+    return can_be_kept(loop) and loop._cache.has_code
+
+
+class _KeptCode(FunctionCache):
+    """The code of one loop on disk; what cannot be read is missing, what cannot be written too."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        base, stamp = self._impl.filename_base, self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, base, stamp)
+
+    @property
+    def has_code(self) -> bool:
+        """Whether there is code of any kind of arguments."""
+        return bool(self._cache_file._load_index())
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Keep the code; on a full disk it is compiled again the next time."""
+        with contextlib.suppress(OSError):
+            super().save_overload(signature, data)
+
+
+class _Files(IndexDataCacheFile):
+    """The files of one loop: an index, and machine code with a digest behind each."""
+
+    def _load_index(self) -> dict[Any, str]:
+        """Names of the files of code; none where the index is damaged."""
+        try:
+            return dict(super()._load_index())
+        except Exception:  # whatever unpickling makes of bytes that are no index
+            return {}
+
+    def _dump(self, value: Any) -> bytes:
+        """Bytes for a file; reading them as a pickle ends before the digest."""
+        data: bytes = super()._dump(value)
+        return data + hashlib.sha256(data).digest()
+
+    def _load_data(self, name: str) -> Any:
+        """The code in a file; None where it is damaged, as running it might do anything."""
+        content = Path(self._data_path(name)).read_bytes()
+        data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+        return super()._load_data(name) if hashlib.sha256(data).digest() == digest else None

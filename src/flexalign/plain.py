@@ -1,0 +1,225 @@
+"""Values as JSON can hold them, and back: what comes back has the types that are asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from flexalign.errors import InputError
+
+# Messages show no more letters of a value that is wrong.
+_MOST_SHOWN = 60
+_LARGEST_INT = 1 << 63
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def to_plain(value: Any) -> Any:
+    """`value` as JSON can hold it: NaN becomes None, arrays become nested lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        schema = getattr(type(value), "schema", None)
+        return plain if schema is None else {"schema": schema, **plain}
+    if isinstance(value, np.ndarray):
+        return to_plain(value.tolist())
+    if isinstance(value, np.generic):
+        return to_plain(value.item())
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value`, read from JSON, is a number that calculations take.
+
+    Examples
+    --------
+    >>> is_number(1), is_number(0.5), is_number(True), is_number("1"), is_number(10**400)
+    (True, True, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
+def typed(hint: Any, value: Any, place: str) -> Any:
+    """`value`, read from JSON, as the type `hint` asks for it.
+
+    Parameters
+    ----------
+    hint : a type as dataclasses have it; anything goes for `typing.Any`
+    place : where the value stands, such as "quality.chosen", for messages
+
+    Raises
+    ------
+    InputError
+        If it is of another type; the message names the place.
+
+    Examples
+    --------
+    >>> typed(tuple[int, ...], [1, 2], "frames")
+    (1, 2)
+    """
+    if hint is Any:
+        return value
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(arguments, value, place)
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) != len(value):
+            raise InputError(f"{place}: expected {len(kinds)} values, found {len(value)}")
+        items = enumerate(zip(kinds, value, strict=True))
+        return tuple(typed(kind, item, f"{place}.{i}") for i, (kind, item) in items)
+    if origin is dict and isinstance(value, dict):
+        return {key: typed(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+    if origin is list and isinstance(value, list):
+        return [typed(arguments[0], item, f"{place}.{i}") for i, item in enumerate(value)]
+    if origin is np.ndarray and isinstance(value, list):
+        return _array(value, place)
+    if dataclasses.is_dataclass(hint):
+        return from_plain(typing.cast(type[Any], hint), value, place)
+    if hint is float and (value is None or is_number(value)):
+        return np.nan if value is None else value
+    is_right = hint in (int, str, bool) and isinstance(value, hint)
+    if hint is int and is_right:
+        is_right = not isinstance(value, bool) and abs(value) < _LARGEST_INT
+    if not is_right:
+        raise InputError(f"{place}: expected {_words(hint)}, found {_shown(value)}")
+    return value
+
+
+def _one_of(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
+    """`value` as the first of several types that it has."""
+    if value is None and type(None) in kinds:
+        return None
+    others = [kind for kind in kinds if kind is not type(None)]
+    for kind in others[:-1]:
+        try:
+            return typed(kind, value, place)
+        except InputError:
+            continue
+    return typed(others[-1], value, place)
+
+
+def _array(value: list[Any], place: str) -> Any:
+    """Numbers, or truth values, in nested lists as an array; None becomes NaN."""
+    try:
+        array = np.array(value, dtype=object if value == [] else None)
+        return array if array.dtype == np.bool_ else array.astype(np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{place}: expected rows of numbers: {error}") from error
+
+
+def _words(hint: Any) -> str:
+    """A type as people call it."""
+    origin = typing.get_origin(hint)
+    if origin in (tuple, list, np.ndarray):
+        return "a list"
+    return "names with values" if origin is dict else _WORDS.get(hint, str(hint))
+
+
+def _shown(value: Any) -> str:
+    """A value that is wrong, in a message."""
+    if isinstance(value, int) and abs(value) >= _LARGEST_INT:
+        return "one that is too large"
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def typed_items(hints: Mapping[str, Any], values: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """As `typed`, for the items of a mapping that `hints` know; the others stay as they are."""
+    return {
+        name: typed(hints.get(name, Any), value, f"{place}.{name}".lstrip("."))
+        for name, value in values.items()
+    }
+
+
+def from_plain(kind: type[Any], plain: Any, place: str = "") -> Any:
+    """The dataclass `kind` read back from what `to_plain` made of it.
+
+    Parameters
+    ----------
+    place : where `plain` stands in something larger, for messages
+
+    Raises
+    ------
+    InputError
+        If the schema number is newer than this version knows, a field is missing, or one is of
+        another type, which the message names.
+    """
+    subject = place or kind.__name__
+    if not isinstance(plain, dict):
+        raise InputError(f"{subject}: expected names with values, found {_shown(plain)}")
+    known = getattr(kind, "schema", None)
+    found = typed(int | None, plain.get("schema", known), f"{place}.schema".lstrip("."))
+    if known is not None and found is not None and found > known:
+        raise InputError(
+            f"{subject}: expected schema {known} or older, found {found}: "
+            "read it with a newer flexalign"
+        )
+    plain = kind.upgraded(plain) if issubclass(kind, JsonValue) else plain
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    missing = [name for name, f in fields.items() if name not in plain and not _has_default(f)]
+    if missing:
+        raise InputError(f"{subject}: expected the fields {list(fields)}, {missing} are missing")
+    given = {name: plain[name] for name in fields if name in plain}
+    values = typed_items(field_types(kind), given, place)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise InputError(f"{subject}: {error}") from error
+
+
+@functools.cache
+def field_types(kind: type[Any]) -> dict[str, Any]:
+    """The types of the fields of a dataclass."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field may be missing."""
+    return (
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
+
+
+class JsonValue:
+    """A dataclass that becomes plain JSON and comes back."""
+
+    __slots__ = ()
+    schema: ClassVar[int] = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The value as JSON can hold it, with its schema number."""
+        return typing.cast(dict[str, Any], to_plain(self))
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Self:
+        """The value that `to_dict` was called on.
+
+        Raises
+        ------
+        InputError
+            As `from_plain`.
+        """
+        return typing.cast(Self, from_plain(cls, plain))
+
+    @classmethod
+    def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
+        """What `to_dict` of an earlier version gave, as this version would have given it."""
+        return plain
