@@ -37,6 +37,11 @@ class Source(Protocol):
         ...
 
     @property
+    def movies(self) -> Sequence[Path]:
+        """Those of which it is known beforehand that they will come."""
+        ...
+
+    @property
     def backlog(self) -> int:
         """Movies that are seen but not ready."""
         ...
@@ -60,6 +65,11 @@ class Listed:
         movies, self._movies = self._movies, ()
         return movies
 
+    @property
+    def movies(self) -> Sequence[Path]:
+        """Those that have not been taken yet."""
+        return self._movies
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -80,6 +90,10 @@ class Run:
 
     `stop` may be called from a signal handler: no further movie starts, and `go` returns when
     those under way have ended.
+
+    Parameters
+    ----------
+    inputs : what is read beside movies and references, and must stay as it is
     """
 
     def __init__(
@@ -90,7 +104,9 @@ class Run:
         observer: Observer,
         choices: Choices | None = None,
         gate: GainGate | None = None,
+        inputs: Sequence[str] = (),
     ) -> None:
+        self._inputs = tuple(inputs)
         self._folder, self._executor = folder, executor
         self._source, self._observe = source, observer
         self._choices, self._gate = choices or Choices(), gate
@@ -166,6 +182,7 @@ class Run:
 
     def _consider(self, movie: str) -> None:
         """Queue one movie, or say why not."""
+        movie = self._folder.names.spelling(movie)
         if movie in self._running:
             self._changed.add(movie)
             return
@@ -180,7 +197,8 @@ class Run:
             self._throughput.skip(known.failure)
             self._observe(Skipped(movie, known.failure))
             return
-        job = Job(movie, name, str(self._folder.path.absolute()), params.to_dict(), key)
+        folder = str(self._folder.path.absolute())
+        job = Job(movie, name, folder, params.to_dict(), key, inputs=self._inputs)
         self._waiting[movie] = job
         self._observe(Queued(movie, len(self._waiting)))
 

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import signal
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flexalign.batch.inputs import INDEX_NAME
 from flexalign.cli.reporting import Reporting
 from flexalign.cli.show import announce_device
 from flexalign.cli.views import view
@@ -208,6 +209,7 @@ def run_movies(
     movie_count: int | None = None,
     redo: bool = False,
     debug: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> RunSummary:
     """Align all movies of `source` into the folder `out`.
 
@@ -216,6 +218,7 @@ def run_movies(
     movie_count : how many there are, where that is known
     redo : also those that are done
     debug : show where unexpected errors arose
+    inputs : what was read beside movies and references: settings, lists
 
     Raises
     ------
@@ -238,14 +241,52 @@ def run_movies(
         if options.report:
             observe = Reporting(out, observe)
         params = with_absolute_references(params)
-        folder, gate = RunFolder(out, params), gain_gate(params, out, observe)
+        folder = RunFolder(out, params)
+        movies = [str(path.absolute()) for path in source.movies]
+        names = {movie: folder.names.give(movie) for movie in movies}
+        check_run_outputs(out, names, params, inputs)
+        gate = gain_gate(params, out, observe)
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
-        run = Run(folder, executor, source, observe, choices, gate)
+        read = [str(path.absolute()) for path in inputs]
+        run = Run(folder, executor, source, observe, choices, gate, read)
         with _stopped_by_signals(run, lambda text: observe(Note(text))):
             summary = run.go()
         write_relion_tables(out, params)
         return summary
+
+
+def check_run_outputs(
+    out: Path, names: Mapping[str, str], params: AlignParams, inputs: Sequence[Path]
+) -> None:
+    """Make sure, before anything is read, that nothing that is read would be replaced.
+
+    Parameters
+    ----------
+    names : of the outputs, by the paths of the movies
+    inputs : what is read beside movies and references
+
+    Raises
+    ------
+    InputError
+        If an output of one of the movies, or a table, is an input.
+    OccupiedError
+        If somebody else's file has the name of RELION's table, where that is asked for.
+    """
+    from flexalign.batch import gain_gate, tables
+    from flexalign.io.ledger import refuse_foreign
+    from flexalign.io.ownership import refuse_inputs
+    from flexalign.io.relion_project import RELION_TABLE
+    from flexalign.io.results import output_names
+    from flexalign.report import live
+
+    if "relion" in params.formats:
+        refuse_foreign(out, [RELION_TABLE])
+    outputs = [file for name in names.values() for file in output_names(name, params)]
+    outputs += [*tables.NAMES, INDEX_NAME, gain_gate.CHECK_NAME, gain_gate.PICTURE_NAME]
+    outputs += [live.PAGE, live.CSV, live.JSON, RELION_TABLE]
+    references = (params.gain, params.dark, params.defects)
+    refuse_inputs((out / file for file in outputs), [*names, *references, *inputs])
 
 
 def write_relion_tables(out: Path, params: AlignParams) -> None:

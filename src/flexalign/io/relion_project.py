@@ -12,6 +12,7 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.io import relion
+from flexalign.io.ledger import kept_current, refuse_foreign
 from flexalign.io.micrographs import write_mrc
 from flexalign.io.references import load_references
 from flexalign.model import FrameRange, MovieRecord
@@ -136,6 +137,8 @@ def write_relion_table(
     ------
     InputError
         If there is no such movie, or the table cannot be written.
+    OccupiedError
+        If somebody else's table is there.
     ParameterError
         If movies of different pixel sizes or voltages are to be one group.
     """
@@ -149,7 +152,9 @@ def write_relion_table(
     if optics is None:
         optics = _common_optics([records[root] for root in rows], cs_mm, amplitude_contrast)
     path = Path(folder) / RELION_TABLE
-    relion.write_micrographs_star(path, optics, list(rows.values()))
+    refuse_foreign(path.parent, [path.name])
+    with kept_current(path) as temporary:
+        relion.write_micrographs_star(temporary, optics, list(rows.values()))
     return path
 
 
