@@ -178,8 +178,8 @@ def _movies(blocks: Blocks, source: Path, job: Path) -> list[JobMovie]:
         before = map(float, rows.get("rlnMicrographPreExposure", ["0"] * len(names)))
         for name, group, dose in zip(names, groups, before, strict=True):
             root = names_given.give(name, relion_root(name))
-            movie = JobMovie(Path(name), root, int(group), sizes[group], voltages[group], dose)
-            found.setdefault(root, movie)
+            facts = int(group), sizes[group], voltages[group], dose
+            found.setdefault(root, JobMovie(Path(name), root, *facts))
         return list(found.values())
     except (KeyError, ValueError) as error:
         raise InputError(

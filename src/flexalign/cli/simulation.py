@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 import time
 from pathlib import Path
@@ -69,12 +70,11 @@ def simulate(
 
     Prints the files that were written, and how to align the movie.
     """
-    from flexalign.io.publishing import glob_quoted
     from flexalign.simulate import SimulationSettings
 
     if file_format not in FORMATS:
         raise ParameterError(f"--format: expected one of {', '.join(FORMATS)}, found {file_format}")
-    if not overwrite and any(out.glob(f"{glob_quoted(name)}[._]*")):
+    if not overwrite and any(out.glob(f"{glob.escape(name)}[._]*")):
         raise OccupiedError(f"{out}: expected no file '{name}...', found one; give --overwrite")
     settings = SimulationSettings(
         shape_px=(size[1], size[0]),
