@@ -39,7 +39,7 @@ WORDS = {
     "align again": ("align", "m0.mrc", "--out", ".", *FAST, "--overwrite"),
     "run": ("align", "m0.mrc", "m1.mrc", "--out", ".", "--jobs", 0, *FAST),
     "run again": ("align", "m0.mrc", "m1.mrc", "--out", ".", "--jobs", 0, *FAST, "--overwrite"),
-    "watch": ("watch", "in", "--out", ".", "--idle", 0.001, "--settle", 0.01, "--jobs", 0, *FAST),
+    "watch": ("watch", "in", "--out", ".", "--idle", 0.03, "--settle", 0.01, "--jobs", 0, *FAST),
     "apply": ("apply", "m0.mrc", "--motion", "given_motion.json", "--out", ".", "--overwrite"),
     "relion-job": ("relion-job", "--in_movies", "movies.star", "--o", "job/"),
     "export": ("export", "done", "--to", "relion,motioncor,warp"),
@@ -248,8 +248,10 @@ def alias(path: Path, link) -> Path:
     return other
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
-@pytest.mark.parametrize("command", READ)
+@pytest.mark.parametrize(
+    ("command", "spelling"),
+    [(c, s) for c in READ for s in SPELLINGS if c != "watch" or s == "hard link"],  # it waits
+)
 def test_an_output_in_the_place_of_an_input_is_refused(run, folder, command, spelling):
     name, words = READ[command]
     path = Path(name)
