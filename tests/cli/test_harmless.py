@@ -146,6 +146,17 @@ def test_one_file_of_somebody_in_the_way_of_a_movie_is_named(run, folder, comman
     assert_kept(before, place)
 
 
+def test_a_movie_is_done_by_the_next_run_when_nothing_is_in_the_way_any_more(run, folder):
+    put(folder, ["m0_motion.json"])
+    first = run(*WORDS["run"])
+    (folder / "m0_motion.json").unlink()
+
+    second = run(*WORDS["run"])
+
+    assert (first.code, second.code) == (1, 0)
+    assert (folder / "m0_record.json").exists()
+
+
 @pytest.mark.parametrize("command", ["align", "align again", "run", "watch"])
 def test_files_of_others_that_are_not_in_the_way_do_not_matter(run, folder, command):
     """With names that are given when other formats or images are asked for."""

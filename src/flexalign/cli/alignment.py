@@ -17,12 +17,12 @@ from flexalign.batch.inputs import (
     list_files,
     star_parameters,
 )
+from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.options import collect_parameters, takes_parameters
 from flexalign.cli.reporting import refuse_foreign_report, write_report
 from flexalign.cli.running import (
     INTERRUPTED,
     RunOptions,
-    check_run_outputs,
     pop_run_options,
     run_movies,
     takes_run_options,

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import signal
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flexalign.batch.inputs import INDEX_NAME
+from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.reporting import Reporting
 from flexalign.cli.show import announce_device
 from flexalign.cli.views import view
@@ -254,39 +254,6 @@ def run_movies(
             summary = run.go()
         write_relion_tables(out, params)
         return summary
-
-
-def check_run_outputs(
-    out: Path, names: Mapping[str, str], params: AlignParams, inputs: Sequence[Path]
-) -> None:
-    """Make sure, before anything is read, that nothing that is read would be replaced.
-
-    Parameters
-    ----------
-    names : of the outputs, by the paths of the movies
-    inputs : what is read beside movies and references
-
-    Raises
-    ------
-    InputError
-        If an output of one of the movies, or a table, is an input.
-    OccupiedError
-        If somebody else's file has the name of RELION's table, where that is asked for.
-    """
-    from flexalign.batch import gain_gate, tables
-    from flexalign.io.ledger import refuse_foreign
-    from flexalign.io.ownership import refuse_inputs
-    from flexalign.io.relion_project import RELION_TABLE
-    from flexalign.io.results import output_names
-    from flexalign.report import live
-
-    if "relion" in params.formats:
-        refuse_foreign(out, [RELION_TABLE])
-    outputs = [file for name in names.values() for file in output_names(name, params)]
-    outputs += [*tables.NAMES, INDEX_NAME, gain_gate.CHECK_NAME, gain_gate.PICTURE_NAME]
-    outputs += [live.PAGE, live.CSV, live.JSON, RELION_TABLE]
-    references = (params.gain, params.dark, params.defects)
-    refuse_inputs((out / file for file in outputs), [*names, *references, *inputs])
 
 
 def write_relion_tables(out: Path, params: AlignParams) -> None:
