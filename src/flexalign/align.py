@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -167,6 +167,7 @@ def align_and_write(
     overwrite: bool = False,
     motion: Motion | None = None,
     suffixes: Mapping[str, str] = SUFFIXES,
+    inputs: Sequence[str | Path] = (),
     progress: Progress = _silent,
 ) -> MovieRecord:
     """Align one movie and write everything about it to `folder`; its record.
@@ -176,6 +177,7 @@ def align_and_write(
     root : what the names of the files begin with; default: the movie's name
     motion : is applied instead of being estimated
     suffixes : what follows the root of each name, by kind
+    inputs : what was read beside the movie and its references, and must stay as it is
 
     Raises
     ------
@@ -184,7 +186,8 @@ def align_and_write(
     """
     check_name(Path(movie).absolute())
     root = root or movie_root(movie)
-    check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
+    read = (movie, params.gain, params.dark, params.defects, *inputs)
+    check_output(folder, root, params, overwrite=overwrite, suffixes=suffixes, inputs=read)
     # Beside the references and the passes: the interpreter has time to spare.
     with ThreadPoolExecutor(1) as pool:
         for load in (load_loops, load_drawing, load_search):

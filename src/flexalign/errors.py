@@ -28,6 +28,10 @@ class OutputError(InputError):
     """Results cannot be written: no room, no permission, no folder."""
 
 
+class OccupiedError(InputError):
+    """A file that is not ours has the name of a result."""
+
+
 class DeviceError(FlexAlignError):
     """The device asked for cannot compute."""
 

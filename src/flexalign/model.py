@@ -379,6 +379,7 @@ class MovieRecord(JsonValue):
     warnings: tuple[str, ...] = ()
     motion: dict[str, Any] = field(default_factory=dict)
     curves: Curves | None = None
+    output_states: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

@@ -188,10 +188,12 @@ def test_an_index_of_the_future_is_refused(flexalign, finished, copy):
 
 def test_what_was_under_way_when_a_run_was_killed_is_cleared_away(flexalign, finished, copy):
     (copy / "run" / "two_m_record.json").unlink()
-    left = copy / "run" / ".two_m-abcd1234"
+    left = copy / "run" / ".flexalign-two_m-abcd1234"
     left.mkdir()
-    other = copy / "run" / ".other-abcd1234"
+    (left / ".flexalign").touch()
+    other = copy / "run" / ".flexalign-two_m-12345678"
     other.mkdir()
+    (other / "notes").touch()
 
     again(flexalign, finished, copy)
 

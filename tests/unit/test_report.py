@@ -339,10 +339,11 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 
 def test_nothing_half_written_is_left_where_the_page_cannot_be_written(folder):
+    report = Report(folder)
     (folder / "report.html").mkdir()
 
     with pytest.raises(OutputError):
-        Report(folder).write()
+        report.write()
 
     assert not [path for path in folder.iterdir() if path.name.startswith(".report")]
 

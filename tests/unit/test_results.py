@@ -1,13 +1,18 @@
 import dataclasses
 import json
+import os
+import pickle
 import resource
+import subprocess
+import sys
 
 import mrcfile
 import numpy as np
 import pytest
 
-from flexalign.errors import InputError, OutputError, ParameterError
-from flexalign.io.record import read_record
+from flexalign.errors import InputError, OccupiedError, OutputError, ParameterError
+from flexalign.io.publishing import clear_leftovers, hidden_folder
+from flexalign.io.record import file_state, read_record
 from flexalign.io.results import check_output, movie_root, write_result
 from flexalign.model import AlignmentResult, FrameSums, MovieInfo, MovieRecord, Quality
 from flexalign.motion import Motion, Trajectory
@@ -152,14 +157,129 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, result):
     assert not names(tmp_path)
 
 
-def test_a_failure_while_naming_takes_back_what_had_its_name(tmp_path, result):
-    """A folder with a file in it stands where the plot should go."""
-    (tmp_path / "x_plot_cart.png" / "in_the_way").mkdir(parents=True)
+@pytest.mark.parametrize("way", ["file", "folder", "link", "record"])
+def test_what_is_not_ours_is_in_the_way_and_stays(tmp_path, result, way):
+    other = tmp_path / ("x_record.json" if way == "record" else "x_plot_cart.png")
+    if way == "folder":
+        (other / "in_it").mkdir(parents=True)
+    elif way == "link":
+        other.symlink_to("nowhere")
+    else:
+        other.write_text('{"outputs": {"motion": "x_notes.txt"}}')
+        (tmp_path / "x_notes.txt").touch()
+    before = names(tmp_path)
 
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(OccupiedError, match=f"found {other.name}: move them away"):
         write_result(result, tmp_path, "x", overwrite=True, **SIZES)
 
-    assert names(tmp_path) == ["x_plot_cart.png"]
+    assert names(tmp_path) == before
+
+
+def test_a_record_of_an_earlier_version_stands_for_what_is_not_newer(tmp_path, result):
+    write_result(result, tmp_path, "x", save_unaligned=True, **SIZES)
+    record = tmp_path / "x_record.json"
+    plain = json.loads(record.read_text())
+    del plain["output_states"]
+    record.write_text(json.dumps(plain))
+    later = record.stat().st_mtime_ns + 1
+    os.utime(tmp_path / "x_unaligned_mic.mrc", ns=(later, later))
+
+    write_result(result, tmp_path, "x", overwrite=True, **SIZES)
+
+    assert (tmp_path / "x_unaligned_mic.mrc").stat().st_mtime_ns == later
+    assert (tmp_path / "x_aligned_mic.mrc").stat().st_mtime_ns > later - 1
+
+
+@pytest.mark.parametrize("name", ["../y_motion.json", "y_motion.json", "x_record.json/.."])
+def test_a_record_stands_for_no_file_that_its_movie_cannot_have(tmp_path, result, name):
+    folder = tmp_path / "run"
+    write_result(result, folder, "x", **SIZES)
+    other = (folder / name).resolve() if name != "x_record.json/.." else tmp_path / "keep"
+    other.touch()
+    record = folder / "x_record.json"
+    plain = json.loads(record.read_text())
+    plain["outputs"]["other"] = name
+    plain["output_states"][name] = file_state(other)
+    record.write_text(json.dumps(plain))
+
+    write_result(result, folder, "x", overwrite=True, **SIZES)
+
+    assert other.exists()
+
+
+KILLED = """
+import os, pickle, sys
+from pathlib import Path
+from flexalign.io.publishing import clear_leftovers
+from flexalign.io.results import write_result
+
+result = pickle.loads(Path(sys.argv[1]).read_bytes())
+for point in range(1, 20):
+    folder = Path(sys.argv[2]) / str(point)
+    def write():
+        write_result(result, folder, "x", pixel_size_A=1.0, binned_pixel_size_A=2.0, overwrite=True,
+                     save_unaligned=%r)
+    if %r:
+        pid = os.fork()
+        if not pid:
+            write()
+            os._exit(0)
+        os.waitpid(pid, 0)
+    folder.mkdir(exist_ok=True)
+    (folder / "x.xml").write_text("somebody's")
+    pid = os.fork()
+    if not pid:
+        left = [point]
+        def die(event, words):
+            # names that are given, and the earlier record that is moved out of the way
+            if event == "os.rename" and folder in (Path(words[0]).parent, Path(words[1]).parent):
+                left[0] -= 1
+                if not left[0]:
+                    os._exit(9)
+        sys.addaudithook(die)
+        write()
+        os._exit(0)
+    was_killed = os.waitpid(pid, 0)[1] != 0
+    if not was_killed:
+        break
+    clear_leftovers(folder)
+    print(point, *sorted(path.name for path in folder.iterdir()))
+    write()
+    assert (folder / "x_record.json").exists()
+"""
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_a_killed_process_had_published_is_known_and_taken_back(tmp_path, result, is_first):
+    """Killed before each of the names that are given, with and without earlier results."""
+    (tmp_path / "result").write_bytes(pickle.dumps(result))
+    script = KILLED % (False, not is_first)
+    words = [sys.executable, "-c", script, str(tmp_path / "result"), str(tmp_path)]
+
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+
+    points = [line.split()[1:] for line in done.stdout.splitlines()]
+    earlier = [] if is_first else names(tmp_path / "1")
+    assert len(points) == (6 if is_first else 7)
+    assert points[0] == (["x.xml"] if is_first else sorted(earlier))
+    assert all(left == ["x.xml"] for left in points[1:])
+
+
+def test_hidden_folders_of_others_and_of_the_living_stay(tmp_path):
+    foreign = tmp_path / ".flexalign-x-abcd1234"
+    foreign.mkdir()
+    (foreign / "notes").touch()
+    with hidden_folder(tmp_path, "x") as living:
+        clear_leftovers(tmp_path)
+
+        assert living.exists()
+    left = tmp_path / ".flexalign-x-12345678"
+    left.mkdir()
+    (left / ".flexalign").touch()
+
+    clear_leftovers(tmp_path)
+
+    assert names(tmp_path) == [foreign.name]
 
 
 def test_motion_file_is_the_motion(tmp_path, result):

@@ -6,7 +6,14 @@ import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flexalign.errors import DeviceError, FlexAlignError, InputError, OutputError, ParameterError
+from flexalign.errors import (
+    DeviceError,
+    FlexAlignError,
+    InputError,
+    OccupiedError,
+    OutputError,
+    ParameterError,
+)
 from flexalign.files import displayed
 
 REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
@@ -14,6 +21,8 @@ REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
 ADVICE = {
     "input": "look at the movie (copy it again if it was cut short), then --retry-failed",
     "output": "make room in the run folder or see to its permissions, then run again",
+    "occupied": "move the files away that are not of this run, or choose another folder for it, "
+    "then run again",
     "parameter": "give a parameter that fits this movie and run again",
     "system": "see to what the system says (permissions, disk, network), then run again",
     "device": "see that the device works, or choose --device cpu, then run again",
@@ -62,7 +71,7 @@ class Failure:
     @property
     def is_of_movie(self) -> bool:
         """Whether the movie is at fault, or may be, and not what surrounds it."""
-        return self.kind not in ("output", "system", "device")
+        return self.kind not in ("output", "occupied", "system", "device")
 
     @property
     def may_pass(self) -> bool:
@@ -98,6 +107,7 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, FlexAlignError):
         kinds = {
             OutputError: "output",
+            OccupiedError: "occupied",
             ParameterError: "parameter",
             DeviceError: "device",
             InputError: "input",

@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +24,10 @@ from flexalign.batch.jobs import Outcome, key_of_record
 from flexalign.batch.names import Names
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_json
-from flexalign.io.atomic import replacing, sync
+from flexalign.io.atomic import sync
+from flexalign.io.ledger import kept_current, refuse_foreign
+from flexalign.io.ownership import unchanged_before
+from flexalign.io.publishing import leftover_root, leftovers, take_back
 from flexalign.io.record import read_record
 from flexalign.io.results import SUFFIXES
 from flexalign.model import MovieRecord
@@ -37,7 +38,6 @@ SCHEMA = 1
 # That of a hundred thousand movies has about 200 MB.
 MOST_INDEX_BYTES = 1024 * MIB_BYTES
 RECORD = SUFFIXES["record"]
-HIDDEN = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}")
 SHORTEST_BETWEEN_WRITES_S = 2.0
 # Writing the tables may take this part of the time: they grow with the run.
 MOST_TIME_WRITING = 0.05
@@ -78,8 +78,11 @@ class RunFolder:
         self._entries: dict[str, Entry] = {}
         self._next_write_s = 0.0
         self._leftovers: dict[str, list[Path]] = {}
+        # Movies whose record is gone, whatever their other files are.
+        self._lost: dict[str, Entry] = {}
         self._is_changed = True
         self._started = _now()
+        refuse_foreign(path, (*tables.NAMES, INDEX_NAME))
         self._load()
 
     def __iter__(self) -> Iterator[Entry]:
@@ -93,7 +96,7 @@ class RunFolder:
         """Take in how a movie ended."""
         job, row, record_ns = outcome.job, {}, 0
         if outcome.failure is not None and outcome.failure.may_pass:
-            self._find_leftovers(self.path.glob(f".{glob_quoted(job.name)}-????????"))
+            self._find_leftovers(leftovers(self.path))
             self.clear(job.name)
         if outcome.record is not None:
             record = MovieRecord.from_dict(outcome.record)
@@ -107,9 +110,14 @@ class RunFolder:
         return entry
 
     def clear(self, name: str) -> None:
-        """Remove what a process that was killed left of the results of `name`."""
+        """Remove what a process that was killed left, and what has lost its record, of `name`."""
         for path in self._leftovers.pop(name, ()):
-            shutil.rmtree(path, ignore_errors=True)
+            take_back(path)
+        lost = self._lost.pop(name, None)
+        if lost is not None:
+            names = lost.row.get("outputs", ())
+            for output in unchanged_before(self.path, names, name, lost.record_ns):
+                (self.path / output).unlink(missing_ok=True)
 
     def write(self, summary: dict[str, Any] | None = None, *, at_once: bool = False) -> None:
         """Bring the index and the tables up to date, unless that was done a moment ago.
@@ -125,10 +133,13 @@ class RunFolder:
         entries = list(self)
         done = [entry.row for entry in entries if entry.failure is None]
         failed = [(entry.movie, entry.failure) for entry in entries if entry.failure is not None]
-        tables.write_failed(self.path / tables.FAILED_NAME, failed)
-        tables.write_csv(self.path / tables.CSV_NAME, done)
-        tables.write_star(self.path / tables.STAR_NAME, done, self.params.voltage_kV)
-        with replacing(self.path / INDEX_NAME) as temporary:
+        with kept_current(self.path / tables.FAILED_NAME) as temporary:
+            tables.write_failed(temporary, failed)
+        with kept_current(self.path / tables.CSV_NAME) as temporary:
+            tables.write_csv(temporary, done)
+        with kept_current(self.path / tables.STAR_NAME) as temporary:
+            tables.write_star(temporary, done, self.params.voltage_kV)
+        with kept_current(self.path / INDEX_NAME) as temporary:
             temporary.write_text(self._index(summary), encoding="utf-8")
             sync(temporary)
         self._is_changed = False
@@ -160,7 +171,9 @@ class RunFolder:
         for saved in known.values():
             self.names.keep(saved.movie, saved.name)
             if saved.failure is not None:
-                self._entries[saved.movie] = saved
+                self._enter(saved)
+            elif f"{saved.name}{RECORD}" not in listing:
+                self._lost[saved.name] = saved
         for item in listing.values():
             if not item.name.endswith(RECORD):
                 continue
@@ -175,14 +188,20 @@ class RunFolder:
             # Where a movie failed that had been done otherwise before, the old record is left.
             is_old = before is not None and before.failure is not None and before.key != entry.key
             if not is_old and all(output in listing for output in entry.row["outputs"]):
-                self._entries[entry.movie] = entry
+                self._enter(entry)
+
+    def _enter(self, entry: Entry) -> None:
+        """Take in what was known before, unless its movie has another name by another spelling."""
+        movie = self.names.spelling(entry.movie)
+        if self.names.give(movie) == entry.name:
+            self._entries[movie] = dataclasses.replace(entry, movie=movie)
 
     def _find_leftovers(self, paths: Iterable[Path]) -> None:
-        """Note which of `paths` are what `flexalign.io.results` works in."""
+        """Note which of `paths` results were made in."""
         for path in paths:
-            found = HIDDEN.fullmatch(path.name)
-            if found and path.is_dir():
-                self._leftovers.setdefault(found["name"], []).append(path)
+            root = leftover_root(path)
+            if root is not None:
+                self._leftovers.setdefault(root, []).append(path)
 
     def _read_record(self, name: str, record_ns: int) -> Entry | None:
         """What the record of `name` says; None when it cannot be read."""
@@ -237,11 +256,6 @@ def _entry(item: Any) -> Entry | None:
     is_in_folder = "/" not in entry.name and entry.name.strip(".") != ""
     is_named = is_in_folder and Path(entry.movie).is_absolute()
     return dataclasses.replace(entry, row=row) if is_known and is_own and is_named else None
-
-
-def glob_quoted(name: str) -> str:
-    """`name` as a pattern that only it matches."""
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _now() -> str:

@@ -13,6 +13,7 @@ from flexalign.arrays.flat import Flat, flat_field, shaded_part
 from flexalign.errors import FlexAlignError, InputError, OutputError, ParameterError
 from flexalign.io.gain_files import EER_SUFFIX, SUFFIXES, write_gain
 from flexalign.io.movies import open_for
+from flexalign.io.ownership import refuse_existing
 from flexalign.io.reader import MovieReader
 from flexalign.model import JsonValue, MovieInfo, PixelArray
 from flexalign.params import GAIN_ENOUGH_PART, GAIN_SHADED_PART, GAIN_USUAL_VARIATION, AlignParams
@@ -126,8 +127,7 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     """Raise unless a reference can be written to `out`."""
     if out.suffix.lower() not in SUFFIXES:
         raise ParameterError(f"{out}: expected a name in {', '.join(SUFFIXES)}")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out}: expected no file of that name, found one; give --overwrite")
+    refuse_existing(out, overwrite=overwrite)
     if not out.absolute().parent.is_dir():
         raise OutputError(f"{out}: expected an existing folder, found none; make it first")
 

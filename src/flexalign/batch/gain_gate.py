@@ -12,6 +12,7 @@ from flexalign.batch.events import GainChecked
 from flexalign.batch.gain_check import LEAST_VARIATION, GainCheck
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.files import read_json
+from flexalign.io.ledger import kept_current, refuse_foreign
 from flexalign.io.record import file_state, write_json
 from flexalign.io.results import make_folder
 from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX, AlignParams
@@ -45,11 +46,17 @@ class GainGate:
     params : of the run, with a gain
     folder : of the results; made when it is missing
     observe : is told what was found
+
+    Raises
+    ------
+    OccupiedError
+        If somebody else's file has a name that is written to.
     """
 
     def __init__(
         self, params: AlignParams, folder: Path, observe: Callable[[GainChecked], None]
     ) -> None:
+        refuse_foreign(folder, (CHECK_NAME, PICTURE_NAME))
         self._asked = self._params = params
         self._folder, self._observe = folder, observe
         from flexalign.batch.gain_movies import GainChecker  # loads the compiled loops
@@ -88,9 +95,11 @@ class GainGate:
             self._left = 0
             return self._params
         make_folder(self._folder)
-        write_json(self._folder / CHECK_NAME, {"key": self._key(), **found.to_dict()})
+        with kept_current(self._folder / CHECK_NAME) as temporary:
+            write_json(temporary, {"key": self._key(), **found.to_dict()})
         if found.is_mismatch:
-            self._checker.draw(self._folder / PICTURE_NAME, found)
+            with kept_current(self._folder / PICTURE_NAME) as temporary:
+                self._checker.draw(temporary, found)
         stops = found.is_mismatch and not self._is_taken(found)
         self._observe(GainChecked(found, self._said(found), stops))
         if stops:

@@ -12,6 +12,7 @@ from typing import Any
 from flexalign.errors import InputError
 from flexalign.files import exists, is_folder, read_text
 from flexalign.io.movie_list import read_movie_list
+from flexalign.io.ownership import RECORD_SUFFIX, resolved
 from flexalign.io.star import listed_paths
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
@@ -23,10 +24,13 @@ LIST_SUFFIXES = (".txt", ".lst", ".list")
 def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ()) -> list[Path]:
     """The movies that `arguments` name, each once, in the order they were named.
 
+    A file that is reached by several links or spellings is one movie.
+
     Parameters
     ----------
     arguments : files; quoted patterns such as ``'*.tiff'``; folders (all movies right in them);
-        text files with a movie in each line; RELION's ``movies.star``
+        text files with a movie in each line; RELION's ``movies.star``.  Results that lie in a
+        folder of movies are none
     references : gain, dark and defect files, which are no movies when they lie in a folder
 
     Raises
@@ -34,14 +38,14 @@ def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ())
     InputError
         If an argument gives no movie.  A movie that is missing is not checked here.
     """
-    others = {Path(reference).absolute() for reference in references if reference}
+    others = {resolved(Path(reference)) for reference in references if reference}
     found: dict[Path, Path] = {}
     for argument in arguments:
         matches = list(_movies_of(argument, others))
         if not matches:
             raise InputError(f"{argument}: expected at least one movie there, found none")
         for path in matches:
-            found.setdefault(path.absolute(), path)
+            found.setdefault(resolved(path), path)
     return list(found.values())
 
 
@@ -51,6 +55,11 @@ def is_one_file(arguments: Sequence[str]) -> bool:
         return False
     is_pattern = glob.has_magic(arguments[0]) and not exists(arguments[0])
     return not is_pattern and Path(arguments[0]).suffix not in (*LIST_SUFFIXES, ".star")
+
+
+def list_files(arguments: Sequence[str]) -> list[Path]:
+    """The files among `arguments` that list movies."""
+    return [Path(a) for a in arguments if Path(a).suffix in (*LIST_SUFFIXES, ".star")]
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -139,12 +148,23 @@ def is_movie_name(path: Path) -> bool:
     return suffix in MOVIE_SUFFIXES and not path.name.startswith(".")
 
 
+def is_result(path: Path) -> bool:
+    """Whether a file is the result of a movie that is done, whose record lies beside it."""
+    from flexalign.io.results import SUFFIXES  # loads numerical libraries
+
+    return any(
+        path.name.endswith(suffix)
+        and path.with_name(path.name.removesuffix(suffix) + RECORD_SUFFIX).exists()
+        for suffix in SUFFIXES.values()
+    )
+
+
 def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
     """The movies that one argument names, `others` left out where it is a folder."""
     path = Path(argument)
     if is_folder(path):
         for file in sorted(path.iterdir()):
-            if is_movie_name(file) and file.absolute() not in others:
+            if is_movie_name(file) and not is_result(file) and resolved(file) not in others:
                 yield file
     elif glob.has_magic(argument) and not exists(path):
         # Path.glob takes no absolute patterns

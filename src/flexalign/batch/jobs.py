@@ -34,6 +34,7 @@ class Job:
     parameters : all of them, as `AlignParams.to_dict` gives them
     key : what identifies the work, see `job_key`
     is_careful : after a failure for want of memory or time: alone, in the smallest pieces
+    inputs : what else the run reads, such as its settings and lists
     """
 
     movie: str
@@ -42,6 +43,7 @@ class Job:
     parameters: dict[str, Any]
     key: str
     is_careful: bool = False
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
     lost after the work was finished.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
-    record, failure, trace = _finished(job), None, ""
+    record, failure, trace = finished(Path(job.folder), job.name, job.key), None, ""
     if record is None:
         try:
             from flexalign.align import align_and_write
@@ -147,8 +149,9 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
                 AlignParams.from_dict(job.parameters), threads=1 if job.is_careful else threads
             )
             record = align_and_write(
-                job.movie, params, job.folder, root=job.name, overwrite=True, progress=progress
-            )
+                job.movie, params, job.folder, root=job.name, overwrite=True, inputs=job.inputs,
+                progress=progress,
+            )  # fmt: skip
         except Exception as error:
             failure, trace = explain(error), traceback.format_exc()
     plain = None if record is None else {**record.to_dict(), "motion": {}}
@@ -185,12 +188,12 @@ def refused(job: Job, smallest_bytes: int) -> Outcome:
     return Outcome(job, None, Failure("memory", f"{needed}, more than the run may use", 4))
 
 
-def _finished(job: Job) -> MovieRecord | None:
-    """The record of `job`, if it has been done before and nothing of it is missing."""
-    folder = Path(job.folder)
+def finished(folder: Path, root: str, key: str) -> MovieRecord | None:
+    """The record of the work `key`, if it has been done and none of its files is missing."""
+    path = folder / f"{root}_record.json"
     try:
-        record = read_record(folder / f"{job.name}_record.json")
+        record = read_record(path)
     except InputError:
         return None
     is_whole = all((folder / name).exists() for name in record.outputs.values())
-    return record if is_whole and key_of_record(record) == job.key else None
+    return record if is_whole and key_of_record(record) == key else None

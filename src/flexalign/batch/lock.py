@@ -31,7 +31,7 @@ def only_run(folder: Path) -> Iterator[bool]:
     """
     path = folder / LOCK_NAME
     with explained(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         is_held = _lock(descriptor, folder)
         if is_held:

@@ -4,36 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flexalign.io.ownership import resolved
 from flexalign.io.results import movie_root
 
 
 class Names:
     """Which movie has which name; a name once given stays.
 
+    A movie is one file, by whatever links and spellings it is reached.  Names that differ only in
+    capitals are one name, as they are for some file systems.
+
     Examples
     --------
     >>> names = Names()
-    >>> [names.give(path) for path in ("/one/m.tiff", "/two/m.tiff", "/one/m.tiff")]
+    >>> [names.give(path) for path in ("/one/m.tiff", "/two/m.tiff", "/one/../one/m.tiff")]
     ['m', 'two_m', 'm']
     """
 
     def __init__(self) -> None:
         self._name: dict[str, str] = {}
         self._movie: dict[str, str] = {}
+        self._spelling: dict[Path, str] = {}
 
     def keep(self, movie: str, name: str) -> None:
         """Remember that `movie` has the name `name` from an earlier run."""
-        self._name.setdefault(movie, name)
-        self._movie.setdefault(name, movie)
+        self._name.setdefault(self.spelling(movie), name)
+        self._movie.setdefault(name.casefold(), movie)
 
-    def give(self, movie: str) -> str:
-        """The name of `movie`: its own, with its folder in front or a number behind if need be."""
+    def spelling(self, movie: str) -> str:
+        """The path by which the file `movie` was named first."""
+        return self._spelling.setdefault(resolved(Path(movie)), movie)
+
+    def give(self, movie: str, root: str | None = None) -> str:
+        """The name of `movie`: its own, or one that differs from it if another movie has that.
+
+        Parameters
+        ----------
+        root : its own name, to which a number is added if need be; None = what the file is
+            called, with its folder in front or a number behind if need be
+        """
+        movie = self.spelling(movie)
         if movie in self._name:
             return self._name[movie]
-        root, parent = movie_root(movie), Path(movie).parent.name
-        name, number = root, 1
-        while name in self._movie:
-            name = f"{parent}_{root}" + (f"_{number}" if number > 1 else "")
+        own = movie_root(movie) if root is None else root
+        other = own if root is not None else f"{Path(movie).parent.name}_{own}"
+        name, number = own, 1 if root is None else 2
+        while name.casefold() in self._movie:
+            name = other + (f"_{number}" if number > 1 else "")
             number += 1
         self.keep(movie, name)
         return name

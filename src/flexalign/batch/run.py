@@ -39,6 +39,11 @@ class Source(Protocol):
         ...
 
     @property
+    def movies(self) -> Sequence[Path]:
+        """Those of which it is known beforehand that they will come."""
+        ...
+
+    @property
     def backlog(self) -> int:
         """Movies that are seen but not ready."""
         ...
@@ -68,6 +73,11 @@ class Listed:
         movies, self._movies = self._movies, ()
         return movies
 
+    @property
+    def movies(self) -> Sequence[Path]:
+        """Those that have not been taken yet."""
+        return self._movies
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -92,6 +102,7 @@ class Run:
     Parameters
     ----------
     own : parameters of single movies, by `flexalign.batch.inputs.own_key`
+    inputs : what is read beside movies and references, and must stay as it is
     """
 
     def __init__(
@@ -103,8 +114,9 @@ class Run:
         choices: Choices | None = None,
         gate: GainGate | None = None,
         own: Mapping[str, Mapping[str, Any]] | None = None,
+        inputs: Sequence[str] = (),
     ) -> None:
-        self._own = own or {}
+        self._own, self._inputs = own or {}, tuple(inputs)
         self._folder, self._executor = folder, executor
         self._source, self._observe = source, observer
         self._choices, self._gate = choices or Choices(), gate
@@ -181,6 +193,7 @@ class Run:
 
     def _consider(self, movie: str) -> None:
         """Queue one movie, or say why not."""
+        movie = self._folder.names.spelling(movie)
         if movie in self._running:
             self._changed.add(movie)
             return
@@ -197,7 +210,8 @@ class Run:
             self._throughput.skip(known.failure)
             self._observe(Skipped(movie, known.failure))
             return
-        job = Job(movie, name, str(self._folder.path.absolute()), params.to_dict(), key)
+        folder = str(self._folder.path.absolute())
+        job = Job(movie, name, folder, params.to_dict(), key, inputs=self._inputs)
         self._waiting[movie] = job
         self._observe(Queued(movie, len(self._waiting)))
 

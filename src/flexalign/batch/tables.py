@@ -19,6 +19,7 @@ from flexalign.model import MovieRecord, Quality, to_plain
 from flexalign.plain import typed_items
 
 FAILED_NAME, CSV_NAME, STAR_NAME = "failed.tsv", "micrographs.csv", "micrographs.star"
+NAMES = (FAILED_NAME, CSV_NAME, STAR_NAME)
 # Numbers of `flexalign.model.Quality`, as they are.
 QUALITY_COLUMNS = (
     "total_motion_A", "early_motion_A", "late_motion_A", "largest_step_A", "roughness_A",
@@ -158,9 +159,8 @@ def write_star(path: Path, rows: Sequence[dict[str, Any]], voltage_kV: float) ->
     columns["rlnMicrographMovieName"] = [row["movie"] for row in rows]
     if any(row["dose_weighted"] for row in rows):
         columns["rlnMicrographNameNoDW"] = [f"{folder}/{row['micrograph']}" for row in rows]
-    star.write_star(
-        path, [star.star_loop("optics", optics), star.star_loop("micrographs", columns)]
-    )
+    blocks = [star.star_loop("optics", optics), star.star_loop("micrographs", columns)]
+    star.write_star(path, blocks, "written by flexalign")
 
 
 def _number(value: float | None) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from flexalign.batch.inputs import is_movie_name
+from flexalign.batch.inputs import is_movie_name, is_result
 from flexalign.errors import InputError
 from flexalign.files import is_folder
 
@@ -107,6 +107,11 @@ class Watched:
         self._thread.join()
 
     @property
+    def movies(self) -> Sequence[Path]:
+        """None are known beforehand."""
+        return ()
+
+    @property
     def backlog(self) -> int:
         """Movies that are seen and not complete."""
         return len(self._pending)
@@ -177,6 +182,10 @@ class Watched:
     def _is_complete(self, path: str, now: float) -> bool:
         """Whether nobody writes to a movie that was seen before, as far as one can tell."""
         before = self._pending[path]
+        if is_result(Path(path)):  # of a run into the folder that is watched
+            del self._pending[path]
+            self._taken.add(path)
+            return False
         try:
             state = Path(path).stat()
         except OSError:

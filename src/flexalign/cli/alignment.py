@@ -14,11 +14,13 @@ from flexalign.batch.inputs import (
     find_movies,
     is_one_file,
     is_run_folder,
+    list_files,
     listed_parameters,
     own_key,
 )
+from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
-from flexalign.cli.reporting import write_report
+from flexalign.cli.reporting import refuse_foreign_report, write_report
 from flexalign.cli.running import (
     INTERRUPTED,
     RunOptions,
@@ -87,7 +89,10 @@ def align(
         raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
     is_alone = is_one_file(movies) and replace(options, report=True) == RunOptions()
     if is_alone and not is_run_folder(out):
-        code = _align_one(paths[0], params, out, overwrite=overwrite, debug=debug)
+        if options.report:
+            refuse_foreign_report(out)
+        read = [settings] if settings else []
+        code = _align_one(paths[0], params, out, read, overwrite=overwrite, debug=debug)
         if options.report and not code:
             write_report(out)
         raise typer.Exit(code)
@@ -95,7 +100,7 @@ def align(
 
     summary = run_movies(
         Listed(paths), params, out, options, movie_count=len(paths), redo=overwrite, debug=debug,
-        own=own,
+        own=own, inputs=[*list_files(movies), *([settings] if settings else [])],
     )  # fmt: skip
     raise typer.Exit(INTERRUPTED if summary.unfinished else summary.exit_code)
 
@@ -132,11 +137,26 @@ def _planner(params: AlignParams, own: dict[str, dict[str, Any]]) -> Callable[[P
     return print_plan
 
 
-def _align_one(movie: Path, params: AlignParams, out: Path, *, overwrite: bool, debug: bool) -> int:
-    """Align one movie by itself into the folder `out`, which need not be a run; the exit code."""
+def _align_one(
+    movie: Path,
+    params: AlignParams,
+    out: Path,
+    inputs: list[Path],
+    *,
+    overwrite: bool,
+    debug: bool,
+) -> int:
+    """Align one movie by itself into the folder `out`, which need not be a run; the exit code.
+
+    What was read beside the movie and its references are the `inputs`.
+    """
     from flexalign.align import align_and_write
     from flexalign.batch.gain_gate import gain_gate
+    from flexalign.io.publishing import clear_leftovers
+    from flexalign.io.results import movie_root
 
+    check_run_outputs(out, {str(movie): movie_root(movie)}, params, inputs)
+    clear_leftovers(out)
     announce_device(params.device)
     announce_compiling()
     gate = gain_gate(params, out, say_gain_check)
@@ -146,7 +166,9 @@ def _align_one(movie: Path, params: AlignParams, out: Path, *, overwrite: bool, 
     def align_it(movie: Path) -> None:
         start = time.perf_counter()
         with progress_bar(movie) as progress:
-            record = align_and_write(movie, params, out, overwrite=overwrite, progress=progress)
+            record = align_and_write(
+                movie, params, out, overwrite=overwrite, inputs=inputs, progress=progress
+            )
         typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
 
     code = run_each([movie], align_it, debug=debug)

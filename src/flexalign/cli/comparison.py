@@ -105,6 +105,9 @@ def compare(
             metavar="DIR",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace pictures that are there.")
+    ] = False,
     pixel_size: Annotated[
         float | None,
         typer.Option(help="Of the unbinned movie, where no file says it.", metavar="A"),
@@ -147,6 +150,8 @@ def compare(
     matches = match_alignments(*sides)
     if not matches.pairs:
         raise InputError(_nothing_in_common(a, b, *sides))
+    if plot is not None:
+        _check_pictures(plot, matches.pairs, overwrite=overwrite)
     compared: list[Compared] = []
 
     def work(pair: Pair) -> None:
@@ -292,6 +297,21 @@ def _say_rest(compared: list[Compared], matches: Matches) -> None:
             typer.echo(f"only in {side} ({len(items)}): {names}", err=True)
 
 
+def _picture(folder: Path, root: str) -> Path:
+    """The path of the picture of a movie."""
+    return folder / f"{root}_comparison.png"
+
+
+def _check_pictures(folder: Path, pairs: Sequence[Pair], *, overwrite: bool) -> None:
+    """Make sure, before anything is read, that pictures replace nothing that should stay."""
+    from flexalign.io.ownership import refuse_existing, refuse_inputs
+
+    pictures = [_picture(folder, pair.root) for pair in pairs]
+    refuse_inputs(pictures, [side.path for pair in pairs for side in (pair.a, pair.b)])
+    for picture in pictures:
+        refuse_existing(picture, overwrite=overwrite)
+
+
 def _draw(compared: list[Compared], folder: Path, names: tuple[str, str]) -> None:
     """A picture of each movie."""
     from flexalign.io.comparison_plot import draw_comparison
@@ -299,6 +319,6 @@ def _draw(compared: list[Compared], folder: Path, names: tuple[str, str]) -> Non
 
     make_folder(folder)
     for item in compared:
-        path = folder / f"{item.pair.root}_comparison.png"
+        path = _picture(folder, item.pair.root)
         legend = (f"A: {names[0][-LONGEST_NAME:]}", f"B: {names[1][-LONGEST_NAME:]}")
         draw_comparison(path, item.found, item.pixel_size_A, title=item.pair.root, names=legend)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flexalign.batch.inputs import find_movies
+from flexalign.batch.inputs import find_movies, list_files
 from flexalign.cli.alignment import Movies
 from flexalign.cli.options import collect_parameters, takes_only_parameters
 from flexalign.cli.show import Debug, announce_compiling, progress_bar
 from flexalign.errors import InputError, ParameterError
+from flexalign.io import ledger
+from flexalign.io.ownership import refuse_existing, refuse_inputs, resolved
 from flexalign.params import GAIN_SIDE_PX
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def check_gain(
             show_default=False,
         ),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the plot.")] = False,
     as_json: AsJson = False,
     debug: Debug = False,
     **values: Any,
@@ -59,12 +62,15 @@ def check_gain(
     params = collect_parameters(values, None)
     if params.gain is None:
         raise ParameterError("--gain: expected the gain reference to check, found none")
-    paths = find_movies(movies, (params.gain,))[:most]
+    paths = find_movies(movies, (params.gain,))
+    if plot is not None:
+        refuse_inputs([plot], [*paths, params.gain, *list_files(movies)])
+        refuse_existing(plot, overwrite=overwrite)
     announce_compiling()
     threads = params.threads or len(os.sched_getaffinity(0))
     checker = GainChecker(params, most_px=GAIN_SIDE_PX, threads=threads)
     with progress_bar(Path(params.gain)) as progress:
-        found = checker.take(paths, progress)
+        found = checker.take(paths[:most], progress)
     if found is None:
         raise checker.problem or InputError(f"{movies[0]}: expected a movie, found none")
     if plot is not None and not checker.draw(plot, found):
@@ -139,11 +145,14 @@ def estimate_gain(
     from flexalign.batch.gain_estimate import estimate_gain as estimate
 
     params = collect_parameters(values, None)
-    paths = [path for path in find_movies(movies) if path.absolute() != out.absolute()][:most]
+    paths = find_movies(movies)
+    if ledger.is_listed(out):  # an earlier start made it
+        paths = [path for path in paths if resolved(path) != resolved(out)]
+    refuse_inputs([out], [*paths, *list_files(movies)])
     announce_compiling()
     with progress_bar(out) as show:
         made = estimate(
-            paths,
+            paths[:most],
             out,
             params,
             keep_illumination=keep_illumination,
@@ -151,6 +160,7 @@ def estimate_gain(
             threads=params.threads or len(os.sched_getaffinity(0)),
             progress=show,
         )
+    ledger.add(out.parent, {out.name: out})
     if as_json:
         typer.echo(json.dumps(made.to_dict()))
         return

@@ -52,9 +52,12 @@ def export(
     Power spectra for the CTF need the movie: they come from 'align --write relion'.
     """
     from flexalign.io.exports import export_folder, read_records
-    from flexalign.io.relion_project import write_relion_table
+    from flexalign.io.ledger import refuse_foreign
+    from flexalign.io.relion_project import RELION_TABLE, write_relion_table
 
     formats = AlignParams(write=to).formats
+    if "relion" in formats:
+        refuse_foreign(folder, [RELION_TABLE])
     finished = read_records(folder, lambda text: typer.echo(text, err=True))
     if not finished:
         raise InputError(
@@ -104,9 +107,17 @@ def apply(
     from flexalign.align import align_and_write
     from flexalign.io.alignments import read_motion
     from flexalign.io.movies import open_for
+    from flexalign.io.ownership import refuse_inputs
+    from flexalign.io.publishing import clear_leftovers
+    from flexalign.io.results import movie_root, output_names
     from flexalign.plan import make_plan
 
     params = collect_parameters(values, settings)
+    inputs = [motion, *([settings] if settings else [])]
+    references = (params.gain, params.dark, params.defects)
+    outputs = (out / name for name in output_names(movie_root(movie), params))
+    refuse_inputs(outputs, [movie, *references, *inputs])
+    clear_leftovers(out)
     announce_compiling()
 
     def apply_to(path: Path) -> None:
@@ -116,8 +127,9 @@ def apply(
             found = read_motion(motion, reader.info, pixel_size_A)
         with progress_bar(path) as progress:
             record = align_and_write(
-                path, params, out, overwrite=overwrite, motion=found, progress=progress
-            )
+                path, params, out, overwrite=overwrite, motion=found, inputs=inputs,
+                progress=progress,
+            )  # fmt: skip
         typer.echo(record_line(path, record, time.perf_counter() - start), err=True)
 
     raise typer.Exit(run_each([movie], apply_to, debug=debug))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +39,7 @@ class JobMovie:
     Attributes
     ----------
     path : as it stands there, from the project folder
-    root : of its outputs in the job folder, with its folders
+    root : of its outputs in the job folder, with its folders; no other movie has it
     listed : what the list says of it
     """
 
@@ -81,16 +81,18 @@ def relion_job(
     """Align the movies of a RELION project, as a job of type External.
 
     Start it in the project folder, as RELION does. Pixel size and voltage come from the list.
-    Movies that an earlier start of the job finished are not aligned again.
+    Movies that an earlier start of the job finished are not aligned again, unless they or the
+    options have changed.
     """  # fmt: skip
     o.mkdir(parents=True, exist_ok=True)
     for name in ENDINGS.values():
-        (o / name).unlink(missing_ok=True)
+        _remove_mark(o / name)
     ending, code = "FAILURE", 1
     try:
         params = collect_parameters(values, settings)
         params = replace(params, write="relion", threads=j)
-        code = _run(in_movies, o, params, debug=debug)
+        read = [in_movies, *([settings] if settings else [])]
+        code = _run(read, o, params, debug=debug)
         ending = "SUCCESS"
     except Aborted:
         (o / ABORT_REQUEST).unlink(missing_ok=True)
@@ -101,28 +103,44 @@ def relion_job(
     raise typer.Exit(code)
 
 
-def _run(movies_star: Path, job: Path, params: AlignParams, *, debug: bool) -> int:
-    """Align what is not done yet, then write the table of all that are; the exit code."""
+def _remove_mark(path: Path) -> None:
+    """Remove a mark of how a job ended, which is an empty file."""
+    if path.is_file() and not path.stat().st_size:
+        path.unlink()
+
+
+def _run(read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool) -> int:
+    """Align what is not done yet, then write the table of all that are; the exit code.
+
+    What was read is the list of movies, and further files that must stay as they are.
+    """
     from flexalign.batch.gain_gate import gain_gate
+    from flexalign.io.publishing import clear_leftovers
     from flexalign.io.star import read_star
 
-    blocks = read_star(movies_star)
-    movies = {movie.path: movie for movie in _movies(blocks, movies_star)}
+    blocks = read_star(read[0])
+    movies = {movie.path: movie for movie in _movies(blocks, read[0], job)}
+    _check_outputs(job, list(movies.values()), params, read)
+    for folder in {(job / movie.root).parent for movie in movies.values()}:
+        clear_leftovers(folder)
     announce_compiling()
     gate = gain_gate(params, job, say_gain_check)
     if gate is not None:
         params = gate.admit(list(movies))
+    done: set[str] = set()
 
     def align_one(path: Path) -> None:
         _stop_if_asked(job)
         started = time.perf_counter()
-        record = _align_into(job, movies[path], params)
+        record = _align_into(job, movies[path], params, read)
+        done.add(movies[path].root)
         if record is not None:
             typer.echo(record_line(path, record, time.perf_counter() - started))
 
     code = run_each(list(movies), align_one, debug=debug)
     _stop_if_asked(job)
-    _write_tables(job, blocks["optics"], {movie.root: movie for movie in movies.values()})
+    of_table = {movie.root: movie for movie in movies.values() if movie.root in done}
+    _write_tables(job, blocks["optics"], of_table)
     return code
 
 
@@ -132,8 +150,27 @@ def _stop_if_asked(job: Path) -> None:
         raise Aborted
 
 
-def _movies(blocks: Blocks, source: Path) -> list[JobMovie]:
-    """The movies in RELION's list, with what their optics groups say."""
+def _check_outputs(
+    job: Path, movies: Sequence[JobMovie], params: AlignParams, read: Sequence[Path]
+) -> None:
+    """Make sure, before a movie is read, that no output is an input, and the tables are ours."""
+    from flexalign.batch.gain_gate import CHECK_NAME, PICTURE_NAME
+    from flexalign.io.ledger import refuse_foreign
+    from flexalign.io.ownership import refuse_inputs
+    from flexalign.io.relion_project import RELION_TABLE
+    from flexalign.io.results import output_names, relion_suffixes
+
+    ways = [relion_suffixes(dose_weighted=is_weighted) for is_weighted in (True, False)]
+    names = {name for m in movies for way in ways for name in output_names(m.root, params, way)}
+    names |= {RELION_TABLE, NODES, CHECK_NAME, PICTURE_NAME, *ENDINGS.values()}
+    references = (params.gain, params.dark, params.defects)
+    refuse_inputs((job / name for name in names), [*(m.path for m in movies), *references, *read])
+    refuse_foreign(job, [RELION_TABLE, NODES])
+
+
+def _movies(blocks: Blocks, source: Path, job: Path) -> list[JobMovie]:
+    """The movies in RELION's list, each file once, with what their optics groups say."""
+    from flexalign.batch.names import Names
     from flexalign.io.movie_list import read_movie_list
 
     listed = read_movie_list(source)
@@ -143,11 +180,30 @@ def _movies(blocks: Blocks, source: Path) -> list[JobMovie]:
             f"{source}: expected RELION's list of movies with the blocks optics and movies, as "
             "its Import job writes it, and the pixel size and voltage of each movie"
         )
-    return [JobMovie(Path(movie.name), relion_root(movie.name), movie) for movie in listed]
+    names = Names()
+    for root, movie in _known_movies(job):
+        names.keep(movie, root)
+    found: dict[str, JobMovie] = {}
+    for row in listed:
+        root = names.give(row.name, relion_root(row.name))
+        found.setdefault(root, JobMovie(Path(row.name), root, row))
+    return list(found.values())
+
+
+def _known_movies(job: Path) -> Iterator[tuple[str, str]]:
+    """Roots that earlier starts of the job gave, and the movies that have them."""
+    from flexalign.io.exports import read_records
+
+    for root, record in read_records(job).items():
+        movie = record.inputs.get("movie", {}).get("path")
+        if movie is not None:
+            yield root, str(movie)
 
 
 def relion_root(movie_name: str) -> str:
     """What RELION calls the outputs of a movie, in the folder of the job.
+
+    Where two movies get one name, the second has a number behind it.
 
     Examples
     --------
@@ -157,16 +213,24 @@ def relion_root(movie_name: str) -> str:
     return str(Path(movie_name).with_suffix("")).replace(".", "_").lstrip("/")
 
 
-def _align_into(job: Path, movie: JobMovie, params: AlignParams) -> MovieRecord | None:
+def _align_into(
+    job: Path, movie: JobMovie, params: AlignParams, read: Sequence[Path]
+) -> MovieRecord | None:
     """Align one movie into the folder of the job; None when an earlier start did it."""
     from flexalign.align import align_and_write
+    from flexalign.batch.jobs import finished, job_key, reference_states
     from flexalign.io.movies import plan_movie
+    from flexalign.io.record import file_state
     from flexalign.io.results import relion_suffixes
 
     folder, root = (job / movie.root).parent, Path(movie.root).name
-    if (folder / f"{root}_record.json").exists():
-        return None
     own = movie.parameters(params)
+    try:
+        states = {"movie": file_state(movie.path), **reference_states(own)}
+        if finished(folder, root, job_key(own.hash(), states)) is not None:
+            return None
+    except OSError:
+        pass  # whoever opens the movie says what is wrong
     has_dose = plan_movie(movie.path, own).dose_per_frame_e_A2 is not None
     return align_and_write(
         movie.path,
@@ -175,6 +239,7 @@ def _align_into(job: Path, movie: JobMovie, params: AlignParams) -> MovieRecord 
         root=root,
         overwrite=True,
         suffixes=relion_suffixes(dose_weighted=own.dose_weight and has_dose),
+        inputs=read,
         progress=lambda stage, done, total: _stop_if_asked(job),
     )
 
@@ -182,6 +247,7 @@ def _align_into(job: Path, movie: JobMovie, params: AlignParams) -> MovieRecord 
 def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> None:
     """Write ``corrected_micrographs.star`` and the list of nodes by which RELION finds it."""
     from flexalign.io.exports import read_records
+    from flexalign.io.ledger import kept_current
     from flexalign.io.relion_project import write_relion_table
     from flexalign.io.star import star_loop, write_star
 
@@ -208,4 +274,5 @@ def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, 
         "rlnPipeLineNodeName": [table],
         "rlnPipeLineNodeType": [NODE_TYPE],
     }
-    write_star(job / NODES, [star_loop("output_nodes", nodes)])
+    with kept_current(job / NODES) as temporary:
+        write_star(temporary, [star_loop("output_nodes", nodes)])

@@ -44,6 +44,19 @@ def report(
         typer.echo(f"left out: {name}_record.json: {reason}", err=True)
 
 
+def refuse_foreign_report(folder: Path) -> None:
+    """Make sure, before anything is computed, that the report of `folder` can be written.
+
+    Raises
+    ------
+    OccupiedError
+        If somebody else's file has the name of one of its files.
+    """
+    from flexalign.report.live import Report
+
+    Report(folder)
+
+
 def write_report(folder: Path) -> None:
     """Make the report of a folder and say where it is; say why where that cannot be done."""
     from flexalign.report.live import Report

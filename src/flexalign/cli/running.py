@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import signal
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.reporting import Reporting
 from flexalign.cli.show import announce_compiling, announce_device
 from flexalign.cli.views import view
@@ -213,6 +214,7 @@ def run_movies(
     redo: bool = False,
     debug: bool = False,
     own: Mapping[str, Mapping[str, Any]] | None = None,
+    inputs: Sequence[Path] = (),
 ) -> RunSummary:
     """Align all movies of `source` into the folder `out`.
 
@@ -222,6 +224,7 @@ def run_movies(
     redo : also those that are done
     debug : show where unexpected errors arose
     own : parameters of single movies, by `flexalign.batch.inputs.own_key`
+    inputs : what was read beside movies and references: settings, lists
 
     Raises
     ------
@@ -246,10 +249,15 @@ def run_movies(
         if options.report:
             observe = Reporting(out, observe)
         params = with_absolute_references(params)
-        folder, gate = RunFolder(out, params), gain_gate(params, out, observe)
+        folder = RunFolder(out, params)
+        movies = [str(path.absolute()) for path in source.movies]
+        names = {movie: folder.names.give(movie) for movie in movies}
+        check_run_outputs(out, names, params, inputs)
+        gate = gain_gate(params, out, observe)
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
-        run = Run(folder, executor, source, observe, choices, gate, own)
+        read = [str(path.absolute()) for path in inputs]
+        run = Run(folder, executor, source, observe, choices, gate, own, read)
         with _stopped_by_signals(run, lambda text: observe(Note(text))):
             summary = run.go()
         write_relion_tables(out, params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 import time
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexalign.cli.reporting import write_report
+from flexalign.cli.reporting import refuse_foreign_report, write_report
 from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line
-from flexalign.errors import InputError, ParameterError
+from flexalign.errors import OccupiedError, ParameterError
 from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MOTIONS = ("bumps", "polynomial", "measured", "jump", "none")
 FORMATS = ("mrc", "tiff", "eer")
+DEMO_FILES = ("demo.tiff", "demo_gain.mrc", "demo_truth.npz")
 
 # What is left of the motion must be below this part of it, or the demo has failed.
 DEMO_LARGEST_REST = 0.25
@@ -72,8 +74,8 @@ def simulate(
 
     if file_format not in FORMATS:
         raise ParameterError(f"--format: expected one of {', '.join(FORMATS)}, found {file_format}")
-    if not overwrite and any(out.glob(f"{name}[._]*")):
-        raise InputError(f"{out}: expected no file '{name}...', found one; give --overwrite")
+    if not overwrite and any(out.glob(f"{glob.escape(name)}[._]*")):
+        raise OccupiedError(f"{out}: expected no file '{name}...', found one; give --overwrite")
     settings = SimulationSettings(
         shape_px=(size[1], size[0]),
         frame_count=frames,
@@ -98,15 +100,23 @@ def demo(
 ) -> None:
     """Simulate a small movie, align it, and compare the motion found with the true one.
 
-    Files of an earlier demo in the folder are replaced.
+    Files of an earlier demo in the folder are replaced; any others are left alone.
     Exit code: 0 when little of the motion is left, else 1.
     """
     from flexalign.align import align_and_write
+    from flexalign.io import ledger
+    from flexalign.io.publishing import clear_leftovers
+    from flexalign.io.results import check_output
     from flexalign.motion import Motion
     from flexalign.simulate import SimulationSettings, motion_error_px
 
     settings = SimulationSettings(shape_px=(1024, 1024), frame_count=24, seed=1)
+    ledger.refuse_foreign(out, DEMO_FILES)
+    refuse_foreign_report(out)
+    clear_leftovers(out)
+    check_output(out, "demo", AlignParams(), overwrite=True)
     truth, files = _simulate_and_save(settings, out, "demo", "tiff")
+    ledger.add(out, {path.name: path for path in files.values()})
     params = AlignParams(
         gain=str(files["gain"]),
         pixel_size_A=settings.pixel_size_A,

@@ -95,5 +95,6 @@ def watch(
     )
     references = [Path(name) for name in (params.gain, params.dark, params.defects) if name]
     with Watched(folder, choices, [out, *references]) as source:
-        summary = run_movies(source, params, out, options, debug=debug)
+        read = [settings] if settings else []
+        summary = run_movies(source, params, out, options, debug=debug, inputs=read)
     raise typer.Exit(summary.exit_code)

@@ -11,8 +11,10 @@ import typer
 
 from flexalign.cli.show import Debug, announce_compiling, progress_bar, record_line
 from flexalign.errors import DeviceError, ParameterError
+from flexalign.io.ownership import refuse_existing
 from flexalign.params import AlignParams
 
+DEFAULT_SHIFTS = Path("out.xmd")
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
@@ -26,7 +28,10 @@ def _pair(name: str, text: str, metavar: str = "FIRST LAST") -> Any:
 
 def xmipp_movie_alignment(
     frames: Annotated[Path, _file("-i", text="List of frames (.xmd), or a movie.")],
-    shifts: Annotated[Path, _file("-o", text="The motion, as Xmipp's metadata.")] = Path("out.xmd"),
+    shifts: Annotated[
+        Path | None,
+        _file("-o", text="The motion, as Xmipp's metadata. Default: a new file out.xmd."),
+    ] = None,
     average: Annotated[
         Path | None, _file("--oavg", text="Mean of the aligned frames (MRC).")
     ] = None,
@@ -94,7 +99,8 @@ def xmipp_movie_alignment(
     """Align one movie with the arguments of Xmipp's programs, and write their files.
 
     For the scripts that 'xmipp-install' makes. Control points and patches that are not given
-    are chosen for the movie.
+    are chosen for the movie. Files that are named as outputs are replaced, as by Xmipp's
+    programs, unless they are read too.
     """
     from flexalign.compat.xmipp import XmippFiles, align_as_xmipp
 
@@ -112,7 +118,10 @@ def xmipp_movie_alignment(
         group_frames=group_frames,
         device=_device(device),
     )
-    files = XmippFiles(frames, shifts, average, unaligned_average, aligned)
+    if shifts is None:
+        refuse_existing(DEFAULT_SHIFTS, overwrite=False)
+    motion = shifts or DEFAULT_SHIFTS
+    files = XmippFiles(frames, motion, average, unaligned_average, aligned)
     announce_compiling()
     start = time.perf_counter()
     with progress_bar(frames) as progress:

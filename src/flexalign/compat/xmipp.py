@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flexalign
-from flexalign.errors import InputError, ParameterError
+from flexalign.errors import ParameterError
 from flexalign.io.atomic import explained, replacing
 from flexalign.io.frame_list import read_frame_list
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc
+from flexalign.io.ownership import refuse_existing, refuse_inputs
 from flexalign.model import AlignmentResult, FrameRange, MovieRecord, PixelArray
 from flexalign.params import AlignParams
 
@@ -72,14 +73,20 @@ def align_as_xmipp(
     Raises
     ------
     InputError
-        If the list or its movie cannot be used, or a file cannot be written.
+        If the list or its movie cannot be used, if a file would replace one that is read, or
+        cannot be written.
     ParameterError
         If a range does not fit.
     """
     from flexalign.align import align_movie
     from flexalign.io.xmd import write_shifts
 
+    outputs = [files.shifts, files.average, files.unaligned_average, files.movie]
+    written = [path for path in outputs if path is not None]
+    references = (params.gain, params.dark, params.defects)
+    refuse_inputs(written, [files.frames, *references])
     listed = read_frame_list(files.frames)
+    refuse_inputs(written, [listed.movie])
     align = _range_of_list("--frameRange", align_range, FrameRange(0, listed.frames.count))
     summed = _range_of_list("--frameRangeSum", sum_range, align)
     chosen = replace(
@@ -117,12 +124,8 @@ def install_programs(home: str | Path, *, overwrite: bool = False) -> list[Path]
     """
     folder = Path(home) / "bin"
     paths = [folder / name for name in PROGRAMS]
-    found = [str(path) for path in paths if path.exists()]
-    if found and not overwrite:
-        raise InputError(
-            f"expected no {', '.join(found)} yet: choose another folder, or replace what is there "
-            "with --overwrite"
-        )
+    for path in paths:
+        refuse_existing(path, overwrite=overwrite)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for path in paths:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io import motioncor, relion, relion_project, warp
+from flexalign.io.ownership import RECORD_SUFFIX, refuse_occupied
 from flexalign.io.polynomial import PolynomialMotion
+from flexalign.io.publishing import (
+    clear_leftovers,
+    hidden_folder,
+    publish,
+    results_of,
+    states_of,
+)
 from flexalign.io.record import read_record, write_json
 from flexalign.model import FrameRange, MovieRecord
 from flexalign.motion import Motion
@@ -27,8 +35,6 @@ SUFFIXES = {
     "motioncor_aln": ".aln",
     "warp": ".xml",
 }
-
-_RECORD_SUFFIX = "_record.json"
 
 
 def format_kinds(formats: Iterable[str]) -> list[str]:
@@ -135,28 +141,53 @@ def export_folder(
 
     Raises
     ------
+    OccupiedError
+        If a file that is not ours has one of the names; then nothing is written.
     InputError
         If a file cannot be written.
     """
-    words, exported = tuple(formats), {}
-    for root, record in records.items():
-        paths = {kind: Path(folder) / f"{root}{SUFFIXES[kind]}" for kind in format_kinds(words)}
+    words = tuple(formats)
+    places = {root: _Place(Path(folder) / root, record, words) for root, record in records.items()}
+    for each in {place.folder for place in places.values()}:
+        clear_leftovers(each)
+    for place in places.values():
+        own = results_of(place.folder, place.root)
+        refuse_occupied(place.folder, [*place.names.values(), place.record_name], own)
+    return {root: _export(records[root], place, folder) for root, place in places.items()}
+
+
+class _Place:
+    """Where the further formats of a movie go: its folder, its root there, names by their kinds."""
+
+    def __init__(self, path: Path, record: MovieRecord, formats: Iterable[str]) -> None:
+        self.folder, self.root, self.formats = path.parent, path.name, tuple(formats)
+        self.record_name = f"{self.root}{RECORD_SUFFIX}"
         # A file that is there already keeps the name it has.
-        paths |= {
-            kind: (Path(folder) / root).parent / record.outputs[kind]
-            for kind in paths
-            if kind in record.outputs
+        self.names = {
+            kind: Path(record.outputs.get(kind, f"{self.root}{SUFFIXES[kind]}")).name
+            for kind in format_kinds(self.formats)
         }
-        gain_name = relion_project.relion_gain(record, folder) if "relion" in words else None
+
+
+def _export(record: MovieRecord, place: _Place, folder: str | Path) -> MovieRecord:
+    """Write one movie's motion in further formats; its record as it is now."""
+    gain_name = relion_project.relion_gain(record, folder) if "relion" in place.formats else None
+    with hidden_folder(place.folder, place.root) as hidden:
+        paths = {kind: hidden / name for kind, name in place.names.items()}
         motion = Motion.from_dict(record.motion)
-        notes = write_formats(words, record, motion, paths, gain_name)
-        outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
-        exported[root] = replace(
+        notes = write_formats(place.formats, record, motion, paths, gain_name)
+        written = {kind: path.name for kind, path in paths.items() if path.exists()}
+        # Those that are left unchanged since an earlier version get their states now.
+        own = results_of(place.folder, place.root) - {place.record_name, *written.values()}
+        states = states_of(place.folder, own)
+        exported = replace(
             record,
-            outputs={**record.outputs, **outputs},
+            outputs={**record.outputs, **written},
+            output_states={**record.output_states, **states, **states_of(hidden, written.values())},
             warnings=tuple(dict.fromkeys((*record.warnings, *notes))),
         )
-        write_json(Path(folder) / f"{root}{_RECORD_SUFFIX}", exported[root])
+        write_json(hidden / place.record_name, exported)
+        publish(hidden, place.folder, written.values(), place.record_name, replaces=False)
     return exported
 
 
@@ -169,8 +200,8 @@ def read_records(
     ----------
     tell : is told, in a sentence, of each record that cannot be read and is left out
     """
-    paths = sorted(Path(folder).rglob(f"*{_RECORD_SUFFIX}"))
-    roots = (str(path.relative_to(folder))[: -len(_RECORD_SUFFIX)] for path in paths)
+    paths = sorted(Path(folder).rglob(f"*{RECORD_SUFFIX}"))
+    roots = (str(path.relative_to(folder))[: -len(RECORD_SUFFIX)] for path in paths)
     records = {}
     for root, path in zip(roots, paths, strict=True):
         try:

@@ -217,7 +217,8 @@ def write_micrographs_star(
     columns["rlnOpticsGroup"] = [row.optics_group for row in micrographs]
     for index, part in enumerate(("Total", "Early", "Late")):
         columns[f"rlnAccumMotion{part}"] = [row.motion_px[index] for row in micrographs]
-    write_star(path, [star_loop("optics", optics), star_loop("micrographs", columns)])
+    blocks = [star_loop("optics", optics), star_loop("micrographs", columns)]
+    write_star(path, blocks, "written by flexalign")
 
 
 def _general(movie: RelionMovie, model: PolynomialMotion) -> dict[str, object]:

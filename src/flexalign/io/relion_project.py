@@ -12,6 +12,7 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.io import relion
+from flexalign.io.ledger import kept_current, refuse_foreign
 from flexalign.io.micrographs import write_mrc
 from flexalign.io.references import load_references
 from flexalign.model import FrameRange, MovieRecord
@@ -142,6 +143,8 @@ def write_relion_table(
     ------
     InputError
         If there is no such movie, or the table cannot be written.
+    OccupiedError
+        If somebody else's table is there.
     """
     known = {root: record for root, record in records.items() if "relion" in record.outputs}
     if not known:
@@ -153,7 +156,9 @@ def write_relion_table(
         for root, record in known.items()
     }
     path = Path(folder) / RELION_TABLE
-    relion.write_micrographs_star(path, optics, list(rows.values()))
+    refuse_foreign(path.parent, [path.name])
+    with kept_current(path) as temporary:
+        relion.write_micrographs_star(temporary, optics, list(rows.values()))
     return path
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io import exports, relion_project
 from flexalign.io.atomic import UNFINISHED_LENGTH, explained, sync
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc, write_spider
+from flexalign.io.ownership import RECORD_SUFFIX, refuse_inputs, refuse_occupied
 from flexalign.io.plots import draw_spectra, draw_trajectory
+from flexalign.io.publishing import hidden_folder, publish, results_of, states_of
 from flexalign.io.record import write_json
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
 from flexalign.io.xmd import write_shifts
@@ -39,7 +39,22 @@ SUFFIXES = {
     "spectra_thumbnail": "_psd_thumb.png",
     **exports.SUFFIXES,
     "power_spectrum": "_PS.mrc",
-    "record": "_record.json",
+    "record": RECORD_SUFFIX,
+}
+# Whether a file of that kind may come of some parameters; of the other kinds there always is one.
+_MAY_COME: dict[str, Callable[[AlignParams], bool]] = {
+    "dose_weighted": lambda params: params.dose_weight,
+    "even": lambda params: params.odd_even,
+    "odd": lambda params: params.odd_even,
+    "unaligned": lambda params: params.save_unaligned,
+    "movie": lambda params: params.save_movie,
+    **dict.fromkeys(("spectra", "amplitudes", "spectra_thumbnail"), lambda params: params.psd),
+    **dict.fromkeys(exports.FORMAT_KINDS["relion"], lambda params: "relion" in params.formats),
+    **dict.fromkeys(
+        exports.FORMAT_KINDS["motioncor"], lambda params: "motioncor" in params.formats
+    ),
+    **dict.fromkeys(exports.FORMAT_KINDS["warp"], lambda params: "warp" in params.formats),
+    "power_spectrum": lambda params: "relion" in params.formats,
 }
 
 
@@ -99,31 +114,61 @@ def make_folder(folder: str | Path) -> Path:
     return folder
 
 
+def output_names(
+    root: str, params: AlignParams, suffixes: Mapping[str, str] = SUFFIXES
+) -> list[str]:
+    """Names of all files that may come of a movie; some depend on the movie."""
+    return [
+        root + suffix
+        for kind, suffix in suffixes.items()
+        if kind not in _MAY_COME or _MAY_COME[kind](params)
+    ]
+
+
 def check_output(
     folder: str | Path,
     root: str,
+    params: AlignParams | None = None,
     *,
     overwrite: bool = False,
     suffixes: Mapping[str, str] = SUFFIXES,
+    inputs: Iterable[str | Path | None] = (),
 ) -> None:
     """Make sure, before anything is computed, that the results of `root` can be written.
 
     The folder is made when it is missing.
 
+    Parameters
+    ----------
+    params : decide which files there may be; None = all
+    inputs : whatever is read, which must stay as it is
+
     Raises
     ------
     InputError
-        If there are results of that name and `overwrite` is off, or if the folder cannot be made
-        or written to.
+        If there are results of that name and `overwrite` is off, if an output is an input, or if
+        the folder cannot be made or written to.
+    OccupiedError
+        If a file that is not ours has the name of an output, whatever `overwrite` says.
     """
-    folder = make_folder(folder)
+    folder = Path(folder)
+    names = list(_names(root, suffixes).values())
+    if params is not None:
+        names = output_names(root, params, suffixes)
+    refuse_inputs((folder / name for name in names), inputs)
+    make_folder(folder)
     _check_length(folder, root, suffixes)
-    existing = [name for name in _names(root, suffixes).values() if (folder / name).exists()]
-    if existing and not overwrite:
-        raise InputError(
-            f"{folder}: expected no results of {root} yet, found {', '.join(existing)}: "
-            "give --overwrite to replace them, or another folder"
-        )
+    own = results_of(folder, root)
+    refuse_occupied(folder, names, own)
+    if own and not overwrite:
+        _refuse_results(folder, root, own)
+
+
+def _refuse_results(folder: Path, root: str, own: Iterable[str]) -> None:
+    raise InputError(
+        f"{folder}: expected no results of {root} yet, found {', '.join(sorted(own))}: "
+        "give --overwrite to replace them, or another folder"
+    )
 
 
 def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
@@ -156,7 +201,8 @@ def write_result(
 
     All files are finished in a hidden folder before the first gets its name.  When something
     fails, that folder and the files that already had their names are removed.  With `overwrite`,
-    all earlier results of `root` go, also those that have no successor.
+    all earlier results of `root` go, also those that have no successor: the files that their
+    record lists, unchanged since.
 
     Parameters
     ----------
@@ -178,11 +224,15 @@ def write_result(
     ------
     InputError
         If results exist and `overwrite` is off, or writing fails.
+    OccupiedError
+        If a file that is not ours has the name of an output.
     """
-    folder = Path(folder)
-    check_output(folder, root, overwrite=overwrite, suffixes=suffixes)
+    folder = make_folder(folder)
+    own = results_of(folder, root)
+    if own and not overwrite:
+        _refuse_results(folder, root, own)
     # Whatever the system says from here on is about writing.
-    with explained(folder), _hidden_folder(folder, root) as hidden:
+    with explained(folder), hidden_folder(folder, root) as hidden:
         names = _names(root, suffixes)
         paths = {kind: hidden / name for kind, name in names.items()}
         # Drawing keeps the interpreter busy, writing the system, and images on their way the disk.
@@ -198,15 +248,17 @@ def write_result(
                 one.result()  # the system tells of a failure only once
         notes = _write_formats(result, paths, folder)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
+        files = list(outputs.values())
         outputs["record"] = paths["record"].name
         record = dataclasses.replace(
             result.record,
             outputs=outputs,
+            output_states=states_of(hidden, files),
             motion=result.record.motion or result.motion.to_dict(),
             warnings=(*result.record.warnings, *notes),
         )
         write_json(paths["record"], record)
-        _publish(hidden, folder, names, outputs)
+        publish(hidden, folder, files, outputs["record"])
     return outputs
 
 
@@ -290,41 +342,3 @@ def _draw(
     if before is not None and after is not None:
         draw_spectra(paths["spectra"], before, after, title=title)
         write_spectra_thumbnail(paths["spectra_thumbnail"], before, after)
-
-
-@contextmanager
-def _hidden_folder(folder: Path, root: str) -> Iterator[Path]:
-    """A folder inside `folder`, so on the same disk, that is gone afterwards."""
-    hidden = Path(tempfile.mkdtemp(prefix=f".{root}-", dir=folder))
-    try:
-        yield hidden
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _publish(
-    hidden: Path, folder: Path, names: Mapping[str, str], outputs: Mapping[str, str]
-) -> None:
-    """Give the finished files their names, the record last; other earlier results go.
-
-    What a record stands for is on disk before it: a loss of power leaves no record of less.
-    """
-    published: list[Path] = []
-    with explained(folder):
-        # Side by side, since the disk gets them out together.
-        with ThreadPoolExecutor(len(outputs)) as pool:
-            list(pool.map(sync, (hidden / name for name in outputs.values())))
-        (folder / names["record"]).unlink(missing_ok=True)
-        try:
-            for kind, name in names.items():
-                if kind == "record":
-                    sync(folder)
-                if kind in outputs:
-                    (hidden / name).replace(folder / name)
-                    published.append(folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)
-        except BaseException:
-            for path in published:
-                path.unlink(missing_ok=True)
-            raise

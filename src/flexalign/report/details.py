@@ -12,11 +12,13 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.io.atomic import replacing
+from flexalign.io.ownership import refuse_occupied
 from flexalign.io.record import listed_output
 from flexalign.model import FloatArray
 from flexalign.motion import Motion
 from flexalign.report.columns import look_up, rounded
 
+BEGINNING = "flexalign.receive("
 LATTICE = 8  # arrows along the longer side
 DIGITS = 4
 # Lists of bad pixels are long, and the movie and the grids are told elsewhere.
@@ -132,6 +134,15 @@ def with_pictures(details: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**details, "pictures": inside}
 
 
+def is_details(path: Path) -> bool:
+    """Whether a file is what `write_details` writes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(BEGINNING)) == BEGINNING.encode()
+    except OSError:
+        return False
+
+
 def write_details(path: Path, details: Mapping[str, Any]) -> None:
     """Write the details as a script that hands them to the page.
 
@@ -141,9 +152,12 @@ def write_details(path: Path, details: Mapping[str, Any]) -> None:
     ------
     OutputError
         If the file cannot be written.
+    OccupiedError
+        If another file has its name.
     """
+    refuse_occupied(path.parent, [path.name], {path.name} if is_details(path) else set())
     with replacing(path) as temporary:
-        temporary.write_text(f"flexalign.receive({as_script(details)});\n", encoding="utf-8")
+        temporary.write_text(f"{BEGINNING}{as_script(details)});\n", encoding="utf-8")
 
 
 def as_script(value: Any) -> str:

@@ -11,6 +11,7 @@ from flexalign import __version__
 from flexalign.errors import InputError
 from flexalign.files import displayed
 from flexalign.io.atomic import explained
+from flexalign.io.ledger import kept_current, refuse_foreign
 from flexalign.report import collect, details, page, summary
 from flexalign.report.collect import RECORD_SUFFIX, Row
 
@@ -33,10 +34,13 @@ class Report:
     ------
     InputError
         If there is no such folder.
+    OccupiedError
+        If somebody else's file has the name of one of the report's.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        refuse_foreign(path, (PAGE, CSV, JSON))
         self._rows: dict[str, Row] = {}
         self._broken: dict[str, str] = {}
         self._noted: dict[str, bool] = {}
@@ -65,7 +69,7 @@ class Report:
         self._rows = {name: row for name, row in known.items() if name in states}
         self._broken = {}
         folder = self.path / DATA
-        details_there = {path.stem for path in folder.glob("*.js")} if folder.is_dir() else set()
+        details_there = {path.stem for path in folder.glob("*.js") if details.is_details(path)}
         for name, record_ns in states.items():
             row = self._rows.get(name)
             if row is None or row.record_ns != record_ns or name not in details_there:
@@ -122,9 +126,12 @@ class Report:
             self._plain(rows[-1].name) if rows else {},
         )
         inside = list(self._inside(content["worst"], [row.name for row in rows]))
-        summary.write_csv(self.path / CSV, rows)
-        summary.write_json(self.path / JSON, content)
-        page.write_page(self.page, content, inside, DATA)
+        with kept_current(self.path / CSV) as temporary:
+            summary.write_csv(temporary, rows)
+        with kept_current(self.path / JSON) as temporary:
+            summary.write_json(temporary, content)
+        with kept_current(self.page) as temporary:
+            page.write_page(temporary, content, inside, DATA)
 
     def _ordered(self, failed: set[str]) -> list[Row]:
         """The rows in the order of the movies, without those that failed when tried again."""

@@ -1,0 +1,42 @@
+"""What the commands that align look at before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from flexalign.batch.inputs import INDEX_NAME
+from flexalign.params import AlignParams
+
+
+def check_run_outputs(
+    out: Path, names: Mapping[str, str], params: AlignParams, inputs: Sequence[Path]
+) -> None:
+    """Make sure, before anything is read, that nothing that is read would be replaced.
+
+    Parameters
+    ----------
+    names : of the outputs, by the paths of the movies
+    inputs : what is read beside movies and references
+
+    Raises
+    ------
+    InputError
+        If an output of one of the movies, or a table, is an input.
+    OccupiedError
+        If somebody else's file has the name of RELION's table, where that is asked for.
+    """
+    from flexalign.batch import gain_gate, tables
+    from flexalign.io.ledger import refuse_foreign
+    from flexalign.io.ownership import refuse_inputs
+    from flexalign.io.relion_project import RELION_TABLE
+    from flexalign.io.results import output_names
+    from flexalign.report import live
+
+    if "relion" in params.formats:
+        refuse_foreign(out, [RELION_TABLE])
+    outputs = [file for name in names.values() for file in output_names(name, params)]
+    outputs += [*tables.NAMES, INDEX_NAME, gain_gate.CHECK_NAME, gain_gate.PICTURE_NAME]
+    outputs += [live.PAGE, live.CSV, live.JSON, RELION_TABLE]
+    references = (params.gain, params.dark, params.defects)
+    refuse_inputs((out / file for file in outputs), [*names, *references, *inputs])

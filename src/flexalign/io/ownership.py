@@ -1,0 +1,203 @@
+"""What is ours in a folder, and what must not be touched.
+
+Only files that a record of ours names, unchanged since, are replaced or removed.  Anything else
+in the place of an output is somebody's, whatever its name, and so is whatever a command reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from flexalign.errors import InputError, OccupiedError
+
+RECORD_SUFFIX = "_record.json"
+MOST_NAMES = 5
+
+
+def results_listed(record: Path, folder: Path, root: str) -> set[str]:
+    """Names of the files in `folder` that a record of `root` lists and nobody changed since.
+
+    A record of an earlier version does not say how its files were: it was written after them, so
+    what is newer than it is not taken for one.  The record itself is left out.
+
+    Parameters
+    ----------
+    record : path of the record; one that cannot be read lists nothing
+    """
+    try:
+        plain = json.loads(record.read_bytes())
+        record_ns = record.lstat().st_mtime_ns
+        names, states = plain["outputs"].values(), plain.get("output_states")
+        return {
+            name
+            for name in names
+            if _is_result_name(name, root)
+            and _is_as(folder / name, states.get(name, {}) if states else None, record_ns)
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+
+
+def is_record(path: Path) -> bool:
+    """Whether `path` is a record of ours, which names itself."""
+    try:
+        is_file = stat.S_ISREG(path.lstat().st_mode)
+        return is_file and json.loads(path.read_bytes())["outputs"]["record"] == path.name
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def unchanged_before(folder: Path, names: Iterable[str], root: str, record_ns: int) -> set[str]:
+    """Those of `names`, results of `root` by an index, that are not newer than their record was."""
+    return {
+        name
+        for name in names
+        if _is_result_name(name, root) and _is_as(folder / name, None, record_ns)
+    }
+
+
+def _is_result_name(name: Any, root: str) -> bool:
+    """Whether a result of `root` can have the name, which leads nowhere else."""
+    return (
+        isinstance(name, str)
+        and name.startswith(root)
+        and Path(name).name == name
+        and name != root + RECORD_SUFFIX
+    )
+
+
+def _is_as(path: Path, state: Mapping[str, int] | None, record_ns: int) -> bool:
+    """Whether a file is as it was, or, where that is not known, no newer than its record."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    if state is None:
+        return found.st_mtime_ns <= record_ns
+    return state == {"size_bytes": found.st_size, "modified_ns": found.st_mtime_ns}
+
+
+def refuse_occupied(folder: Path, names: Iterable[str], ours: Set[str]) -> None:
+    """Make sure that nothing of somebody else has one of `names`.
+
+    Parameters
+    ----------
+    ours : names that may be replaced
+
+    Raises
+    ------
+    OccupiedError
+        If a file, folder or link stands there that is not among `ours`.
+    """
+    found = [name for name in names if name not in ours and os.path.lexists(folder / name)]
+    if found:
+        raise OccupiedError(
+            f"{folder}: expected no files of these names, or such as flexalign wrote and nobody "
+            f"changed since; found {_shortened(found)}: move them away or choose another folder"
+        )
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Make sure that a file that a person named may be written.
+
+    Raises
+    ------
+    OccupiedError
+        If it is there and `overwrite` is off.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise OccupiedError(
+            f"{path}: expected no file of that name yet, found one: give --overwrite to replace "
+            "it, or another name"
+        )
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) -> None:
+    """Make sure that no output has the place of an input, by whatever name or link.
+
+    Nothing is read.  Folders of outputs are listed, which is cheaper than asking for each file.
+
+    Parameters
+    ----------
+    outputs : all that may be written
+    inputs : all that is read; None is left out
+
+    Raises
+    ------
+    InputError
+        If one is the other.
+    """
+    read = [Path(path) for path in inputs if path is not None]
+    spellings = {spelling: path for path in read for spelling in (_place(path), resolved(path))}
+    files: dict[tuple[int, int], Path] = {}
+    for path in read:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        files[found.st_dev, found.st_ino] = path
+    for folder, names in _by_folder(outputs).items():
+        for name in names:
+            if folder / name in spellings:
+                _refuse(folder / name, spellings[folder / name])
+        for name, file in _files_among(folder, names, {inode for _, inode in files}):
+            if file in files:
+                _refuse(folder / name, files[file])
+
+
+def resolved(path: Path) -> Path:
+    """The one absolute path of a file, whatever links lead to it."""
+    return Path(os.path.realpath(path))
+
+
+def _place(path: Path) -> Path:
+    """The absolute path of a name in a folder, which may itself be a link."""
+    return resolved(path.parent) / path.name
+
+
+def _by_folder(outputs: Iterable[Path]) -> dict[Path, set[str]]:
+    """Names of the outputs in each folder, whose path has no links."""
+    found: dict[Path, set[str]] = {}
+    for path in outputs:
+        found.setdefault(path.parent, set()).add(path.name)
+    places: dict[Path, set[str]] = {}
+    for folder, names in found.items():
+        places.setdefault(resolved(folder), set()).update(names)
+    return places
+
+
+def _files_among(
+    folder: Path, names: Set[str], inodes: Set[int]
+) -> Iterable[tuple[str, tuple[int, int]]]:
+    """Those of `names` in a folder that are links or have one of `inodes`: device and inode."""
+    try:
+        listing = list(os.scandir(folder))
+    except OSError:
+        return
+    for item in listing:
+        if item.name in names and (item.is_symlink() or item.inode() in inodes):
+            try:
+                found = item.stat()
+            except OSError:
+                continue
+            yield item.name, (found.st_dev, found.st_ino)
+
+
+def _refuse(output: Path, source: Path) -> None:
+    raise InputError(
+        f"{output}: expected outputs that are no inputs, but this one would replace {source}: "
+        "choose another folder or another name for the output"
+    )
+
+
+def _shortened(names: list[str]) -> str:
+    """Some of the names, and how many more there are."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
