@@ -137,7 +137,8 @@ class GpuMovingSums:
         self._totals = {name: xp.zeros(shape_px, np.float32) for name in names}
         self._counts = dict.fromkeys(names, 0)
         self._frame, self._room = (xp.empty(shape_px, np.float32) for _ in range(2))
-        self._weights, self._rate = weights, None
+        self._weights = weights
+        self._rate: Any = None
         if weights is not None:
             self._rate = xp.array(weights.rate(), np.float32)
             self._weighted = xp.zeros(self._rate.shape, np.complex64)

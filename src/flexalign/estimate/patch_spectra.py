@@ -222,7 +222,7 @@ def pair_weight(envelope: FloatArray) -> FloatArray:
     squared = envelope**2
     total = squared.sum(axis=0) ** 2
     # Beside a frame that has all the weight the others are lost to rounding, but can be divided by.
-    return np.maximum(total - (squared**2).sum(axis=0), 1e-12 * total)
+    return np.asarray(np.maximum(total - (squared**2).sum(axis=0), 1e-12 * total))
 
 
 def rings_with_weight(weight: FloatArray) -> int:
