@@ -177,7 +177,7 @@ def from_plain(kind: type[Any], plain: Any, place: str = "") -> Any:
     if missing:
         raise InputError(f"{subject}: expected the fields {list(fields)}, {missing} are missing")
     given = {name: plain[name] for name in fields if name in plain}
-    values = typed_items(field_types(kind), given, place)
+    values = typed_items(field_types(kind), given, place)  # type: ignore[arg-type]
     try:
         return kind(**values)
     except ValueError as error:

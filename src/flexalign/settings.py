@@ -30,7 +30,7 @@ def load_settings(path: str | Path) -> dict[str, Any]:
         For a name that is no parameter, or one that is given twice in two spellings.
     """
     path = Path(path)
-    plain = read_json(path) if path.suffix == ".json" else _read_toml(path)
+    plain: Any = read_json(path) if path.suffix == ".json" else _read_toml(path)
     if path.suffix == ".json":
         plain = plain.get("parameters")
         if not isinstance(plain, dict):
