@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flexalign.batch.inputs import find_movies, is_one_file, listed_parameters, own_key
+from flexalign.batch.inputs import find_movies, is_one_file, listed_parameters
 from flexalign.errors import InputError
+from flexalign.io.ownership import resolved
 
 
 @pytest.fixture
@@ -125,8 +126,8 @@ def test_what_a_list_says_is_not_true_of_other_movies(folder, star):
     found = listed_parameters(["a.MRC", star], find_movies(["a.MRC", star]))
 
     assert found.common == {}
-    assert found.own[own_key("b.tiff")] == {"pixel_size_A": 0.885, "voltage_kV": 200.0}
-    assert own_key("a.MRC") not in found.own
+    assert found.own[resolved("b.tiff")] == {"pixel_size_A": 0.885, "voltage_kV": 200.0}
+    assert resolved("a.MRC") not in found.own
 
 
 def test_movies_of_two_groups_have_each_their_own(folder, star):
@@ -136,9 +137,9 @@ def test_movies_of_two_groups_have_each_their_own(folder, star):
     found = listed_parameters([star], find_movies([star]), eer_upsampling=2)
 
     assert found.common == {"voltage_kV": 200.0}
-    assert found.own[own_key("b.tiff")] == {"pixel_size_A": 0.885}
+    assert found.own[resolved("b.tiff")] == {"pixel_size_A": 0.885}
     # RELION's pixel is that of the frames it renders, ours that of the camera.
-    assert found.own[own_key("more/d.eer")] == {"pixel_size_A": 2.2}
+    assert found.own[resolved("more/d.eer")] == {"pixel_size_A": 2.2}
 
 
 def test_what_is_given_otherwise_counts(folder, star):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +73,11 @@ class ListedParameters:
     Attributes
     ----------
     common : what they say of all movies of the run
-    own : what differs from movie to movie, by their resolved paths, see `own_key`
+    own : what differs from movie to movie, by their resolved paths
     """
 
     common: dict[str, Any]
-    own: dict[str, dict[str, Any]]
+    own: dict[Path, dict[str, Any]]
 
 
 def listed_parameters(
@@ -100,19 +99,19 @@ def listed_parameters(
     InputError
         If a list says something impossible, or two things of one movie.
     """
-    listed: dict[str, dict[str, Any]] = {}
+    listed: dict[Path, dict[str, Any]] = {}
     for argument in arguments:
         if Path(argument).suffix != ".star" or is_folder(argument):
             continue
         for movie in read_movie_list(argument):
             said = movie.own_parameters(eer_upsampling)
             own = {name: value for name, value in said.items() if name not in fixed}
-            if listed.setdefault(own_key(movie.path), own) != own:
+            if listed.setdefault(resolved(movie.path), own) != own:
                 raise InputError(
                     f"{argument}: expected the same of a movie wherever it is listed, found "
                     f"{movie.name} twice with other values"
                 )
-    each = [listed.get(own_key(movie), {}) for movie in movies]
+    each = [listed.get(resolved(movie), {}) for movie in movies]
     common = {
         name: value
         for name, value in (each[0] if each else {}).items()
@@ -123,14 +122,6 @@ def listed_parameters(
         for key, own in listed.items()
     }
     return ListedParameters(common, {key: own for key, own in differing.items() if own})
-
-
-def own_key(movie: str | Path) -> str:
-    """What a movie is known by, however its path is spelt."""
-    try:
-        return os.path.realpath(movie)
-    except ValueError:  # no name of a file, which whoever opens it says
-        return str(movie)
 
 
 def is_movie_name(path: Path) -> bool:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flexalign.batch.events import Ended, Finished, Observer, Queued, Skipped, Tick
 from flexalign.batch.executors import Executor
 from flexalign.batch.folder import Entry, RunFolder
-from flexalign.batch.inputs import own_key
 from flexalign.batch.jobs import REFERENCES, Job, Note, Outcome, Stage, job_key, reference_states
 from flexalign.batch.throughput import RunSummary, Throughput
 from flexalign.errors import InputError, OutputError
 from flexalign.files import displayed
+from flexalign.io.ownership import resolved
 from flexalign.io.record import file_state
 from flexalign.params import AlignParams
 
@@ -101,7 +101,7 @@ class Run:
 
     Parameters
     ----------
-    own : parameters of single movies, by `flexalign.batch.inputs.own_key`
+    own : parameters of single movies, by their resolved paths
     inputs : what is read beside movies and references, and must stay as it is
     """
 
@@ -113,7 +113,7 @@ class Run:
         observer: Observer,
         choices: Choices | None = None,
         gate: GainGate | None = None,
-        own: Mapping[str, Mapping[str, Any]] | None = None,
+        own: Mapping[Path, Mapping[str, Any]] | None = None,
         inputs: Sequence[str] = (),
     ) -> None:
         self._own, self._inputs = own or {}, tuple(inputs)
@@ -198,7 +198,7 @@ class Run:
             self._changed.add(movie)
             return
         name = self._folder.names.give(movie)
-        own = self._own.get(own_key(movie), {})
+        own = self._own.get(resolved(movie), {})
         params = replace(self._folder.params, **own)
         try:
             references = reference_states(params) if own else self._references

@@ -16,7 +16,6 @@ from flexalign.batch.inputs import (
     is_run_folder,
     list_files,
     listed_parameters,
-    own_key,
 )
 from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
@@ -117,7 +116,7 @@ def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **valu
 
 def _movies_and_parameters(
     arguments: list[str], settings: Path | None, values: dict[str, Any]
-) -> tuple[list[Path], AlignParams, dict[str, dict[str, Any]]]:
+) -> tuple[list[Path], AlignParams, dict[Path, dict[str, Any]]]:
     """The movies, the parameters of all, and those of single ones that a list says."""
     typed = collect_parameters(values, settings)
     paths = find_movies(arguments, (typed.gain, typed.dark, typed.defects))
@@ -126,12 +125,13 @@ def _movies_and_parameters(
     return paths, collect_parameters(values, settings, listed.common), listed.own
 
 
-def _planner(params: AlignParams, own: dict[str, dict[str, Any]]) -> Callable[[Path], None]:
+def _planner(params: AlignParams, own: dict[Path, dict[str, Any]]) -> Callable[[Path], None]:
     """What prints the plan of one movie."""
     from flexalign.io.movies import plan_movie
+    from flexalign.io.ownership import resolved
 
     def print_plan(movie: Path) -> None:
-        of_movie = replace(params, **own.get(own_key(movie), {}))
+        of_movie = replace(params, **own.get(resolved(movie), {}))
         typer.echo(plan_movie(movie, of_movie).describe() + "\n")
 
     return print_plan

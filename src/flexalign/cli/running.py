@@ -213,7 +213,7 @@ def run_movies(
     movie_count: int | None = None,
     redo: bool = False,
     debug: bool = False,
-    own: Mapping[str, Mapping[str, Any]] | None = None,
+    own: Mapping[Path, Mapping[str, Any]] | None = None,
     inputs: Sequence[Path] = (),
 ) -> RunSummary:
     """Align all movies of `source` into the folder `out`.
@@ -223,7 +223,7 @@ def run_movies(
     movie_count : how many there are, where that is known
     redo : also those that are done
     debug : show where unexpected errors arose
-    own : parameters of single movies, by `flexalign.batch.inputs.own_key`
+    own : parameters of single movies, by their resolved paths
     inputs : what was read beside movies and references: settings, lists
 
     Raises

@@ -152,9 +152,12 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) 
                 _refuse(folder / name, files[file])
 
 
-def resolved(path: Path) -> Path:
-    """The one absolute path of a file, whatever links lead to it."""
-    return Path(os.path.realpath(path))
+def resolved(path: str | Path) -> Path:
+    """The one absolute path of a file, whatever links lead to it and however it is spelt."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # no name of a file, which whoever opens it says
+        return Path(path)
 
 
 def _place(path: Path) -> Path:
