@@ -42,7 +42,7 @@ def test_a_movie_gives_outputs_lines_of_result_and_flags_and_a_report(
     assert [flag.split(":")[0].strip() for flag in flags] == named
     assert all(DEFINITIONS[name].remedy in line for name, line in zip(named, flags, strict=True))
     assert {path.name for path in out.iterdir()} - {"gain_check.json"} == {
-        "report.html", "report.csv", "report.json", "report_data",
+        "report.html", "report.csv", "report.json", "report_data", ".flexalign-files.json",
     } | {
         "a" + SUFFIXES[kind]
         for kind in (
