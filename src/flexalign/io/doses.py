@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from flexalign.errors import InputError
+from flexalign.files import exists, read_text
 from flexalign.params import MOST_FRAMES, shortened
 
 # Longer files are something else than a list of doses.
@@ -49,15 +50,12 @@ def read_doses(path: str | Path) -> tuple[float, ...]:
 
 def _text(path: Path) -> str:
     """What the file holds."""
-    expected = "expected numbers with commas between them or a text file of doses"
-    try:
-        if not path.is_file():
-            raise InputError(f"{shortened(path)}: {expected}, found no such file")
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: {expected}, found {path.stat().st_size:,} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{shortened(path)}: {expected}: {error}") from error
+    if not exists(path):
+        raise InputError(
+            f"{shortened(path)}: expected numbers with commas between them or a text file of "
+            "doses, found no such file"
+        )
+    return read_text(path, most_bytes=_MOST_BYTES)
 
 
 def _doses_of_line(words: list[str], where: str) -> list[float]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flexalign.errors import InputError
+from flexalign.files import read_json
 from flexalign.io.atomic import replacing
 from flexalign.io.ownership import refuse_occupied
 
@@ -101,9 +103,9 @@ def _is_ours(path: Path, listed: dict[str, list[str]]) -> bool:
 def _read(folder: Path) -> dict[str, list[str]]:
     """What is listed; nothing where there is no list to read."""
     try:
-        files = json.loads((folder / LEDGER_NAME).read_bytes())["files"]
+        files = read_json(folder / LEDGER_NAME)["files"]
         return {str(name): [str(digest) for digest in found] for name, found in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, KeyError, TypeError, AttributeError):
         return {}
 
 

@@ -6,7 +6,6 @@ in the place of an output is somebody's, whatever its name, and so is whatever a
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterable, Mapping, Set
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flexalign.errors import InputError, OccupiedError
+from flexalign.files import read_json
 
 RECORD_SUFFIX = "_record.json"
 MOST_NAMES = 5
@@ -30,7 +30,7 @@ def results_listed(record: Path, folder: Path, root: str) -> set[str]:
     record : path of the record; one that cannot be read lists nothing
     """
     try:
-        plain = json.loads(record.read_bytes())
+        plain = read_json(record)
         record_ns = record.lstat().st_mtime_ns
         names, states = plain["outputs"].values(), plain.get("output_states")
         return {
@@ -39,16 +39,15 @@ def results_listed(record: Path, folder: Path, root: str) -> set[str]:
             if _is_result_name(name, root)
             and _is_as(folder / name, states.get(name, {}) if states else None, record_ns)
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, OSError, KeyError, TypeError, AttributeError):
         return set()
 
 
 def is_record(path: Path) -> bool:
     """Whether `path` is a record of ours, which names itself."""
     try:
-        is_file = stat.S_ISREG(path.lstat().st_mode)
-        return is_file and json.loads(path.read_bytes())["outputs"]["record"] == path.name
-    except (OSError, ValueError, KeyError, TypeError):
+        return not path.is_symlink() and read_json(path)["outputs"]["record"] == path.name
+    except (InputError, KeyError, TypeError):
         return False
 
 
