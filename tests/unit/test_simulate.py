@@ -40,7 +40,7 @@ def moved_by(monkeypatch, displacement_px, **changes):
     path = np.stack([np.zeros(steps.shape), steps])
     course = np.zeros((2, len(steps), 0, 2))
     motion = TrueMotion(path, course, lambda y, x: np.zeros((*np.broadcast(y, x).shape, 0)))
-    monkeypatch.setattr("flexalign.simulate.movie.make_motion", lambda settings: motion)
+    monkeypatch.setattr("flexalign.simulate.movie.make_motions", lambda _: {"specimen": motion})
     settings = {
         "shape_px": (192, 160), "frame_count": 2, "electrons_per_px": 5000.0, "gain": False,
         "dose_per_frame_e_A2": 0.0, "hot_pixels": 0, "dead_pixels": 0, "in_frame_steps": len(steps),
