@@ -47,8 +47,10 @@ from flexalign.simulate import (
 )
 
 PLAIN: dict[str, Any] = {"shape_px": (1536, 1536), "frame_count": 24}
+# Thick ice and far defocus, as in tomography: little is left of what is fine.
 _TILTED: dict[str, Any] = {
-    "tilt_deg": 60.0, "frame_count": 8, "electrons_per_px": 0.5, "ice_thickness_A": 1500.0,
+    "tilt_deg": 60.0, "frame_count": 8, "electrons_per_px": 0.5, "pixel_size_A": 1.35,
+    "ice_thickness_A": 1500.0, "contrast": 0.5, "defocus_um": 4.0,
     "global_motion_px": 4.0, "local_motion_px": 2.0,
 }  # fmt: skip
 _FEW: dict[str, Any] = {"global_motion_px": 5.0, "local_motion_px": 2.5}
@@ -67,7 +69,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "stain-2.4": {"specimen": "negative-stain", "pixel_size_A": 2.4, "global_motion_px": 5.0,
                   "local_motion_px": 2.5},
     "coarse": {"finest_signal_A": 35.0},
-    "weak": {"contrast": 0.3},
+    "weak": {"contrast": 0.4},
     "no-ice": {"ice_thickness_A": 0.0},
     "low-dose-100": {"frame_count": 100, "electrons_per_px": 0.1},
     "low-dose-400": {"frame_count": 400, "electrons_per_px": 0.02},

@@ -29,7 +29,7 @@ _ATOM_VOLUME_A3 = 18.0
 # Uranyl: what a layer of 1 A that protein displaces adds to the contrast, and how fine its
 # grains are.
 _STAIN_CONTRAST_PER_A = 0.0015
-_STAIN_DETAIL_A = 20.0
+_STAIN_DETAIL_A = 25.0
 _STAIN_GRAIN_CONTRAST = 0.03
 # Beyond what a mean free path of ice lets through, electrons carry no image.
 _INELASTIC_PATH_A = 3000.0
