@@ -50,7 +50,7 @@ PLAIN: dict[str, Any] = {"shape_px": (1536, 1536), "frame_count": 24}
 # Thick ice and far defocus, as in tomography: little is left of what is fine.
 _TILTED: dict[str, Any] = {
     "tilt_deg": 60.0, "frame_count": 8, "electrons_per_px": 0.5, "pixel_size_A": 1.35,
-    "ice_thickness_A": 1500.0, "contrast": 0.5, "defocus_um": 4.0,
+    "ice_thickness_A": 800.0, "contrast": 0.7, "defocus_um": 4.0,
     "global_motion_px": 4.0, "local_motion_px": 2.0,
 }  # fmt: skip
 _FEW: dict[str, Any] = {"global_motion_px": 5.0, "local_motion_px": 2.5}
@@ -170,7 +170,7 @@ def random_condition(seed: int, largest_px: int = LARGEST_PX) -> Condition:
     size_px, pixel_size_A = min(height, width), between(0.6, 2.5)
     motion = str(rng.choice(MOTIONS))
     return Condition(
-        f"random-{seed}",
+        "random",
         SimulationSettings(
             shape_px=(height, width), frame_count=frames, pixel_size_A=pixel_size_A,
             electrons_per_px=between(0.02, 5), motion=motion, seed=seed,
@@ -358,9 +358,7 @@ def summary(rows: Rows) -> str:
     wrong: dict[str, list[str]] = {}
     for (name, seed), row in rows.items():
         for fault in faults_of(row):
-            wrong.setdefault(fault, []).append(
-                name if name.endswith(str(seed)) else f"{name} {seed}"
-            )
+            wrong.setdefault(fault, []).append(f"{name} {seed}")
     lines = [f"- {fault}: {len(names)} ({', '.join(names)})" for fault, names in wrong.items()]
     return "\n".join([f"Of {len(rows)} movies", "", *(lines or ["- none went wrong"])])
 

@@ -69,7 +69,7 @@ def simulate(
         str,
         typer.Option(
             help=f"One of: {', '.join(SPECIMENS)}; or the file of a micrograph, which is moved "
-            "without its noise.",
+            "without its noise and has the pixel size given.",
             metavar="NAME|IMAGE",
             autocompletion=lambda: list(SPECIMENS),
         ),

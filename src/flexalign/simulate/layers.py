@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from flexalign.arrays import fourier
 from flexalign.simulate.micrograph import micrograph_contrast
 from flexalign.simulate.motions import TrueMotion, make_motion, make_other_motion, still_motion
 from flexalign.simulate.objects import DRAWN, draw_object
 from flexalign.simulate.settings import SPECIMENS, SimulationSettings
-from flexalign.simulate.specimen import specimen_spectrum
+from flexalign.simulate.specimen import frequency_per_A, specimen_spectrum
 
 _MOTIONS = {"specimen": make_motion, "itself": make_other_motion, "detector": still_motion}
 
@@ -55,4 +57,7 @@ def _specimen(settings: SimulationSettings, canvas_px: tuple[int, int], threads:
         image = micrograph_contrast(settings.specimen, canvas_px, threads)
         spectrum = fourier.rfft2(image, threads)
         spectrum[0, 0] = 0
+    if settings.finest_signal_A > 0:
+        frequency = frequency_per_A(canvas_px, settings.pixel_size_A)
+        spectrum *= np.exp(-((settings.finest_signal_A * frequency) ** 8))
     return Layer(spectrum, "specimen", is_damaged=settings.specimen != "negative-stain")

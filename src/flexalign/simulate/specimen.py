@@ -26,12 +26,12 @@ WATER_MOLECULES_PER_A3 = 0.0311
 # Share of an atom's scattering that the water it displaces would have had.
 _DISPLACED_SHARE = 0.55
 _ATOM_VOLUME_A3 = 18.0
-# Uranyl: what a layer of 1 A that protein displaces adds to the contrast, and how fine its
-# grains are.
+# Uranyl: what a layer of 1 A that protein displaces adds to the contrast, and the grains of what
+# stays, which hide detail finer than about 20 A.
 _STAIN_CONTRAST_PER_A = 0.0015
 _STAIN_DETAIL_A = 25.0
 _STAIN_GRAIN_CONTRAST = 0.03
-# Beyond what a mean free path of ice lets through, electrons carry no image.
+# After a mean free path of ice, 1/e of the electrons have lost no energy and make the image.
 _INELASTIC_PATH_A = 3000.0
 
 
@@ -51,12 +51,8 @@ def specimen_spectrum(
     atoms = fourier.rfft2(placing.deposited_atoms(settings, canvas_px, rng), threads)
     if settings.specimen != "filaments":  # which are drawn and not deposited
         atoms /= _bilinear_transfer(canvas_px)
-    if settings.specimen == "negative-stain":
-        spectrum = _stained(atoms, canvas_px, settings, frequency, rng, threads)
-    else:
-        spectrum = _vitrified(atoms, canvas_px, settings, frequency, rng, threads)
-    if settings.finest_signal_A > 0:
-        spectrum *= np.exp(-((settings.finest_signal_A * frequency) ** 8))
+    image = _stained if settings.specimen == "negative-stain" else _vitrified
+    spectrum = image(atoms, canvas_px, settings, frequency, rng, threads)
     spectrum[0, 0] = 0
     return spectrum
 
