@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from flexalign.simulate import OBJECTS, SPECIMENS
+
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
 
 @pytest.fixture(scope="module")
 def conditions():
-    names = ("conditions", "accuracy", "peers", "scoring")
+    names = ("conditions", "catalogue", "accuracy", "peers", "scoring")
     sys.path.insert(0, BENCHMARKS)
     try:
         yield importlib.import_module("conditions")
@@ -46,8 +48,8 @@ def test_random_conditions_are_the_same_again_and_within_their_limits(conditions
     assert made[3] == conditions.random_condition(3, 1024).settings
     assert all(512 <= size <= 1024 for one in made for size in one.shape_px)
     assert all(2 <= one.frame_count <= 400 for one in made)
-    assert {one.specimen for one in made} == set(conditions.SPECIMENS)
-    assert {name for one in made for name in one.objects} == set(conditions.OBJECTS)
+    assert {one.specimen for one in made} == set(SPECIMENS)
+    assert {name for one in made for name in one.objects} == set(OBJECTS)
 
 
 def test_what_has_been_done_is_not_done_again(conditions, tiny, tmp_path):

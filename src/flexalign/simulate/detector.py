@@ -98,7 +98,7 @@ def _unknown_sensitivity(settings: SimulationSettings) -> PixelArray:
     """What the gain does not know of the pixels' sensitivity (h, w), mean 1."""
     rng = np.random.default_rng([settings.seed, 6])
     scatter = rng.standard_normal(settings.shape_px, dtype=np.float32)
-    return np.maximum(1 + np.float32(settings.gain_error) * scatter, 0)
+    return np.asarray(np.maximum(1 + np.float32(settings.gain_error) * scatter, 0))
 
 
 def _stuck_blocks(shape_px: tuple[int, int], rng: np.random.Generator) -> PixelArray:

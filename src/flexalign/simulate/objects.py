@@ -33,7 +33,7 @@ def _gold_foil(
     grains = _grains(settings, shape_px, rng, _GOLD_GRAIN_A)
     let_through = np.clip(_GOLD_LETS_THROUGH * (1 + _GOLD_SCATTER * grains), 0.02, 1)
     foil = _outside_circle(settings, shape_px, rng, 0.2, edge_px=5.0 / settings.pixel_size_A)
-    return foil * (let_through - 1)
+    return np.asarray(foil * (let_through - 1))
 
 
 def _gold_beads(
@@ -69,7 +69,8 @@ def _contaminant(
     radius_px = _DIRT_PART * min(settings.shape_px)
     place_px = np.array(shape_px) / 2 + rng.uniform(-0.25, 0.25, 2) * settings.shape_px
     grains = _grains(settings, shape_px, rng, _DIRT_DETAIL_A)
-    return -_DIRT_DEPTH * _ball(shape_px, place_px, radius_px) * np.clip(1 + 0.2 * grains, 0, 1.6)
+    depth = _DIRT_DEPTH * np.clip(1 + 0.2 * grains, 0, 1.6)
+    return np.asarray(-depth * _ball(shape_px, place_px, radius_px))
 
 
 def _shadow(settings: SimulationSettings, shape_px: Shape, rng: np.random.Generator) -> FloatArray:
@@ -158,4 +159,4 @@ def _balls(
 def _ball(shape_px: Shape, place_px: FloatArray, radius_px: float) -> FloatArray:
     """The shade (h, w) of a ball, one in its middle."""
     y, x = (np.arange(size) - place for size, place in zip(shape_px, place_px, strict=True))
-    return np.sqrt(np.maximum(1 - (y[:, None] ** 2 + x**2) / radius_px**2, 0))
+    return np.asarray(np.sqrt(np.maximum(1 - (y[:, None] ** 2 + x**2) / radius_px**2, 0)))

@@ -48,7 +48,7 @@ class SimulationSettings(JsonValue):
         nearly all within the first frames), "jump" (bumps and one jump of 40 A) or "none"
     global_motion_px : largest distance of the trajectory from its start
     local_motion_px : largest deviation of any place from the trajectory; 0 = none
-    particles : copies of the built-in particle; None = a fifth of the area
+    particles : copies of the built-in particle where they are scattered; None = a fifth of the area
     ice_thickness_A : of the ice whose molecules move with the specimen; 0 = no ice signal
     contrast : part of the weak-phase contrast that is left after all that images lose
     defocus_um : underfocus

@@ -93,7 +93,7 @@ def _stained(
     grains = fourier.rfft2(texture(canvas_px, envelope, rng, threads), threads)
     grains *= np.float32(_STAIN_GRAIN_CONTRAST)
     protein = atoms * (envelope * displaced_A * np.float32(_STAIN_CONTRAST_PER_A))
-    return np.float32(settings.contrast) * (protein + grains)
+    return np.asarray(np.float32(settings.contrast) * (protein + grains))
 
 
 def texture(
@@ -105,7 +105,7 @@ def texture(
     """Noise (h, w) of standard deviation 1 whose amplitudes follow `transfer` (h, w // 2 + 1)."""
     noise = fourier.rfft2(rng.standard_normal(shape_px, dtype=np.float32), threads)
     image = fourier.irfft2(noise * transfer, shape_px, threads)
-    return image / image.std()
+    return np.asarray(image / image.std())
 
 
 def frequency_per_A(shape_px: tuple[int, int], pixel_size_A: float) -> npt.NDArray[np.float32]:
