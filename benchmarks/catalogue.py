@@ -20,7 +20,7 @@ PLAIN: dict[str, Any] = {"shape_px": (1536, 1536), "frame_count": 24}
 # Thick ice and far defocus, as in tomography: little is left of what is fine.
 _TILTED: dict[str, Any] = {
     "tilt_deg": 60.0, "frame_count": 8, "electrons_per_px": 0.5, "pixel_size_A": 1.35,
-    "ice_thickness_A": 800.0, "contrast": 0.7, "defocus_um": 4.0,
+    "ice_thickness_A": 800.0, "defocus_um": 4.0,
     "global_motion_px": 4.0, "local_motion_px": 2.0,
 }  # fmt: skip
 _FEW: dict[str, Any] = {"global_motion_px": 5.0, "local_motion_px": 2.5}
