@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import mrcfile
@@ -10,12 +11,16 @@ import pytest
 
 import flexalign.simulate
 from flexalign.cli import simulation
+from flexalign.simulate import SimulationSettings
 
 SMALL = ("--size", "160", "128", "--frames", "5", "--pixel-size", "1.5")
 
 
 def test_the_words_of_the_command_are_those_of_the_package():
     assert simulation.MOTIONS == flexalign.simulate.MOTIONS
+    assert simulation.SPECIMENS == flexalign.simulate.SPECIMENS
+    assert simulation.OBJECTS == flexalign.simulate.OBJECTS
+    assert simulation.FAULTS == flexalign.simulate.FAULTS
     assert simulation.FORMATS == flexalign.simulate.SAVED_FORMATS
 
 
@@ -44,6 +49,31 @@ def test_options_reach_the_simulator(run, tmp_path):
         assert mrc.data.mean() == pytest.approx(4, rel=0.1)
 
 
+def test_specimen_objects_and_faults_reach_the_simulator(run, tmp_path):
+    run("simulate", "--out", tmp_path, "--name", "x", "--specimen", "negative-stain",
+        "--object", "gold-foil", "--object", "shadow", "--fault", "dead-quadrant",
+        "--contrast", "0.5", "--ice", "0", "--tilt", "30", "--gain-error", "0.1",
+        *SMALL)  # fmt: skip
+
+    with np.load(tmp_path / "x_truth.npz") as truth:
+        settings = SimulationSettings.from_dict(json.loads(str(truth["settings"])))
+    assert settings.specimen == "negative-stain"
+    assert settings.objects == ("gold-foil", "shadow")
+    assert settings.faults == ("dead-quadrant",)
+    assert (settings.contrast, settings.ice_thickness_A) == (0.5, 0.0)
+    assert (settings.tilt_deg, settings.gain_error) == (30.0, 0.1)
+
+
+def test_a_micrograph_that_is_no_image_is_an_input_error(run, tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    outcome = run(
+        "simulate", "--out", tmp_path / "new", "--specimen", tmp_path / "notes.txt", *SMALL
+    )
+
+    assert outcome.code == 3
+    assert "notes.txt: expected an image" in outcome.err
+
+
 def test_files_are_replaced_only_when_asked_for(run, tmp_path):
     words = ("simulate", "--out", tmp_path, *SMALL)
     run(*words)
@@ -60,6 +90,10 @@ def test_files_are_replaced_only_when_asked_for(run, tmp_path):
     [
         (("--format", "dm4"), "--format: expected one of mrc, tiff, eer, found dm4"),
         (("--motion", "sideways"), "found 'sideways'"),
+        (("--specimen", "soup"), "specimen: expected one of"),
+        (("--object", "hair"), "objects: expected some of"),
+        (("--fault", "smoke"), "faults: expected some of"),
+        (("--tilt", "90"), "tilt_deg: expected at most 80, found 90"),
         (("--frames", "1"), "at least 2"),
         (("--size", "8", "8"), "at least 64"),
     ],

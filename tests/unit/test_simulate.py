@@ -14,7 +14,7 @@ from flexalign.errors import ParameterError
 from flexalign.simulate import MOTIONS, SimulationSettings, motion_error_px, simulate_movie
 from flexalign.simulate.motions import JUMP_A, TrueMotion, make_motion
 from flexalign.simulate.movie import _Canvas, _where_from_px
-from flexalign.simulate.specimen import particle_atoms_A
+from flexalign.simulate.placing import particle_atoms_A
 
 SMALL = SimulationSettings(
     shape_px=(160, 192), frame_count=4, pixel_size_A=2.0, particles=4, hot_pixels=3, dead_pixels=2
@@ -40,7 +40,7 @@ def moved_by(monkeypatch, displacement_px, **changes):
     path = np.stack([np.zeros(steps.shape), steps])
     course = np.zeros((2, len(steps), 0, 2))
     motion = TrueMotion(path, course, lambda y, x: np.zeros((*np.broadcast(y, x).shape, 0)))
-    monkeypatch.setattr("flexalign.simulate.movie.make_motion", lambda settings: motion)
+    monkeypatch.setattr("flexalign.simulate.movie.make_motions", lambda _: {"specimen": motion})
     settings = {
         "shape_px": (192, 160), "frame_count": 2, "electrons_per_px": 5000.0, "gain": False,
         "dose_per_frame_e_A2": 0.0, "hot_pixels": 0, "dead_pixels": 0, "in_frame_steps": len(steps),
@@ -109,7 +109,7 @@ def test_warp_inverts_the_displacement_where_it_is_steep():
     """A place q of the frame shows the specimen of q + back, which the motion takes to q."""
     settings = SimulationSettings(shape_px=(256, 256), local_motion_px=12.0, seed=3)
     motion = make_motion(settings)
-    canvas = _Canvas.around(settings, motion)
+    canvas = _Canvas.around(settings, [motion])
     y, x = canvas.lattice_px()
     back = _where_from_px(motion, 20, 1, canvas)
 

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from flexalign.model import MovieRecord
     from flexalign.simulate import SimulatedMovie, SimulationSettings
 
-MOTIONS = ("bumps", "polynomial", "measured", "jump", "none")
+MOTIONS = ("bumps", "polynomial", "measured", "fast-start", "jump", "none")
+SPECIMENS = ("protein", "negative-stain", "crystal", "filaments")
+OBJECTS = (
+    "gold-foil", "gold-beads", "ice-crystals", "carbon", "still-carbon", "contaminant", "shadow",
+    "beam-edge",
+)  # fmt: skip
+FAULTS = ("stuck-blocks", "bad-lines", "dead-quadrant", "duplicate-frame")
 FORMATS = ("mrc", "tiff", "eer")
 DEMO_FILES = ("demo.tiff", "demo_gain.mrc", "demo_truth.npz")
 
@@ -50,7 +56,8 @@ def simulate(
         str,
         typer.Option(
             help=f"One of: {', '.join(MOTIONS)}. Bumps and jump are smooth in time and no "
-            "polynomial in space; measured has the steps of real movies.",
+            "polynomial in space; measured has the steps of real movies; fast-start is over "
+            "within a few frames.",
             autocompletion=lambda: list(MOTIONS),
         ),
     ] = "bumps",
@@ -60,13 +67,54 @@ def simulate(
     local_motion: Annotated[
         float, typer.Option(help="How far any place goes beside that.", metavar="PX")
     ] = 5.0,
+    specimen: Annotated[
+        str,
+        typer.Option(
+            help=f"One of: {', '.join(SPECIMENS)}; or the file of a micrograph, which is moved "
+            "without its noise and has the pixel size given.",
+            metavar="NAME|IMAGE",
+            autocompletion=lambda: list(SPECIMENS),
+        ),
+    ] = "protein",
+    objects: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--object",
+            help=f"What else is in the field: {', '.join(OBJECTS)}. May be given several times.",
+            metavar="NAME",
+            autocompletion=lambda: list(OBJECTS),
+        ),
+    ] = None,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fault",
+            help=f"What is wrong with the detector: {', '.join(FAULTS)}. May be given several "
+            "times.",
+            metavar="NAME",
+            autocompletion=lambda: list(FAULTS),
+        ),
+    ] = None,
+    contrast: Annotated[
+        float, typer.Option(help="Part of the ideal contrast that is left.", metavar="PART")
+    ] = 0.9,
+    ice: Annotated[
+        float, typer.Option(help="Thickness of the ice; 0 = no signal from it.", metavar="A")
+    ] = 500.0,
+    tilt: Annotated[float, typer.Option(help="Tilt of the stage.", metavar="DEGREES")] = 0.0,
+    gain_error: Annotated[
+        float,
+        typer.Option(
+            help="Part by which pixels differ that the gain does not know.", metavar="PART"
+        ),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed, another movie.", metavar="N")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of the same names.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Make a movie with known motion: protein in ice, damage, gain, hot pixels.
+    """Make a movie with known motion, of protein in ice or of a micrograph, in many conditions.
 
     Prints the files that were written, and how to align the movie.
     """
@@ -84,6 +132,13 @@ def simulate(
         motion=motion,
         global_motion_px=global_motion,
         local_motion_px=local_motion,
+        specimen=specimen,
+        objects=tuple(objects or ()),
+        faults=tuple(faults or ()),
+        contrast=contrast,
+        ice_thickness_A=ice,
+        tilt_deg=tilt,
+        gain_error=gain_error,
         seed=seed,
     )
     _, files = _simulate_and_save(settings, out, name, file_format)

@@ -4,11 +4,14 @@ from flexalign.simulate.files import SAVED_FORMATS
 from flexalign.simulate.motions import TrueMotion
 from flexalign.simulate.movie import SimulatedMovie, simulate_movie
 from flexalign.simulate.score import MotionError, motion_error_px
-from flexalign.simulate.settings import MOTIONS, SimulationSettings
+from flexalign.simulate.settings import FAULTS, MOTIONS, OBJECTS, SPECIMENS, SimulationSettings
 
 __all__ = [
+    "FAULTS",
     "MOTIONS",
+    "OBJECTS",
     "SAVED_FORMATS",
+    "SPECIMENS",
     "MotionError",
     "SimulatedMovie",
     "SimulationSettings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ _STRIPE_COLUMNS = 128
 _STRIPE_SCATTER, _COLUMN_SCATTER, _PIXEL_SCATTER = 0.02, 0.02, 0.04
 _HOT_TIMES = (3.0, 30.0)
 _HUGE_TIMES, _HUGE_SHARE = 100.0, 0.1
+_STUCK_TIMES = (2.0, 12.0)
+_PIXELS_PER_STUCK_BLOCK = 60_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,12 +80,62 @@ def make_detector(settings: SimulationSettings) -> Detector:
     rate.flat[bad[hot_count:]] = 0
     bad_pixels = np.zeros(settings.shape_px, np.bool_)
     bad_pixels.flat[bad] = True
+    if settings.gain_error > 0:
+        rate *= _unknown_sensitivity(settings)
+    for fault in sorted(FAULT_TIMES.keys() & settings.faults):
+        times = FAULT_TIMES[fault](settings.shape_px, np.random.default_rng([settings.seed, 7]))
+        rate *= times
+        bad_pixels |= times != 1
     return Detector(
         gain=None if sensitivity is None else np.reciprocal(sensitivity),
         rate=rate,
         bad_pixels=bad_pixels,
         dtype=np.uint8 if settings.electrons_per_px <= 20 else np.uint16,
     )
+
+
+def _unknown_sensitivity(settings: SimulationSettings) -> PixelArray:
+    """What the gain does not know of the pixels' sensitivity (h, w), mean 1."""
+    rng = np.random.default_rng([settings.seed, 6])
+    scatter = rng.standard_normal(settings.shape_px, dtype=np.float32)
+    return np.asarray(np.maximum(1 + np.float32(settings.gain_error) * scatter, 0))
+
+
+def _stuck_blocks(shape_px: tuple[int, int], rng: np.random.Generator) -> PixelArray:
+    """Blocks of 3 x 3 to 8 x 8 pixels that count several times too much."""
+    times = np.ones(shape_px, np.float32)
+    for _ in range(max(1, times.size // _PIXELS_PER_STUCK_BLOCK)):
+        height, width = rng.integers(3, 9, 2)
+        y, x = rng.integers(0, shape_px)
+        times[y : y + height, x : x + width] = rng.uniform(*_STUCK_TIMES)
+    return times
+
+
+def _bad_lines(shape_px: tuple[int, int], rng: np.random.Generator) -> PixelArray:
+    """Two dead columns, a dead row, and a column and a row that count twice."""
+    times = np.ones(shape_px, np.float32)
+    rows, columns = rng.integers(0, shape_px[0], 2), rng.integers(0, shape_px[1], 3)
+    times[rows[0]] = 2
+    times[:, columns[0]] = 2
+    times[rows[1]] = 0
+    times[:, columns[1:]] = 0
+    return times
+
+
+def _dead_quadrant(shape_px: tuple[int, int], rng: np.random.Generator) -> PixelArray:
+    """A quarter of the detector counts nothing."""
+    times = np.ones(shape_px, np.float32)
+    top, left = rng.integers(0, 2, 2) * np.array(shape_px) // 2
+    times[top : top + shape_px[0] // 2, left : left + shape_px[1] // 2] = 0
+    return times
+
+
+# How many times too much the pixels (h, w) count with each fault of the detector.
+FAULT_TIMES: dict[str, Callable[[tuple[int, int], np.random.Generator], PixelArray]] = {
+    "stuck-blocks": _stuck_blocks,
+    "bad-lines": _bad_lines,
+    "dead-quadrant": _dead_quadrant,
+}
 
 
 def _sensitivity(shape_px: tuple[int, int], rng: np.random.Generator) -> PixelArray:

@@ -7,7 +7,8 @@ Sign: ``corrected(p) = frame(p + displacement)``; everything is zero at the firs
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,19 @@ _MEASURED_TIME = (0.0, 0.045, 0.3, 0.6, 1.0)
 _MEASURED_SPEED = (0.62, 0.95, 0.8, 0.58, 0.42)
 _MEASURED_JITTER = (0.009, 0.015)
 
+_OTHER_SEED = 1_000_000
+
 Modes = Callable[[FloatArray, FloatArray], FloatArray]
+
+
+class _Pace(NamedTuple):
+    """How motion calms down: from speed 1 to the last one, within a part of the movie."""
+
+    calming_time: tuple[float, float]
+    last_speed: float
+
+
+_USUAL, _FAST = _Pace((0.12, 0.25), 0.25), _Pace((0.03, 0.06), 0.02)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +94,34 @@ def truth_lattice(shape_px: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
 
 def make_motion(settings: SimulationSettings) -> TrueMotion:
     """The motion that `settings` ask for; the same for the same seed."""
-    rng = np.random.default_rng([settings.seed, 1])
+    motion = _make_motion(settings, np.random.default_rng([settings.seed, 1]))
+    if settings.duplicate_frame is not None:
+        motion = _repeated(motion, settings.duplicate_frame)
+    return motion
+
+
+def make_other_motion(settings: SimulationSettings) -> TrueMotion:
+    """How something goes that is not fixed to the specimen: as far, but elsewhere."""
+    moving = "bumps" if settings.motion == "none" else settings.motion
+    return make_motion(
+        replace(settings, motion=moving, local_motion_px=0.0, seed=settings.seed + _OTHER_SEED)
+    )
+
+
+def still_motion(settings: SimulationSettings) -> TrueMotion:
+    """Of what stays with the detector."""
+    return make_motion(replace(settings, motion="none"))
+
+
+def _repeated(motion: TrueMotion, frame: int) -> TrueMotion:
+    """`motion`, but that `frame` is where the one before it was."""
+    source = np.arange(motion.frame_count)
+    source[frame] -= 1
+    return TrueMotion(motion.path_px[source], motion.course_px[source], motion.modes)
+
+
+def _make_motion(settings: SimulationSettings, rng: np.random.Generator) -> TrueMotion:
+    """The motion of frames of which none is there twice."""
     last = settings.frame_count - 1
     within = (np.arange(settings.in_frame_steps) + 0.5) / settings.in_frame_steps - 0.5
     time = (np.arange(settings.frame_count)[:, None] + within) / last  # (frames, steps)
@@ -92,10 +132,11 @@ def make_motion(settings: SimulationSettings) -> TrueMotion:
         path, modes = _cubic(rng, time, 2), _polynomial_modes(settings.shape_px)
         course = _cubic(rng, time, 2 * 6).reshape(*time.shape, 6, 2)
     else:
+        pace = _FAST if settings.motion == "fast-start" else _USUAL
         measured = settings.motion == "measured"
-        path = _measured_path(rng, time) if measured else _smooth(rng, time, 2)
+        path = _measured_path(rng, time) if measured else _smooth(rng, time, 2, pace)
         modes = _bump_modes(settings.shape_px, rng)
-        course = _smooth(rng, time, 2 * _BUMPS).reshape(*time.shape, _BUMPS, 2)
+        course = _smooth(rng, time, 2 * _BUMPS, pace).reshape(*time.shape, _BUMPS, 2)
     path = settings.global_motion_px * _unit_size(path)
     if settings.motion == "jump":
         path = path + _jump_px(rng, settings)[:, None]
@@ -112,10 +153,13 @@ def _unit_size(path: FloatArray) -> FloatArray:
     return np.asarray(from_start / np.linalg.norm(from_start.mean(axis=1), axis=-1).max())
 
 
-def _smooth(rng: np.random.Generator, time: FloatArray, count: int) -> FloatArray:
+def _smooth(
+    rng: np.random.Generator, time: FloatArray, count: int, pace: _Pace = _USUAL
+) -> FloatArray:
     """Random smooth functions (..., count) of time in [0, 1], fast early and slower later."""
     fine = np.linspace(-0.5, 1.5, _FINE_TIMES)
-    calming = 0.25 + np.exp(-np.clip(fine, 0, None) / rng.uniform(0.12, 0.25, (count, 1)))
+    calming_time = rng.uniform(*pace.calming_time, (count, 1))
+    calming = pace.last_speed + np.exp(-np.clip(fine, 0, None) / calming_time)
     waves = rng.normal(size=(count, 4)) / [1.0, 1.0, 1.5, 2.0]
     speed = calming * (waves @ np.cos(np.pi * np.arange(4)[:, None] * fine))
     return _integrated(fine, speed, time)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,10 @@ from flexalign.model import FloatArray, MaskArray, PixelArray
 from flexalign.plan import fast_size
 from flexalign.simulate.detector import make_detector
 from flexalign.simulate.files import save_movie
-from flexalign.simulate.motions import TrueMotion, make_motion, truth_lattice
+from flexalign.simulate.layers import Layer, make_layers, make_motions
+from flexalign.simulate.motions import TrueMotion, truth_lattice
 from flexalign.simulate.settings import SimulationSettings
-from flexalign.simulate.specimen import frequency_per_A, specimen_spectrum
+from flexalign.simulate.specimen import frequency_per_A
 
 _WARP_STEP_PX = 16
 _MARGIN_PX = 16
@@ -112,14 +113,17 @@ def simulate_movie(
     """
     settings = replace(settings or SimulationSettings(), **changes)
     threads = threads or os.cpu_count() or 1
-    motion, detector = make_motion(settings), make_detector(settings)
-    canvas = _Canvas.around(settings, motion)
-    spectrum = specimen_spectrum(settings, canvas.shape_px, threads)
+    motions, detector = make_motions(settings), make_detector(settings)
+    motion = motions["specimen"]
+    canvas = _Canvas.around(settings, motions.values())
+    layers = make_layers(settings, canvas.shape_px, threads)
     counts = np.empty((settings.frame_count, *settings.shape_px), detector.dtype)
     with ThreadPoolExecutor(threads) as pool:
-        frames = _intensities(settings, motion, canvas, spectrum, threads)
-        for frame, intensity in enumerate(frames):
-            counts[frame] = detector.counts(intensity, (settings.seed, 4, frame), pool)
+        for frame, intensity in enumerate(_intensities(settings, motions, canvas, layers, threads)):
+            if frame == settings.duplicate_frame:
+                counts[frame] = counts[frame - 1]
+            else:
+                counts[frame] = detector.counts(intensity, (settings.seed, 4, frame), pool)
             if progress is not None:
                 progress(frame + 1, settings.frame_count)
     y, x = truth_lattice(settings.shape_px)
@@ -128,7 +132,7 @@ def simulate_movie(
         counts=counts,
         gain=detector.gain,
         bad_pixels=detector.bad_pixels,
-        specimen=1 + canvas.cropped(fourier.irfft2(spectrum, canvas.shape_px, threads)),
+        specimen=1 + canvas.cropped(_specimen(layers, canvas, threads)),
         displacement_px=motion.on_lattice(y, x),
         lattice_y_px=y,
         lattice_x_px=x,
@@ -144,10 +148,11 @@ class _Canvas:
     shape_px: tuple[int, int]
 
     @classmethod
-    def around(cls, settings: SimulationSettings, motion: TrueMotion) -> _Canvas:
+    def around(cls, settings: SimulationSettings, motions: Iterable[TrueMotion]) -> _Canvas:
         y, x = truth_lattice(settings.shape_px)
         largest_px = max(
             float(np.abs(motion.step_displacement_px(frame, step, y[:, None], x)).max())
+            for motion in motions
             for frame in range(settings.frame_count)
             for step in range(settings.in_frame_steps)
         )
@@ -177,27 +182,65 @@ class _Canvas:
 
 def _intensities(
     settings: SimulationSettings,
-    motion: TrueMotion,
+    motions: Mapping[str, TrueMotion],
     canvas: _Canvas,
-    spectrum: fourier.SpectrumArray,
+    layers: Sequence[Layer],
     threads: int,
 ) -> Iterator[PixelArray]:
-    """The mean image (h, w) of each frame, blurred by the motion within it; 1 = no specimen."""
+    """The mean image (h, w) of each frame, blurred by the motion within it; 1 = an empty beam."""
+    lasting = [
+        None if layer.is_damaged else _coefficients(layer.spectrum, canvas, threads)
+        for layer in layers
+    ]
     frequency = frequency_per_A(canvas.shape_px, settings.pixel_size_A)
     critical = critical_exposure_e_A2(frequency, settings.voltage_kV)
     decay_A2_per_e = (-0.5 / critical).astype(np.float32)
-    moved = np.empty(canvas.shape_px, np.float32)
     for frame in range(settings.frame_count):
-        dose_e_A2 = np.float32((frame + 0.5) * settings.dose_e_A2)
-        damaged = spectrum * np.exp(decay_A2_per_e * dose_e_A2)
-        image = fourier.irfft2(damaged, canvas.shape_px, threads)
-        coefficients = spline_coefficients(image, threads)
+        damage = np.exp(decay_A2_per_e * np.float32((frame + 0.5) * settings.dose_e_A2))
+        coefficients = [
+            _coefficients(layer.spectrum * damage, canvas, threads) if kept is None else kept
+            for layer, kept in zip(layers, lasting, strict=True)
+        ]
         total = np.ones(settings.shape_px, np.float32)
         for step in range(settings.in_frame_steps):
-            back = _where_from_px(motion, frame, step, canvas)
-            sample(coefficients, back, _WARP_STEP_PX, threads, out=moved)
-            total += canvas.cropped(moved) / settings.in_frame_steps
+            seen = [
+                _seen(found, motions[layer.moves_with], frame, step, canvas, threads)
+                for layer, found in zip(layers, coefficients, strict=True)
+            ]
+            total += _through_all(seen) / settings.in_frame_steps
         yield total
+
+
+def _coefficients(spectrum: fourier.SpectrumArray, canvas: _Canvas, threads: int) -> PixelArray:
+    """The spline through the image of a half plane."""
+    return spline_coefficients(fourier.irfft2(spectrum, canvas.shape_px, threads), threads)
+
+
+def _seen(
+    coefficients: PixelArray,
+    motion: TrueMotion,
+    frame: int,
+    step: int,
+    canvas: _Canvas,
+    threads: int,
+) -> PixelArray:
+    """A layer (h, w) where it is at one step of one frame."""
+    back = _where_from_px(motion, frame, step, canvas)
+    return canvas.cropped(sample(coefficients, back, _WARP_STEP_PX, threads))
+
+
+def _through_all(parts: Sequence[PixelArray]) -> PixelArray:
+    """What layers add to an intensity of one, each of which multiplies it by one plus its part."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part + total * part
+    return total
+
+
+def _specimen(layers: Sequence[Layer], canvas: _Canvas, threads: int) -> PixelArray:
+    """What moves with the specimen, on the whole canvas, minus one."""
+    spectra = [layer.spectrum for layer in layers if layer.moves_with == "specimen"]
+    return _through_all([fourier.irfft2(s, canvas.shape_px, threads) for s in spectra])
 
 
 def _where_from_px(motion: TrueMotion, frame: int, step: int, canvas: _Canvas) -> PixelArray:

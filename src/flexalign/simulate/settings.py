@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from flexalign.errors import ParameterError
 from flexalign.model import JsonValue
 
-MOTIONS = ("bumps", "polynomial", "measured", "jump", "none")
+MOTIONS = ("bumps", "polynomial", "measured", "fast-start", "jump", "none")
+SPECIMENS = ("protein", "negative-stain", "crystal", "filaments")
+OBJECTS = (
+    "gold-foil", "gold-beads", "ice-crystals", "carbon", "still-carbon", "contaminant", "shadow",
+    "beam-edge",
+)  # fmt: skip
+FAULTS = ("stuck-blocks", "bad-lines", "dead-quadrant", "duplicate-frame")
 
 PARTICLE_DIAMETER_A = 134.0
 _DEFAULT_COVERAGE = 0.2
@@ -17,9 +23,11 @@ _PIXELS_PER_DEAD_PIXEL = 40_000
 _POSITIVE = (
     "pixel_size_A", "voltage_kV", "electrons_per_px", "defocus_um", "contrast", "in_frame_steps",
 )  # fmt: skip
+_NAMED = {"objects": OBJECTS, "faults": FAULTS}
+_STEEPEST_TILT_DEG = 80.0
 _NOT_NEGATIVE = (
     "global_motion_px", "local_motion_px", "particles", "ice_thickness_A",
-    "hot_pixels", "dead_pixels", "dose_per_frame_e_A2", "seed",
+    "hot_pixels", "dead_pixels", "dose_per_frame_e_A2", "seed", "finest_signal_A", "gain_error",
 )  # fmt: skip
 
 
@@ -36,11 +44,11 @@ class SimulationSettings(JsonValue):
     dose_per_frame_e_A2 : that damages the specimen; None = what reaches the detector
     electrons_per_px : mean counts of a pixel in one frame
     motion : "bumps" (smooth path, Gaussian bumps in space), "polynomial" (third order in time,
-        second in space), "measured" (steps as in real movies, with jitter), "jump" (bumps and one
-        jump of 40 A) or "none"
+        second in space), "measured" (steps as in real movies, with jitter), "fast-start" (bumps,
+        nearly all within the first frames), "jump" (bumps and one jump of 40 A) or "none"
     global_motion_px : largest distance of the trajectory from its start
     local_motion_px : largest deviation of any place from the trajectory; 0 = none
-    particles : copies of the built-in particle; None = a fifth of the area
+    particles : copies of the built-in particle where they are scattered; None = a fifth of the area
     ice_thickness_A : of the ice whose molecules move with the specimen; 0 = no ice signal
     contrast : part of the weak-phase contrast that is left after all that images lose
     defocus_um : underfocus
@@ -48,6 +56,12 @@ class SimulationSettings(JsonValue):
     hot_pixels, dead_pixels : how many; None = as many as good detectors have
     seed : of every random number
     in_frame_steps : positions within one frame that are averaged to blur it
+    specimen : one of `SPECIMENS`, or the path of a micrograph that is moved in its place
+    objects : of `OBJECTS`, what else is in the field
+    faults : of `FAULTS`, what is wrong with the detector
+    finest_signal_A : the specimen has no finer detail; 0 = no limit
+    tilt_deg : of the stage: the beam has a longer way through the ice, and loses contrast there
+    gain_error : standard deviation of the pixels' sensitivity that `gain` does not correct
 
     Raises
     ------
@@ -78,6 +92,12 @@ class SimulationSettings(JsonValue):
     dead_pixels: int | None = None
     seed: int = 0
     in_frame_steps: int = 2
+    specimen: str = "protein"
+    objects: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    finest_signal_A: float = 0.0
+    tilt_deg: float = 0.0
+    gain_error: float = 0.0
 
     def __post_init__(self) -> None:
         if self.motion not in MOTIONS:
@@ -97,6 +117,14 @@ class SimulationSettings(JsonValue):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ParameterError(f"{name}: expected zero or more, found {value}")
+        for name, known in _NAMED.items():
+            for value in getattr(self, name):
+                if value not in known:
+                    raise ParameterError(f"{name}: expected some of {known}, found {value!r}")
+        if not abs(self.tilt_deg) <= _STEEPEST_TILT_DEG:
+            raise ParameterError(
+                f"tilt_deg: expected at most {_STEEPEST_TILT_DEG:g}, found {self.tilt_deg}"
+            )
 
     @property
     def pixel_count(self) -> int:
@@ -109,6 +137,11 @@ class SimulationSettings(JsonValue):
         if self.dose_per_frame_e_A2 is not None:
             return self.dose_per_frame_e_A2
         return self.electrons_per_px / self.pixel_size_A**2
+
+    @property
+    def duplicate_frame(self) -> int | None:
+        """The frame that is a copy of the one before it; None = there is none."""
+        return self.frame_count // 2 if "duplicate-frame" in self.faults else None
 
     @property
     def particle_density_per_px(self) -> float:

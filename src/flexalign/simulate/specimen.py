@@ -1,21 +1,19 @@
-"""What lies under the beam: copies of a built-in particle in ice, as the microscope images them.
+"""What lies under the beam, as the microscope images it: protein in ice or in negative stain.
 
-All in the weak-phase approximation: a phase shift is an atom's scattering factor times the
+Ice in the weak-phase approximation: a phase shift is an atom's scattering factor times the
 wavelength, and the image is one plus twice that phase times the contrast transfer function.
 """
 
 from __future__ import annotations
 
-from itertools import permutations, product
+import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from flexalign.arrays import fourier
-from flexalign.errors import ParameterError
-from flexalign.model import FloatArray
-from flexalign.simulate.settings import PARTICLE_DIAMETER_A, SimulationSettings
+from flexalign.simulate import placing
+from flexalign.simulate.settings import SimulationSettings
 
 CS_MM = 2.7
 AMPLITUDE_CONTRAST = 0.1
@@ -28,59 +26,13 @@ WATER_MOLECULES_PER_A3 = 0.0311
 # Share of an atom's scattering that the water it displaces would have had.
 _DISPLACED_SHARE = 0.55
 _ATOM_VOLUME_A3 = 18.0
-_PLACEMENT_ATTEMPTS = 200
-
-# Atoms of an alpha helix: distance from its axis, angle in degrees and height along it, in A,
-# relative to the alpha carbon; the last four stand for a side chain.
-_HELIX_ATOMS = (
-    (1.55, -27.7, -0.87), (2.29, 0.0, 0.0), (1.67, 26.5, 1.07), (2.03, 25.0, 2.27),
-    (3.30, -20.0, -0.50), (4.30, -12.0, -1.2), (5.10, -20.0, -2.0), (5.70, -5.0, -2.4),
-)  # fmt: skip
-_HELIX_RISE_A, _HELIX_TURN_DEG = 1.5, 100.0
-_RESIDUES_PER_HELIX = 32
-# (across, outward) of the four helices of a subunit, A; they lie along the shell.
-_BUNDLE_A = ((-5.0, 46.0), (5.0, 47.0), (-5.0, 56.0), (5.0, 55.0))
-_SIDE_CHAIN_SCATTER_A = 0.7
-
-
-def particle_atoms_A() -> FloatArray:
-    """Atoms (n, 3) of the built-in particle: a hollow shell of 24 equal bundles of helices.
-
-    About 24 000 atoms, 134 A across, with the symmetry of a cube's rotations; always the same.
-    """
-    rng = np.random.default_rng(24)
-    residue = np.arange(_RESIDUES_PER_HELIX)[:, None]
-    radius, angle_deg, height = np.array(_HELIX_ATOMS).T
-    angle = np.radians(angle_deg + _HELIX_TURN_DEG * residue)
-    along = height + _HELIX_RISE_A * (residue - _RESIDUES_PER_HELIX / 2)
-    helix = np.stack(
-        [along, radius * np.cos(angle), radius * np.sin(angle)], axis=-1
-    )  # (residues, atoms, 3)
-    subunit = []
-    for number, (across, outward) in enumerate(_BUNDLE_A):
-        turned = Rotation.from_euler("x", 75.0 * number, degrees=True).apply(helix.reshape(-1, 3))
-        if number % 2:
-            turned = turned * [-1.0, 1.0, -1.0]  # neighbours run the other way
-        scatter = rng.normal(scale=_SIDE_CHAIN_SCATTER_A, size=helix.shape)
-        scatter[:, :4] *= 0.2  # the backbone is regular
-        subunit.append(turned + scatter.reshape(-1, 3) + [0.0, across, outward])
-    # A general direction, so that no subunit lies on a symmetry axis.
-    atoms = Rotation.from_euler("zyx", [20.0, 33.0, 17.0], degrees=True).apply(
-        np.concatenate(subunit)
-    )
-    return np.concatenate([atoms @ turn.T for turn in _cube_rotations()])
-
-
-def _cube_rotations() -> list[FloatArray]:
-    """The 24 rotations that leave a cube as it is."""
-    turns = []
-    for order in permutations(range(3)):
-        for signs in product((1.0, -1.0), repeat=3):
-            turn = np.zeros((3, 3))
-            turn[range(3), order] = signs
-            if np.linalg.det(turn) > 0:
-                turns.append(turn)
-    return turns
+# Uranyl: what a layer of 1 A that protein displaces adds to the contrast, and the grains of what
+# stays, which hide detail finer than about 20 A.
+_STAIN_CONTRAST_PER_A = 0.0015
+_STAIN_DETAIL_A = 25.0
+_STAIN_GRAIN_CONTRAST = 0.03
+# After a mean free path of ice, 1/e of the electrons have lost no energy and make the image.
+_INELASTIC_PATH_A = 3000.0
 
 
 def specimen_spectrum(
@@ -96,19 +48,64 @@ def specimen_spectrum(
     """
     rng = np.random.default_rng([settings.seed, 2])
     frequency = frequency_per_A(canvas_px, settings.pixel_size_A)
-    phase = fourier.rfft2(_deposited_particles(settings, canvas_px, rng), threads)
-    phase *= protein_scattering_A(frequency) / _bilinear_transfer(canvas_px)
-    if settings.ice_thickness_A > 0:
-        molecules_per_px = (
-            WATER_MOLECULES_PER_A3 * settings.ice_thickness_A * settings.pixel_size_A**2
-        )
+    atoms = fourier.rfft2(placing.deposited_atoms(settings, canvas_px, rng), threads)
+    if settings.specimen != "filaments":  # which are drawn and not deposited
+        atoms /= _bilinear_transfer(canvas_px)
+    image = _stained if settings.specimen == "negative-stain" else _vitrified
+    spectrum = image(atoms, canvas_px, settings, frequency, rng, threads)
+    spectrum[0, 0] = 0
+    return spectrum
+
+
+def _vitrified(
+    atoms: fourier.SpectrumArray,
+    canvas_px: tuple[int, int],
+    settings: SimulationSettings,
+    frequency_per_A: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+    threads: int,
+) -> fourier.SpectrumArray:
+    """Protein in ice, given the spectrum of its atoms per pixel."""
+    phase = atoms * protein_scattering_A(frequency_per_A)
+    thickness_A = settings.ice_thickness_A / math.cos(math.radians(settings.tilt_deg))
+    if thickness_A > 0:
+        molecules_per_px = WATER_MOLECULES_PER_A3 * thickness_A * settings.pixel_size_A**2
         ice = rng.standard_normal(canvas_px, dtype=np.float32)
         ice *= np.float32(np.sqrt(molecules_per_px))
-        phase += fourier.rfft2(ice, threads) * ice_scattering_A(frequency)
-    phase *= image_transfer(frequency, settings)
-    phase *= np.float32(settings.contrast / settings.pixel_size_A**2)
-    phase[0, 0] = 0
+        phase += fourier.rfft2(ice, threads) * ice_scattering_A(frequency_per_A)
+    phase *= image_transfer(frequency_per_A, settings)
+    left = math.exp((settings.ice_thickness_A - thickness_A) / _INELASTIC_PATH_A)
+    phase *= np.float32(settings.contrast * left / settings.pixel_size_A**2)
     return phase
+
+
+def _stained(
+    atoms: fourier.SpectrumArray,
+    canvas_px: tuple[int, int],
+    settings: SimulationSettings,
+    frequency_per_A: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+    threads: int,
+) -> fourier.SpectrumArray:
+    """Protein, bright, in dark stain whose grains hide all fine detail."""
+    envelope = np.exp(-((_STAIN_DETAIL_A * frequency_per_A) ** 2))
+    displaced_A = np.float32(_ATOM_VOLUME_A3 / settings.pixel_size_A**2)
+    grains = fourier.rfft2(texture(canvas_px, envelope, rng, threads), threads)
+    grains *= np.float32(_STAIN_GRAIN_CONTRAST)
+    protein = atoms * (envelope * displaced_A * np.float32(_STAIN_CONTRAST_PER_A))
+    return np.asarray(np.float32(settings.contrast) * (protein + grains))
+
+
+def texture(
+    shape_px: tuple[int, int],
+    transfer: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+    threads: int = 1,
+) -> npt.NDArray[np.float32]:
+    """Noise (h, w) of standard deviation 1 whose amplitudes follow `transfer` (h, w // 2 + 1)."""
+    noise = fourier.rfft2(rng.standard_normal(shape_px, dtype=np.float32), threads)
+    image = fourier.irfft2(noise * transfer, shape_px, threads)
+    return np.asarray(image / image.std())
 
 
 def frequency_per_A(shape_px: tuple[int, int], pixel_size_A: float) -> npt.NDArray[np.float32]:
@@ -204,44 +201,3 @@ def _bilinear_transfer(shape_px: tuple[int, int]) -> npt.NDArray[np.float32]:
     """What bilinear deposition on the grid does to the amplitudes."""
     ky, kx = fourier.frequencies(shape_px)
     return np.asarray((np.sinc(ky) * np.sinc(kx)) ** 2, dtype=np.float32)
-
-
-def _deposited_particles(
-    settings: SimulationSettings, canvas_px: tuple[int, int], rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """Atoms per pixel (h, w) of randomly turned particles that do not overlap."""
-    height, width = canvas_px
-    atoms_px = particle_atoms_A() / settings.pixel_size_A
-    total = np.zeros(height * width)
-    for place in _places_px(settings, canvas_px, rng):
-        turned = Rotation.random(random_state=rng).apply(atoms_px)[:, :2] + place
-        whole = np.floor(turned).astype(np.int64)
-        part = turned - whole
-        for dy, dx in product((0, 1), repeat=2):
-            weight = np.abs(1 - dy - part[:, 0]) * np.abs(1 - dx - part[:, 1])
-            pixel = (whole[:, 0] + dy) % height * width + (whole[:, 1] + dx) % width
-            np.add.at(total, pixel, weight)
-    return total.reshape(canvas_px).astype(np.float32)
-
-
-def _places_px(
-    settings: SimulationSettings, canvas_px: tuple[int, int], rng: np.random.Generator
-) -> FloatArray:
-    """Centres (n, 2) (y, x) of particles that keep a diameter apart on the periodic canvas."""
-    size = np.array(canvas_px, dtype=np.float64)
-    count = round(settings.particle_density_per_px * canvas_px[0] * canvas_px[1])
-    apart_px = PARTICLE_DIAMETER_A / settings.pixel_size_A
-    places = np.empty((count, 2))
-    for number in range(count):
-        for _ in range(_PLACEMENT_ATTEMPTS):
-            place = rng.uniform(0, size)
-            away = np.abs(places[:number] - place)
-            if not (np.hypot(*np.minimum(away, size - away).T) < apart_px).any():
-                break
-        else:
-            raise ParameterError(
-                f"particles: {count} of {PARTICLE_DIAMETER_A:g} A do not fit on {canvas_px} "
-                f"pixels of {settings.pixel_size_A:g} A: ask for fewer, or for a larger field"
-            )
-        places[number] = place
-    return places

@@ -1,0 +1,287 @@
+"""How well the motion is found in conditions that microscopes meet, and in some that they may meet.
+
+Movies of many kinds with known motion are aligned by flexalign, with and without local motion,
+and by RELION where it is installed.  Results are appended to ``conditions.jsonl`` in the cache,
+so a long run can be done in parts; what the same code has done already is not done again.  The
+table is Markdown::
+
+    python benchmarks/conditions.py --list
+    python benchmarks/conditions.py plain gold-foil --seeds 101 102
+    python benchmarks/conditions.py --random 200
+
+RMS is the length of the difference from the true displacement in px, over frames and places,
+each place's mean over frames removed.  Seeds below 100 are for tuning and are not reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers
+from accuracy import CACHE, version_of
+from catalogue import CONDITIONS, LARGEST_PX, Condition, condition, random_condition
+
+import flexalign
+from flexalign.align import align_movie
+from flexalign.comparison import AnyMotion
+from flexalign.model import Quality
+from flexalign.motion import Motion
+from flexalign.params import AlignParams
+from flexalign.simulate import motion_error_px, simulate_movie
+
+METHODS = ("none", "ours", "ours global", "RELION global", "RELION 5x5")
+# A motion may be off by so much more before it is called worse, or by so many stated errors
+# before these are called wrong.
+_WORSE, _LEAST_PX, _STATED_ERRORS = 1.05, 0.05, 5.0
+_RESULTS = "conditions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one method made of one movie: a line of the results.
+
+    Attributes
+    ----------
+    code : of the settings and of the simulator
+    version : of the program
+    rms_px, worst_px : distance to the true displacement; None where the program failed
+    stated_px : the typical standard error that it states, of the length
+    chosen, flags : which motion flexalign kept, and what it said of the movie
+    error : why there is no motion
+    """
+
+    condition: str
+    seed: int
+    code: str
+    method: str
+    version: str
+    rms_px: float | None = None
+    worst_px: float | None = None
+    stated_px: float | None = None
+    chosen: str = ""
+    flags: str = ""
+    error: str = ""
+
+
+class Movie:
+    """A movie in the cache."""
+
+    def __init__(self, made: Condition, cache: Path, threads: int) -> None:
+        self.condition, self.threads = made, threads
+        self.folder = cache / f"{made.name}_{made.settings.seed}_{made.code}"
+        self.path, self.gain = self.folder / "movie.mrc", self.folder / "movie_gain.mrc"
+        if not (self.folder / "movie_truth.npz").exists():  # it is written last
+            simulate_movie(made.settings, threads=threads).save(self.folder, "movie")
+        with np.load(self.folder / "movie_truth.npz") as file:
+            self._truth = {name: file[name] for name in file.files if name != "specimen"}
+
+    def params(self, **changes: Any) -> AlignParams:
+        """What a user gives; no images that nobody looks at here."""
+        settings = self.condition.settings
+        return AlignParams(
+            pixel_size_A=settings.pixel_size_A, voltage_kV=settings.voltage_kV,
+            dose_per_frame_e_A2=settings.dose_e_A2, gain=str(self.gain), dose_weight=False,
+            psd=False, threads=self.threads, **changes,
+        )  # fmt: skip
+
+    def result(self, method: str, motion: AnyMotion | None = None, **more: Any) -> Result:
+        """How far `motion` is from the truth."""
+        if motion is not None:
+            error = motion_error_px(motion, self._truth)
+            more.update(rms_px=error.rms_px, worst_px=error.worst_px)
+        made = self.condition
+        return Result(made.name, made.settings.seed, made.code, method, version(method), **more)
+
+
+def version(method: str) -> str:
+    """The program behind a method."""
+    if method == "none":
+        return ""
+    return version_of("RELION 5x5" if method.startswith("RELION") else "refined")
+
+
+def results_of(movie: Movie, missing: Iterable[str]) -> Iterator[Result]:
+    """What the methods in `missing` make of a movie."""
+    missing = set(missing)
+    if "none" in missing:
+        yield movie.result("none", Motion.still(movie.condition.settings.frame_count))
+    for method, local in (("ours", True), ("ours global", False)):
+        if method in missing:
+            yield _by_flexalign(movie, method, local)
+    if any(method.startswith("RELION") for method in missing):
+        yield from _by_relion(movie)
+
+
+def _by_flexalign(movie: Movie, method: str, local: bool) -> Result:
+    try:
+        found = align_movie(movie.path, movie.params(local=local))
+    except flexalign.FlexAlignError as error:
+        return movie.result(method, error=str(error))
+    return movie.result(
+        method, found.motion, chosen=found.quality.chosen,
+        stated_px=stated_error_px(found.quality, movie.condition.settings.pixel_size_A),
+        flags=", ".join(found.quality.flag_names),
+    )  # fmt: skip
+
+
+def _by_relion(movie: Movie) -> Iterator[Result]:
+    """Both motions of one run: the global one is where the local one starts."""
+    methods = ("RELION global", "RELION 5x5")
+    try:
+        found = peers.run_relion(movie.path, movie.gain, movie.condition.settings, movie.threads)
+    except peers.PeerError as error:
+        yield from (movie.result(method, error=str(error)[-200:]) for method in methods)
+        return
+    local = found.motion
+    rigid = replace(local, coefficients_px=np.zeros_like(local.coefficients_px))
+    for method, motion in zip(methods, (rigid, local), strict=True):
+        yield movie.result(method, motion)
+
+
+def stated_error_px(quality: Quality, pixel_size_A: float) -> float | None:
+    """The typical standard error of the length of a displacement; None = it states none."""
+    if not np.isfinite(quality.trajectory_error_A):
+        return None
+    field_A = np.nan_to_num(quality.field_error_A)
+    return float(np.sqrt(2) * np.hypot(quality.trajectory_error_A, field_A) / pixel_size_A)
+
+
+def run(
+    wanted: Iterable[Condition], methods: Sequence[str], cache: Path, threads: int, *, keep: bool
+) -> None:
+    """Do what has not been done by the same versions yet."""
+    results = cache / _RESULTS
+    done = {(r.code, r.method, r.version) for r in read_results(results)}
+    for made in wanted:
+        missing = [m for m in methods if (made.code, m, version(m)) not in done]
+        if not missing:
+            continue
+        movie = Movie(made, cache, threads)
+        for result in results_of(movie, missing):
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(result)) + "\n")
+            print(f"{made.name} {made.settings.seed} {result.method}: {_px(result)}", flush=True)
+        if not keep:
+            shutil.rmtree(movie.folder)
+
+
+def read_results(path: Path) -> list[Result]:
+    """All results in a file, oldest first."""
+    if not path.exists():
+        return []
+    return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+Rows = dict[tuple[str, int], dict[str, Result]]
+
+
+def latest(results: Iterable[Result], wanted: Iterable[Condition]) -> Rows:
+    """The last result of each method, by condition and seed."""
+    rows: Rows = {(made.name, made.settings.seed): {} for made in wanted}
+    codes = {made.code for made in wanted}
+    for result in results:
+        if result.code in codes:
+            rows[result.condition, result.seed][result.method] = result
+    return {key: row for key, row in rows.items() if row}
+
+
+def table(rows: Rows) -> str:
+    """A Markdown table with one line for each movie."""
+    lines = [
+        "| condition | seed | " + " | ".join(METHODS) + " | stated | kept | flags |",
+        "| --- | --: |" + " --: |" * (len(METHODS) + 1) + " --- | --- |",
+    ]
+    for (name, seed), row in rows.items():
+        cells = [name, str(seed), *(_px(row.get(method)) for method in METHODS)]
+        ours = row.get("ours")
+        stated = "-" if ours is None or ours.stated_px is None else f"{ours.stated_px:.3f}"
+        cells += [stated, (ours and ours.chosen) or "-", (ours and ours.flags) or "-"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _px(result: Result | None) -> str:
+    if result is None or (result.rms_px is None and not result.error):
+        return "-"
+    return "failed" if result.rms_px is None else f"{result.rms_px:.3f}"
+
+
+def faults_of(row: dict[str, Result]) -> list[str]:
+    """What is wrong with our motion of one movie, in the words of the summary."""
+    ours = row.get("ours")
+    if ours is None or ours.rms_px is None:
+        return ["failed"] if ours is not None else []
+    others = {
+        "worse than none": ["none"],
+        "worse than RELION": ["RELION global", "RELION 5x5"],
+        "worse than our global": ["ours global"],
+    }
+    found = []
+    for fault, methods in others.items():
+        known = [row[m].rms_px for m in methods if m in row and row[m].rms_px is not None]
+        if known and ours.rms_px > _WORSE * min(known) + _LEAST_PX:
+            found.append(fault)
+    if ours.stated_px is not None and ours.rms_px > _STATED_ERRORS * ours.stated_px + _LEAST_PX:
+        found.append(f"off by more than {_STATED_ERRORS:g} stated errors")
+    return found
+
+
+def summary(rows: Rows) -> str:
+    """How many movies went wrong in which way, and which they are."""
+    wrong: dict[str, list[str]] = {}
+    for (name, seed), row in rows.items():
+        for fault in faults_of(row):
+            wrong.setdefault(fault, []).append(f"{name} {seed}")
+    lines = [f"- {fault}: {len(names)} ({', '.join(names)})" for fault, names in wrong.items()]
+    return "\n".join([f"Of {len(rows)} movies", "", *(lines or ["- none went wrong"])])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="CONDITION", help="default: all")
+    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[101])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--size", type=int, metavar="PX", help="square fields of this size")
+    parser.add_argument("--random", type=int, metavar="N",
+                        help="N movies in which everything is by chance")  # fmt: skip
+    parser.add_argument("--first", type=int, default=1001, metavar="SEED", help="of --random")
+    parser.add_argument("--largest", type=int, default=LARGEST_PX, metavar="PX",
+                        help="side of a field of --random")  # fmt: skip
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--discard", action="store_true", help="keep no movies in the cache")
+    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
+    chosen = parser.parse_args()
+    if unknown := [name for name in chosen.names if name not in CONDITIONS]:
+        parser.error(f"expected some of {', '.join(CONDITIONS)}, found {', '.join(unknown)}")
+    if chosen.list:
+        for name, changes in CONDITIONS.items():
+            print(f"{name:16} {', '.join(f'{key}={value}' for key, value in changes.items())}")
+        return
+    if chosen.random:
+        seeds = range(chosen.first, chosen.first + chosen.random)
+        wanted = [random_condition(seed, chosen.largest) for seed in seeds]
+    else:
+        names = chosen.names or CONDITIONS
+        wanted = [condition(name, seed, chosen.size) for name in names for seed in chosen.seeds]
+    methods = [m for m in chosen.methods if m in METHODS[:3] or version(m)]
+    chosen.cache.mkdir(parents=True, exist_ok=True)
+    if not chosen.table:
+        keep = not (chosen.discard or chosen.random)
+        run(wanted, methods, chosen.cache, chosen.threads, keep=keep)
+    rows = latest(read_results(chosen.cache / _RESULTS), wanted)
+    print("\n" + table(rows) + "\n\n" + summary(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What the beam goes through, layer by layer: each moves in its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexalign.arrays import fourier
+from flexalign.simulate.micrograph import micrograph_contrast
+from flexalign.simulate.motions import TrueMotion, make_motion, make_other_motion, still_motion
+from flexalign.simulate.objects import DRAWN, draw_object
+from flexalign.simulate.settings import SPECIMENS, SimulationSettings
+from flexalign.simulate.specimen import frequency_per_A, specimen_spectrum
+
+_MOTIONS = {"specimen": make_motion, "itself": make_other_motion, "detector": still_motion}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """Something in the beam.
+
+    Attributes
+    ----------
+    spectrum : half plane (h, w // 2 + 1) of what it adds to an intensity of one, on the canvas
+    moves_with : "specimen", "itself" or "detector"
+    is_damaged : whether radiation takes its detail away
+    """
+
+    spectrum: fourier.SpectrumArray
+    moves_with: str
+    is_damaged: bool
+
+
+def make_motions(settings: SimulationSettings) -> dict[str, TrueMotion]:
+    """How the layers move, by what they move with: that of the specimen comes first."""
+    movers = ["specimen", *(DRAWN[name][1] for name in settings.objects)]
+    return {mover: _MOTIONS[mover](settings) for mover in movers}
+
+
+def make_layers(
+    settings: SimulationSettings, canvas_px: tuple[int, int], threads: int = 1
+) -> list[Layer]:
+    """The specimen, and what else is in the field; all periodic on the canvas."""
+    layers = [_specimen(settings, canvas_px, threads)]
+    for name in settings.objects:
+        image = draw_object(name, settings, canvas_px)
+        layers.append(Layer(fourier.rfft2(image, threads), DRAWN[name][1], is_damaged=False))
+    return layers
+
+
+def _specimen(settings: SimulationSettings, canvas_px: tuple[int, int], threads: int) -> Layer:
+    """What moves as the truth says.  Stain outlasts the beam; protein, ice and others do not."""
+    if settings.specimen in SPECIMENS:
+        spectrum = specimen_spectrum(settings, canvas_px, threads)
+    else:
+        image = micrograph_contrast(settings.specimen, canvas_px, threads)
+        spectrum = fourier.rfft2(image, threads)
+        spectrum[0, 0] = 0
+    if settings.finest_signal_A > 0:
+        frequency = frequency_per_A(canvas_px, settings.pixel_size_A)
+        spectrum *= np.exp(-((settings.finest_signal_A * frequency) ** 8))
+    return Layer(spectrum, "specimen", is_damaged=settings.specimen != "negative-stain")

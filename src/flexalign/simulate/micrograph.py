@@ -1,0 +1,92 @@
+"""A real micrograph as the specimen: without its noise, as wide as the motion needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from flexalign.arrays import fourier
+from flexalign.errors import InputError, ParameterError
+from flexalign.io.references import read_image
+from flexalign.model import FloatArray, PixelArray
+from flexalign.simulate.settings import SPECIMENS
+
+# Rings beyond this part of Nyquist hold noise alone.
+_NOISE_FROM = 0.9
+_LARGEST_DEVIATION_SD = 6.0
+_SURE_SD = 3.0
+
+
+def micrograph_contrast(path: str, canvas_px: tuple[int, int], threads: int = 1) -> PixelArray:
+    """The image (h, w) in a file as contrast: over its mean, minus one, without its noise.
+
+    It lies in the middle of the canvas and goes on beyond its edges as its mirror image; of one
+    that is larger the middle is taken.
+
+    Raises
+    ------
+    ParameterError
+        If `path` is no file.
+    InputError
+        If the file is no single image, or has no mean to compare with.
+    """
+    if not Path(path).exists():
+        raise ParameterError(
+            f"specimen: expected one of {SPECIMENS} or a file with a micrograph, found {path!r}"
+        )
+    image = read_image(path)
+    mean = float(image.mean(dtype=np.float64))
+    if not (np.isfinite(mean) and mean > 0):
+        raise InputError(
+            f"{path}: expected a micrograph of positive mean, found a mean of {mean:g}"
+        )
+    contrast = (image / np.float32(mean) - 1).astype(np.float32)
+    limit = np.float32(_LARGEST_DEVIATION_SD * contrast.std())
+    return _on_canvas(without_noise(contrast.clip(-limit, limit), threads), canvas_px)
+
+
+def without_noise(image: PixelArray, threads: int = 1) -> PixelArray:
+    """`image` (h, w) less its white noise, whose power the finest rings tell (Wiener's filter).
+
+    In each ring the amplitudes are multiplied by ``1 - N / P``, with the mean power P of the ring
+    and N the median of those beyond 0.9 of Nyquist; where P is not clearly above N, by zero.
+
+    References
+    ----------
+    Wiener, Extrapolation, Interpolation, and Smoothing of Stationary Time Series (1949).
+    """
+    shape_px = image.shape[0], image.shape[1]
+    # The mirror images make it periodic: else its edges would look like fine detail.
+    spectrum = fourier.rfft2(np.pad(image, [(0, size) for size in shape_px], "symmetric"), threads)
+    ky, kx = fourier.frequencies((2 * shape_px[0], 2 * shape_px[1]))
+    width = 1 / min(shape_px)
+    ring = np.minimum(np.hypot(ky, kx) / width, 0.5 / width).astype(np.int32)
+    kept = _kept_part(np.abs(spectrum.ravel()) ** 2, ring.ravel())
+    cleaned = fourier.irfft2(
+        spectrum * kept[ring].astype(np.float32), (2 * shape_px[0], 2 * shape_px[1]), threads
+    )
+    return np.ascontiguousarray(cleaned[: shape_px[0], : shape_px[1]])
+
+
+def _kept_part(power: PixelArray, ring: np.ndarray) -> FloatArray:
+    """What to multiply the amplitudes of each ring with, between 0 and 1."""
+    count = np.maximum(np.bincount(ring), 1)
+    mean = np.bincount(ring, power) / count
+    noise = float(np.median(mean[int(_NOISE_FROM * (len(mean) - 1)) : -1]))
+    part = 1 - noise / np.maximum(mean, 1e-30)
+    # The four mirror images hold each independent coefficient four times.
+    chance = _SURE_SD * np.sqrt(4 / count)
+    part[mean < noise * (1 + chance)] = 0
+    part[0] = 1
+    return np.clip(part, 0, 1)
+
+
+def _on_canvas(image: PixelArray, canvas_px: tuple[int, int]) -> PixelArray:
+    """`image` in the middle of the canvas (h, w), mirrored or cut to its size."""
+    for axis, size in enumerate(canvas_px):
+        first = (image.shape[axis] - size) // 2
+        place = np.arange(first, first + size) % (2 * image.shape[axis])
+        place = np.minimum(place, 2 * image.shape[axis] - 1 - place)
+        image = np.take(image, place, axis=axis)
+    return image

@@ -1,0 +1,58 @@
+"""The conditions of benchmarks/conditions.py in short form: small fields, few and bright frames."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flexalign import align_movie
+from flexalign.motion import Motion
+from flexalign.simulate import motion_error_px
+
+BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+
+
+@pytest.fixture(scope="module")
+def rms_px(save_movie, params_for):
+    """Function: the distance from the true motion of a condition, without and with alignment."""
+    sys.path.insert(0, BENCHMARKS)
+    try:
+        catalogue = importlib.import_module("catalogue")
+    finally:
+        sys.path.remove(BENCHMARKS)
+        sys.modules.pop("catalogue", None)
+
+    def measured(name: str) -> tuple[float, float]:
+        settings = replace(
+            catalogue.condition(name, 101).settings,
+            shape_px=(512, 512), frame_count=8, electrons_per_px=3.0,
+        )  # fmt: skip
+        movie, files = save_movie(settings=settings)
+        params = params_for(movie, files, psd=False, dose_weight=False)
+        motions = Motion.still(8), align_movie(files["movie"], params).motion
+        before, after = (motion_error_px(motion, movie).rms_px for motion in motions)
+        return before, after
+
+    return measured
+
+
+@pytest.mark.parametrize("name", ["plain", "jump", "ice-crystals", "carbon", "bad-lines", "gain-5"])
+def test_the_motion_is_found_all_the_same(name, rms_px):
+    before, after = rms_px(name)
+
+    assert after < 0.5 * before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gold-foil", "contaminant", "shadow", "stuck-blocks", "dead-quadrant", "duplicate-frame",
+     "gain-15", "stain-2.4", "filaments", "still-gain-5", "empty"],
+)  # fmt: skip
+def test_the_motion_kept_is_no_worse_than_none(name, rms_px):
+    before, after = rms_px(name)
+
+    assert after <= 1.05 * before + 0.05

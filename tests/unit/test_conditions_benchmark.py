@@ -1,0 +1,108 @@
+"""benchmarks/conditions.py makes the movies that it names and counts what goes wrong."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from flexalign.simulate import OBJECTS, SPECIMENS
+
+BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+
+
+@pytest.fixture(scope="module")
+def conditions():
+    names = ("conditions", "catalogue", "accuracy", "peers", "scoring")
+    sys.path.insert(0, BENCHMARKS)
+    try:
+        yield importlib.import_module("conditions")
+    finally:
+        sys.path.remove(BENCHMARKS)
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def tiny(conditions, monkeypatch):
+    """A condition that is made and aligned at once."""
+    changes = {"shape_px": (128, 128), "frame_count": 4, "objects": ("gold-beads",),
+               "electrons_per_px": 4.0, "pixel_size_A": 3.0}  # fmt: skip
+    monkeypatch.setitem(conditions.CONDITIONS, "tiny", changes)
+    return conditions.condition("tiny", 7)
+
+
+def test_every_condition_has_settings_that_differ_and_can_be_made_smaller(conditions):
+    made = [conditions.condition(name, 1) for name in conditions.CONDITIONS]
+
+    assert len({one.code for one in made}) == len(made)
+    assert conditions.condition("shadow", 1, 512).settings.shape_px == (512, 512)
+
+
+def test_random_conditions_are_the_same_again_and_within_their_limits(conditions):
+    made = [conditions.random_condition(seed, 1024).settings for seed in range(200)]
+
+    assert made[3] == conditions.random_condition(3, 1024).settings
+    assert all(512 <= size <= 1024 for one in made for size in one.shape_px)
+    assert all(2 <= one.frame_count <= 400 for one in made)
+    assert {one.specimen for one in made} == set(SPECIMENS)
+    assert {name for one in made for name in one.objects} == set(OBJECTS)
+
+
+def test_what_has_been_done_is_not_done_again(conditions, tiny, tmp_path):
+    methods = ("none", "ours", "ours global")
+    conditions.run([tiny], methods[:1], tmp_path, 1, keep=True)
+    conditions.run([tiny], methods, tmp_path, 1, keep=False)
+    conditions.run([tiny], methods, tmp_path, 1, keep=False)
+
+    results = conditions.read_results(tmp_path / "conditions.jsonl")
+    row = conditions.latest(results, [tiny])["tiny", 7]
+    assert [result.method for result in results] == list(methods)
+    assert list(tmp_path.iterdir()) == [tmp_path / "conditions.jsonl"]
+    assert row["none"].rms_px > 1
+    assert row["ours"].chosen
+    assert all(json.loads(line)["code"] == tiny.code for line in open_lines(tmp_path))
+    assert f"| tiny | 7 | {row['none'].rms_px:.3f} |" in conditions.table({("tiny", 7): row})
+
+
+def open_lines(folder):
+    return (folder / "conditions.jsonl").read_text().splitlines()
+
+
+def test_a_program_that_fails_is_a_line_of_its_own(conditions, tiny, tmp_path, monkeypatch):
+    def fails(*_):
+        raise conditions.peers.PeerError("no micrograph")
+
+    monkeypatch.setattr(conditions.peers, "run_relion", fails)
+    conditions.run([tiny], ["RELION global", "RELION 5x5"], tmp_path, 1, keep=False)
+
+    rows = conditions.latest(conditions.read_results(tmp_path / "conditions.jsonl"), [tiny])
+    assert [result.error for result in rows["tiny", 7].values()] == ["no micrograph"] * 2
+    assert "| failed | failed |" in conditions.table(rows)
+
+
+@pytest.mark.parametrize(
+    ("rms_px", "wrong"),
+    [
+        ({"none": 1.0, "ours": 0.3, "ours global": 0.4, "RELION 5x5": 0.5}, []),
+        ({"none": 1.0, "ours": 1.5}, ["worse than none", "off by more than 5 stated errors"]),
+        ({"none": 1.0, "ours": 0.4, "RELION global": 0.2}, ["worse than RELION"]),
+        ({"none": 1.0, "ours": 0.4, "RELION global": None, "ours global": 0.2},
+         ["worse than our global"]),
+        ({"none": 1.0, "ours": None}, ["failed"]),
+        ({"none": 1.0}, []),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_is_counted(conditions, rms_px, wrong):
+    row = {
+        method: conditions.Result("x", 1, "", method, "", value, value, 0.1)
+        for method, value in rms_px.items()
+    }
+
+    assert conditions.faults_of(row) == wrong
+    said = conditions.summary({("x", 1): row})
+    assert all(f"- {fault}: 1 (x 1)" in said for fault in wrong)
+    assert ("none went wrong" in said) is not bool(wrong)
