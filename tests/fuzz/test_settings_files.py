@@ -34,7 +34,7 @@ def test_damaged_settings(tmp_path, data):
     path.write_bytes(data)
 
     with only_typed_errors(most_bytes=MOST_BYTES):
-        AlignParams(**load_settings(path)).to_dict()
+        AlignParams.from_dict(load_settings(path)).to_dict()
 
 
 @given(data=mutated_text(DOSES, words=("1e999", "-1", "0 0 0", "9" * 400)))

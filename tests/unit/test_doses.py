@@ -47,5 +47,5 @@ def test_a_pipe_or_a_folder_is_no_file_of_doses(tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(InputError, match="expected a file, found a (folder|FIFO)"):
+        with pytest.raises(InputError, match=r"expected a file, found a (folder|FIFO)"):
             read_doses(path)
