@@ -113,7 +113,7 @@ def held_out_scores(
             swept[name] = one, other
         score = 0.0
         for h in (0, 1):
-            score += float((swept[name][h].cross.sum(axis=0) * weight)[half == h].sum())
+            score += float((swept[name][h].cross * weight)[:, half == h].sum())
         scores[name] = score * part
     chance = refine.chance_of_score(patches, powers, weight) * part**0.5
     return HeldOut(scores, chance, swept["none"][0].cross.sum(axis=0))
