@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import cpu, detector, dose, resample
+from flexalign.arrays.copies import Copies
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.halves import add_part, stored
@@ -107,6 +108,7 @@ def first_pass(
     counts = {"aligned": 0, "summed": 0}
     bad: dict[int, str] = {}
     notes: dict[int, str] = {}
+    copies = Copies()
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with Workers(threads) as workers:
         shrinker = _shrinker(device, workers)(correction, full_shape, small.pixels)
@@ -116,6 +118,7 @@ def first_pass(
             if raw.pixels is None or problem:
                 bad[raw.index] = problem
                 continue
+            copies.see(raw.index, raw.pixels)
             if raw.problem:
                 notes[raw.index] = raw.problem
             wanted = ["aligned"] + (["summed"] if _sums_differ(plan, raw.index) else [])
@@ -132,7 +135,7 @@ def first_pass(
         relative = _relative_counts(
             small.means, small.spreads, math.prod(plan.correlation_shape_px)
         )
-        good = _good_frames(info.path, plan, small.index, relative, bad)
+        good = _good_frames(info.path, plan, small.index, relative, bad, copies.found())
         total = mean_corrected(sums["aligned"], counts["aligned"], correction, workers)
         hot = np.zeros(full_shape, np.bool_)
         if params.hot_pixels:
@@ -262,12 +265,19 @@ def _relative_counts(means: list[float], spreads: list[float], small_px: int) ->
 
 
 def _good_frames(
-    path: str, plan: Plan, index: list[int], relative: FloatArray, bad: dict[int, str]
+    path: str,
+    plan: Plan,
+    index: list[int],
+    relative: FloatArray,
+    bad: dict[int, str],
+    copies: dict[int, int],
 ) -> MaskArray:
-    """Which of the frames read are good; adds those with hardly any counts to `bad`."""
-    good = relative > _BLANK_PART
+    """Which of the frames read are good; adds copies and those with hardly any counts to `bad`."""
+    good = (relative > _BLANK_PART) & ~np.isin(index, list(copies))
     for frame, part, is_good in zip(index, relative, good, strict=True):
-        if not is_good:
+        if part > _BLANK_PART and not is_good:
+            bad[frame] = f"it is a copy of frame {copies[frame] + 1}"
+        elif not is_good:
             bad[frame] = f"it is nearly blank: {100 * part:.2g} % of the usual counts"
     if good.sum() < 2 or len(bad) > _BAD_PART_AT_MOST * plan.align.count:
         first = min(bad, default=0)

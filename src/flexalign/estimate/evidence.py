@@ -31,7 +31,7 @@ _NUGGET = 1e-6
 _JUMP_EVIDENCE = 8.0
 _MOST_JUMPS = 3
 # Motion may slow down in these parts of the movie, from no slowing on.
-_SLOWING_PARTS = (0.0, 1 / 4, 1 / 12, 1 / 36)
+SLOWING_PARTS = (0.0, 1 / 4, 1 / 12, 1 / 36)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +176,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
         return found, score(found.smooth_px, found.smooth_frames, found.jitter_px)
 
     best, best_score = climbed(replace(start, jump_frames=()))
-    slowings = [part * span for part in _SLOWING_PARTS]
+    slowings = [part * span for part in SLOWING_PARTS]
     at = int(np.argmin(np.abs(np.array(slowings) - start.slowing_frames)))
     for nearby in (range(at + 1, len(slowings)), range(at - 1, -1, -1)):
         before = best_score
@@ -307,7 +307,7 @@ def _matern(distance: FloatArray, length: float) -> FloatArray:
 
 def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatArray:
     """Prior covariance (times, times), with a free constant and a free steady drift."""
-    calm = _slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
+    calm = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
     distance = np.abs(calm[:, None] - calm[None, :])
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
     covariance = prior.smooth_px**2 * _matern(distance, prior.smooth_frames)
@@ -323,14 +323,14 @@ def _field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray
     """Prior correlations of the control points in t, in y and in x; their product is the whole."""
     t, y, x = shape.control_points
     frames = max(shape.frames.count - 1, 1)
-    calm = _slowed(_positions(t) * frames, frames, prior.slowing_frames)
+    calm = slowed(_positions(t) * frames, frames, prior.slowing_frames)
     in_time = _matern(_distances(calm), prior.smooth_frames)
     in_y = np.exp(-0.5 * (_distances(_positions(y)) * shape.height_px / prior.smooth_px) ** 2)
     in_x = np.exp(-0.5 * (_distances(_positions(x)) * shape.width_px / prior.smooth_px) ** 2)
     return [np.asarray(c + _NUGGET * np.eye(len(c))) for c in (in_time, in_y, in_x)]
 
 
-def _slowed(frame: FloatArray, span: float, slowing_frames: float) -> FloatArray:
+def slowed(frame: FloatArray, span: float, slowing_frames: float) -> FloatArray:
     """Times `frame` from the start on a clock that ticks ever slower, as long as `span` in all."""
     if slowing_frames == 0 or span == 0:
         return frame

@@ -18,7 +18,7 @@ from flexalign.arrays import correlate, cpu, sweeps
 from flexalign.arrays.device import Device
 from flexalign.arrays.sweeps import Packing
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.patches import PatchGrid, tapered_spectra
+from flexalign.estimate.patches import PatchGrid, side_A, tapered_spectra
 from flexalign.model import FloatArray
 from flexalign.plan import FINEST_RESOLUTION_A
 
@@ -164,16 +164,16 @@ def _rings(
 ) -> tuple[npt.NDArray[np.int32], FloatArray]:
     """Ring number (h, w // 2 + 1) of each coefficient, -1 = left out, and each ring's frequency."""
     pixel_A = np.array(frames.scale) * frames.pixel_size_A
-    side_A = min(n * p for n, p in zip(grid.shape_px, pixel_A, strict=True))
+    side = side_A(frames, grid)
     frequency = correlate.ring_index(grid.shape_px, (pixel_A[0], pixel_A[1]))
-    ring = np.rint(frequency * side_A).astype(np.int32)
-    last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side_A) - 1
-    first = max(_FIRST_RING, round(side_A / coarsest_A))
+    ring = np.rint(frequency * side).astype(np.int32)
+    last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side) - 1
+    first = max(_FIRST_RING, round(side / coarsest_A))
     ring[(ring < first) | (ring > last)] = -1
     # The axes hold what is left of bad rows and columns, which do not move.
     ring[0, :] = -1
     ring[:, 0] = -1
-    return ring, np.arange(last + 1) / side_A
+    return ring, np.arange(last + 1) / side
 
 
 def sweep(

@@ -19,6 +19,9 @@ from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
 from flexalign.estimate.refine import RingPowers
 from flexalign.model import FloatArray
 
+# So many standard deviations its pull must stand out to be believed.
+SIGNIFICANT_PULL = 6.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FixedPattern:
@@ -36,6 +39,12 @@ class FixedPattern:
     ring_frequency_per_A: FloatArray
     pull: float
     significance: float
+
+    def as_white(self) -> FixedPattern:
+        """A pattern that has in all rings what this one has in the finest third of them."""
+        finest = self.power_over_noise[2 * len(self.power_over_noise) // 3 :]
+        power = np.full(len(self.power_over_noise), np.median(finest) if finest.size else 0.0)
+        return replace(self, power_over_noise=power)
 
 
 def measure(

@@ -47,7 +47,7 @@ _SMOOTH_RINGS = 5
 _SIGNAL_TRUST = 0.5
 # So many times what chance would give a ring's signal must be to count at all, and in full.
 _CHANCES_TRUSTED = (1.0, 3.0)
-# Noise in no ring is less than this part of that in the finest ones, nor that of any patch than this
+# Noise in no ring is less than this part of that in the finest ones, and in no patch less than this
 # part of the mean.
 _LEAST_NOISE = 0.5
 _LEAST_LOUDNESS = 0.05
@@ -275,7 +275,7 @@ def refine(
 
 def refine_halves(
     patches: PatchSpectra,
-    displacement_px: FloatArray,
+    displacement_px: FloatArray | tuple[FloatArray, FloatArray],
     shape: MotionField | None,
     whole: Refinement,
     threads: int = 1,
@@ -286,11 +286,20 @@ def refine_halves(
 
     Parameters
     ----------
+    displacement_px : where both start, or one start for each
     whole : the refinement by all rings, whose priors are kept, and to whose rings these keep
+    first : a sweep where both start, if there has been one
     """
-    first = first or sweep(patches, displacement_px, None, threads)
     rings = _rings_to_see(whole)
-    halves = [_climb(patches, displacement_px, shape, rounds, first, whole, h) for h in (0, 1)]
+    starts = displacement_px if isinstance(displacement_px, tuple) else (displacement_px,) * 2
+    if first is None:
+        firsts = sweep_together(patches, starts, [None] * 2, threads)
+    else:
+        firsts = [first, first]
+    halves = [
+        _climb(patches, start, shape, rounds, found, whole, half)
+        for half, (start, found) in enumerate(zip(starts, firsts, strict=True))
+    ]
     one, other = _side_by_side(patches, halves, rings, threads)
     return one, other
 
