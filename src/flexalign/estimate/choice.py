@@ -137,6 +137,7 @@ class _Search:
         self.frames, self.plan, self.params = frames, plan, params
         self.threads, self.clock = threads, clock
         self.shape = None if plan.control_points is None else _empty_field(plan)
+        self.straight_px: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
 
     def from_pairs(self, most_images: int, resolution_A: float | None = None) -> Start:
         """The pairwise motion of at most `most_images` frames or groups of them."""
@@ -170,33 +171,49 @@ class _Search:
             start = self.from_pairs(_FEW_GROUPS)
             trial = better(trial, self.made_of(start, self.shape))
         if trial.pairs_led_astray and self.params.refine:
-            # Weak signal can still be found from standing still.
-            still = replace(start, path_px=np.zeros_like(start.path_px), field=None)
-            trial = better(trial, self.made_of(still, self.shape))
+            # Weak signal may be found from rest, or by all frames together.
+            trial = better(trial, self.made_of(self.still(start), self.shape))
+            straight = None if trial.judged.is_surely("none") else self.straight(start)
+            if straight is not None:
+                trial = better(trial, self.made_of(straight, self.shape))
         return trial
+
+    def still(self, start: Start) -> Start:
+        """No motion, in place of that of `start`."""
+        return replace(start, path_px=np.zeros_like(start.path_px), field=None)
+
+    def straight(self, start: Start) -> Start | None:
+        """The simple path along which all frames agree best, if that is any, likewise."""
+        if self.straight_px is None:
+            with self.clock("straight path"):
+                side_A = patches.side_A(
+                    self.frames, patches.make_grid(self.frames, self.plan.patches)
+                )
+                self.straight_px = (
+                    straight_path(self.frames, self.threads),
+                    straight_path_by_halves(self.frames, side_A, self.threads),
+                )
+        path, halves = self.straight_px
+        return replace(start, path_px=path, field=None, halves_px=halves) if path.any() else None
 
     def wider(self, start: Start, has_signal: bool) -> Iterator[Trial]:
         """From where to look when usual ways find no motion, one after the other.
 
-        A straight path is found by all frames together; from no motion all rings can judge what
-        halves of them have found, and pairs of coarse detail leave more rings unseen.  A trajectory
-        alone asks less of the data.  Where there `has_signal` in fine detail, coarser detail need
-        not be asked.
+        Where pairs are not believed, all rings can judge what halves of them have found, and pairs
+        of coarse detail leave more rings unseen.  A trajectory alone asks less of the data.  Where
+        there `has_signal` in fine detail, coarser detail need not be asked.
         """
         shapes = [self.shape] if self.shape is None else [self.shape, None]
-        with self.clock("straight path"):
-            path = straight_path(self.frames, self.threads)
-            side_A = patches.side_A(self.frames, patches.make_grid(self.frames, self.plan.patches))
-            halves = straight_path_by_halves(self.frames, side_A, self.threads)
-        nothing_seen = replace(start, field=None, seen_to_A=math.inf)
-        if path.any():
-            straight = replace(nothing_seen, path_px=path, halves_px=halves)
+        if has_signal and self.straight_px is None:
+            return
+        straight = self.straight(start)
+        if straight is not None:
             for shape in shapes:
-                yield self.made_of(straight, shape)
+                yield self.made_of(replace(straight, seen_to_A=math.inf), shape)
         if has_signal:
             return
         for shape in shapes:
-            yield self.made_of(replace(nothing_seen, path_px=np.zeros_like(path)), shape)
+            yield self.made_of(replace(self.still(start), seen_to_A=math.inf), shape)
         for resolution_A, coarsest_A in _COARSER_A:
             if resolution_A > self.params.max_resolution_A:
                 found = self.from_pairs(pairwise.MOST_IMAGES, resolution_A)

@@ -23,11 +23,13 @@ from flexalign.model import FloatArray
 # pairwise stage has seen cannot judge it.
 _UNSEEN_PART = 0.6
 # So many standard deviations a score must stand out from noise; of thirty candidates one in a
-# thousand does by chance.  A difference of scores must do so by less: it has to be likely, too.
+# thousand does by chance.
 SIGNIFICANT = 4.0
-SIGNIFICANT_DIFFERENCE = 3.0
+# From so many on, what is brought out leads a refinement to any motion that is left.
+SURELY = 10.0
 # A motion must make what it has not seen so much more probable than no motion does (in the natural
-# logarithm) to be believed.  For a specimen that stands still that happens at most once in 10 000.
+# logarithm) to be believed.  For a specimen that stands still that happens at most once in 10 000:
+# the ratio of two likelihoods has the mean one under the hypothesis in its denominator.
 ENOUGH_EVIDENCE = math.log(1e4)
 # To tell how far two motions are apart, so many patches and directions are looked at.
 _PATCHES_LOOKED_AT = 9
@@ -61,9 +63,11 @@ class HeldOut:
         if name == "none":
             return False
         gain = self.score[name] - self.score["none"]
-        by_noise = SIGNIFICANT_DIFFERENCE * self.spread[frozenset((name, "none"))]
-        is_signal = self.score[name] > SIGNIFICANT * self.chance
-        return gain > max(ENOUGH_EVIDENCE, by_noise) and is_signal
+        return gain > ENOUGH_EVIDENCE and self.score[name] > SIGNIFICANT * self.chance
+
+    def is_surely(self, name: str) -> bool:
+        """Whether a candidate brings out so much signal that any motion beside it would show."""
+        return self.score[name] > SURELY * self.chance
 
     def best(self) -> str:
         """The candidate of the highest score; "none" unless it clearly beats that and chance.
@@ -111,7 +115,7 @@ def held_out_scores(
     half = refine.half_of_ring(len(frequency))
     unseen = frequency > 1 / (_UNSEEN_PART * seen_to_A)
     part = refine.effective_part(patches.grid)
-    weight = np.where(unseen, powers.weight, 0.0)
+    weight = np.where(unseen, refine.weight_by_others(patches, powers), 0.0)
     rings = rings_with_weight(weight)
     swept = {name: (found, found) for name, found in (measured or {}).items()}
     if "none" not in swept:

@@ -43,6 +43,8 @@ _PRIOR_ROUNDS = (1, 2, 4, 8)
 _CONVERGED_PX = 0.01
 # Rings over which signal power is averaged.
 _SMOOTH_RINGS = 5
+# Rings on either side by which a ring's power is told without itself.
+_RINGS_BESIDE = 4
 # From this trust on, twice what chance would give, a ring is said to have signal.
 _SIGNAL_TRUST = 0.5
 # So many times what chance would give a ring's signal must be to count at all, and in full.
@@ -127,20 +129,50 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
     pairs = pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * len(found.cross), 1)
     measured = found.cross.sum(axis=0) / (coefficients * pairs)
-    signal = _smoothed(measured, patches.ring_count).clip(0)
+    signal = _smoothed(measured, patches.ring_count, np.ones(_SMOOTH_RINGS)).clip(0)
     total = found.auto.sum(axis=0) / coefficients
     noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
     noise = np.maximum(noise, _least_noise(noise, patches.ring_count))
-    # A ring whose signal does not stand out from chance says nothing.  At a sharp bound rings would
-    # come and go from round to round, and the motion with them.
-    chance = noise / np.sqrt(coefficients * pairs * _SMOOTH_RINGS)
-    trust = np.interp(signal / chance, _CHANCES_TRUSTED, (0.0, 1.0))
-    trust[patches.ring_count == 0] = 0
+    trust = _trust(patches, signal, noise, _SMOOTH_RINGS)
     loudness = _loudness(patches, found)
     strength = _strength(patches, found, signal, noise, loudness)
-    own_signal, own_noise = strength * signal, loudness * noise
-    weight = trust * own_signal / (own_noise * (own_noise + own_signal * squared.sum(axis=0)))
+    weight = _weight(patches, trust, strength * signal, loudness * noise)
     return RingPowers(signal, noise, weight, measured, trust, strength, loudness)
+
+
+def _trust(
+    patches: PatchSpectra, signal: FloatArray, noise: FloatArray, rings_together: int
+) -> FloatArray:
+    """How clearly the signal power of each ring stands out from chance, from 0 to 1.
+
+    A ring whose signal does not says nothing.  At a sharp bound rings would come and go from round
+    to round, and the motion with them.
+    """
+    pairs = pair_weight(patches.envelope)
+    coefficients = np.maximum(patches.ring_count * patches.count, 1)
+    chance = noise / np.sqrt(coefficients * pairs * rings_together)
+    trust = np.interp(signal / chance, _CHANCES_TRUSTED, (0.0, 1.0))
+    return np.where(patches.ring_count > 0, trust, 0.0)
+
+
+def _weight(
+    patches: PatchSpectra, trust: FloatArray, signal: FloatArray, noise: FloatArray
+) -> FloatArray:
+    """Weight W (patches, rings) of the likelihood for powers of each patch."""
+    summed = (patches.envelope**2).sum(axis=0)
+    return np.asarray(trust * signal / (noise * (noise + signal * summed)))
+
+
+def weight_by_others(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
+    """Weight (patches, rings) whose signal power is that of the rings around each but itself.
+
+    By its own power a ring would count the more, the more noise happens to look like signal there.
+    """
+    window = np.ones(2 * _RINGS_BESIDE + 1)
+    window[_RINGS_BESIDE] = 0
+    signal = _smoothed(powers.measured, patches.ring_count, window).clip(0)
+    trust = _trust(patches, signal, powers.noise, 2 * _RINGS_BESIDE)
+    return _weight(patches, trust, powers.strength * signal, powers.patch_noise)
 
 
 def _least_noise(noise: FloatArray, count: FloatArray) -> float:
@@ -190,9 +222,8 @@ def _strength(
     return np.where(is_known, shrunk, 1.0).clip(*_STRENGTHS)
 
 
-def _smoothed(values: FloatArray, count: FloatArray) -> FloatArray:
-    """Mean over neighbouring rings, each weighted by its number of coefficients."""
-    window = np.ones(_SMOOTH_RINGS)
+def _smoothed(values: FloatArray, count: FloatArray, window: FloatArray) -> FloatArray:
+    """Mean over a window of rings, each weighted by its number of coefficients."""
     total = np.convolve(values * count, window, mode="same")
     return np.asarray(total / np.maximum(np.convolve(count, window, mode="same"), 1))
 

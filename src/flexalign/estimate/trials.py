@@ -19,6 +19,7 @@ from flexalign.estimate.patch_spectra import (
 )
 from flexalign.estimate.pattern import FixedPattern, measure
 from flexalign.estimate.refine import Refinement
+from flexalign.estimate.strays import brought_back
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import MotionField
 from flexalign.params import AlignParams
@@ -128,7 +129,9 @@ def try_from(
         names = [name for name in candidates if name != "none"] or ["none"]
         nearest = max(names, key=lambda name: judged.score[name])
         at, first = candidates[nearest].halves_px[0], swept[nearest]
-        if start.halves_px is not None:
+        if start.halves_px is None:
+            at, first = brought_back(spectra, at, first, threads)
+        else:
             at, first = _along(start.path_px, spectra), None
         refinement = refine.refine(spectra, at, shape, threads=threads, first=first)
         powers = refinement.powers
