@@ -81,6 +81,8 @@ def judge(
         rings_before_A=rings.before_A,
         ring_score=rings.score,
         signal_bands=_signal_bands(estimate),
+        motion_bound_A=estimate.motion_bound_px * pixel_A,
+        searched_wider=estimate.is_from_wider_search,
     )
     return replace(judged, flags=flags.raised(judged))
 

@@ -383,6 +383,10 @@ class QualityLimits:
     still_errors: float = _parameter(
         3.0, "Standard errors that the specimen must move to be said to move.", FLAGS
     )
+    motion_bound_A: float = _parameter(
+        3.0, "Most by which a specimen may move, as far as can be told, to be called still.", FLAGS,
+        unit="A",
+    )  # fmt: skip
     bad_frame_count: int = _parameter(0, "Frames that may be left out.", FLAGS)
     fixed_pattern_significance: float = _parameter(
         6.0, "Standard deviations of its pull from which on a fixed pattern is believed, where the "
@@ -392,6 +396,10 @@ class QualityLimits:
     hot_pixel_part: float = _parameter(
         0.001, "Largest part of all pixels that may be hot or dead.", FLAGS
     )
+    lost_part: float = _parameter(
+        0.05, "Largest part of all pixels that may be left out before the image itself suffers.",
+        FLAGS,
+    )  # fmt: skip
     gain_residual: float = _parameter(
         0.005, "Most by which rows or columns of the unaligned sum may scatter, over its mean.",
         FLAGS,

@@ -74,7 +74,7 @@ def test_a_wrong_motion_is_not_believed_where_nothing_moves(make_drifting_frames
         assert abs(np.mean(standing)) < 1.0
         assert 0.5 < np.std(standing) < 1.6
     else:
-        assert max(standing) < 0
+        assert np.mean(standing) < -0.5
 
 
 def test_held_out_data_prefer_the_true_motion(make_drifting_frames):

@@ -64,6 +64,20 @@ class Estimate:
     is_from_wider_search: bool = False
 
     @property
+    def motion_bound_px(self) -> float:
+        """How far places may have gone, along y or x, where no motion was kept; NaN = unknown.
+
+        Two standard errors more than the refined motion, which is the likeliest one.
+        """
+        if not self.is_still or self.refinement is None:
+            return math.nan
+        fit = self.refinement.fit
+        if fit.trajectory_px is None or fit.trajectory_error_px is None:
+            return math.nan
+        farthest = float(np.ptp(fit.trajectory_px, axis=0).max())
+        return farthest + 2 * math.sqrt(2) * float(fit.trajectory_error_px.max())
+
+    @property
     def is_still(self) -> bool:
         """Whether no motion is the answer."""
         return self.chosen == "none"
