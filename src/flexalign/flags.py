@@ -90,6 +90,21 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         ),
     ),
     FlagDefinition(
+        name="unsafe-motion",
+        severity="problem",
+        meaning=(
+            "along the motion that was kept some frames have nothing in common with the others: "
+            "they are somewhere else, and standard errors do not hold for them"
+        ),
+        message="{value:.0f} frames do not agree with the others along the motion",
+        cause="Frames that went far or are blurred, or so little signal that a wrong place wins.",
+        remedy=(
+            "See lost_frames in the record, and leave these frames out with --sum-first, "
+            "--sum-last or --align-first, --align-last; raise --max-shift if they went far."
+        ),
+        quantity="lost_frames",
+    ),
+    FlagDefinition(
         name="gain-residual",
         severity="problem",
         meaning="rows or columns of the unaligned sum differ by more than noise explains",

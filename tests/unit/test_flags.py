@@ -52,6 +52,7 @@ RAISING = [
     ("still", {"chosen": "none", "motion_bound_A": LIMITS.motion_bound_A / BARELY}),
     ("uncorrected", {"chosen": "none", "motion_bound_A": LIMITS.motion_bound_A * BARELY}),
     ("uncorrected", {"chosen": "none", "motion_bound_A": NAN}),
+    ("unsafe-motion", {"lost_frames": (3,)}),
     ("wide-search", {"searched_wider": True}),
     ("lost-area", {"hot_pixel_part": LIMITS.lost_part * BARELY}),
 ]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -47,6 +48,7 @@ class Estimate:
     refinement : None when not refined
     pattern : what stays with the detector, before it was taken out
     signal : by resolution, without motion and along the one that was kept
+    lost_frames : of the file, that do not agree with the others along the motion
     is_from_wider_search : whether the motion was found by coarser detail than usual, or from none
     """
 
@@ -62,6 +64,7 @@ class Estimate:
     pattern: FixedPattern
     signal: tuple[SignalBand, ...] = ()
     is_from_wider_search: bool = False
+    lost_frames: tuple[int, ...] = ()
 
     @property
     def motion_bound_px(self) -> float:
@@ -211,7 +214,7 @@ class _Search:
         return replace(start, path_px=path, field=None, halves_px=halves) if path.any() else None
 
     def wider(self, start: Start, has_signal: bool) -> Iterator[Trial]:
-        """From where to look when usual ways find no motion, one after the other.
+        """The best of where to look when usual ways find no motion, one after the other.
 
         Where pairs are not believed, all rings can judge what halves of them have found, and pairs
         of coarse detail leave more rings unseen.  A trajectory alone asks less of the data.  Where
@@ -220,14 +223,12 @@ class _Search:
         shapes = [self.shape] if self.shape is None else [self.shape, None]
         if has_signal and self.straight_px is None:
             return
-        straight = self.straight(start)
-        if straight is not None:
-            for shape in shapes:
-                yield self.made_of(replace(straight, seen_to_A=math.inf), shape)
+        starts = [one for one in (self.straight(start), self.still(start)) if one is not None]
+        for shape in shapes:
+            trials = [self.made_of(replace(one, seen_to_A=math.inf), shape) for one in starts]
+            yield reduce(better, trials)
         if has_signal:
             return
-        for shape in shapes:
-            yield self.made_of(replace(self.still(start), seen_to_A=math.inf), shape)
         for resolution_A, coarsest_A in _COARSER_A:
             if resolution_A > self.params.max_resolution_A:
                 found = self.from_pairs(pairwise.MOST_IMAGES, resolution_A)
@@ -266,6 +267,7 @@ def _estimate_once(
         pattern=trial.pattern,
         signal=trial.signal,
         is_from_wider_search=is_wide,
+        lost_frames=tuple(round(float(frame)) for frame in frames.frame[trial.lost]),
     )
 
 

@@ -62,6 +62,8 @@ def _measured(
                 if value > limits.hot_pixel_part and not is_area
                 else None
             )
+        case "unsafe-motion":
+            return (float(len(quality.lost_frames)), 0.0) if quality.lost_frames else None
         case "wide-search":
             return (math.nan, math.nan) if quality.searched_wider else None
         case "dose-mismatch":

@@ -338,7 +338,7 @@ def refine_halves(
 def _rings_to_see(whole: Refinement) -> int:
     """How many rings have a say in a refinement, those included that the smoothing reaches."""
     weight = whole.powers.weight
-    return min(rings_with_weight(weight) + _SMOOTH_RINGS // 2, weight.shape[-1])
+    return min(rings_with_weight(weight) + _SMOOTH_RINGS // 2, int(weight.shape[-1]))
 
 
 # A climb asks for a sweep at displacements with weights, is sent it, and returns where it ends.

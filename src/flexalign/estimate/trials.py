@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, held_out, patches, quality, refine
+from flexalign.estimate.agreement import lost_frames
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out import HeldOut
 from flexalign.estimate.patch_spectra import (
@@ -15,6 +17,7 @@ from flexalign.estimate.patch_spectra import (
     PatchSpectra,
     Sweep,
     cut_spectra,
+    sweep,
     sweep_together,
 )
 from flexalign.estimate.pattern import FixedPattern, measure
@@ -67,7 +70,13 @@ class Start:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """All candidates from one start, and which of them predicts unseen data best."""
+    """All candidates from one start, and which of them predicts unseen data best.
+
+    Attributes
+    ----------
+    lost : positions of the times that do not agree with the others along the refined motion, where
+        that is chosen
+    """
 
     start: Start
     candidates: dict[str, Candidate]
@@ -75,6 +84,7 @@ class Trial:
     refinement: Refinement | None
     pattern: FixedPattern
     signal: tuple[SignalBand, ...]
+    lost: npt.NDArray[np.int64]
 
     @property
     def chosen(self) -> str:
@@ -132,12 +142,16 @@ def try_from(
         if start.halves_px is None:
             at, first = brought_back(spectra, at, first, threads)
         else:
-            at, first = _along(start.path_px, spectra), None
+            at = _along(start.path_px, spectra)
+            first = sweep(spectra, at, None, threads)
         refinement = refine.refine(spectra, at, shape, threads=threads, first=first)
         powers = refinement.powers
+        by_halves = None
         if start.halves_px is not None:
-            at = _along(start.halves_px[0], spectra), _along(start.halves_px[1], spectra)
-        candidates["refined"] = _from_refinement(refinement, spectra, at, first, shape, threads)
+            by_halves = _along(start.halves_px[0], spectra), _along(start.halves_px[1], spectra)
+        candidates["refined"] = _from_refinement(
+            refinement, spectra, by_halves or at, None if by_halves else first, shape, threads
+        )
         judged = judge()
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
@@ -147,7 +161,14 @@ def try_from(
     kept = judged.best()
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = quality.signal_bands(spectra, judged.still_cross, along)
-    return Trial(start, candidates, judged, refinement, pattern, signal)
+    lost = np.zeros(0, np.int64)
+    if kept == "refined":
+        whole = candidates[kept]
+        at = refine.displacement_at(
+            whole.path_px, whole.field, spectra.grid.center_px, spectra.frame
+        )
+        lost = lost_frames(spectra, at, powers)
+    return Trial(start, candidates, judged, refinement, pattern, signal, lost)
 
 
 def _spectra(
