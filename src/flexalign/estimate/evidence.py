@@ -217,14 +217,14 @@ def choose_field_prior(
     slowing = 0.0 if trajectory is None else trajectory.slowing_frames
 
     def score(*numbers: float) -> float:
-        prior = FieldPrior(*numbers, slowing_frames=slowing)
+        prior = replace(FieldPrior(*numbers), slowing_frames=slowing)
         return _solve(normal, _prior_root(data.frame, trajectory, prior, shape))[2]
 
     side = max(shape.height_px, shape.width_px)
     span = float(np.ptp(data.frame)) + 1
     limits = ((1e-3, 100.0), (span / 10, 10 * span), (side / 10, 10 * side))
     numbers = _climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits)
-    return FieldPrior(*numbers, slowing_frames=slowing)
+    return replace(FieldPrior(*numbers), slowing_frames=slowing)
 
 
 def _solve(
