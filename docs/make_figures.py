@@ -23,7 +23,7 @@ from scipy.stats import norm
 from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
 from flexalign.arrays import dose
 from flexalign.comparison import AnyMotion
-from flexalign.estimate import evidence, pairwise, patches, quality, refine
+from flexalign.estimate import evidence, held_out, pairwise, patches, refine
 from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra, pair_weight, sweep
 from flexalign.estimate.refine import Refinement
 from flexalign.io.movies import open_for
@@ -321,8 +321,8 @@ def draw_choice(movies: dict[str, SimulatedMovie], results: dict[str, AlignmentR
         sizes.plot(TRIED_PX, _evidence(found, start), color=color, label=name)
         none = {"none": (np.zeros_like(start.start_px),) * 2}
         limit_A = AlignParams().max_resolution_A
-        held_out = quality.held_out_scores(start.spectra, none, found.powers, limit_A)
-        needed = quality.SIGNIFICANT * held_out.chance
+        of_none = held_out.held_out_scores(start.spectra, none, found.powers, limit_A)
+        needed = held_out.SIGNIFICANT * of_none.chance
         values = [judged.candidate_scores[c] for c in candidates]
         at = np.arange(len(candidates)) + 0.4 * (position - 0.5)
         bars = scores.bar(at, values, 0.38, color=color, label=f"{name}: {judged.chosen} kept")

@@ -109,6 +109,21 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         limits=("drift_part",),
     ),
     FlagDefinition(
+        name="unsafe-motion",
+        severity="problem",
+        meaning=(
+            "along the motion that was kept some frames have nothing in common with the others: "
+            "they are somewhere else, and standard errors do not hold for them"
+        ),
+        message="{value:.0f} frames do not agree with the others along the motion",
+        cause="Frames that went far or are blurred, or so little signal that a wrong place wins.",
+        remedy=(
+            "See lost_frames in the record, and leave these frames out with --sum-first, "
+            "--sum-last or --align-first, --align-last; raise --max-shift if they went far."
+        ),
+        quantity="lost_frames",
+    ),
+    FlagDefinition(
         name="gain-residual",
         severity="problem",
         meaning="rows or columns of the unaligned sum differ by more than noise explains",
@@ -279,10 +294,52 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         limits=("rings_to_A",),
     ),
     FlagDefinition(
+        name="uncorrected",
+        severity="warning",
+        meaning=(
+            "there is signal, but no motion that explains it clearly better than none; how much "
+            "motion is left is large or not known"
+        ),
+        message="no motion was clear enough to be corrected, and some may be left",
+        cause="Little signal in each frame: few or dim frames, a high tilt, thick ice.",
+        remedy=(
+            "Look at the micrograph: if it is blurred, record frames of a higher dose (for EER, "
+            "sum more raw frames to one), check --gain with flexalign check-gain, or bring an "
+            "alignment of another program with flexalign apply."
+        ),
+        quantity="motion_bound_A",
+        limits=("motion_bound_A",),
+    ),
+    FlagDefinition(
+        name="lost-area",
+        severity="problem",
+        meaning="a good part of the detector gives no image, and was filled from what is around it",
+        message="{value:.0%} of the pixels give no image (at most {limit:.0%} can be done without)",
+        cause="A part of the camera that is not read out, or a gain reference that does not fit.",
+        remedy=(
+            "Look at the frames with flexalign info and at --gain; leave the movies out if the "
+            "camera is broken."
+        ),
+        quantity="hot_pixel_part",
+        limits=("lost_part",),
+    ),
+    FlagDefinition(
+        name="wide-search",
+        severity="note",
+        meaning=(
+            "the usual ways found no motion; it was found by coarser detail, or by all frames "
+            "together"
+        ),
+        message="the motion was found by a wider search than usual",
+        cause="Little signal finer than 18 A: negative stain, a high tilt, dim frames.",
+        remedy="Look whether the micrograph is sharp; expect larger errors than usual.",
+        quantity="searched_wider",
+    ),
+    FlagDefinition(
         name="still",
         severity="note",
         meaning="nothing moved by more than its error",
-        message="nothing moved by more than its error",
+        message="nothing moved by more than {limit:.2g} A",
         cause=(
             "A very quiet specimen; frames that were aligned before; or a fixed pattern so "
             "strong that it hides the motion."

@@ -83,6 +83,9 @@ def judge(
         rings_before_A=rings.before_A,
         ring_score=rings.score,
         signal_bands=_signal_bands(estimate),
+        motion_bound_A=estimate.motion_bound_px * pixel_A,
+        searched_wider=estimate.is_from_wider_search,
+        lost_frames=estimate.lost_frames,
     )
     return replace(judged, flags=flags.raised(judged))
 

@@ -289,6 +289,9 @@ class Quality(JsonValue):
     rings_to_A, rings_before_A : to where Thon rings are seen after and before correction
     ring_score : correlation of the spectrum with the rings; NaN = not looked for
     signal_bands : from coarse to fine
+    motion_bound_A : where no motion was kept, how much there may be all the same
+    lost_frames : zero-based, that do not agree with the others along the motion kept
+    searched_wider : whether the motion was found only where the usual ways do not look
     """
 
     schema: ClassVar[int] = 2
@@ -323,6 +326,9 @@ class Quality(JsonValue):
     rings_before_A: float = np.nan
     ring_score: float = np.nan
     signal_bands: tuple[SignalBand, ...] = ()
+    motion_bound_A: float = np.nan
+    searched_wider: bool | None = None
+    lost_frames: tuple[int, ...] = ()
 
     @property
     def flag_names(self) -> tuple[str, ...]:

@@ -405,6 +405,10 @@ class QualityLimits:
     still_errors: float = _parameter(
         3.0, "Standard errors that the specimen must move to be said to move.", FLAGS
     )
+    motion_bound_A: float = _parameter(
+        3.0, "Most by which a specimen may move, as far as can be told, to be called still.", FLAGS,
+        unit="A",
+    )  # fmt: skip
     bad_frame_count: int = _parameter(0, "Frames that may be left out.", FLAGS)
     fixed_pattern_significance: float = _parameter(
         6.0, "Standard deviations of its pull from which on a fixed pattern is believed, where the "
@@ -414,6 +418,10 @@ class QualityLimits:
     hot_pixel_part: float = _parameter(
         0.001, "Largest part of all pixels that may be hot or dead.", FLAGS
     )
+    lost_part: float = _parameter(
+        0.05, "Largest part of all pixels that may be left out before the image itself suffers.",
+        FLAGS,
+    )  # fmt: skip
     drift_part: float = _parameter(
         0.5, "Farthest that the frames may drift, over the length of the field; beyond, the motion "
         "is not applied.",

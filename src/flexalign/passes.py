@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import cpu, detector, dose, frame_checks, resample
+from flexalign.arrays.copies import Copies
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.halves import add_part, stored
@@ -110,6 +111,7 @@ def first_pass(
     bad: dict[int, str] = {}
     notes: dict[int, str] = {}
     varied: list[frame_checks.BlockCounts] = []
+    copies = Copies()
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with Workers(threads) as workers:
         shrinker = _shrinker(device, workers)(correction, full_shape, small.pixels)
@@ -121,6 +123,7 @@ def first_pass(
                 continue
             if not counts["aligned"]:
                 _check_level(info.path, raw.pixels, correction)
+            copies.see(raw.index, raw.pixels)
             if raw.problem:
                 notes[raw.index] = raw.problem
             wanted = ["aligned"] + (["summed"] if _sums_differ(plan, raw.index) else [])
@@ -140,7 +143,7 @@ def first_pass(
         )
         broken = _broken_frames(small.index, varied, full_shape)
         bad |= broken
-        good = _good_frames(info.path, plan, small.index, relative, bad)
+        good = _good_frames(info.path, plan, small.index, relative, bad, copies.found())
         for index in broken:
             _take_out(reader, plan, index, sums, counts)
         total = mean_corrected(sums["aligned"], counts["aligned"], correction, workers)
@@ -279,13 +282,21 @@ def _relative_counts(means: list[float], spreads: list[float], small_px: int) ->
 
 
 def _good_frames(
-    path: str, plan: Plan, index: list[int], relative: FloatArray, bad: dict[int, str]
+    path: str,
+    plan: Plan,
+    index: list[int],
+    relative: FloatArray,
+    bad: dict[int, str],
+    copies: dict[int, int],
 ) -> MaskArray:
-    """Which of the frames read are good; adds those with hardly any counts to `bad`."""
+    """Which of the frames read are good; adds copies and those with hardly any counts to `bad`."""
     expected = plan.part_of_counts(np.array(index, np.int64))
     is_blank = relative <= _BLANK_PART * np.minimum(expected, 1.0)
-    good = ~is_blank & ~np.isin(index, list(bad))
+    is_copy = np.isin(index, list(copies))
+    good = ~is_blank & ~is_copy & ~np.isin(index, list(bad))
     for frame, part, is_empty in zip(index, relative, is_blank, strict=True):
+        if frame in copies and not is_empty:
+            bad[frame] = f"it is a copy of frame {copies[frame] + 1}"
         if is_empty:
             bad[frame] = f"it is nearly blank: {100 * part:.2g} % of the usual counts"
     if good.sum() < 2 or len(bad) > _BAD_PART_AT_MOST * plan.align.count:

@@ -86,8 +86,9 @@ def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, 
     packing = sweeps.packing_of(ring)
     packed = rng.normal(size=(patches, 2, times * len(packing.ring_packed))).astype(np.float32)
     packed = (packed.view(np.uint32) >> 16).astype(np.uint16)
-    rest, weight = rng.normal(size=(patches, times, 2)), rng.random(9).astype(np.float32)
-    weight[4:] = 0
+    rest, weight = rng.normal(size=(patches, times, 2)), rng.random((patches, 9))
+    weight[:, 4:] = 0
+    weight = weight.astype(np.float32)
     gradient, summed = np.empty((1, patches, times, 2)), np.empty((1, patches, 9))
     sweeps.likelihood_sweep(
         packed, rest[None], sides, packing.wave, packing.start, packing.ring_packed,

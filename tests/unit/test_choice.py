@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from flexalign.estimate.choice import estimate_motion
 from flexalign.model import MovieInfo
@@ -188,6 +189,36 @@ def test_what_is_not_moved_has_the_same_signal_before_and_after(make_drifting_fr
     for band in found.signal:
         assert band.before == pytest.approx(band.after)
         assert abs(band.after) < 5 * band.error
+
+
+def coarse_frames(make_drifting_frames, path_px, finest_px, noise):
+    """Frames of a specimen without detail finer than about `finest_px`."""
+    frames = frames_of(make_drifting_frames, path_px, noise=0.0)
+    smooth = gaussian_filter(frames.pixels.astype(float), (0, finest_px / 4, finest_px / 4))
+    rng = np.random.default_rng(3)
+    pixels = smooth / smooth.std() + noise * rng.normal(size=smooth.shape)
+    return replace(frames, pixels=pixels.astype(np.float32))
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_signal_in_coarse_detail_alone_is_enough(make_drifting_frames, local):
+    """Nothing finer than 16 A; what usually judges is finer than 8.4 A."""
+    path = path_of()
+
+    found = estimate_of(coarse_frames(make_drifting_frames, path, 10.0, 2.0), local=local)
+
+    assert found.is_from_wider_search
+    assert found.has_signal
+    assert error_px(found, path) < 0.5
+
+
+def test_a_movie_at_rest_tells_how_far_it_may_have_moved(make_drifting_frames):
+    still = estimate_of(frames_of(make_drifting_frames, np.zeros((TIMES, 2))))
+    moving = estimate_of(frames_of(make_drifting_frames, path_of()))
+
+    assert still.is_still
+    assert 0 < still.motion_bound_px < 0.7
+    assert np.isnan(moving.motion_bound_px)
 
 
 def test_few_frames_are_enough(make_drifting_frames):

@@ -272,3 +272,43 @@ def test_data_far_surer_than_the_prior_are_solved():
     fit = fit_motion(data, TrajectoryPrior(), None, None)
 
     np.testing.assert_allclose(fit.trajectory_px, path - path.mean(axis=0), atol=0.1)
+
+
+def test_a_path_that_calms_down_is_found_better_by_a_prior_that_does():
+    """Fast in the first frames, as real movies are; a prior even in time cannot follow."""
+    path = 6 * np.log1p(FRAME / 0.5)[:, None] * [1.0, -0.5]
+    path -= path.mean(axis=0)
+    errors = []
+    for seed in range(8):
+        data = data_of(at_centers(path), 1.0, np.random.default_rng(seed))
+        chosen = choose_trajectory_prior(data, TrajectoryPrior())
+        even = min(
+            (replace(chosen, slowing_frames=0.0, smooth_px=s, smooth_frames=f)
+             for s in (1.0, 4.0, 16.0) for f in (4.0, 16.0)),
+            key=lambda prior: -fit_motion(data, prior, None, None).log_evidence,
+        )  # fmt: skip
+        fits = [fit_motion(data, prior, None, None).trajectory_px for prior in (chosen, even)]
+        errors.append([np.sqrt(np.mean((fit - path) ** 2)) for fit in fits])
+        assert chosen.slowing_frames > 0
+
+    calming, even = np.mean(errors, axis=0)
+    assert calming < 0.9 * even
+
+
+def test_a_steady_path_with_bends_everywhere_is_not_said_to_slow_down():
+    path = np.stack([3 * np.sin(FRAME / 1.5), 3 * np.cos(FRAME / 2.0)], axis=1)
+
+    chosen = choose_trajectory_prior(
+        data_of(at_centers(path), 0.3, np.random.default_rng(9)), TrajectoryPrior()
+    )
+
+    assert chosen.slowing_frames == 0
+
+
+def test_the_field_slows_down_with_the_trajectory():
+    calming = TrajectoryPrior(slowing_frames=2.0)
+    data = data_of(at_centers(smooth_path(), field_of()), 0.3, np.random.default_rng(10))
+
+    chosen = choose_field_prior(data, calming, SHAPE, FieldPrior(smooth_px=300.0))
+
+    assert chosen.slowing_frames == 2.0

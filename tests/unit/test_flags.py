@@ -51,7 +51,12 @@ RAISING = [
     ("no-rings", {"rings_to_A": NAN}),
     ("poor-rings", {"rings_to_A": LIMITS.rings_to_A * BARELY}),
     ("still", {"movement_A": 0.05 * LIMITS.still_errors / BARELY}),
-    ("still", {"movement_A": 0.0, "trajectory_error_A": NAN}),
+    ("still", {"chosen": "none", "motion_bound_A": LIMITS.motion_bound_A / BARELY}),
+    ("uncorrected", {"chosen": "none", "motion_bound_A": LIMITS.motion_bound_A * BARELY}),
+    ("uncorrected", {"chosen": "none", "motion_bound_A": NAN}),
+    ("unsafe-motion", {"lost_frames": (3,)}),
+    ("wide-search", {"searched_wider": True}),
+    ("lost-area", {"hot_pixel_part": LIMITS.lost_part * BARELY}),
 ]
 SILENT = [
     {"fixed_pattern_removed": True},  # of three standard deviations

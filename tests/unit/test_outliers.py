@@ -73,6 +73,25 @@ def test_strong_features_of_the_specimen_from_seven_pixels_on_are_no_outliers():
     assert find_outlier_pixels(image, NONE_KNOWN).sum() == 0
 
 
+def test_blocks_of_hot_pixels_are_found_whole_and_nothing_else():
+    expected = NONE_KNOWN.copy()
+    for side in range(3, 9):
+        expected[100 * side : 100 * side + side, 50 * side : 50 * side + side] = True
+    counts = np.where(expected, 400, 60)
+    image = (random(21).poisson(counts) / 40).astype(np.float32)
+
+    np.testing.assert_array_equal(find_outlier_pixels(image, NONE_KNOWN), expected)
+
+
+def test_holes_in_a_foil_that_lets_little_through_are_no_outliers():
+    """The beam fills holes 150 px wide; the foil leaves a tenth of it."""
+    y, x = np.mgrid[: SHAPE_PX[0], : SHAPE_PX[1]]
+    is_hole = np.hypot(y % 250 - 125, x % 250 - 125) < 75
+    image = random(22).poisson(gaussian_filter(np.where(is_hole, 60.0, 6.0), 0.7)) / 40
+
+    assert not find_outlier_pixels(image.astype(np.float32), NONE_KNOWN).any()
+
+
 def test_pixels_known_to_be_bad_are_left_out_and_do_no_harm():
     image = (random(11).poisson(40, SHAPE_PX) / 40).astype(np.float32)
     known = NONE_KNOWN.copy()
@@ -98,6 +117,21 @@ def test_hot_columns_and_rows_are_found_whole_and_nothing_else():
     expected[:, [100, 101, 400]] = expected[200] = expected[:256, 333] = True
 
     np.testing.assert_array_equal(find_outlier_lines(mean, np.zeros(mean.shape, bool)), expected)
+
+
+@pytest.mark.parametrize("counts", [0.02, 0.4, 1.7, 2.6, 3.7, 4.5, 20])
+def test_poisson_noise_of_few_counts_has_no_outlier_lines(counts):
+    image = (random(23).poisson(counts, SHAPE_PX) / 8).astype(np.float32)
+
+    assert not find_outlier_lines(image, NONE_KNOWN).any()
+
+
+def test_a_hot_column_of_few_counts_is_found_whole():
+    expected = NONE_KNOWN.copy()
+    expected[:, 311] = True
+    image = (random(24).poisson(np.where(expected, 5.0, 1.7)) / 8).astype(np.float32)
+
+    np.testing.assert_array_equal(find_outlier_lines(image, NONE_KNOWN), expected)
 
 
 def test_particles_edges_and_noise_are_no_outlier_lines():

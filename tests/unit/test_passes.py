@@ -169,6 +169,18 @@ def test_bad_frames_are_left_out_and_named(tmp_path, counts):
     np.testing.assert_allclose(first.frame_counts, expected, rtol=1e-3)
 
 
+def test_a_copy_of_a_frame_is_left_out_and_named(tmp_path, counts):
+    frames = counts.copy()
+    frames[5] = frames[4]
+
+    first, sums = both_passes(write(tmp_path, frames))
+
+    assert first.bad_frames == {5: "it is a copy of frame 5"}
+    good = [0, 1, 2, 3, 4, 6, 7]
+    assert first.frames.frame.tolist() == good
+    np.testing.assert_allclose(sums.plain, counts[good].mean(axis=0), rtol=1e-5)
+
+
 def test_bad_frames_do_not_darken_the_unaligned_sum(tmp_path, counts):
     """What the nearly blank frame adds to it, 5 % of a frame, may stay."""
     _, sums = both_passes(bad_movie(tmp_path, counts))

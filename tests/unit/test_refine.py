@@ -185,7 +185,7 @@ def test_rings_without_signal_have_hardly_any_weight(make_drifting_frames):
         frames = make_drifting_frames(still[0], (96, 128), noise=1e4, seed=seed)
         patches = cut_spectra(frames, make_grid(frames, (2, 2)), still)
         powers = refine.ring_powers(patches, sweep(patches, still, None))
-        assert not powers.weight[powers.trust == 0].any()
+        assert not powers.weight[:, powers.trust == 0].any()
         trusted.append(powers.trust)
 
     assert np.mean(trusted) < 0.08
@@ -296,8 +296,8 @@ def test_one_half_of_the_rings_is_not_looked_at(make_drifting_frames):
     halves = refine.refine_halves(spectra, start, None, refine.refine(spectra, start, None))
 
     for half, found in enumerate(halves):
-        other = refine.half_of_ring(len(found.powers.weight)) != half
-        assert not found.powers.weight[other].any()
+        other = refine.half_of_ring(len(found.powers.signal)) != half
+        assert not found.powers.weight[:, other].any()
         assert found.powers.weight.any()
 
 

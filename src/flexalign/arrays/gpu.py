@@ -266,14 +266,14 @@ class GpuSweeps:
         Parameters
         ----------
         rest_px : (patches, times, 2) displacement to undo
-        weight : (rings,)
+        weight : (patches, rings)
         rings, weighted_rings : how many rings to look at, and how many may have a weight
         """
         xp = self._device.xp
-        is_wanted, weight_packed = self._ring < rings, xp.array(weight)[self._ring]
+        is_wanted, weight_at = self._ring < rings, xp.array(weight)
         columns = xp.array(self._packing.columns_within(weighted_rings))
         gradient = np.empty(rest_px.shape)
-        summed = np.zeros((len(rest_px), len(weight)))
+        summed = np.zeros(weight.shape)
         for first in range(0, len(rest_px), self._together):
             piece = slice(first, first + self._together)
             packed = self._sent(self._packed[piece]) if self._held is None else self._held
@@ -286,7 +286,7 @@ class GpuSweeps:
             if weighted_rings == 0:
                 gradient[piece] = 0
                 continue
-            sums *= weight_packed
+            sums *= weight_at[piece][:, None, self._ring]
             pulls = xp.empty((*rest_px[piece].shape[:2], len(columns), 2), np.float32)
             cuda.pull(packed, phases, self._start, columns, sums, pulls)
             pulls[..., 0] *= self._wave_y.astype(np.float32)

@@ -5,13 +5,12 @@ A mean image is looked at strip by strip: copies of it would take longer to make
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import median_filter
+from scipy.ndimage import maximum_filter, median_filter
 from scipy.special import gammainc, gammaincc
 
 from flexalign.arrays.cpu import in_blocks
@@ -24,6 +23,9 @@ NOISE_LAG_PX = 4
 RARE = 1e-9
 # A place where so many of the 24 neighbours are as bright is a feature of the specimen.
 FEATURE_PIXELS = 8
+# No specimen is so many times as bright as the beam, which is the brightest of so many blocks.
+BRIGHTEST = 2.0
+BEAM_BLOCKS = 7
 # Poisson's noise of this many is as good as Gaussian.
 MANY_COUNTS = 1e4
 # With more pixels than this part below zero, values are no counts.
@@ -36,8 +38,11 @@ LINE_DEVIATIONS = 6.0
 LINE_PART_OF_LEVEL = 0.1
 LINE_WINDOW_PX = 15
 LINE_PARTS = 4
-# Of so many pixels of each part the median is taken.
+# Of so many pixels of each part the mean is taken, of values between these quantiles of all, which
+# are those of every so many rows and columns.
 LINE_SAMPLES = 256
+LINE_QUANTILES = (0.001, 0.999)
+LINE_STEP = (3, 5)
 
 
 def find_outlier_pixels(
@@ -48,8 +53,10 @@ def find_outlier_pixels(
     The noise is taken for Poisson's in units that its own variance tells, so that the skew of few
     counts is allowed for. A pixel is hot if its value is too rare both for the level of its
     surroundings and for the eighth brightest of its 24 neighbours, which keeps features of the
-    specimen seven or more pixels wide and still finds hot columns; dead pixels likewise. At fewer
-    than about 20 counts per pixel in all, a dead pixel cannot be told from a good one.
+    specimen seven or more pixels wide and still finds hot columns; dead pixels likewise. A pixel
+    is hot also, whatever its neighbours are, if its value is too rare for twice the beam around it:
+    no specimen is brighter than the beam. At fewer than about 20 counts per pixel in all, a dead
+    pixel cannot be told from a good one.
 
     Parameters
     ----------
@@ -80,6 +87,9 @@ def find_outlier_pixels(
     low = np.minimum(expected, around[:, FEATURE_PIXELS - 1])
     is_hot = (value > high) & (gammainc(np.maximum(value, 1), high) < probability)
     is_dead = (value < low) & (gammaincc(np.maximum(value, 0) + 1, low) < probability)
+    beam = maximum_filter(level, BEAM_BLOCKS, mode="nearest")
+    brightest = BRIGHTEST * beam[_block(y, level.shape[0]), _block(x, level.shape[1])]
+    is_hot |= (value > brightest) & (gammainc(np.maximum(value, 1), brightest) < probability)
     outliers[y, x] = is_hot | is_dead
     return outliers
 
@@ -88,7 +98,7 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
     """Columns and rows (h, w) that stand out from those around them along a good part of a side.
 
     A line is judged in parts of a quarter of the image, since detectors are read out in parts.  It
-    is bad where its median is off that of its neighbourhood by a tenth of it, and by far more than
+    is bad where its mean is off that of its neighbourhood by a tenth of it, and by far more than
     lines differ by chance.
 
     Parameters
@@ -125,23 +135,24 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
 
 def _outlier_columns(values: PixelArray) -> MaskArray:
     """Which columns (w,) of `values` (rows, w) are far from the columns around them."""
-    middle = _column_medians(values)
-    level = float(np.median(middle[np.isfinite(middle)])) if np.isfinite(middle).any() else 0.0
-    middle = np.where(np.isfinite(middle), middle, level)
+    is_good = np.isfinite(values)
+    if not is_good.any():
+        return np.zeros(values.shape[1], np.bool_)
+    # A few pixels decide nothing.  Medians would not do: of few counts they are whole numbers.
+    some = values[:: LINE_STEP[0], :: LINE_STEP[1]]
+    some = some[np.isfinite(some)]
+    low, high = np.quantile(some if some.size else values[is_good], LINE_QUANTILES)
+    clipped = np.where(is_good, values.clip(low, high), 0)
+    count = is_good.sum(axis=0)
+    middle = clipped.sum(axis=0) / np.maximum(count, 1)
+    level = float(np.median(middle[count > 0]))
+    middle = np.where(count > 0, middle, level)
     rest = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
-    # What the columns differ by, and what their medians differ by for noise alone.
-    chance = 1.2533 * float(np.nanstd(values - middle)) / math.sqrt(len(values))
+    # What the columns differ by, and what their means differ by for noise alone.
+    spread = np.where(is_good, clipped - middle, 0)
+    chance = float(np.sqrt((spread**2).sum() / is_good.sum() / len(values)))
     usual = 1.4826 * float(np.median(rest)) + chance
     return np.asarray((rest > LINE_DEVIATIONS * usual) & (rest > LINE_PART_OF_LEVEL * abs(level)))
-
-
-def _column_medians(values: PixelArray) -> PixelArray:
-    """Median (w,) of each column of `values` (rows, w) but for what is NaN; NaN where all is."""
-    # Sorted, the NaN come last.
-    rising = np.sort(np.ascontiguousarray(values.T), axis=1)
-    count = rising.shape[1] - np.isnan(rising).sum(axis=1)
-    column = np.arange(len(rising))
-    return np.asarray((rising[column, (count - 1) // 2] + rising[column, count // 2]) / 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -122,7 +122,7 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
     wave, row_start, ring : of the `Packing`, ring packed
     columns : (rows,) number of coefficients to look at in each row
     weighted : (rows,) number of them that may have a weight
-    weight : (motions, rings) float32 weight W
+    weight : (motions, patches, rings) float32 weight W
     gradient : (motions, patches, times, 2) set to sum of W k Im(conj(S) X), k in cycles per patch
         side
     summed : (motions, patches, rings) set to the sums of |S|^2
@@ -155,8 +155,8 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
                 for i in range(n):
                     g = ring[row_start[r] + i]
                     summed[m, p, g] += sum_real[i] ** 2 + sum_imag[i] ** 2
-                    sum_real[i] *= weight[m, g]
-                    sum_imag[i] *= weight[m, g]
+                    sum_real[i] *= weight[m, p, g]
+                    sum_imag[i] *= weight[m, p, g]
                 if weighted[r] > 0:
                     pull = gradient[m, p]
                     _pull(sum_real, sum_imag, to_real, to_imag, weighted[r], wave[r], waves_x, pull)

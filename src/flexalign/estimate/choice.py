@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from flexalign.arrays import dose
-from flexalign.estimate import evidence, pairwise, patches, quality, refine
+from flexalign.estimate import pairwise, patches
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, cut_spectra, sweep_together
-from flexalign.estimate.pattern import FixedPattern, measure, taken_out
-from flexalign.estimate.quality import HeldOut
+from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
+from flexalign.estimate.pattern import SIGNIFICANT_PULL, FixedPattern, taken_out
 from flexalign.estimate.refine import Refinement
-from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
+from flexalign.estimate.straight import straight_path, straight_path_by_halves
+from flexalign.estimate.trials import Candidate, Start, Trial, better, try_from
+from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 from flexalign.params import LIMITS, AlignParams
 from flexalign.plan import Plan
 
-_ROUNDS_PER_HALF = 6
 # A fixed pattern that pulls less than this, relative to the specimen, may stay.
 _HARMFUL_PULL = 0.02
 # Groups of frames to pair when single frames are too faint for it.
 _FEW_GROUPS = 8
-# Less than this part of an amplitude is nothing, but can be divided by.
-_LEAST_LEFT = 1e-15
-# Along a shorter path a pattern cannot be told from the specimen.
-_SMALLEST_MOTION_PX = 1.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """One motion that might be kept: a path (n, 2) with a field, in unbinned pixels.
-
-    Attributes
-    ----------
-    halves_px : displacements (patches, times, 2) by which each half of the data judges it
-    """
-
-    path_px: FloatArray
-    field: MotionField | None
-    halves_px: tuple[FloatArray, FloatArray]
+# Limits of the pairwise stage to try when nothing is found, each with the coarsest rings to use.
+_COARSER_A = ((60.0, COARSEST_RESOLUTION_A), (100.0, math.inf))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +50,8 @@ class Estimate:
     signal : by resolution, without motion and along the one that was kept
     drift_part : how far the motion found goes, over the length of the field along the same axis;
         frames that have less than half in common are not believed, and the motion is not kept
+    lost_frames : of the file, that do not agree with the others along the motion
+    is_from_wider_search : whether the motion was found by coarser detail than usual, or from none
     """
 
     motion: Motion
@@ -78,7 +65,23 @@ class Estimate:
     refinement: Refinement | None
     pattern: FixedPattern
     signal: tuple[SignalBand, ...] = ()
+    is_from_wider_search: bool = False
+    lost_frames: tuple[int, ...] = ()
     drift_part: float = float("nan")
+
+    @property
+    def motion_bound_px(self) -> float:
+        """How far places may have gone, along y or x, where no motion was kept; NaN = unknown.
+
+        Two standard errors more than the refined motion, which is the likeliest one.
+        """
+        if not self.is_still or self.refinement is None:
+            return math.nan
+        fit = self.refinement.fit
+        if fit.trajectory_px is None or fit.trajectory_error_px is None:
+            return math.nan
+        farthest = float(np.ptp(fit.trajectory_px, axis=0).max())
+        return farthest + 2 * math.sqrt(2) * float(fit.trajectory_error_px.max())
 
     @property
     def is_still(self) -> bool:
@@ -114,17 +117,127 @@ def estimate_motion(
     # The solves are small: one thread each is fastest, and leaves other movies their cores.
     with threadpool_limits(limits=1, user_api="blas"):
         estimate = _estimate_once(frames, plan, params, threads, clock)
-        pattern = estimate.pattern
-        is_harmful = pattern.significance > quality.SIGNIFICANT and pattern.pull > _HARMFUL_PULL
-        if not (params.refine and (is_harmful or (estimate.has_signal and estimate.is_still))):
+        if not params.refine:
+            return estimate
+        pattern = _suspected(estimate)
+        if pattern is None:
             return estimate
         with clock("fixed pattern"):
             cleaned = taken_out(frames, pattern, threads)
         again = _estimate_once(cleaned, plan, params, threads, clock)
-        # A specimen that really stands still is gone together with the pattern.
-        if again.chosen == "none":
+        if again.is_still:
             return estimate
-        return replace(again, has_fixed_pattern=True, pattern=pattern)
+        return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
+
+
+def _suspected(estimate: Estimate) -> FixedPattern | None:
+    """The fixed pattern without which the motion may be another one; None = there is none."""
+    pattern = estimate.pattern
+    if pattern.significance > SIGNIFICANT_PULL and pattern.pull > _HARMFUL_PULL:
+        return pattern
+    if estimate.has_signal and estimate.is_still:
+        # Where nothing moves the specimen counts as the pattern's, and would go with it.  What a
+        # gain leaves is the same in all rings, and in the finest ones the specimen has least.
+        white = pattern.as_white()
+        return white if white.power_over_noise.any() else None
+    return None
+
+
+class _Search:
+    """Where to start from, in one set of frames; what is made of each is a `Trial`."""
+
+    def __init__(
+        self,
+        frames: SmallFrames,
+        plan: Plan,
+        params: AlignParams,
+        threads: int,
+        clock: Callable[[str], AbstractContextManager[None]],
+    ) -> None:
+        self.frames, self.plan, self.params = frames, plan, params
+        self.threads, self.clock = threads, clock
+        self.shape = None if plan.control_points is None else _empty_field(plan)
+        self.straight_px: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
+
+    def from_pairs(self, most_images: int, resolution_A: float | None = None) -> Start:
+        """The pairwise motion of at most `most_images` frames or groups of them."""
+        limit_A = resolution_A or self.params.max_resolution_A
+        with self.clock("pairwise"):
+            # Made anew where it is needed twice: it would stand in the way of the refinement.
+            small = self.frames.shrunk(self.plan.pairwise_shape_px, self.threads)
+            path, pairs = pairwise.global_trajectory(
+                small, limit_A, self.params.max_shift_A, self.threads, most_images
+            )
+        if self.shape is None:
+            return Start(path, pairs, None, None, limit_A)
+        with self.clock("patches"):
+            tracks, likelihood = patches.track_patches(
+                small, path, self.plan.patches, self.plan.group_frames, limit_A, self.threads
+            )
+            field = patches.fit_local_field(likelihood, self.shape)
+        return Start(path, pairs, tracks, field, limit_A)
+
+    def made_of(self, start: Start, shape: MotionField | None) -> Trial:
+        """What a start leads to, with a field of the given shape or without one."""
+        with self.clock("refinement"):
+            return try_from(start, shape, self.frames, self.plan, self.params, self.threads)
+
+    def usual(self) -> Trial:
+        """From the pairs; and from groups and from no motion, where the pairs lead astray."""
+        start = self.from_pairs(pairwise.MOST_IMAGES)
+        trial = self.made_of(start, self.shape)
+        if trial.pairs_led_astray and len(self.frames.frame) > _FEW_GROUPS:
+            # Single frames are too faint to be paired; groups of them may not be.
+            start = self.from_pairs(_FEW_GROUPS)
+            trial = better(trial, self.made_of(start, self.shape))
+        if trial.pairs_led_astray and self.params.refine:
+            # Weak signal may be found from rest, or by all frames together.
+            trial = better(trial, self.made_of(self.still(start), self.shape))
+            straight = None if trial.judged.is_surely("none") else self.straight(start)
+            if straight is not None:
+                trial = better(trial, self.made_of(straight, self.shape))
+        return trial
+
+    def still(self, start: Start) -> Start:
+        """No motion, in place of that of `start`."""
+        return replace(start, path_px=np.zeros_like(start.path_px), field=None)
+
+    def straight(self, start: Start) -> Start | None:
+        """The simple path along which all frames agree best, if that is any, likewise."""
+        if self.straight_px is None:
+            with self.clock("straight path"):
+                side_A = patches.side_A(
+                    self.frames, patches.make_grid(self.frames, self.plan.patches)
+                )
+                self.straight_px = (
+                    straight_path(self.frames, self.threads),
+                    straight_path_by_halves(self.frames, side_A, self.threads),
+                )
+        path, halves = self.straight_px
+        return replace(start, path_px=path, field=None, halves_px=halves) if path.any() else None
+
+    def wider(self, start: Start, has_signal: bool) -> Iterator[Trial]:
+        """The best of where to look when usual ways find no motion, one after the other.
+
+        Where pairs are not believed, all rings can judge what halves of them have found, and pairs
+        of coarse detail leave more rings unseen.  A trajectory alone asks less of the data.  Where
+        there `has_signal` in fine detail, coarser detail need not be asked.
+        """
+        shapes = [self.shape] if self.shape is None else [self.shape, None]
+        if has_signal and self.straight_px is None:
+            return
+        starts = [one for one in (self.straight(start), self.still(start)) if one is not None]
+        for shape in shapes:
+            trials = [self.made_of(replace(one, seen_to_A=math.inf), shape) for one in starts]
+            yield reduce(better, trials)
+        if has_signal:
+            return
+        for resolution_A, coarsest_A in _COARSER_A:
+            if resolution_A > self.params.max_resolution_A:
+                found = self.from_pairs(pairwise.MOST_IMAGES, resolution_A)
+                for shape in shapes:
+                    field = None if shape is None else found.field
+                    yield self.made_of(replace(found, field=field, coarsest_A=coarsest_A), shape)
 
 
 def _estimate_once(
@@ -135,22 +248,12 @@ def _estimate_once(
     clock: Callable[[str], AbstractContextManager[None]],
 ) -> Estimate:
     """The motion in `frames`, taken as they are."""
-    shape = None if plan.control_points is None else _empty_field(plan)
-
-    def try_start(start: _Start) -> _Trial:
-        with clock("refinement"):
-            return _try_from(start, shape, frames, plan, params, threads)
-
-    start = _pairwise_start(frames, shape, plan, params, threads, clock, pairwise.MOST_IMAGES)
-    trial = try_start(start)
-    if trial.pairs_led_astray and len(frames.frame) > _FEW_GROUPS:
-        # Single frames are too faint to be paired; groups of them may not be.
-        start = _pairwise_start(frames, shape, plan, params, threads, clock, _FEW_GROUPS)
-        trial = _better(trial, try_start(start))
-    if trial.pairs_led_astray and params.refine:
-        # Weak signal can still be found from standing still.
-        still = _Start(np.zeros_like(start.path_px), start.pairs, start.tracks, None)
-        trial = _better(trial, try_start(still))
+    search = _Search(frames, plan, params, threads, clock)
+    trial, is_wide = search.usual(), False
+    if trial.chosen == "none" and params.refine:
+        wider = search.wider(trial.start, trial.judged.has_signal)
+        found = next((t for t in wider if t.chosen != "none"), None)
+        trial, is_wide = found or trial, found is not None
     chosen, errors = trial.chosen, None
     drift_part = _drift_part(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
@@ -170,6 +273,8 @@ def _estimate_once(
         refinement=trial.refinement,
         pattern=trial.pattern,
         signal=trial.signal,
+        is_from_wider_search=is_wide,
+        lost_frames=tuple(round(float(frame)) for frame in frames.frame[trial.lost]),
         drift_part=drift_part,
     )
 
@@ -179,176 +284,12 @@ def _drift_part(path_px: FloatArray, plan: Plan) -> float:
     return float((np.ptp(path_px, axis=0) / (plan.movie.height_px, plan.movie.width_px)).max())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Start:
-    """What the pairwise stage found: path (n, 2), pairs, and of the patches tracks and field."""
-
-    path_px: FloatArray
-    pairs: PairwiseShifts
-    tracks: PatchTracks | None
-    field: MotionField | None
-
-
-def _pairwise_start(
-    frames: SmallFrames,
-    shape: MotionField | None,
-    plan: Plan,
-    params: AlignParams,
-    threads: int,
-    clock: Callable[[str], AbstractContextManager[None]],
-    most_images: int,
-) -> _Start:
-    """The pairwise motion of at most `most_images` frames or groups of them."""
-    with clock("pairwise"):
-        # Made anew where it is needed twice: it would stand in the way of the refinement.
-        small = frames.shrunk(plan.pairwise_shape_px, threads)
-        path, pairs = pairwise.global_trajectory(
-            small, params.max_resolution_A, params.max_shift_A, threads, most_images
-        )
-    if shape is None:
-        return _Start(path, pairs, None, None)
-    with clock("patches"):
-        tracks, likelihood = patches.track_patches(
-            small, path, plan.patches, plan.group_frames, params.max_resolution_A, threads
-        )
-        return _Start(path, pairs, tracks, patches.fit_local_field(likelihood, shape))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Trial:
-    """All candidates from one start, and which of them predicts unseen data best."""
-
-    start: _Start
-    candidates: dict[str, Candidate]
-    judged: HeldOut
-    refinement: Refinement | None
-    pattern: FixedPattern
-    signal: tuple[SignalBand, ...]
-
-    @property
-    def chosen(self) -> str:
-        """Name of that candidate."""
-        return self.judged.best()
-
-    @property
-    def pairs_led_astray(self) -> bool:
-        """Whether no motion of the pairs explains unseen data clearly better than none."""
-        return not any(self.judged.is_clear(n) for n in ("global", "local") if n in self.candidates)
-
-
-def _better(one: _Trial, other: _Trial) -> _Trial:
-    """The trial whose chosen candidate predicts unseen data better; the first of two equals."""
-    return max(one, other, key=lambda trial: trial.judged.score[trial.chosen])
-
-
-def _try_from(
-    start: _Start,
-    shape: MotionField | None,
-    frames: SmallFrames,
-    plan: Plan,
-    params: AlignParams,
-    threads: int,
-) -> _Trial:
-    """The candidates that a start leads to, refined or not as asked."""
-    path_px, field = start.path_px, start.field
-    spectra = _patch_spectra(frames, plan, params, path_px, field, threads)
-    candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
-    if path_px.any():
-        candidates["global"] = _from_pairs(path_px, None, spectra)
-    if field is not None:
-        local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
-        candidates["local"] = _from_pairs(*local, spectra)
-    places = [candidate.halves_px[0] for candidate in candidates.values()]
-    found = sweep_together(spectra, places, [None] * len(places), threads)
-    swept = dict(zip(candidates, found, strict=True))
-    powers = refine.ring_powers(spectra, swept[list(candidates)[-1]])
-
-    def judge() -> HeldOut:
-        halves = {name: candidate.halves_px for name, candidate in candidates.items()}
-        return quality.held_out_scores(
-            spectra, halves, powers, params.max_resolution_A, threads, swept
-        )
-
-    judged, refinement = judge(), None
-    if params.refine:
-        # Tracks of patches may have led astray where the path has not.
-        names = [name for name in candidates if name != "none"] or ["none"]
-        nearest = max(names, key=lambda name: judged.score[name])
-        at, first = candidates[nearest].halves_px[0], swept[nearest]
-        refinement = refine.refine(spectra, at, shape, threads=threads, first=first)
-        powers = refinement.powers
-        candidates["refined"] = _from_refinement(refinement, spectra, at, first, shape, threads)
-        judged = judge()
-    # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
-    likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
-    if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
-        likely = np.zeros_like(likely)
-    pattern = measure(spectra, judged.still_cross, likely, powers)
-    kept = judged.best()
-    along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
-    signal = quality.signal_bands(spectra, judged.still_cross, along)
-    return _Trial(start, candidates, judged, refinement, pattern, signal)
-
-
 def _empty_field(plan: Plan) -> MotionField:
     """A field of the planned size, zero everywhere."""
     assert plan.control_points is not None
     movie = plan.movie
     coefficients = np.zeros((2, *plan.control_points))
     return MotionField(coefficients, movie.height_px, movie.width_px, plan.align)
-
-
-def _patch_spectra(
-    frames: SmallFrames,
-    plan: Plan,
-    params: AlignParams,
-    path_px: FloatArray,
-    field: MotionField | None,
-    threads: int,
-) -> PatchSpectra:
-    """Spectra of the patches along the pairwise motion, damaged as the dose says."""
-    dose_e_A2 = plan.dose_before_e_A2(frames.frame + 0.5)
-    envelope = None
-    if dose_e_A2 is not None:
-        middle = params.pre_exposure_e_A2 + dose_e_A2
-
-        def envelope(frequency_per_A: FloatArray) -> FloatArray:
-            left = dose.exposure_weights(frequency_per_A, middle[:, None], params.voltage_kV)
-            return np.maximum(left.astype(np.float64), _LEAST_LEFT)
-
-    grid = patches.make_grid(frames, plan.patches)
-    displacement = refine.displacement_at(path_px, field, grid.center_px, frames.frame)
-    return cut_spectra(frames, grid, displacement, envelope, threads)
-
-
-def _from_pairs(path_px: FloatArray, field: MotionField | None, spectra: PatchSpectra) -> Candidate:
-    """A candidate of the pairwise stage, which has seen neither half of the data."""
-    at = refine.displacement_at(path_px, field, spectra.grid.center_px, spectra.frame)
-    return Candidate(path_px, field, (at, at))
-
-
-def _from_refinement(
-    refinement: Refinement,
-    spectra: PatchSpectra,
-    start_px: FloatArray,
-    first: Sweep,
-    shape: MotionField | None,
-    threads: int,
-) -> Candidate:
-    """The refined candidate, with its refinements on either half for the other to judge."""
-    assert refinement.fit.trajectory_px is not None
-    halves = refine.refine_halves(
-        spectra, start_px, shape, refinement, threads, _ROUNDS_PER_HALF, first
-    )
-    judged = []
-    for half in (halves[1].fit, halves[0].fit):
-        assert half.trajectory_px is not None
-        judged.append(
-            refine.displacement_at(
-                half.trajectory_px, half.field, spectra.grid.center_px, spectra.frame
-            )
-        )
-    return Candidate(refinement.fit.trajectory_px, refinement.fit.field, (judged[0], judged[1]))
 
 
 def _as_motion(

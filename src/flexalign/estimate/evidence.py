@@ -30,6 +30,8 @@ _NUGGET = 1e-6
 # A jump is one more thing that might be anywhere: its logarithm of odds must make up for that.
 _JUMP_EVIDENCE = 8.0
 _MOST_JUMPS = 3
+# Motion may slow down in these parts of the movie, from no slowing on.
+SLOWING_PARTS = (0.0, 1 / 4, 1 / 12, 1 / 36)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,22 +58,29 @@ class PatchLikelihood:
 class TrajectoryPrior:
     """How the trajectory is expected to be: smooth motion plus independent jitter per frame.
 
-    Between the frames before and after each of `jump_frames` it may be any distance.
+    Between the frames before and after each of `jump_frames` it may be any distance.  With
+    `slowing_frames` t0 it is as smooth in log(1 + t / t0) as it otherwise is in time t: motion that
+    calms down, in about t0 frames.  0 = no slowing.
     """
 
     smooth_px: float = 4.0
     smooth_frames: float = 8.0
     jitter_px: float = 0.1
     jump_frames: tuple[float, ...] = ()
+    slowing_frames: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPrior:
-    """How the field is expected to be: its size, and over what it changes."""
+    """How the field is expected to be: its size, and over what it changes.
+
+    `slowing_frames` as for the trajectory.
+    """
 
     size_px: float = 1.0
     smooth_frames: float = 12.0
     smooth_px: float = 2000.0
+    slowing_frames: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,13 +156,18 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
     """The trajectory prior of greatest evidence, without a field.
 
     The largest steps are let go as jumps, one by one, while that makes the data clearly more
-    probable: else the smooth and the jittery part would have to grow for their sake.
+    probable: else the smooth and the jittery part would have to grow for their sake.  How motion
+    slows down is looked for in steps from `start` on, before that.
     """
     normal = _normal_equations(data, True, None)
+    span = float(np.ptp(data.frame)) + 1
+    limits = ((0.01, 200.0), (1.0, 4 * span), (1e-3, 50.0))
 
-    def best_with(jumps: tuple[float, ...], near: TrajectoryPrior) -> tuple[TrajectoryPrior, float]:
+    def climbed(near: TrajectoryPrior) -> tuple[TrajectoryPrior, float]:
         def prior(smooth_px: float, smooth_frames: float, jitter_px: float) -> TrajectoryPrior:
-            return TrajectoryPrior(smooth_px, smooth_frames, jitter_px, jumps)
+            return replace(
+                near, smooth_px=smooth_px, smooth_frames=smooth_frames, jitter_px=jitter_px
+            )
 
         def score(*numbers: float) -> float:
             return _solve(normal, _prior_root(data.frame, prior(*numbers), None, None))[2]
@@ -161,12 +175,21 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
         found = prior(*_climb(score, (near.smooth_px, near.smooth_frames, near.jitter_px), limits))
         return found, score(found.smooth_px, found.smooth_frames, found.jitter_px)
 
-    span = float(np.ptp(data.frame)) + 1
-    limits = ((0.01, 200.0), (1.0, 4 * span), (1e-3, 50.0))
-    best, best_score = best_with((), start)
+    best, best_score = climbed(replace(start, jump_frames=()))
+    slowings = [part * span for part in SLOWING_PARTS]
+    at = int(np.argmin(np.abs(np.array(slowings) - start.slowing_frames)))
+    for nearby in (range(at + 1, len(slowings)), range(at - 1, -1, -1)):
+        before = best_score
+        for k in nearby:
+            trial, trial_score = climbed(replace(best, slowing_frames=slowings[k]))
+            if trial_score <= best_score:
+                break
+            best, best_score = trial, trial_score
+        if best_score > before:
+            break
     while len(best.jump_frames) < _MOST_JUMPS:
-        jump = _largest_step(data, best)
-        trial, trial_score = best_with((*best.jump_frames, jump), best)
+        jumps = (*best.jump_frames, _largest_step(data, best))
+        trial, trial_score = climbed(replace(best, jump_frames=jumps))
         if trial_score < best_score + _JUMP_EVIDENCE:
             break
         best, best_score = trial, trial_score
@@ -189,16 +212,19 @@ def choose_field_prior(
     shape: MotionField,
     start: FieldPrior,
 ) -> FieldPrior:
-    """The field prior of greatest evidence beside the given trajectory prior."""
+    """The field prior of greatest evidence beside the given trajectory prior; both slow alike."""
     normal = _normal_equations(data, trajectory is not None, shape)
+    slowing = 0.0 if trajectory is None else trajectory.slowing_frames
 
     def score(*numbers: float) -> float:
-        return _solve(normal, _prior_root(data.frame, trajectory, FieldPrior(*numbers), shape))[2]
+        prior = replace(FieldPrior(*numbers), slowing_frames=slowing)
+        return _solve(normal, _prior_root(data.frame, trajectory, prior, shape))[2]
 
     side = max(shape.height_px, shape.width_px)
     span = float(np.ptp(data.frame)) + 1
     limits = ((1e-3, 100.0), (span / 10, 10 * span), (side / 10, 10 * side))
-    return FieldPrior(*_climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits))
+    numbers = _climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits)
+    return replace(FieldPrior(*numbers), slowing_frames=slowing)
 
 
 def _solve(
@@ -299,7 +325,8 @@ def _matern(distance: FloatArray, length: float) -> FloatArray:
 
 def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatArray:
     """Prior covariance (times, times), with a free constant and a free steady drift."""
-    distance = np.abs(frame[:, None] - frame[None, :])
+    calm = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
+    distance = np.abs(calm[:, None] - calm[None, :])
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
     covariance = prior.smooth_px**2 * _matern(distance, prior.smooth_frames)
     covariance += _FREE_PX**2 * (1 + np.outer(slope, slope))
@@ -314,16 +341,30 @@ def _field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray
     """Prior correlations of the control points in t, in y and in x; their product is the whole."""
     t, y, x = shape.control_points
     frames = max(shape.frames.count - 1, 1)
-    in_time = _matern(_spacings(t) * frames, prior.smooth_frames)
-    in_y = np.exp(-0.5 * (_spacings(y) * shape.height_px / prior.smooth_px) ** 2)
-    in_x = np.exp(-0.5 * (_spacings(x) * shape.width_px / prior.smooth_px) ** 2)
+    calm = slowed(_positions(t) * frames, frames, prior.slowing_frames)
+    in_time = _matern(_distances(calm), prior.smooth_frames)
+    in_y = np.exp(-0.5 * (_distances(_positions(y)) * shape.height_px / prior.smooth_px) ** 2)
+    in_x = np.exp(-0.5 * (_distances(_positions(x)) * shape.width_px / prior.smooth_px) ** 2)
     return [np.asarray(c + _NUGGET * np.eye(len(c))) for c in (in_time, in_y, in_x)]
 
 
-def _spacings(count: int) -> FloatArray:
-    """Distances (count, count) between control points, as fractions of the range they span."""
+def slowed(frame: FloatArray, span: float, slowing_frames: float) -> FloatArray:
+    """Times `frame` from the start on a clock that ticks ever slower, as long as `span` in all."""
+    if slowing_frames == 0 or span == 0:
+        return frame
+    # Control points lie before the start, too.
+    ticks = np.sign(frame) * np.log1p(np.abs(frame) / slowing_frames)
+    return np.asarray(span * ticks / np.log1p(span / slowing_frames))
+
+
+def _positions(count: int) -> FloatArray:
+    """Where control points are (count,), as fractions of the range they span."""
     degree = min(3, count - 1)
-    position = (np.arange(count) - (degree - 1) / 2) / max(count - degree, 1)
+    return np.asarray((np.arange(count) - (degree - 1) / 2) / max(count - degree, 1))
+
+
+def _distances(position: FloatArray) -> FloatArray:
+    """Distances (n, n) between positions."""
     return np.abs(position[:, None] - position[None, :])
 
 

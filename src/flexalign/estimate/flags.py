@@ -49,6 +49,23 @@ def _measured(
             return (value, limit) if quality.fixed_pattern_removed and not value < limit else None
         case "still":
             return _still(quality, limits)
+        case "uncorrected":
+            # Not below the limit: what is unknown may be large.
+            value, limit = quality.motion_bound_A, limits.motion_bound_A
+            is_left = quality.has_signal and quality.chosen == "none" and not value < limit
+            return (value, limit) if is_left else None
+        case "hot-pixels":
+            value = quality.hot_pixel_part
+            is_area = value > limits.lost_part
+            return (
+                (value, limits.hot_pixel_part)
+                if value > limits.hot_pixel_part and not is_area
+                else None
+            )
+        case "unsafe-motion":
+            return (float(len(quality.lost_frames)), 0.0) if quality.lost_frames else None
+        case "wide-search":
+            return (math.nan, math.nan) if quality.searched_wider else None
         case "dose-mismatch":
             return _dose_mismatch(quality, limits)
         case "gain-residual":
@@ -66,10 +83,14 @@ def _measured(
 
 def _still(quality: Quality, limits: QualityLimits) -> tuple[float, float] | None:
     """The movement, unless there is some, or none can be told."""
-    limit = limits.still_errors * quality.trajectory_error_A
     if quality.drift_part > limits.drift_part:
         return None
-    is_still = quality.movement_A == 0 or quality.movement_A < limit
+    if quality.chosen == "none":
+        limit = quality.motion_bound_A
+        is_still = limit < limits.motion_bound_A
+    else:
+        limit = limits.still_errors * quality.trajectory_error_A
+        is_still = quality.movement_A < limit
     return (quality.movement_A, limit) if quality.has_signal and is_still else None
 
 

@@ -115,15 +115,17 @@ def filtered_spectra(
     groups: list[npt.NDArray[np.int64]],
     max_resolution_A: float,
     threads: int = 1,
+    mask: FloatArray | None = None,
 ) -> SpectrumArray:
     """Spectra of `groups` of frames, whitened and low-passed to one half at `max_resolution_A`.
 
-    Only the columns that count, see `correlate.columns_that_count`.
+    Only the columns that count, see `correlate.columns_that_count`; times `mask` (h, w // 2 + 1).
     """
     shape = frames.shape_px
     half = tuple(frames.pixel_size_A * s / max_resolution_A for s in frames.scale)
     response = correlate.low_pass(shape, (half[0], half[1]))
     columns = correlate.columns_that_count(response)
+    response = response if mask is None else response * mask.astype(np.float32)
     spectra = np.empty((len(groups), shape[0], columns), np.complex64)
 
     def transform(start: int, stop: int) -> None:

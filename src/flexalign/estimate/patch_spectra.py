@@ -18,7 +18,7 @@ from flexalign.arrays import correlate, cpu, sweeps
 from flexalign.arrays.device import Device
 from flexalign.arrays.sweeps import Packing
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.patches import PatchGrid, tapered_spectra
+from flexalign.estimate.patches import PatchGrid, side_A, tapered_spectra
 from flexalign.model import FloatArray
 from flexalign.plan import FINEST_RESOLUTION_A
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 # Rings below this hold what the taper leaks.
 _FIRST_RING = 3
+# Coarser than this is what stays with the detector, the beam or a support: shadows, edges and slow
+# changes of the illumination, which no pattern of the detector's pixels describes.
+COARSEST_RESOLUTION_A = 45.0
 # Frames of a patch that are transformed together have about so many pixels, and stay in the cache.
 _PIXELS_TOGETHER = 2**19
 
@@ -102,6 +105,7 @@ def cut_spectra(
     displacement_px: FloatArray,
     envelope_of: Callable[[FloatArray], FloatArray] | None = None,
     threads: int = 1,
+    coarsest_A: float = COARSEST_RESOLUTION_A,
 ) -> PatchSpectra:
     """Spectra of the patches of `grid`, each frame moved by whole pixels along a motion.
 
@@ -109,10 +113,11 @@ def cut_spectra(
     ----------
     displacement_px : (patches, times, 2) at the patch centres, unbinned pixels
     envelope_of : function of (rings,) frequencies per Angstrom that gives (times, rings), or None
+    coarsest_A : resolution of the coarsest rings that take part
     """
     scale = np.array(frames.scale)
     offset = np.rint(displacement_px / scale).astype(np.int64)
-    ring, frequency = _rings(frames, grid)
+    ring, frequency = _rings(frames, grid, coarsest_A)
     times = len(frames.frame)
     envelope = np.ones((times, len(frequency)))
     if envelope_of is not None:
@@ -154,18 +159,21 @@ def _on_gpu(
     return GpuSweeps(packed, packing, shape_px, device)
 
 
-def _rings(frames: SmallFrames, grid: PatchGrid) -> tuple[npt.NDArray[np.int32], FloatArray]:
+def _rings(
+    frames: SmallFrames, grid: PatchGrid, coarsest_A: float
+) -> tuple[npt.NDArray[np.int32], FloatArray]:
     """Ring number (h, w // 2 + 1) of each coefficient, -1 = left out, and each ring's frequency."""
     pixel_A = np.array(frames.scale) * frames.pixel_size_A
-    side_A = min(n * p for n, p in zip(grid.shape_px, pixel_A, strict=True))
+    side = side_A(frames, grid)
     frequency = correlate.ring_index(grid.shape_px, (pixel_A[0], pixel_A[1]))
-    ring = np.rint(frequency * side_A).astype(np.int32)
-    last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side_A) - 1
-    ring[(ring < _FIRST_RING) | (ring > last)] = -1
+    ring = np.rint(frequency * side).astype(np.int32)
+    last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side) - 1
+    first = max(_FIRST_RING, round(side / coarsest_A))
+    ring[(ring < first) | (ring > last)] = -1
     # The axes hold what is left of bad rows and columns, which do not move.
     ring[0, :] = -1
     ring[:, 0] = -1
-    return ring, np.arange(last + 1) / side_A
+    return ring, np.arange(last + 1) / side
 
 
 def sweep(
@@ -179,7 +187,7 @@ def sweep(
 
     Parameters
     ----------
-    weight : (rings,) of the likelihood; None = no gradient wanted, it is zero
+    weight : (rings,) or (patches, rings) of the likelihood; None = no gradient wanted, it is zero
     rings : how many rings to look at, from the lowest; the others have cross sums of zero
     """
     return sweep_together(patches, [displacement_px], [weight], threads, rings)[0]
@@ -195,9 +203,10 @@ def sweep_together(
     """As `sweep`, for several motions, each with its weight: spectra are read once for all."""
     ring_count, packing = len(patches.ring_frequency_per_A), patches.packing
     rings = ring_count if rings is None else rings
-    wanted = np.array([np.zeros(ring_count) if w is None else w for w in weights])
+    shape = patches.count, ring_count
+    wanted = np.array([np.broadcast_to(0.0 if w is None else w, shape) for w in weights])
     rest_px = np.array(displacements_px) / patches.scale - patches.offset_px
-    weighted_rings = min(rings, rings_with_weight(wanted.max(axis=0)))
+    weighted_rings = min(rings, rings_with_weight(wanted.max(axis=(0, 1))))
     wanted = wanted.astype(np.float32)
     gradient, summed = np.empty(rest_px.shape), np.empty((len(wanted), patches.count, ring_count))
     if patches.on_gpu is not None:
@@ -226,5 +235,6 @@ def pair_weight(envelope: FloatArray) -> FloatArray:
 
 
 def rings_with_weight(weight: FloatArray) -> int:
-    """Number of rings up to the last that has a weight."""
-    return int(np.flatnonzero(weight)[-1]) + 1 if weight.any() else 0
+    """Number of rings (..., rings) up to the last that has a weight."""
+    used = np.flatnonzero(weight.reshape(-1, weight.shape[-1]).any(axis=0))
+    return int(used[-1]) + 1 if used.size else 0

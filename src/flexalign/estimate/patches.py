@@ -74,6 +74,12 @@ def make_grid(frames: SmallFrames, counts: tuple[int, int]) -> PatchGrid:
     return PatchGrid(corner.astype(np.int64), shape, center, window.astype(np.float32))
 
 
+def side_A(frames: SmallFrames, grid: PatchGrid) -> float:
+    """The shorter side of a patch in Angstrom, the inverse of the width of a ring."""
+    sizes = zip(grid.shape_px, frames.scale, strict=True)
+    return min(size * scale * frames.pixel_size_A for size, scale in sizes)
+
+
 def track_patches(
     frames: SmallFrames,
     displacement_px: FloatArray,

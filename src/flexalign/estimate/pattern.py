@@ -19,6 +19,9 @@ from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
 from flexalign.estimate.refine import RingPowers
 from flexalign.model import FloatArray
 
+# So many standard deviations its pull must stand out to be believed.
+SIGNIFICANT_PULL = 6.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FixedPattern:
@@ -36,6 +39,12 @@ class FixedPattern:
     ring_frequency_per_A: FloatArray
     pull: float
     significance: float
+
+    def as_white(self) -> FixedPattern:
+        """A pattern that has in all rings what this one has in the finest third of them."""
+        finest = self.power_over_noise[2 * len(self.power_over_noise) // 3 :]
+        power = np.full(len(self.power_over_noise), np.median(finest) if finest.size else 0.0)
+        return replace(self, power_over_noise=power)
 
 
 def measure(
@@ -59,18 +68,21 @@ def measure(
     squared = patches.envelope**2
     apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
     pairs = pair_weight(patches.envelope)
+    # Radiation does not damage the pattern: two spectra have it once attenuated each.
+    once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
     specimen = np.zeros(len(count))
     if apart_A.any():
         for r, frequency in enumerate(patches.ring_frequency_per_A):
             both = np.outer(squared[:, r], squared[:, r]) * j0(2 * np.pi * frequency * apart_A)
             specimen[r] = powers.signal[r] * (both.sum() - np.trace(both))
-    rest = np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / pairs
+    rest = np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / once
     if not apart_A.any():
         return FixedPattern(
             (rest / powers.noise).clip(0), patches.ring_frequency_per_A, pull=0.0, significance=0.0
         )
-    pull = count * powers.weight * patches.ring_frequency_per_A**2
-    chance = np.sqrt((pull**2 * powers.noise**2 / np.maximum(count * pairs, 1)).sum())
+    weight = np.broadcast_to(powers.weight, (patches.count, len(count))).mean(axis=0)
+    pull = count * weight * patches.ring_frequency_per_A**2
+    chance = np.sqrt((pull**2 * powers.noise**2 * pairs / np.maximum(count * once**2, 1)).sum())
     of_specimen = (pull * powers.signal).sum()
     return FixedPattern(
         power_over_noise=(rest / powers.noise).clip(0),

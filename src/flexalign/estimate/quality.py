@@ -1,122 +1,23 @@
-"""Which motion to believe, and what to tell the user about it."""
+"""What to tell the user about a motion: lengths, signal, how well tracks agree with it."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from flexalign.estimate import refine
-from flexalign.estimate.patch_spectra import (
-    PatchSpectra,
-    Sweep,
-    pair_weight,
-    rings_with_weight,
-    sweep,
-    sweep_together,
-)
+from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
 from flexalign.estimate.refine import RingPowers
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 
-# Only rings finer than this part of the pairwise stage's limit count for the score: what the
-# pairwise stage has seen cannot judge it.
-_UNSEEN_PART = 0.6
-# So many standard deviations a score must stand out; it is chosen among many.
-SIGNIFICANT = 6.0
 # Early motion ends at this dose, as in RELION's statistics; without dose at this many frames.
 EARLY_DOSE_E_A2 = 4.0
 EARLY_FRAMES = 4
 # Signal is told in bands between these resolutions.
 BAND_EDGES_A = (30.0, 15.0, 10.0, 7.0, 5.0, 4.0)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldOut:
-    """How well candidates predict data that they have not seen.
-
-    Attributes
-    ----------
-    score : log-likelihood of each candidate over that of frames without common signal
-    chance : standard deviation of such a score when there is no common signal
-    still_cross : (rings,) common power of all pairs of frames without motion, over all patches
-    """
-
-    score: dict[str, float]
-    chance: float
-    still_cross: FloatArray
-
-    @property
-    def has_signal(self) -> bool:
-        """Whether any candidate brings out a signal that chance does not explain."""
-        return max(self.score.values()) > SIGNIFICANT * self.chance
-
-    def is_clear(self, name: str) -> bool:
-        """Whether a candidate explains unseen data clearly better than no motion, and chance."""
-        gain = min(self.score[name] - self.score["none"], self.score[name])
-        return gain > SIGNIFICANT * self.chance
-
-    def best(self) -> str:
-        """The candidate of the highest score; "none" unless it clearly beats that and chance.
-
-        The refined one is judged by what half of the data made of it; the whole that is kept is
-        better, so it may fall short by as much as chance.
-        """
-        if not self.is_clear(max(self.score, key=lambda name: self.score[name])):
-            return "none"
-        handicap = {"refined": self.chance}
-        return max(self.score, key=lambda name: self.score[name] + handicap.get(name, 0.0))
-
-    def over_none(self) -> dict[str, float]:
-        """Scores relative to that of no motion."""
-        return {name: score - self.score["none"] for name, score in self.score.items()}
-
-
-def held_out_scores(
-    patches: PatchSpectra,
-    candidates: dict[str, tuple[FloatArray, FloatArray]],
-    powers: RingPowers,
-    max_resolution_A: float,
-    threads: int = 1,
-    measured: dict[str, Sweep] | None = None,
-) -> HeldOut:
-    """How well each candidate predicts data that it has not seen.
-
-    The rings finer than what the pairwise stage used are dealt to two halves.  A candidate from the
-    pairwise stage has seen neither; a refined one comes twice, refined on either half, and is
-    judged on the other.
-
-    Parameters
-    ----------
-    candidates : name -> displacements (patches, times, 2) by which to judge halves 0 and 1; among
-        them "none"
-    powers : of the rings, the same for all
-    max_resolution_A : of the pairwise stage
-    measured : candidates that come once, of which there has been a sweep over all rings
-    """
-    frequency = patches.ring_frequency_per_A
-    half = refine.half_of_ring(len(frequency))
-    unseen = frequency > 1 / (_UNSEEN_PART * max_resolution_A)
-    part = refine.effective_part(patches.grid)
-    weight = np.where(unseen, powers.weight, 0.0)
-    rings = rings_with_weight(weight)
-    swept = {name: (found, found) for name, found in (measured or {}).items()}
-    if "none" not in swept:
-        still = sweep(patches, candidates["none"][0], None, threads)
-        swept["none"] = still, still
-    scores: dict[str, float] = {}
-    for name, displacements in candidates.items():
-        if name not in swept:
-            one, other = sweep_together(patches, displacements, [None] * 2, threads, rings)
-            swept[name] = one, other
-        score = 0.0
-        for h in (0, 1):
-            score += float((swept[name][h].cross.sum(axis=0) * weight)[half == h].sum())
-        scores[name] = score * part
-    chance = refine.chance_of_score(patches, powers, weight) * part**0.5
-    return HeldOut(scores, chance, swept["none"][0].cross.sum(axis=0))
 
 
 def signal_bands(

@@ -15,7 +15,7 @@ improves.  Each round takes the gradient of log L, its expected curvature, and t
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,22 +43,45 @@ _PRIOR_ROUNDS = (1, 2, 4, 8)
 _CONVERGED_PX = 0.01
 # Rings over which signal power is averaged.
 _SMOOTH_RINGS = 5
+# Rings on either side by which a ring's power is told without itself.
+_RINGS_BESIDE = 4
 # From this trust on, twice what chance would give, a ring is said to have signal.
 _SIGNAL_TRUST = 0.5
 # So many times what chance would give a ring's signal must be to count at all, and in full.
 _CHANCES_TRUSTED = (1.0, 3.0)
+# Noise in no ring is less than this part of that in the finest ones, and in no patch less than this
+# part of the mean.
+_LEAST_NOISE = 0.5
+_LEAST_LOUDNESS = 0.05
+# The strength of a patch in a ring is that over the rings up to so many times as coarse or fine.
+_STRENGTH_RATIO = 1.3
+# Its scatter among patches is at least this, squared; and it lies between these.
+_LEAST_SCATTER = 0.0025
+_STRENGTHS = (0.02, 50.0)
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _LARGEST_STEP_PX = 1.0
 # Rings alternate between two halves in blocks of this many, for scores on unseen data.
 HALF_BLOCK_RINGS = 4
 
 
+def _alike() -> FloatArray:
+    """The factor of patches that are all alike."""
+    return np.ones((1, 1))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RingPowers:
-    """Signal power P, noise power N and likelihood weight W, each (rings,).
+    """Signal power P, noise power N and likelihood weight W by ring, and those of each patch.
 
-    `measured` is the signal power before it is smoothed over rings and clipped at zero, `trust`
-    from 0 to 1 how clearly the smoothed one stands out from chance, a factor of the weight.
+    Attributes
+    ----------
+    signal, noise : (rings,) P and N, means over patches
+    weight : (rings,) W of such a patch, or (patches, rings) that of each
+    measured : (rings,) signal power before it is smoothed over rings and clipped at zero
+    trust : (rings,) from 0 to 1, how clearly the smoothed one stands out from chance; a factor of
+        the weight
+    strength : (patches, rings) signal power of each patch over that mean; (1, 1) = all alike
+    loudness : (patches, 1) noise power of each patch over that mean; (1, 1) = all alike
     """
 
     signal: FloatArray
@@ -66,6 +89,18 @@ class RingPowers:
     weight: FloatArray
     measured: FloatArray
     trust: FloatArray
+    strength: FloatArray = field(default_factory=_alike)
+    loudness: FloatArray = field(default_factory=_alike)
+
+    @property
+    def patch_signal(self) -> FloatArray:
+        """Signal power of each patch (patches, rings)."""
+        return self.strength * self.signal
+
+    @property
+    def patch_noise(self) -> FloatArray:
+        """Noise power of each patch (patches, rings)."""
+        return self.loudness * self.noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,60 +124,133 @@ class Refinement:
 
 
 def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
-    """Powers by ring from the sums over all patches, smoothed over rings and clipped at zero."""
+    """Powers by ring, smoothed over rings and clipped at zero, and the weights of each patch."""
     squared = patches.envelope**2  # (times, rings)
     pairs = pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * len(found.cross), 1)
     measured = found.cross.sum(axis=0) / (coefficients * pairs)
-    signal = _smoothed(measured, patches.ring_count).clip(0)
+    signal = _smoothed(measured, patches.ring_count, np.ones(_SMOOTH_RINGS)).clip(0)
     total = found.auto.sum(axis=0) / coefficients
     noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
-    noise = np.maximum(noise, 1e-6 * noise.max(initial=1e-30))
-    weight = signal / (noise * (noise + signal * squared.sum(axis=0)))
-    # A ring whose signal does not stand out from chance says nothing.  At a sharp bound rings would
-    # come and go from round to round, and the motion with them.
-    chance = noise / np.sqrt(coefficients * pairs * _SMOOTH_RINGS)
+    noise = np.maximum(noise, _least_noise(noise, patches.ring_count))
+    trust = _trust(patches, signal, noise, _SMOOTH_RINGS)
+    loudness = _loudness(patches, found)
+    strength = _strength(patches, found, signal, noise, loudness)
+    weight = _weight(patches, trust, strength * signal, loudness * noise)
+    return RingPowers(signal, noise, weight, measured, trust, strength, loudness)
+
+
+def _trust(
+    patches: PatchSpectra, signal: FloatArray, noise: FloatArray, rings_together: int
+) -> FloatArray:
+    """How clearly the signal power of each ring stands out from chance, from 0 to 1.
+
+    A ring whose signal does not says nothing.  At a sharp bound rings would come and go from round
+    to round, and the motion with them.
+    """
+    pairs = pair_weight(patches.envelope)
+    coefficients = np.maximum(patches.ring_count * patches.count, 1)
+    chance = noise / np.sqrt(coefficients * pairs * rings_together)
     trust = np.interp(signal / chance, _CHANCES_TRUSTED, (0.0, 1.0))
-    trust[patches.ring_count == 0] = 0
-    return RingPowers(signal, noise, trust * weight, measured, trust)
+    return np.where(patches.ring_count > 0, trust, 0.0)
 
 
-def _smoothed(values: FloatArray, count: FloatArray) -> FloatArray:
-    """Mean over neighbouring rings, each weighted by its number of coefficients."""
-    window = np.ones(min(_SMOOTH_RINGS, len(count)))
+def _weight(
+    patches: PatchSpectra, trust: FloatArray, signal: FloatArray, noise: FloatArray
+) -> FloatArray:
+    """Weight W (patches, rings) of the likelihood for powers of each patch."""
+    summed = (patches.envelope**2).sum(axis=0)
+    return np.asarray(trust * signal / (noise * (noise + signal * summed)))
+
+
+def weight_by_others(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
+    """Weight (patches, rings) whose signal power is that of the rings around each but itself.
+
+    By its own power a ring would count the more, the more noise happens to look like signal there.
+    """
+    window = np.ones(2 * _RINGS_BESIDE + 1)
+    window[_RINGS_BESIDE] = 0
+    signal = _smoothed(powers.measured, patches.ring_count, window).clip(0)
+    trust = _trust(patches, signal, powers.noise, 2 * _RINGS_BESIDE)
+    return _weight(patches, trust, powers.strength * signal, powers.patch_noise)
+
+
+def _least_noise(noise: FloatArray, count: FloatArray) -> float:
+    """The least that noise can be in any ring.
+
+    The noise of a detector hardly falls toward coarse rings.  What seems to be far less of it is a
+    signal that radiation leaves as it is, so that frames share more than the dose says.
+    """
+    used = np.flatnonzero(count)
+    finest = noise[used[3 * len(used) // 4 :]]
+    usual = float(np.median(finest)) if finest.size else 0.0
+    return max(_LEAST_NOISE * usual, 1e-6 * float(noise.max(initial=0.0)), 1e-30)
+
+
+def _loudness(patches: PatchSpectra, found: Sweep) -> FloatArray:
+    """Noise power (patches, 1) of each patch over the mean, by the finest rings."""
+    used = np.flatnonzero(patches.ring_count)
+    power = found.auto[:, used[3 * len(used) // 4 :]].sum(axis=1, keepdims=True)
+    return np.asarray((power / max(float(power.mean()), 1e-30)).clip(_LEAST_LOUDNESS))
+
+
+def _strength(
+    patches: PatchSpectra, found: Sweep, signal: FloatArray, noise: FloatArray, loudness: FloatArray
+) -> FloatArray:
+    """Signal power (patches, rings) of each patch over the mean, as far as it can be told.
+
+    What is measured over the rings around each is shrunk to one, the more the less of the scatter
+    among patches is more than chance (empirical Bayes).
+    """
+    rings = np.arange(len(signal))
+    first = np.floor(rings / _STRENGTH_RATIO).astype(np.int64)
+    last = np.minimum(np.ceil(rings * _STRENGTH_RATIO).astype(np.int64) + 1, len(rings))
+
+    def around(values: FloatArray) -> FloatArray:
+        total = np.cumsum(np.concatenate([0 * values[..., :1], values], axis=-1), axis=-1)
+        return np.asarray(total[..., last] - total[..., first])
+
+    # Each ring counts by what it says about the strength.
+    says = signal / noise**2
+    expected = around(patches.ring_count * pair_weight(patches.envelope) * signal * says)
+    is_known = expected > 0
+    expected = np.where(is_known, expected, 1.0)
+    strength = around(found.cross * says) / expected
+    variance = loudness**2 / (expected * effective_part(patches.grid))
+    scatter = np.mean((strength - 1) ** 2 - variance, axis=0).clip(_LEAST_SCATTER)
+    shrunk = (strength * scatter + variance) / (scatter + variance)
+    return np.where(is_known, shrunk, 1.0).clip(*_STRENGTHS)
+
+
+def _smoothed(values: FloatArray, count: FloatArray, window: FloatArray) -> FloatArray:
+    """Mean over a window of rings, each weighted by its number of coefficients."""
+    beyond = max(0, len(window) - len(count))
+    window = window[beyond // 2 : len(window) - (beyond + 1) // 2]
     total = np.convolve(values * count, window, mode="same")
     return np.asarray(total / np.maximum(np.convolve(count, window, mode="same"), 1))
 
 
-def _curvature(
-    patches: PatchSpectra, found: Sweep, powers: RingPowers
-) -> tuple[FloatArray, FloatArray]:
-    """Expected negative second derivative of log L, per square Angstrom, in two factors.
+def _curvature(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
+    """Expected negative second derivative of log L (patches, times, times), per square Angstrom.
 
     It has the form of a graph Laplacian: each pair of frames pulls on its difference with
     2 W P (2 pi k)^2 a_t^2 a_s^2 per coefficient, half of it along each axis.
-
-    Returns
-    -------
-    strength : (patches,) common power of each patch relative to the mean
-    laplacian : (times, times) of a patch of strength one
     """
     squared = patches.envelope**2
-    weight, signal = powers.weight, powers.signal
     wave_per_A = 2 * np.pi * patches.ring_frequency_per_A
-    per_ring = patches.ring_count * weight * signal * wave_per_A**2
-    coupling = np.einsum("r,tr,sr->ts", per_ring, squared, squared)
-    laplacian = np.diag(coupling.sum(axis=1)) - coupling
-    pairs = pair_weight(patches.envelope)
-    expected = (patches.ring_count * weight * signal * pairs).sum()
-    strength = (found.cross * weight).sum(axis=1) / max(expected, 1e-30)
-    return strength.clip(0.1, 10.0), laplacian
+    per_ring = patches.ring_count * powers.weight * powers.patch_signal * wave_per_A**2
+    per_ring = np.broadcast_to(per_ring, (patches.count, len(wave_per_A)))
+    coupling = (squared * per_ring[:, None, :]) @ squared.T
+    diagonal = np.arange(len(squared))
+    laplacian = -coupling
+    laplacian[:, diagonal, diagonal] += coupling.sum(axis=2)
+    return np.asarray(laplacian)
 
 
 def effective_part(grid: PatchGrid) -> float:
     """Part of a tapered patch's coefficients that are independent."""
-    window = grid.window.astype(np.float64)
-    return float(1 / np.mean(window**4))
+    squared = grid.window.ravel() ** 2
+    return float(squared.size / (squared @ squared))
 
 
 def patch_likelihood(
@@ -152,9 +260,8 @@ def patch_likelihood(
     displacement_px: FloatArray,
 ) -> PatchLikelihood:
     """The quadratic that has the gradient found and the curvature expected."""
-    strength, laplacian = _curvature(patches, found, powers)
     part = effective_part(patches.grid)
-    precision = strength[:, None, None] * laplacian * (part * patches.pixel_size_A**2)
+    precision = _curvature(patches, powers) * (part * patches.pixel_size_A**2)
     linear = found.gradient * part + precision @ displacement_px
     return PatchLikelihood(patches.grid.center_px, patches.frame, precision, linear)
 
@@ -175,8 +282,8 @@ def displacement_at(
 def chance_of_score(patches: PatchSpectra, powers: RingPowers, weight: FloatArray) -> float:
     """Standard deviation of sum W (|S|^2 - sum |X|^2) over all patches when there is only noise."""
     pairs = pair_weight(patches.envelope)
-    coefficients = patches.ring_count * patches.count
-    return float(np.sqrt((coefficients * pairs * (weight * powers.noise) ** 2).sum()))
+    variance = patches.ring_count * pairs * (weight * powers.patch_noise) ** 2
+    return float(np.sqrt(np.broadcast_to(variance, (patches.count, len(pairs))).sum()))
 
 
 def refine(
@@ -201,7 +308,7 @@ def refine(
 
 def refine_halves(
     patches: PatchSpectra,
-    displacement_px: FloatArray,
+    displacement_px: FloatArray | tuple[FloatArray, FloatArray],
     shape: MotionField | None,
     whole: Refinement,
     threads: int = 1,
@@ -212,19 +319,28 @@ def refine_halves(
 
     Parameters
     ----------
+    displacement_px : where both start, or one start for each
     whole : the refinement by all rings, whose priors are kept, and to whose rings these keep
+    first : a sweep where both start, if there has been one
     """
-    first = first or sweep(patches, displacement_px, None, threads)
     rings = _rings_to_see(whole)
-    halves = [_climb(patches, displacement_px, shape, rounds, first, whole, h) for h in (0, 1)]
+    starts = displacement_px if isinstance(displacement_px, tuple) else (displacement_px,) * 2
+    if first is None:
+        firsts = sweep_together(patches, starts, [None] * 2, threads)
+    else:
+        firsts = [first, first]
+    halves = [
+        _climb(patches, start, shape, rounds, found, whole, half)
+        for half, (start, found) in enumerate(zip(starts, firsts, strict=True))
+    ]
     one, other = _side_by_side(patches, halves, rings, threads)
     return one, other
 
 
 def _rings_to_see(whole: Refinement) -> int:
     """How many rings have a say in a refinement, those included that the smoothing reaches."""
-    count = rings_with_weight(whole.powers.weight) + _SMOOTH_RINGS // 2
-    return min(count, len(whole.powers.weight))
+    weight = whole.powers.weight
+    return min(rings_with_weight(weight) + _SMOOTH_RINGS // 2, int(weight.shape[-1]))
 
 
 # A climb asks for a sweep at displacements with weights, is sent it, and returns where it ends.

@@ -1,0 +1,93 @@
+"""The simple path along which all frames agree best.
+
+Where single pairs of frames are too faint for a peak, all of them together may not be: a straight
+way at one of a few paces has three numbers, whatever the number of frames, so that every one can be
+tried; and a second such way beside it lets the path bend.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from flexalign.arrays import correlate, fourier
+from flexalign.estimate import evidence, pairwise, refine
+from flexalign.estimate.frames import SmallFrames
+from flexalign.model import FloatArray
+
+# More frames than this are summed to groups.
+_MOST_GROUPS = 10
+# How far the specimen may go in all.
+_REACH_A = 60.0
+# Ways are looked for one after the other, each beside those found before.
+_ROUNDS = 3
+# Detail is weighed by a Gaussian that is one half at this resolution.
+_HALF_AT_A = 12.0
+
+
+def straight_path(
+    frames: SmallFrames, threads: int = 1, mask: FloatArray | None = None
+) -> FloatArray:
+    """Displacement (n, 2) along the best path of all tried, in unbinned pixels, mean zero.
+
+    Parameters
+    ----------
+    mask : (h, w // 2 + 1) of the coefficients to look at, None = all
+    """
+    groups = np.array_split(np.arange(len(frames.frame)), min(len(frames.frame), _MOST_GROUPS))
+    spectra = pairwise.filtered_spectra(frames, groups, _HALF_AT_A, threads, mask)
+    pixel_A = frames.pixel_size_A * min(frames.scale)
+    reach = min(round(_REACH_A / pixel_A), (min(frames.shape_px) - 1) // 3)
+    pairs = list(combinations(range(len(groups)), 2))
+    near = [
+        np.roll(
+            fourier.irfft2(spectra[a].conj() * spectra[b], frames.shape_px, threads),
+            (reach, reach),
+            (0, 1),
+        )[: 2 * reach + 1, : 2 * reach + 1]
+        for a, b in pairs
+    ]
+    ends = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
+    ends = ends[:, np.hypot(*ends) <= reach]
+    paces = _paces(frames.frame)
+    of_group = np.array([[pace[group].mean() for group in groups] for pace in paces])
+    way = np.zeros((len(paces), 2))
+    for _ in range(_ROUNDS):
+        best = -np.inf
+        for k, pace in enumerate(of_group):
+            others = way.T @ of_group - np.outer(way[k], pace)  # (2, groups)
+            agreement = np.zeros(ends.shape[1])
+            for surface, (a, b) in zip(near, pairs, strict=True):
+                apart = (others[:, b] - others[:, a])[:, None] + (pace[b] - pace[a]) * ends
+                agreement += map_coordinates(surface, reach + apart, order=1, mode="nearest")
+            if agreement.max() > best:
+                best, chosen, end = agreement.max(), k, ends[:, np.argmax(agreement)]
+        way[chosen] = end
+    path = (paces.T @ way) * np.array(frames.scale)
+    return np.asarray(path - path.mean(axis=0))
+
+
+def straight_path_by_halves(
+    frames: SmallFrames, rings_per_A: float, threads: int = 1
+) -> tuple[FloatArray, FloatArray]:
+    """As `straight_path`, by either half of the rings alone; see `refine.half_of_ring`.
+
+    Parameters
+    ----------
+    rings_per_A : how many rings there are in one per Angstrom
+    """
+    scale = np.array(frames.scale) * frames.pixel_size_A
+    frequency = correlate.ring_index(frames.shape_px, (scale[0], scale[1]))
+    ring = np.rint(frequency * rings_per_A).astype(np.int64)
+    half = refine.half_of_ring(int(ring.max()) + 1)[ring]
+    one, other = (straight_path(frames, threads, half == h) for h in (0, 1))
+    return one, other
+
+
+def _paces(frame: FloatArray) -> FloatArray:
+    """Parts (paces, n) of the way that are done at each time: evenly, and slowing down."""
+    since, span = frame - frame[0], float(np.ptp(frame))
+    slowings = [part * (span + 1) for part in evidence.SLOWING_PARTS]
+    return np.array([evidence.slowed(since, span, t0) / max(span, 1e-9) for t0 in slowings])
