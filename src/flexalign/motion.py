@@ -328,10 +328,7 @@ class Motion(JsonValue):
         if "trajectory" not in plain:
             raise InputError("expected a motion or a record with one, found neither in the file")
         # super() would look for the class as it was before dataclass(slots=True) made it anew
-        try:
-            return cast(Self, from_plain(cls, plain))
-        except Exception as error:  # whatever is wrong with it, it came from a file
-            raise InputError(f"expected a motion, found a broken one: {error}") from error
+        return cast(Self, from_plain(cls, plain))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -497,7 +497,7 @@ def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
     Examples
     --------
     >>> shortened(1.5), shortened([7] * 99, repr)[-9:]
-    ('1.5', '7, 7, ...')
+    ('1.5', ', 7, 7...')
     """
     try:
         text = written(value)

@@ -212,7 +212,7 @@ def test_memory_and_open_files_stay_flat_over_many_movies(tmp_path, write_movie,
     handles = [min(s[2] for s in part) for part in (early, late)]
     assert process.returncode == 0
     assert memory[1] < 1.05 * memory[0] + (0 if IS_FULL else 10e6), memory
-    assert handles[1] == handles[0]
+    assert handles[1] <= handles[0]
 
 
 def feed(folder: Path, movies: list[bytes], stop: threading.Event) -> None:

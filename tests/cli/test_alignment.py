@@ -16,6 +16,7 @@ import pytest
 from flexalign.cli.show import run_each
 from flexalign.errors import DeviceError, InputError, ParameterError
 from flexalign.flags import DEFINITIONS
+from flexalign.io.ledger import LEDGER_NAME
 from flexalign.io.results import SUFFIXES
 
 PIXEL_SIZE = ("--pixel-size", "1.5")
@@ -42,7 +43,7 @@ def test_a_movie_gives_outputs_lines_of_result_and_flags_and_a_report(
     assert [flag.split(":")[0].strip() for flag in flags] == named
     assert all(DEFINITIONS[name].remedy in line for name, line in zip(named, flags, strict=True))
     assert {path.name for path in out.iterdir()} - {"gain_check.json"} == {
-        "report.html", "report.csv", "report.json", "report_data", ".flexalign-files.json",
+        LEDGER_NAME, "report.html", "report.csv", "report.json", "report_data",
     } | {
         "a" + SUFFIXES[kind]
         for kind in (

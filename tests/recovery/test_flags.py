@@ -41,6 +41,11 @@ def many_hot_pixels(counts):
         frame.flat[where] = rng.poisson(30, where.size)
 
 
+def lost_columns(counts):
+    """Every twelfth column is not read out."""
+    counts[:, :, ::12] = 0
+
+
 def dirt(counts):
     """Half of the pixels lose a seventh of their counts."""
     rng = np.random.default_rng(5)
@@ -80,12 +85,21 @@ MOVIES = {
     "total dose for that of a frame": ({}, None, {"dose_per_frame_e_A2": 30.0}, {"dose-mismatch"}),
     "pixel size halved": ({}, None, {"pixel_size_A": 0.5}, {"dose-mismatch"}),
     "noise": ({}, noise_alone, {"gain": None}, {"no-signal", "no-rings"}),
+    "lost columns": (PERFECT_CAMERA, lost_columns, {}, {"lost-area"}),
     "hot pixels": (PERFECT_CAMERA, many_hot_pixels, {}, {"hot-pixels"}),
 }  # fmt: skip
 # What else such a movie may raise: a consequence of the same fault.
 ALLOWED = {
     "drift": {"jump", "poor-rings", "rough-path", "uncertain"},
-    "total dose for that of a frame": {"still", "uncertain", "poor-rings", "no-signal"},
+    # What they are filled with stays with the detector.
+    "lost columns": {"fixed-pattern"},
+    "total dose for that of a frame": {
+        "still",
+        "uncertain",
+        "poor-rings",
+        "no-signal",
+        "wide-search",
+    },
     "pixel size halved": {"still", "uncertain", "poor-rings", "no-signal", "no-rings"},
 }
 
@@ -114,10 +128,13 @@ def test_a_movie_has_the_flags_that_it_deserves_and_no_others(name, tmp_path):
 
 
 def test_every_flag_is_shown_on_a_movie_or_hardly_can_be():
-    """Uncertain motion and rings that fade early come with degrees, not with a fault.
+    """What comes with degrees, not with a fault: rings that fade early, and too little signal.
 
     A drift over more than half of the field is in `test_long_drift`.
     """
     shown = set().union(*(flags for _, _, _, flags in MOVIES.values()))
 
-    assert set(DEFINITIONS) - shown == {"uncertain", "poor-rings", "beyond-field"}
+    assert set(DEFINITIONS) - shown == {
+        "uncertain", "poor-rings", "wide-search", "uncorrected", "unsafe-motion",
+        "beyond-field",
+    }  # fmt: skip

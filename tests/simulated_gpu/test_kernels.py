@@ -56,7 +56,7 @@ def test_pixels_are_sampled_as_on_the_cpu_mirror_included(size_px):
     nodes = [resample.lattice_nodes(n, STEP_PX).size for n in SHAPE_PX]
     lattice = size_px * np.random.default_rng(5).normal(size=(2, *nodes)).astype(np.float32)
 
-    cuda.sample(coefficients, lattice, STEP_PX, found)
+    cuda.sample(coefficients, resample.lattice_for_loops(lattice, SHAPE_PX), STEP_PX, found)
 
     expected = resample.sample(coefficients, lattice, STEP_PX)
     np.testing.assert_allclose(found, expected, atol=2e-4)

@@ -61,9 +61,9 @@ BROKEN = [
     ("m.xmd", "4 4 4", "4 4 999999999", "control points from 3 to 100"),
     ("m.xmd", "4 4 4", "0 4 4", "control points from 3 to 25"),
     ("m.json", '"width_px": 80', '"width_px": 0', "a size in pixels"),
-    ("m.json", '"width_px": 80', '"width_px": "x"', "cannot be interpreted"),
+    ("m.json", '"width_px": 80', '"width_px": "x"', "expected a whole number"),
     ("m.json", '"stop": 4', '"stop": 1000000000', "field within 4 frames"),
-    ("m.json", '"reference_frame": 0', '"reference_frame": 0.5', "cannot be interpreted"),
+    ("m.json", '"reference_frame": 0', '"reference_frame": 0.5', "expected a whole number"),
     ("m.json", '"reference_frame": 0', '"reference_frame": -1', "reference frame -1 of 4"),
 ]  # fmt: skip
 

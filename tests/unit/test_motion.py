@@ -138,12 +138,15 @@ def test_global_motion_has_no_field_and_comes_back_without():
     assert back.frame_count == 3
 
 
-@pytest.mark.parametrize("text", ["", "not json", "{}", '{"motion": {}}'])
-def test_a_file_without_motion_is_an_input_error(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", "JSON"), ("not json", "JSON"), ("{}", "a motion"), ('{"motion": {}}', "a motion")],
+)
+def test_a_file_without_motion_is_an_input_error(tmp_path, text, expected):
     file = tmp_path / "m.json"
     file.write_text(text)
 
-    with pytest.raises(InputError, match="expected a motion"):
+    with pytest.raises(InputError, match=f"expected {expected}"):
         Motion.load(file)
 
 

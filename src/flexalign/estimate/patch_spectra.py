@@ -30,6 +30,8 @@ _FIRST_RING = 3
 # Coarser than this is what stays with the detector, the beam or a support: shadows, edges and slow
 # changes of the illumination, which no pattern of the detector's pixels describes.
 COARSEST_RESOLUTION_A = 45.0
+# Data without noise would have weights that 32 bits cannot hold.
+_MOST_WEIGHT = 1e30
 # Frames of a patch that are transformed together have about so many pixels, and stay in the cache.
 _PIXELS_TOGETHER = 2**19
 
@@ -168,7 +170,8 @@ def _rings(
     frequency = correlate.ring_index(grid.shape_px, (pixel_A[0], pixel_A[1]))
     ring = np.rint(frequency * side).astype(np.int32)
     last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side) - 1
-    first = max(_FIRST_RING, round(side / coarsest_A))
+    # Of pixels so large that most rings are coarser, the finer half.
+    first = max(_FIRST_RING, min(round(side / coarsest_A), last // 2))
     ring[(ring < first) | (ring > last)] = -1
     # The axes hold what is left of bad rows and columns, which do not move.
     ring[0, :] = -1
@@ -207,7 +210,7 @@ def sweep_together(
     wanted = np.array([np.broadcast_to(0.0 if w is None else w, shape) for w in weights])
     rest_px = np.array(displacements_px) / patches.scale - patches.offset_px
     weighted_rings = min(rings, rings_with_weight(wanted.max(axis=(0, 1))))
-    wanted = wanted.astype(np.float32)
+    wanted = wanted.clip(max=_MOST_WEIGHT).astype(np.float32)
     gradient, summed = np.empty(rest_px.shape), np.empty((len(wanted), patches.count, ring_count))
     if patches.on_gpu is not None:
         for m in range(len(wanted)):
