@@ -15,7 +15,9 @@ from flexalign.io.doses import read_doses
     [
         ("1.2\n0.6\n\n0.6\n", (1.2, 0.6, 0.6)),
         ("\ufeff1.2 # the first\r\n0.6\r\n", (1.2, 0.6)),
-        ("20 10 0.05\n13 5 0.1\n", (0.5, 0.5, 0.5, 0.5)),
+        ("20 10 0.05\n10 5 0.1\n", (0.5, 0.5, 0.5, 0.5)),
+        # What fills no frame is given to the last ones, as with --eer-groups.
+        ("20 10 0.05\n11 5 0.1\n", (0.5, 0.5, 0.5, 0.6)),
         ("3, 1, 0.5\n", (0.5, 0.5, 0.5)),
     ],
 )

@@ -65,7 +65,7 @@ def read_fm_int_file(path: str | Path) -> tuple[Stretch, ...]:
     for number, line in enumerate(read_text(path, most_bytes=_MOST_BYTES).splitlines(), 1):
         words = line.split("#")[0].replace(",", " ").split()
         if words:
-            stretches.append(_stretch(words, f"{path}, line {number}"))
+            stretches.append(_stretch(words, f"{path}: line {number}"))
     if not stretches:
         raise InputError(
             f"{path}: expected lines 'raw frames, raw frames per frame, dose of a raw frame', "
