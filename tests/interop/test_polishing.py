@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from flexalign.io.star import read_star, star_list, star_loop, write_star
-from flexalign.simulate import specimen
+from flexalign.simulate import placing, specimen
 from flexalign.simulate.movie import _Canvas
 
 GAIN, DOSE = "Movies/a.b_gain.mrc", 1.0
@@ -22,7 +22,7 @@ def places_and_turns(movie):
     """Where the simulator put its particles (n, 2) (y, x), px, and how it turned them."""
     canvas = _Canvas.around(movie.settings, movie.motion)
     rng = np.random.default_rng([movie.settings.seed, 2])
-    places = specimen._places_px(movie.settings, canvas.shape_px, rng)
+    places = placing._places_px(movie.settings, canvas.shape_px, rng)
     turns = [
         TO_RELION @ Rotation.random(random_state=rng).as_matrix() @ TO_RELION.T for _ in places
     ]
@@ -38,7 +38,7 @@ def angles_deg(turn):
 
 def write_reference(folder, settings):
     """The particle's map as two halves, in units of the noise of a whole exposure."""
-    atoms = (specimen.particle_atoms_A() @ TO_RELION.T)[:, ::-1] / settings.pixel_size_A
+    atoms = (placing.particle_atoms_A() @ TO_RELION.T)[:, ::-1] / settings.pixel_size_A
     edges = [np.arange(BOX_PX + 1) - 0.5] * 3
     density, _ = np.histogramdd(atoms + BOX_PX // 2, bins=edges)
     k = np.fft.fftfreq(BOX_PX) / settings.pixel_size_A

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from flexalign.estimate.choice import estimate_motion
+from flexalign.estimate.choice import estimate_motion, is_erratic
 from flexalign.model import MovieInfo
 from flexalign.params import AlignParams
 from flexalign.plan import make_plan
@@ -227,3 +227,13 @@ def test_few_frames_are_enough(make_drifting_frames):
     found = estimate_of(frames_of(make_drifting_frames, path, noise=1.0), frame_count=3)
 
     assert error_px(found, path) < 0.3
+
+
+def test_a_path_that_goes_to_and_fro_is_told_from_a_drift_a_bend_and_a_jump():
+    jumped = path_of() + np.where(np.arange(TIMES) > 4, 40.0, 0.0)[:, None]
+    rng = np.random.default_rng(3)
+
+    assert not is_erratic(path_of())
+    assert not is_erratic(jumped)
+    assert not is_erratic(path_of(2))
+    assert all(is_erratic(rng.normal(0, 20, (TIMES, 2)) + path_of()) for _ in range(20))

@@ -235,9 +235,25 @@ class _Search:
         for resolution_A, coarsest_A in _COARSER_A:
             if resolution_A > self.params.max_resolution_A:
                 found = self.from_pairs(pairwise.MOST_IMAGES, resolution_A)
+                if is_erratic(found.path_px):
+                    continue
                 for shape in shapes:
                     field = None if shape is None else found.field
                     yield self.made_of(replace(found, field=field, coarsest_A=coarsest_A), shape)
+
+
+def is_erratic(path_px: FloatArray) -> bool:
+    """Whether a path (n, 2) goes to and fro from frame to frame, as no specimen does.
+
+    Steps that do not depend on each other change by 1.4 times their length, places that do not by
+    1.7 times; a drift, a bend and a single jump by less than the length of a step.  Filaments and
+    crystals look the same after many displacements, and coarse detail cannot tell which is right.
+    """
+    steps = np.diff(path_px, axis=0)
+    if len(steps) < 2:
+        return False
+    changes = np.hypot(*np.diff(steps, axis=0).T)
+    return bool(np.median(changes) > np.median(np.hypot(*steps.T)))
 
 
 def _estimate_once(
