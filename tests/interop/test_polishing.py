@@ -20,7 +20,7 @@ TO_RELION = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 
 def places_and_turns(movie):
     """Where the simulator put its particles (n, 2) (y, x), px, and how it turned them."""
-    canvas = _Canvas.around(movie.settings, movie.motion)
+    canvas = _Canvas.around(movie.settings, [movie.motion])
     rng = np.random.default_rng([movie.settings.seed, 2])
     places = placing._places_px(movie.settings, canvas.shape_px, rng)
     turns = [
