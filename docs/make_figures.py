@@ -167,7 +167,8 @@ def draw_weights(movie: SimulatedMovie) -> Figure:
 def _weight(spectra: PatchSpectra, found: Refinement) -> Numbers:
     """Expected log-likelihood that each coefficient of a ring gains by alignment."""
     pairs = pair_weight(spectra.envelope)
-    return np.asarray(found.powers.weight * found.powers.signal * pairs)
+    per_patch = found.powers.weight * found.powers.patch_signal
+    return np.asarray(per_patch.mean(axis=0) * pairs)
 
 
 def _information(spectra: PatchSpectra, found: Refinement) -> Numbers:
