@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from flexalign.batch import events
+from flexalign.batch.executors import InProcess
 from flexalign.batch.failures import Failure
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Job, Outcome, Stage
@@ -209,3 +210,20 @@ def test_the_exit_code_is_that_of_the_failures_only_when_nothing_else_is(tmp_pat
 
     assert only_failed.summary().exit_code == 2
     assert some_done.summary().exit_code == 1
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_only_a_run_that_ends_by_itself_calls_movies_incomplete(tmp_path, is_stopped):
+    """One that is stopped has not looked at them to the end."""
+
+    class WithOneLeft(Listed):
+        incomplete = (Path("m.mrcs"),)
+
+    run = Run(RunFolder(tmp_path, PARAMS), InProcess(1), WithOneLeft([]), lambda event: None)
+    if is_stopped:
+        run.stop()
+
+    summary = run.go()
+
+    assert summary.incomplete == (() if is_stopped else ("m.mrcs",))
+    assert summary.exit_code == (0 if is_stopped else 1)

@@ -158,7 +158,9 @@ class Run:
                 self._observe(Tick(self._throughput, left, self._source.backlog))
         finally:
             self._executor.close()
-            incomplete = tuple(displayed(path) for path in self._source.incomplete)
+            # A run that is stopped looks at no movie any more: the next one will.
+            stayed = () if self._is_stopped else self._source.incomplete
+            incomplete = tuple(displayed(path) for path in stayed)
             summary = self._throughput.summary(self._unfinished(), incomplete)
             self._folder.write(summary.to_dict(), at_once=True)
         self._observe(Finished(summary, self._folder.path))
