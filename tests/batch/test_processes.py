@@ -28,7 +28,7 @@ def job(movie: Path, out: Path, **changes: object) -> Job:
     return Job(str(movie), movie.stem, str(out), PARAMS.to_dict(), "key", **changes)
 
 
-def work(executor, jobs, act=None, timeout_s=120.0) -> list[Outcome]:
+def work(executor, jobs, act=None, timeout_s=900.0) -> list[Outcome]:
     """Submit all jobs; their outcomes. `act` is called with each stage that is heard of."""
     ended: list[Outcome] = []
 
