@@ -10,6 +10,7 @@ import numpy.typing as npt
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, held_out, patches, quality, refine
 from flexalign.estimate.agreement import lost_frames
+from flexalign.estimate.bayes_factor import BayesFactor, bayes_factor
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out import HeldOut
 from flexalign.estimate.patch_spectra import (
@@ -76,6 +77,7 @@ class Trial:
 
     Attributes
     ----------
+    factor : by all data, of the refined motion against none; None = not refined
     lost : positions of the times that do not agree with the others along the refined motion, where
         that is chosen
     """
@@ -86,12 +88,23 @@ class Trial:
     refinement: Refinement | None
     pattern: FixedPattern
     signal: tuple[SignalBand, ...]
+    factor: BayesFactor | None
     lost: npt.NDArray[np.int64]
 
     @property
     def chosen(self) -> str:
-        """Name of that candidate."""
-        return self.judged.best()
+        """Name of that candidate; the refined one where all data together are clear about it."""
+        return _best(self.judged, self.factor)
+
+    @property
+    def is_by_all_data(self) -> bool:
+        """Whether unseen data alone are not clear about what is chosen."""
+        return self.chosen != "none" and self.judged.best() == "none"
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether so much signal is brought out that other starts would lead to the same motion."""
+        return self.chosen != "none" and self.judged.is_surely(self.chosen)
 
     @property
     def pairs_led_astray(self) -> bool:
@@ -100,13 +113,22 @@ class Trial:
 
 
 def better(one: Trial, other: Trial) -> Trial:
-    """The trial whose chosen candidate predicts unseen data better; the first of two equals.
+    """The trial that makes the data more probable, all of them together; the first of two equals.
 
-    One that has found a motion is better than one that has not.
+    One that has found a motion is better than one that has not.  Without refinement, the one whose
+    chosen candidate predicts unseen data better.
     """
     if (one.chosen == "none") != (other.chosen == "none"):
         return other if one.chosen == "none" else one
+    if one.factor is not None and other.factor is not None:
+        return other if other.factor.log > one.factor.log else one
     return max(one, other, key=lambda trial: trial.judged.score[trial.chosen])
+
+
+def _best(judged: HeldOut, factor: BayesFactor | None) -> str:
+    """Name of the candidate to keep."""
+    best = judged.best()
+    return "refined" if best == "none" and factor is not None and factor.is_clear else best
 
 
 def try_from(
@@ -135,7 +157,7 @@ def try_from(
         halves = {name: candidate.halves_px for name, candidate in candidates.items()}
         return held_out.held_out_scores(spectra, halves, powers, start.seen_to_A, threads, swept)
 
-    judged, refinement = judge(), None
+    judged, refinement, factor = judge(), None, None
     if params.refine:
         # Tracks of patches may have led astray where the path has not.
         names = [name for name in candidates if name != "none"] or ["none"]
@@ -155,12 +177,13 @@ def try_from(
             refinement, spectra, by_halves or at, None if by_halves else first, shape, threads
         )
         judged = judge()
+        factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
     if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
         likely = np.zeros_like(likely)
     pattern = measure(spectra, judged.still_cross, likely, powers)
-    kept = judged.best()
+    kept = _best(judged, factor)
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = quality.signal_bands(spectra, judged.still_cross, along)
     lost = np.zeros(0, np.int64)
@@ -170,7 +193,7 @@ def try_from(
             whole.path_px, whole.field, spectra.grid.center_px, spectra.frame
         )
         lost = lost_frames(spectra, at, powers)
-    return Trial(start, candidates, judged, refinement, pattern, signal, lost)
+    return Trial(start, candidates, judged, refinement, pattern, signal, factor, lost)
 
 
 def _spectra(
