@@ -20,13 +20,13 @@ from scipy.special import logsumexp
 from flexalign.estimate import evidence, refine
 from flexalign.estimate.evidence import PatchLikelihood
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep
-from flexalign.estimate.refine import Refinement, RingPowers
+from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# A specimen at rest reaches such a logarithm once in 1000 times: the ratio of two probabilities has
-# the mean one under the hypothesis in its denominator.
-_ENOUGH = math.log(1e3)
+# A specimen at rest reaches such a logarithm once in 100 times at most: the ratio of two
+# probabilities has the mean one under the hypothesis in its denominator.
+_ENOUGH = math.log(100)
 # Of all motions that might bring out a signal in noise alone, the best reaches so many standard
 # deviations in few of a thousand movies.
 _SIGNIFICANT = 8.0
@@ -69,9 +69,9 @@ def bayes_factor(
 
     Notes
     -----
-    Around the optimum the likelihood is taken to be normal (Laplace).  Each hypothesis has the
-    signal power of its own motion, that of each ring by the rings around it: by its own power, a
-    ring would count the more, the more its noise looks like signal.
+    Around the optimum the likelihood is taken to be normal (Laplace).  Both hypotheses have the
+    same weights, those of the motion with the power of each ring by the rings around it: by its own
+    power, a ring would count the more, the more its noise looks like signal.
     """
     fit, powers = refinement.fit, refinement.powers
     assert fit.trajectory_px is not None
@@ -81,29 +81,14 @@ def bayes_factor(
     found = sweep(patches, at_px, powers.weight, threads)
     data = refine.patch_likelihood(patches, found, powers, at_px)
     weight = refine.weight_by_others(patches, powers)
-    of_rest = refine.ring_powers(patches, still)
-    rest = _log_likelihood(patches, still, of_rest, refine.weight_by_others(patches, of_rest))
-    moving = _log_likelihood(patches, found, powers, weight)
     part = refine.effective_part(patches.grid)
+    gain = part * float(((found.cross - still.cross) * weight).sum())
     score = math.sqrt(part) * float((found.cross * weight).sum())
     chance = refine.chance_of_score(patches, powers, weight)
     return BayesFactor(
-        moving - rest + _log_occam(patches, data, refinement, shape, at_px),
+        gain + _log_occam(patches, data, refinement, shape, at_px),
         score / chance if chance > 0 else 0.0,
     )
-
-
-def _log_likelihood(
-    patches: PatchSpectra, found: Sweep, powers: RingPowers, weight: FloatArray
-) -> float:
-    """Log-likelihood of all coefficients along a motion over that of noise alone.
-
-    For weights W = P / (N (N + A P)), A = sum a_t^2, it is sum W |X|^2 + log(1 - W N A).
-    """
-    explained = weight * powers.patch_noise * (patches.envelope**2).sum(axis=0)
-    spread = patches.ring_count * np.log1p(-explained.clip(max=1 - 1e-12))
-    total = (weight * (found.cross + found.auto) + spread).sum()
-    return float(total) * refine.effective_part(patches.grid)
 
 
 def _log_occam(

@@ -93,7 +93,7 @@ class Trial:
 
     @property
     def chosen(self) -> str:
-        """Name of that candidate; the refined one where all data together are clear about it."""
+        """Name of the candidate to keep, see `_best`."""
         return _best(self.judged, self.factor)
 
     @property
@@ -126,9 +126,14 @@ def better(one: Trial, other: Trial) -> Trial:
 
 
 def _best(judged: HeldOut, factor: BayesFactor | None) -> str:
-    """Name of the candidate to keep."""
+    """Name of the candidate to keep.
+
+    Unseen data tell where they bring out so much signal that they are sure, else all of the data.
+    """
     best = judged.best()
-    return "refined" if best == "none" and factor is not None and factor.is_clear else best
+    if factor is None or (best != "none" and judged.is_surely(best)):
+        return best
+    return "refined" if factor.is_clear else "none"
 
 
 def try_from(
