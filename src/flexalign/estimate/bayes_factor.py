@@ -24,33 +24,32 @@ from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# A specimen at rest reaches such a logarithm once in 100 times at most: the ratio of two
+# Nothing that is at rest reaches such a logarithm more than once in 30 times: the ratio of two
 # probabilities has the mean one under the hypothesis in its denominator.
-_ENOUGH = math.log(100)
-# Of all motions that might bring out a signal in noise alone, the best reaches so many standard
-# deviations in few of a thousand movies.
-_SIGNIFICANT = 8.0
+_ENOUGH_FOR_MOTION = math.log(30)
+# A movie without common signal is worse to be wrong about: any motion may be found in it.
+_ENOUGH_FOR_SIGNAL = math.log(1e4)
 # How far motion may drift, all alike probable.
 _DRIFTS_A = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 @dataclass(frozen=True, slots=True)
 class BayesFactor:
-    """How much more probable all data are with a motion, whichever it is, than at rest.
+    """How much more probable all data are with a motion, whichever it is.
 
     Attributes
     ----------
-    log : natural logarithm of the ratio
-    significance : of the signal along the likeliest motion, in standard deviations of chance
+    log : natural logarithm of the ratio to their probability at rest
+    log_signal : likewise, to that of frames that have nothing in common
     """
 
     log: float
-    significance: float
+    log_signal: float
 
     @property
     def is_clear(self) -> bool:
         """Whether there is motion, and a signal."""
-        return self.log > _ENOUGH and self.significance > _SIGNIFICANT
+        return self.log > _ENOUGH_FOR_MOTION and self.log_signal > _ENOUGH_FOR_SIGNAL
 
 
 def bayes_factor(
@@ -60,7 +59,7 @@ def bayes_factor(
     still: Sweep,
     threads: int = 1,
 ) -> BayesFactor:
-    """How much more probable motions around a refined one are than rest.
+    """How much more probable motions around a refined one are than rest, and than no signal.
 
     Parameters
     ----------
@@ -69,9 +68,11 @@ def bayes_factor(
 
     Notes
     -----
-    Around the optimum the likelihood is taken to be normal (Laplace).  Both hypotheses have the
-    same weights, those of the motion with the power of each ring by the rings around it: by its own
-    power, a ring would count the more, the more its noise looks like signal.
+    Around the optimum the likelihood is taken to be normal (Laplace).  Motion and rest have the
+    same weights W = P / (N (N + A P)), A = sum a_t^2, with the power of each ring by the rings
+    around it: by its own power, a ring would count the more, the more its noise looks like signal.
+    A coefficient S of the sum of moved frames has the log-likelihood W |S|^2 + log(1 - W N A) over
+    that of noise alone.
     """
     fit, powers = refinement.fit, refinement.powers
     assert fit.trajectory_px is not None
@@ -82,13 +83,12 @@ def bayes_factor(
     data = refine.patch_likelihood(patches, found, powers, at_px)
     weight = refine.weight_by_others(patches, powers)
     part = refine.effective_part(patches.grid)
-    gain = part * float(((found.cross - still.cross) * weight).sum())
-    score = math.sqrt(part) * float((found.cross * weight).sum())
-    chance = refine.chance_of_score(patches, powers, weight)
-    return BayesFactor(
-        gain + _log_occam(patches, data, refinement, shape, at_px),
-        score / chance if chance > 0 else 0.0,
-    )
+    moved = (weight * found.cross).sum() - (weight * still.cross).sum()
+    explained = weight * powers.patch_noise * (patches.envelope**2).sum(axis=0)
+    spread = patches.ring_count * np.log1p(-explained.clip(max=1 - 1e-12))
+    signal = (weight * (found.cross + found.auto) + spread).sum()
+    occam = _log_occam(patches, data, refinement, shape, at_px)
+    return BayesFactor(part * float(moved) + occam, part * float(signal) + occam)
 
 
 def _log_occam(

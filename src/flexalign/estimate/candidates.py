@@ -78,7 +78,8 @@ class Trial:
 
     Attributes
     ----------
-    factor : by all data, of the refined motion against none; None = not refined
+    factor : by all data, of the refined motion against none; None = unseen data are sure enough,
+        or nothing was refined
     lost : positions of the times that do not agree with the others along the refined motion, where
         that is chosen
     """
@@ -103,11 +104,6 @@ class Trial:
         return self.chosen != "none" and self.judged.best() == "none"
 
     @property
-    def is_sure(self) -> bool:
-        """Whether so much signal is brought out that other starts would lead to the same motion."""
-        return self.chosen != "none" and self.judged.is_surely(self.chosen)
-
-    @property
     def pairs_led_astray(self) -> bool:
         """Whether no motion of the pairs explains unseen data clearly better than none."""
         return not any(self.judged.is_clear(n) for n in ("global", "local") if n in self.candidates)
@@ -116,8 +112,8 @@ class Trial:
 def better(one: Trial, other: Trial) -> Trial:
     """The trial that makes the data more probable, all of them together; the first of two equals.
 
-    One that has found a motion is better than one that has not.  Without refinement, the one whose
-    chosen candidate predicts unseen data better.
+    One that has found a motion is better than one that has not.  Where unseen data are sure, the
+    one whose chosen candidate predicts them better.
     """
     if (one.chosen == "none") != (other.chosen == "none"):
         return other if one.chosen == "none" else one
@@ -131,9 +127,8 @@ def _best(judged: HeldOut, factor: BayesFactor | None) -> str:
 
     Unseen data tell where they bring out so much signal that they are sure, else all of the data.
     """
-    best = judged.best()
-    if factor is None or (best != "none" and judged.is_surely(best)):
-        return best
+    if factor is None:
+        return judged.best()
     return "refined" if factor.is_clear else "none"
 
 
@@ -185,7 +180,8 @@ def try_from(
             refinement, spectra, by_halves or at, None if by_halves else first, shape, threads
         )
         judged = judge()
-        factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
+        if not judged.is_sure:
+            factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
     if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:

@@ -186,7 +186,7 @@ class _Search:
         """From the pairs, and from wherever else a motion may be where that is not sure."""
         start = self.from_pairs(pairwise.MOST_IMAGES)
         trial = self.made_of(start, self.shape)
-        for other in () if trial.is_sure else self.others(start, trial):
+        for other in () if trial.judged.is_sure else self.others(start, trial):
             trial = better(trial, self.made_of(other, self.shape))
         return trial
 
