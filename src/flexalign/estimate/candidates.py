@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, held_out_likelihood, patches, refine
+from flexalign.estimate.bayes_factor import BayesFactor, bayes_factor
 from flexalign.estimate.fixed_pattern import FixedPattern, measure
 from flexalign.estimate.frame_agreement import lost_frames
 from flexalign.estimate.frames import SmallFrames
@@ -77,6 +78,8 @@ class Trial:
 
     Attributes
     ----------
+    factor : by all data, of the refined motion against none; None = unseen data are sure enough,
+        or nothing was refined
     lost : positions of the times that do not agree with the others along the refined motion, where
         that is chosen
     """
@@ -87,12 +90,18 @@ class Trial:
     refinement: Refinement | None
     pattern: FixedPattern
     signal: tuple[SignalBand, ...]
+    factor: BayesFactor | None
     lost: npt.NDArray[np.int64]
 
     @property
     def chosen(self) -> str:
-        """Name of that candidate."""
-        return self.judged.best()
+        """Name of the candidate to keep, see `_best`."""
+        return _best(self.judged, self.factor)
+
+    @property
+    def is_by_all_data(self) -> bool:
+        """Whether unseen data alone are not clear about what is chosen."""
+        return self.chosen != "none" and self.judged.best() == "none"
 
     @property
     def pairs_led_astray(self) -> bool:
@@ -101,13 +110,26 @@ class Trial:
 
 
 def better(one: Trial, other: Trial) -> Trial:
-    """The trial whose chosen candidate predicts unseen data better; the first of two equals.
+    """The trial that makes the data more probable, all of them together; the first of two equals.
 
-    One that has found a motion is better than one that has not.
+    One that has found a motion is better than one that has not.  Where unseen data are sure, the
+    one whose chosen candidate predicts them better.
     """
     if (one.chosen == "none") != (other.chosen == "none"):
         return other if one.chosen == "none" else one
+    if one.factor is not None and other.factor is not None:
+        return other if other.factor.log > one.factor.log else one
     return max(one, other, key=lambda trial: trial.judged.score[trial.chosen])
+
+
+def _best(judged: HeldOut, factor: BayesFactor | None) -> str:
+    """Name of the candidate to keep.
+
+    Unseen data tell where they bring out so much signal that they are sure, else all of the data.
+    """
+    if factor is None:
+        return judged.best()
+    return "refined" if factor.is_clear else "none"
 
 
 def try_from(
@@ -138,7 +160,7 @@ def try_from(
             spectra, halves, powers, start.seen_to_A, threads, swept
         )
 
-    judged, refinement = judge(), None
+    judged, refinement, factor = judge(), None, None
     if params.refine:
         # Tracks of patches may have led astray where the path has not.
         names = [name for name in candidates if name != "none"] or ["none"]
@@ -158,12 +180,14 @@ def try_from(
             refinement, spectra, by_halves or at, None if by_halves else first, shape, threads
         )
         judged = judge()
+        if not judged.is_sure:
+            factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
     if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
         likely = np.zeros_like(likely)
     pattern = measure(spectra, judged.still_cross, likely, powers)
-    kept = judged.best()
+    kept = _best(judged, factor)
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = signal_bands(spectra, judged.still_cross, along)
     lost = np.zeros(0, np.int64)
@@ -173,7 +197,7 @@ def try_from(
             whole.path_px, whole.field, spectra.grid.center_px, spectra.frame
         )
         lost = lost_frames(spectra, at, powers)
-    return Trial(start, candidates, judged, refinement, pattern, signal, lost)
+    return Trial(start, candidates, judged, refinement, pattern, signal, factor, lost)
 
 
 def _spectra(

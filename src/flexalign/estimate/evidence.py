@@ -24,7 +24,7 @@ from flexalign.motion import MotionField
 # Steps of the search for the prior's numbers: factors, coarse to fine.
 _SEARCH_FACTORS = (4.0, 2.0, 1.41)
 _SEARCH_ROUNDS = 3
-# Standard deviation of what the data cannot see: a constant and a steady drift.
+# Standard deviation of what is free: a constant, which the data cannot see, and a steady drift.
 _FREE_PX = 300.0
 _NUGGET = 1e-6
 # A jump is one more thing that might be anywhere: its logarithm of odds must make up for that.
@@ -60,7 +60,8 @@ class TrajectoryPrior:
 
     Between the frames before and after each of `jump_frames` it may be any distance.  With
     `slowing_frames` t0 it is as smooth in log(1 + t / t0) as it otherwise is in time t: motion that
-    calms down, in about t0 frames.  0 = no slowing.
+    calms down, in about t0 frames.  0 = no slowing.  The steady drift from end to end has the
+    standard deviation `drift_px` beside it.
     """
 
     smooth_px: float = 4.0
@@ -68,6 +69,7 @@ class TrajectoryPrior:
     jitter_px: float = 0.1
     jump_frames: tuple[float, ...] = ()
     slowing_frames: float = 0.0
+    drift_px: float = _FREE_PX
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +331,7 @@ def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatAr
     distance = np.abs(calm[:, None] - calm[None, :])
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
     covariance = prior.smooth_px**2 * _matern(distance, prior.smooth_frames)
-    covariance += _FREE_PX**2 * (1 + np.outer(slope, slope))
+    covariance += _FREE_PX**2 + prior.drift_px**2 * np.outer(slope, slope)
     for jump in prior.jump_frames:
         after = (frame > jump) - 0.5
         covariance += _FREE_PX**2 * np.outer(after, after)

@@ -69,6 +69,12 @@ class HeldOut:
         """Whether a candidate brings out so much signal that any motion beside it would show."""
         return self.score[name] > SURELY * self.chance
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the best candidate moves, and any motion beside it would show."""
+        best = self.best()
+        return best != "none" and self.is_surely(best)
+
     def best(self) -> str:
         """The candidate of the highest score; "none" unless it clearly beats that and chance.
 

@@ -183,20 +183,29 @@ class _Search:
             return try_from(start, shape, self.frames, self.plan, self.params, self.threads)
 
     def usual(self) -> Trial:
-        """From the pairs; and from groups and from no motion, where the pairs lead astray."""
+        """From the pairs, and from wherever else a motion may be where that is not sure."""
         start = self.from_pairs(pairwise.MOST_IMAGES)
         trial = self.made_of(start, self.shape)
+        for other in () if trial.judged.is_sure else self.others(start, trial):
+            trial = better(trial, self.made_of(other, self.shape))
+        return trial
+
+    def others(self, start: Start, trial: Trial) -> Iterator[Start]:
+        """Starts beside the one that led to `trial`."""
         if trial.pairs_led_astray and len(self.frames.frame) > _FEW_GROUPS:
             # Single frames are too faint to be paired; groups of them may not be.
             start = self.from_pairs(_FEW_GROUPS)
-            trial = better(trial, self.made_of(start, self.shape))
-        if trial.pairs_led_astray and self.params.refine:
-            # Weak signal may be found from rest, or by all frames together.
-            trial = better(trial, self.made_of(self.still(start), self.shape))
-            straight = None if trial.judged.is_surely("none") else self.straight(start)
-            if straight is not None:
-                trial = better(trial, self.made_of(straight, self.shape))
-        return trial
+            yield start
+        if not self.params.refine:
+            return
+        if start.field is not None:
+            # Tracks of patches may lead astray where the path does not.
+            yield replace(start, field=None)
+        # Weak signal may be found from rest, or by all frames together.
+        yield self.still(start)
+        straight = None if trial.judged.is_surely("none") else self.straight(start)
+        if straight is not None:
+            yield straight
 
     def still(self, start: Start) -> Start:
         """No motion, in place of that of `start`."""
@@ -270,6 +279,7 @@ def _estimate_once(
         wider = search.wider(trial.start, trial.judged.has_signal)
         found = next((t for t in wider if t.chosen != "none"), None)
         trial, is_wide = found or trial, found is not None
+    is_wide = is_wide or trial.is_by_all_data
     chosen, errors = trial.chosen, None
     drift_part = _drift_part(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
@@ -281,7 +291,7 @@ def _estimate_once(
         motion=_as_motion(kept, frames, plan, params, errors),
         tracks=trial.start.tracks,
         scores=trial.judged.over_none(),
-        has_signal=trial.judged.has_signal,
+        has_signal=trial.judged.has_signal or trial.chosen != "none",
         has_fixed_pattern=False,
         chosen=chosen,
         trajectory_error_px=float("nan") if errors is None else float(np.median(errors)),
