@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from flexalign.estimate import pairwise, patches
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
-from flexalign.estimate.pattern import SIGNIFICANT_PULL, FixedPattern, taken_out
+from flexalign.estimate.pattern import FixedPattern, taken_out
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.straight import straight_path, straight_path_by_halves
 from flexalign.estimate.trials import Candidate, Start, Trial, better, try_from
@@ -23,8 +23,6 @@ from flexalign.motion import Motion, MotionField
 from flexalign.params import LIMITS, AlignParams
 from flexalign.plan import Plan
 
-# A fixed pattern that pulls less than this, relative to the specimen, may stay.
-_HARMFUL_PULL = 0.02
 # Groups of frames to pair when single frames are too faint for it.
 _FEW_GROUPS = 8
 # Limits of the pairwise stage to try when nothing is found, each with the coarsest rings to use.
@@ -50,6 +48,7 @@ class Estimate:
     signal : by resolution, without motion and along the one that was kept
     drift_part : how far the motion found goes, over the length of the field along the same axis;
         frames that have less than half in common are not believed, and the motion is not kept
+    start : the motion that was kept, to go on from; None = it was given
     lost_frames : of the file, that do not agree with the others along the motion
     is_from_wider_search : whether the motion was found by coarser detail than usual, or from none
     """
@@ -68,6 +67,7 @@ class Estimate:
     is_from_wider_search: bool = False
     lost_frames: tuple[int, ...] = ()
     drift_part: float = float("nan")
+    start: Start | None = None
 
     @property
     def motion_bound_px(self) -> float:
@@ -127,13 +127,29 @@ def estimate_motion(
         again = _estimate_once(cleaned, plan, params, threads, clock)
         if again.is_still:
             return estimate
-        return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
+        return _with_pattern_or_not(estimate, again, _Search(frames, plan, params, threads, clock))
+
+
+def _with_pattern_or_not(estimate: Estimate, again: Estimate, search: _Search) -> Estimate:
+    """The motion found `again` without a suspected pattern, if there is one along that motion.
+
+    Beside a wrong motion the specimen itself looks like a pattern.  Where it is none, the frames
+    as they are lead from there to the motion.
+    """
+    start = again.start
+    assert start is not None
+    trial = search.made_of(start, None if start.field is None else search.shape)
+    if trial.pattern.is_harmful:
+        return replace(again, has_fixed_pattern=True, pattern=trial.pattern)
+    if trial.judged.is_clear("refined"):
+        return _as_estimate(trial, "refined", again.is_from_wider_search, search)
+    return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
 
 
 def _suspected(estimate: Estimate) -> FixedPattern | None:
     """The fixed pattern without which the motion may be another one; None = there is none."""
     pattern = estimate.pattern
-    if pattern.significance > SIGNIFICANT_PULL and pattern.pull > _HARMFUL_PULL:
+    if pattern.is_harmful:
         return pattern
     if estimate.has_signal and estimate.is_still:
         # Where nothing moves the specimen counts as the pattern's, and would go with it.  What a
@@ -270,7 +286,12 @@ def _estimate_once(
         wider = search.wider(trial.start, trial.judged.has_signal)
         found = next((t for t in wider if t.chosen != "none"), None)
         trial, is_wide = found or trial, found is not None
-    chosen, errors = trial.chosen, None
+    return _as_estimate(trial, trial.chosen, is_wide, search)
+
+
+def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> Estimate:
+    """What a trial has found, with the candidate `chosen`."""
+    frames, plan, params, errors = search.frames, search.plan, search.params, None
     drift_part = _drift_part(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
         chosen = "none"
@@ -292,6 +313,7 @@ def _estimate_once(
         is_from_wider_search=is_wide,
         lost_frames=tuple(round(float(frame)) for frame in frames.frame[trial.lost]),
         drift_part=drift_part,
+        start=replace(trial.start, path_px=kept.path_px, field=kept.field, halves_px=None),
     )
 
 

@@ -20,8 +20,8 @@ from flexalign.estimate.patch_spectra import (
     sweep,
     sweep_together,
 )
-from flexalign.estimate.pattern import FixedPattern, measure
-from flexalign.estimate.refine import Refinement
+from flexalign.estimate.pattern import FixedPattern, measure, measure_closely
+from flexalign.estimate.refine import Refinement, RingPowers
 from flexalign.estimate.strays import brought_back
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import MotionField
@@ -156,20 +156,14 @@ def try_from(
         )
         judged = judge()
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
-    likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
-    if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
-        likely = np.zeros_like(likely)
-    pattern = measure(spectra, judged.still_cross, likely, powers)
+    likely = candidates[max(judged.score, key=lambda name: judged.score[name])]
+    pattern = _pattern(spectra, judged.still_cross, likely, powers, threads)
     kept = judged.best()
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = quality.signal_bands(spectra, judged.still_cross, along)
     lost = np.zeros(0, np.int64)
     if kept == "refined":
-        whole = candidates[kept]
-        at = refine.displacement_at(
-            whole.path_px, whole.field, spectra.grid.center_px, spectra.frame
-        )
-        lost = lost_frames(spectra, at, powers)
+        lost = lost_frames(spectra, _whole(candidates[kept], spectra), powers)
     return Trial(start, candidates, judged, refinement, pattern, signal, lost)
 
 
@@ -189,6 +183,30 @@ def _spectra(
     grid = patches.make_grid(frames, plan.patches)
     displacement = refine.displacement_at(start.path_px, start.field, grid.center_px, frames.frame)
     return cut_spectra(frames, grid, displacement, envelope, threads, start.coarsest_A)
+
+
+def _pattern(
+    spectra: PatchSpectra,
+    still_cross: FloatArray,
+    moving: Candidate,
+    powers: RingPowers,
+    threads: int,
+) -> FixedPattern:
+    """What stays with the detector while the specimen moves as a candidate says."""
+    path_px = moving.path_px
+    if np.ptp(path_px, axis=0).max() < _SMALLEST_MOTION_PX:
+        path_px = np.zeros_like(path_px)
+    found = measure(spectra, still_cross, path_px, powers)
+    if found.is_harmful:
+        return measure_closely(spectra, _whole(moving, spectra), powers, threads)
+    return found
+
+
+def _whole(candidate: Candidate, spectra: PatchSpectra) -> FloatArray:
+    """Displacements (patches, times, 2) along a candidate."""
+    return refine.displacement_at(
+        candidate.path_px, candidate.field, spectra.grid.center_px, spectra.frame
+    )
 
 
 def _along(path_px: FloatArray, spectra: PatchSpectra) -> FloatArray:
