@@ -35,9 +35,9 @@ from accuracy import CACHE, version_of
 from conditions import stated_error_px
 
 from flexalign.align import align_movie
-from flexalign.flags import DEFINITIONS
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
+from flexalign.quality.flags import DEFINITIONS
 from flexalign.simulate import SimulatedMovie, SimulationSettings, motion_error_px, simulate_movie
 
 _FLAT: dict[str, Any] = {"motion": "none", "particles": 0, "ice_thickness_A": 0.0}

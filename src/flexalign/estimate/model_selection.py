@@ -17,6 +17,7 @@ from flexalign.estimate.fixed_pattern import FixedPattern, taken_out
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import straight_path, straight_path_by_halves
+from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
@@ -295,9 +296,13 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> E
     drift_part = _drift_part(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
         chosen = "none"
-    kept = trial.candidates[chosen]
-    if chosen == "refined" and trial.refinement is not None:
-        errors = trial.refinement.fit.trajectory_error_px
+    kept, refinement = trial.candidates[chosen], trial.refinement
+    if refinement is not None:
+        priors = refinement.trajectory_prior, refinement.field_prior
+        fit = with_unknown_prior(refinement.fit, refinement.data, priors, search.shape)
+        refinement = replace(refinement, fit=fit)
+        if chosen == "refined":
+            kept, errors = replace(kept, field=fit.field), fit.trajectory_error_px
     return Estimate(
         motion=_as_motion(kept, frames, plan, params, errors),
         tracks=trial.start.tracks,
@@ -307,7 +312,7 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> E
         chosen=chosen,
         trajectory_error_px=float("nan") if errors is None else float(np.median(errors)),
         rejected_pairs=float(np.mean(trial.start.pairs.weight == 0)),
-        refinement=trial.refinement,
+        refinement=refinement,
         pattern=trial.pattern,
         signal=trial.signal,
         is_from_wider_search=is_wide,
