@@ -110,7 +110,8 @@ class Verdict:
     bound_px : how far the specimen may have gone, as was said; None = not said
     extent_px : how far it went along y or x, farthest of all places
     before_px, after_px : rms distance from the true motion of none and of the one kept
-    stated_px : the typical standard error of the latter; None = none said
+    told_px : the distance that a standard error is told of: of the path where there is no field
+    stated_px : that standard error; None = none said
     peer_px : that distance for RELION, asked where the specimen moved and no motion was kept
     """
 
@@ -126,6 +127,7 @@ class Verdict:
     extent_px: float
     before_px: float
     after_px: float
+    told_px: float
     stated_px: float | None
     peer_px: float | None = None
 
@@ -174,7 +176,7 @@ def _beyond_errors(v: Verdict) -> bool | None:
     """Whether the motion is wrong by more than its errors say, and was not called unsafe."""
     if v.stated_px is None or v.chosen == "none":
         return None
-    is_off = v.after_px > _STATED_ERRORS * v.stated_px + _LEAST_PX
+    is_off = v.told_px > _STATED_ERRORS * v.stated_px + _LEAST_PX
     return is_off and "unsafe-motion" not in v.flags
 
 
@@ -204,6 +206,8 @@ def judged(case: Case, threads: int, folder: Path) -> Verdict:
     found = align_movie(files["movie"], params)
     quality = found.quality
     still = Motion.still(case.frames)
+    after_px = motion_error_px(found.motion, movie).rms_px
+    told_px = after_px if found.motion.field is not None else _path_error_px(found.motion, movie)
     has_bound = math.isfinite(quality.motion_bound_A)
     peer_px = None
     if SITUATIONS[case.situation].get("motion") != "none" and quality.chosen == "none":
@@ -214,9 +218,17 @@ def judged(case: Case, threads: int, folder: Path) -> Verdict:
         bound_px=quality.motion_bound_A / PIXEL_SIZE_A if has_bound else None,
         extent_px=float(np.ptp(movie.displacement_px, axis=0).max()),
         before_px=motion_error_px(still, movie).rms_px,
-        after_px=motion_error_px(found.motion, movie).rms_px,
+        after_px=after_px,
+        told_px=told_px,
         stated_px=stated_error_px(quality, PIXEL_SIZE_A), peer_px=peer_px,
     )  # fmt: skip
+
+
+def _path_error_px(motion: Motion, movie: SimulatedMovie) -> float:
+    """RMS distance of the path from the mean of the true motion over places."""
+    true = movie.displacement_px.mean(axis=(1, 2))
+    error = motion.trajectory.displacement_px - true
+    return float(np.sqrt(((error - error.mean(axis=0)) ** 2).sum(axis=1).mean()))
 
 
 def _by_relion(movie: SimulatedMovie, files: dict[str, Path], threads: int) -> float | None:
