@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, held_out_likelihood, patches, refine
 from flexalign.estimate.fixed_pattern import FixedPattern, measure, measure_closely
-from flexalign.estimate.frame_agreement import lost_frames
+from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out_likelihood import HeldOut
 from flexalign.estimate.outlier_frames import brought_back
@@ -43,11 +44,13 @@ class Candidate:
     Attributes
     ----------
     halves_px : displacements (patches, times, 2) by which each half of the data judges it
+    halves : what the refinement by either half has found; None = it was not refined
     """
 
     path_px: FloatArray
     field: MotionField | None
     halves_px: tuple[FloatArray, FloatArray]
+    halves: tuple[Refinement, Refinement] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +82,7 @@ class Trial:
     ----------
     lost : positions of the times that do not agree with the others along the refined motion, where
         that is chosen
+    halves_apart : how far its halves are apart, over what their errors allow; NaN = not chosen
     """
 
     start: Start
@@ -88,6 +92,7 @@ class Trial:
     pattern: FixedPattern
     signal: tuple[SignalBand, ...]
     lost: npt.NDArray[np.int64]
+    halves_apart: float
 
     @property
     def chosen(self) -> str:
@@ -164,10 +169,13 @@ def try_from(
     kept = judged.best()
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = signal_bands(spectra, judged.still_cross, along)
-    lost = np.zeros(0, np.int64)
+    lost, apart = np.zeros(0, np.int64), math.nan
     if kept == "refined":
         lost = lost_frames(spectra, _whole(candidates[kept], spectra), powers)
-    return Trial(start, candidates, judged, refinement, pattern, signal, lost)
+        halves = candidates[kept].halves
+        assert halves is not None
+        apart = halves_apart(*halves, shape)
+    return Trial(start, candidates, judged, refinement, pattern, signal, lost, apart)
 
 
 def _spectra(
@@ -232,7 +240,8 @@ def _from_refinement(
     threads: int,
 ) -> Candidate:
     """The refined candidate, with its refinements on either half for the other to judge."""
-    assert refinement.fit.trajectory_px is not None
+    fit = refinement.fit
+    assert fit.trajectory_px is not None
     halves = refine.refine_halves(
         spectra, start_px, shape, refinement, threads, _ROUNDS_PER_HALF, first
     )
@@ -244,4 +253,4 @@ def _from_refinement(
                 half.trajectory_px, half.field, spectra.grid.center_px, spectra.frame
             )
         )
-    return Candidate(refinement.fit.trajectory_px, refinement.fit.field, (judged[0], judged[1]))
+    return Candidate(fit.trajectory_px, fit.field, (judged[0], judged[1]), halves)

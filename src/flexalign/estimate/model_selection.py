@@ -51,6 +51,8 @@ class Estimate:
         frames that have less than half in common are not believed, and the motion is not kept
     start : the motion that was kept, to go on from; None = it was given
     lost_frames : of the file, that do not agree with the others along the motion
+    halves_apart : how far motions by either half of the detail are apart, over what their errors
+        allow; NaN where the motion kept is not a refined one
     is_from_wider_search : whether the motion was found by coarser detail than usual, or from none
     """
 
@@ -67,6 +69,7 @@ class Estimate:
     signal: tuple[SignalBand, ...] = ()
     is_from_wider_search: bool = False
     lost_frames: tuple[int, ...] = ()
+    halves_apart: float = float("nan")
     drift_part: float = float("nan")
     start: Start | None = None
 
@@ -317,6 +320,7 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> E
         signal=trial.signal,
         is_from_wider_search=is_wide,
         lost_frames=tuple(round(float(frame)) for frame in frames.frame[trial.lost]),
+        halves_apart=trial.halves_apart if chosen == "refined" else float("nan"),
         drift_part=drift_part,
         start=replace(trial.start, path_px=kept.path_px, field=kept.field, halves_px=None),
     )
