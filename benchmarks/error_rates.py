@@ -62,15 +62,15 @@ EXPOSURES = ((2, 2.0), (3, 2.0), (4, 1.0), (8, 1.0), (8, 0.2), (24, 1.0), (24, 0
              (100, 0.02))  # fmt: skip
 SIZES_PX = (512, 1024, 2048)
 PIXEL_SIZE_A = 1.2
-# What these situations are made of; any other flag of this severity is false.
+# Said of too little signal, which is so where it is faint.
+_OF_LITTLE_SIGNAL = {"no-signal", "uncorrected", "uncertain", "rough-path"}
+# What may be said of other situations; any other warning or problem is false.
 _TRUE_FLAGS = {
     "flat": {"no-signal"},
     "flat-pattern": {"no-signal", "fixed-pattern", "gain-residual", "uncorrected"},
     "flat-hot": {"no-signal", "hot-pixels", "uncorrected"},
-    "pattern": {"fixed-pattern", "gain-residual"},
+    "still-pattern": {"fixed-pattern", "gain-residual"} | _OF_LITTLE_SIGNAL,
 }
-# Said of too little signal, which is so where it is faint.
-_OF_LITTLE_SIGNAL = {"no-signal", "uncorrected", "uncertain", "rough-path"}
 # A motion that is worse than none by as much as this is no motion at all; another program has found
 # one when it left less than this part of it.
 _LEAST_PX, _FOUND_PART, _STATED_ERRORS = 0.05, 0.5, 5.0
@@ -139,11 +139,7 @@ class Verdict:
     @property
     def false_flags(self) -> set[str]:
         """Flags of warnings and problems for which there was no cause."""
-        true = _TRUE_FLAGS.get(self.situation, set())
-        if self.situation == "still-pattern":
-            true = _TRUE_FLAGS["pattern"]
-        if not self.situation.startswith("flat"):
-            true = true | _OF_LITTLE_SIGNAL
+        true = _TRUE_FLAGS.get(self.situation, _OF_LITTLE_SIGNAL)
         grave = {name for name in self.flags if DEFINITIONS[name].severity != "note"}
         return grave - true
 
@@ -180,10 +176,6 @@ def _beyond_errors(v: Verdict) -> bool | None:
     return is_off and "unsafe-motion" not in v.flags
 
 
-def _false_flag(v: Verdict) -> bool | None:
-    return bool(v.false_flags)
-
-
 WRONG: dict[str, Callable[[Verdict], bool | None]] = {
     "a motion kept without any specimen": _kept_without_signal,
     "a motion kept of a specimen at rest": _kept_at_rest,
@@ -191,7 +183,7 @@ WRONG: dict[str, Callable[[Verdict], bool | None]] = {
     "the motion kept worse than none": _worse,
     "farther than the bound of *still*": _beyond_bound,
     "off by more than 5 stated errors, not *unsafe-motion*": _beyond_errors,
-    "a warning or problem without cause": _false_flag,
+    "a warning or problem without cause": lambda v: bool(v.false_flags),
 }
 
 
@@ -226,8 +218,7 @@ def judged(case: Case, threads: int, folder: Path) -> Verdict:
 
 def _path_error_px(motion: Motion, movie: SimulatedMovie) -> float:
     """RMS distance of the path from the mean of the true motion over places."""
-    true = movie.displacement_px.mean(axis=(1, 2))
-    error = motion.trajectory.displacement_px - true
+    error = motion.trajectory.displacement_px - movie.displacement_px.mean(axis=(1, 2))
     return float(np.sqrt(((error - error.mean(axis=0)) ** 2).sum(axis=1).mean()))
 
 
