@@ -8,6 +8,7 @@ table is Markdown::
     python benchmarks/conditions.py --list
     python benchmarks/conditions.py plain gold-foil --seeds 101 102
     python benchmarks/conditions.py --random 200
+    python benchmarks/conditions.py --random 200 --first 1001 --max-samples 0.5
 
 RMS is the length of the difference from the true displacement in px, over frames and places,
 each place's mean over frames removed.  Seeds below 100 are for tuning and are not reported.
@@ -40,6 +41,13 @@ METHODS = ("none", "ours", "ours global", "RELION global", "RELION 5x5")
 # A motion may be off by so much more before it is called worse, or by so many stated errors
 # before these are called wrong.
 _WORSE, _LEAST_PX, _STATED_ERRORS = 1.05, 0.05, 5.0
+OTHERS = {
+    "worse than none": ("none",),
+    "worse than RELION": ("RELION global", "RELION 5x5"),
+    "worse than our global": ("ours global",),
+}
+OFF = f"off by more than {_STATED_ERRORS:g} stated errors"
+FAULTS = (*OTHERS, OFF, "failed")
 _RESULTS = "conditions.jsonl"
 
 
@@ -98,6 +106,11 @@ class Movie:
             more.update(rms_px=error.rms_px, worst_px=error.worst_px)
         made = self.condition
         return Result(made.name, made.settings.seed, made.code, method, version(method), **more)
+
+
+def samples_Gpx(made: Condition) -> float:
+    """Pixels of all frames of a movie, in 1e9."""
+    return made.settings.pixel_count * made.settings.frame_count / 1e9
 
 
 def version(method: str) -> str:
@@ -218,29 +231,38 @@ def faults_of(row: dict[str, Result]) -> list[str]:
     ours = row.get("ours")
     if ours is None or ours.rms_px is None:
         return ["failed"] if ours is not None else []
-    others = {
-        "worse than none": ["none"],
-        "worse than RELION": ["RELION global", "RELION 5x5"],
-        "worse than our global": ["ours global"],
-    }
     found = []
-    for fault, methods in others.items():
+    for fault, methods in OTHERS.items():
         known = [row[m].rms_px for m in methods if m in row and row[m].rms_px is not None]
         if known and ours.rms_px > _WORSE * min(known) + _LEAST_PX:
             found.append(fault)
     if ours.stated_px is not None and ours.rms_px > _STATED_ERRORS * ours.stated_px + _LEAST_PX:
-        found.append(f"off by more than {_STATED_ERRORS:g} stated errors")
+        found.append(OFF)
     return found
 
 
+def can_have(fault: str, row: dict[str, Result]) -> bool:
+    """Whether a movie has what it takes to tell if a fault is there."""
+    ours = row.get("ours")
+    if ours is None or ours.rms_px is None:
+        return fault == "failed" and ours is not None
+    if fault == OFF:
+        return ours.stated_px is not None
+    return any(m in row and row[m].rms_px is not None for m in OTHERS.get(fault, ("ours",)))
+
+
 def summary(rows: Rows) -> str:
-    """How many movies went wrong in which way, and which they are."""
-    wrong: dict[str, list[str]] = {}
-    for (name, seed), row in rows.items():
-        for fault in faults_of(row):
-            wrong.setdefault(fault, []).append(f"{name} {seed}")
-    lines = [f"- {fault}: {len(names)} ({', '.join(names)})" for fault, names in wrong.items()]
-    return "\n".join([f"Of {len(rows)} movies", "", *(lines or ["- none went wrong"])])
+    """How many movies went wrong in which way, of how many that could, and which they are."""
+    lines = []
+    for fault in FAULTS:
+        wrong = [key for key, row in rows.items() if fault in faults_of(row)]
+        of = sum(can_have(fault, row) for row in rows.values())
+        if not of:
+            continue
+        names = ", ".join(f"{name} {seed}" for name, seed in wrong)
+        said = f"- {fault}: {len(wrong)} of {of} ({len(wrong) / of:.1%})"
+        lines.append(f"{said}: {names}" if names else said)
+    return "\n".join([f"Of {len(rows)} movies", "", *lines])
 
 
 def main() -> None:
@@ -257,6 +279,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1001, metavar="SEED", help="of --random")
     parser.add_argument("--largest", type=int, default=LARGEST_PX, metavar="PX",
                         help="side of a field of --random")  # fmt: skip
+    parser.add_argument("--max-samples", type=float, metavar="GPX",
+                        help="leave out movies of more pixels in all, in 1e9")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--discard", action="store_true", help="keep no movies in the cache")
@@ -274,6 +298,8 @@ def main() -> None:
     else:
         names = chosen.names or CONDITIONS
         wanted = [condition(name, seed, chosen.size) for name in names for seed in chosen.seeds]
+    if chosen.max_samples is not None:
+        wanted = [made for made in wanted if samples_Gpx(made) <= chosen.max_samples]
     methods = [m for m in chosen.methods if m in METHODS[:3] or version(m)]
     chosen.cache.mkdir(parents=True, exist_ok=True)
     if not chosen.table:

@@ -291,6 +291,8 @@ class Quality(JsonValue):
     signal_bands : from coarse to fine
     motion_bound_A : where no motion was kept, how much there may be all the same
     lost_frames : zero-based, that do not agree with the others along the motion kept
+    halves_apart : rms distance of the paths by either half of the detail, over what their standard
+        errors allow
     searched_wider : whether the motion was found only where the usual ways do not look
     """
 
@@ -329,6 +331,7 @@ class Quality(JsonValue):
     motion_bound_A: float = np.nan
     searched_wider: bool | None = None
     lost_frames: tuple[int, ...] = ()
+    halves_apart: float = np.nan
 
     @property
     def flag_names(self) -> tuple[str, ...]:

@@ -409,6 +409,11 @@ class QualityLimits:
         3.0, "Most by which a specimen may move, as far as can be told, to be called still.", FLAGS,
         unit="A",
     )  # fmt: skip
+    halves_apart: float = _parameter(
+        3.0, "Farthest that motions by either half of the detail may be apart, over what their "
+        "standard errors allow.",
+        FLAGS,
+    )  # fmt: skip
     bad_frame_count: int = _parameter(0, "Frames that may be left out.", FLAGS)
     fixed_pattern_significance: float = _parameter(
         6.0, "Standard deviations of its pull from which on a fixed pattern is believed, where the "

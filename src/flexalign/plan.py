@@ -39,7 +39,8 @@ FEWEST_PATCHES = 4
 # Patches do not overlap; to fill the frame they may be this part of the smallest side asked for.
 PATCH_TOLERANCE = 0.9
 # Every this many Angstrom one more control point, as in the reference; in time every this many
-# frames.  Smaller fields get more, since the prior and not their number keeps the field smooth.
+# frames.  Smaller fields get more: the prior and not their number is to keep the field smooth, or
+# else its standard errors would not know of what the spline cannot follow.
 CONTROL_POINT_SPACING_A = 1000.0
 CONTROL_POINT_SPACING_FRAMES = 7
 CONTROL_POINTS_OF_SMALL_FIELD = 6
@@ -474,14 +475,14 @@ def _control_points(
         return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
     if params.control_points is None:
         y, x = (
-            min(
-                max(
+            int(
+                np.clip(
                     int(size / CONTROL_POINT_SPACING_A) + 2,
-                    min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
-                ),
-                MOST_CONTROL_POINTS_PER_SIDE,
+                    CONTROL_POINTS_OF_SMALL_FIELD,
+                    MOST_CONTROL_POINTS_PER_SIDE,
+                )
             )
-            for size, count in zip(sizes_A, patches, strict=True)
+            for size in sizes_A
         )
         t = math.ceil(align.count / CONTROL_POINT_SPACING_FRAMES) + 2
         return (min(t, MOST_CONTROL_POINTS_IN_TIME), y, x), ""

@@ -104,5 +104,36 @@ def test_what_went_wrong_is_counted(conditions, rms_px, wrong):
 
     assert conditions.faults_of(row) == wrong
     said = conditions.summary({("x", 1): row})
-    assert all(f"- {fault}: 1 (x 1)" in said for fault in wrong)
-    assert ("none went wrong" in said) is not bool(wrong)
+    assert all(f"- {fault}: 1 of 1 (100.0%): x 1" in said for fault in wrong)
+    assert said.count(": x 1") == len(wrong)
+
+
+def test_only_movies_that_can_tell_are_counted(conditions):
+    def row(**rms_px):
+        return {
+            method: conditions.Result("x", 1, "", method, "", value, value)
+            for method, value in rms_px.items()
+        }
+
+    rows = {("x", 1): row(none=1.0, ours=2.0), ("x", 2): row(none=1.0, ours=0.5)}
+    rows["x", 3] = {"none": rows["x", 1]["none"]}
+
+    said = conditions.summary(rows)
+    assert "Of 3 movies" in said
+    assert "- worse than none: 1 of 2 (50.0%): x 1" in said
+    assert "RELION" not in said
+    assert "stated errors" not in said
+
+
+def test_movies_of_too_many_samples_are_left_out(conditions, monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr(conditions, "run", lambda wanted, *_, **__: asked.extend(wanted))
+    monkeypatch.setattr(
+        "sys.argv",
+        ["conditions", "--random", "40", "--max-samples", "0.05", "--cache", str(tmp_path)],
+    )
+    conditions.main()
+
+    assert 0 < len(asked) < 40
+    assert all(conditions.samples_Gpx(made) <= 0.05 for made in asked)
+    assert "Of 0 movies" in capsys.readouterr().out

@@ -28,6 +28,29 @@ def with_pattern(frames, size):
     return replace(frames, pixels=frames.pixels + fixed)
 
 
+def seen_closely(frames, path):
+    at = np.repeat((path * np.array(frames.scale))[None], 4, axis=0)
+    patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
+    powers = refine.ring_powers(patches, sweep(patches, at, None))
+    return fixed_pattern.measure_closely(patches, at, powers)
+
+
+@pytest.fixture
+def striped(make_drifting_frames):
+    """Frames of a specimen with power along y that drifts along x, and its path.
+
+    So they have more in common than a ring makes expect.
+    """
+    path = np.stack([np.zeros(COUNT), np.linspace(0, 6, COUNT)], axis=1)
+    frames = make_drifting_frames(path, SHAPE_PX, noise=2.0)
+    rng = np.random.default_rng(5)
+    y, x = np.fft.fftfreq(SHAPE_PX[0])[:, None], np.fft.rfftfreq(SHAPE_PX[1])
+    spectrum = np.fft.rfft2(rng.normal(size=SHAPE_PX)) * np.exp(-200 * x**2 - 10 * y**2)
+    moved = [np.fft.irfft2(spectrum * np.exp(-2j * np.pi * x * dx), SHAPE_PX) for dx in path[:, 1]]
+    pixels = 2 * np.array(moved) / np.std(moved) + rng.normal(0, 2, frames.pixels.shape)
+    return replace(frames, pixels=pixels.astype(np.float32)), path
+
+
 def measured(frames, path):
     path_px = path * np.array(frames.scale)
     at = np.repeat(path_px[None], 4, axis=0)
@@ -85,3 +108,19 @@ def test_frames_have_nothing_in_common_once_it_is_taken_out(moving):
     assert abs(common(cleaned)) < 0.05 * common(spoiled.pixels)
     # Taking out the whole mean would have gone as far to the other side as noise allows.
     assert common(spoiled.pixels - spoiled.pixels.mean(axis=0)) < -30
+
+
+def test_a_specimen_with_more_power_along_some_direction_is_no_pattern(striped):
+    frames, path = striped
+
+    assert measured(frames, path).is_harmful
+    assert abs(seen_closely(frames, path).significance) < 4
+
+
+def test_beside_such_a_specimen_a_pattern_is_found_all_the_same(striped):
+    frames, path = striped
+    found = seen_closely(with_pattern(frames, 0.5), path)
+
+    assert found.is_harmful
+    # Variance 0.25 of the pattern, 4 of the noise.
+    assert np.median(found.power_over_noise[5:]) == pytest.approx(0.25 / 4, rel=0.3)

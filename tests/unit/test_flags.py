@@ -55,6 +55,7 @@ RAISING = [
     ("uncorrected", {"chosen": "none", "motion_bound_A": LIMITS.motion_bound_A * BARELY}),
     ("uncorrected", {"chosen": "none", "motion_bound_A": NAN}),
     ("unsafe-motion", {"lost_frames": (3,)}),
+    ("unsafe-motion", {"halves_apart": LIMITS.halves_apart * BARELY}),
     ("wide-search", {"searched_wider": True}),
     ("lost-area", {"hot_pixel_part": LIMITS.lost_part * BARELY}),
 ]

@@ -1,14 +1,16 @@
-"""Frames at a wrong peak are named, and no others."""
+"""Frames at a wrong peak are named, and halves of the detail that lead elsewhere are told."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from flexalign.estimate.frame_agreement import lost_frames
+from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.refine import ring_powers
+from flexalign.estimate.refine import refine, refine_halves, ring_powers
 
 TIMES = 10
 PATH = np.stack([np.linspace(0, 5, TIMES), np.linspace(0, -3, TIMES)], axis=1)
@@ -47,3 +49,26 @@ def test_late_frames_of_which_radiation_has_left_little_are_not_lost(make_drifti
     frames.pixels[:] = pixels
 
     assert lost_in(frames, PATH, lambda k: np.repeat(decay, len(k), axis=1)) == []
+
+
+def halves_of(frames):
+    """The refinements by either half of the detail, from the right path."""
+    at = np.repeat(2.0 * PATH[None], 4, axis=0)
+    patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
+    return refine_halves(patches, at, None, refine(patches, at, None))
+
+
+@pytest.mark.parametrize("noise", [1.0, 3.0])
+def test_halves_of_the_detail_are_as_far_apart_as_their_errors_say(make_drifting_frames, noise):
+    for seed in range(4):
+        halves = halves_of(make_drifting_frames(PATH, (128, 160), noise, seed=seed))
+
+        assert 0.2 < halves_apart(*halves, None) < 2
+
+
+def test_halves_that_lead_elsewhere_are_farther_apart(make_drifting_frames):
+    one, other = halves_of(make_drifting_frames(PATH, (128, 160), 1.0))
+    steeper = other.data.linear + other.data.precision @ (0.5 * PATH)
+    other = replace(other, data=replace(other.data, linear=steeper))
+
+    assert halves_apart(one, other, None) > 3

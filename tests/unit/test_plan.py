@@ -145,7 +145,7 @@ def test_a_large_field_has_a_control_point_every_1000_A_and_a_small_one_as_its_p
 
     assert wide.control_points[1:] == (6, 11)
     assert small.patches == (2, 4)
-    assert small.control_points[1:] == (4, 6)
+    assert small.control_points[1:] == (6, 6)
 
 
 def test_pairwise_frames_are_good_up_to_where_a_correlation_is_weighed_by_1_percent():

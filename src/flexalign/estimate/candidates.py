@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy.typing as npt
 from flexalign.arrays import dose
 from flexalign.estimate import evidence, held_out_likelihood, patches, refine
 from flexalign.estimate.bayes_factor import BayesFactor, bayes_factor
-from flexalign.estimate.fixed_pattern import FixedPattern, measure
-from flexalign.estimate.frame_agreement import lost_frames
+from flexalign.estimate.fixed_pattern import FixedPattern, measure, measure_closely
+from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out_likelihood import HeldOut
 from flexalign.estimate.outlier_frames import brought_back
@@ -23,7 +24,7 @@ from flexalign.estimate.patch_spectra import (
     sweep,
     sweep_together,
 )
-from flexalign.estimate.refine import Refinement
+from flexalign.estimate.refine import Refinement, RingPowers
 from flexalign.estimate.signal_bands import signal_bands
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import MotionField
@@ -44,11 +45,13 @@ class Candidate:
     Attributes
     ----------
     halves_px : displacements (patches, times, 2) by which each half of the data judges it
+    halves : what the refinement by either half has found; None = it was not refined
     """
 
     path_px: FloatArray
     field: MotionField | None
     halves_px: tuple[FloatArray, FloatArray]
+    halves: tuple[Refinement, Refinement] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +85,7 @@ class Trial:
         or nothing was refined
     lost : positions of the times that do not agree with the others along the refined motion, where
         that is chosen
+    halves_apart : how far its halves are apart, over what their errors allow; NaN = not chosen
     """
 
     start: Start
@@ -92,6 +96,7 @@ class Trial:
     signal: tuple[SignalBand, ...]
     factor: BayesFactor | None
     lost: npt.NDArray[np.int64]
+    halves_apart: float
 
     @property
     def chosen(self) -> str:
@@ -183,21 +188,18 @@ def try_from(
         if not judged.is_sure:
             factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
-    likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
-    if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
-        likely = np.zeros_like(likely)
-    pattern = measure(spectra, judged.still_cross, likely, powers)
+    likely = candidates[max(judged.score, key=lambda name: judged.score[name])]
+    pattern = _pattern(spectra, judged.still_cross, likely, powers, threads)
     kept = _best(judged, factor)
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = signal_bands(spectra, judged.still_cross, along)
-    lost = np.zeros(0, np.int64)
+    lost, apart = np.zeros(0, np.int64), math.nan
     if kept == "refined":
-        whole = candidates[kept]
-        at = refine.displacement_at(
-            whole.path_px, whole.field, spectra.grid.center_px, spectra.frame
-        )
-        lost = lost_frames(spectra, at, powers)
-    return Trial(start, candidates, judged, refinement, pattern, signal, factor, lost)
+        lost = lost_frames(spectra, _whole(candidates[kept], spectra), powers)
+        halves = candidates[kept].halves
+        assert halves is not None
+        apart = halves_apart(*halves, shape)
+    return Trial(start, candidates, judged, refinement, pattern, signal, factor, lost, apart)
 
 
 def _spectra(
@@ -216,6 +218,30 @@ def _spectra(
     grid = patches.make_grid(frames, plan.patches)
     displacement = refine.displacement_at(start.path_px, start.field, grid.center_px, frames.frame)
     return cut_spectra(frames, grid, displacement, envelope, threads, start.coarsest_A)
+
+
+def _pattern(
+    spectra: PatchSpectra,
+    still_cross: FloatArray,
+    moving: Candidate,
+    powers: RingPowers,
+    threads: int,
+) -> FixedPattern:
+    """What stays with the detector while the specimen moves as a candidate says."""
+    path_px = moving.path_px
+    if np.ptp(path_px, axis=0).max() < _SMALLEST_MOTION_PX:
+        path_px = np.zeros_like(path_px)
+    found = measure(spectra, still_cross, path_px, powers)
+    if found.is_harmful:
+        return measure_closely(spectra, _whole(moving, spectra), powers, threads)
+    return found
+
+
+def _whole(candidate: Candidate, spectra: PatchSpectra) -> FloatArray:
+    """Displacements (patches, times, 2) along a candidate."""
+    return refine.displacement_at(
+        candidate.path_px, candidate.field, spectra.grid.center_px, spectra.frame
+    )
 
 
 def _along(path_px: FloatArray, spectra: PatchSpectra) -> FloatArray:
@@ -238,7 +264,8 @@ def _from_refinement(
     threads: int,
 ) -> Candidate:
     """The refined candidate, with its refinements on either half for the other to judge."""
-    assert refinement.fit.trajectory_px is not None
+    fit = refinement.fit
+    assert fit.trajectory_px is not None
     halves = refine.refine_halves(
         spectra, start_px, shape, refinement, threads, _ROUNDS_PER_HALF, first
     )
@@ -250,4 +277,4 @@ def _from_refinement(
                 half.trajectory_px, half.field, spectra.grid.center_px, spectra.frame
             )
         )
-    return Candidate(refinement.fit.trajectory_px, refinement.fit.field, (judged[0], judged[1]))
+    return Candidate(fit.trajectory_px, fit.field, (judged[0], judged[1]), halves)

@@ -13,15 +13,18 @@ import numpy as np
 from scipy.special import j0
 
 from flexalign.arrays import correlate, fourier
+from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.kernels.float16 import add_part, stored
 from flexalign.arrays.threads import share_equally
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
-from flexalign.estimate.refine import RingPowers
+from flexalign.estimate.refine import RingPowers, effective_part
 from flexalign.model import FloatArray
 
 # So many standard deviations its pull must stand out to be believed.
-SIGNIFICANT_PULL = 6.0
+_SIGNIFICANT_PULL = 6.0
+# One that pulls less than this, relative to the specimen, may stay.
+_HARMFUL_PULL = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +44,11 @@ class FixedPattern:
     pull: float
     significance: float
 
+    @property
+    def is_harmful(self) -> bool:
+        """Whether it is there beyond chance, and pulls on the motion."""
+        return self.significance > _SIGNIFICANT_PULL and self.pull > _HARMFUL_PULL
+
     def as_white(self) -> FixedPattern:
         """A pattern that has in all rings what this one has in the finest third of them."""
         finest = self.power_over_noise[2 * len(self.power_over_noise) // 3 :]
@@ -51,7 +59,9 @@ class FixedPattern:
 def measure(
     patches: PatchSpectra, still_cross: FloatArray, path_px: FloatArray, powers: RingPowers
 ) -> FixedPattern:
-    """The fixed pattern in frames whose specimen moves along `path_px` (times, 2).
+    """The fixed pattern in frames whose specimen moves along `path_px` (times, 2), at a glance.
+
+    It is that of a specimen whose power is the same in all directions, see `measure_closely`.
 
     Parameters
     ----------
@@ -91,6 +101,105 @@ def measure(
         pull=float((pull * rest).sum() / of_specimen) if of_specimen > 0 else 0.0,
         significance=float((pull * rest).sum() / chance) if chance > 0 else 0.0,
     )
+
+
+def measure_closely(
+    patches: PatchSpectra, displacement_px: FloatArray, powers: RingPowers, threads: int = 1
+) -> FixedPattern:
+    """The fixed pattern beside a specimen that moves by `displacement_px` (patches, times, 2).
+
+    Notes
+    -----
+    Edges, carbon and astigmatism give a specimen more power along some directions, so that the mean
+    over a ring of what displaced frames have in common is no J0.  Each coefficient k knows better:
+    what frames have in common along the motion, C', tells what they have as they lie,
+
+        kappa C',  kappa = sum a_s^2 a_t^2 cos(2 pi k.(d_s - d_t)) / sum a_s^2 a_t^2
+
+    with sums over all pairs of different frames, and the pattern is what they have beyond that.
+    """
+    shape = patches.count, len(patches.ring_frequency_per_A)
+    rest, seen, variance = np.zeros((3, *shape))
+
+    def measure_patches(start: int, stop: int) -> None:
+        for patch in range(start, stop):
+            signal, noise = (
+                np.broadcast_to(power, shape)[patch]
+                for power in (powers.patch_signal, powers.patch_noise)
+            )
+            found = _rest_of_patch(patches, patch, displacement_px[patch], signal, noise)
+            rest[patch], seen[patch], variance[patch] = found
+
+    share_equally(measure_patches, patches.count, threads)
+    once = np.maximum(patches.envelope.sum(axis=0) ** 2 - (patches.envelope**2).sum(axis=0), 1e-30)
+    pull = np.broadcast_to(powers.weight, shape).mean(axis=0) * patches.ring_frequency_per_A**2
+    of_specimen = float((pull * patches.ring_count * patches.count * powers.signal).sum())
+    found = float((pull * rest.sum(axis=0) / once).sum())
+    part = effective_part(patches.grid)
+    chance = float(np.sqrt((pull**2 * variance.sum(axis=0) / once**2).sum() / part))
+    power = rest.sum(axis=0) / np.maximum(seen.sum(axis=0), 1e-30)
+    return FixedPattern(
+        power_over_noise=(power / powers.noise).clip(0),
+        ring_frequency_per_A=patches.ring_frequency_per_A,
+        pull=found / of_specimen if of_specimen > 0 else 0.0,
+        significance=found / chance if chance > 0 else 0.0,
+    )
+
+
+def _rest_of_patch(
+    patches: PatchSpectra,
+    patch: int,
+    displacement_px: FloatArray,
+    signal: FloatArray,
+    noise: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of one patch: the common power beyond the specimen's, and what that says of a pattern.
+
+    Parameters
+    ----------
+    displacement_px : (times, 2)
+    signal, noise : (rings,) powers of the patch
+
+    Returns
+    -------
+    rest : (rings,) that power
+    seen : (rings,) as much as a pattern of power one would leave of it
+    variance : (rings,) of the rest, by noise and by noise times specimen
+    """
+    inside = patches.ring >= 0
+    ring = patches.ring[inside]
+    height, width = patches.grid.shape_px
+    ky, kx = np.fft.fftfreq(height), np.fft.rfftfreq(width)
+
+    def turned(by_px: FloatArray) -> fourier.SpectrumArray:
+        """Phases (times, coefficients) that move a frame by `by_px` small pixels."""
+        along_y = np.exp(-2j * np.pi * by_px[:, :1] * ky).astype(np.complex64)
+        along_x = np.exp(-2j * np.pi * by_px[:, 1:] * kx).astype(np.complex64)
+        phases: fourier.SpectrumArray = (along_y[:, :, None] * along_x[:, None, :])[:, inside]
+        return phases
+
+    lying = likelihood.unpacked(patches.packing, patches.packed[patch])[:, inside]
+    lying = lying * turned(patches.offset_px[patch].astype(np.float64))
+    phase = turned(displacement_px / patches.scale)
+    once, squared = patches.envelope[:, ring], patches.envelope[:, ring] ** 2
+    summed, pairs = squared.sum(axis=0), pair_weight(patches.envelope)[ring]
+    own = (np.abs(lying) ** 2).sum(axis=0)
+    in_place = np.abs(lying.sum(axis=0)) ** 2 - own
+    along = np.abs((lying * phase.conj()).sum(axis=0)) ** 2 - own
+    of_all = (squared * phase).sum(axis=0)
+    kappa = (np.abs(of_all) ** 2 - (squared**2).sum(axis=0)) / pairs
+    # The pattern, which is attenuated once, has something in common along the motion, too.
+    seen = once.sum(axis=0) ** 2 - summed
+    seen = seen - kappa * (np.abs((once * phase).sum(axis=0)) ** 2 - summed)
+    # By how much the noise of each frame, times the specimen, changes the rest.
+    lever = np.abs(of_all * phase.conj() - squared - kappa * (summed - squared)) ** 2
+    variance = noise[ring] ** 2 * pairs * (1 - kappa**2).clip(0)
+    variance += 2 * signal[ring] * noise[ring] * (squared * lever).sum(axis=0)
+
+    def by_ring(values: FloatArray) -> FloatArray:
+        return np.bincount(ring, values, len(noise)).astype(np.float64)
+
+    return by_ring(in_place - kappa * along), by_ring(seen), by_ring(variance)
 
 
 def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:

@@ -1,7 +1,8 @@
-"""Frames that do not agree with the others along the motion found.
+"""Frames that do not agree with the others, and halves of the detail that do not agree.
 
 Standard errors suppose that every frame is near its optimum.  One at a wrong peak has next to
-nothing in common with the others, which shows.
+nothing in common with the others, which shows; and where a wrong peak is as good as the right one,
+either half of the detail may prefer another.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays.kernels import likelihood
+from flexalign.estimate.evidence import fit_motion
 from flexalign.estimate.patch_spectra import PatchSpectra
-from flexalign.estimate.refine import RingPowers
+from flexalign.estimate.refine import Refinement, RingPowers
 from flexalign.model import FloatArray
+from flexalign.motion import MotionField
 
 # So many patches are looked at, those that say most.
 _PATCHES = 4
@@ -46,6 +49,22 @@ def lost_frames(
         variance += (of_frame * of_others / 2) @ (patches.ring_count * weight[p] ** 2)
     is_less = found < _LEAST_PART * expected
     return np.flatnonzero(is_less & (found < expected - _DEVIATIONS * np.sqrt(variance)))
+
+
+def halves_apart(one: Refinement, other: Refinement, shape: MotionField | None) -> float:
+    """How far the paths by either half of the detail are apart, over what their errors allow.
+
+    Their noise is independent, so the root mean square over frames and axes is at most about one.
+    """
+    paths, variances = [], []
+    for half in (one, other):
+        fit = fit_motion(half.data, half.trajectory_prior, half.field_prior, shape)
+        assert fit.trajectory_px is not None
+        assert fit.trajectory_error_px is not None
+        paths.append(fit.trajectory_px)
+        variances.append(fit.trajectory_error_px**2)
+    apart = ((paths[0] - paths[1]) ** 2).mean()
+    return float(np.sqrt(apart / np.maximum(np.mean(variances) * 2, 1e-30)))
 
 
 def _agreement(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from flexalign.estimate import refine
 from flexalign.estimate.patch_spectra import (
     PatchSpectra,
     Sweep,
+    pair_weight,
     rings_with_weight,
     sweep,
     sweep_together,
@@ -127,15 +128,20 @@ def held_out_scores(
     if "none" not in swept:
         still = sweep(patches, candidates["none"][0], None, threads)
         swept["none"] = still, still
-    scores: dict[str, float] = {}
     for name, displacements in candidates.items():
         if name not in swept:
             one, other = sweep_together(patches, displacements, [None] * 2, threads, rings)
             swept[name] = one, other
-        score = 0.0
-        for h in (0, 1):
-            score += float((swept[name][h].cross * weight)[:, half == h].sum())
-        scores[name] = score * part
+    crosses = {
+        name: np.where(half == 0, one.cross, other.cross) for name, (one, other) in swept.items()
+    }
+    if "refined" in candidates:
+        # The refined motion has seen all rings, and makes their noise look like signal.
+        coefficients = np.maximum(patches.ring_count * patches.count, 1)
+        seen = crosses["refined"].sum(axis=0) / (coefficients * pair_weight(patches.envelope))
+        unbiased = refine.weight_by_others(patches, replace(powers, measured=seen))
+        weight = np.where(unseen, unbiased, 0.0)
+    scores = {name: float((crosses[name] * weight).sum()) * part for name in candidates}
     chance = refine.chance_of_score(patches, powers, weight) * part**0.5
     spread = {
         frozenset((one, other)): part**0.5

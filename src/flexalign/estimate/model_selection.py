@@ -13,18 +13,17 @@ from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import pairwise, patches
 from flexalign.estimate.candidates import Candidate, Start, Trial, better, try_from
-from flexalign.estimate.fixed_pattern import SIGNIFICANT_PULL, FixedPattern, taken_out
+from flexalign.estimate.fixed_pattern import FixedPattern, taken_out
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import straight_path, straight_path_by_halves
+from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 from flexalign.params import LIMITS, AlignParams
 from flexalign.plan import Plan
 
-# A fixed pattern that pulls less than this, relative to the specimen, may stay.
-_HARMFUL_PULL = 0.02
 # Groups of frames to pair when single frames are too faint for it.
 _FEW_GROUPS = 8
 # Limits of the pairwise stage to try when nothing is found, each with the coarsest rings to use.
@@ -50,7 +49,10 @@ class Estimate:
     signal : by resolution, without motion and along the one that was kept
     drift_part : how far the motion found goes, over the length of the field along the same axis;
         frames that have less than half in common are not believed, and the motion is not kept
+    start : the motion that was kept, to go on from; None = it was given
     lost_frames : of the file, that do not agree with the others along the motion
+    halves_apart : how far motions by either half of the detail are apart, over what their errors
+        allow; NaN where the motion kept is not a refined one
     is_from_wider_search : whether the motion was found by coarser detail than usual, or from none
     """
 
@@ -67,7 +69,9 @@ class Estimate:
     signal: tuple[SignalBand, ...] = ()
     is_from_wider_search: bool = False
     lost_frames: tuple[int, ...] = ()
+    halves_apart: float = float("nan")
     drift_part: float = float("nan")
+    start: Start | None = None
 
     @property
     def motion_bound_px(self) -> float:
@@ -127,13 +131,29 @@ def estimate_motion(
         again = _estimate_once(cleaned, plan, params, threads, clock)
         if again.is_still:
             return estimate
-        return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
+        return _with_pattern_or_not(estimate, again, _Search(frames, plan, params, threads, clock))
+
+
+def _with_pattern_or_not(estimate: Estimate, again: Estimate, search: _Search) -> Estimate:
+    """The motion found `again` without a suspected pattern, if there is one along that motion.
+
+    Beside a wrong motion the specimen itself looks like a pattern.  Where it is none, the frames
+    as they are lead from there to the motion.
+    """
+    start = again.start
+    assert start is not None
+    trial = search.made_of(start, None if start.field is None else search.shape)
+    if trial.pattern.is_harmful:
+        return replace(again, has_fixed_pattern=True, pattern=trial.pattern)
+    if trial.judged.is_clear("refined"):
+        return _as_estimate(trial, "refined", again.is_from_wider_search, search)
+    return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
 
 
 def _suspected(estimate: Estimate) -> FixedPattern | None:
     """The fixed pattern without which the motion may be another one; None = there is none."""
     pattern = estimate.pattern
-    if pattern.significance > SIGNIFICANT_PULL and pattern.pull > _HARMFUL_PULL:
+    if pattern.is_harmful:
         return pattern
     if estimate.has_signal and estimate.is_still:
         # Where nothing moves the specimen counts as the pattern's, and would go with it.  What a
@@ -279,14 +299,22 @@ def _estimate_once(
         wider = search.wider(trial.start, trial.judged.has_signal)
         found = next((t for t in wider if t.chosen != "none"), None)
         trial, is_wide = found or trial, found is not None
-    is_wide = is_wide or trial.is_by_all_data
-    chosen, errors = trial.chosen, None
+    return _as_estimate(trial, trial.chosen, is_wide or trial.is_by_all_data, search)
+
+
+def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> Estimate:
+    """What a trial has found, with the candidate `chosen`."""
+    frames, plan, params, errors = search.frames, search.plan, search.params, None
     drift_part = _drift_part(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
         chosen = "none"
-    kept = trial.candidates[chosen]
-    if chosen == "refined" and trial.refinement is not None:
-        errors = trial.refinement.fit.trajectory_error_px
+    kept, refinement = trial.candidates[chosen], trial.refinement
+    if refinement is not None:
+        priors = refinement.trajectory_prior, refinement.field_prior
+        fit = with_unknown_prior(refinement.fit, refinement.data, priors, search.shape)
+        refinement = replace(refinement, fit=fit)
+        if chosen == "refined":
+            kept, errors = replace(kept, field=fit.field), fit.trajectory_error_px
     return Estimate(
         motion=_as_motion(kept, frames, plan, params, errors),
         tracks=trial.start.tracks,
@@ -296,12 +324,14 @@ def _estimate_once(
         chosen=chosen,
         trajectory_error_px=float("nan") if errors is None else float(np.median(errors)),
         rejected_pairs=float(np.mean(trial.start.pairs.weight == 0)),
-        refinement=trial.refinement,
+        refinement=refinement,
         pattern=trial.pattern,
         signal=trial.signal,
         is_from_wider_search=is_wide,
         lost_frames=tuple(round(float(frame)) for frame in frames.frame[trial.lost]),
+        halves_apart=trial.halves_apart if chosen == "refined" else float("nan"),
         drift_part=drift_part,
+        start=replace(trial.start, path_px=kept.path_px, field=kept.field, halves_px=None),
     )
 
 

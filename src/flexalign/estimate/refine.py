@@ -113,6 +113,7 @@ class Refinement:
     trajectory_prior, field_prior : as chosen by the evidence; field_prior None without a field
     powers, ring_frequency_per_A : of the rings at the end
     rounds : number of rounds
+    data : what the patches said in the last one
     """
 
     fit: Fit
@@ -121,6 +122,7 @@ class Refinement:
     powers: RingPowers
     ring_frequency_per_A: FloatArray
     rounds: int
+    data: PatchLikelihood
 
 
 def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
@@ -414,7 +416,7 @@ def _climb(
     if whole is None:
         fit = evidence.fit_motion(data, *prior)
     return Refinement(
-        fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done
+        fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done, data
     )
 
 

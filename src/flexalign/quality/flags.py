@@ -112,16 +112,19 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         name="unsafe-motion",
         severity="problem",
         meaning=(
-            "along the motion that was kept some frames have nothing in common with the others: "
-            "they are somewhere else, and standard errors do not hold for them"
+            "along the motion that was kept some frames have nothing in common with the others "
+            "(lost_frames in the record), or either half of the detail leads to another motion: "
+            "standard errors do not hold"
         ),
-        message="{value:.0f} frames do not agree with the others along the motion",
+        message="frames, or halves of the detail, do not agree about the motion",
         cause="Frames that went far or are blurred, or so little signal that a wrong place wins.",
         remedy=(
-            "See lost_frames in the record, and leave these frames out with --sum-first, "
-            "--sum-last or --align-first, --align-last; raise --max-shift if they went far."
+            "Look at the micrograph. Leave out the frames named in lost_frames with --sum-first, "
+            "--sum-last or --align-first, --align-last, and raise --max-shift if they went far. "
+            "Where none is named, use frames of a higher dose (for EER, fewer fractions)."
         ),
-        quantity="lost_frames",
+        quantity="halves_apart",
+        limits=("halves_apart",),
     ),
     FlagDefinition(
         name="gain-residual",

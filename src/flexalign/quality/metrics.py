@@ -86,6 +86,7 @@ def judge(
         motion_bound_A=estimate.motion_bound_px * pixel_A,
         searched_wider=estimate.is_from_wider_search,
         lost_frames=estimate.lost_frames,
+        halves_apart=estimate.halves_apart,
     )
     return replace(judged, flags=raise_flags.raised(judged))
 

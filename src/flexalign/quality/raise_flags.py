@@ -63,7 +63,9 @@ def _measured(
                 else None
             )
         case "unsafe-motion":
-            return (float(len(quality.lost_frames)), 0.0) if quality.lost_frames else None
+            if quality.lost_frames:
+                return float(len(quality.lost_frames)), 0.0
+            value, limit = quality.halves_apart, limits.halves_apart
         case "wide-search":
             return (math.nan, math.nan) if quality.searched_wider else None
         case "dose-mismatch":

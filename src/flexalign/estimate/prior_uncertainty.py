@@ -1,0 +1,161 @@
+"""Standard errors that know that the numbers of the prior are known only roughly.
+
+The evidence chooses how large and how smooth motion is; with few frames or little signal it hardly
+prefers its choice to others, under which the motion is another one and less sure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from flexalign.estimate.evidence import (
+    SLOWING_PARTS,
+    FieldPrior,
+    Fit,
+    PatchLikelihood,
+    TrajectoryPrior,
+    fit_motion,
+)
+from flexalign.model import FloatArray
+from flexalign.motion import MotionField
+
+# Numbers of the prior are tried in steps of this factor, until one is less probable than this.
+_STEP = 4.0
+_LEAST_WEIGHT = 0.02
+_MOST_STEPS = 4
+# Smaller motion is none; where there is none, how it would change is looked for at this size.
+_LEAST_SIZE_PX = 0.05
+
+Priors = tuple[TrajectoryPrior, FieldPrior | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Possible:
+    """The motion under one prior, as one row of numbers: path, and field where errors are told.
+
+    Attributes
+    ----------
+    value : (numbers, 2) y and x
+    variance : (numbers,) of either
+    log_evidence : of the prior
+    """
+
+    value: FloatArray
+    variance: FloatArray
+    log_evidence: float
+
+
+def with_unknown_prior(
+    fit: Fit, data: PatchLikelihood, priors: Priors, shape: MotionField | None
+) -> Fit:
+    """`fit`, made with `priors`, with standard errors for priors that may be others.
+
+    Each number is varied alone.  Priors weigh by their evidence, and the variance is the mean of
+    theirs plus that of their motions: the law of total variance.
+
+    Notes
+    -----
+    All values of a size are equally probable beforehand, and all of the logarithm of a length
+    (Gelman, Bayesian Anal. 1 (2006) 515).
+    """
+    if fit.trajectory_px is None or fit.trajectory_error_px is None:
+        return fit
+    best = _possible(fit, data)
+    added = np.zeros_like(best.variance)
+    for line in _lines(priors, data, shape):
+        added += _variance_along(line, best, data, shape)
+    error = np.sqrt(best.variance + added.clip(0))
+    times, field = len(fit.trajectory_px), fit.field
+    if field is not None:
+        in_field = error[times:].reshape(field.control_points)
+        field = replace(field, standard_error_px=np.stack([in_field, in_field]))
+    return replace(fit, trajectory_error_px=error[:times], field=field)
+
+
+def _variance_along(
+    line: list[Iterator[tuple[Priors, float]]],
+    best: _Possible,
+    data: PatchLikelihood,
+    shape: MotionField | None,
+) -> FloatArray:
+    """What one number of the prior adds to the variance (numbers,), if it is not as chosen."""
+    found, weights = [best], [1.0]
+    for direction in line:
+        for (trajectory, field), before in direction:
+            one = _possible(fit_motion(data, trajectory, field, shape), data)
+            weight = before * math.exp(min(one.log_evidence - best.log_evidence, 50.0))
+            if weight < _LEAST_WEIGHT:
+                break
+            found.append(one)
+            weights.append(weight)
+    part = np.array(weights) / sum(weights)
+    values = np.array([one.value for one in found])
+    spread = np.einsum("p,pnc->n", part, (values - np.einsum("p,pnc->nc", part, values)) ** 2) / 2
+    return np.asarray(part @ np.array([one.variance - best.variance for one in found]) + spread)
+
+
+def _lines(
+    priors: Priors, data: PatchLikelihood, shape: MotionField | None
+) -> list[list[Iterator[tuple[Priors, float]]]]:
+    """For each number of the prior the ways up and down, with how probable each is beforehand."""
+    path, field = priors
+    steps = (_STEP, 1 / _STEP)
+
+    def of_path(name: str, step: float) -> Iterator[tuple[Priors, float]]:
+        is_size = name != "smooth_frames"
+        for value, weight in _ladder(getattr(path, name), step, is_size):
+            changed: dict[str, Any] = {name: value}
+            yield (replace(path, **changed), field), weight
+
+    def of_field(near: FieldPrior, name: str, step: float) -> Iterator[tuple[Priors, float]]:
+        for value, weight in _ladder(getattr(near, name), step, name == "size_px"):
+            changed: dict[str, Any] = {name: value}
+            yield (path, replace(near, **changed)), weight
+
+    def of_slowing() -> Iterator[tuple[Priors, float]]:
+        span = float(np.ptp(data.frame)) + 1
+        for part in SLOWING_PARTS:
+            if not math.isclose(part * span, path.slowing_frames):
+                other = replace(path, slowing_frames=part * span)
+                yield (other, field and replace(field, slowing_frames=part * span)), 1.0
+
+    lines = [[of_path(n, s) for s in steps] for n in ("smooth_px", "smooth_frames", "jitter_px")]
+    if field is not None and shape is not None:
+        if field.size_px < _LEAST_SIZE_PX:
+            # Of no field the data do not say how smooth it is.
+            usual = FieldPrior(smooth_px=shape.width_px / 2, slowing_frames=path.slowing_frames)
+            field = replace(usual, size_px=field.size_px)
+        names = ("size_px", "smooth_frames", "smooth_px")
+        lines += [[of_field(field, n, s) for s in steps] for n in names]
+    return [*lines, [of_slowing()]]
+
+
+def _ladder(value: float, step: float, is_size: bool) -> Iterator[tuple[float, float]]:
+    """Values from `value` on, each with its probability beforehand over that of the first."""
+    first = max(value, _LEAST_SIZE_PX) if is_size and step > 1 else value
+    for k in range(1, _MOST_STEPS + 1):
+        other = first * step**k
+        if is_size and other < _LEAST_SIZE_PX:
+            return
+        yield other, other / max(value, _LEAST_SIZE_PX) if is_size else 1.0
+
+
+def _possible(fit: Fit, data: PatchLikelihood) -> _Possible:
+    """A fit as the numbers whose errors are told."""
+    assert fit.trajectory_px is not None
+    assert fit.trajectory_error_px is not None
+    value, variance = fit.trajectory_px, fit.trajectory_error_px**2
+    field = fit.field
+    if field is not None and field.standard_error_px is not None:
+        frame, y, x = field.control_point_places
+        at = y[:, None], x[None, :]
+        felt = np.stack(field.displacement_px(frame[:, None, None], *at), axis=-1)
+        mean = np.stack(field.displacement_px(data.frame[:, None, None], *at), axis=-1).mean(axis=0)
+        value = np.concatenate([value, (felt - mean).reshape(-1, 2)])
+        variance = np.concatenate([variance, field.standard_error_px[0].ravel() ** 2])
+    return _Possible(value, variance, fit.log_evidence)
