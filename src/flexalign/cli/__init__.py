@@ -20,6 +20,7 @@ from flexalign.cli.relion import relion_job
 from flexalign.cli.reporting import report
 from flexalign.cli.show import say_error
 from flexalign.cli.simulation import demo, simulate
+from flexalign.cli.tilt_series import tilt_series
 from flexalign.cli.watching import watch
 from flexalign.cli.xmipp import xmipp_install, xmipp_movie_alignment
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
 app.command(no_args_is_help=True)(info)
+app.command("tilt-series", no_args_is_help=True)(tilt_series)
 app.command(no_args_is_help=True)(watch)
 app.command(no_args_is_help=True)(report)
 app.command("check-gain", no_args_is_help=True)(check_gain)

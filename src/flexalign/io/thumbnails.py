@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,33 @@ def write_thumbnail(path: str | Path, image: PixelArray) -> None:
     """
     block = max(1, -(-max(image.shape) // SIDE_PX))
     _write_png(path, gaussian_filter(_block_means(image, block), _BLUR_PX))
+
+
+def write_strip(path: str | Path, pictures: Sequence[str | Path], side_px: int) -> None:
+    """Write small pictures (PNG) of thumbnails side by side, in their order.
+
+    Parameters
+    ----------
+    pictures : paths of thumbnails; for one that cannot be read there is a gap
+    side_px : the longer side of each is made so long
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; nothing is left behind.
+    """
+    from PIL import Image
+
+    strip = Image.new("L", (side_px * len(pictures), side_px))
+    for number, picture in enumerate(pictures):
+        try:
+            with Image.open(picture) as image:
+                image.thumbnail((side_px, side_px))
+                strip.paste(image, (number * side_px, (side_px - image.height) // 2))
+        except OSError:
+            continue
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        strip.save(file, format="PNG")
 
 
 def write_spectra_thumbnail(path: str | Path, before: PowerSpectrum, after: PowerSpectrum) -> None:

@@ -1,0 +1,1 @@
+"""Tilt series: which exposures there were, in which order, and what is made of them."""
