@@ -60,6 +60,9 @@ class SeriesFolder:
         clear_leftovers(path)
         self._done = {record.series.name: _summary(record) for record in read_series_records(path)}
         self._failed: dict[str, Failure] = {}
+        # What describes the series of each name; names that differ only in capitals are one, as
+        # they are for some file systems.
+        self._sources = {name.casefold(): done.source for name, done in self._done.items()}
 
     @property
     def failed(self) -> Mapping[str, Failure]:
@@ -72,13 +75,9 @@ class SeriesFolder:
         return sum(done.row["lost"] for done in self._done.values())
 
     def name_of(self, series: TiltSeries) -> str:
-        """The name of the results: that of the series, unless another one has it.
-
-        Names that differ only in capitals are one, as they are for some file systems.
-        """
-        taken = {name.casefold(): done.source for name, done in self._done.items()}
+        """The name of the results: that of the series, unless another one has it."""
         name, number = series.name, 1
-        while taken.get(name.casefold(), series.source) != series.source:
+        while self._sources.setdefault(name.casefold(), series.source) != series.source:
             folder = Path(series.source).parent.name
             name = f"{folder}_{series.name}" + (f"_{number}" if number > 1 else "")
             number += 1

@@ -24,12 +24,13 @@ from flexalign.cli.running import (
 from flexalign.cli.show import Debug, announce_compiling, announce_device, say_error
 from flexalign.cli.views import view
 from flexalign.errors import ParameterError
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, option_name
 
 if TYPE_CHECKING:
     from flexalign.batch.run import Source
     from flexalign.batch.series import SeriesWork
     from flexalign.batch.throughput import RunSummary
+    from flexalign.batch.watching_series import SeriesWatch
     from flexalign.tilts.model import TiltSeries
     from flexalign.tilts.understanding import SeriesChoices
 
@@ -210,6 +211,55 @@ def tilt_series(
             save_tilts=save_tilts, redo=overwrite, debug=debug, inputs=read, movie_count=count,
         )
     )  # fmt: skip
+
+
+def watch_series(
+    folder: Path,
+    out: Path,
+    watched: SeriesWatch,
+    wanted: SeriesOptions,
+    values: dict[str, Any],
+    options: RunOptions,
+    *,
+    settings: Path | None = None,
+    debug: bool = False,
+) -> int:
+    """Align tilt series as they become complete in `folder`; the exit code.
+
+    Parameters
+    ----------
+    watched : what is waited for
+    wanted, values : what was typed, for series and for all movies
+    settings : file of further parameters
+
+    Raises
+    ------
+    ParameterError
+        If a parameter was typed that each tilt has of its own.
+    FlexAlignError
+        If the run cannot begin, or cannot go on.
+    """
+    for name in NOT_FOR_SERIES:
+        if values.get(name) not in (None, False):
+            raise ParameterError(
+                f"{option_name(name)}: expected no such option for tilt series; their doses are "
+                "those of the mdoc, or --tilt-dose"
+            )
+    params = series_parameters(values, settings)
+    choices = wanted.choices(given_parameters(values, settings), out)
+    choices = replace(choices, movies=folder)
+    from flexalign.batch.watching_series import WatchedSeries
+    from flexalign.tilts.understanding import understand
+
+    def source_for(work: SeriesWork) -> Source:
+        return WatchedSeries(
+            folder, watched, lambda source: understand(source, params, choices), work, [out]
+        )
+
+    read = [settings] if settings else []
+    return run_series(
+        source_for, params, out, options, save_tilts=wanted.save_tilts, debug=debug, inputs=read
+    )
 
 
 def series_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:

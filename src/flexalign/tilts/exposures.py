@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from flexalign.io.mdoc import number_of, numbers_of
+from flexalign.io.mdoc import base_name, number_of, numbers_of
 from flexalign.tilts.model import Exposure, Tilt
 
 # Angles that differ by less than this part of the usual step are one, within these limits: what the
@@ -160,7 +160,7 @@ def _tilt(exposure: Exposure, order: int, dose: float | None, before: float) -> 
         dose_e_A2=math.nan if dose is None else dose,
         pre_exposure_e_A2=before,
         time="" if exposure.time is None else exposure.time.isoformat(sep=" "),
-        movie_name=exposure.movie_name,
+        movie_name=base_name(exposure.movie_name),
         section=dict(exposure.section),
     )
     if exposure.angle_deg is None:

@@ -133,7 +133,7 @@ class TiltSeries(JsonValue):
     Attributes
     ----------
     name : what the names of its files begin with
-    source : path of the file that says it, or of the folder of its movies
+    source : path of the file that says it; where names do, folder and name of the series
     tilts : in order of exposure
     parameters : of `AlignParams`, that hold for all of its movies
     own : parameters of single movies, by their paths

@@ -57,7 +57,8 @@ def understand(source: Source, params: AlignParams, choices: SeriesChoices) -> T
     tilts, dose_notes = tilts_of(ordered.exposures, choices.tilt_dose_e_A2)
     before = params.pre_exposure_e_A2
     tilts = [replace(t, pre_exposure_e_A2=before + t.pre_exposure_e_A2) for t in tilts]
-    folder = source.path if source.path.is_dir() else source.path.absolute().parent
+    path = source.path.absolute()
+    folder, described = (path, path / source.name) if path.is_dir() else (path.parent, path)
     index = MovieIndex([choices.movies or folder], choices.others)
     tilts = [_found(t, e, index) for t, e in zip(tilts, ordered.exposures, strict=True)]
     tilts = without_repeats(tilts)
@@ -85,7 +86,7 @@ def understand(source: Source, params: AlignParams, choices: SeriesChoices) -> T
     axis = choices.tilt_axis_deg if choices.tilt_axis_deg is not None else source.tilt_axis_deg
     return TiltSeries(
         name=source.name,
-        source=str(source.path.absolute()),
+        source=str(described),
         tilts=tuple(tilts),
         parameters=common,
         own=own,
@@ -144,8 +145,11 @@ def _own(tilt: Tilt, info: MovieInfo, source: Source, choices: SeriesChoices) ->
         return values
     values["eer_total_dose_e_A2"] = tilt.dose_e_A2
     if choices.eer_dose_e_A2 is not None:
-        # At least two frames.
-        values["eer_dose_per_frame_e_A2"] = min(choices.eer_dose_e_A2, tilt.dose_e_A2 / 2)
+        # That of a whole number of raw frames, of which there are enough for two frames.
+        raw_e_A2 = tilt.dose_e_A2 / info.eer.raw_frame_count
+        most = info.eer.raw_frame_count // 2
+        per_frame = max(1, min(most, round(choices.eer_dose_e_A2 / raw_e_A2)))
+        values["eer_dose_per_frame_e_A2"] = per_frame * raw_e_A2
     return values
 
 
