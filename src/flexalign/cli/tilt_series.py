@@ -13,6 +13,7 @@ import typer
 from flexalign.cli.alignment import Settings
 from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters_without
+from flexalign.cli.reporting import Reporting, SeriesReporting
 from flexalign.cli.running import (
     INTERRUPTED,
     RunOptions,
@@ -318,6 +319,9 @@ def run_series(
         announce_compiling()
     tilts_path = make_folder(make_folder(out) / TILTS_NAME)
     with only_run(tilts_path), view(options.json_events, debug) as observe:
+        reporting = SeriesReporting(out, observe) if options.report else None
+        if reporting is not None:
+            observe = Reporting(tilts_path, reporting) if save_tilts else reporting
         params = with_absolute_references(params)
         folder, tilts = SeriesFolder(out), RunFolder(tilts_path, params)
         work = SeriesWork(folder, tilts, observe, keep_tilts=save_tilts, redo=redo)
@@ -332,6 +336,8 @@ def run_series(
         with stopped_by_signals(run, work.say):
             summary = run.go()
         work.finish()
+        if reporting is not None:
+            reporting.finish()
     return _exit_code(summary, folder.lost, [f.exit_code for f in folder.failed.values()])
 
 
