@@ -5,6 +5,9 @@ from flexalign.simulate.motions import TrueMotion
 from flexalign.simulate.movie import SimulatedMovie, simulate_movie
 from flexalign.simulate.score import MotionError, motion_error_px
 from flexalign.simulate.settings import FAULTS, MOTIONS, OBJECTS, SPECIMENS, SimulationSettings
+from flexalign.simulate.tilt_files import save_tilt_series
+from flexalign.simulate.tilt_series import SimulatedTilt, simulate_tilt_series
+from flexalign.simulate.tilt_settings import TiltSeriesSettings
 
 __all__ = [
     "FAULTS",
@@ -14,8 +17,12 @@ __all__ = [
     "SPECIMENS",
     "MotionError",
     "SimulatedMovie",
+    "SimulatedTilt",
     "SimulationSettings",
+    "TiltSeriesSettings",
     "TrueMotion",
     "motion_error_px",
+    "save_tilt_series",
     "simulate_movie",
+    "simulate_tilt_series",
 ]
