@@ -38,13 +38,13 @@ def write_thumbnail(path: str | Path, image: PixelArray) -> None:
     _write_png(path, gaussian_filter(_block_means(image, block), _BLUR_PX))
 
 
-def write_strip(path: str | Path, pictures: Sequence[str | Path], side_px: int) -> None:
+def write_strip(path: str | Path, pictures: Sequence[str | Path], height_px: int) -> None:
     """Write small pictures (PNG) of thumbnails side by side, in their order.
 
     Parameters
     ----------
     pictures : paths of thumbnails; for one that cannot be read there is a gap
-    side_px : the longer side of each is made so long
+    height_px : of each
 
     Raises
     ------
@@ -53,14 +53,22 @@ def write_strip(path: str | Path, pictures: Sequence[str | Path], side_px: int) 
     """
     from PIL import Image
 
-    strip = Image.new("L", (side_px * len(pictures), side_px))
-    for number, picture in enumerate(pictures):
+    shown: list[Image.Image | None] = []
+    for picture in pictures:
         try:
-            with Image.open(picture) as image:
-                image.thumbnail((side_px, side_px))
-                strip.paste(image, (number * side_px, (side_px - image.height) // 2))
+            with Image.open(picture) as found:
+                width_px = max(1, round(found.width * height_px / found.height))
+                shown.append(found.resize((width_px, height_px)))
         except OSError:
-            continue
+            shown.append(None)
+    usual_px = next((image.width for image in shown if image is not None), height_px)
+    widths_px = [usual_px if image is None else image.width for image in shown]
+    strip = Image.new("L", (sum(widths_px) + len(shown) - 1, height_px), 255)
+    left_px = 0
+    for image, width_px in zip(shown, widths_px, strict=True):
+        if image is not None:
+            strip.paste(image, (left_px, 0))
+        left_px += width_px + 1
     with replacing(path) as temporary, temporary.open("wb") as file:
         strip.save(file, format="PNG")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +154,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
     angles = [tilt.angle_deg for tilt in stacked]
     movies = [movie_row(t.movie_name, 0, record.movies[t.movie]).values for t in stacked]
     lost = {tilt.order for tilt in record.losses}
+    warnings = Counter(text for movie in record.movies.values() for text in movie["warnings"])
     return {
         "name": series.name,
         "version": record.version,
@@ -160,6 +162,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
         "strip": record.outputs.get("strip"),
         "plots": _plots(angles, movies, [record.movies[t.movie] for t in stacked], stacked),
         "notes": series.notes,
+        "warnings": warnings.most_common(),
         "left_out": [
             {
                 "order": tilt.order,
@@ -184,7 +187,6 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
                 "motion": _word(values["total_motion_A"]),
                 "kept": values["chosen"],
                 "flags": values["flags"],
-                "warnings": record.movies[tilt.movie]["warnings"],
             }
             for number, (tilt, values) in enumerate(zip(stacked, movies, strict=True))
         ],
