@@ -20,7 +20,7 @@ from tilts_data import (
 )
 
 from flexalign.errors import InputError
-from flexalign.io.eer_writer import write_eer
+from flexalign.io.movies.eer_writer import write_eer
 from flexalign.params import AlignParams
 from flexalign.tilts.finding import MovieIndex
 from flexalign.tilts.model import TiltSeries

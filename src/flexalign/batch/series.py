@@ -21,8 +21,8 @@ from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Note, reference_states
 from flexalign.batch.series_folder import SeriesFolder, movies_of
 from flexalign.errors import FlexAlignError, InputError
-from flexalign.io.ownership import RECORD_SUFFIX, resolved
 from flexalign.io.record import read_record
+from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
 from flexalign.model import MovieRecord
 from flexalign.params import AlignParams
 from flexalign.tilts.model import TiltSeries

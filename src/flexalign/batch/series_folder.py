@@ -13,9 +13,9 @@ from flexalign.batch import tables
 from flexalign.batch.failures import Failure
 from flexalign.errors import InputError
 from flexalign.files import displayed
-from flexalign.io.ledger import kept_current, refuse_foreign
-from flexalign.io.ownership import refuse_occupied, resolved
-from flexalign.io.publishing import clear_leftovers, results_of
+from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ownership import refuse_occupied, resolved
+from flexalign.io.writing.publishing import clear_leftovers, results_of
 from flexalign.tilts.model import Tilt, TiltSeries
 from flexalign.tilts.record import SeriesRecord, read_series_records
 from flexalign.tilts.writing import SUFFIXES

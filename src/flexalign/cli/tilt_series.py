@@ -12,8 +12,10 @@ import typer
 
 from flexalign.cli.alignment import Settings
 from flexalign.cli.checks import check_run_outputs
+from flexalign.cli.console import Debug, announce_compiling, announce_device, say_error
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters_without
 from flexalign.cli.reporting import Reporting, SeriesReporting
+from flexalign.cli.run_display import view
 from flexalign.cli.running import (
     INTERRUPTED,
     RunOptions,
@@ -22,8 +24,6 @@ from flexalign.cli.running import (
     stopped_by_signals,
     takes_run_options,
 )
-from flexalign.cli.show import Debug, announce_compiling, announce_device, say_error
-from flexalign.cli.views import view
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams, option_name
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_text
-from flexalign.io.atomic import replacing
+from flexalign.io.writing.atomic import replacing
 
 MAX_MDOC_BYTES = 64 * MIB_BYTES
 _BRACKETS = re.compile(r"\[\s*(\w+)\s*=\s*(.*?)\s*\]\s*")

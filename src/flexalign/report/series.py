@@ -17,9 +17,9 @@ from typing import Any
 from flexalign import __version__
 from flexalign.batch.series_folder import SERIES_TABLE, row_of
 from flexalign.errors import InputError
-from flexalign.io.atomic import explained
-from flexalign.io.ledger import kept_current, refuse_foreign
-from flexalign.io.ownership import RECORD_SUFFIX
+from flexalign.io.writing.atomic import explained
+from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ownership import RECORD_SUFFIX
 from flexalign.report.collect import read_failures, read_gain_check
 from flexalign.report.collect import row_of as movie_row
 from flexalign.report.live import DATA, MOST_TIME_WRITING, PAGE, SHORTEST_BETWEEN_WRITES_S

@@ -10,8 +10,8 @@ from typing import Any
 
 from flexalign.errors import FlexAlignError
 from flexalign.files import exists
-from flexalign.io.movies import open_movie
-from flexalign.io.ownership import resolved
+from flexalign.io.movies.open_movie import open_movie
+from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieInfo
 from flexalign.params import AlignParams
 from flexalign.tilts.exposures import in_order, tilts_of, without_repeats
@@ -177,7 +177,7 @@ def _with_frames(
     """`tilt` with the number of its frames, and of raw frames that are left over."""
     if info.eer is None:
         return replace(tilt, frame_count=info.frame_count)
-    from flexalign.io.movies import open_for
+    from flexalign.io.movies.open_movie import open_for
 
     try:
         with open_for(tilt.movie, replace(params, **values)) as reader:
