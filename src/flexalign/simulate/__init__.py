@@ -3,7 +3,8 @@
 `settings` and `motions` say what is made.  `placing` puts atoms, `specimen` images them,
 `micrograph` takes a real image in their place, `objects` adds gold, carbon and dirt, `layers`
 moves each of these in its own way; `detector` counts electrons, `movie` is the whole, `files`
-writes it, `score` compares a motion with the true one.
+writes it, `score` compares a motion with the true one.  Of tilt series `tilt_settings` say what is
+made, `slab` what is projected, `stage` how it moves; `tilt_series` makes it, `tilt_files` writes.
 """
 
 from flexalign.simulate.files import SAVED_FORMATS
