@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from flexalign.estimate.patch_spectra import (
     sweep_together,
 )
 from flexalign.estimate.refine import Refinement
+from flexalign.estimate.series_prior import SeriesPath, SeriesPrior
 from flexalign.estimate.signal_bands import signal_bands
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import MotionField
@@ -79,6 +80,8 @@ class Trial:
     ----------
     lost : positions of the times that do not agree with the others along the refined motion, where
         that is chosen
+    log_posterior : of the refined motion, up to a constant that all trials share, where the prior
+        is that of a series; else None
     """
 
     start: Start
@@ -88,11 +91,12 @@ class Trial:
     pattern: FixedPattern
     signal: tuple[SignalBand, ...]
     lost: npt.NDArray[np.int64]
+    log_posterior: float | None = None
 
     @property
     def chosen(self) -> str:
-        """Name of that candidate."""
-        return self.judged.best()
+        """Name of that candidate; where neighbours tell the prior, the most probable motion."""
+        return self.judged.best() if self.log_posterior is None else "refined"
 
     @property
     def pairs_led_astray(self) -> bool:
@@ -117,10 +121,13 @@ def try_from(
     plan: Plan,
     params: AlignParams,
     threads: int,
+    series: SeriesPrior | None = None,
 ) -> Trial:
     """The candidates that a start leads to, refined or not as asked."""
     path_px, field = start.path_px, start.field
     spectra = _spectra(frames, plan, params, start, threads)
+    if series is not None:
+        spectra = replace(spectra, expected=series.signal)
     candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
     if path_px.any() and start.halves_px is None:
         candidates["global"] = _from_pairs(path_px, None, spectra)
@@ -149,7 +156,7 @@ def try_from(
         else:
             at = _along(start.path_px, spectra)
             first = sweep(spectra, at, None, threads)
-        refinement = refine.refine(spectra, at, shape, threads=threads, first=first)
+        refinement = refine.refine(spectra, at, shape, threads=threads, first=first, series=series)
         powers = refinement.powers
         by_halves = None
         if start.halves_px is not None:
@@ -173,7 +180,26 @@ def try_from(
             whole.path_px, whole.field, spectra.grid.center_px, spectra.frame
         )
         lost = lost_frames(spectra, at, powers)
-    return Trial(start, candidates, judged, refinement, pattern, signal, lost)
+    log_posterior = None
+    if series is not None and refinement is not None:
+        log_posterior = _log_posterior(refinement, spectra, series, threads)
+    return Trial(start, candidates, judged, refinement, pattern, signal, lost, log_posterior)
+
+
+def _log_posterior(
+    refinement: Refinement, spectra: PatchSpectra, series: SeriesPrior, threads: int
+) -> float:
+    """Of a refined motion, by weights that do not depend on it."""
+    path = refinement.trajectory_prior
+    assert refinement.fit.trajectory_px is not None
+    assert isinstance(path, SeriesPath)
+    at = refine.displacement_at(
+        refinement.fit.trajectory_px, refinement.fit.field, spectra.grid.center_px, spectra.frame
+    )
+    weight = refine.expected_weight(spectra, series.signal)
+    found = (sweep(spectra, at, None, threads).cross * weight).sum()
+    likelihood = float(found) * refine.effective_part(spectra.grid)
+    return likelihood + path.log_density(refinement.fit.trajectory_px, spectra.frame)
 
 
 def _spectra(

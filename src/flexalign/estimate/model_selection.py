@@ -18,6 +18,7 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import straight_path, straight_path_by_halves
 from flexalign.estimate.refine import Refinement
+from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 from flexalign.params import LIMITS, AlignParams
@@ -89,6 +90,15 @@ class Estimate:
         return self.chosen == "none" and not self.drift_part > LIMITS.drift_part
 
 
+def statistics_of(estimate: Estimate, plan: Plan) -> TiltStatistics | None:
+    """What a movie says to other tilts of its series; None when it was not refined."""
+    found = estimate.refinement
+    if found is None:
+        return None
+    shape = None if plan.control_points is None else _empty_field(plan)
+    return TiltStatistics(plan.movie.frame_count, found.data, found.seen, shape)
+
+
 def given_motion(motion: Motion) -> Estimate:
     """A motion that was found elsewhere, as if it had been estimated."""
     none = FixedPattern(np.zeros(0), np.zeros(0), 0.0, 0.0)
@@ -112,11 +122,17 @@ def estimate_motion(
     params: AlignParams,
     threads: int,
     clock: Callable[[str], AbstractContextManager[None]],
+    series: SeriesPrior | None = None,
 ) -> Estimate:
-    """The motion of the specimen in `frames`."""
+    """The motion of the specimen in `frames`.
+
+    Parameters
+    ----------
+    series : what other tilts of the series say, None = nothing
+    """
     # The solves are small: one thread each is fastest, and leaves other movies their cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        estimate = _estimate_once(frames, plan, params, threads, clock)
+        estimate = _estimate_once(frames, plan, params, threads, clock, series)
         if not params.refine:
             return estimate
         pattern = _suspected(estimate)
@@ -124,7 +140,7 @@ def estimate_motion(
             return estimate
         with clock("fixed pattern"):
             cleaned = taken_out(frames, pattern, threads)
-        again = _estimate_once(cleaned, plan, params, threads, clock)
+        again = _estimate_once(cleaned, plan, params, threads, clock, series)
         if again.is_still:
             return estimate
         return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
@@ -177,10 +193,23 @@ class _Search:
             field = patches.fit_local_field(likelihood, self.shape)
         return Start(path, pairs, tracks, field, limit_A)
 
-    def made_of(self, start: Start, shape: MotionField | None) -> Trial:
+    def made_of(
+        self, start: Start, shape: MotionField | None, series: SeriesPrior | None = None
+    ) -> Trial:
         """What a start leads to, with a field of the given shape or without one."""
         with self.clock("refinement"):
-            return try_from(start, shape, self.frames, self.plan, self.params, self.threads)
+            return try_from(start, shape, self.frames, self.plan, self.params, self.threads, series)
+
+    def by_series(self, series: SeriesPrior) -> Trial:
+        """From the pairs and from what other tilts expect, whichever is more probable in the end.
+
+        Without motion as its rival: that a stage which moves in all other tilts stands still in
+        this one is as improbable as the prior says.
+        """
+        pairs = self.from_pairs(pairwise.MOST_IMAGES)
+        expected = replace(pairs, path_px=series.path.mean_px(self.frames.frame), field=None)
+        trials = [self.made_of(start, self.shape, series) for start in (pairs, expected)]
+        return max(trials, key=lambda trial: trial.log_posterior or -math.inf)
 
     def usual(self) -> Trial:
         """From the pairs; and from groups and from no motion, where the pairs lead astray."""
@@ -262,10 +291,11 @@ def _estimate_once(
     params: AlignParams,
     threads: int,
     clock: Callable[[str], AbstractContextManager[None]],
+    series: SeriesPrior | None,
 ) -> Estimate:
     """The motion in `frames`, taken as they are."""
-    search = _Search(frames, plan, params, threads, clock)
-    trial, is_wide = search.usual(), False
+    search, is_wide = _Search(frames, plan, params, threads, clock), False
+    trial = search.usual() if series is None else search.by_series(series)
     if trial.chosen == "none" and params.refine:
         wider = search.wider(trial.start, trial.judged.has_signal)
         found = next((t for t in wider if t.chosen != "none"), None)

@@ -25,6 +25,7 @@ from flexalign.plan import FINEST_RESOLUTION_A
 
 if TYPE_CHECKING:
     from flexalign.arrays.gpu.passes import GpuSweeps
+    from flexalign.estimate.series_prior import ExpectedSignal
 
 # Rings below this hold what the taper leaks.
 _FIRST_RING = 3
@@ -56,6 +57,7 @@ class PatchSpectra:
     scale : unbinned pixels per small pixel, (y, x)
     pixel_size_A : of the unbinned movie
     on_gpu : the packed spectra on the GPU that sweeps over them, None = the CPU does
+    expected : what is known of the signal beforehand, None = nothing
     """
 
     packed: npt.NDArray[np.uint16]
@@ -70,6 +72,7 @@ class PatchSpectra:
     scale: FloatArray
     pixel_size_A: float
     on_gpu: GpuSweeps | None = None
+    expected: ExpectedSignal | None = None
 
     @property
     def count(self) -> int:
