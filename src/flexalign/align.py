@@ -218,6 +218,7 @@ def align_and_write(
     overwrite: bool = False,
     motion: Motion | None = None,
     series_prior: SeriesPrior | None = None,
+    series_key: str = "",
     suffixes: Mapping[str, str] = SUFFIXES,
     inputs: Sequence[str | Path] = (),
     progress: Progress = _silent,
@@ -229,6 +230,7 @@ def align_and_write(
     root : what the names of the files begin with; default: the movie's name
     motion : is applied instead of being estimated
     series_prior : as for `align_movie`
+    series_key : what the record says of the work on the series that gave the prior
     suffixes : what follows the root of each name, by kind
     inputs : what was read beside the movie and its references, and must stay as it is
 
@@ -251,6 +253,9 @@ def align_and_write(
             drawn.append(pool.submit(_drawn, plan, estimate))
 
         result = _align(movie, params, motion, progress, pool, draw, series_prior)
+    if series_key:
+        decisions = {**result.record.decisions, "series_key": series_key}
+        result = replace(result, record=replace(result.record, decisions=decisions))
     sums, amplitudes = result.sums, None
     if params.psd and sums.unaligned is not None:
         amplitudes = partial(

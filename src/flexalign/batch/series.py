@@ -1,25 +1,26 @@
 """A run over tilt series: their movies go through a run, and each series is put together after.
 
 A tilt is a movie like any other, with its own dose and pre-exposure, so that whatever happens to it
-happens to it alone.  When the last movie of a series has ended, its stacks are written, and the
+happens to it alone.  All tilts of a series are measured first, which gives each a prior of its
+motion by the others.  When the last movie of a series has ended, its stacks are written, and the
 files of the single movies are removed unless they are wanted.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flexalign.batch import events
 from flexalign.batch.events import Event, Observer
 from flexalign.batch.failures import Failure, explain
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Note, reference_states
-from flexalign.batch.series_folder import SeriesFolder, movies_of
+from flexalign.batch.series_folder import SeriesFolder, movies_of, series_lines
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
@@ -30,15 +31,25 @@ from flexalign.tilts.record import SeriesRecord, finished_series, series_key
 from flexalign.tilts.understanding import without_shared_movies
 from flexalign.tilts.writing import write_series
 
+if TYPE_CHECKING:
+    from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
+
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """A series under way: which of its movies have not ended, and why some failed."""
+    """A series under way: which of its movies have not ended, and why some failed.
+
+    Movies in `unmeasured` are to be measured first; what they say is in `statistics`.  `priors` are
+    None until all have been.
+    """
 
     series: TiltSeries
     key: str
     awaited: set[Path]
+    unmeasured: set[Path]
     failures: dict[Path, Failure] = field(default_factory=dict)
+    statistics: dict[Path, TiltStatistics | None] = field(default_factory=dict)
+    priors: dict[Path, SeriesPrior | None] | None = None
 
 
 class SeriesWork:
@@ -51,6 +62,7 @@ class SeriesWork:
     observe : is told of all events, and of each series in a note
     keep_tilts : the files of single movies stay
     redo : also series that are done
+    shares_prior : the tilts of a series are measured, and each has a prior by the others
 
     Attributes
     ----------
@@ -65,7 +77,9 @@ class SeriesWork:
         *,
         keep_tilts: bool = False,
         redo: bool = False,
+        shares_prior: bool = True,
     ) -> None:
+        self._shares_prior = shares_prior and tilts.params.refine
         self._folder, self._tilts, self._observe = folder, tilts, observe
         self._keep_tilts, self._redo = keep_tilts, redo
         self.own: dict[Path, Mapping[str, Any]] = {}
@@ -73,6 +87,8 @@ class SeriesWork:
         self._of_movie: dict[Path, str] = {}
         self._pool = ThreadPoolExecutor(1)
         self._writing: deque[tuple[_Pending, Future[SeriesRecord]]] = deque()
+        self._thinking: deque[tuple[_Pending, Future[dict[Path, SeriesPrior | None]]]] = deque()
+        self._released: list[Path] = []
 
     def begin(self, series: TiltSeries) -> list[Path]:
         """The movies of `series` to be aligned; none where it is done or cannot be."""
@@ -90,7 +106,8 @@ class SeriesWork:
         series = without_shared_movies(replace(series, name=name), others)
         movies = movies_of(series)
         params = replace(self._tilts.params, **series.parameters)
-        key = series_key(series, params.hash(), reference_states(params))
+        kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
+        key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in movies}
         if not self._redo and finished_series(self._folder.path, name, key) is not None:
             self.say(f"{name}: done before")
@@ -99,11 +116,63 @@ class SeriesWork:
             self.say(f"{name}: {note}")
         for movie, values in series.own.items():
             self.own[resolved(movie)] = {**series.parameters, **values}
-        pending = _Pending(series, key, {resolved(movie) for movie in movies})
+        places = {resolved(movie) for movie in movies}
+        needs_prior = self._shares_prior and not self._are_aligned(movies, key)
+        pending = _Pending(series, key, places, set(places) if needs_prior else set())
         self._pending[name] = pending
         if not movies:
             self._put_together(pending)
         return movies
+
+    def _are_aligned(self, movies: Sequence[Path], key: str) -> bool:
+        """Whether all movies were aligned by an earlier start of the same work."""
+        return all(
+            (record := self._record_of(str(movie))) is not None
+            and record.decisions.get("series_key") == key
+            for movie in movies
+        )
+
+    def _record_of(self, movie: str) -> MovieRecord | None:
+        """The record of a movie; None where there is none to read."""
+        name = self._tilts.names.give(movie)
+        try:
+            return read_record(self._tilts.path / f"{name}{RECORD_SUFFIX}")
+        except InputError:
+            return None
+
+    def of_series(self, movie: Path) -> dict[str, Any]:
+        """What the job of a movie, by its resolved path, has of its series."""
+        pending = self._pending.get(self._of_movie.get(movie, ""))
+        if pending is None:
+            return {}
+        is_measured = not pending.unmeasured
+        prior = None if pending.priors is None else pending.priors.get(movie)
+        return {
+            "series_key": pending.key,
+            "only_measures": not is_measured and pending.priors is None,
+            "prior": prior,
+        }
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether there are series under way."""
+        return bool(self._pending)
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether movies will be released that are measured."""
+        measuring = any(one.unmeasured for one in self._pending.values())
+        return bool(self._released or self._thinking) or measuring
+
+    def take_released(self) -> list[Path]:
+        """The movies that are measured and can be aligned, since the last call."""
+        while self._thinking and self._thinking[0][1].done():
+            pending, future = self._thinking.popleft()
+            pending.priors = _result_or(future, {}, self.say, pending.series.name)
+            movies = movies_of(pending.series)
+            self._released += [movie for movie in movies if resolved(movie) in pending.awaited]
+        released, self._released = self._released, []
+        return released
 
     def fail(self, source: str, error: BaseException) -> None:
         """Take in that a series cannot be processed, which costs no other one."""
@@ -117,6 +186,8 @@ class SeriesWork:
         match event:
             case events.Ended(outcome, True):
                 self._end(outcome.job.movie, outcome.failure)
+            case events.Measured(outcome):
+                self._measure(outcome.job.movie, outcome.statistics)
             case events.Skipped(movie, failure):
                 self._end(movie, failure)
             case events.Tick():
@@ -135,6 +206,23 @@ class SeriesWork:
         self._folder.write()
         self._tilts.write(at_once=True)
 
+    def _measure(self, movie: str, statistics: TiltStatistics | None) -> None:
+        """Take in what a tilt says about the others; the last of a series gives the priors."""
+        place = resolved(movie)
+        pending = self._pending.get(self._of_movie.get(place, ""))
+        if pending is None or place not in pending.unmeasured:
+            return
+        pending.unmeasured.remove(place)
+        pending.statistics[place] = statistics
+        if not pending.unmeasured:
+            self._think(pending)
+
+    def _think(self, pending: _Pending) -> None:
+        """Have the priors of a series estimated, beside the alignment of others."""
+        angles = {resolved(tilt.movie): tilt.angle_deg for tilt in pending.series.used}
+        future = self._pool.submit(_priors, angles, dict(pending.statistics))
+        self._thinking.append((pending, future))
+
     def _end(self, movie: str, failure: Failure | None) -> None:
         """Take in how a movie ended; the last of a series lets it be put together."""
         place = resolved(movie)
@@ -145,7 +233,10 @@ class SeriesWork:
         if failure is not None:
             pending.failures[place] = failure
         if not pending.awaited:
+            pending.unmeasured.clear()
             self._put_together(pending)
+        elif place in pending.unmeasured:
+            self._measure(movie, None)
 
     def _put_together(self, pending: _Pending) -> None:
         """Have the results of a series written, beside the alignment of others."""
@@ -157,11 +248,11 @@ class SeriesWork:
             if failure is not None:
                 tilt = tilt.without("failed", failure.message)
             elif tilt.is_used:
-                name = self._tilts.names.give(tilt.movie)
-                try:
-                    records[tilt.movie] = read_record(self._tilts.path / f"{name}{RECORD_SUFFIX}")
-                except InputError as error:
-                    tilt = tilt.without("failed", str(error))
+                record = self._record_of(tilt.movie)
+                if record is None:
+                    tilt = tilt.without("failed", "its record cannot be read")
+                else:
+                    records[tilt.movie] = record
             tilts.append(tilt)
         series = replace(series, tilts=tuple(tilts))
         written = self._pool.submit(
@@ -188,23 +279,30 @@ class SeriesWork:
             self._folder.write()
 
 
-def series_lines(record: SeriesRecord) -> list[str]:
-    """How a series went, with a line for each exposure that is left out."""
-    series, angles = record.series, [tilt.angle_deg for tilt in record.stacked]
-    head = (
-        f"{series.name}: {len(angles)} images from {min(angles):g} to {max(angles):g} degrees, of "
-        f"{len(series.tilts)} exposures"
-    )
-    return [head, *(f"  {left_out_line(tilt)}" for tilt in series.left_out)]
+def _priors(
+    angles_deg: Mapping[Path, float], statistics: Mapping[Path, TiltStatistics | None]
+) -> dict[Path, SeriesPrior | None]:
+    """The prior of each tilt by what the others say; the keys are the paths of movies."""
+    from flexalign.estimate.series import series_priors
+
+    places = sorted(angles_deg, key=lambda place: angles_deg[place])
+    angles = [angles_deg[place] for place in places]
+    found = series_priors(angles, [statistics.get(place) for place in places])
+    return dict(zip(places, found, strict=True))
 
 
-def left_out_line(tilt: Any) -> str:
-    """What is said of an exposure that is left out."""
-    named = f" ({tilt.movie_name})" if tilt.movie_name and tilt.movie_name not in tilt.why else ""
-    return (
-        f"left out, {tilt.left_out}: exposure {tilt.order} at {tilt.angle_deg:g} degrees{named}: "
-        f"{tilt.why}"
-    )
+def _result_or(
+    future: Future[dict[Path, SeriesPrior | None]],
+    otherwise: dict[Path, SeriesPrior | None],
+    say: Callable[[str], None],
+    name: str,
+) -> dict[Path, SeriesPrior | None]:
+    """What was estimated; where that failed each tilt is aligned by itself."""
+    try:
+        return future.result()
+    except Exception as error:
+        say(f"{name}: no shared prior, each tilt is aligned by itself: {explain(error).message}")
+        return otherwise
 
 
 class ListedSeries:
@@ -214,17 +312,18 @@ class ListedSeries:
     incomplete: Sequence[Path] = ()
 
     def __init__(self, series: Sequence[TiltSeries], work: SeriesWork) -> None:
+        self._work = work
         self._movies = [movie for one in series for movie in work.begin(one)]
 
     @property
     def is_open(self) -> bool:
-        """Whether they have not been taken yet."""
-        return bool(self._movies)
+        """Whether they have not all been taken yet."""
+        return bool(self._movies) or self._work.is_measuring
 
     def take(self) -> Sequence[Path]:
-        """All of them, once; those near zero tilt first within each series."""
+        """All of them, those near zero tilt first within each series; then those measured."""
         movies, self._movies = self._movies, []
-        return movies
+        return [*movies, *self._work.take_released()]
 
     @property
     def movies(self) -> Sequence[Path]:

@@ -181,3 +181,22 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str,
 def movies_of(series: TiltSeries) -> list[Path]:
     """The movies to be aligned, those nearest to zero tilt first, one file once."""
     return list({resolved(tilt.movie): Path(tilt.movie) for tilt in series.used}.values())
+
+
+def series_lines(record: SeriesRecord) -> list[str]:
+    """How a series went, with a line for each exposure that is left out."""
+    series, angles = record.series, [tilt.angle_deg for tilt in record.stacked]
+    head = (
+        f"{series.name}: {len(angles)} images from {min(angles):g} to {max(angles):g} degrees, of "
+        f"{len(series.tilts)} exposures"
+    )
+    return [head, *(f"  {left_out_line(tilt)}" for tilt in series.left_out)]
+
+
+def left_out_line(tilt: Tilt) -> str:
+    """What is said of an exposure that is left out."""
+    named = f" ({tilt.movie_name})" if tilt.movie_name and tilt.movie_name not in tilt.why else ""
+    return (
+        f"left out, {tilt.left_out}: exposure {tilt.order} at {tilt.angle_deg:g} degrees{named}: "
+        f"{tilt.why}"
+    )

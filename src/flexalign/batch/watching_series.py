@@ -98,7 +98,7 @@ class WatchedSeries:
     def is_open(self) -> bool:
         """Whether more series are waited for."""
         idle_s = self._choices.idle_s
-        if idle_s is None or self._pending:
+        if idle_s is None or self._pending or self._work.is_measuring:
             return True
         return self._clock() - self._last_change_s <= idle_s
 
@@ -113,17 +113,16 @@ class WatchedSeries:
         return ()
 
     def take(self) -> Sequence[Path]:
-        """The movies of the series that have become complete since the last call."""
-        now = self._clock()
+        """The movies of series that have become complete, and those that are measured."""
+        now, movies = self._clock(), self._work.take_released()
         if now < self._next_look_s:
-            return ()
+            return movies
         self._next_look_s = now + min(
             self._choices.poll_s, max(SHORTEST_BETWEEN_LOOKS_S, self._choices.settle_s / 4)
         )
         files = self._listing()
         self._look(files, now)
         ready = [key for key, seen in self._pending.items() if self._is_complete(seen, now)]
-        movies: list[Path] = []
         for key in ready:
             seen = self._pending.pop(key)
             self._taken[key] = seen.states

@@ -3,7 +3,8 @@
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
 `interop` (apply, export), `comparison`, `relion` (a job of RELION), `simulation` (simulate, demo)
 and `xmipp` are the commands.  `options` makes options from the table of parameters, `checks` looks
-before anything is read, `running` is a run over many movies; `console` says how one movie goes,
+before anything is read, `running` is a run over many movies, `series_options` are those of tilt
+series; `console` says how one movie goes,
 `run_display` how a run does.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,18 @@ from flexalign.cli.running import (
     stopped_by_signals,
     takes_run_options,
 )
+from flexalign.cli.series_options import (
+    DEFAULTS,
+    NOT_FOR_SERIES,
+    EerDose,
+    Movies,
+    NamePattern,
+    SaveTilts,
+    SeriesOptions,
+    SharedPrior,
+    TiltAxis,
+    TiltDose,
+)
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams, option_name
 
@@ -33,113 +45,6 @@ if TYPE_CHECKING:
     from flexalign.batch.throughput import RunSummary
     from flexalign.batch.watching_series import SeriesWatch
     from flexalign.tilts.model import TiltSeries
-    from flexalign.tilts.understanding import SeriesChoices
-
-PANEL = "Tilt series"
-# What each tilt has of its own, or what makes no sense for the images of a stack.
-NOT_FOR_SERIES = (
-    "dose_per_frame_e_A2", "eer_total_dose_e_A2", "eer_dose_per_frame_e_A2", "save_movie",
-    "save_unaligned", "write",
-)  # fmt: skip
-# Denoising needs both halves, so they are there unless they are not wanted.
-DEFAULTS = {"odd_even": True, "dose_weight": False, "psd": False}
-
-Movies = Annotated[
-    Path | None,
-    typer.Option(
-        "--movies",
-        help="Folder of the movies, also in folders below. Default: that of each mdoc file.",
-        metavar="DIR", show_default=False, rich_help_panel=PANEL,
-    ),
-]  # fmt: skip
-NamePattern = Annotated[
-    str | None,
-    typer.Option(
-        help="Without mdoc files: how the names of movies are made, such as "
-        "'{series}_{order}_{angle}*'.",
-        metavar="PATTERN", show_default=False, rich_help_panel=PANEL,
-    ),
-]  # fmt: skip
-TiltDose = Annotated[
-    float | None,
-    typer.Option(
-        help="Dose of each tilt. Default: as the mdoc says it (ExposureDose, else "
-        "FrameDosesAndNumber, else DoseRate and ExposureTime).",
-        metavar="e/A2", show_default=False, rich_help_panel=PANEL,
-    ),
-]  # fmt: skip
-TiltAxis = Annotated[
-    float | None,
-    typer.Option(
-        help="Direction of the tilt axis, counter-clockwise from the vertical, for the headers. "
-        "Default: as the titles of the mdoc say it.",
-        metavar="DEGREES", show_default=False, rich_help_panel=PANEL,
-    ),
-]  # fmt: skip
-EerDose = Annotated[
-    float | None,
-    typer.Option(
-        "--eer-dose-per-frame",
-        help="Make EER frames of about this dose; every frame of a tilt has as many raw frames. "
-        "Default: 0.3, unless --eer-fractions or --eer-groups is given.",
-        metavar="e/A2", show_default=False, rich_help_panel="EER movies",
-    ),
-]  # fmt: skip
-SaveTilts = Annotated[
-    bool,
-    typer.Option(
-        "--save-tilts",
-        help="Keep the micrograph of each tilt, with its motion and its own report, in the folder "
-        "tilts.",
-        rich_help_panel=PANEL,
-    ),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesOptions:
-    """What the options for tilt series say; `takes_parameters_without` gives the others."""
-
-    movies: Path | None
-    tilt_dose: float | None
-    tilt_axis: float | None
-    eer_dose: float | None
-    save_tilts: bool
-
-    def choices(self, given: set[str], out: Path) -> SeriesChoices:
-        """What decides how series are understood.
-
-        Parameters
-        ----------
-        given : parameters that were typed or stand in the settings
-        out : folder of the results, in which no movies are looked for
-
-        Raises
-        ------
-        ParameterError
-            For a number outside its limits.
-        """
-        from flexalign.tilts.understanding import EER_DOSE_E_A2, SeriesChoices
-
-        for name, value in (("tilt-dose", self.tilt_dose), ("eer-dose-per-frame", self.eer_dose)):
-            if value is not None and not 0 < value <= 1000:
-                raise ParameterError(
-                    f"--{name}: expected more than 0, at most 1000 e/A2, found {value:g}"
-                )
-        if self.tilt_axis is not None and not abs(self.tilt_axis) <= 360:
-            raise ParameterError(
-                f"--tilt-axis: expected -360 to 360 degrees, found {self.tilt_axis:g}"
-            )
-        has_other = bool(given & {"eer_fractions", "eer_groups"})
-        eer_dose = self.eer_dose if has_other else self.eer_dose or EER_DOSE_E_A2
-        return SeriesChoices(
-            movies=self.movies,
-            tilt_dose_e_A2=self.tilt_dose,
-            tilt_axis_deg=self.tilt_axis,
-            eer_dose_e_A2=eer_dose,
-            given=frozenset(given),
-            others=(out,),
-        )
 
 
 @takes_parameters_without(*NOT_FOR_SERIES)
@@ -159,6 +64,7 @@ def tilt_series(
     tilt_axis: TiltAxis = None,
     eer_dose: EerDose = None,
     save_tilts: SaveTilts = False,
+    shared_prior: SharedPrior = True,
     settings: Settings = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also series that are done.")
@@ -183,7 +89,7 @@ def tilt_series(
     stopped by Ctrl-C.
     """
     options = pop_run_options(values)
-    wanted = SeriesOptions(movies, tilt_dose, tilt_axis, eer_dose, save_tilts)
+    wanted = SeriesOptions(movies, tilt_dose, tilt_axis, eer_dose, save_tilts, shared_prior)
     params = series_parameters(values, settings)
     choices = wanted.choices(given_parameters(values, settings), out)
     from flexalign.tilts.reading import read_sources
@@ -206,12 +112,11 @@ def tilt_series(
     read = [*(Path(one.source) for one in found), *([settings] if settings else [])]
     params = with_gain(params, found)
     count = sum(len(one.used) for one in found)
-    raise typer.Exit(
-        run_series(
-            source_for, params, out, options,
-            save_tilts=save_tilts, redo=overwrite, debug=debug, inputs=read, movie_count=count,
-        )
+    code = run_series(
+        source_for, params, out, options, save_tilts=save_tilts, shares_prior=shared_prior,
+        redo=overwrite, debug=debug, inputs=read, movie_count=count,
     )  # fmt: skip
+    raise typer.Exit(code)
 
 
 def watch_series(
@@ -259,8 +164,9 @@ def watch_series(
 
     read = [settings] if settings else []
     return run_series(
-        source_for, params, out, options, save_tilts=wanted.save_tilts, debug=debug, inputs=read
-    )
+        source_for, params, out, options,
+        save_tilts=wanted.save_tilts, shares_prior=wanted.shared_prior, debug=debug, inputs=read,
+    )  # fmt: skip
 
 
 def series_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:
@@ -284,6 +190,7 @@ def run_series(
     options: RunOptions,
     *,
     save_tilts: bool = False,
+    shares_prior: bool = True,
     redo: bool = False,
     debug: bool = False,
     inputs: Sequence[Path] = (),
@@ -295,6 +202,7 @@ def run_series(
     ----------
     source_for : gives the movies of series, which it begins
     save_tilts : keep the files of single movies
+    shares_prior : each tilt has a prior of its motion by the others
     redo : also series that are done
     debug : show where unexpected errors arose
     inputs : what was read beside movies and references
@@ -324,7 +232,10 @@ def run_series(
             observe = Reporting(tilts_path, reporting) if save_tilts else reporting
         params = with_absolute_references(params)
         folder, tilts = SeriesFolder(out), RunFolder(tilts_path, params)
-        work = SeriesWork(folder, tilts, observe, keep_tilts=save_tilts, redo=redo)
+        work = SeriesWork(
+            folder, tilts, observe,
+            keep_tilts=save_tilts, redo=redo, shares_prior=shares_prior,
+        )  # fmt: skip
         source = source_for(work)
         names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}
         check_run_outputs(tilts_path, names, params, inputs)
@@ -332,18 +243,21 @@ def run_series(
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
         read = [str(path.absolute()) for path in inputs]
-        run = Run(tilts, executor, source, work, choices, gate, work.own, read)
+        run = Run(tilts, executor, source, work, choices, gate, work.own, read, work.of_series)
         with stopped_by_signals(run, work.say):
             summary = run.go()
         work.finish()
         if reporting is not None:
             reporting.finish()
-    return _exit_code(summary, folder.lost, [f.exit_code for f in folder.failed.values()])
+    codes = [failure.exit_code for failure in folder.failed.values()]
+    return _exit_code(summary, folder.lost, codes, is_unfinished=work.is_unfinished)
 
 
-def _exit_code(summary: RunSummary, lost: int, failed: Sequence[int]) -> int:
+def _exit_code(
+    summary: RunSummary, lost: int, failed: Sequence[int], *, is_unfinished: bool
+) -> int:
     """The exit code of a run, by what was left, lost and failed."""
-    if summary.unfinished:
+    if summary.unfinished or is_unfinished:
         return INTERRUPTED
     if failed and not summary.done and not summary.done_before and len(set(failed)) == 1:
         return failed[0]

@@ -10,15 +10,16 @@ import typer
 from flexalign.cli.console import Debug
 from flexalign.cli.options import collect_parameters, takes_parameters
 from flexalign.cli.running import MOST_TYPED, pop_run_options, run_movies, takes_run_options
-from flexalign.cli.tilt_series import (
+from flexalign.cli.series_options import (
     PANEL,
     NamePattern,
     SaveTilts,
     SeriesOptions,
+    SharedPrior,
     TiltAxis,
     TiltDose,
-    watch_series,
 )
+from flexalign.cli.tilt_series import watch_series
 from flexalign.errors import ParameterError
 
 
@@ -101,6 +102,7 @@ def watch(
     tilt_dose: TiltDose = None,
     tilt_axis: TiltAxis = None,
     save_tilts: SaveTilts = False,
+    shared_prior: SharedPrior = True,
     settings: Annotated[
         Path | None,
         typer.Option(
@@ -126,9 +128,8 @@ def watch(
             )
     idle_s = None if idle is None else 60 * idle
     if tilt_series:
-        wanted = SeriesOptions(
-            None, tilt_dose, tilt_axis, values.pop("eer_dose_per_frame_e_A2"), save_tilts
-        )
+        eer_dose = values.pop("eer_dose_per_frame_e_A2")
+        wanted = SeriesOptions(None, tilt_dose, tilt_axis, eer_dose, save_tilts, shared_prior)
         from flexalign.batch.watching_series import SeriesWatch
 
         watched = SeriesWatch(60 * quiet, tilts, settle, pattern or "", name_pattern, poll, idle_s)
