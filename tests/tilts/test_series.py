@@ -37,7 +37,8 @@ def read_stack(path: Path) -> tuple[np.ndarray, list[float]]:
         assert struct.unpack_from("<2h", raw, 128) == (2, 1)
         count = int(file.header.nz)
         angles = struct.unpack_from(f"<{count}h", raw, 1024)
-        return np.array(file.data), [angle / 100 for angle in angles]
+        images = np.array(file.data).reshape(count, *file.data.shape[-2:])
+        return images, [angle / 100 for angle in angles]
 
 
 def left_out(out: Path) -> dict[str, str]:

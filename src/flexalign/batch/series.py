@@ -22,6 +22,7 @@ from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Note, reference_states
 from flexalign.batch.series_folder import SeriesFolder, movies_of, series_lines
 from flexalign.errors import FlexAlignError, InputError
+from flexalign.estimate.series import MIN_NEIGHBOURS, series_priors
 from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
 from flexalign.model import MovieRecord
@@ -117,7 +118,8 @@ class SeriesWork:
         for movie, values in series.own.items():
             self.own[resolved(movie)] = {**series.parameters, **values}
         places = {resolved(movie) for movie in movies}
-        needs_prior = self._shares_prior and not self._are_aligned(movies, key)
+        needs_prior = self._shares_prior and len(movies) > MIN_NEIGHBOURS
+        needs_prior = needs_prior and not self._are_aligned(movies, key)
         pending = _Pending(series, key, places, set(places) if needs_prior else set())
         self._pending[name] = pending
         if not movies:
@@ -283,8 +285,6 @@ def _priors(
     angles_deg: Mapping[Path, float], statistics: Mapping[Path, TiltStatistics | None]
 ) -> dict[Path, SeriesPrior | None]:
     """The prior of each tilt by what the others say; the keys are the paths of movies."""
-    from flexalign.estimate.series import series_priors
-
     places = sorted(angles_deg, key=lambda place: angles_deg[place])
     angles = [angles_deg[place] for place in places]
     found = series_priors(angles, [statistics.get(place) for place in places])
