@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import evidence
 from flexalign.estimate.evidence import FieldPrior
@@ -164,6 +165,14 @@ def series_priors(
     angles_deg : of each tilt
     tilts : what each says; None for one that could not be aligned
     """
+    # The solves are small: one thread each is fastest.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _series_priors(angles_deg, tilts)
+
+
+def _series_priors(
+    angles_deg: Sequence[float], tilts: Sequence[TiltStatistics | None]
+) -> list[SeriesPrior | None]:
     known = [k for k, tilt in enumerate(tilts) if tilt is not None]
     if len(known) <= MIN_NEIGHBOURS:
         return [None] * len(tilts)
