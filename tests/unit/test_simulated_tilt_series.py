@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from flexalign.errors import ParameterError
-from flexalign.io.movies import open_movie
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.simulate import (
     SAVED_FORMATS,
     SimulationSettings,

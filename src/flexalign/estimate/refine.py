@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.estimate import evidence
+from flexalign.estimate.anderson import Steps
 from flexalign.estimate.evidence import FieldPrior, Fit, PatchLikelihood, TrajectoryPrior
 from flexalign.estimate.patch_spectra import (
     PatchSpectra,
@@ -32,7 +33,6 @@ from flexalign.estimate.patch_spectra import (
 )
 from flexalign.estimate.patches import PatchGrid
 from flexalign.estimate.series_prior import ExpectedSignal, SeenSignal, SeriesPath, SeriesPrior
-from flexalign.estimate.steps import Steps
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 

@@ -1,0 +1,301 @@
+"""Movies side by side in processes of this machine, with cores and memory shared out."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import IO, Any
+
+from flexalign.arrays.device import PROCESS_VARIABLE
+from flexalign.batch.executors import Listener
+from flexalign.batch.failures import Failure
+from flexalign.batch.jobs import Job, Note, Outcome, Stage
+from flexalign.batch.resources import ReadAhead, core_count, memory_budget_bytes
+
+DEFAULT_TIMEOUT_S = 1800.0
+LAST_WORDS_CHARACTERS = 600
+TIME_TO_TELL_S = 0.2
+# The C library keeps memory apart for each of many threads; over weeks that would grow.
+MEMORY_ARENAS = "2"
+FEW_CORES = 4
+THREADS_OF_A_MOVIE = 2
+
+
+def default_jobs(threads: int | None) -> int:
+    """Movies side by side on the cores there are: movies side by side keep them busier than many
+    threads on one movie do.
+    """  # noqa: D205
+    cores = core_count()
+    if threads is not None:
+        return max(1, cores // threads)
+    return cores if cores <= FEW_CORES else cores // THREADS_OF_A_MOVIE
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """A process, and how far it is with its job.
+
+    `needed_bytes`, as usual and in the smallest pieces, is None until the process has looked at
+    the movie; `threads` is 0 until it was told to start.
+    """
+
+    process: subprocess.Popen[bytes]
+    number: int
+    connection: Connection[Any, Any]
+    life: int
+    words: IO[bytes]
+    job: Job | None = None
+    needed_bytes: tuple[int, int] | None = None
+    threads: int = 0
+    started_s: float = 0.0
+    heard_s: float = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it knows what its job needs and has not been told to start."""
+        return self.job is not None and self.needed_bytes is not None and not self.threads
+
+    def free(self) -> None:
+        """Note that it has no job."""
+        self.job, self.needed_bytes, self.threads = None, None, 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """A process of this machine that works on movies.
+
+    Attributes
+    ----------
+    number : counted from 0; see `flexalign.arrays.device.PROCESS_VARIABLE`
+    pid : of the operating system
+    movie : what it works on; None = it waits for a job
+    """
+
+    number: int
+    pid: int
+    movie: str | None
+
+
+class LocalProcesses:
+    """Works in several processes; one that dies or hangs is replaced, and its movie is told of.
+
+    A movie starts when the memory that its plan asks for is there, so movies of any size share
+    the machine.  Cores are shared among as many movies as fit.
+
+    Parameters
+    ----------
+    jobs : most movies side by side
+    threads : of each movie; None = share the cores
+    memory_bytes : for all movies together; None = most of what is free now
+    timeout_s : a movie of which nothing was heard for so long is given up
+    """
+
+    def __init__(
+        self,
+        jobs: int,
+        *,
+        threads: int | None = None,
+        memory_bytes: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self.side_by_side = jobs
+        self._threads = threads
+        self._memory_bytes = memory_budget_bytes() if memory_bytes is None else memory_bytes
+        self._timeout_s = timeout_s
+        self._workers: list[_Worker] = []
+        self._queue: deque[Job] = deque()
+        self._ahead = ReadAhead()
+        self._is_noted = False
+
+    @property
+    def processes(self) -> list[WorkerProcess]:
+        """The processes that there are now."""
+        return [
+            WorkerProcess(w.number, w.process.pid, w.job.movie if w.job else None)
+            for w in self._workers
+        ]
+
+    @property
+    def room(self) -> int:
+        """Processes that have no job, and one for the movie that is read ahead."""
+        return self.side_by_side + 1 - len(self._queue) - len(self._busy())
+
+    def submit(self, job: Job) -> None:
+        """Keep the job for the next process that is free; if none is, read its movie ahead."""
+        self._queue.append(job)
+        if len(self._queue) + len(self._busy()) > self.side_by_side:
+            self._ahead.want(job.movie)
+
+    def wait(self, listener: Listener, timeout_s: float) -> None:
+        """Hand out jobs, and listen to the processes until one has something to say."""
+        self._hand_out()
+        connections = {worker.connection: worker for worker in self._workers}
+        if not connections:
+            time.sleep(timeout_s)
+            return
+        for connection in wait(list(connections), timeout_s):
+            self._listen(connections[connection], listener)  # type: ignore[index]
+        self._give_up_the_hung(listener)
+        self._let_start()
+
+    def withdraw(self) -> list[Job]:
+        """The jobs that no process has yet."""
+        jobs = list(self._queue)
+        self._queue.clear()
+        return jobs
+
+    def close(self) -> None:
+        """End all processes."""
+        self._ahead.close()
+        self._queue.clear()
+        for worker in list(self._workers):
+            self._remove(worker)
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.job is not None]
+
+    def _hand_out(self) -> None:
+        """Give jobs that wait to idle workers, new ones if need be."""
+        while self._queue and len(self._busy()) < self.side_by_side:
+            idle = next((worker for worker in self._workers if worker.job is None), None)
+            if idle is None:
+                taken = {worker.number for worker in self._workers}
+                idle = _start(next(n for n in itertools.count() if n not in taken))
+                self._workers.append(idle)
+            idle.job = self._queue.popleft()
+            idle.started_s = idle.heard_s = time.monotonic()
+            idle.words.truncate(0)
+            with contextlib.suppress(BrokenPipeError):  # `_listen` finds its end and says so
+                idle.connection.send(idle.job)
+
+    def _listen(self, worker: _Worker, listener: Listener) -> None:
+        """Take in one message, or the end, of a worker."""
+        try:
+            news = worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            last_words = self._remove(worker)
+            if worker.job is not None:
+                death = _death(worker.process.returncode, last_words)
+                listener(_lost(worker, death, last_words))
+            return
+        worker.heard_s = time.monotonic()
+        if isinstance(news, Outcome):
+            worker.free()
+            listener(news)
+        elif isinstance(news, Note):
+            if not self._is_noted:
+                listener(news)
+            self._is_noted = True
+        elif worker.needed_bytes is None:
+            worker.needed_bytes = news
+        elif worker.job is not None:
+            listener(Stage(worker.job.movie, *news))
+
+    def _give_up_the_hung(self, listener: Listener) -> None:
+        """Kill workers of which nothing was heard for too long."""
+        for worker in self._busy():
+            silent_s = time.monotonic() - worker.heard_s
+            if silent_s > self._timeout_s and not worker.is_waiting:
+                worker.process.send_signal(signal.SIGUSR1)  # it tells where it is, if it can
+                time.sleep(TIME_TO_TELL_S)
+                trace = self._remove(worker)
+                message = f"nothing was heard of its worker for {silent_s:.0f} s"
+                listener(_lost(worker, Failure("stalled", message), trace))
+
+    def _let_start(self) -> None:
+        """Let workers start whose movies fit into the memory that is left, in order.
+
+        A movie that does not fit in any case is worked on alone in the smallest pieces, or refused
+        if it does not fit even so.
+        """
+        for worker in sorted(self._busy(), key=lambda worker: worker.started_s):
+            if not worker.is_waiting or worker.job is None or worker.needed_bytes is None:
+                continue
+            usual, smallest = worker.needed_bytes
+            if usual > self._memory_bytes:
+                worker.job = replace(worker.job, is_careful=True)
+            if smallest > self._memory_bytes:
+                self._tell(worker, 0)
+            elif self._may_start(worker.job, usual):
+                self._tell(worker, 1 if worker.job.is_careful else self._share(usual))
+            else:
+                return  # later ones wait too, or a large movie would wait for ever
+
+    def _may_start(self, job: Job, needed_bytes: int) -> bool:
+        """Whether a movie can be worked on beside those that are under way."""
+        running = [worker for worker in self._busy() if worker.threads]
+        used = sum(worker.needed_bytes[0] for worker in running if worker.needed_bytes)
+        is_careful = any(w.job.is_careful for w in running if w.job) or job.is_careful
+        return not running or (used + needed_bytes <= self._memory_bytes and not is_careful)
+
+    def _tell(self, worker: _Worker, threads: int) -> None:
+        """Let a worker start, or with no threads refuse its movie."""
+        worker.threads = threads or 1
+        worker.heard_s = time.monotonic()
+        with contextlib.suppress(BrokenPipeError):
+            worker.connection.send((worker.job, threads))
+
+    def _share(self, needed_bytes: int) -> int:
+        """Threads of a movie when the machine is full of movies like it."""
+        if self._threads:
+            return self._threads
+        fitting = max(1, min(self.side_by_side, self._memory_bytes // max(1, needed_bytes)))
+        return max(1, core_count() // fitting)
+
+    def _remove(self, worker: _Worker) -> str:
+        """End a worker, whatever it is doing; its last words."""
+        self._workers.remove(worker)
+        worker.process.kill()
+        worker.process.wait()
+        worker.connection.close()
+        os.close(worker.life)
+        with worker.words as words:
+            words.seek(0)
+            return words.read().decode(errors="replace").strip()
+
+
+def _start(number: int) -> _Worker:
+    """A new process, the one of this `number` from 0 on, with a connection to it."""
+    ours, theirs = Pipe()
+    their_life, our_life = os.pipe()
+    words = tempfile.TemporaryFile()  # noqa: SIM115
+    numbers = (theirs.fileno(), their_life)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "flexalign.batch.worker", *map(str, numbers)],
+        stdin=subprocess.DEVNULL,
+        stdout=words,
+        stderr=words,
+        pass_fds=numbers,
+        env={"MALLOC_ARENA_MAX": MEMORY_ARENAS, **os.environ, PROCESS_VARIABLE: str(number)},
+        process_group=0,  # Ctrl-C is for the run, which decides what becomes of its workers
+    )
+    theirs.close()
+    os.close(their_life)
+    return _Worker(process, number, ours, our_life, words)
+
+
+def _death(code: int, last_words: str) -> Failure:
+    """Why a worker ended."""
+    how = f"ended with exit code {code}"
+    if code < 0:
+        how = f"was ended by signal {-code} ({signal.Signals(-code).name})"
+    if code == -signal.SIGKILL:
+        how += ", as the system does when memory runs out"
+    words = " ".join(last_words.split())[-LAST_WORDS_CHARACTERS:]
+    said = f"; it said: {words}" if words else ""
+    return Failure("worker-died", f"its worker {how}{said}")
+
+
+def _lost(worker: _Worker, failure: Failure, trace: str) -> Outcome:
+    """The outcome of the job of a worker that is no more."""
+    assert worker.job is not None
+    return Outcome(worker.job, None, failure, time.monotonic() - worker.started_s, trace=trace)
