@@ -208,7 +208,8 @@ class _Search:
         """
         pairs = self.from_pairs(pairwise.MOST_IMAGES)
         expected = replace(pairs, path_px=series.path.mean_px(self.frames.frame), field=None)
-        trials = [self.made_of(start, self.shape, series) for start in (pairs, expected)]
+        starts = [replace(start, coarsest_A=math.inf) for start in (pairs, expected)]
+        trials = [self.made_of(start, self.shape, series) for start in starts]
         return max(trials, key=lambda trial: trial.log_posterior or -math.inf)
 
     def usual(self) -> Trial:

@@ -180,11 +180,11 @@ def _with_expected(
     scale = noise_level(patches, noise) ** 2 / (patches.envelope**2).mean(axis=0)
     power, error = expected.seen.at(patches.ring_frequency_per_A)
     before = (error**2 + (expected.scatter * power) ** 2) * scale**2
-    before = np.maximum(before, 1e-12 * variance)
-    posterior = (signal * before + power * scale * variance) / (before + variance)
+    measured, known_by = 1 / np.maximum(variance, 1e-300), 1 / np.maximum(before, 1e-12 * variance)
+    posterior = (signal * measured + power * scale * known_by) / (measured + known_by)
     known = np.interp(power / np.maximum(error, 1e-300), _CHANCES_TRUSTED, (0.0, 1.0))
     known = np.where(patches.ring_count > 0, known, 0.0)
-    return np.asarray(posterior.clip(0)), np.maximum(trust, known)
+    return np.asarray(posterior.clip(0)), np.where(np.isfinite(error), known, trust)
 
 
 def expected_weight(patches: PatchSpectra, expected: ExpectedSignal) -> FloatArray:
@@ -215,6 +215,7 @@ def seen_signal(patches: PatchSpectra, powers: RingPowers) -> SeenSignal:
     coefficients = np.maximum(patches.ring_count * patches.count, 1)
     scale = squared / noise_level(patches, powers.noise) ** 2
     error = powers.noise / np.sqrt(coefficients * pairs)
+    error = np.where(patches.ring_count > 0, error, np.inf)
     return SeenSignal(patches.ring_frequency_per_A, powers.measured * scale, error * scale)
 
 

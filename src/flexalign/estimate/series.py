@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import evidence
 from flexalign.estimate.evidence import FieldPrior
@@ -44,13 +45,14 @@ MIN_NEIGHBOURS = 3
 _MOST_NODES = 8
 # Signal is averaged over neighbours up to about so many steps of angle away.
 _SIGNAL_STEPS = 2.0
-_SMOOTH_RINGS = 5
+# Rings on either side that are averaged: at least so many, and this part of a ring's number.
+_LEAST_RINGS, _RING_PART = 2, 0.1
 _SCATTER_LIMITS = (0.1, 1.0)
 # A tilt that lies off counts less, as under Student's t with so many degrees of freedom.
 _TAIL_FREEDOM = 4.0
 _ROBUST_ROUNDS = 3
 # The field's prior is chosen with so many tilts.
-_FIELD_TILTS = 9
+_FIELD_TILTS = 6
 _MATERN_LENGTH = 0.5
 
 
@@ -163,6 +165,14 @@ def series_priors(
     angles_deg : of each tilt
     tilts : what each says; None for one that could not be aligned
     """
+    # The solves are small: one thread each is fastest.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _series_priors(angles_deg, tilts)
+
+
+def _series_priors(
+    angles_deg: Sequence[float], tilts: Sequence[TiltStatistics | None]
+) -> list[SeriesPrior | None]:
     known = [k for k, tilt in enumerate(tilts) if tilt is not None]
     if len(known) <= MIN_NEIGHBOURS:
         return [None] * len(tilts)
@@ -194,27 +204,33 @@ def _paths_of(angles_deg: FloatArray, tilts: Sequence[TiltStatistics]) -> _Paths
 def _habits_of(paths: _Paths) -> tuple[_Paths, _Habits, FloatArray]:
     """The numbers of greatest evidence when tilts that lie off count less, and how much each."""
     habits, weight = _Habits(), np.ones(len(paths.angles_deg))
-    for _ in range(_ROBUST_ROUNDS):
+    for done in range(_ROBUST_ROUNDS):
         weighted = paths.weighted(weight)
-        habits = _chosen(weighted, habits)
+        habits = _chosen(weighted, habits, evidence.SLOWING_PARTS if done == 1 else ())
         weight = np.array([_weight(paths, weighted, habits, k) for k in range(len(weight))])
     return paths.weighted(weight), habits, weight
 
 
-def _chosen(paths: _Paths, start: _Habits) -> _Habits:
-    """The numbers of greatest evidence near `start`."""
+def _chosen(paths: _Paths, start: _Habits, slowings: Sequence[float] = ()) -> _Habits:
+    """The numbers of greatest evidence near `start`, with one of `slowings` if that is better."""
     span = float(np.ptp(paths.angles_deg)) + 1
     limits = ((0.01, 300.0), (0.01, 100.0), (1e-3, 50.0), (0.01, 100.0), (span / 20, 5 * span))
 
-    def climbed(slowing: float) -> tuple[float, _Habits]:
+    def climbed(slowing: float, near: _Habits) -> tuple[float, _Habits]:
         def habits(*numbers: float) -> _Habits:
-            return _Habits(*numbers, slowing=slowing)
+            drift, smooth, jitter, odds, angle = numbers
+            return _Habits(drift, smooth, jitter, odds, angle, slowing)
 
-        begin = (start.drift_px, start.smooth_px, start.jitter_px, start.odds, start.angle_deg)
+        begin = (near.drift_px, near.smooth_px, near.jitter_px, near.odds, near.angle_deg)
         best = habits(*evidence.climb(lambda *n: paths.log_evidence(habits(*n)), begin, limits))
         return paths.log_evidence(best), best
 
-    return max((climbed(part) for part in evidence.SLOWING_PARTS), key=lambda found: found[0])[1]
+    best_score, best = climbed(start.slowing, start)
+    if not slowings:
+        return best
+    scores = {part: paths.log_evidence(replace(best, slowing=part)) for part in slowings}
+    likely = max(scores, key=lambda part: scores[part])
+    return max((best_score, best), climbed(likely, best), key=lambda found: found[0])[1]
 
 
 def _weight(paths: _Paths, weighted: _Paths, habits: _Habits, tilt: int) -> float:
@@ -275,7 +291,9 @@ def _expected_signals(
     """Mean over neighbours of each tilt, near ones first, with the scatter among all tilts."""
     frequency = tilts[0].seen.frequency_per_A
     power, error = (np.array(v) for v in zip(*(t.seen.at(frequency) for t in tilts), strict=True))
-    power, error = _smoothed(power), error / np.sqrt(_SMOOTH_RINGS)
+    power, error = _smoothed(power, error)
+    is_known = np.isfinite(error).all(axis=0)
+    error = np.where(is_known, error, 0.0)
     at = angles_deg[known]
     step = np.median(np.diff(np.unique(at))) if len(at) > 1 else 1.0
     means, errors = [], []
@@ -291,16 +309,29 @@ def _expected_signals(
     among = (off * (sure > 0)).sum() / max(float((sure**2).sum()), 1e-300)
     scatter = float(np.sqrt(np.clip(among, 0, None)).clip(*_SCATTER_LIMITS))
     return [
-        ExpectedSignal(SeenSignal(frequency, p.clip(0), e), scatter)
+        ExpectedSignal(SeenSignal(frequency, p.clip(0), np.where(is_known, e, np.inf)), scatter)
         for p, e in zip(mean, of_mean, strict=True)
     ]
 
 
-def _smoothed(power: FloatArray) -> FloatArray:
-    """Mean over neighbouring rings (tilts, rings)."""
-    window = np.ones(_SMOOTH_RINGS)
-    count = np.convolve(np.ones(power.shape[1]), window, mode="same")
-    return np.array([np.convolve(one, window, mode="same") / count for one in power])
+def _smoothed(power: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Means over neighbouring rings (tilts, rings), the more of them the finer, and their errors.
+
+    By its own power a ring would count the more, the more noise happens to look like signal there.
+    """
+    rings = np.arange(power.shape[1])
+    half = np.maximum(_LEAST_RINGS, np.rint(_RING_PART * rings)).astype(np.int64)
+    first, last = np.maximum(rings - half, 0), np.minimum(rings + half + 1, len(rings))
+    is_known = np.isfinite(error)
+    precise = np.where(is_known, 1 / np.where(is_known, error, 1.0) ** 2, 0.0)
+
+    def around(values: FloatArray) -> FloatArray:
+        total = np.cumsum(np.concatenate([0 * values[:, :1], values], axis=1), axis=1)
+        return np.asarray(total[:, last] - total[:, first])
+
+    together = np.maximum(around(precise), 1e-300)
+    mean = around(np.where(is_known, power, 0.0) * precise) / together
+    return np.where(is_known, mean, 0.0), np.where(is_known, 1 / np.sqrt(together), np.inf)
 
 
 def _field_of(tilts: Sequence[TiltStatistics], paths: Sequence[SeriesPath]) -> FieldPrior:

@@ -3,8 +3,10 @@
 `settings` and `motions` say what is made.  `placing` puts atoms, `specimen` images them,
 `micrograph` takes a real image in their place, `objects` adds gold, carbon and dirt, `layers`
 moves each of these in its own way; `detector` counts electrons, `movie` is the whole, `files`
-writes it, `score` compares a motion with the true one.  Of tilt series `tilt_settings` say what is
-made, `slab` what is projected, `stage` how it moves; `tilt_series` makes it, `tilt_files` writes.
+writes it, `score` compares a motion with the true one.
+
+Of a tilt series `tilt_settings` says what is made, `slab` projects particles and gold at any
+angle, `stage` moves, `tilt_series` makes the movies and `tilt_files` writes them with an mdoc.
 """
 
 from flexalign.simulate.files import SAVED_FORMATS
