@@ -41,6 +41,7 @@ from flexalign.simulate import (
     motion_error_px,
     simulate_tilt_series,
 )
+from flexalign.simulate.files import save_movie
 
 METHODS = ("none", "alone", "series", "RELION global", "RELION 5x5")
 # Frames of a tilt, and whether there are fiducials.
@@ -112,9 +113,8 @@ class Series:
         if (self.folder / "done").exists():
             return
         for tilt in simulate_tilt_series(self.settings, threads=threads):
-            paths = tilt.movie.save(
-                self.folder, f"{tilt.number}", "mrc", with_gain=tilt.number == 0
-            )
+            first, name = tilt.number == 0, f"{tilt.number}"
+            paths = save_movie(tilt.movie, self.folder, name, "mrc", with_gain=first)
             if "gain" in paths:
                 paths["gain"].rename(self.gain)
         (self.folder / "done").touch()
