@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,22 +85,33 @@ def align_movie(
         )
 
 
+class MeasuredTilt(NamedTuple):
+    """The motion of one movie of a tilt series, of which nothing is summed yet.
+
+    Attributes
+    ----------
+    motion : as `align_movie` would have applied it
+    chosen : name of the candidate that was kept
+    statistics : for `estimate.series.series_priors`; None when the motion was not refined
+    """
+
+    motion: Motion
+    chosen: str
+    statistics: TiltStatistics | None
+
+
 def measure_tilt(
     movie: str | Path,
     params: AlignParams | None = None,
     *,
     series_prior: SeriesPrior | None = None,
     progress: Progress = _silent,
-) -> TiltStatistics | None:
-    """What one movie of a tilt series says about the priors of the others; nothing is summed.
+) -> MeasuredTilt:
+    """The motion of one movie of a tilt series, and what it says about the priors of the others.
 
     Parameters
     ----------
     series_prior : of an earlier round, None in the first
-
-    Returns
-    -------
-    statistics : for `estimate.series.series_priors`; None when the motion was not refined
 
     Raises
     ------
@@ -116,7 +127,7 @@ def measure_tilt(
         with device.active():
             frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
             estimate = estimate_motion(frames, plan, params, threads, clock, series_prior)
-    return statistics_of(estimate, plan)
+    return MeasuredTilt(estimate.motion, estimate.chosen, statistics_of(estimate, plan))
 
 
 def _references(reader: MovieReader, params: AlignParams) -> References:

@@ -19,6 +19,7 @@ Robbins, Proc. Third Berkeley Symp. 1 (1956) 157 (empirical Bayes).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,10 +51,16 @@ _LEAST_RINGS, _RING_PART = 2, 0.1
 _SCATTER_LIMITS = (0.1, 1.0)
 # A tilt that lies off counts less, as under Student's t with so many degrees of freedom.
 _TAIL_FREEDOM = 4.0
-_ROBUST_ROUNDS = 3
+_ROBUST_ROUNDS = 8
+_SETTLED_WEIGHT = 0.02
+# A tilt is suspected from the start when it goes so many times as far as the median one.
+_FAR_TIMES = 3.0
+_LEAST_WEIGHT = 0.2
 # The field's prior is chosen with so many tilts.
 _FIELD_TILTS = 6
 _MATERN_LENGTH = 0.5
+# Numbers of the prior are usually within such a factor of the usual ones, standard deviation.
+_USUAL_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,26 +210,43 @@ def _paths_of(angles_deg: FloatArray, tilts: Sequence[TiltStatistics]) -> _Paths
 
 def _habits_of(paths: _Paths) -> tuple[_Paths, _Habits, FloatArray]:
     """The numbers of greatest evidence when tilts that lie off count less, and how much each."""
-    habits, weight = _Habits(), np.ones(len(paths.angles_deg))
+    habits, weight = _Habits(), _first_weights(paths)
     for done in range(_ROBUST_ROUNDS):
-        weighted = paths.weighted(weight)
+        weighted, before = paths.weighted(weight), weight
         habits = _chosen(weighted, habits, evidence.SLOWING_PARTS if done == 1 else ())
         weight = np.array([_weight(paths, weighted, habits, k) for k in range(len(weight))])
+        if done > 1 and np.abs(weight - before).max() < _SETTLED_WEIGHT:
+            break
     return paths.weighted(weight), habits, weight
+
+
+def _first_weights(paths: _Paths) -> FloatArray:
+    """Less for tilts (tilts,) that go several times as far as most, before anything is expected."""
+    free = np.linalg.pinv(paths.precision, rcond=1e-6, hermitian=True) @ paths.linear
+    lengths = np.sqrt((free**2).sum(axis=(1, 2)))
+    usual = _FAR_TIMES * float(np.median(lengths))
+    return np.array([_kept((usual / length) ** 2 if length > usual else 1.0) for length in lengths])
 
 
 def _chosen(paths: _Paths, start: _Habits, slowings: Sequence[float] = ()) -> _Habits:
     """The numbers of greatest evidence near `start`, with one of `slowings` if that is better."""
     span = float(np.ptp(paths.angles_deg)) + 1
-    limits = ((0.01, 300.0), (0.01, 100.0), (1e-3, 50.0), (0.01, 100.0), (span / 20, 5 * span))
+    limits = ((0.01, 300.0), (0.01, 100.0), (1e-3, 50.0), (0.01, 1e3), (span / 20, 5 * span))
+    first = _Habits()
+    usual = [first.drift_px, first.smooth_px, first.jitter_px, first.odds, first.angle_deg]
 
     def climbed(slowing: float, near: _Habits) -> tuple[float, _Habits]:
         def habits(*numbers: float) -> _Habits:
             drift, smooth, jitter, odds, angle = numbers
             return _Habits(drift, smooth, jitter, odds, angle, slowing)
 
+        def score(*numbers: float) -> float:
+            # Where paths say little the numbers stay what they usually are.
+            off = np.log(np.array(numbers) / usual) / math.log(_USUAL_WITHIN)
+            return paths.log_evidence(habits(*numbers)) - 0.5 * float(off @ off)
+
         begin = (near.drift_px, near.smooth_px, near.jitter_px, near.odds, near.angle_deg)
-        best = habits(*evidence.climb(lambda *n: paths.log_evidence(habits(*n)), begin, limits))
+        best = habits(*evidence.climb(score, begin, limits))
         return paths.log_evidence(best), best
 
     best_score, best = climbed(start.slowing, start)
@@ -240,7 +264,12 @@ def _weight(paths: _Paths, weighted: _Paths, habits: _Habits, tilt: int) -> floa
     off = paths.linear[tilt] - precision @ mean
     variance = precision + precision @ covariance @ precision
     chi2 = float((off * (linalg.pinvh(variance) @ off)).sum())
-    return float(min(1.0, (_TAIL_FREEDOM + off.size) / (_TAIL_FREEDOM + chi2)))
+    return _kept((_TAIL_FREEDOM + off.size) / (_TAIL_FREEDOM + chi2))
+
+
+def _kept(weight: float) -> float:
+    """At most one, and nothing for a tilt that is far off: however sure it seems of itself."""
+    return min(1.0, weight) if weight > _LEAST_WEIGHT else 0.0
 
 
 def _path_priors(
