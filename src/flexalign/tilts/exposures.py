@@ -16,6 +16,7 @@ from flexalign.tilts.model import Exposure, Tilt
 # stage reports scatters by hundredths of a degree.
 SAME_ANGLE_STEP_RATIO = 0.25
 MIN_SAME_ANGLE_DEG, MAX_SAME_ANGLE_DEG = 0.1, 0.5
+MAX_ANGLE_DEG = 90.0
 # What a file says of the dose before each tilt may differ from the sum by so much.
 PRIOR_DOSE_TOLERANCE = 0.05
 
@@ -165,6 +166,8 @@ def _tilt(exposure: Exposure, order: int, dose: float | None, before: float) -> 
     )
     if exposure.angle_deg is None:
         return tilt.without("no-angle")
+    if abs(exposure.angle_deg) > MAX_ANGLE_DEG:
+        return tilt.without("no-angle", f"no stage tilts to {exposure.angle_deg:g} degrees")
     return tilt if exposure.movie_name else tilt.without("no-movie")
 
 

@@ -71,10 +71,11 @@ def understand(source: Source, params: AlignParams, choices: SeriesChoices) -> T
             continue
         try:
             info = _info(tilt.movie, params)
+            values = _own(tilt, info, source, choices)
+            replace(params, **{**common, **values})  # whether the source's numbers can be
         except FlexAlignError as error:
             tilts[place] = tilt.without("unreadable", str(error))
             continue
-        values = _own(tilt, info, source, choices)
         sizes_A |= _differing(values, info)
         own[tilt.movie] = values
         tilts[place] = _with_frames(tilt, info, values, params)
