@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,13 @@ from flexalign.arrays.device import Device, resolve
 from flexalign.arrays.downsample import load_compiled_loops
 from flexalign.errors import InputError
 from flexalign.estimate import refine
-from flexalign.estimate.model_selection import Estimate, estimate_motion, given_motion
+from flexalign.estimate.model_selection import (
+    Estimate,
+    estimate_motion,
+    given_motion,
+    statistics_of,
+)
+from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.files import check_name
 from flexalign.io.motion_formats.read_motion import check_motion
 from flexalign.io.movies.open_movie import open_for
@@ -32,7 +38,7 @@ from flexalign.io.plots import draw_trajectory, load_drawing
 from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
 from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
-from flexalign.model import AlignmentResult, FrameSums, MovieRecord, Quality
+from flexalign.model import AlignmentResult, FrameSums, MovieRecord, Quality, References
 from flexalign.motion import Motion
 from flexalign.params import LIMITS, AlignParams
 from flexalign.passes import FirstPass, Progress, first_pass, second_pass
@@ -50,6 +56,7 @@ def align_movie(
     params: AlignParams | None = None,
     *,
     motion: Motion | None = None,
+    series_prior: SeriesPrior | None = None,
     progress: Progress = _silent,
 ) -> AlignmentResult:
     """Motion and corrected micrographs of one movie; nothing is written to disk.
@@ -59,6 +66,8 @@ def align_movie(
     movie : path of an MRC, TIFF or EER movie
     params : default: `AlignParams()`
     motion : is applied instead of being estimated, to the frames in which it was measured
+    series_prior : what the other tilts of a tilt series say of this one, see
+        `estimate.series.series_priors`; None = nothing
     progress : called as ``progress(stage, done, total)``
 
     Raises
@@ -71,7 +80,68 @@ def align_movie(
         If the device asked for cannot be used, or has too little memory.
     """
     with ThreadPoolExecutor(1) as beside:
-        return _align(movie, params or AlignParams(), motion, progress, beside, _ignored)
+        return _align(
+            movie, params or AlignParams(), motion, progress, beside, _ignored, series_prior
+        )
+
+
+class MeasuredTilt(NamedTuple):
+    """The motion of one movie of a tilt series, of which nothing is summed yet.
+
+    Attributes
+    ----------
+    motion : as `align_movie` would have applied it
+    chosen : name of the candidate that was kept
+    statistics : for `estimate.series.series_priors`; None when the motion was not refined
+    """
+
+    motion: Motion
+    chosen: str
+    statistics: TiltStatistics | None
+
+
+def measure_tilt(
+    movie: str | Path,
+    params: AlignParams | None = None,
+    *,
+    series_prior: SeriesPrior | None = None,
+    progress: Progress = _silent,
+) -> MeasuredTilt:
+    """The motion of one movie of a tilt series, and what it says about the priors of the others.
+
+    Parameters
+    ----------
+    series_prior : of an earlier round, None in the first
+
+    Raises
+    ------
+    FlexAlignError
+        As `align_movie`.
+    """
+    params, clock = params or AlignParams(), _Clock()
+    with open_for(movie, params) as reader:
+        plan = make_plan(reader.info, params)
+        device = resolve(params.device, plan.gpu_memory_bytes)
+        references = _references(reader, params)
+        threads = _threads(params)
+        with device.active():
+            frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
+            estimate = estimate_motion(frames, plan, params, threads, clock, series_prior)
+    return MeasuredTilt(estimate.motion, estimate.chosen, statistics_of(estimate, plan))
+
+
+def _references(reader: MovieReader, params: AlignParams) -> References:
+    """The references of a movie that is open."""
+    return load_references(
+        reader.info,
+        gain=params.gain,
+        gain_rotate=params.gain_rotate,
+        gain_flip=params.gain_flip,
+        gain_sense=params.gain_sense,
+        dark=params.dark,
+        defects=params.defects,
+        tiff_rows=params.tiff_rows,
+    )
 
 
 def _ignored(plan: Plan, estimate: Estimate) -> None:
@@ -85,6 +155,7 @@ def _align(
     progress: Progress,
     beside: Executor,
     on_motion: Callable[[Plan, Estimate], None],
+    series_prior: SeriesPrior | None = None,
 ) -> AlignmentResult:
     """As `align_movie`; `on_motion` is called when the motion is known and nothing summed yet.
 
@@ -102,16 +173,7 @@ def _align(
             check_motion(motion, reader.info)
         device = resolve(params.device, plan.gpu_memory_bytes)
         with clock("references"):
-            references = load_references(
-                reader.info,
-                gain=params.gain,
-                gain_rotate=params.gain_rotate,
-                gain_flip=params.gain_flip,
-                gain_sense=params.gain_sense,
-                dark=params.dark,
-                defects=params.defects,
-                tiff_rows=params.tiff_rows,
-            )
+            references = _references(reader, params)
         with device.active():
             with clock("first pass"):
                 frames, first = first_pass(
@@ -119,7 +181,7 @@ def _align(
                 )
             progress("estimate", 0, 1)
             if motion is None:
-                estimate = estimate_motion(frames, plan, params, threads, clock)
+                estimate = estimate_motion(frames, plan, params, threads, clock, series_prior)
             else:
                 estimate = given_motion(motion)
             del frames  # the largest thing in memory, and not needed any more
@@ -166,6 +228,8 @@ def align_and_write(
     root: str | None = None,
     overwrite: bool = False,
     motion: Motion | None = None,
+    series_prior: SeriesPrior | None = None,
+    series_key: str = "",
     suffixes: Mapping[str, str] = SUFFIXES,
     inputs: Sequence[str | Path] = (),
     progress: Progress = _silent,
@@ -176,6 +240,8 @@ def align_and_write(
     ----------
     root : what the names of the files begin with; default: the movie's name
     motion : is applied instead of being estimated
+    series_prior : as for `align_movie`
+    series_key : what the record says of the work on the series that gave the prior
     suffixes : what follows the root of each name, by kind
     inputs : what was read beside the movie and its references, and must stay as it is
 
@@ -197,7 +263,10 @@ def align_and_write(
         def draw(plan: Plan, estimate: Estimate) -> None:
             drawn.append(pool.submit(_drawn, plan, estimate))
 
-        result = _align(movie, params, motion, progress, pool, draw)
+        result = _align(movie, params, motion, progress, pool, draw, series_prior)
+    if series_key:
+        decisions = {**result.record.decisions, "series_key": series_key}
+        result = replace(result, record=replace(result.record, decisions=decisions))
     sums, amplitudes = result.sums, None
     if params.psd and sums.unaligned is not None:
         amplitudes = partial(

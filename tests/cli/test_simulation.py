@@ -85,6 +85,67 @@ def test_files_are_replaced_only_when_asked_for(run, tmp_path):
     assert run(*words, "--overwrite").code == 0
 
 
+SERIES = ("--tilt-series", "--tilts", "3", "--tilt-step", "20", "--frames", "2", "--size", "160",
+          "128", "--pixel-size", "2", "--format", "tiff", "--name", "ts")  # fmt: skip
+
+
+def test_a_tilt_series_is_one_movie_for_each_angle_and_an_mdoc(run, tmp_path):
+    outcome = run("simulate", "--out", tmp_path, *SERIES, "--dose-per-tilt", "4", "--fiducials",
+                  "--tilt-axis", "10")  # fmt: skip
+
+    files = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
+    mdoc = (tmp_path / "ts.mdoc").read_text()
+    movies = sorted(path.name for path in (tmp_path / "frames").glob("*.tiff"))
+    assert outcome.code == 0
+    assert files["mdoc"] == str(tmp_path / "ts.mdoc")
+    assert files.keys() == {"mdoc", "movies", "gain"}
+    assert movies == ["ts_001_0.0.tiff", "ts_002_20.0.tiff", "ts_003_-20.0.tiff"]
+    assert mdoc.count("ExposureDose = 4\n") == mdoc.count("FrameDosesAndNumber = 2 2\n") == 3
+    assert "Tilt axis angle = 10.0" in mdoc
+    with np.load(tmp_path / "frames" / "ts_003_-20.0_truth.npz") as truth:
+        settings = SimulationSettings.from_dict(json.loads(str(truth["settings"])))
+    assert (settings.tilt_deg, settings.pre_exposure_e_A2) == (-20.0, 8.0)
+
+
+def test_the_movie_of_a_tilt_is_planned_as_its_mdoc_says(run, tmp_path):
+    run("simulate", "--out", tmp_path, *SERIES)
+
+    movie, gain = tmp_path / "frames" / "ts_002_20.0.tiff", tmp_path / "ts_gain.mrc"
+    plan = run("plan", movie, "--gain", gain, "--dose-per-frame", "1.5", "--pre-exposure", "3")
+
+    assert plan.code == 0
+    assert "160 x 128 px, 2 frames" in plan.out
+
+
+def test_movies_of_a_tilt_series_are_replaced_only_when_asked_for(run, tmp_path):
+    run("simulate", "--out", tmp_path, *SERIES)
+    (tmp_path / "ts.mdoc").unlink()
+    (tmp_path / "ts_gain.mrc").unlink()
+
+    assert run("simulate", "--out", tmp_path, *SERIES).code == 3
+    assert run("simulate", "--out", tmp_path, *SERIES, "--overwrite").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--tilts", "5"), "tilt_count: expected with --tilt-series only"),
+        (("--fiducials",), "fiducials: expected with --tilt-series only"),
+        (("--tilt-series", "--tilt", "5"), "expected for one movie only"),
+        (("--tilt-series", "--electrons", "5"), "expected for one movie only"),
+        (("--tilt-series", "--tilts", "99"), "expected angles of at most 80"),
+        (("--tilt-series", "--object", "carbon"), "only gold is drawn"),
+        (("--tilt-series", "--frames", "0"), "frame_count: expected at least 2, found 0"),
+    ],
+)
+def test_a_wrong_setting_of_a_series_is_a_parameter_error(run, tmp_path, words, said):
+    outcome = run("simulate", "--out", tmp_path / "new", *words)
+
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from flexalign.io.star import read_star, star_list, star_loop, write_star
 from flexalign.simulate import placing, specimen
-from flexalign.simulate.movie import _Canvas
+from flexalign.simulate.movie import Canvas
 
 GAIN, DOSE = "Movies/a.b_gain.mrc", 1.0
 BOX_PX = 96
@@ -20,7 +20,7 @@ TO_RELION = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 
 def places_and_turns(movie):
     """Where the simulator put its particles (n, 2) (y, x), px, and how it turned them."""
-    canvas = _Canvas.around(movie.settings, [movie.motion])
+    canvas = Canvas.around(movie.settings, [movie.motion])
     rng = np.random.default_rng([movie.settings.seed, 2])
     places = placing._places_px(movie.settings, canvas.shape_px, rng)
     turns = [

@@ -13,7 +13,7 @@ import tifffile
 from flexalign.errors import ParameterError
 from flexalign.simulate import MOTIONS, SimulationSettings, motion_error_px, simulate_movie
 from flexalign.simulate.motions import JUMP_A, TrueMotion, make_motion
-from flexalign.simulate.movie import _Canvas, _where_from_px
+from flexalign.simulate.movie import Canvas, _where_from_px
 from flexalign.simulate.placing import particle_atoms_A
 
 SMALL = SimulationSettings(
@@ -109,7 +109,7 @@ def test_warp_inverts_the_displacement_where_it_is_steep():
     """A place q of the frame shows the specimen of q + back, which the motion takes to q."""
     settings = SimulationSettings(shape_px=(256, 256), local_motion_px=12.0, seed=3)
     motion = make_motion(settings)
-    canvas = _Canvas.around(settings, [motion])
+    canvas = Canvas.around(settings, [motion])
     y, x = canvas.lattice_px()
     back = _where_from_px(motion, 20, 1, canvas)
 

@@ -5,5 +5,6 @@ reference, `jobs` is one movie as a piece of work, `failures` says why it failed
 loop; `folder`, `tables` and `lock` are the folder of a run, `folder_facts` says what a folder
 holds.  `executors` is the interface to whoever does the work: this process, `local_processes`
 with `worker`, or `dask_executor` on `clusters`.  `resources` knows cores and memory,
-`throughput` the speed, `events` tells observers.
+`throughput` the speed, `events` tells observers.  `series` is a run over the movies of tilt series,
+in the folder of `series_folder`; `watching_series` waits for them.
 """

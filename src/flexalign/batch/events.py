@@ -52,6 +52,13 @@ class Ended:
     is_final: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A tilt has said what it knows about the others of its series; it is aligned later."""
+
+    outcome: Outcome
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tick:
     """Half a second has passed, or less: so it stands.
@@ -75,5 +82,5 @@ class Finished:
     folder: Path
 
 
-Event = Note | GainChecked | Queued | Skipped | Stage | Ended | Tick | Finished
+Event = Note | GainChecked | Queued | Skipped | Stage | Measured | Ended | Tick | Finished
 Observer = Callable[[Event], None]

@@ -29,7 +29,7 @@ from flexalign.io.results import SUFFIXES
 from flexalign.io.writing.atomic import sync
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.io.writing.ownership import unchanged_before
-from flexalign.io.writing.publishing import leftover_root, leftovers, take_back
+from flexalign.io.writing.publishing import leftover_root, leftovers, results_of, take_back
 from flexalign.model import MovieRecord
 from flexalign.params import AlignParams
 from flexalign.plain import from_plain, typed
@@ -118,6 +118,17 @@ class RunFolder:
             names = lost.row.get("outputs", ())
             for output in unchanged_before(self.path, names, name, lost.record_ns):
                 (self.path / output).unlink(missing_ok=True)
+
+    def forget(self, movie: str) -> None:
+        """Remove the results of a movie that is done, as somebody else has what is in them."""
+        movie = self.names.spelling(movie)
+        entry = self._entries.get(movie)
+        if entry is None or entry.failure is not None:
+            return
+        for output in results_of(self.path, entry.name):
+            (self.path / output).unlink(missing_ok=True)
+        del self._entries[movie]
+        self._is_changed = True
 
     def write(self, summary: dict[str, Any] | None = None, *, at_once: bool = False) -> None:
         """Bring the index and the tables up to date, unless that was done a moment ago.

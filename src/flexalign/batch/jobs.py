@@ -10,13 +10,16 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flexalign.batch.failures import Failure, explain
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.record import file_state, read_record
 from flexalign.model import MovieRecord
 from flexalign.params import AlignParams
+
+if TYPE_CHECKING:
+    from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 
 Progress = Callable[[str, int, int], None]
 REFERENCES = ("gain", "dark", "defects", "eer_groups")
@@ -35,6 +38,9 @@ class Job:
     key : what identifies the work, see `job_key`
     is_careful : after a failure for want of memory or time: alone, in the smallest pieces
     inputs : what else the run reads, such as its settings and lists
+    series_key : of the work on the tilt series that the movie belongs to; "" = to none
+    only_measures : what the movie says about the motion of other tilts; nothing is written
+    prior : what the other tilts of its series say of its motion
     """
 
     movie: str
@@ -44,6 +50,9 @@ class Job:
     key: str
     is_careful: bool = False
     inputs: tuple[str, ...] = ()
+    series_key: str = ""
+    only_measures: bool = False
+    prior: SeriesPrior | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ class Outcome:
     threads : that it had
     where : machine and process that did it
     trace : where an unexpected error arose
+    statistics : of a tilt that was only measured; None where it says nothing, and otherwise
     """
 
     job: Job
@@ -86,19 +96,20 @@ class Outcome:
     threads: int = 1
     where: str = ""
     trace: str = ""
+    statistics: TiltStatistics | None = None
 
 
-def job_key(parameters_hash: str, states: dict[str, dict[str, int]]) -> str:
+def job_key(parameters_hash: str, states: dict[str, dict[str, int]], series_key: str = "") -> str:
     """What two runs of the same work have in common: parameters, and size and time of each input.
 
     Parameters
     ----------
     states : from "movie", "gain", "dark", "defects" to what `file_state` says
+    series_key : of the work on the tilt series that the movie belongs to
     """
     facts = {role: [s["size_bytes"], s["modified_ns"]] for role, s in states.items()}
-    return hashlib.sha256(
-        json.dumps([parameters_hash, facts], sort_keys=True).encode()
-    ).hexdigest()[:16]
+    all_facts = [parameters_hash, facts, *([series_key] if series_key else [])]
+    return hashlib.sha256(json.dumps(all_facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def key_of_record(record: MovieRecord) -> str:
@@ -108,7 +119,8 @@ def key_of_record(record: MovieRecord) -> str:
     """
     values = {name: value for name, value in record.parameters.items() if name != "hash"}
     try:
-        return job_key(AlignParams.from_dict(values).hash(), record.inputs)
+        series_key = str(record.decisions.get("series_key", ""))
+        return job_key(AlignParams.from_dict(values).hash(), record.inputs, series_key)
     except (KeyError, ParameterError):
         return ""
 
@@ -140,18 +152,12 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
     lost after the work was finished.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
-    record, failure, trace = finished(Path(job.folder), job.name, job.key), None, ""
+    record, statistics, failure, trace = None, None, None, ""
+    if not job.only_measures:
+        record = finished(Path(job.folder), job.name, job.key)
     if record is None:
         try:
-            from flexalign.align import align_and_write
-
-            params = replace(
-                AlignParams.from_dict(job.parameters), threads=1 if job.is_careful else threads
-            )
-            record = align_and_write(
-                job.movie, params, job.folder, root=job.name, overwrite=True, inputs=job.inputs,
-                progress=progress,
-            )  # fmt: skip
+            record, statistics = _worked_on(job, 1 if job.is_careful else threads, progress)
         except Exception as error:
             failure, trace = explain(error), traceback.format_exc()
     plain = None if record is None else {**record.to_dict(), "motion": {}}
@@ -164,7 +170,24 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
         threads=threads,
         where=f"{os.uname().nodename} {os.getpid()}",
         trace=trace,
+        statistics=statistics,
     )
+
+
+def _worked_on(
+    job: Job, threads: int, progress: Progress
+) -> tuple[MovieRecord | None, TiltStatistics | None]:
+    """The record of a movie that was aligned, or what a tilt says that was only measured."""
+    from flexalign.align import align_and_write, measure_tilt
+
+    params = replace(AlignParams.from_dict(job.parameters), threads=threads)
+    if job.only_measures:
+        return None, measure_tilt(job.movie, params, progress=progress).statistics
+    record = align_and_write(
+        job.movie, params, job.folder, root=job.name, overwrite=True, series_prior=job.prior,
+        series_key=job.series_key, inputs=job.inputs, progress=progress,
+    )  # fmt: skip
+    return record, None
 
 
 def needed_bytes(job: Job) -> tuple[int, int]:

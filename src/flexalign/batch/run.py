@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flexalign.batch.events import Ended, Finished, Observer, Queued, Skipped, Tick
+from flexalign.batch.events import Ended, Finished, Measured, Observer, Queued, Skipped, Tick
 from flexalign.batch.executors import Executor
 from flexalign.batch.folder import Entry, RunFolder
 from flexalign.batch.jobs import REFERENCES, Job, Note, Outcome, Stage, job_key, reference_states
@@ -103,6 +103,7 @@ class Run:
     ----------
     own : parameters of single movies, by their resolved paths
     inputs : what is read beside movies and references, and must stay as it is
+    of_series : what the job of a movie, by its resolved path, has of the tilt series it belongs to
     """
 
     def __init__(
@@ -115,7 +116,9 @@ class Run:
         gate: GainGate | None = None,
         own: Mapping[Path, Mapping[str, Any]] | None = None,
         inputs: Sequence[str] = (),
+        of_series: Callable[[Path], Mapping[str, Any]] | None = None,
     ) -> None:
+        self._of_series = of_series or (lambda movie: {})
         self._own, self._inputs = own or {}, tuple(inputs)
         self._folder, self._executor = folder, executor
         self._source, self._observe = source, observer
@@ -202,18 +205,22 @@ class Run:
         name = self._folder.names.give(movie)
         own = self._own.get(resolved(movie), {})
         params = replace(self._folder.params, **own)
+        of_series = self._of_series(resolved(movie))
+        series_key = of_series.get("series_key", "")
         try:
             references = reference_states(params) if own else self._references
-            key = job_key(params.hash(), {"movie": file_state(movie), **references})
+            key = job_key(params.hash(), {"movie": file_state(movie), **references}, series_key)
         except (OSError, InputError):
             key = ""  # whoever opens it says what is wrong
         known = self._folder.get(movie)
+        if of_series.get("only_measures") and known is not None and known.failure is None:
+            known = None  # it is aligned, and measured for the others
         if known is not None and known.key == key and self._is_ended(known):
             self._throughput.skip(known.failure)
             self._observe(Skipped(movie, known.failure))
             return
         folder = str(self._folder.path.absolute())
-        job = Job(movie, name, folder, params.to_dict(), key, inputs=self._inputs)
+        job = Job(movie, name, folder, params.to_dict(), key, inputs=self._inputs, **of_series)
         self._waiting[movie] = job
         self._observe(Queued(movie, len(self._waiting)))
 
@@ -240,6 +247,11 @@ class Run:
             self._observe(news)
             return
         job, failure = news.job, news.failure
+        if job.only_measures and failure is None:
+            self._running.pop(job.movie, None)
+            self._before.pop(job.movie, None)
+            self._observe(Measured(news))
+            return
         is_final = failure is None or not failure.may_pass or job.is_careful
         if is_final:
             self._folder.add(news)

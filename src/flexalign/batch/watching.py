@@ -155,7 +155,7 @@ class Watched:
         started, started_ns = time.monotonic(), time.time_ns()
         inodes: set[int] = set()
         with contextlib.suppress(OSError):
-            for item in _files(str(self._folder), self._others):
+            for item in files_below(str(self._folder), self._others):
                 if self._is_wanted(item.path):
                     if item.path not in self._taken and item.path not in self._pending:
                         state = item.stat()
@@ -243,12 +243,12 @@ class Watched:
                 self._is_woken.set()
 
 
-def _files(folder: str, others: set[str]) -> Iterator[os.DirEntry[str]]:
+def files_below(folder: str, others: set[str]) -> Iterator[os.DirEntry[str]]:
     """All files in a folder and below, but not in hidden folders and those among `others`."""
     with os.scandir(folder) as items:
         for item in items:
             if item.is_dir(follow_symlinks=False):
                 if not item.name.startswith(".") and item.path not in others:
-                    yield from _files(item.path, others)
+                    yield from files_below(item.path, others)
             elif item.is_file():
                 yield item

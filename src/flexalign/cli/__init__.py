@@ -1,9 +1,10 @@
 """The command line: nothing heavy is imported before a command runs.
 
-`alignment` (align, plan), `watching`, `inspection` (info), `reporting`, `gain`, `interop`
-(apply, export), `comparison`, `relion` (a job of RELION), `simulation` (simulate, demo) and
-`xmipp` are the commands.  `options` makes options from the table of parameters, `checks` looks
-before anything is read, `running` is a run over many movies; `console` says how one movie goes,
+`alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
+`interop` (apply, export), `comparison`, `relion` (a job of RELION), `simulation` (simulate, demo)
+and `xmipp` are the commands.  `options` makes options from the table of parameters, `checks` looks
+before anything is read, `running` is a run over many movies, `series_options` are those of tilt
+series; `console` says how one movie goes,
 `run_display` how a run does.
 """
 
@@ -27,6 +28,7 @@ from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
 from flexalign.cli.reporting import report
 from flexalign.cli.simulation import demo, simulate
+from flexalign.cli.tilt_series import tilt_series
 from flexalign.cli.watching import watch
 from flexalign.cli.xmipp import xmipp_install, xmipp_movie_alignment
 
@@ -39,6 +41,7 @@ app = typer.Typer(
 app.command(no_args_is_help=True)(align)
 app.command(no_args_is_help=True)(plan)
 app.command(no_args_is_help=True)(info)
+app.command("tilt-series", no_args_is_help=True)(tilt_series)
 app.command(no_args_is_help=True)(watch)
 app.command(no_args_is_help=True)(report)
 app.command("check-gain", no_args_is_help=True)(check_gain)

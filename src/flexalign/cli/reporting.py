@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,8 @@ def report(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder that 'align' or 'watch' wrote to, also while they do.", metavar="RUN"
+            help="Folder that 'align', 'watch' or 'tilt-series' wrote to, also while they do.",
+            metavar="RUN",
         ),
     ],
     debug: Debug = False,
@@ -31,7 +33,11 @@ def report(
     Exit code: 0 made, also where movies failed; 3 there is nothing to report.
     """
     from flexalign.report.live import Report
+    from flexalign.report.series import SeriesReport, is_series_folder
 
+    if is_series_folder(folder):
+        typer.echo(SeriesReport(folder).write())
+        return
     made = Report(folder)
     made.find()
     if not made.movie_count and not made.unreadable and not (folder / "failed.tsv").exists():
@@ -65,6 +71,51 @@ def write_report(folder: Path) -> None:
         typer.echo(f"report: {Report(folder).write()}", err=True)
     except Exception as error:
         say_error(error, subject="the report")
+
+
+class SeriesReporting:
+    """An observer of a run over tilt series that keeps their report current.
+
+    Parameters
+    ----------
+    folder : of the run
+    observe : who sees the events, and what is said about the report
+    """
+
+    def __init__(self, folder: Path, observe: Observer) -> None:
+        from flexalign.report.series import SeriesReport
+
+        self._observe, self._report = observe, SeriesReport(folder)
+        self._is_told = False
+
+    def __call__(self, event: Event) -> None:
+        """Take in the event."""
+        from flexalign.batch import events
+
+        self._observe(event)
+        if isinstance(event, events.Tick):
+            self._try(self._report.write_if_due)
+
+    def finish(self) -> None:
+        """Write the report of all series that are done, and say where it is."""
+        from flexalign.batch.jobs import Note
+
+        if self._try(self._report.write):
+            self._observe(Note(f"report: {self._report.page}"))
+
+    def _try(self, work: Callable[[], object]) -> bool:
+        """Whether it was done; a run of days goes on without a report, whatever is wrong."""
+        from flexalign.batch.jobs import Note
+
+        try:
+            work()
+        except Exception as error:
+            if not self._is_told:
+                message = explain(error).message
+                self._observe(Note(f"the report could not be written: {message}"))
+            self._is_told = True
+            return False
+        return True
 
 
 class Reporting:

@@ -95,7 +95,7 @@ class Live(Lines):
         match event:
             case jobs.Stage():
                 self._stages[event.movie] = event
-            case events.Ended():
+            case events.Ended() | events.Measured():
                 self._stages.pop(event.outcome.job.movie, None)
             case events.Tick():
                 self._live.update(self._picture(event), refresh=True)
@@ -125,7 +125,7 @@ def json_events(event: Event) -> None:
     from flexalign.batch import events
 
     match event:
-        case events.Tick():
+        case events.Tick() | events.Measured():
             return
         case events.Ended(outcome, is_final):
             kind, facts = _end_facts(outcome, is_final)

@@ -258,7 +258,7 @@ def run_movies(
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
         read = [str(path.absolute()) for path in inputs]
         run = Run(folder, executor, source, observe, choices, gate, own, read)
-        with _stopped_by_signals(run, lambda text: observe(Note(text))):
+        with stopped_by_signals(run, lambda text: observe(Note(text))):
             summary = run.go()
         write_relion_tables(out, params)
         return summary
@@ -326,7 +326,7 @@ def _cluster_jobs(options: RunOptions) -> Jobs:
 
 
 @contextmanager
-def _stopped_by_signals(run: Run, say: Callable[[str], None]) -> Iterator[None]:
+def stopped_by_signals(run: Run, say: Callable[[str], None]) -> Iterator[None]:
     """Let Ctrl-C end a run after the movies under way, twice or SIGTERM at once."""
 
     def interrupt(number: int, frame: object) -> None:

@@ -6,7 +6,7 @@ import glob
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ OBJECTS = (
 )  # fmt: skip
 FAULTS = ("stuck-blocks", "bad-lines", "dead-quadrant", "duplicate-frame")
 FORMATS = ("mrc", "tiff", "eer")
+FRAMES_FOLDER = "frames"
 DEMO_FILES = ("demo.tiff", "demo_gain.mrc", "demo_truth.npz")
 
 # What is left of the motion must be below this part of it, or the demo has failed.
@@ -46,12 +47,20 @@ def simulate(
         2048,
         2048,
     ),
-    frames: Annotated[int, typer.Option(help="Number of frames.", metavar="N")] = 30,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of frames: 30, and 6 of each tilt of a series, if not given.", metavar="N"
+        ),
+    ] = None,
     pixel_size: Annotated[float, typer.Option(help="Pixel size.", metavar="A")] = 1.0,
     electrons: Annotated[
-        float,
-        typer.Option(help="Mean number of electrons in a pixel of one frame.", metavar="NUMBER"),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Mean number of electrons in a pixel of one frame: 1, if not given.",
+            metavar="NUMBER",
+        ),
+    ] = None,
     motion: Annotated[
         str,
         typer.Option(
@@ -102,6 +111,33 @@ def simulate(
         float, typer.Option(help="Thickness of the ice; 0 = no signal from it.", metavar="A")
     ] = 500.0,
     tilt: Annotated[float, typer.Option(help="Tilt of the stage.", metavar="DEGREES")] = 0.0,
+    tilt_series: Annotated[
+        bool,
+        typer.Option(
+            "--tilt-series", help="Make a tilt series: a movie for each angle, and its .mdoc."
+        ),
+    ] = False,
+    tilts: Annotated[
+        int | None, typer.Option(help="Number of tilts of a series: 41, if not given.", metavar="N")
+    ] = None,
+    tilt_step: Annotated[
+        float | None,
+        typer.Option(help="Between neighbouring angles: 3, if not given.", metavar="DEGREES"),
+    ] = None,
+    dose_per_tilt: Annotated[
+        float | None,
+        typer.Option(help="Dose of each tilt: 3, if not given.", metavar="E/A2"),
+    ] = None,
+    tilt_axis: Annotated[
+        float | None,
+        typer.Option(
+            help="Tilt axis in the image, from the y axis toward falling x: 85, if not given.",
+            metavar="DEGREES",
+        ),
+    ] = None,
+    fiducials: Annotated[
+        bool, typer.Option("--fiducials", help="Beads of gold of 10 nm on both faces of the slab.")
+    ] = False,
     gain_error: Annotated[
         float,
         typer.Option(
@@ -116,19 +152,21 @@ def simulate(
 ) -> None:
     """Make a movie with known motion, of protein in ice or of a micrograph, in many conditions.
 
-    Prints the files that were written, and how to align the movie.
+    Prints the files that were written, and how to align the movie. With --tilt-series the movies
+    are those of a thin slab of protein, tilt by tilt, in the order of a dose-symmetric scheme.
     """
     from flexalign.simulate import SimulationSettings
 
     if file_format not in FORMATS:
         raise ParameterError(f"--format: expected one of {', '.join(FORMATS)}, found {file_format}")
-    if not overwrite and any(out.glob(f"{glob.escape(name)}[._]*")):
+    pattern = f"{glob.escape(name)}[._]*"
+    if not overwrite and any([*out.glob(pattern), *out.glob(f"{FRAMES_FOLDER}/{pattern}")]):
         raise OccupiedError(f"{out}: expected no file '{name}...', found one; give --overwrite")
     settings = SimulationSettings(
         shape_px=(size[1], size[0]),
-        frame_count=frames,
+        frame_count=(6 if tilt_series else 30) if frames is None else frames,
         pixel_size_A=pixel_size,
-        electrons_per_px=electrons,
+        electrons_per_px=1.0 if electrons is None else electrons,
         motion=motion,
         global_motion_px=global_motion,
         local_motion_px=local_motion,
@@ -141,9 +179,24 @@ def simulate(
         gain_error=gain_error,
         seed=seed,
     )
+    changes = {
+        "tilt_count": tilts, "tilt_step_deg": tilt_step, "dose_per_tilt_e_A2": dose_per_tilt,
+        "tilt_axis_deg": tilt_axis, "fiducials": fiducials or None,
+    }  # fmt: skip
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if changes and not tilt_series:
+        raise ParameterError(f"{', '.join(changes)}: expected with --tilt-series only")
+    if tilt_series:
+        if electrons is not None or tilt:
+            raise ParameterError(
+                "--electrons, --tilt: expected for one movie only; a tilt series has "
+                "--dose-per-tilt, --tilts and --tilt-step"
+            )
+        files = _simulate_and_save_series(settings, changes, out, name, file_format)
+        _say_paths(files)
+        return
     _, files = _simulate_and_save(settings, out, name, file_format)
-    for kind, path in files.items():
-        typer.echo(f"{kind:12} {path}")
+    _say_paths(files)
     typer.echo(f"{'to align it':12} {_align_command(files, settings)}")
 
 
@@ -209,6 +262,27 @@ def _simulate_and_save(
             progress=lambda done, total: progress("simulate", done, total),
         )
     return movie, movie.save(out, name, file_format)
+
+
+def _simulate_and_save_series(
+    movie: SimulationSettings, changes: dict[str, Any], out: Path, name: str, file_format: str
+) -> dict[str, Path]:
+    """What was written of a tilt series of such movies."""
+    from flexalign.simulate import TiltSeriesSettings, save_tilt_series
+
+    settings = TiltSeriesSettings(movie=movie, **changes)
+    announce_compiling()
+    with progress_bar(Path(name)) as progress:
+        return save_tilt_series(
+            settings, out, name, file_format,
+            progress=lambda done, total: progress("simulate", done, total),
+        )  # fmt: skip
+
+
+def _say_paths(files: dict[str, Path]) -> None:
+    """One line for each kind of file."""
+    for kind, path in files.items():
+        typer.echo(f"{kind:12} {path}")
 
 
 def _align_command(files: dict[str, Path], settings: SimulationSettings) -> str:

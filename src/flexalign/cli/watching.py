@@ -10,6 +10,16 @@ import typer
 from flexalign.cli.console import Debug
 from flexalign.cli.options import collect_parameters, takes_parameters
 from flexalign.cli.running import MOST_TYPED, pop_run_options, run_movies, takes_run_options
+from flexalign.cli.series_options import (
+    PANEL,
+    NamePattern,
+    SaveTilts,
+    SeriesOptions,
+    SharedPrior,
+    TiltAxis,
+    TiltDose,
+)
+from flexalign.cli.tilt_series import watch_series
 from flexalign.errors import ParameterError
 
 
@@ -60,6 +70,39 @@ def watch(
             show_default=False,
         ),
     ] = None,
+    tilt_series: Annotated[
+        bool,
+        typer.Option(
+            "--tilt-series",
+            help="Wait for whole tilt series, and write stacks as 'tilt-series' does. A series is "
+            "complete when it has been quiet for a time, or has --tilts exposures.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False,
+    quiet: Annotated[
+        float,
+        typer.Option(
+            help="A tilt series of which no file has changed for so long is complete.",
+            metavar="MINUTES",
+            rich_help_panel=PANEL,
+        ),
+    ] = 10.0,
+    tilts: Annotated[
+        int | None,
+        typer.Option(
+            help="A tilt series with so many exposures is complete when all its movies have not "
+            "changed for the time of --settle.",
+            metavar="N",
+            min=1,
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    name_pattern: NamePattern = None,
+    tilt_dose: TiltDose = None,
+    tilt_axis: TiltAxis = None,
+    save_tilts: SaveTilts = False,
+    shared_prior: SharedPrior = True,
     settings: Annotated[
         Path | None,
         typer.Option(
@@ -78,19 +121,30 @@ def watch(
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device.
     """
     options = pop_run_options(values)
-    params = collect_parameters(values, settings)
-    for name, value in (("settle", settle), ("poll", poll), ("idle", idle)):
+    for name, value in (("settle", settle), ("poll", poll), ("idle", idle), ("quiet", quiet)):
         if value is not None and not 0 < value <= MOST_TYPED:
             raise ParameterError(
                 f"--{name}: expected more than 0, at most {MOST_TYPED:g}, found {value:g}"
             )
+    idle_s = None if idle is None else 60 * idle
+    if tilt_series:
+        eer_dose = values.pop("eer_dose_per_frame_e_A2")
+        wanted = SeriesOptions(None, tilt_dose, tilt_axis, eer_dose, save_tilts, shared_prior)
+        from flexalign.batch.watching_series import SeriesWatch
+
+        watched = SeriesWatch(60 * quiet, tilts, settle, pattern or "", name_pattern, poll, idle_s)
+        code = watch_series(
+            folder, out, watched, wanted, values, options, settings=settings, debug=debug
+        )
+        raise typer.Exit(code)
+    params = collect_parameters(values, settings)
     from flexalign.batch.watching import SIDECAR_SUFFIXES, WatchChoices, Watched
 
     choices = WatchChoices(
         pattern=pattern or "",
         settle_s=settle,
         poll_s=poll,
-        idle_s=None if idle is None else 60 * idle,
+        idle_s=idle_s,
         sidecars=SIDECAR_SUFFIXES if sidecar is None else tuple(sidecar),
     )
     references = [Path(name) for name in (params.gain, params.dark, params.defects) if name]

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from flexalign.estimate import evidence, refine
-from flexalign.estimate.evidence import PatchLikelihood
+from flexalign.estimate.evidence import PatchLikelihood, TrajectoryPrior
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep
 from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray
@@ -99,10 +99,12 @@ def _log_occam(
 
     The prior is a mixture of equal parts, each with its own size of the drift.
     """
+    prior = refinement.trajectory_prior
+    assert isinstance(prior, TrajectoryPrior), "the prior of a series says how far it drifts"
     logs = np.array([
         evidence.fit_motion(
             data,
-            replace(refinement.trajectory_prior, drift_px=drift_A / patches.pixel_size_A),
+            replace(prior, drift_px=drift_A / patches.pixel_size_A),
             refinement.field_prior, shape, with_errors=False,
         ).log_evidence
         for drift_A in _DRIFTS_A

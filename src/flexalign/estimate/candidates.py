@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from flexalign.estimate.patch_spectra import (
     sweep_together,
 )
 from flexalign.estimate.refine import Refinement, RingPowers
+from flexalign.estimate.series_prior import SeriesPath, SeriesPrior
 from flexalign.estimate.signal_bands import signal_bands
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import MotionField
@@ -86,6 +87,8 @@ class Trial:
     lost : positions of the times that do not agree with the others along the refined motion, where
         that is chosen
     halves_apart : how far its halves are apart, over what their errors allow; NaN = not chosen
+    log_posterior : of the refined motion, up to a constant that all trials share, where the prior
+        is that of a series; else None
     """
 
     start: Start
@@ -97,15 +100,20 @@ class Trial:
     factor: BayesFactor | None
     lost: npt.NDArray[np.int64]
     halves_apart: float
+    log_posterior: float | None = None
 
     @property
     def chosen(self) -> str:
-        """Name of the candidate to keep, see `_best`."""
+        """Name of the candidate to keep, see `_best`; of a series, the most probable motion."""
+        if self.log_posterior is not None:
+            return "refined"
         return _best(self.judged, self.factor)
 
     @property
     def is_by_all_data(self) -> bool:
         """Whether unseen data alone are not clear about what is chosen."""
+        if self.log_posterior is not None:
+            return False
         return self.chosen != "none" and self.judged.best() == "none"
 
     @property
@@ -144,10 +152,13 @@ def try_from(
     plan: Plan,
     params: AlignParams,
     threads: int,
+    series: SeriesPrior | None = None,
 ) -> Trial:
     """The candidates that a start leads to, refined or not as asked."""
     path_px, field = start.path_px, start.field
     spectra = _spectra(frames, plan, params, start, threads)
+    if series is not None:
+        spectra = replace(spectra, expected=series.signal)
     candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
     if path_px.any() and start.halves_px is None:
         candidates["global"] = _from_pairs(path_px, None, spectra)
@@ -176,7 +187,7 @@ def try_from(
         else:
             at = _along(start.path_px, spectra)
             first = sweep(spectra, at, None, threads)
-        refinement = refine.refine(spectra, at, shape, threads=threads, first=first)
+        refinement = refine.refine(spectra, at, shape, threads=threads, first=first, series=series)
         powers = refinement.powers
         by_halves = None
         if start.halves_px is not None:
@@ -185,7 +196,7 @@ def try_from(
             refinement, spectra, by_halves or at, None if by_halves else first, shape, threads
         )
         judged = judge()
-        if not judged.is_sure:
+        if not judged.is_sure and series is None:
             factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])]
@@ -199,7 +210,28 @@ def try_from(
         halves = candidates[kept].halves
         assert halves is not None
         apart = halves_apart(*halves, shape)
-    return Trial(start, candidates, judged, refinement, pattern, signal, factor, lost, apart)
+    log_posterior = None
+    if series is not None and refinement is not None:
+        log_posterior = _log_posterior(refinement, spectra, series, threads)
+    return Trial(
+        start, candidates, judged, refinement, pattern, signal, factor, lost, apart, log_posterior
+    )
+
+
+def _log_posterior(
+    refinement: Refinement, spectra: PatchSpectra, series: SeriesPrior, threads: int
+) -> float:
+    """Of a refined motion, by weights that do not depend on it."""
+    path = refinement.trajectory_prior
+    assert refinement.fit.trajectory_px is not None
+    assert isinstance(path, SeriesPath)
+    at = refine.displacement_at(
+        refinement.fit.trajectory_px, refinement.fit.field, spectra.grid.center_px, spectra.frame
+    )
+    weight = refine.expected_weight(spectra, series.signal)
+    found = (sweep(spectra, at, None, threads).cross * weight).sum()
+    likelihood = float(found) * refine.effective_part(spectra.grid)
+    return likelihood + path.log_density(refinement.fit.trajectory_px, spectra.frame)
 
 
 def _spectra(

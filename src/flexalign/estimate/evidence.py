@@ -12,8 +12,9 @@ Learning (2006), chapters 2 and 5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from scipy import linalg
@@ -25,7 +26,7 @@ from flexalign.motion import MotionField
 _SEARCH_FACTORS = (4.0, 2.0, 1.41)
 _SEARCH_ROUNDS = 3
 # Standard deviation of what is free: a constant, which the data cannot see, and a steady drift.
-_FREE_PX = 300.0
+FREE_PX = 300.0
 _NUGGET = 1e-6
 # A jump is one more thing that might be anywhere: its logarithm of odds must make up for that.
 _JUMP_EVIDENCE = 8.0
@@ -54,6 +55,16 @@ class PatchLikelihood:
     linear: FloatArray
 
 
+class PathPrior(Protocol):
+    """A Gaussian prior of the trajectory."""
+
+    def covariance_px2(self, frame: FloatArray) -> FloatArray:
+        """Covariance (times, times), alike for y and x; that of a common constant is free."""
+
+    def mean_px(self, frame: FloatArray) -> FloatArray | None:
+        """Mean (times, 2), up to a constant; None = zero."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrajectoryPrior:
     """How the trajectory is expected to be: smooth motion plus independent jitter per frame.
@@ -69,7 +80,15 @@ class TrajectoryPrior:
     jitter_px: float = 0.1
     jump_frames: tuple[float, ...] = ()
     slowing_frames: float = 0.0
-    drift_px: float = _FREE_PX
+    drift_px: float = FREE_PX
+
+    def covariance_px2(self, frame: FloatArray) -> FloatArray:
+        """Prior covariance (times, times), with a free constant and a free steady drift."""
+        return _trajectory_covariance(frame, self)
+
+    def mean_px(self, frame: FloatArray) -> None:
+        """Nothing is known of where a path goes."""
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +149,7 @@ class _PriorRoot:
 
 def fit_motion(
     data: PatchLikelihood,
-    trajectory: TrajectoryPrior | None,
+    trajectory: PathPrior | None,
     field: FieldPrior | None,
     shape: MotionField | None,
     with_errors: bool = True,
@@ -143,6 +162,9 @@ def fit_motion(
     with_errors : whether to compute standard errors, which take longer than the rest
     """
     shape = shape if field is not None else None
+    mean_px = None if trajectory is None else trajectory.mean_px(data.frame)
+    if mean_px is not None:
+        data = replace(data, linear=data.linear - data.precision @ mean_px)
     prior_root = _prior_root(data.frame, trajectory, field, shape)
     normal = _normal_equations(data, trajectory is not None, shape)
     factor, white, evidence = _solve(normal, prior_root)
@@ -151,7 +173,10 @@ def fit_motion(
     if with_errors:
         covariance_root = linalg.solve_triangular(factor, root.T, lower=True)
         covariance = covariance_root.T @ covariance_root
-    return _unpacked(root @ white, covariance, data, trajectory, shape, evidence)
+    fit = _unpacked(root @ white, covariance, data, trajectory, shape, evidence)
+    if mean_px is not None and fit.trajectory_px is not None:
+        return replace(fit, trajectory_px=fit.trajectory_px + mean_px - mean_px.mean(axis=0))
+    return fit
 
 
 def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> TrajectoryPrior:
@@ -174,7 +199,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
         def score(*numbers: float) -> float:
             return _solve(normal, _prior_root(data.frame, prior(*numbers), None, None))[2]
 
-        found = prior(*_climb(score, (near.smooth_px, near.smooth_frames, near.jitter_px), limits))
+        found = prior(*climb(score, (near.smooth_px, near.smooth_frames, near.jitter_px), limits))
         return found, score(found.smooth_px, found.smooth_frames, found.jitter_px)
 
     best, best_score = climbed(replace(start, jump_frames=()))
@@ -222,11 +247,41 @@ def choose_field_prior(
         prior = replace(FieldPrior(*numbers), slowing_frames=slowing)
         return _solve(normal, _prior_root(data.frame, trajectory, prior, shape))[2]
 
-    side = max(shape.height_px, shape.width_px)
-    span = float(np.ptp(data.frame)) + 1
-    limits = ((1e-3, 100.0), (span / 10, 10 * span), (side / 10, 10 * side))
-    numbers = _climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits)
+    limits = _field_limits(data.frame, shape)
+    numbers = climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits)
     return replace(FieldPrior(*numbers), slowing_frames=slowing)
+
+
+def _field_limits(frame: FloatArray, shape: MotionField) -> tuple[tuple[float, float], ...]:
+    """Limits of size, time and length of a field's prior."""
+    side = max(shape.height_px, shape.width_px)
+    span = float(np.ptp(frame)) + 1
+    return (1e-3, 100.0), (span / 10, 10 * span), (side / 10, 10 * side)
+
+
+def choose_common_field_prior(
+    data: Sequence[PatchLikelihood],
+    paths: Sequence[PathPrior],
+    shapes: Sequence[MotionField],
+    start: FieldPrior,
+) -> FieldPrior:
+    """The field prior of greatest evidence for several movies, each with a prior of its path."""
+    normals = []
+    for one, path, shape in zip(data, paths, shapes, strict=True):
+        mean_px = path.mean_px(one.frame)
+        if mean_px is not None:
+            one = replace(one, linear=one.linear - one.precision @ mean_px)
+        normals.append(_normal_equations(one, True, shape))
+
+    def score(*numbers: float) -> float:
+        prior = FieldPrior(*numbers)
+        return sum(
+            _solve(normal, _prior_root(one.frame, path, prior, shape))[2]
+            for normal, one, path, shape in zip(normals, data, paths, shapes, strict=True)
+        )
+
+    limits = _field_limits(data[0].frame, shapes[0])
+    return FieldPrior(*climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits))
 
 
 def _solve(
@@ -270,7 +325,7 @@ def _factor(matrix: FloatArray) -> FloatArray:
 
 def _prior_root(
     frame: FloatArray,
-    trajectory: TrajectoryPrior | None,
+    trajectory: PathPrior | None,
     field: FieldPrior | None,
     shape: MotionField | None,
 ) -> _PriorRoot:
@@ -278,7 +333,7 @@ def _prior_root(
     nothing: FloatArray = np.zeros((0, 0))
     path = in_time = in_space = nothing
     if trajectory is not None:
-        path = _root(_trajectory_covariance(frame, trajectory))
+        path = _root(trajectory.covariance_px2(frame))
     if field is not None and shape is not None:
         in_time, in_y, in_x = (_root(c) for c in _field_covariances(shape, field))
         in_space = np.asarray(field.size_px * np.kron(in_y, in_x), np.float64)
@@ -290,7 +345,7 @@ def _root(covariance: FloatArray) -> FloatArray:
     return np.asarray(linalg.cholesky(covariance, lower=True), np.float64)
 
 
-def _climb(
+def climb(
     score: Callable[..., float],
     start: tuple[float, ...],
     limits: tuple[tuple[float, float], ...],
@@ -319,7 +374,7 @@ def _climb(
     return best
 
 
-def _matern(distance: FloatArray, length: float) -> FloatArray:
+def matern(distance: FloatArray, length: float) -> FloatArray:
     """Correlation at `distance` of a function that is once differentiable (Matern, nu = 3/2)."""
     r = np.sqrt(3.0) * distance / length
     return np.asarray((1 + r) * np.exp(-r))
@@ -330,11 +385,11 @@ def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatAr
     calm = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
     distance = np.abs(calm[:, None] - calm[None, :])
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
-    covariance = prior.smooth_px**2 * _matern(distance, prior.smooth_frames)
-    covariance += _FREE_PX**2 + prior.drift_px**2 * np.outer(slope, slope)
+    covariance = prior.smooth_px**2 * matern(distance, prior.smooth_frames)
+    covariance += FREE_PX**2 + prior.drift_px**2 * np.outer(slope, slope)
     for jump in prior.jump_frames:
         after = (frame > jump) - 0.5
-        covariance += _FREE_PX**2 * np.outer(after, after)
+        covariance += FREE_PX**2 * np.outer(after, after)
     covariance[np.diag_indices_from(covariance)] += prior.jitter_px**2 + 1e-6
     return np.asarray(covariance)
 
@@ -344,7 +399,7 @@ def _field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray
     t, y, x = shape.control_points
     frames = max(shape.frames.count - 1, 1)
     calm = slowed(_positions(t) * frames, frames, prior.slowing_frames)
-    in_time = _matern(_distances(calm), prior.smooth_frames)
+    in_time = matern(_distances(calm), prior.smooth_frames)
     in_y = np.exp(-0.5 * (_distances(_positions(y)) * shape.height_px / prior.smooth_px) ** 2)
     in_x = np.exp(-0.5 * (_distances(_positions(x)) * shape.width_px / prior.smooth_px) ** 2)
     return [np.asarray(c + _NUGGET * np.eye(len(c))) for c in (in_time, in_y, in_x)]
@@ -417,7 +472,7 @@ def _unpacked(
     solution: FloatArray,
     covariance: FloatArray | None,
     data: PatchLikelihood,
-    trajectory: TrajectoryPrior | None,
+    trajectory: PathPrior | None,
     shape: MotionField | None,
     evidence: float,
 ) -> Fit:

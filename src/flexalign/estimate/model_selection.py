@@ -13,12 +13,14 @@ from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import pairwise, patches
 from flexalign.estimate.candidates import Candidate, Start, Trial, better, try_from
+from flexalign.estimate.evidence import TrajectoryPrior
 from flexalign.estimate.fixed_pattern import FixedPattern, taken_out
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import straight_path, straight_path_by_halves
 from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.refine import Refinement
+from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 from flexalign.params import LIMITS, AlignParams
@@ -93,6 +95,15 @@ class Estimate:
         return self.chosen == "none" and not self.drift_part > LIMITS.drift_part
 
 
+def statistics_of(estimate: Estimate, plan: Plan) -> TiltStatistics | None:
+    """What a movie says to other tilts of its series; None when it was not refined."""
+    found = estimate.refinement
+    if found is None:
+        return None
+    shape = None if plan.control_points is None else _empty_field(plan)
+    return TiltStatistics(plan.movie.frame_count, found.data, found.seen, shape)
+
+
 def given_motion(motion: Motion) -> Estimate:
     """A motion that was found elsewhere, as if it had been estimated."""
     none = FixedPattern(np.zeros(0), np.zeros(0), 0.0, 0.0)
@@ -116,11 +127,17 @@ def estimate_motion(
     params: AlignParams,
     threads: int,
     clock: Callable[[str], AbstractContextManager[None]],
+    series: SeriesPrior | None = None,
 ) -> Estimate:
-    """The motion of the specimen in `frames`."""
+    """The motion of the specimen in `frames`.
+
+    Parameters
+    ----------
+    series : what other tilts of the series say, None = nothing
+    """
     # The solves are small: one thread each is fastest, and leaves other movies their cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        estimate = _estimate_once(frames, plan, params, threads, clock)
+        estimate = _estimate_once(frames, plan, params, threads, clock, series)
         if not params.refine:
             return estimate
         pattern = _suspected(estimate)
@@ -128,7 +145,7 @@ def estimate_motion(
             return estimate
         with clock("fixed pattern"):
             cleaned = taken_out(frames, pattern, threads)
-        again = _estimate_once(cleaned, plan, params, threads, clock)
+        again = _estimate_once(cleaned, plan, params, threads, clock, series)
         if again.is_still:
             return estimate
         return _with_pattern_or_not(estimate, again, _Search(frames, plan, params, threads, clock))
@@ -197,10 +214,24 @@ class _Search:
             field = patches.fit_local_field(likelihood, self.shape)
         return Start(path, pairs, tracks, field, limit_A)
 
-    def made_of(self, start: Start, shape: MotionField | None) -> Trial:
+    def made_of(
+        self, start: Start, shape: MotionField | None, series: SeriesPrior | None = None
+    ) -> Trial:
         """What a start leads to, with a field of the given shape or without one."""
         with self.clock("refinement"):
-            return try_from(start, shape, self.frames, self.plan, self.params, self.threads)
+            return try_from(start, shape, self.frames, self.plan, self.params, self.threads, series)
+
+    def by_series(self, series: SeriesPrior) -> Trial:
+        """From the pairs and from what other tilts expect, whichever is more probable in the end.
+
+        Without motion as its rival: that a stage which moves in all other tilts stands still in
+        this one is as improbable as the prior says.
+        """
+        pairs = self.from_pairs(pairwise.MOST_IMAGES)
+        expected = replace(pairs, path_px=series.path.mean_px(self.frames.frame), field=None)
+        starts = [replace(start, coarsest_A=math.inf) for start in (pairs, expected)]
+        trials = [self.made_of(start, self.shape, series) for start in starts]
+        return max(trials, key=lambda trial: trial.log_posterior or -math.inf)
 
     def usual(self) -> Trial:
         """From the pairs, and from wherever else a motion may be where that is not sure."""
@@ -291,10 +322,11 @@ def _estimate_once(
     params: AlignParams,
     threads: int,
     clock: Callable[[str], AbstractContextManager[None]],
+    series: SeriesPrior | None,
 ) -> Estimate:
     """The motion in `frames`, taken as they are."""
-    search = _Search(frames, plan, params, threads, clock)
-    trial, is_wide = search.usual(), False
+    search, is_wide = _Search(frames, plan, params, threads, clock), False
+    trial = search.usual() if series is None else search.by_series(series)
     if trial.chosen == "none" and params.refine:
         wider = search.wider(trial.start, trial.judged.has_signal)
         found = next((t for t in wider if t.chosen != "none"), None)
@@ -310,9 +342,11 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> E
         chosen = "none"
     kept, refinement = trial.candidates[chosen], trial.refinement
     if refinement is not None:
-        priors = refinement.trajectory_prior, refinement.field_prior
-        fit = with_unknown_prior(refinement.fit, refinement.data, priors, search.shape)
-        refinement = replace(refinement, fit=fit)
+        path_prior, fit = refinement.trajectory_prior, refinement.fit
+        if isinstance(path_prior, TrajectoryPrior):
+            priors = path_prior, refinement.field_prior
+            fit = with_unknown_prior(fit, refinement.data, priors, search.shape)
+            refinement = replace(refinement, fit=fit)
         if chosen == "refined":
             kept, errors = replace(kept, field=fit.field), fit.trajectory_error_px
     return Estimate(

@@ -25,7 +25,7 @@ from flexalign.model import FloatArray
 from flexalign.plan import FINEST_RESOLUTION_A
 
 if TYPE_CHECKING:
-    pass
+    from flexalign.estimate.series_prior import ExpectedSignal
 
 # Rings below this hold what the taper leaks.
 _FIRST_RING = 3
@@ -57,6 +57,7 @@ class PatchSpectra:
     scale : unbinned pixels per small pixel, (y, x)
     pixel_size_A : of the unbinned movie
     sweeps : what sweeps over the packed spectra, on the CPU or on a GPU
+    expected : what is known of the signal beforehand, None = nothing
     """
 
     packed: npt.NDArray[np.uint16]
@@ -71,6 +72,7 @@ class PatchSpectra:
     scale: FloatArray
     pixel_size_A: float
     sweeps: LikelihoodSweeps
+    expected: ExpectedSignal | None = None
 
     @property
     def count(self) -> int:

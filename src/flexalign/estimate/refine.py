@@ -32,6 +32,7 @@ from flexalign.estimate.patch_spectra import (
     sweep_together,
 )
 from flexalign.estimate.patches import PatchGrid
+from flexalign.estimate.series_prior import ExpectedSignal, SeenSignal, SeriesPath, SeriesPrior
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
@@ -113,16 +114,18 @@ class Refinement:
     trajectory_prior, field_prior : as chosen by the evidence; field_prior None without a field
     powers, ring_frequency_per_A : of the rings at the end
     rounds : number of rounds
-    data : what the patches said in the last one
+    data : what the patches say, as a quadratic near the end
+    seen : the signal, as it is told to other tilts of a series
     """
 
     fit: Fit
-    trajectory_prior: TrajectoryPrior
+    trajectory_prior: TrajectoryPrior | SeriesPath
     field_prior: FieldPrior | None
     powers: RingPowers
     ring_frequency_per_A: FloatArray
     rounds: int
     data: PatchLikelihood
+    seen: SeenSignal
 
 
 def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
@@ -136,6 +139,8 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
     noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
     noise = np.maximum(noise, _least_noise(noise, patches.ring_count))
     trust = _trust(patches, signal, noise, _SMOOTH_RINGS)
+    if patches.expected is not None:
+        signal, trust = _with_expected(patches, patches.expected, signal, noise, trust)
     loudness = _loudness(patches, found)
     strength = _strength(patches, found, signal, noise, loudness)
     weight = _weight(patches, trust, strength * signal, loudness * noise)
@@ -155,6 +160,63 @@ def _trust(
     chance = noise / np.sqrt(coefficients * pairs * rings_together)
     trust = np.interp(signal / chance, _CHANCES_TRUSTED, (0.0, 1.0))
     return np.where(patches.ring_count > 0, trust, 0.0)
+
+
+def _with_expected(
+    patches: PatchSpectra,
+    expected: ExpectedSignal,
+    signal: FloatArray,
+    noise: FloatArray,
+    trust: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Signal power (rings,) and trust in it, once it is known what neighbours have.
+
+    What is measured and what is expected count by their precisions.  Strong rings are known by
+    themselves; faint ones, and those of frames that lie far off, by the neighbours.
+    """
+    pairs = pair_weight(patches.envelope)
+    coefficients = np.maximum(patches.ring_count * patches.count * _SMOOTH_RINGS, 1)
+    variance = noise**2 / (coefficients * pairs)
+    scale = noise_level(patches, noise) ** 2 / (patches.envelope**2).mean(axis=0)
+    power, error = expected.seen.at(patches.ring_frequency_per_A)
+    before = (error**2 + (expected.scatter * power) ** 2) * scale**2
+    measured, known_by = 1 / np.maximum(variance, 1e-300), 1 / np.maximum(before, 1e-12 * variance)
+    posterior = (signal * measured + power * scale * known_by) / (measured + known_by)
+    known = np.interp(power / np.maximum(error, 1e-300), _CHANCES_TRUSTED, (0.0, 1.0))
+    known = np.where(patches.ring_count > 0, known, 0.0)
+    return np.asarray(posterior.clip(0)), np.where(np.isfinite(error), known, trust)
+
+
+def expected_weight(patches: PatchSpectra, expected: ExpectedSignal) -> FloatArray:
+    """Weight W (rings,) of the likelihood by what neighbours have, the same for all motions.
+
+    Noise is all power that there is.
+    """
+    squared = patches.envelope**2
+    coefficients = np.maximum(patches.ring_count * patches.count, 1)
+    noise = patches.power.sum(axis=0) / coefficients / squared.sum(axis=0)
+    noise = np.maximum(noise, _least_noise(noise, patches.ring_count))
+    power, error = expected.seen.at(patches.ring_frequency_per_A)
+    known = np.interp(power / np.maximum(error, 1e-300), _CHANCES_TRUSTED, (0.0, 1.0))
+    signal = power * noise_level(patches, noise) ** 2 / squared.mean(axis=0)
+    weight = known * signal / (noise * (noise + signal * squared.sum(axis=0)))
+    return np.asarray(np.where(patches.ring_count > 0, weight, 0.0))
+
+
+def noise_level(patches: PatchSpectra, noise: FloatArray) -> float:
+    """Noise power of the finest quarter of the rings."""
+    used = np.flatnonzero(patches.ring_count)
+    return float(np.median(noise[used[3 * len(used) // 4 :]]))
+
+
+def seen_signal(patches: PatchSpectra, powers: RingPowers) -> SeenSignal:
+    """The signal of a movie as it tells its neighbours of it."""
+    squared, pairs = (patches.envelope**2).mean(axis=0), pair_weight(patches.envelope)
+    coefficients = np.maximum(patches.ring_count * patches.count, 1)
+    scale = squared / noise_level(patches, powers.noise) ** 2
+    error = powers.noise / np.sqrt(coefficients * pairs)
+    error = np.where(patches.ring_count > 0, error, np.inf)
+    return SeenSignal(patches.ring_frequency_per_A, powers.measured * scale, error * scale)
 
 
 def _weight(
@@ -295,6 +357,7 @@ def refine(
     threads: int = 1,
     rounds: int = _ROUNDS,
     first: Sweep | None = None,
+    series: SeriesPrior | None = None,
 ) -> Refinement:
     """The most probable motion near displacements (patches, times, 2).
 
@@ -302,9 +365,10 @@ def refine(
     ----------
     shape : a field of the wanted size, or None for a trajectory alone
     first : a sweep at `displacement_px`, if there has been one
+    series : the priors, where neighbours tell them; None = the evidence of the movie chooses them
     """
     first = first or sweep(patches, displacement_px, None, threads)
-    climb = _climb(patches, displacement_px, shape, rounds, first)
+    climb = _climb(patches, displacement_px, shape, rounds, first, series=series)
     return _side_by_side(patches, [climb], len(patches.ring_frequency_per_A), threads)[0]
 
 
@@ -375,14 +439,18 @@ def _climb(
     found: Sweep,
     whole: Refinement | None = None,
     half: int | None = None,
+    series: SeriesPrior | None = None,
 ) -> _Climb:
     """Refine by all rings or, where they have been refined as a `whole`, by those of one `half`."""
     displacement, steps = displacement_px, Steps()
     chosen, is_settled, is_final = 0, False, whole is not None
     seen = np.ones(len(patches.ring_frequency_per_A), np.bool_)
-    trajectory_prior, field_prior = TrajectoryPrior(), None
+    trajectory_prior: TrajectoryPrior | SeriesPath = TrajectoryPrior()
+    field_prior = None
     if shape is not None:
         field_prior = FieldPrior(smooth_px=shape.width_px / 2)
+    if series is not None:
+        trajectory_prior, field_prior = series.path, None if shape is None else series.field
     fewest = _FEWEST_ROUNDS
     if whole is not None:
         trajectory_prior, field_prior, fewest = whole.trajectory_prior, whole.field_prior, 1
@@ -395,11 +463,7 @@ def _climb(
         data = patch_likelihood(patches, found, powers, displacement)
         if not is_final and (done in _PRIOR_ROUNDS or is_settled):
             steps, chosen, is_final = Steps(), done, is_settled
-            trajectory_prior = evidence.choose_trajectory_prior(data, trajectory_prior)
-            if shape is not None and field_prior is not None:
-                field_prior = evidence.choose_field_prior(
-                    data, trajectory_prior, shape, field_prior
-                )
+            trajectory_prior, field_prior = _chosen(data, shape, trajectory_prior, field_prior)
         prior = trajectory_prior, field_prior, shape
         fit = evidence.fit_motion(data, *prior, with_errors=False)
         assert fit.trajectory_px is not None
@@ -416,8 +480,24 @@ def _climb(
     if whole is None:
         fit = evidence.fit_motion(data, *prior)
     return Refinement(
-        fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done, data
-    )
+        fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done, data,
+        seen_signal(patches, powers),
+    )  # fmt: skip
+
+
+def _chosen(
+    data: PatchLikelihood,
+    shape: MotionField | None,
+    path: TrajectoryPrior | SeriesPath,
+    field_prior: FieldPrior | None,
+) -> tuple[TrajectoryPrior | SeriesPath, FieldPrior | None]:
+    """The priors of greatest evidence near those given; of a series, how wide it is."""
+    if isinstance(path, SeriesPath):
+        return path.as_wide_as(data), field_prior
+    path = evidence.choose_trajectory_prior(data, path)
+    if shape is not None and field_prior is not None:
+        field_prior = evidence.choose_field_prior(data, path, shape, field_prior)
+    return path, field_prior
 
 
 def half_of_ring(count: int) -> npt.NDArray[np.int64]:

@@ -54,11 +54,9 @@ def write_mrc(
     pixels = _as_float16(image) if float16 else np.asarray(image, dtype=np.float32)
     if pixels.ndim not in (2, 3):
         raise ValueError(f"expected an image (h, w) or a stack (t, h, w), found {pixels.shape}")
-    header = _mrc_header(pixels, pixel_size_A, is_stack)
-    lines = [f"flexalign {__version__}", *labels][:MRC_LABELS]
-    header.nlabl = len(lines)
-    for i, line in enumerate(lines):
-        header.label[i] = line.encode("ascii", "replace")[:MRC_LABEL_CHARACTERS]
+    header = new_header(pixels.shape, pixels.dtype.itemsize, pixel_size_A, is_stack, labels)
+    header.dmin, header.dmax = pixels.min(), pixels.max()
+    header.dmean, header.rms = _mean_and_deviation(pixels.reshape(-1, pixels.shape[-1]))
     # mrcfile's own writer leaves its file open when the disk is full.
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(header.tobytes())
@@ -132,16 +130,27 @@ def axis_pixel_sizes_A(
     return pixel_size_A * height / binned_height, pixel_size_A * width / binned_width
 
 
-def _mrc_header(
-    pixels: npt.NDArray[Any], pixel_size_A: float | tuple[float, float], is_stack: bool
+def new_header(
+    shape: tuple[int, ...],
+    item_bytes: int,
+    pixel_size_A: float | tuple[float, float],
+    is_stack: bool,
+    labels: Iterable[str] = (),
 ) -> Any:
-    """The header of an MRC2014 file with these pixels, little-endian, without labels."""
+    """The header of an MRC2014 file of floats, little-endian, without statistics.
+
+    Parameters
+    ----------
+    shape : (h, w) or (t, h, w)
+    item_bytes : of one pixel
+    pixel_size_A, is_stack, labels : as for `write_mrc`
+    """
     header = np.zeros((), dtype=HEADER_DTYPE.newbyteorder("<")).view(np.recarray)
-    sections = pixels.shape[0] if pixels.ndim == 3 else 1
-    is_volume = pixels.ndim == 3 and not is_stack
-    header.nz, header.ny, header.nx = sections, *pixels.shape[-2:]
-    header.mz, header.my, header.mx = (sections if is_volume else 1), *pixels.shape[-2:]
-    header.mode = MRC_MODES[pixels.dtype.itemsize]
+    sections = shape[0] if len(shape) == 3 else 1
+    is_volume = len(shape) == 3 and not is_stack
+    header.nz, header.ny, header.nx = sections, *shape[-2:]
+    header.mz, header.my, header.mx = (sections if is_volume else 1), *shape[-2:]
+    header.mode = MRC_MODES[item_bytes]
     header.ispg = 1 if is_volume else 0
     y_A, x_A = pixel_size_A if isinstance(pixel_size_A, tuple) else (pixel_size_A, pixel_size_A)
     for axis, size_A in zip("xyz", (x_A, y_A, x_A), strict=True):
@@ -149,11 +158,13 @@ def _mrc_header(
     for angle in ("alpha", "beta", "gamma"):
         header.cellb[angle] = 90.0
     header.mapc, header.mapr, header.maps = 1, 2, 3
-    header.dmin, header.dmax = pixels.min(), pixels.max()
-    header.dmean, header.rms = _mean_and_deviation(pixels.reshape(-1, pixels.shape[-1]))
     header.nversion = 20141
     header.map = b"MAP "
     header.machst = (0x44, 0x44, 0, 0)
+    lines = [f"flexalign {__version__}", *labels][:MRC_LABELS]
+    header.nlabl = len(lines)
+    for i, line in enumerate(lines):
+        header.label[i] = line.encode("ascii", "replace")[:MRC_LABEL_CHARACTERS]
     return header
 
 

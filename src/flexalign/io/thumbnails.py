@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,41 @@ def write_thumbnail(path: str | Path, image: PixelArray) -> None:
     """
     block = max(1, -(-max(image.shape) // SIDE_PX))
     _write_png(path, gaussian_filter(_block_means(image, block), _BLUR_PX))
+
+
+def write_strip(path: str | Path, pictures: Sequence[str | Path], height_px: int) -> None:
+    """Write small pictures (PNG) of thumbnails side by side, in their order.
+
+    Parameters
+    ----------
+    pictures : paths of thumbnails; for one that cannot be read there is a gap
+    height_px : of each
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; nothing is left behind.
+    """
+    from PIL import Image
+
+    shown: list[Image.Image | None] = []
+    for picture in pictures:
+        try:
+            with Image.open(picture) as found:
+                width_px = max(1, round(found.width * height_px / found.height))
+                shown.append(found.resize((width_px, height_px)))
+        except OSError:
+            shown.append(None)
+    usual_px = next((image.width for image in shown if image is not None), height_px)
+    widths_px = [usual_px if image is None else image.width for image in shown]
+    strip = Image.new("L", (sum(widths_px) + len(shown) - 1, height_px), 255)
+    left_px = 0
+    for image, width_px in zip(shown, widths_px, strict=True):
+        if image is not None:
+            strip.paste(image, (left_px, 0))
+        left_px += width_px + 1
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        strip.save(file, format="PNG")
 
 
 def write_spectra_thumbnail(path: str | Path, before: PowerSpectrum, after: PowerSpectrum) -> None:

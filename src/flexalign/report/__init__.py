@@ -2,4 +2,5 @@
 
 `columns` has each number once, `collect` reads records and the index, `details` is one movie,
 `summary` the session, `page` the HTML from `templates` and `assets`, `live` keeps it current.
+`series` is the report of tilt series, with plots by `svg`.
 """

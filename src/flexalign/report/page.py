@@ -58,7 +58,7 @@ def render(
     """The text of the page; parameters as for `write_page`."""
     movies = {movie["name"]: movie for movie in summary["movies"]}
     in_groups = itertools.groupby(summary["parameters"], lambda item: item["group"])
-    text: str = _template().render(
+    text: str = page_template("report.html").render(
         title=Path(summary["folder"]).name,
         summary=summary,
         run=summary["run"],
@@ -137,9 +137,14 @@ def _read_asset(name: str) -> str:
     return (resources.files("flexalign.report") / "assets" / name).read_text(encoding="utf-8")
 
 
+def style_sheet() -> Markup:
+    """The style that all pages have in common."""
+    return _asset("report.css")
+
+
 @functools.cache
-def _template() -> Any:
-    """The template of the page, which fails on a name that it does not get."""
+def page_template(name: str) -> Any:
+    """The template of a page, which fails on a name that it does not get."""
     environment = Environment(
         loader=PackageLoader("flexalign.report", "templates"),
         autoescape=select_autoescape(default=True),
@@ -151,7 +156,7 @@ def _template() -> Any:
         "number": _number, "clock": _clock, "moment": _moment, "value": _value,
         "file_name": lambda path: Path(path).name,
     }  # fmt: skip
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -4,6 +4,9 @@
 `micrograph` takes a real image in their place, `objects` adds gold, carbon and dirt, `layers`
 moves each of these in its own way; `detector` counts electrons, `movie` is the whole, `files`
 writes it, `score` compares a motion with the true one.
+
+Of a tilt series `tilt_settings` says what is made, `slab` projects particles and gold at any
+angle, `stage` moves, `tilt_series` makes the movies and `tilt_files` writes them with an mdoc.
 """
 
 from flexalign.simulate.files import SAVED_FORMATS
@@ -11,6 +14,9 @@ from flexalign.simulate.motions import TrueMotion
 from flexalign.simulate.movie import SimulatedMovie, simulate_movie
 from flexalign.simulate.score import MotionError, motion_error_px
 from flexalign.simulate.settings import FAULTS, MOTIONS, OBJECTS, SPECIMENS, SimulationSettings
+from flexalign.simulate.tilt_files import save_tilt_series
+from flexalign.simulate.tilt_series import SimulatedTilt, simulate_tilt_series
+from flexalign.simulate.tilt_settings import TiltSeriesSettings
 
 __all__ = [
     "FAULTS",
@@ -20,8 +26,12 @@ __all__ = [
     "SPECIMENS",
     "MotionError",
     "SimulatedMovie",
+    "SimulatedTilt",
     "SimulationSettings",
+    "TiltSeriesSettings",
     "TrueMotion",
     "motion_error_px",
+    "save_tilt_series",
     "simulate_movie",
+    "simulate_tilt_series",
 ]

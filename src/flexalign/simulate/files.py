@@ -15,6 +15,7 @@ import tifffile
 from flexalign.errors import ParameterError
 from flexalign.io.movies.eer_writer import write_eer
 from flexalign.io.writing.atomic import replacing
+from flexalign.model import PixelArray
 
 if TYPE_CHECKING:
     from flexalign.simulate.movie import SimulatedMovie
@@ -31,6 +32,8 @@ def save_movie(
     name: str,
     file_format: str = "mrc",
     raw_frames_per_frame: int | None = None,
+    *,
+    with_gain: bool = True,
 ) -> dict[str, Path]:
     """The files written: "movie", "truth" and, when there is one, "gain".
 
@@ -49,6 +52,7 @@ def save_movie(
     file_format : one of `SAVED_FORMATS`
     raw_frames_per_frame : EER only; None = as many as the fullest pixel needs, so that no count
         is lost; with fewer, counts above it are cut off
+    with_gain : whether to write the gain, too
 
     Raises
     ------
@@ -57,8 +61,7 @@ def save_movie(
     InputError
         If the files cannot be written.
     """
-    if file_format not in SAVED_FORMATS:
-        raise ParameterError(f"file_format: expected one of {SAVED_FORMATS}, found {file_format!r}")
+    check_format(file_format)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {"movie": folder / f"{name}.{file_format}", "truth": folder / f"{name}_truth.npz"}
@@ -69,17 +72,31 @@ def save_movie(
         _write_tiff(paths["movie"], movie.counts, pixel_size_A)
     else:
         _write_events(paths["movie"], movie, raw_frames_per_frame)
-    if movie.gain is not None and file_format == "eer":
-        paths["gain"] = folder / f"{name}.gain"
-        with replacing(paths["gain"]) as temporary:
-            tifffile.imwrite(temporary, movie.gain, photometric="minisblack", metadata=None)
-        paths["gain_counts"] = folder / f"{name}_gain.mrc"
-        _write_mrc(paths["gain_counts"], 1 / movie.gain, pixel_size_A)
-    elif movie.gain is not None:
-        paths["gain"] = folder / f"{name}_gain.mrc"
-        _write_mrc(paths["gain"], movie.gain, pixel_size_A)
+    if movie.gain is not None and with_gain:
+        paths |= save_gain(movie.gain, folder, name, file_format, pixel_size_A)
     _write_truth(paths["truth"], movie)
     return paths
+
+
+def check_format(file_format: str) -> None:
+    """Raise a `ParameterError` unless movies can be saved in a format."""
+    if file_format not in SAVED_FORMATS:
+        raise ParameterError(f"file_format: expected one of {SAVED_FORMATS}, found {file_format!r}")
+
+
+def save_gain(
+    gain: PixelArray, folder: Path, name: str, file_format: str, pixel_size_A: float
+) -> dict[str, Path]:
+    """The files written of a gain (h, w) that multiplies, see `save_movie`."""
+    of_counts = folder / f"{name}_gain.mrc"
+    if file_format != "eer":
+        _write_mrc(of_counts, gain, pixel_size_A)
+        return {"gain": of_counts}
+    path = folder / f"{name}.gain"
+    with replacing(path) as temporary:
+        tifffile.imwrite(temporary, gain, photometric="minisblack", metadata=None)
+    _write_mrc(of_counts, 1 / gain, pixel_size_A)
+    return {"gain": path, "gain_counts": of_counts}
 
 
 def _as_mode_0(counts: npt.NDArray[Any]) -> npt.NDArray[Any]:

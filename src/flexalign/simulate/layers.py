@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.arrays import fourier
+from flexalign.model import PixelArray
 from flexalign.simulate.micrograph import micrograph_contrast
 from flexalign.simulate.motions import TrueMotion, make_motion, make_other_motion, still_motion
 from flexalign.simulate.objects import DRAWN, draw_object
@@ -42,17 +43,27 @@ def make_layers(
     settings: SimulationSettings, canvas_px: tuple[int, int], threads: int = 1
 ) -> list[Layer]:
     """The specimen, and what else is in the field; all periodic on the canvas."""
-    layers = [_specimen(settings, canvas_px, threads)]
+    layers = [specimen_layer(settings, canvas_px, threads)]
     for name in settings.objects:
         image = draw_object(name, settings, canvas_px)
         layers.append(Layer(fourier.rfft2(image, threads), DRAWN[name][1], is_damaged=False))
     return layers
 
 
-def _specimen(settings: SimulationSettings, canvas_px: tuple[int, int], threads: int) -> Layer:
-    """What moves as the truth says.  Stain outlasts the beam; protein, ice and others do not."""
+def specimen_layer(
+    settings: SimulationSettings,
+    canvas_px: tuple[int, int],
+    threads: int = 1,
+    atoms_per_px: PixelArray | None = None,
+) -> Layer:
+    """What moves as the truth says.  Stain outlasts the beam; protein, ice and others do not.
+
+    Parameters
+    ----------
+    atoms_per_px : (h, w) where atoms lie; None = as the settings say
+    """
     if settings.specimen in SPECIMENS:
-        spectrum = specimen_spectrum(settings, canvas_px, threads)
+        spectrum = specimen_spectrum(settings, canvas_px, threads, atoms_per_px)
     else:
         image = micrograph_contrast(settings.specimen, canvas_px, threads)
         spectrum = fourier.rfft2(image, threads)

@@ -18,7 +18,7 @@ from flexalign.arrays.dose import critical_exposure_e_A2
 from flexalign.arrays.resample import lattice_nodes, sample, spline_coefficients
 from flexalign.model import FloatArray, MaskArray, PixelArray
 from flexalign.plan import fast_size
-from flexalign.simulate.detector import make_detector
+from flexalign.simulate.detector import Detector, make_detector
 from flexalign.simulate.files import save_movie
 from flexalign.simulate.layers import Layer, make_layers, make_motions
 from flexalign.simulate.motions import TrueMotion, truth_lattice
@@ -113,10 +113,30 @@ def simulate_movie(
     """
     settings = replace(settings or SimulationSettings(), **changes)
     threads = threads or os.cpu_count() or 1
-    motions, detector = make_motions(settings), make_detector(settings)
+    return exposed(
+        settings, make_motions(settings), make_detector(settings),
+        lambda canvas_px: make_layers(settings, canvas_px, threads), threads, progress,
+    )  # fmt: skip
+
+
+def exposed(
+    settings: SimulationSettings,
+    motions: Mapping[str, TrueMotion],
+    detector: Detector,
+    layers_on: Callable[[tuple[int, int]], list[Layer]],
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> SimulatedMovie:
+    """The movie of layers that move, as a detector counts it.
+
+    Parameters
+    ----------
+    motions : by what layers move with, among them that of the "specimen", the truth
+    layers_on : makes the layers on a canvas (height, width)
+    """
     motion = motions["specimen"]
-    canvas = _Canvas.around(settings, motions.values())
-    layers = make_layers(settings, canvas.shape_px, threads)
+    canvas = Canvas.around(settings, motions.values())
+    layers = layers_on(canvas.shape_px)
     counts = np.empty((settings.frame_count, *settings.shape_px), detector.dtype)
     with ThreadPoolExecutor(threads) as pool:
         for frame, intensity in enumerate(_intensities(settings, motions, canvas, layers, threads)):
@@ -141,14 +161,15 @@ def simulate_movie(
 
 
 @dataclass(frozen=True, slots=True)
-class _Canvas:
+class Canvas:
     """A field wide enough that real specimen moves in at the edges of the frame in its middle."""
 
     frame_shape_px: tuple[int, int]
     shape_px: tuple[int, int]
 
     @classmethod
-    def around(cls, settings: SimulationSettings, motions: Iterable[TrueMotion]) -> _Canvas:
+    def around(cls, settings: SimulationSettings, motions: Iterable[TrueMotion]) -> Canvas:
+        """The canvas for things that move along `motions`."""
         y, x = truth_lattice(settings.shape_px)
         largest_px = max(
             float(np.abs(motion.step_displacement_px(frame, step, y[:, None], x)).max())
@@ -183,7 +204,7 @@ class _Canvas:
 def _intensities(
     settings: SimulationSettings,
     motions: Mapping[str, TrueMotion],
-    canvas: _Canvas,
+    canvas: Canvas,
     layers: Sequence[Layer],
     threads: int,
 ) -> Iterator[PixelArray]:
@@ -196,7 +217,8 @@ def _intensities(
     critical = critical_exposure_e_A2(frequency, settings.voltage_kV)
     decay_A2_per_e = (-0.5 / critical).astype(np.float32)
     for frame in range(settings.frame_count):
-        damage = np.exp(decay_A2_per_e * np.float32((frame + 0.5) * settings.dose_e_A2))
+        dose_e_A2 = settings.pre_exposure_e_A2 + (frame + 0.5) * settings.dose_e_A2
+        damage = np.exp(decay_A2_per_e * np.float32(dose_e_A2))
         coefficients = [
             _coefficients(layer.spectrum * damage, canvas, threads) if kept is None else kept
             for layer, kept in zip(layers, lasting, strict=True)
@@ -211,7 +233,7 @@ def _intensities(
         yield total
 
 
-def _coefficients(spectrum: fourier.SpectrumArray, canvas: _Canvas, threads: int) -> PixelArray:
+def _coefficients(spectrum: fourier.SpectrumArray, canvas: Canvas, threads: int) -> PixelArray:
     """The spline through the image of a half plane."""
     return spline_coefficients(fourier.irfft2(spectrum, canvas.shape_px, threads), threads)
 
@@ -221,7 +243,7 @@ def _seen(
     motion: TrueMotion,
     frame: int,
     step: int,
-    canvas: _Canvas,
+    canvas: Canvas,
     threads: int,
 ) -> PixelArray:
     """A layer (h, w) where it is at one step of one frame."""
@@ -237,13 +259,13 @@ def _through_all(parts: Sequence[PixelArray]) -> PixelArray:
     return total
 
 
-def _specimen(layers: Sequence[Layer], canvas: _Canvas, threads: int) -> PixelArray:
+def _specimen(layers: Sequence[Layer], canvas: Canvas, threads: int) -> PixelArray:
     """What moves with the specimen, on the whole canvas, minus one."""
     spectra = [layer.spectrum for layer in layers if layer.moves_with == "specimen"]
     return _through_all([fourier.irfft2(s, canvas.shape_px, threads) for s in spectra])
 
 
-def _where_from_px(motion: TrueMotion, frame: int, step: int, canvas: _Canvas) -> PixelArray:
+def _where_from_px(motion: TrueMotion, frame: int, step: int, canvas: Canvas) -> PixelArray:
     """What to add to a place (2, ny, nx) in the frame to find its specimen in the first one.
 
     Solves ``back(q) = -displacement(q + back(q))`` by repetition, which converges because the

@@ -19,7 +19,7 @@ Draw = Callable[[SimulationSettings, Shape, np.random.Generator], FloatArray]
 
 _HOLE_RADIUS_A = 6000.0
 _GOLD_LETS_THROUGH, _GOLD_SCATTER, _GOLD_GRAIN_A = 0.35, 0.3, 40.0
-_BEAD_RADIUS_A, _BEAD_DEPTH, _A_PER_BEAD = 50.0, 0.85, 450.0
+BEAD_RADIUS_A, _BEAD_DEPTH, A_PER_BEAD = 50.0, 0.85, 450.0
 _CRYSTAL_RADIUS_A, _CRYSTAL_DEPTH, _A_PER_CRYSTAL = (60.0, 250.0), (0.1, 0.35), 500.0
 _CARBON_CONTRAST, _CARBON_DEPTH = 0.06, 0.1
 _DIRT_PART, _DIRT_DEPTH, _DIRT_DETAIL_A = 0.15, 0.6, 60.0
@@ -40,17 +40,24 @@ def _gold_beads(
     settings: SimulationSettings, shape_px: Shape, rng: np.random.Generator
 ) -> FloatArray:
     """Fiducials of 10 nm."""
-    radii_A = np.full(_count(settings, shape_px, _A_PER_BEAD), _BEAD_RADIUS_A)
-    return -_balls(settings, shape_px, rng, radii_A, np.full(len(radii_A), _BEAD_DEPTH))
+    count = object_count(settings, shape_px, A_PER_BEAD)
+    return beads_at(rng.uniform(0, shape_px, (count, 2)), settings, shape_px)
+
+
+def beads_at(places_px: FloatArray, settings: SimulationSettings, shape_px: Shape) -> FloatArray:
+    """Fiducials of 10 nm (h, w) with their middles at `places_px` (n, 2) (y, x)."""
+    radius_A, depth = np.full((2, len(places_px)), [[BEAD_RADIUS_A], [_BEAD_DEPTH]])
+    return -_balls(places_px, radius_A / settings.pixel_size_A, depth, shape_px)
 
 
 def _ice_crystals(
     settings: SimulationSettings, shape_px: Shape, rng: np.random.Generator
 ) -> FloatArray:
     """Lumps of crystalline ice that came down on the specimen."""
-    count = _count(settings, shape_px, _A_PER_CRYSTAL)
+    count = object_count(settings, shape_px, _A_PER_CRYSTAL)
     radii_A, depths = rng.uniform(*_CRYSTAL_RADIUS_A, count), rng.uniform(*_CRYSTAL_DEPTH, count)
-    return -_balls(settings, shape_px, rng, radii_A, depths)
+    places_px = rng.uniform(0, shape_px, (count, 2))
+    return -_balls(places_px, radii_A / settings.pixel_size_A, depths, shape_px)
 
 
 def _carbon(settings: SimulationSettings, shape_px: Shape, rng: np.random.Generator) -> FloatArray:
@@ -104,7 +111,7 @@ def draw_object(name: str, settings: SimulationSettings, shape_px: Shape) -> Pix
     return DRAWN[name][0](settings, shape_px, rng).astype(np.float32)
 
 
-def _count(settings: SimulationSettings, shape_px: Shape, apart_A: float) -> int:
+def object_count(settings: SimulationSettings, shape_px: Shape, apart_A: float) -> int:
     """How many things are on the canvas when each has a square of `apart_A` for itself."""
     return max(1, round(shape_px[0] * shape_px[1] * (settings.pixel_size_A / apart_A) ** 2))
 
@@ -141,18 +148,12 @@ def _outside_circle(
 
 
 def _balls(
-    settings: SimulationSettings,
-    shape_px: Shape,
-    rng: np.random.Generator,
-    radii_A: FloatArray,
-    depths: FloatArray,
+    places_px: FloatArray, radii_px: FloatArray, depths: FloatArray, shape_px: Shape
 ) -> FloatArray:
-    """Balls at random places (h, w), each as deep in its middle as asked for."""
+    """Balls at `places_px` (n, 2) (y, x) (h, w), each as deep in its middle as asked for."""
     total = np.zeros(shape_px)
-    for radius_A, depth in zip(radii_A, depths, strict=True):
-        place_px = rng.uniform(0, shape_px)
-        ball = depth * _ball(shape_px, place_px, radius_A / settings.pixel_size_A)
-        np.maximum(total, ball, out=total)
+    for place_px, radius_px, depth in zip(places_px, radii_px, depths, strict=True):
+        np.maximum(total, depth * _ball(shape_px, place_px, radius_px), out=total)
     return total
 
 

@@ -88,12 +88,12 @@ def deposited_atoms(
     else:
         turned = (
             Rotation.random(random_state=rng).apply(atoms_px)[:, :2] + place
-            for place in _places_px(settings, canvas_px, rng)
+            for place in places_px(settings, canvas_px, rng)
         )
-    return _deposited(turned, canvas_px)
+    return deposited(turned, canvas_px)
 
 
-def _deposited(
+def deposited(
     particles_px: Iterable[FloatArray], canvas_px: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
     """Atoms per pixel (h, w) of particles (atoms, 2) (y, x), each atom shared by four pixels."""
@@ -143,7 +143,7 @@ def _chord_A(from_axis_A: FloatArray, radius_A: float) -> FloatArray:
     return 2 * np.sqrt(np.maximum(radius_A**2 - from_axis_A**2, 0))
 
 
-def _places_px(
+def places_px(
     settings: SimulationSettings, canvas_px: tuple[int, int], rng: np.random.Generator
 ) -> FloatArray:
     """Centres (n, 2) (y, x) of particles that keep a diameter apart on the periodic canvas."""

@@ -24,10 +24,11 @@ _POSITIVE = (
     "pixel_size_A", "voltage_kV", "electrons_per_px", "defocus_um", "contrast", "in_frame_steps",
 )  # fmt: skip
 _NAMED = {"objects": OBJECTS, "faults": FAULTS}
-_STEEPEST_TILT_DEG = 80.0
+STEEPEST_TILT_DEG = 80.0
 _NOT_NEGATIVE = (
     "global_motion_px", "local_motion_px", "particles", "ice_thickness_A",
     "hot_pixels", "dead_pixels", "dose_per_frame_e_A2", "seed", "finest_signal_A", "gain_error",
+    "pre_exposure_e_A2",
 )  # fmt: skip
 
 
@@ -62,6 +63,7 @@ class SimulationSettings(JsonValue):
     finest_signal_A : the specimen has no finer detail; 0 = no limit
     tilt_deg : of the stage: the beam has a longer way through the ice, and loses contrast there
     gain_error : standard deviation of the pixels' sensitivity that `gain` does not correct
+    pre_exposure_e_A2 : dose that the specimen has had before the movie
 
     Raises
     ------
@@ -98,6 +100,7 @@ class SimulationSettings(JsonValue):
     finest_signal_A: float = 0.0
     tilt_deg: float = 0.0
     gain_error: float = 0.0
+    pre_exposure_e_A2: float = 0.0
 
     def __post_init__(self) -> None:
         if self.motion not in MOTIONS:
@@ -121,9 +124,9 @@ class SimulationSettings(JsonValue):
             for value in getattr(self, name):
                 if value not in known:
                     raise ParameterError(f"{name}: expected some of {known}, found {value!r}")
-        if not abs(self.tilt_deg) <= _STEEPEST_TILT_DEG:
+        if not abs(self.tilt_deg) <= STEEPEST_TILT_DEG:
             raise ParameterError(
-                f"tilt_deg: expected at most {_STEEPEST_TILT_DEG:g}, found {self.tilt_deg}"
+                f"tilt_deg: expected at most {STEEPEST_TILT_DEG:g}, found {self.tilt_deg}"
             )
 
     @property

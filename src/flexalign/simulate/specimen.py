@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import fourier
+from flexalign.model import PixelArray
 from flexalign.simulate import placing
 from flexalign.simulate.settings import SimulationSettings
 
@@ -36,7 +37,10 @@ _INELASTIC_PATH_A = 3000.0
 
 
 def specimen_spectrum(
-    settings: SimulationSettings, canvas_px: tuple[int, int], threads: int = 1
+    settings: SimulationSettings,
+    canvas_px: tuple[int, int],
+    threads: int = 1,
+    atoms_per_px: PixelArray | None = None,
 ) -> fourier.SpectrumArray:
     """Half-plane spectrum (h, w // 2 + 1) of the undamaged image of the specimen, minus one.
 
@@ -45,10 +49,13 @@ def specimen_spectrum(
     Parameters
     ----------
     canvas_px : (height, width), larger than the frames by what moves in at the edges
+    atoms_per_px : (h, w) where atoms lie, see `placing.deposited`; None = as the settings say
     """
     rng = np.random.default_rng([settings.seed, 2])
     frequency = frequency_per_A(canvas_px, settings.pixel_size_A)
-    atoms = fourier.rfft2(placing.deposited_atoms(settings, canvas_px, rng), threads)
+    if atoms_per_px is None:
+        atoms_per_px = placing.deposited_atoms(settings, canvas_px, rng)
+    atoms = fourier.rfft2(atoms_per_px, threads)
     if settings.specimen != "filaments":  # which are drawn and not deposited
         atoms /= _bilinear_transfer(canvas_px)
     image = _stained if settings.specimen == "negative-stain" else _vitrified

@@ -1,0 +1,335 @@
+"""How well the motion is found in tilt series, tilt by tilt, with and without a shared prior.
+
+Series with known motion are simulated; each tilt is measured by flexalign by itself, and again with
+the prior that the other tilts give, and by RELION where it is installed.  Results are appended
+to ``tilt_series.jsonl`` in the cache, so that a long run can be done in parts; what the same code
+has done already is not done again.  The tables are Markdown::
+
+    python benchmarks/tilt_series.py --list
+    python benchmarks/tilt_series.py frames-6 frames-6-gold --seeds 101 102
+    python benchmarks/tilt_series.py --table
+
+RMS is the length of the difference from the true displacement in px, over frames and places,
+each place's mean over frames removed.  Seeds below 100 are for tuning and are not reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers
+from accuracy import CACHE, version_of
+
+import flexalign
+from flexalign.align import measure_tilt
+from flexalign.comparison import AnyMotion
+from flexalign.estimate.series import series_priors
+from flexalign.motion import Motion
+from flexalign.params import AlignParams
+from flexalign.simulate import (
+    SimulationSettings,
+    TiltSeriesSettings,
+    motion_error_px,
+    simulate_tilt_series,
+)
+from flexalign.simulate.files import save_movie
+
+METHODS = ("none", "alone", "series", "RELION global", "RELION 5x5")
+# Frames of a tilt, and whether there are fiducials.
+SERIES: dict[str, tuple[int, bool]] = {
+    f"frames-{frames}{'-gold' if gold else ''}": (frames, gold)
+    for frames in (2, 3, 6)
+    for gold in (False, True)
+}
+_RESULTS = "tilt_series.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one method made of one tilt: a line of the results.
+
+    Attributes
+    ----------
+    code : of the settings
+    number : of the tilt, in order of time
+    version : of the program
+    rms_px : distance to the true displacement; None where the program failed
+    seconds : that it took
+    chosen : which motion flexalign kept
+    error : why there is no motion
+    """
+
+    series: str
+    seed: int
+    code: str
+    number: int
+    angle_deg: float
+    method: str
+    version: str
+    rms_px: float | None = None
+    seconds: float | None = None
+    chosen: str = ""
+    error: str = ""
+
+
+def settings_of(name: str, seed: int, size: int, tilts: int) -> TiltSeriesSettings:
+    """What to simulate."""
+    frames, gold = SERIES[name]
+    movie = SimulationSettings(
+        shape_px=(size, size), frame_count=frames, pixel_size_A=1.35, defocus_um=3.0,
+        global_motion_px=4.0, local_motion_px=1.0, seed=seed,
+    )  # fmt: skip
+    step_deg = 100.0 / max(tilts - 1, 1)
+    return TiltSeriesSettings(
+        movie=movie, tilt_count=tilts, tilt_step_deg=round(step_deg, 1), fiducials=gold
+    )
+
+
+def code_of(settings: TiltSeriesSettings) -> str:
+    """A short name of the settings."""
+    plain = json.dumps(settings.to_dict(), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:8]
+
+
+class Series:
+    """A series in the cache."""
+
+    def __init__(self, name: str, seed: int, made: TiltSeriesSettings, cache: Path) -> None:
+        self.name, self.seed, self.settings, self.code = name, seed, made, code_of(made)
+        self.folder = cache / f"tilts_{name}_{seed}_{self.code}"
+        self.gain = self.folder / "gain.mrc"
+
+    def simulate(self, threads: int) -> None:
+        """Write what is not there yet."""
+        if (self.folder / "done").exists():
+            return
+        for tilt in simulate_tilt_series(self.settings, threads=threads):
+            first, name = tilt.number == 0, f"{tilt.number}"
+            paths = save_movie(tilt.movie, self.folder, name, "mrc", with_gain=first)
+            if "gain" in paths:
+                paths["gain"].rename(self.gain)
+        (self.folder / "done").touch()
+
+    def movie(self, number: int) -> Path:
+        """The movie of a tilt."""
+        return self.folder / f"{number}.mrc"
+
+    def params(self, number: int, threads: int) -> AlignParams:
+        """What a user gives; no images that nobody looks at here."""
+        movie = self.settings.of_tilt(number)
+        return AlignParams(
+            pixel_size_A=movie.pixel_size_A, voltage_kV=movie.voltage_kV,
+            dose_per_frame_e_A2=movie.dose_e_A2, pre_exposure_e_A2=movie.pre_exposure_e_A2,
+            gain=str(self.gain), dose_weight=False, psd=False, threads=threads,
+        )  # fmt: skip
+
+    def result(
+        self, number: int, method: str, motion: AnyMotion | None = None, **more: Any
+    ) -> Result:
+        """How far `motion` is from the truth."""
+        if motion is not None:
+            with np.load(self.folder / f"{number}_truth.npz") as file:
+                truth = {key: file[key] for key in file.files if key != "specimen"}
+            more["rms_px"] = motion_error_px(motion, truth).rms_px
+        angle = self.settings.angles_deg[number]
+        return Result(
+            self.name, self.seed, self.code, number, angle, method, version(method), **more
+        )
+
+
+def version(method: str) -> str:
+    """The program behind a method."""
+    if method == "none":
+        return ""
+    return version_of("RELION 5x5" if method.startswith("RELION") else "refined")
+
+
+def results_of(series: Series, missing: set[str], threads: int) -> Iterator[Result]:
+    """What the methods in `missing` make of a series."""
+    tilts = range(series.settings.tilt_count)
+    if "none" in missing:
+        still = Motion.still(series.settings.movie.frame_count)
+        yield from (series.result(number, "none", still) for number in tilts)
+    if missing & {"alone", "series"}:
+        yield from _by_flexalign(series, threads)
+    if missing & {"RELION global", "RELION 5x5"}:
+        for number in tilts:
+            yield from _by_relion(series, number, threads)
+
+
+def _by_flexalign(series: Series, threads: int) -> Iterator[Result]:
+    """Each tilt by itself, then all by what the others say."""
+    tilts, statistics = range(series.settings.tilt_count), []
+    for number in tilts:
+        started = time.perf_counter()
+        alone = measure_tilt(series.movie(number), series.params(number, threads))
+        statistics.append(alone.statistics)
+        seconds = time.perf_counter() - started
+        yield series.result(number, "alone", alone.motion, chosen=alone.chosen, seconds=seconds)
+    priors = series_priors(series.settings.angles_deg, statistics)
+    for number, prior in zip(tilts, priors, strict=True):
+        started = time.perf_counter()
+        movie, params = series.movie(number), series.params(number, threads)
+        found = measure_tilt(movie, params, series_prior=prior)
+        seconds = time.perf_counter() - started
+        yield series.result(number, "series", found.motion, chosen=found.chosen, seconds=seconds)
+
+
+def _by_relion(series: Series, number: int, threads: int) -> Iterator[Result]:
+    """Both motions of one run: the global one is where the local one starts."""
+    methods = ("RELION global", "RELION 5x5")
+    movie, settings = series.movie(number), series.settings.of_tilt(number)
+    try:
+        found = peers.run_relion(movie, series.gain, settings, threads)
+    except peers.PeerError as error:
+        said = str(error)[-200:]
+        yield from (series.result(number, method, error=said) for method in methods)
+        return
+    local = found.motion
+    rigid = replace(local, coefficients_px=np.zeros_like(local.coefficients_px))
+    for method, motion in zip(methods, (rigid, local), strict=True):
+        yield series.result(number, method, motion, seconds=found.seconds)
+
+
+def run(
+    wanted: Iterable[Series], methods: Sequence[str], cache: Path, threads: int, *, keep: bool
+) -> None:
+    """Do what has not been done by the same versions yet."""
+    results = cache / _RESULTS
+    for series in wanted:
+        known = read_results(results)
+        done = {(r.code, r.number, r.method, r.version) for r in known}
+        tilts = range(series.settings.tilt_count)
+        missing = {m for m in methods for k in tilts if (series.code, k, m, version(m)) not in done}
+        if not missing:
+            continue
+        series.simulate(threads)
+        for result in results_of(series, missing, threads):
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(result)) + "\n")
+            words = (series.name, series.seed, f"{result.angle_deg:g}", result.method, _px(result))
+            print(*words, flush=True)
+        if not keep:
+            shutil.rmtree(series.folder)
+
+
+def read_results(path: Path) -> list[Result]:
+    """All results in a file, oldest first."""
+    if not path.exists():
+        return []
+    return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+Rows = dict[int, dict[str, Result]]
+
+
+def latest(results: Iterable[Result], series: Series) -> Rows:
+    """The last result of each method, by number of the tilt."""
+    rows: Rows = {}
+    for result in results:
+        if result.code == series.code:
+            rows.setdefault(result.number, {})[result.method] = result
+    return rows
+
+
+def table(rows: Rows) -> str:
+    """A Markdown table with one line for each tilt, by angle."""
+    lines = [
+        "| angle | pre-exposures | " + " | ".join(METHODS) + " | kept alone |",
+        "| --: | --: |" + " --: |" * len(METHODS) + " --- |",
+    ]
+    angles = {number: next(iter(row.values())).angle_deg for number, row in rows.items()}
+    for number in sorted(rows, key=lambda number: angles[number]):
+        row, angle = rows[number], angles[number]
+        alone = row.get("alone")
+        cells = [f"{angle:g}", str(number), *(_px(row.get(method)) for method in METHODS)]
+        lines.append("| " + " | ".join([*cells, (alone and alone.chosen) or "-"]) + " |")
+    return "\n".join(lines)
+
+
+def _px(result: Result | None) -> str:
+    if result is None or (result.rms_px is None and not result.error):
+        return "-"
+    return "failed" if result.rms_px is None else f"{result.rms_px:.3f}"
+
+
+def summary(found: Sequence[tuple[Series, Rows]]) -> str:
+    """Mean of each method over the tilts of each series, and how it is beside RELION's global."""
+    lines = [
+        "| series | seed | " + " | ".join(METHODS) + " | series / RELION global | tilts worse |",
+        "| --- | --: |" + " --: |" * (len(METHODS) + 2),
+    ]
+    for series, rows in found:
+        cells = [series.name, str(series.seed)]
+        for method in METHODS:
+            known = [row[method].rms_px for row in rows.values() if method in row]
+            px = [value for value in known if value is not None]
+            failed = len(known) - len(px)
+            cells.append(f"{np.mean(px):.3f}" if px else "-")
+            if failed:
+                cells[-1] += f" ({failed} failed)"
+        pairs = [
+            (row["series"].rms_px, row["RELION global"].rms_px)
+            for row in rows.values()
+            if {"series", "RELION global"} <= row.keys()
+        ]
+        both = np.array([pair for pair in pairs if None not in pair], np.float64).reshape(-1, 2)
+        if len(both):
+            ours, theirs = both.T
+            worse = f"{(ours > theirs).sum()} of {len(both)}"
+            cells += [f"{ours.mean() / theirs.mean():.2f}", worse]
+        else:
+            cells += ["-", "-"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="SERIES", help="default: all")
+    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[101])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--size", type=int, default=1024, metavar="PX", help="side of a field")
+    parser.add_argument("--tilts", type=int, default=21, metavar="N", help="within 50 degrees")
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--discard", action="store_true", help="keep no movies in the cache")
+    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
+    chosen = parser.parse_args()
+    if unknown := [name for name in chosen.names if name not in SERIES]:
+        parser.error(f"expected some of {', '.join(SERIES)}, found {', '.join(unknown)}")
+    if chosen.list:
+        for name, (frames, gold) in SERIES.items():
+            print(f"{name:16} {frames} frames per tilt{', fiducials' if gold else ''}")
+        return
+    wanted = [
+        Series(name, seed, settings_of(name, seed, chosen.size, chosen.tilts), chosen.cache)
+        for name in chosen.names or SERIES
+        for seed in chosen.seeds
+    ]
+    methods = [m for m in chosen.methods if not m.startswith("RELION") or version(m)]
+    chosen.cache.mkdir(parents=True, exist_ok=True)
+    if not chosen.table:
+        run(wanted, methods, chosen.cache, chosen.threads, keep=not chosen.discard)
+    results = read_results(chosen.cache / _RESULTS)
+    found = [(series, rows) for series in wanted if (rows := latest(results, series))]
+    for series, rows in found:
+        print(f"\n{series.name}, seed {series.seed}, flexalign {flexalign.__version__}\n")
+        print(table(rows))
+    print("\n" + summary(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,338 @@
+"""A run over tilt series: their movies go through a run, and each series is put together after.
+
+A tilt is a movie like any other, with its own dose and pre-exposure, so that whatever happens to it
+happens to it alone.  All tilts of a series are measured first, which gives each a prior of its
+motion by the others.  When the last movie of a series has ended, its stacks are written, and the
+files of the single movies are removed unless they are wanted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexalign.batch import events
+from flexalign.batch.events import Event, Observer
+from flexalign.batch.failures import Failure, explain
+from flexalign.batch.folder import RunFolder
+from flexalign.batch.jobs import Note, reference_states
+from flexalign.batch.series_folder import SeriesFolder, movies_of, series_lines
+from flexalign.errors import FlexAlignError, InputError
+from flexalign.estimate.series import MIN_NEIGHBOURS, series_priors
+from flexalign.io.record import read_record
+from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
+from flexalign.model import MovieRecord
+from flexalign.params import AlignParams
+from flexalign.tilts.model import TiltSeries
+from flexalign.tilts.record import SeriesRecord, finished_series, series_key
+from flexalign.tilts.understanding import without_shared_movies
+from flexalign.tilts.writing import write_series
+
+if TYPE_CHECKING:
+    from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A series under way: which of its movies have not ended, and why some failed.
+
+    Movies in `unmeasured` are to be measured first; what they say is in `statistics`.  `priors` are
+    None until all have been.
+    """
+
+    series: TiltSeries
+    key: str
+    awaited: set[Path]
+    unmeasured: set[Path]
+    failures: dict[Path, Failure] = field(default_factory=dict)
+    statistics: dict[Path, TiltStatistics | None] = field(default_factory=dict)
+    priors: dict[Path, SeriesPrior | None] | None = None
+
+
+class SeriesWork:
+    """What is to be done on series, and what is done; an observer of the run on their movies.
+
+    Parameters
+    ----------
+    folder : of the results
+    tilts : of the run on the movies, whose `params` hold for all of them
+    observe : is told of all events, and of each series in a note
+    keep_tilts : the files of single movies stay
+    redo : also series that are done
+    shares_prior : the tilts of a series are measured, and each has a prior by the others
+
+    Attributes
+    ----------
+    own : parameters of single movies, by their resolved paths, for the run
+    """
+
+    def __init__(
+        self,
+        folder: SeriesFolder,
+        tilts: RunFolder,
+        observe: Observer,
+        *,
+        keep_tilts: bool = False,
+        redo: bool = False,
+        shares_prior: bool = True,
+    ) -> None:
+        self._shares_prior = shares_prior and tilts.params.refine
+        self._folder, self._tilts, self._observe = folder, tilts, observe
+        self._keep_tilts, self._redo = keep_tilts, redo
+        self.own: dict[Path, Mapping[str, Any]] = {}
+        self._pending: dict[str, _Pending] = {}
+        self._of_movie: dict[Path, str] = {}
+        self._pool = ThreadPoolExecutor(1)
+        self._writing: deque[tuple[_Pending, Future[SeriesRecord]]] = deque()
+        self._thinking: deque[tuple[_Pending, Future[dict[Path, SeriesPrior | None]]]] = deque()
+        self._released: list[Path] = []
+
+    def begin(self, series: TiltSeries) -> list[Path]:
+        """The movies of `series` to be aligned; none where it is done or cannot be."""
+        try:
+            return self._begin(series)
+        except FlexAlignError as error:
+            self.fail(series.source, error)
+            return []
+
+    def _begin(self, series: TiltSeries) -> list[Path]:
+        """As `begin`; errors are of this series."""
+        name = self._folder.name_of(series)
+        self._folder.check(name)
+        others = {movie: of for movie, of in self._of_movie.items() if of != name}
+        series = without_shared_movies(replace(series, name=name), others)
+        movies = movies_of(series)
+        params = replace(self._tilts.params, **series.parameters)
+        kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
+        key = series_key(series, kind, reference_states(params))
+        self._of_movie |= {resolved(movie): name for movie in movies}
+        if not self._redo and finished_series(self._folder.path, name, key) is not None:
+            self.say(f"{name}: done before")
+            return []
+        for note in series.notes:
+            self.say(f"{name}: {note}")
+        for movie, values in series.own.items():
+            self.own[resolved(movie)] = {**series.parameters, **values}
+        places = {resolved(movie) for movie in movies}
+        needs_prior = self._shares_prior and len(movies) > MIN_NEIGHBOURS
+        needs_prior = needs_prior and not self._are_aligned(movies, key)
+        pending = _Pending(series, key, places, set(places) if needs_prior else set())
+        self._pending[name] = pending
+        if not movies:
+            self._put_together(pending)
+        return movies
+
+    def _are_aligned(self, movies: Sequence[Path], key: str) -> bool:
+        """Whether all movies were aligned by an earlier start of the same work."""
+        return all(
+            (record := self._record_of(str(movie))) is not None
+            and record.decisions.get("series_key") == key
+            for movie in movies
+        )
+
+    def _record_of(self, movie: str) -> MovieRecord | None:
+        """The record of a movie; None where there is none to read."""
+        name = self._tilts.names.give(movie)
+        try:
+            return read_record(self._tilts.path / f"{name}{RECORD_SUFFIX}")
+        except InputError:
+            return None
+
+    def of_series(self, movie: Path) -> dict[str, Any]:
+        """What the job of a movie, by its resolved path, has of its series."""
+        pending = self._pending.get(self._of_movie.get(movie, ""))
+        if pending is None:
+            return {}
+        is_measured = not pending.unmeasured
+        prior = None if pending.priors is None else pending.priors.get(movie)
+        return {
+            "series_key": pending.key,
+            "only_measures": not is_measured and pending.priors is None,
+            "prior": prior,
+        }
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether there are series under way."""
+        return bool(self._pending)
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether movies will be released that are measured."""
+        measuring = any(one.unmeasured for one in self._pending.values())
+        return bool(self._released or self._thinking) or measuring
+
+    def take_released(self) -> list[Path]:
+        """The movies that are measured and can be aligned, since the last call."""
+        while self._thinking and self._thinking[0][1].done():
+            pending, future = self._thinking.popleft()
+            pending.priors = _result_or(future, {}, self.say, pending.series.name)
+            movies = movies_of(pending.series)
+            self._released += [movie for movie in movies if resolved(movie) in pending.awaited]
+        released, self._released = self._released, []
+        return released
+
+    def fail(self, source: str, error: BaseException) -> None:
+        """Take in that a series cannot be processed, which costs no other one."""
+        failure = explain(error)
+        self._folder.fail(source, failure)
+        self.say(f"error: {source.rsplit('/', 1)[-1]}: {failure.message}")
+
+    def __call__(self, event: Event) -> None:
+        """Take in what happened to a movie."""
+        self._observe(event)
+        match event:
+            case events.Ended(outcome, True):
+                self._end(outcome.job.movie, outcome.failure)
+            case events.Measured(outcome):
+                self._measure(outcome.job.movie, outcome.statistics)
+            case events.Skipped(movie, failure):
+                self._end(movie, failure)
+            case events.Tick():
+                self._take_written(wait=False)
+            case _:
+                pass
+
+    def say(self, text: str) -> None:
+        """Tell whoever watches."""
+        self._observe(Note(text))
+
+    def finish(self) -> None:
+        """Wait for what is being written, and bring the tables up to date."""
+        self._take_written(wait=True)
+        self._pool.shutdown()
+        self._folder.write()
+        self._tilts.write(at_once=True)
+
+    def _measure(self, movie: str, statistics: TiltStatistics | None) -> None:
+        """Take in what a tilt says about the others; the last of a series gives the priors."""
+        place = resolved(movie)
+        pending = self._pending.get(self._of_movie.get(place, ""))
+        if pending is None or place not in pending.unmeasured:
+            return
+        pending.unmeasured.remove(place)
+        pending.statistics[place] = statistics
+        if not pending.unmeasured:
+            self._think(pending)
+
+    def _think(self, pending: _Pending) -> None:
+        """Have the priors of a series estimated, beside the alignment of others."""
+        angles = {resolved(tilt.movie): tilt.angle_deg for tilt in pending.series.used}
+        future = self._pool.submit(_priors, angles, dict(pending.statistics))
+        self._thinking.append((pending, future))
+
+    def _end(self, movie: str, failure: Failure | None) -> None:
+        """Take in how a movie ended; the last of a series lets it be put together."""
+        place = resolved(movie)
+        pending = self._pending.get(self._of_movie.get(place, ""))
+        if pending is None or place not in pending.awaited:
+            return
+        pending.awaited.remove(place)
+        if failure is not None:
+            pending.failures[place] = failure
+        if not pending.awaited:
+            pending.unmeasured.clear()
+            self._put_together(pending)
+        elif place in pending.unmeasured:
+            self._measure(movie, None)
+
+    def _put_together(self, pending: _Pending) -> None:
+        """Have the results of a series written, beside the alignment of others."""
+        series = pending.series
+        tilts = []
+        records: dict[str, MovieRecord] = {}
+        for tilt in series.tilts:
+            failure = pending.failures.get(resolved(tilt.movie)) if tilt.is_used else None
+            if failure is not None:
+                tilt = tilt.without("failed", failure.message)
+            elif tilt.is_used:
+                record = self._record_of(tilt.movie)
+                if record is None:
+                    tilt = tilt.without("failed", "its record cannot be read")
+                else:
+                    records[tilt.movie] = record
+            tilts.append(tilt)
+        series = replace(series, tilts=tuple(tilts))
+        written = self._pool.submit(
+            write_series, series, records, self._tilts.path, self._folder.path, pending.key
+        )
+        self._writing.append((pending, written))
+
+    def _take_written(self, *, wait: bool) -> None:
+        """Take in the series that are written."""
+        while self._writing and (wait or self._writing[0][1].done()):
+            pending, written = self._writing.popleft()
+            self._pending.pop(pending.series.name, None)
+            try:
+                record = written.result()
+            except Exception as error:
+                self.fail(pending.series.source, error)
+                continue
+            self._folder.add(record)
+            if not self._keep_tilts:
+                for tilt in pending.series.used:
+                    self._tilts.forget(tilt.movie)
+            for line in series_lines(record):
+                self.say(line)
+            self._folder.write()
+
+
+def _priors(
+    angles_deg: Mapping[Path, float], statistics: Mapping[Path, TiltStatistics | None]
+) -> dict[Path, SeriesPrior | None]:
+    """The prior of each tilt by what the others say; the keys are the paths of movies."""
+    places = sorted(angles_deg, key=lambda place: angles_deg[place])
+    angles = [angles_deg[place] for place in places]
+    found = series_priors(angles, [statistics.get(place) for place in places])
+    return dict(zip(places, found, strict=True))
+
+
+def _result_or(
+    future: Future[dict[Path, SeriesPrior | None]],
+    otherwise: dict[Path, SeriesPrior | None],
+    say: Callable[[str], None],
+    name: str,
+) -> dict[Path, SeriesPrior | None]:
+    """What was estimated; where that failed each tilt is aligned by itself."""
+    try:
+        return future.result()
+    except Exception as error:
+        say(f"{name}: no shared prior, each tilt is aligned by itself: {explain(error).message}")
+        return otherwise
+
+
+class ListedSeries:
+    """A source of the movies of series that are all known from the start."""
+
+    backlog = 0
+    incomplete: Sequence[Path] = ()
+
+    def __init__(self, series: Sequence[TiltSeries], work: SeriesWork) -> None:
+        self._work = work
+        self._movies = [movie for one in series for movie in work.begin(one)]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether they have not all been taken yet."""
+        return bool(self._movies) or self._work.is_measuring
+
+    def take(self) -> Sequence[Path]:
+        """All of them, those near zero tilt first within each series; then those measured."""
+        movies, self._movies = self._movies, []
+        return [*movies, *self._work.take_released()]
+
+    @property
+    def movies(self) -> Sequence[Path]:
+        """Those that have not been taken yet."""
+        return self._movies
+
+
+def without_doses(params: AlignParams) -> AlignParams:
+    """`params` without what each movie of a series has of its own."""
+    return replace(
+        params, dose_per_frame_e_A2=None, eer_dose_per_frame_e_A2=None, eer_total_dose_e_A2=None
+    )

@@ -1,0 +1,202 @@
+"""The folder of a run over tilt series: records, and the tables that follow from them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexalign.batch import tables
+from flexalign.batch.failures import Failure
+from flexalign.errors import InputError
+from flexalign.files import displayed
+from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ownership import refuse_occupied, resolved
+from flexalign.io.writing.publishing import clear_leftovers, results_of
+from flexalign.tilts.model import Tilt, TiltSeries
+from flexalign.tilts.record import SeriesRecord, read_series_records
+from flexalign.tilts.writing import SUFFIXES
+
+TILTS_NAME = "tilts"
+SERIES_TABLE, LEFT_OUT_TABLE = "tilt_series.csv", "left_out.csv"
+NAMES = (SERIES_TABLE, LEFT_OUT_TABLE, tables.FAILED_NAME)
+SERIES_COLUMNS = (
+    "series", "images", "exposures", "lowest_angle_deg", "highest_angle_deg", "tilt_axis_deg",
+    "dose_e_A2", "pixel_size_A", "mean_motion_A", "left_out", "lost", "notes", "stack", "source",
+)  # fmt: skip
+LEFT_OUT_COLUMNS = (
+    "series", "order", "number", "angle_deg", "dose_e_A2", "movie", "kind", "why",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What the tables say of a series; its record is too long to be kept in memory."""
+
+    source: str
+    row: dict[str, Any]
+    left_out: tuple[dict[str, Any], ...]
+
+
+def _summary(record: SeriesRecord) -> _Done:
+    return _Done(record.series.source, row_of(record), tuple(_left_out_rows(record)))
+
+
+class SeriesFolder:
+    """The folder `path` with the results of series; the tables are made again by `write`.
+
+    Raises
+    ------
+    OccupiedError
+        If somebody else's file has the name of a table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        refuse_foreign(path, NAMES)
+        clear_leftovers(path)
+        self._done = {record.series.name: _summary(record) for record in read_series_records(path)}
+        self._failed: dict[str, Failure] = {}
+        # What describes the series of each name; names that differ only in capitals are one, as
+        # they are for some file systems.
+        self._sources = {name.casefold(): done.source for name, done in self._done.items()}
+
+    @property
+    def failed(self) -> Mapping[str, Failure]:
+        """The series that failed in this run, by what describes them."""
+        return self._failed
+
+    @property
+    def lost(self) -> int:
+        """Tilts that are lost, in all series that are done."""
+        return sum(done.row["lost"] for done in self._done.values())
+
+    def name_of(self, series: TiltSeries) -> str:
+        """The name of the results: that of the series, unless another one has it."""
+        name, number = series.name, 1
+        while self._sources.setdefault(name.casefold(), series.source) != series.source:
+            folder = Path(series.source).parent.name
+            name = f"{folder}_{series.name}" + (f"_{number}" if number > 1 else "")
+            number += 1
+        return name
+
+    def check(self, name: str) -> None:
+        """Make sure that the results of a series can be written.
+
+        Raises
+        ------
+        OccupiedError
+            If a file that is not ours has the name of one.
+        InputError
+            If the name cannot be that of a file.
+        """
+        if "/" in name or name.strip(".") == "" or displayed(name) != name:
+            raise InputError(f"{displayed(name)}: expected a name that files can have")
+        names = [name + suffix for suffix in SUFFIXES.values()]
+        refuse_occupied(self.path, names, results_of(self.path, name))
+
+    def add(self, record: SeriesRecord) -> None:
+        """Take in a series that is done."""
+        self._done[record.series.name] = _summary(record)
+        self._failed.pop(record.series.source, None)
+
+    def fail(self, source: str, failure: Failure) -> None:
+        """Take in a series that failed."""
+        self._failed[source] = failure
+
+    def write(self) -> None:
+        """Bring the tables up to date.
+
+        Raises
+        ------
+        OutputError
+            If they cannot be written.
+        """
+        done = [self._done[name] for name in sorted(self._done)]
+        with kept_current(self.path / SERIES_TABLE) as temporary:
+            _write_csv(temporary, SERIES_COLUMNS, (one.row for one in done))
+        with kept_current(self.path / LEFT_OUT_TABLE) as temporary:
+            _write_csv(temporary, LEFT_OUT_COLUMNS, (row for one in done for row in one.left_out))
+        with kept_current(self.path / tables.FAILED_NAME) as temporary:
+            tables.write_failed(temporary, self._failed.items())
+
+
+def row_of(record: SeriesRecord) -> dict[str, Any]:
+    """What the table of all series says of one."""
+    series, angles = record.series, [tilt.angle_deg for tilt in record.stacked]
+    doses = [tilt.dose_e_A2 for tilt in series.tilts]
+    motion = [movie["quality"]["total_motion_A"] for movie in record.movies.values()]
+    known = [value for value in motion if value is not None]
+    return {
+        "series": series.name,
+        "images": len(angles),
+        "exposures": len(series.tilts),
+        "lowest_angle_deg": min(angles),
+        "highest_angle_deg": max(angles),
+        "tilt_axis_deg": _number(series.tilt_axis_deg),
+        "dose_e_A2": _number(math.fsum(doses)),
+        "pixel_size_A": record.pixel_size_A,
+        "mean_motion_A": _number(math.fsum(known) / len(known)) if known else "",
+        "left_out": len(series.left_out),
+        "lost": len(record.losses),
+        "notes": len(series.notes),
+        "stack": record.outputs["stack"],
+        "source": displayed(series.source),
+    }
+
+
+def _left_out_rows(record: SeriesRecord) -> Iterator[dict[str, Any]]:
+    """A row for each exposure that is no image of the stack."""
+    for tilt in record.series.left_out:
+        yield {"series": record.series.name, **_left_out_row(tilt)}
+
+
+def _left_out_row(tilt: Tilt) -> dict[str, Any]:
+    return {
+        "order": tilt.order,
+        "number": tilt.number,
+        "angle_deg": _number(tilt.angle_deg),
+        "dose_e_A2": _number(tilt.dose_e_A2),
+        "movie": displayed(tilt.movie or tilt.movie_name),
+        "kind": tilt.left_out,
+        "why": displayed(tilt.why),
+    }
+
+
+def _number(value: float) -> float | str:
+    """A number for a table, nothing where it is not known."""
+    return "" if math.isnan(value) else round(value, 4)
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def movies_of(series: TiltSeries) -> list[Path]:
+    """The movies to be aligned, those nearest to zero tilt first, one file once."""
+    return list({resolved(tilt.movie): Path(tilt.movie) for tilt in series.used}.values())
+
+
+def series_lines(record: SeriesRecord) -> list[str]:
+    """How a series went, with a line for each exposure that is left out."""
+    series, angles = record.series, [tilt.angle_deg for tilt in record.stacked]
+    head = (
+        f"{series.name}: {len(angles)} images from {min(angles):g} to {max(angles):g} degrees, of "
+        f"{len(series.tilts)} exposures"
+    )
+    return [head, *(f"  {left_out_line(tilt)}" for tilt in series.left_out)]
+
+
+def left_out_line(tilt: Tilt) -> str:
+    """What is said of an exposure that is left out."""
+    named = f" ({tilt.movie_name})" if tilt.movie_name and tilt.movie_name not in tilt.why else ""
+    return (
+        f"left out, {tilt.left_out}: exposure {tilt.order} at {tilt.angle_deg:g} degrees{named}: "
+        f"{tilt.why}"
+    )

@@ -1,0 +1,130 @@
+"""The options of commands on tilt series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexalign.errors import ParameterError
+
+if TYPE_CHECKING:
+    from flexalign.tilts.understanding import SeriesChoices
+
+PANEL = "Tilt series"
+# What each tilt has of its own, or what makes no sense for the images of a stack.
+NOT_FOR_SERIES = (
+    "dose_per_frame_e_A2", "eer_total_dose_e_A2", "eer_dose_per_frame_e_A2", "save_movie",
+    "save_unaligned", "write",
+)  # fmt: skip
+# Denoising needs both halves, so they are there unless they are not wanted.
+DEFAULTS = {"odd_even": True, "dose_weight": False, "psd": False}
+
+Movies = Annotated[
+    Path | None,
+    typer.Option(
+        "--movies",
+        help="Folder of the movies, also in folders below. Default: that of each mdoc file.",
+        metavar="DIR", show_default=False, rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
+NamePattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Without mdoc files: how the names of movies are made, such as "
+        "'{series}_{order}_{angle}*'.",
+        metavar="PATTERN", show_default=False, rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
+TiltDose = Annotated[
+    float | None,
+    typer.Option(
+        help="Dose of each tilt. Default: as the mdoc says it (ExposureDose, else "
+        "FrameDosesAndNumber, else DoseRate and ExposureTime).",
+        metavar="e/A2", show_default=False, rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
+TiltAxis = Annotated[
+    float | None,
+    typer.Option(
+        help="Direction of the tilt axis, counter-clockwise from the vertical, for the headers. "
+        "Default: as the titles of the mdoc say it.",
+        metavar="DEGREES", show_default=False, rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
+EerDose = Annotated[
+    float | None,
+    typer.Option(
+        "--eer-dose-per-frame",
+        help="Make EER frames of about this dose; every frame of a tilt has as many raw frames. "
+        "Default: 0.3, unless --eer-fractions or --eer-groups is given.",
+        metavar="e/A2", show_default=False, rich_help_panel="EER movies",
+    ),
+]  # fmt: skip
+SharedPrior = Annotated[
+    bool,
+    typer.Option(
+        "--shared-prior/--no-shared-prior",
+        help="Measure all tilts of a series first, and align each with what the others say of "
+        "its motion and signal. Each movie is read once more for that.",
+        rich_help_panel=PANEL,
+    ),
+]
+SaveTilts = Annotated[
+    bool,
+    typer.Option(
+        "--save-tilts",
+        help="Keep the micrograph of each tilt, with its motion and its own report, in the folder "
+        "tilts.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesOptions:
+    """What the options for tilt series say; `takes_parameters_without` gives the others."""
+
+    movies: Path | None
+    tilt_dose: float | None
+    tilt_axis: float | None
+    eer_dose: float | None
+    save_tilts: bool
+    shared_prior: bool
+
+    def choices(self, given: set[str], out: Path) -> SeriesChoices:
+        """What decides how series are understood.
+
+        Parameters
+        ----------
+        given : parameters that were typed or stand in the settings
+        out : folder of the results, in which no movies are looked for
+
+        Raises
+        ------
+        ParameterError
+            For a number outside its limits.
+        """
+        from flexalign.tilts.understanding import EER_DOSE_E_A2, SeriesChoices
+
+        for name, value in (("tilt-dose", self.tilt_dose), ("eer-dose-per-frame", self.eer_dose)):
+            if value is not None and not 0 < value <= 1000:
+                raise ParameterError(
+                    f"--{name}: expected more than 0, at most 1000 e/A2, found {value:g}"
+                )
+        if self.tilt_axis is not None and not abs(self.tilt_axis) <= 360:
+            raise ParameterError(
+                f"--tilt-axis: expected -360 to 360 degrees, found {self.tilt_axis:g}"
+            )
+        has_other = bool(given & {"eer_fractions", "eer_groups"})
+        eer_dose = self.eer_dose if has_other else self.eer_dose or EER_DOSE_E_A2
+        return SeriesChoices(
+            movies=self.movies,
+            tilt_dose_e_A2=self.tilt_dose,
+            tilt_axis_deg=self.tilt_axis,
+            eer_dose_e_A2=eer_dose,
+            given=frozenset(given),
+            others=(out,),
+        )

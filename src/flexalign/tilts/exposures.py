@@ -1,0 +1,235 @@
+"""From exposures in any order to tilts: in order of time, with pre-exposure, repeats known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
+
+from flexalign.io.mdoc import base_name, number_of, numbers_of
+from flexalign.tilts.model import Exposure, Tilt
+
+# Angles that differ by less than this part of the usual step are one, within these limits: what the
+# stage reports scatters by hundredths of a degree.
+SAME_ANGLE_STEP_RATIO = 0.25
+MIN_SAME_ANGLE_DEG, MAX_SAME_ANGLE_DEG = 0.1, 0.5
+MAX_ANGLE_DEG = 90.0
+# What a file says of the dose before each tilt may differ from the sum by so much.
+PRIOR_DOSE_TOLERANCE = 0.05
+
+
+class Ordered(NamedTuple):
+    """Exposures in order of time, and what is to be said of that order."""
+
+    exposures: list[Exposure]
+    notes: list[str]
+
+
+def in_order(exposures: Sequence[Exposure]) -> Ordered:
+    """`exposures` in the order in which they were made.
+
+    Time decides.  One without a time follows that with the number before its own; where none has a
+    time, a table's pre-exposure decides, else the numbers.  An exposure that is listed twice, with
+    the same movie and time, counts once.
+    """
+    by_number = sorted(enumerate(exposures), key=lambda item: (item[1].number, item[0]))
+    listed = [exposure for _, exposure in by_number]
+    notes = []
+    if all(e.pre_exposure_e_A2 is not None for e in listed):
+        return Ordered(sorted(listed, key=lambda e: e.pre_exposure_e_A2 or 0.0), [])
+    timeless = [e.number for e in listed if e.time is None]
+    if listed and len(timeless) == len(listed):
+        if any(e.section for e in listed):
+            notes.append("no DateTime in the mdoc: the order of exposure is that of ZValue")
+        return Ordered(listed, notes)
+    if timeless:
+        notes.append(
+            f"no DateTime for ZValue {_numbers(timeless)}: taken to follow the ZValue before"
+        )
+    times = _times(listed)
+    places = sorted(range(len(listed)), key=lambda place: (times[place], place))
+    kept: dict[tuple[object, ...], Exposure] = {}
+    for place in places:
+        exposure = listed[place]
+        is_named = exposure.movie_name and exposure.time is not None
+        kept[(exposure.movie_name, exposure.time) if is_named else (place,)] = exposure
+    if len(kept) < len(listed):
+        notes.append(f"{len(listed) - len(kept)} exposures are listed twice: each counts once")
+    return Ordered(list(kept.values()), notes)
+
+
+def _times(exposures: Sequence[Exposure]) -> list[datetime]:
+    """A time for each of the exposures: that of the one before where it has none."""
+    last = min(exposure.time for exposure in exposures if exposure.time is not None)
+    times = []
+    for exposure in exposures:
+        last = exposure.time or last
+        times.append(last)
+    return times
+
+
+def section_dose_e_A2(section: Mapping[str, str], pixel_size_A: float | None) -> float | None:
+    """The dose of an exposure by its mdoc section, None where it is not said.
+
+    ``ExposureDose``, else the sum over ``FrameDosesAndNumber``, pairs of dose and number of frames,
+    else ``DoseRate``, electrons per unbinned pixel and second, times ``ExposureTime`` over the
+    area of such a pixel.  Zero means that the dose was not measured.
+
+    Parameters
+    ----------
+    pixel_size_A : of the image, where the section does not say it
+
+    Examples
+    --------
+    >>> section_dose_e_A2({"ExposureDose": "0", "FrameDosesAndNumber": "0.5 6"}, None)
+    3.0
+    >>> section_dose_e_A2({"DoseRate": "8", "ExposureTime": "1.5"}, 2.0)
+    3.0
+    """
+    dose = number_of(section.get("ExposureDose"))
+    if dose is not None and dose > 0:
+        return dose
+    pairs = numbers_of(section.get("FrameDosesAndNumber"))
+    total = math.fsum(d * n for d, n in zip(pairs[::2], pairs[1::2], strict=False))
+    if total > 0:
+        return total
+    rate, time_s = number_of(section.get("DoseRate")), number_of(section.get("ExposureTime"))
+    pixel_A = number_of(section.get("PixelSpacing")) or pixel_size_A
+    binning = number_of(section.get("Binning")) or 1.0
+    if rate and time_s and pixel_A and min(rate, time_s, pixel_A, binning) > 0:
+        return rate * time_s / (pixel_A / binning) ** 2
+    return None
+
+
+def tilts_of(
+    exposures: Sequence[Exposure], typed_dose_e_A2: float | None = None
+) -> tuple[list[Tilt], list[str]]:
+    """The tilts of exposures that are in order, with doses and pre-exposures; and notes.
+
+    An exposure whose dose is not known is taken to have the median of the others, as it has reached
+    the specimen whatever became of its image.
+
+    Parameters
+    ----------
+    typed_dose_e_A2 : of each exposure; None = as the source says
+    """
+    notes: list[str] = []
+    doses = _doses_e_A2(exposures, typed_dose_e_A2)
+    known = [dose for dose in doses if dose is not None]
+    if not known and exposures:
+        notes.append("the dose is not known, so there is no pre-exposure: give --tilt-dose")
+    elif len(known) < len(doses):
+        usual = median(known)
+        unknown = [e.number for e, dose in zip(exposures, doses, strict=True) if dose is None]
+        notes.append(f"no dose for {_numbers(unknown)}: taken as {usual:.3g} e/A2, the median")
+        doses = [usual if dose is None else dose for dose in doses]
+    is_typed = typed_dose_e_A2 is not None
+    tilts: list[Tilt] = []
+    before = 0.0
+    for order, (exposure, dose) in enumerate(zip(exposures, doses, strict=True), start=1):
+        given = None if is_typed else exposure.pre_exposure_e_A2
+        tilts.append(_tilt(exposure, order, dose, before if given is None else given))
+        before += dose or 0.0
+    return tilts, notes + _prior_notes(exposures, tilts)
+
+
+def _doses_e_A2(exposures: Sequence[Exposure], typed_dose_e_A2: float | None) -> list[float | None]:
+    """The dose of each exposure: typed, said, or the step of a table's pre-exposure to the next."""
+    if typed_dose_e_A2 is not None:
+        return [typed_dose_e_A2] * len(exposures)
+    before = [exposure.pre_exposure_e_A2 for exposure in exposures]
+    steps: list[float | None] = [
+        later - earlier if later is not None and earlier is not None and later > earlier else None
+        for earlier, later in pairwise(before)
+    ]
+    steps += [None] * (len(exposures) - len(steps))
+    return [
+        step if exposure.dose_e_A2 is None else exposure.dose_e_A2
+        for exposure, step in zip(exposures, steps, strict=True)
+    ]
+
+
+def _tilt(exposure: Exposure, order: int, dose: float | None, before: float) -> Tilt:
+    """The tilt of one exposure, as far as its source says it."""
+    tilt = Tilt(
+        number=exposure.number,
+        order=order,
+        angle_deg=math.nan if exposure.angle_deg is None else exposure.angle_deg,
+        dose_e_A2=math.nan if dose is None else dose,
+        pre_exposure_e_A2=before,
+        time="" if exposure.time is None else exposure.time.isoformat(sep=" "),
+        movie_name=base_name(exposure.movie_name),
+        section=dict(exposure.section),
+    )
+    if exposure.angle_deg is None:
+        return tilt.without("no-angle")
+    if abs(exposure.angle_deg) > MAX_ANGLE_DEG:
+        return tilt.without("no-angle", f"no stage tilts to {exposure.angle_deg:g} degrees")
+    return tilt if exposure.movie_name else tilt.without("no-movie")
+
+
+def _prior_notes(exposures: Sequence[Exposure], tilts: Sequence[Tilt]) -> list[str]:
+    """What is to be said where the source's own sums of the dose are others than ours."""
+    differing = [
+        tilt.number
+        for exposure, tilt in zip(exposures, tilts, strict=True)
+        if (said := number_of(exposure.section.get("PriorRecordDose"))) is not None
+        and abs(said - tilt.pre_exposure_e_A2) > PRIOR_DOSE_TOLERANCE * max(1.0, said)
+    ]
+    if not differing:
+        return []
+    return [
+        f"PriorRecordDose of ZValue {_numbers(differing)} differs from the sum of the doses of all "
+        "earlier exposures, which is what is used"
+    ]
+
+
+def without_repeats(tilts: Sequence[Tilt]) -> list[Tilt]:
+    """`tilts` with those left out whose angle, or whose movie, a later one has.
+
+    Only tilts that are used count; the later of two is used.
+    """
+    tolerance_deg = same_angle_deg([tilt.angle_deg for tilt in tilts if tilt.is_used])
+    later: list[Tilt] = []
+    for tilt in reversed(tilts):
+        if tilt.is_used:
+            tilt = _if_repeated(tilt, [t for t in later if t.is_used], tolerance_deg)
+        later.append(tilt)
+    return later[::-1]
+
+
+def _if_repeated(tilt: Tilt, later: Sequence[Tilt], tolerance_deg: float) -> Tilt:
+    """`tilt`, left out where one of the `later` ones takes its place."""
+    for other in later:
+        if tilt.movie and tilt.movie == other.movie:
+            return tilt.without("overwritten", f"exposure {other.order} has the same movie")
+        if abs(tilt.angle_deg - other.angle_deg) < tolerance_deg:
+            why = f"the angle was shot again: exposure {other.order} at {other.angle_deg:g} degrees"
+            return tilt.without("re-shot", why)
+    return tilt
+
+
+def same_angle_deg(angles_deg: Sequence[float]) -> float:
+    """From what difference on two of these angles are two.
+
+    Examples
+    --------
+    >>> same_angle_deg([0.01, 2.99, -3.01, 0.0, 6.0])
+    0.5
+    >>> round(same_angle_deg([0.0, 1.0, 2.0, 3.01, 2.99]), 2)
+    0.25
+    """
+    ordered = sorted(angles_deg)
+    steps = [b - a for a, b in pairwise(ordered)]
+    wide = [step for step in steps if step > max(steps) / 4]
+    tolerance_deg = SAME_ANGLE_STEP_RATIO * median(wide) if wide else 0.0
+    return min(max(tolerance_deg, MIN_SAME_ANGLE_DEG), MAX_SAME_ANGLE_DEG)
+
+
+def _numbers(numbers: Sequence[int], most: int = 8) -> str:
+    """Some numbers for a sentence."""
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
+    return ", ".join(map(str, numbers[:most])) + more

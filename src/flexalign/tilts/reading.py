@@ -1,0 +1,277 @@
+"""Tilt series as microscopes and other programs describe them: mdoc, RELION's tables, names."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from flexalign.errors import FlexAlignError, InputError, ParameterError
+from flexalign.files import exists, is_folder
+from flexalign.io.mdoc import Mdoc, base_name, number_of, numbers_of, read_mdoc, time_of
+from flexalign.io.motion_formats.boundary import reading
+from flexalign.io.results import MOVIE_EXTENSIONS, movie_root
+from flexalign.io.star import listed_paths, read_star
+from flexalign.io.writing.ownership import RECORD_SUFFIX
+from flexalign.tilts.exposures import section_dose_e_A2
+from flexalign.tilts.model import Exposure, Source
+
+MDOC_SUFFIX = ".mdoc"
+# In a folder, an mdoc with fewer images with an angle is that of a movie or a map.
+MIN_TILTS_IN_FOLDER = 2
+_FIELDS = {
+    "series": r"(?P<series>.+?)",
+    "order": r"(?P<order>\d{1,6})",
+    "angle": r"(?P<angle>[-+]?\d{1,3}(?:\.\d+)?)",
+}
+# Columns of RELION 5.
+_TABLE, _NAME = "rlnTomoTiltSeriesStarFile", "rlnTomoName"
+_MOVIE, _ANGLE = "rlnMicrographMovieName", "rlnTomoNominalStageTiltAngle"
+_BEFORE, _AXIS = "rlnMicrographPreExposure", "rlnTomoNominalTiltAxisAngle"
+_PIXEL, _VOLTAGE = "rlnMicrographOriginalPixelSize", "rlnVoltage"
+
+Problem = tuple[str, FlexAlignError]
+
+
+def read_sources(
+    arguments: Sequence[str], pattern: str | None = None
+) -> tuple[list[Source], list[Problem]]:
+    """The series that `arguments` name, and what cannot be read with the reason.
+
+    Parameters
+    ----------
+    arguments : mdoc files, RELION's ``tilt_series.star``, folders of mdoc files, quoted patterns;
+        with `pattern` movies and folders of movies
+    pattern : how the names of movies are made, such as ``{series}_{order}_{angle}``
+
+    Raises
+    ------
+    InputError
+        If an argument names nothing.
+    ParameterError
+        If `pattern` lacks a field.
+    """
+    paths = [path for argument in arguments for path in _paths_of(argument, pattern)]
+    if pattern is not None:
+        found = named_sources(paths, pattern)
+        if not found:
+            raise InputError(
+                f"{arguments[0]}: expected movies whose names are as {pattern}, found none"
+            )
+        return found, []
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    for path in dict.fromkeys(paths):
+        try:
+            sources += star_sources(path) if path.suffix == ".star" else [mdoc_source(path)]
+        except FlexAlignError as error:
+            problems.append((str(path), error))
+    return sources, problems
+
+
+def _paths_of(argument: str, pattern: str | None) -> list[Path]:
+    """The files that one argument names."""
+    path = Path(argument)
+    if is_folder(path) and pattern is not None:
+        found = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    elif is_folder(path):
+        found = sorted(file for file in path.glob(f"*{MDOC_SUFFIX}") if is_series_mdoc(file))
+    elif glob.has_magic(argument) and not exists(path):
+        # Path.glob takes no absolute patterns
+        found = sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
+    else:
+        found = [path]
+    if not found:
+        raise InputError(
+            f"{argument}: expected tilt series (mdoc files with tilt angles) there, found none; "
+            "for movies without mdoc files give --name-pattern"
+        )
+    return found
+
+
+def is_series_mdoc(path: Path) -> bool:
+    """Whether an mdoc file in a folder is that of a tilt series, and none that we wrote."""
+    record = path.with_name(series_name(path) + RECORD_SUFFIX)
+    try:
+        sections = read_mdoc(path).sections
+    except FlexAlignError:
+        return True  # whoever reads it says what is wrong
+    angles = sum(s.kind == "ZValue" and "TiltAngle" in s.items for s in sections)
+    return angles >= MIN_TILTS_IN_FOLDER and not record.exists()
+
+
+def series_name(path: Path) -> str:
+    """The name of a series by that of its file.
+
+    Examples
+    --------
+    >>> series_name(Path("a/TS_01.mrc.mdoc")), series_name(Path("Position_1_2.mdoc"))
+    ('TS_01', 'Position_1_2')
+    """
+    name = path.name.removesuffix(path.suffix)
+    return movie_root(name) if Path(name).suffix.lower() in MOVIE_EXTENSIONS else name
+
+
+def mdoc_source(path: Path) -> Source:
+    """The series of an mdoc file.
+
+    Raises
+    ------
+    InputError
+        If it is none, or has no image with a tilt angle.
+    """
+    mdoc = read_mdoc(path)
+    images = [section for section in mdoc.sections if section.kind == "ZValue"]
+    if not any(number_of(section.items.get("TiltAngle")) is not None for section in images):
+        raise InputError(
+            f"{path}: expected the mdoc of a tilt series, [ZValue = n] with TiltAngle, found "
+            f"{len(mdoc.sections)} sections without: is it that of a movie or a map?"
+        )
+    pixel_A = _said(mdoc, "PixelSpacing")
+    size = [int(side) for side in numbers_of(mdoc.items.get("ImageSize"))]
+    exposures = tuple(
+        Exposure(
+            number=section.number,
+            angle_deg=number_of(section.items.get("TiltAngle")),
+            movie_name=_movie_name(section.items.get("SubFramePath", "")),
+            time=time_of(section.items.get("DateTime")),
+            dose_e_A2=section_dose_e_A2(section.items, pixel_A),
+            section=section.items,
+        )
+        for section in images
+    )
+    gains = (base_name(section.items.get("GainReference", "")) for section in mdoc.sections)
+    return Source(
+        name=series_name(path),
+        path=path,
+        exposures=exposures,
+        pixel_size_A=pixel_A,
+        image_size_px=(size[0], size[1]) if len(size) == 2 and min(size) > 0 else None,
+        voltage_kV=_said(mdoc, "Voltage"),
+        tilt_axis_deg=mdoc.tilt_axis_deg,
+        gain_name=next((gain for gain in gains if gain), ""),
+        titles=mdoc.titles,
+    )
+
+
+def _movie_name(said: str) -> str:
+    """The path of a movie as it is said; "" where it names none."""
+    return said if base_name(said) not in ("", "None", "NONE") else ""
+
+
+def _said(mdoc: Mdoc, name: str) -> float | None:
+    """A positive number of the head, or of the first section that has it."""
+    places: Iterable[Mapping[str, str]] = (mdoc.items, *(s.items for s in mdoc.sections))
+    numbers = (number_of(items.get(name)) for items in places)
+    return next((number for number in numbers if number is not None and number > 0), None)
+
+
+def star_sources(path: Path) -> list[Source]:
+    """The series of RELION's ``tilt_series.star``, or the one of a table of its tilts.
+
+    Raises
+    ------
+    InputError
+        If there are no tilt series in it, or a table is missing.
+    """
+    with reading(path, "RELION's tilt series"):
+        blocks = read_star(path)
+        lists = [table for table in blocks.values() if _TABLE in table and _NAME in table]
+        if lists:
+            return [source for table in lists for source in _listed(path, table)]
+        tilts = {name: table for name, table in blocks.items() if _MOVIE in table}
+        if not any(_ANGLE in table for table in tilts.values()):
+            raise InputError(
+                f"{path}: expected tilt series of RELION 5, a column _{_TABLE} or, for one series, "
+                f"_{_MOVIE} and _{_ANGLE}; found neither"
+            )
+        return [_star_source(path, name or path.stem, table, {}) for name, table in tilts.items()]
+
+
+def _listed(path: Path, table: Mapping[str, list[str]]) -> Iterator[Source]:
+    """The series that a list names, each with its own table."""
+    rows = zip(table[_NAME], listed_paths(path, table[_TABLE]), strict=True)
+    for index, (name, file) in enumerate(rows):
+        tables = [t for t in read_star(file).values() if _MOVIE in t and _ANGLE in t]
+        if not tables:
+            raise InputError(f"{file}: expected columns _{_MOVIE} and _{_ANGLE}, found none")
+        common = {label: column[index] for label, column in table.items()}
+        yield _star_source(file, name, tables[0], common)
+
+
+def _star_source(
+    path: Path, name: str, table: Mapping[str, list[str]], common: Mapping[str, str]
+) -> Source:
+    """The series of one table of RELION."""
+    count = len(table[_MOVIE])
+    before = table.get(_BEFORE, [""] * count)
+    movies = listed_paths(path, table[_MOVIE])
+    exposures = tuple(
+        Exposure(
+            number=row + 1,
+            angle_deg=number_of(table[_ANGLE][row]),
+            movie_name=movie.name,
+            pre_exposure_e_A2=number_of(before[row]),
+            movie=movie,
+        )
+        for row, movie in enumerate(movies)
+    )
+    axes = table.get(_AXIS, [""])
+    return Source(
+        name=name,
+        path=path,
+        exposures=exposures,
+        pixel_size_A=number_of(common.get(_PIXEL)),
+        voltage_kV=number_of(common.get(_VOLTAGE)),
+        tilt_axis_deg=number_of(axes[0]),
+    )
+
+
+def named_sources(movies: Sequence[Path], pattern: str) -> list[Source]:
+    """The series of movies by their names.
+
+    Parameters
+    ----------
+    pattern : of names without extensions; ``{series}``, ``{order}`` and ``{angle}`` stand for what
+        they say, ``*`` for anything
+
+    Raises
+    ------
+    ParameterError
+        If a field is missing or there twice.
+
+    Examples
+    --------
+    >>> names = [Path(f"TS_1_{i:03}_{a}_x.tif") for i, a in enumerate(("0.0", "-3.0"), 1)]
+    >>> found = named_sources(names, "{series}_{order}_{angle}_*")
+    >>> found[0].name, [e.angle_deg for e in found[0].exposures]
+    ('TS_1', [0.0, -3.0])
+    """
+    rule = re.compile(_rule(pattern))
+    series: dict[tuple[Path, str], list[Exposure]] = {}
+    for movie in movies:
+        found = rule.fullmatch(movie_root(movie.name))
+        if found is None or movie.suffix.lower() == MDOC_SUFFIX:
+            continue
+        exposure = Exposure(
+            number=int(found["order"]),
+            angle_deg=float(found["angle"]),
+            movie_name=movie.name,
+            movie=movie,
+        )
+        series.setdefault((movie.parent, found["series"]), []).append(exposure)
+    return [Source(name, folder, tuple(found)) for (folder, name), found in series.items()]
+
+
+def _rule(pattern: str) -> str:
+    """The regular expression that a pattern of names is."""
+    for name in _FIELDS:
+        if pattern.count(f"{{{name}}}") != 1:
+            raise ParameterError(
+                f"--name-pattern: expected {{series}}, {{order}} and {{angle}} once each, such as "
+                f"'{{series}}_{{order}}_{{angle}}*', found '{pattern}'"
+            )
+    parts = re.split(r"(\{\w+\}|\*)", pattern)
+    fields = {f"{{{name}}}": text for name, text in _FIELDS.items()} | {"*": ".*"}
+    return "".join(fields.get(part, re.escape(part)) for part in parts)

@@ -1,0 +1,135 @@
+"""What is kept of a series that is done: written last, as ``<series>_record.json``."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from flexalign.errors import InputError
+from flexalign.files import read_json
+from flexalign.io.record import file_state, is_plain_name
+from flexalign.io.writing.ownership import RECORD_SUFFIX
+from flexalign.model import MovieRecord
+from flexalign.plain import JsonValue, from_plain, to_plain
+from flexalign.tilts.model import LOSSES, Tilt, TiltSeries
+
+# Long lists that nobody looks for in the record of a series.
+_NOT_KEPT = ("hot_pixel_y", "hot_pixel_x")
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRecord(JsonValue):
+    """Everything about how one series was processed.
+
+    Attributes
+    ----------
+    version : of flexalign
+    series : as it was understood, its tilts in order of exposure with what became of each
+    sections : the order of exposure of each image of the stack, by ascending angle
+    movies : the record of each movie that is in the stack, by its path, see `MovieRecord`
+    key : of the work, see `series_key`
+    pixel_size_A : of the stack
+    shape_px : (h, w) of its images
+    outputs : kind to file name
+    output_states : file name to size and time
+    """
+
+    schema: ClassVar[int] = 1
+
+    version: str
+    series: TiltSeries
+    sections: tuple[int, ...]
+    movies: dict[str, dict[str, Any]]
+    key: str
+    pixel_size_A: float
+    shape_px: tuple[int, int]
+    outputs: dict[str, str]
+    output_states: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def stacked(self) -> tuple[Tilt, ...]:
+        """The tilts of the stack, in the order of its images."""
+        by_order = {tilt.order: tilt for tilt in self.series.tilts}
+        return tuple(by_order[order] for order in self.sections)
+
+    @property
+    def losses(self) -> tuple[Tilt, ...]:
+        """The tilts that are lost, which a person should look after."""
+        return tuple(tilt for tilt in self.series.left_out if tilt.left_out in LOSSES)
+
+
+def kept(record: MovieRecord) -> dict[str, Any]:
+    """What the record of a series keeps of that of a movie."""
+    decisions = {k: v for k, v in record.decisions.items() if k not in _NOT_KEPT}
+    plain: dict[str, Any] = to_plain(replace(record, decisions=decisions, output_states={}))
+    return plain
+
+
+def series_key(
+    series: TiltSeries, parameters_hash: str, references: Mapping[str, Mapping[str, int]]
+) -> str:
+    """What two runs of the same work on a series have in common.
+
+    That is what was understood of it, the parameters, and size and time of each file that is read.
+    """
+    facts = [
+        parameters_hash,
+        {role: [s["size_bytes"], s["modified_ns"]] for role, s in references.items()},
+        to_plain(replace(series, notes=())),
+        [_state(tilt.movie) for tilt in series.used],
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _state(path: str) -> list[int]:
+    """Size and time of a file; nothing where it has gone."""
+    try:
+        found = file_state(path)
+    except OSError:
+        return []
+    return [found["size_bytes"], found["modified_ns"]]
+
+
+def read_series_record(path: Path) -> SeriesRecord:
+    """The record in a file.
+
+    Raises
+    ------
+    InputError
+        If it is missing, is no record of a series, or names files elsewhere.
+    """
+    plain = read_json(path)
+    try:
+        record: SeriesRecord = from_plain(SeriesRecord, plain)
+        orders = {tilt.order for tilt in record.series.tilts}
+        if not set(record.sections) <= orders:
+            raise InputError("sections: expected orders of exposure of the tilts, found others")
+        for name in record.outputs.values():
+            if not is_plain_name(name):
+                raise InputError("outputs: expected names of files beside the record")
+    except InputError as error:
+        raise InputError(f"{path}: expected the record of a tilt series: {error}") from error
+    return record
+
+
+def read_series_records(folder: Path) -> Iterator[SeriesRecord]:
+    """The records of series in a folder, by name; what cannot be read is passed over."""
+    for path in sorted(folder.glob(f"*{RECORD_SUFFIX}")):
+        with contextlib.suppress(InputError):
+            yield read_series_record(path)
+
+
+def finished_series(folder: Path, name: str, key: str) -> SeriesRecord | None:
+    """The record of the work `key`, if it is done and none of its files is missing."""
+    try:
+        record = read_series_record(folder / f"{name}{RECORD_SUFFIX}")
+    except InputError:
+        return None
+    names: Iterable[str] = record.outputs.values()
+    is_whole = all((folder / output).exists() for output in names)
+    return record if is_whole and record.key == key else None

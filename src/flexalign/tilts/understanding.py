@@ -1,0 +1,206 @@
+"""From a series as it was read to what will be done: movies found and opened, doses, parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flexalign.errors import FlexAlignError
+from flexalign.files import exists
+from flexalign.io.movies.open_movie import open_movie
+from flexalign.io.writing.ownership import resolved
+from flexalign.model import MovieInfo
+from flexalign.params import AlignParams
+from flexalign.tilts.exposures import in_order, tilts_of, without_repeats
+from flexalign.tilts.finding import MovieIndex
+from flexalign.tilts.model import Exposure, Source, Tilt, TiltSeries
+
+EER_DOSE_E_A2 = 0.3
+# Pixel sizes that differ by more than this part are two.
+PIXEL_SIZE_TOLERANCE = 0.02
+# The side of a movie over that of the image that the microscope shows of it.
+_SIZES = (0.25, 0.5, 1.0, 2.0, 4.0)
+_SIZE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesChoices:
+    """What a user says of all series.
+
+    Attributes
+    ----------
+    movies : folder of the movies; None = that of the mdoc
+    tilt_dose_e_A2 : of each exposure; None = as the source says
+    tilt_axis_deg : None = as the source says
+    eer_dose_e_A2 : of a frame that is made of an EER movie; None = as the parameters say
+    given : parameters that were typed or stand in the settings, which win over the source's
+    others : folders in which no movies are looked for
+    """
+
+    movies: Path | None = None
+    tilt_dose_e_A2: float | None = None
+    tilt_axis_deg: float | None = None
+    eer_dose_e_A2: float | None = EER_DOSE_E_A2
+    given: frozenset[str] = frozenset()
+    others: tuple[Path, ...] = ()
+
+
+def understand(source: Source, params: AlignParams, choices: SeriesChoices) -> TiltSeries:
+    """The series, its tilts in order of exposure, and the parameters of each movie.
+
+    The headers of the movies are read, and no pixel.
+    """
+    ordered = in_order(source.exposures)
+    tilts, dose_notes = tilts_of(ordered.exposures, choices.tilt_dose_e_A2)
+    before = params.pre_exposure_e_A2
+    tilts = [replace(t, pre_exposure_e_A2=before + t.pre_exposure_e_A2) for t in tilts]
+    path = source.path.absolute()
+    folder, described = (path, path / source.name) if path.is_dir() else (path.parent, path)
+    index = MovieIndex([choices.movies or folder], choices.others)
+    tilts = [_found(t, e, index) for t, e in zip(tilts, ordered.exposures, strict=True)]
+    tilts = without_repeats(tilts)
+    notes = [*ordered.notes, *dose_notes]
+    common = _common(source, index, choices.given, notes)
+    own: dict[str, dict[str, Any]] = {}
+    sizes_A: set[tuple[float, float]] = set()
+    for place, tilt in enumerate(tilts):
+        if not tilt.is_used:
+            continue
+        try:
+            info = _info(tilt.movie, params)
+            values = _own(tilt, info, source, choices)
+            replace(params, **{**common, **values})  # whether the source's numbers can be
+        except FlexAlignError as error:
+            tilts[place] = tilt.without("unreadable", str(error))
+            continue
+        sizes_A |= _differing(values, info)
+        own[tilt.movie] = values
+        tilts[place] = _with_frames(tilt, info, values, params)
+    notes += [
+        f"the pixel size is {said:.4g} A by the mdoc and {header:.4g} A by the movies: the mdoc's "
+        "is used; give --pixel-size if it is wrong"
+        for said, header in sorted(sizes_A)
+    ]
+    axis = choices.tilt_axis_deg if choices.tilt_axis_deg is not None else source.tilt_axis_deg
+    return TiltSeries(
+        name=source.name,
+        source=str(described),
+        tilts=tuple(tilts),
+        parameters=common,
+        own=own,
+        tilt_axis_deg=math.nan if axis is None else axis,
+        titles=source.titles,
+        notes=tuple(notes),
+    )
+
+
+def _found(tilt: Tilt, exposure: Exposure, index: MovieIndex) -> Tilt:
+    """`tilt` with its movie, or left out where that is missing."""
+    if not tilt.is_used:
+        return tilt
+    if exposure.movie is not None and exists(exposure.movie):
+        return replace(tilt, movie=str(exposure.movie.absolute()))
+    path, why = index.find(exposure.movie_name)
+    name = path.name if path is not None else tilt.movie_name
+    if path is None:
+        return tilt.without("missing", why)
+    return replace(tilt, movie=str(path), movie_name=name)
+
+
+def _common(
+    source: Source, index: MovieIndex, given: Collection[str], notes: list[str]
+) -> dict[str, Any]:
+    """The parameters that the source says of all its movies, unless they are given."""
+    found: dict[str, Any] = {}
+    if source.voltage_kV is not None and "voltage_kV" not in given:
+        found["voltage_kV"] = source.voltage_kV
+    if source.gain_name and "gain" not in given:
+        path, why = index.find(source.gain_name)
+        if path is None:
+            notes.append(f"the mdoc names a gain reference, but {why}: give --gain if there is one")
+        else:
+            found["gain"] = str(path)
+            notes.append(f"gain reference by the mdoc: {path}")
+    return found
+
+
+def _info(movie: str, params: AlignParams) -> MovieInfo:
+    """What the header of a movie says; of an EER file, of two halves of it."""
+    with open_movie(movie, tiff_rows=params.tiff_rows, eer_fractions=2) as reader:
+        return reader.info
+
+
+def _own(tilt: Tilt, info: MovieInfo, source: Source, choices: SeriesChoices) -> dict[str, Any]:
+    """The parameters of one movie: its dose, that before it, and its pixel size."""
+    values: dict[str, Any] = {"pre_exposure_e_A2": tilt.pre_exposure_e_A2}
+    if "pixel_size_A" not in choices.given and source.pixel_size_A is not None:
+        ratio = 1.0 if source.image_size_px is None else _size_ratio(info, source.image_size_px)
+        values["pixel_size_A"] = float(f"{source.pixel_size_A / ratio:.6g}")
+    if math.isnan(tilt.dose_e_A2):
+        return values
+    if info.eer is None:
+        values["dose_per_frame_e_A2"] = tilt.dose_e_A2 / info.frame_count
+        return values
+    values["eer_total_dose_e_A2"] = tilt.dose_e_A2
+    if choices.eer_dose_e_A2 is not None:
+        # That of a whole number of raw frames, of which there are enough for two frames.
+        raw_e_A2 = tilt.dose_e_A2 / info.eer.raw_frame_count
+        most = info.eer.raw_frame_count // 2
+        per_frame = max(1, min(most, round(choices.eer_dose_e_A2 / raw_e_A2)))
+        values["eer_dose_per_frame_e_A2"] = per_frame * raw_e_A2
+    return values
+
+
+def _size_ratio(info: MovieInfo, image_size_px: tuple[int, int]) -> float:
+    """Sides of a movie over those of the microscope's image, 1 where they do not compare."""
+    sides = sorted((info.width_px, info.height_px))
+    shown = sorted(image_size_px)
+    for ratio in _SIZES:
+        if all(abs(a / b / ratio - 1) < _SIZE_TOLERANCE for a, b in zip(sides, shown, strict=True)):
+            return ratio
+    return 1.0
+
+
+def _differing(values: Mapping[str, Any], info: MovieInfo) -> set[tuple[float, float]]:
+    """The pixel sizes of source and header where they differ, rounded."""
+    said, header = values.get("pixel_size_A"), info.pixel_size_A
+    if said is None or header is None or abs(said / header - 1) <= PIXEL_SIZE_TOLERANCE:
+        return set()
+    return {(round(said, 4), round(header, 4))}
+
+
+def _with_frames(
+    tilt: Tilt, info: MovieInfo, values: Mapping[str, Any], params: AlignParams
+) -> Tilt:
+    """`tilt` with the number of its frames, and of raw frames that are left over."""
+    if info.eer is None:
+        return replace(tilt, frame_count=info.frame_count)
+    from flexalign.io.movies.open_movie import open_for
+
+    try:
+        with open_for(tilt.movie, replace(params, **values)) as reader:
+            eer = reader.info.eer
+            assert eer is not None
+            leftover = eer.leftover_raw_frames
+            return replace(tilt, frame_count=reader.info.frame_count, leftover_raw_frames=leftover)
+    except FlexAlignError as error:
+        return tilt.without("unreadable", str(error))
+
+
+def without_shared_movies(series: TiltSeries, taken: Mapping[Path, str]) -> TiltSeries:
+    """`series` with those tilts left out whose movie another series has.
+
+    Parameters
+    ----------
+    taken : names of the series that have them, by resolved paths
+    """
+    tilts = [
+        tilt.without("overwritten", f"its movie is one of {taken[resolved(tilt.movie)]} already")
+        if tilt.is_used and resolved(tilt.movie) in taken
+        else tilt
+        for tilt in series.tilts
+    ]
+    return replace(series, tilts=tuple(tilts))
