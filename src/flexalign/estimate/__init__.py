@@ -5,6 +5,6 @@
 maximum (4), `anderson` accelerates the iteration, `evidence` fits trajectory and field as
 smooth as the data ask for (5, 6).  `candidates`, `held_out_likelihood`, `bayes_factor` and
 `model_selection` decide which motion is kept (8), with `path_search`, `outlier_frames` and
-`frame_agreement` for difficult movies; `fixed_pattern` takes out what stays with the detector (9); `signal_bands`
-measures the signal.
+`frame_agreement` for difficult movies; `fixed_pattern` takes out what stays with the detector
+(9); `signal_bands` measures the signal.
 """
