@@ -237,3 +237,16 @@ def test_a_path_that_goes_to_and_fro_is_told_from_a_drift_a_bend_and_a_jump():
     assert not is_erratic(jumped)
     assert not is_erratic(path_of(2))
     assert all(is_erratic(rng.normal(0, 20, (TIMES, 2)) + path_of()) for _ in range(20))
+
+
+def test_three_faint_frames_are_aligned_where_they_move_and_left_where_not(make_drifting_frames):
+    path = path_of(3)
+
+    moving, still = (
+        estimate_of(frames_of(make_drifting_frames, p, noise=6.0, seed=1), frame_count=3)
+        for p in (path, 0 * path)
+    )
+
+    assert moving.chosen == "refined"
+    assert error_px(moving, path) < 0.3
+    assert still.is_still

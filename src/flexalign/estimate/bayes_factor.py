@@ -24,9 +24,9 @@ from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# Nothing that is at rest reaches such a logarithm more than once in 30 times: the ratio of two
+# Nothing that is at rest reaches such a logarithm more than once in 300 times: the ratio of two
 # probabilities has the mean one under the hypothesis in its denominator.
-_ENOUGH_FOR_MOTION = math.log(30)
+_ENOUGH_FOR_MOTION = math.log(300)
 # A movie without common signal is worse to be wrong about: any motion may be found in it.
 _ENOUGH_FOR_SIGNAL = math.log(1e4)
 # How far motion may drift, all alike probable.
