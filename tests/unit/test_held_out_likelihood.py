@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -22,7 +23,15 @@ TIMES = 8
 
 def held_out(score, chance=5.0, spread=2.0):
     pairs = {frozenset(pair): spread for pair in combinations(score, 2)}
-    return HeldOut(score, chance, pairs, still_cross=np.zeros(4))
+    gain = {name: value - score["none"] for name, value in score.items()}
+    return HeldOut(score, gain, chance, pairs, still_cross=np.zeros(4))
+
+
+def test_the_evidence_for_a_motion_must_not_rest_on_one_set_of_weights():
+    judged = held_out({"none": 90.0, "refined": 90.0 + 2 * ENOUGH_EVIDENCE})
+
+    assert judged.best() == "refined"
+    assert replace(judged, gain={"none": 0.0, "refined": 0.9 * ENOUGH_EVIDENCE}).best() == "none"
 
 
 def test_a_candidate_must_make_the_data_more_likely_than_no_motion():

@@ -44,12 +44,14 @@ class HeldOut:
     Attributes
     ----------
     score : log-likelihood of each candidate over that of frames without common signal
+    gain : that over the one of no motion, the least of those by different weights
     chance : standard deviation of such a score when there is no common signal
     spread : standard deviation, by noise, of the difference of two scores; by the two names
     still_cross : (rings,) common power of all pairs of frames without motion, over all patches
     """
 
     score: dict[str, float]
+    gain: dict[str, float]
     chance: float
     spread: dict[frozenset[str], float]
     still_cross: FloatArray
@@ -63,8 +65,7 @@ class HeldOut:
         """Whether a candidate explains unseen data clearly better than no motion, and chance."""
         if name == "none":
             return False
-        gain = self.score[name] - self.score["none"]
-        return gain > ENOUGH_EVIDENCE and self.score[name] > SIGNIFICANT * self.chance
+        return self.gain[name] > ENOUGH_EVIDENCE and self.score[name] > SIGNIFICANT * self.chance
 
     def is_surely(self, name: str) -> bool:
         """Whether a candidate brings out so much signal that any motion beside it would show."""
@@ -135,20 +136,24 @@ def held_out_scores(
     crosses = {
         name: np.where(half == 0, one.cross, other.cross) for name, (one, other) in swept.items()
     }
+    scores = {name: float((crosses[name] * weight).sum()) * part for name in candidates}
+    gains = {name: score - scores["none"] for name, score in scores.items()}
     if "refined" in candidates:
-        # The refined motion has seen all rings, and makes their noise look like signal.
+        # The refined motion has seen all rings, and makes their noise look like signal; what either
+        # half has found makes that of the rings look so that judge it.  Neither is to decide alone.
         coefficients = np.maximum(patches.ring_count * patches.count, 1)
         seen = crosses["refined"].sum(axis=0) / (coefficients * pair_weight(patches.envelope))
-        unbiased = refine.weight_by_others(patches, replace(powers, measured=seen))
-        weight = np.where(unseen, unbiased, 0.0)
-    scores = {name: float((crosses[name] * weight).sum()) * part for name in candidates}
+        by_halves = refine.weight_by_others(patches, replace(powers, measured=seen))
+        for name in candidates:
+            gain = ((crosses[name] - crosses["none"]) * np.where(unseen, by_halves, 0.0)).sum()
+            gains[name] = min(gains[name], float(gain) * part)
     chance = refine.chance_of_score(patches, powers, weight) * part**0.5
     spread = {
         frozenset((one, other)): part**0.5
         * _chance_of_difference(patches, powers, weight, candidates[one][0] - candidates[other][0])
         for one, other in itertools.combinations(candidates, 2)
     }
-    return HeldOut(scores, chance, spread, swept["none"][0].cross.sum(axis=0))
+    return HeldOut(scores, gains, chance, spread, swept["none"][0].cross.sum(axis=0))
 
 
 def _chance_of_difference(
