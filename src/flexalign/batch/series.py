@@ -9,7 +9,7 @@ files of the single movies are removed unless they are wanted.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,8 +21,9 @@ from flexalign.batch.failures import Failure, explain
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Note, reference_states
 from flexalign.batch.series_folder import SeriesFolder, movies_of, series_lines
+from flexalign.batch.series_priors import priors_by_movie, result_or_none
 from flexalign.errors import FlexAlignError, InputError
-from flexalign.estimate.series import MIN_NEIGHBOURS, series_priors
+from flexalign.estimate.series import MIN_NEIGHBOURS
 from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
 from flexalign.model import MovieRecord
@@ -34,6 +35,9 @@ from flexalign.tilts.writing import write_series
 
 if TYPE_CHECKING:
     from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
+
+# While so many movies are under way, no further series is begun.
+MAX_AWAITED = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +85,8 @@ class SeriesWork:
         shares_prior: bool = True,
     ) -> None:
         self._shares_prior = shares_prior and tilts.params.refine
+        # The check of the gain may change those of the folder.
+        self._asked = tilts.params
         self._folder, self._tilts, self._observe = folder, tilts, observe
         self._keep_tilts, self._redo = keep_tilts, redo
         self.own: dict[Path, Mapping[str, Any]] = {}
@@ -106,7 +112,7 @@ class SeriesWork:
         others = {movie: of for movie, of in self._of_movie.items() if of != name}
         series = without_shared_movies(replace(series, name=name), others)
         movies = movies_of(series)
-        params = replace(self._tilts.params, **series.parameters)
+        params = replace(self._asked, **series.parameters)
         kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
         key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in movies}
@@ -156,6 +162,11 @@ class SeriesWork:
         }
 
     @property
+    def awaited_count(self) -> int:
+        """Movies of series under way that have not ended."""
+        return sum(len(one.awaited) for one in self._pending.values())
+
+    @property
     def is_unfinished(self) -> bool:
         """Whether there are series under way."""
         return bool(self._pending)
@@ -170,7 +181,7 @@ class SeriesWork:
         """The movies that are measured and can be aligned, since the last call."""
         while self._thinking and self._thinking[0][1].done():
             pending, future = self._thinking.popleft()
-            pending.priors = _result_or(future, {}, self.say, pending.series.name)
+            pending.priors = result_or_none(future, self.say, pending.series.name)
             movies = movies_of(pending.series)
             self._released += [movie for movie in movies if resolved(movie) in pending.awaited]
         released, self._released = self._released, []
@@ -222,7 +233,7 @@ class SeriesWork:
     def _think(self, pending: _Pending) -> None:
         """Have the priors of a series estimated, beside the alignment of others."""
         angles = {resolved(tilt.movie): tilt.angle_deg for tilt in pending.series.used}
-        future = self._pool.submit(_priors, angles, dict(pending.statistics))
+        future = self._pool.submit(priors_by_movie, angles, dict(pending.statistics))
         self._thinking.append((pending, future))
 
     def _end(self, movie: str, failure: Failure | None) -> None:
@@ -281,54 +292,40 @@ class SeriesWork:
             self._folder.write()
 
 
-def _priors(
-    angles_deg: Mapping[Path, float], statistics: Mapping[Path, TiltStatistics | None]
-) -> dict[Path, SeriesPrior | None]:
-    """The prior of each tilt by what the others say; the keys are the paths of movies."""
-    places = sorted(angles_deg, key=lambda place: angles_deg[place])
-    angles = [angles_deg[place] for place in places]
-    found = series_priors(angles, [statistics.get(place) for place in places])
-    return dict(zip(places, found, strict=True))
-
-
-def _result_or(
-    future: Future[dict[Path, SeriesPrior | None]],
-    otherwise: dict[Path, SeriesPrior | None],
-    say: Callable[[str], None],
-    name: str,
-) -> dict[Path, SeriesPrior | None]:
-    """What was estimated; where that failed each tilt is aligned by itself."""
-    try:
-        return future.result()
-    except Exception as error:
-        say(f"{name}: no shared prior, each tilt is aligned by itself: {explain(error).message}")
-        return otherwise
-
-
 class ListedSeries:
-    """A source of the movies of series that are all known from the start."""
+    """A source of the movies of series that are all known from the start.
+
+    Parameters
+    ----------
+    series : each is made when there is need of it, as the headers of its movies are read for that
+    """
 
     backlog = 0
     incomplete: Sequence[Path] = ()
+    movies: Sequence[Path] = ()
 
-    def __init__(self, series: Sequence[TiltSeries], work: SeriesWork) -> None:
-        self._work = work
-        self._movies = [movie for one in series for movie in work.begin(one)]
+    def __init__(self, series: Iterable[TiltSeries], work: SeriesWork) -> None:
+        self._series, self._work = iter(series), work
+        self._has_more = True
 
     @property
     def is_open(self) -> bool:
         """Whether they have not all been taken yet."""
-        return bool(self._movies) or self._work.is_measuring
+        return self._has_more or self._work.is_measuring
 
     def take(self) -> Sequence[Path]:
-        """All of them, those near zero tilt first within each series; then those measured."""
-        movies, self._movies = self._movies, []
-        return [*movies, *self._work.take_released()]
+        """The movies that are measured, and those of one more series where few are under way.
 
-    @property
-    def movies(self) -> Sequence[Path]:
-        """Those that have not been taken yet."""
-        return self._movies
+        Those near zero tilt come first within each series.
+        """
+        movies = self._work.take_released()
+        while self._has_more and not movies and self._work.awaited_count < MAX_AWAITED:
+            series = next(self._series, None)
+            if series is None:
+                self._has_more = False
+            else:
+                movies += self._work.begin(series)
+        return movies
 
 
 def without_doses(params: AlignParams) -> AlignParams:
