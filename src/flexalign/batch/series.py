@@ -67,6 +67,7 @@ class SeriesWork:
     observe : is told of all events, and of each series in a note
     keep_tilts : the files of single movies stay
     redo : also series that are done
+    retry_failed : also those of which tilts failed
     shares_prior : the tilts of a series are measured, and each has a prior by the others
 
     Attributes
@@ -82,13 +83,14 @@ class SeriesWork:
         *,
         keep_tilts: bool = False,
         redo: bool = False,
+        retry_failed: bool = False,
         shares_prior: bool = True,
     ) -> None:
         self._shares_prior = shares_prior and tilts.params.refine
         # The check of the gain may change those of the folder.
         self._asked = tilts.params
         self._folder, self._tilts, self._observe = folder, tilts, observe
-        self._keep_tilts, self._redo = keep_tilts, redo
+        self._keep_tilts, self._redo, self._retry_failed = keep_tilts, redo, retry_failed
         self.own: dict[Path, Mapping[str, Any]] = {}
         self._pending: dict[str, _Pending] = {}
         self._of_movie: dict[Path, str] = {}
@@ -116,7 +118,9 @@ class SeriesWork:
         kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
         key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in movies}
-        if not self._redo and finished_series(self._folder.path, name, key) is not None:
+        done = finished_series(self._folder.path, name, key)
+        has_failed = done is not None and any(t.left_out == "failed" for t in done.series.tilts)
+        if done is not None and not self._redo and not (self._retry_failed and has_failed):
             self.say(f"{name}: done before")
             return []
         for note in series.notes:

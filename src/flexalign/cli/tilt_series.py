@@ -236,7 +236,8 @@ def run_series(
         folder, tilts = SeriesFolder(out), RunFolder(tilts_path, params)
         work = SeriesWork(
             folder, tilts, observe,
-            keep_tilts=save_tilts, redo=redo, shares_prior=shares_prior,
+            keep_tilts=save_tilts, redo=redo, retry_failed=options.retry_failed,
+            shares_prior=shares_prior,
         )  # fmt: skip
         source = source_for(work)
         names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}
