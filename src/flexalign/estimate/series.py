@@ -4,7 +4,7 @@ The path of tilt i at the times u of a clock is, alike for y and x, ``habit(angl
 with Gaussian processes of the covariances
 
     habit  h g(angle_i - angle_j) K(u, u')        own  [i = j] ((1 - h) K(u, u') + j^2 [u = u'])
-    K(u, u') = a^2 u u' + s^2 M(u - u')
+    K(u, u') = a^2 u u' + s^2 M(2 |u - u'|)
 
 h is the part of the variance that the stage repeats, g a Gaussian over angles, M the Matern
 correlation of order 3/2.  The likelihood of each tilt is the quadratic that its own alignment left
