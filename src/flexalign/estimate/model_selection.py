@@ -206,9 +206,10 @@ class _Search:
         Without motion as its rival: that a stage which moves in all other tilts stands still in
         this one is as improbable as the prior says.
         """
-        pairs = self.from_pairs(pairwise.MOST_IMAGES)
-        expected = replace(pairs, path_px=series.path.mean_px(self.frames.frame), field=None)
-        starts = [replace(start, coarsest_A=math.inf) for start in (pairs, expected)]
+        starts = [replace(self.from_pairs(pairwise.MOST_IMAGES), coarsest_A=math.inf)]
+        if series.signal.is_known:
+            expected_px = series.path.mean_px(self.frames.frame)
+            starts.append(replace(starts[0], path_px=expected_px, field=None))
         trials = [self.made_of(start, self.shape, series) for start in starts]
         return max(trials, key=_log_posterior)
 

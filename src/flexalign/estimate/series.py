@@ -162,6 +162,16 @@ def _root(matrix: FloatArray) -> FloatArray:
     return np.asarray(linalg.cholesky(matrix, lower=True), np.float64)
 
 
+def usual_prior(frame_count: int) -> SeriesPrior:
+    """The prior of a tilt of whose neighbours nothing is known yet: motion as it usually is."""
+    count = min(frame_count, _MOST_NODES)
+    time = exposed_part(np.arange(count, dtype=np.float64), count)
+    usual, nothing = _Habits(), np.zeros(2)
+    seen = SeenSignal(np.array([0.0, 1.0]), nothing, np.full(2, np.inf))
+    path = SeriesPath(frame_count, time, np.zeros((count, 2)), usual.in_time(time), usual.jitter_px)
+    return SeriesPrior(path, ExpectedSignal(seen, _SCATTER_LIMITS[0]), FieldPrior())
+
+
 def series_priors(
     angles_deg: Sequence[float], tilts: Sequence[TiltStatistics | None]
 ) -> list[SeriesPrior | None]:
