@@ -70,14 +70,15 @@ def test_every_tilt_is_measured_first_and_then_aligned_with_its_own_prior(tmp_pa
 
     jobs, events = go(tmp_path, mdoc)
 
-    assert [job.only_measures for job in jobs] == [True] * 5 + [False] * 5
-    assert [job.movie for job in jobs[:5]] == [job.movie for job in jobs[5:]]
-    priors = [job.prior for job in jobs[5:]]
-    assert all(prior is not None for prior in priors)
+    assert [job.only_measures for job in jobs] == [True] * 10 + [False] * 5
+    assert [job.movie for job in jobs[:5]] * 2 == [job.movie for job in jobs[5:]]
+    assert [job.prior for job in jobs[:5]] == [None] * 5
+    assert all(job.prior is not None for job in jobs[5:])
+    priors = [job.prior for job in jobs[10:]]
     # Each by the others: no two are alike.
     expected = {prior.path.expected_px.tobytes() for prior in priors}
     assert len(expected) == 5
-    assert sum(isinstance(event, Measured) for event in events) == 5
+    assert sum(isinstance(event, Measured) for event in events) == 10
     assert sum(isinstance(event, Ended) for event in events) == 5
     check_tables(tmp_path / "out", "TS_1", [-6, -3, 0, 3, 6], [4, 3, 1, 2, 5])
 

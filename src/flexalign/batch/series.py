@@ -36,6 +36,8 @@ from flexalign.tilts.writing import write_series
 if TYPE_CHECKING:
     from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 
+# Tilts are measured without neighbours, and again by what these said.
+MEASURING_ROUNDS = 2
 # While so many movies are under way, no further series is begun.
 MAX_AWAITED = 256
 
@@ -44,8 +46,8 @@ MAX_AWAITED = 256
 class _Pending:
     """A series under way: which of its movies have not ended, and why some failed.
 
-    Movies in `unmeasured` are to be measured first; what they say is in `statistics`.  `priors` are
-    None until all have been.
+    Movies in `unmeasured` are to be measured in this of the `rounds`; what they say is in
+    `statistics`, and `priors` are by what they said in the round before.
     """
 
     series: TiltSeries
@@ -54,7 +56,8 @@ class _Pending:
     unmeasured: set[Path]
     failures: dict[Path, Failure] = field(default_factory=dict)
     statistics: dict[Path, TiltStatistics | None] = field(default_factory=dict)
-    priors: dict[Path, SeriesPrior | None] | None = None
+    priors: dict[Path, SeriesPrior | None] = field(default_factory=dict)
+    rounds: int = 0
 
 
 class SeriesWork:
@@ -157,12 +160,10 @@ class SeriesWork:
         pending = self._pending.get(self._of_movie.get(movie, ""))
         if pending is None:
             return {}
-        is_measured = not pending.unmeasured
-        prior = None if pending.priors is None else pending.priors.get(movie)
         return {
             "series_key": pending.key,
-            "only_measures": not is_measured and pending.priors is None,
-            "prior": prior,
+            "only_measures": bool(pending.unmeasured),
+            "prior": pending.priors.get(movie),
         }
 
     @property
@@ -182,9 +183,12 @@ class SeriesWork:
         return bool(self._released or self._thinking) or measuring
 
     def take_released(self) -> list[Path]:
-        """The movies that are measured and can be aligned, since the last call."""
+        """The movies that are to be measured again or aligned, with priors, since the last call."""
         while self._thinking and self._thinking[0][1].done():
             pending, future = self._thinking.popleft()
+            pending.rounds += 1
+            if pending.rounds < MEASURING_ROUNDS:
+                pending.unmeasured, pending.statistics = set(pending.awaited), {}
             pending.priors = result_or_none(future, self.say, pending.series.name)
             movies = movies_of(pending.series)
             self._released += [movie for movie in movies if resolved(movie) in pending.awaited]
