@@ -30,9 +30,10 @@ import peers
 from accuracy import CACHE, version_of
 
 import flexalign
-from flexalign.align import measure_tilt
+from flexalign.align import align_movie, measure_tilt
 from flexalign.comparison import AnyMotion
 from flexalign.estimate.series import series_priors
+from flexalign.estimate.series_prior import SeriesPrior
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.simulate import (
@@ -51,6 +52,8 @@ SERIES: dict[str, tuple[int, bool]] = {
     for gold in (False, True)
 }
 _RESULTS = "tilt_series.jsonl"
+# One without neighbours, and two with what they say.
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,29 +162,37 @@ def results_of(series: Series, missing: set[str], threads: int) -> Iterator[Resu
     if "none" in missing:
         still = Motion.still(series.settings.movie.frame_count)
         yield from (series.result(number, "none", still) for number in tilts)
-    if missing & {"alone", "series"}:
-        yield from _by_flexalign(series, threads)
+    if "alone" in missing:
+        yield from (_alone(series, number, threads) for number in tilts)
+    if "series" in missing:
+        yield from _together(series, threads)
     if missing & {"RELION global", "RELION 5x5"}:
         for number in tilts:
             yield from _by_relion(series, number, threads)
 
 
-def _by_flexalign(series: Series, threads: int) -> Iterator[Result]:
-    """Each tilt by itself, then all by what the others say."""
-    tilts, statistics = range(series.settings.tilt_count), []
-    for number in tilts:
-        started = time.perf_counter()
-        alone = measure_tilt(series.movie(number), series.params(number, threads))
-        statistics.append(alone.statistics)
-        seconds = time.perf_counter() - started
-        yield series.result(number, "alone", alone.motion, chosen=alone.chosen, seconds=seconds)
-    priors = series_priors(series.settings.angles_deg, statistics)
-    for number, prior in zip(tilts, priors, strict=True):
-        started = time.perf_counter()
-        movie, params = series.movie(number), series.params(number, threads)
-        found = measure_tilt(movie, params, series_prior=prior)
-        seconds = time.perf_counter() - started
-        yield series.result(number, "series", found.motion, chosen=found.chosen, seconds=seconds)
+def _alone(series: Series, number: int, threads: int) -> Result:
+    """A tilt as any other movie."""
+    started = time.perf_counter()
+    found = align_movie(series.movie(number), series.params(number, threads))
+    seconds, chosen = time.perf_counter() - started, found.quality.chosen
+    return series.result(number, "alone", found.motion, chosen=chosen, seconds=seconds)
+
+
+def _together(series: Series, threads: int) -> Iterator[Result]:
+    """All tilts, in the last round by what the others said in those before."""
+    tilts = range(series.settings.tilt_count)
+    priors: list[SeriesPrior | None] = [None] * len(tilts)
+    started = time.perf_counter()
+    for _ in range(_ROUNDS):
+        found = [
+            measure_tilt(series.movie(number), series.params(number, threads), series_prior=prior)
+            for number, prior in zip(tilts, priors, strict=True)
+        ]
+        priors = series_priors(series.settings.angles_deg, [tilt.statistics for tilt in found])
+    seconds = (time.perf_counter() - started) / len(tilts)
+    for number, tilt in zip(tilts, found, strict=True):
+        yield series.result(number, "series", tilt.motion, chosen=tilt.chosen, seconds=seconds)
 
 
 def _by_relion(series: Series, number: int, threads: int) -> Iterator[Result]:

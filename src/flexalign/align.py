@@ -29,6 +29,7 @@ from flexalign.estimate.model_selection import (
     given_motion,
     statistics_of,
 )
+from flexalign.estimate.series import usual_prior
 from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.files import check_name
 from flexalign.io.motion_formats.read_motion import check_motion
@@ -90,7 +91,7 @@ class MeasuredTilt(NamedTuple):
 
     Attributes
     ----------
-    motion : as `align_movie` would have applied it
+    motion : as `align_movie` would apply it with the same prior
     chosen : name of the candidate that was kept
     statistics : for `estimate.series.series_priors`; None when the motion was not refined
     """
@@ -111,7 +112,8 @@ def measure_tilt(
 
     Parameters
     ----------
-    series_prior : of an earlier round, None in the first
+    series_prior : what the other tilts said in an earlier round; None = nothing yet, as in the
+        first round: motion is taken to be as it usually is
 
     Raises
     ------
@@ -126,7 +128,8 @@ def measure_tilt(
         threads = _threads(params)
         with device.active():
             frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
-            estimate = estimate_motion(frames, plan, params, threads, clock, series_prior)
+            prior = series_prior or usual_prior(plan.movie.frame_count)
+            estimate = estimate_motion(frames, plan, params, threads, clock, prior)
     return MeasuredTilt(estimate.motion, estimate.chosen, statistics_of(estimate, plan))
 
 

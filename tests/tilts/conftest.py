@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 # Without what a picture of this size does not need.
-OPTIONS = ("--no-refine", "--threads", "1")
+OPTIONS = ("--threads", "1")
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def run() -> Callable[..., tuple[int, str, str]]:
     """Call ``flexalign tilt-series`` with some words; exit code, output and errors."""
 
     def call(
-        *words: object, command: str = "tilt-series", jobs: bool = True
+        *words: object, command: str = "tilt-series", jobs: bool = True, refine: bool = False
     ) -> tuple[int, str, str]:
-        own = ("--jobs", "1") if jobs else ()
+        own = (*(("--jobs", "1") if jobs else ()), *(() if refine else ("--no-refine",)))
         done = subprocess.run(
             [sys.executable, "-m", "flexalign", command, *map(str, words), *OPTIONS, *own],
             capture_output=True,

@@ -169,7 +169,11 @@ def test_a_failed_tilt_shifts_no_angle_and_ends_nothing(tmp_path, run):
     assert left_out(tmp_path / "out") == {"TS_1_003_-3.0.mrcs": "failed"}
     check_tables(tmp_path / "out", "TS_1", [-9, -6, 0, 3, 6, 9], [7, 4, 1, 2, 5, 6])
     check_tables(tmp_path / "out", "TS_2", [0, 3], [1, 2])
-    assert mdoc.exists()
+    _, _, err = run(mdoc, "--out", tmp_path / "out")
+    assert "TS_1: done before" in err
+    code, _, err = run(mdoc, "--out", tmp_path / "out", "--retry-failed")
+    assert code == 1
+    assert "TS_1: 6 images" in err
 
 
 def test_a_series_that_cannot_be_read_costs_no_other(tmp_path, run):

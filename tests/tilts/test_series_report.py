@@ -173,3 +173,16 @@ def test_the_lines_of_the_page_are_understood(line, example_folder, monkeypatch,
 
 def test_the_page_has_lines():
     assert len(LINES) >= 5
+
+
+def test_info_says_how_a_folder_of_series_stands(done, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["flexalign", "info", str(done)])
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+
+    assert not stop.value.code
+    out = capsys.readouterr().out
+    assert re.search(r"series +2\n", out)
+    assert re.search(r"images +11\n", out)
+    assert "1 missing" in out

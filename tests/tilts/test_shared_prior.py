@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +70,15 @@ def test_every_tilt_is_measured_first_and_then_aligned_with_its_own_prior(tmp_pa
 
     jobs, events = go(tmp_path, mdoc)
 
-    assert [job.only_measures for job in jobs] == [True] * 5 + [False] * 5
-    assert [job.movie for job in jobs[:5]] == [job.movie for job in jobs[5:]]
-    priors = [job.prior for job in jobs[5:]]
-    assert all(prior is not None for prior in priors)
+    assert [job.only_measures for job in jobs] == [True] * 10 + [False] * 5
+    assert [job.movie for job in jobs[:5]] * 2 == [job.movie for job in jobs[5:]]
+    assert [job.prior for job in jobs[:5]] == [None] * 5
+    assert all(job.prior is not None for job in jobs[5:])
+    priors = [job.prior for job in jobs[10:]]
     # Each by the others: no two are alike.
     expected = {prior.path.expected_px.tobytes() for prior in priors}
     assert len(expected) == 5
-    assert sum(isinstance(event, Measured) for event in events) == 5
+    assert sum(isinstance(event, Measured) for event in events) == 10
     assert sum(isinstance(event, Ended) for event in events) == 5
     check_tables(tmp_path / "out", "TS_1", [-6, -3, 0, 3, 6], [4, 3, 1, 2, 5])
 
@@ -125,4 +129,25 @@ def test_tilts_that_are_kept_are_not_done_again_unless_the_prior_is_another(tmp_
 
     assert again == []
     assert len(alone) == 5
+    check_tables(tmp_path / "out", "TS_1", [-6, -3, 0, 3, 6], [4, 3, 1, 2, 5])
+
+
+def test_a_run_that_is_stopped_while_it_measures_goes_on_later(tmp_path, run):
+    mdoc = write_series(tmp_path / "in", angles=dose_symmetric(5))
+    words = ["tilt-series", mdoc, "--out", tmp_path / "out", "--jobs", "1", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "flexalign", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            if json.loads(line)["event"] == "stage":
+                break
+        process.send_signal(signal.SIGINT)
+        events = [json.loads(line)["event"] for line in process.stdout]
+
+    assert process.returncode == 130
+    assert events[-1] == "note"
+    assert not (tmp_path / "out" / "TS_1.mrc").exists()
+    code, _, err = run(mdoc, "--out", tmp_path / "out", refine=True)
+    assert code == 0, err
     check_tables(tmp_path / "out", "TS_1", [-6, -3, 0, 3, 6], [4, 3, 1, 2, 5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -156,6 +157,11 @@ def test_watching_writes_stacks_and_ends_when_idle(tmp_path, run):
 
     assert code == 0, err
     check_tables(tmp_path / "in" / "out", "TS_1", [-3, 0, 3], [3, 1, 2])
+    record = json.loads((tmp_path / "in" / "out" / "TS_1_record.json").read_text())
+    before = {
+        Path(m).name: r["parameters"]["pre_exposure_e_A2"] for m, r in record["movies"].items()
+    }
+    assert sorted(before.values()) == [0.0, DOSE, 2 * DOSE]
 
 
 def test_a_dose_of_frames_is_no_option_for_series(tmp_path, run):

@@ -11,7 +11,7 @@ from flexalign.estimate import refine
 from flexalign.estimate.evidence import PatchLikelihood, fit_motion
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.series import _habits_of, _paths_of, series_priors
+from flexalign.estimate.series import _habits_of, _paths_of, series_priors, usual_prior
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
     SeenSignal,
@@ -236,6 +236,18 @@ def test_a_ring_too_faint_to_be_seen_counts_by_what_neighbours_have(faint):
     assert rings.sum() > 10
     assert (with_others.trust[rings] == 1).all()
     np.testing.assert_allclose(with_others.signal[rings], powers_of(clear).signal[rings], rtol=0.3)
+
+
+def test_before_neighbours_say_anything_the_signal_is_left_to_the_movie(faint):
+    prior = usual_prior(3)
+
+    for patches in faint:
+        alone, usual = powers_of(patches), powers_of(replace(patches, expected=prior.signal))
+        np.testing.assert_allclose(usual.signal, alone.signal, rtol=1e-9)
+        np.testing.assert_array_equal(usual.trust, alone.trust)
+    assert not prior.signal.is_known
+    assert not prior.path.mean_px(np.arange(3.0)).any()
+    assert np.sqrt(np.trace(prior.path.scatter_px2)) > 1.0
 
 
 def test_a_clear_ring_counts_by_itself(faint):

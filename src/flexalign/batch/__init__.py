@@ -6,5 +6,5 @@ loop; `folder`, `tables` and `lock` are the folder of a run, `folder_facts` says
 holds.  `executors` is the interface to whoever does the work: this process, `local_processes`
 with `worker`, or `dask_executor` on `clusters`.  `resources` knows cores and memory,
 `throughput` the speed, `events` tells observers.  `series` is a run over the movies of tilt series,
-in the folder of `series_folder`; `watching_series` waits for them.
+in the folder of `series_folder` and with `series_priors`; `watching_series` waits for them.
 """

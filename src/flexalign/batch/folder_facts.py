@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 from flexalign.batch.folder import read_index
 from flexalign.batch.inputs import INDEX_NAME, is_movie_name
+from flexalign.batch.series_folder import LEFT_OUT_TABLE, SERIES_TABLE
 from flexalign.errors import InputError
-from flexalign.files import read_json
+from flexalign.files import read_json, read_text
 from flexalign.io.inspect.facts import FileFacts
 from flexalign.io.motion_formats.alignment_pairs import find_alignments
 from flexalign.io.motion_formats.exports import read_records
@@ -28,6 +30,8 @@ def inspect_folder(folder: str | Path) -> FileFacts:
     folder = Path(folder)
     if (folder / INDEX_NAME).exists():
         return _inspect_run(folder)
+    if (folder / SERIES_TABLE).exists():
+        return _inspect_series(folder)
     movies = [path for path in folder.iterdir() if is_movie_name(path)]
     try:
         found = [item for item in find_alignments(str(folder)) if not item.problem]
@@ -65,6 +69,18 @@ def _inspect_run(folder: Path) -> FileFacts:
         "warned": sum(bool(entry.row.get("warnings")) for entry in done),
     }
     return _facts(folder, "run", values)
+
+
+def _inspect_series(folder: Path) -> FileFacts:
+    """How a run over tilt series went so far."""
+    rows = list(csv.DictReader(read_text(folder / SERIES_TABLE).splitlines()))
+    left_out = csv.DictReader(read_text(folder / LEFT_OUT_TABLE).splitlines())
+    values = {
+        "series": len(rows),
+        "images": sum(int(row["images"]) for row in rows),
+        "left_out": dict(Counter(row["kind"] for row in left_out)),
+    }
+    return _facts(folder, "run over tilt series", values)
 
 
 def _facts(folder: Path, kind: str, values: dict[str, Any]) -> FileFacts:

@@ -182,7 +182,9 @@ def _worked_on(
 
     params = replace(AlignParams.from_dict(job.parameters), threads=threads)
     if job.only_measures:
-        return None, measure_tilt(job.movie, params, progress=progress).statistics
+        return None, measure_tilt(
+            job.movie, params, series_prior=job.prior, progress=progress
+        ).statistics
     record = align_and_write(
         job.movie, params, job.folder, root=job.name, overwrite=True, series_prior=job.prior,
         series_key=job.series_key, inputs=job.inputs, progress=progress,

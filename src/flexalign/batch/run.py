@@ -101,7 +101,7 @@ class Run:
 
     Parameters
     ----------
-    own : parameters of single movies, by their resolved paths
+    own : parameters of single movies, by their resolved paths; looked up when a movie comes
     inputs : what is read beside movies and references, and must stay as it is
     of_series : what the job of a movie, by its resolved path, has of the tilt series it belongs to
     """
@@ -119,7 +119,8 @@ class Run:
         of_series: Callable[[Path], Mapping[str, Any]] | None = None,
     ) -> None:
         self._of_series = of_series or (lambda movie: {})
-        self._own, self._inputs = own or {}, tuple(inputs)
+        # What is empty now may have more later.
+        self._own, self._inputs = {} if own is None else own, tuple(inputs)
         self._folder, self._executor = folder, executor
         self._source, self._observe = source, observer
         self._choices, self._gate = choices or Choices(), gate

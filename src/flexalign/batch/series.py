@@ -9,7 +9,7 @@ files of the single movies are removed unless they are wanted.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,8 +21,9 @@ from flexalign.batch.failures import Failure, explain
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Note, reference_states
 from flexalign.batch.series_folder import SeriesFolder, movies_of, series_lines
+from flexalign.batch.series_priors import priors_by_movie, result_or_none
 from flexalign.errors import FlexAlignError, InputError
-from flexalign.estimate.series import MIN_NEIGHBOURS, series_priors
+from flexalign.estimate.series import MIN_NEIGHBOURS
 from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
 from flexalign.model import MovieRecord
@@ -35,13 +36,18 @@ from flexalign.tilts.writing import write_series
 if TYPE_CHECKING:
     from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 
+# Tilts are measured without neighbours, and again by what these said.
+MEASURING_ROUNDS = 2
+# While so many movies are under way, no further series is begun.
+MAX_AWAITED = 256
+
 
 @dataclass(slots=True, eq=False)
 class _Pending:
     """A series under way: which of its movies have not ended, and why some failed.
 
-    Movies in `unmeasured` are to be measured first; what they say is in `statistics`.  `priors` are
-    None until all have been.
+    Movies in `unmeasured` are to be measured in this of the `rounds`; what they say is in
+    `statistics`, and `priors` are by what they said in the round before.
     """
 
     series: TiltSeries
@@ -50,7 +56,8 @@ class _Pending:
     unmeasured: set[Path]
     failures: dict[Path, Failure] = field(default_factory=dict)
     statistics: dict[Path, TiltStatistics | None] = field(default_factory=dict)
-    priors: dict[Path, SeriesPrior | None] | None = None
+    priors: dict[Path, SeriesPrior | None] = field(default_factory=dict)
+    rounds: int = 0
 
 
 class SeriesWork:
@@ -63,6 +70,7 @@ class SeriesWork:
     observe : is told of all events, and of each series in a note
     keep_tilts : the files of single movies stay
     redo : also series that are done
+    retry_failed : also those of which tilts failed
     shares_prior : the tilts of a series are measured, and each has a prior by the others
 
     Attributes
@@ -78,11 +86,14 @@ class SeriesWork:
         *,
         keep_tilts: bool = False,
         redo: bool = False,
+        retry_failed: bool = False,
         shares_prior: bool = True,
     ) -> None:
         self._shares_prior = shares_prior and tilts.params.refine
+        # The check of the gain may change those of the folder.
+        self._asked = tilts.params
         self._folder, self._tilts, self._observe = folder, tilts, observe
-        self._keep_tilts, self._redo = keep_tilts, redo
+        self._keep_tilts, self._redo, self._retry_failed = keep_tilts, redo, retry_failed
         self.own: dict[Path, Mapping[str, Any]] = {}
         self._pending: dict[str, _Pending] = {}
         self._of_movie: dict[Path, str] = {}
@@ -106,11 +117,13 @@ class SeriesWork:
         others = {movie: of for movie, of in self._of_movie.items() if of != name}
         series = without_shared_movies(replace(series, name=name), others)
         movies = movies_of(series)
-        params = replace(self._tilts.params, **series.parameters)
+        params = replace(self._asked, **series.parameters)
         kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
         key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in movies}
-        if not self._redo and finished_series(self._folder.path, name, key) is not None:
+        done = finished_series(self._folder.path, name, key)
+        has_failed = done is not None and any(t.left_out == "failed" for t in done.series.tilts)
+        if done is not None and not self._redo and not (self._retry_failed and has_failed):
             self.say(f"{name}: done before")
             return []
         for note in series.notes:
@@ -147,13 +160,16 @@ class SeriesWork:
         pending = self._pending.get(self._of_movie.get(movie, ""))
         if pending is None:
             return {}
-        is_measured = not pending.unmeasured
-        prior = None if pending.priors is None else pending.priors.get(movie)
         return {
             "series_key": pending.key,
-            "only_measures": not is_measured and pending.priors is None,
-            "prior": prior,
+            "only_measures": bool(pending.unmeasured),
+            "prior": pending.priors.get(movie),
         }
+
+    @property
+    def awaited_count(self) -> int:
+        """Movies of series under way that have not ended."""
+        return sum(len(one.awaited) for one in self._pending.values())
 
     @property
     def is_unfinished(self) -> bool:
@@ -167,10 +183,13 @@ class SeriesWork:
         return bool(self._released or self._thinking) or measuring
 
     def take_released(self) -> list[Path]:
-        """The movies that are measured and can be aligned, since the last call."""
+        """The movies that are to be measured again or aligned, with priors, since the last call."""
         while self._thinking and self._thinking[0][1].done():
             pending, future = self._thinking.popleft()
-            pending.priors = _result_or(future, {}, self.say, pending.series.name)
+            pending.rounds += 1
+            if pending.rounds < MEASURING_ROUNDS:
+                pending.unmeasured, pending.statistics = set(pending.awaited), {}
+            pending.priors = result_or_none(future, self.say, pending.series.name)
             movies = movies_of(pending.series)
             self._released += [movie for movie in movies if resolved(movie) in pending.awaited]
         released, self._released = self._released, []
@@ -222,7 +241,7 @@ class SeriesWork:
     def _think(self, pending: _Pending) -> None:
         """Have the priors of a series estimated, beside the alignment of others."""
         angles = {resolved(tilt.movie): tilt.angle_deg for tilt in pending.series.used}
-        future = self._pool.submit(_priors, angles, dict(pending.statistics))
+        future = self._pool.submit(priors_by_movie, angles, dict(pending.statistics))
         self._thinking.append((pending, future))
 
     def _end(self, movie: str, failure: Failure | None) -> None:
@@ -281,54 +300,40 @@ class SeriesWork:
             self._folder.write()
 
 
-def _priors(
-    angles_deg: Mapping[Path, float], statistics: Mapping[Path, TiltStatistics | None]
-) -> dict[Path, SeriesPrior | None]:
-    """The prior of each tilt by what the others say; the keys are the paths of movies."""
-    places = sorted(angles_deg, key=lambda place: angles_deg[place])
-    angles = [angles_deg[place] for place in places]
-    found = series_priors(angles, [statistics.get(place) for place in places])
-    return dict(zip(places, found, strict=True))
-
-
-def _result_or(
-    future: Future[dict[Path, SeriesPrior | None]],
-    otherwise: dict[Path, SeriesPrior | None],
-    say: Callable[[str], None],
-    name: str,
-) -> dict[Path, SeriesPrior | None]:
-    """What was estimated; where that failed each tilt is aligned by itself."""
-    try:
-        return future.result()
-    except Exception as error:
-        say(f"{name}: no shared prior, each tilt is aligned by itself: {explain(error).message}")
-        return otherwise
-
-
 class ListedSeries:
-    """A source of the movies of series that are all known from the start."""
+    """A source of the movies of series that are all known from the start.
+
+    Parameters
+    ----------
+    series : each is made when there is need of it, as the headers of its movies are read for that
+    """
 
     backlog = 0
     incomplete: Sequence[Path] = ()
+    movies: Sequence[Path] = ()
 
-    def __init__(self, series: Sequence[TiltSeries], work: SeriesWork) -> None:
-        self._work = work
-        self._movies = [movie for one in series for movie in work.begin(one)]
+    def __init__(self, series: Iterable[TiltSeries], work: SeriesWork) -> None:
+        self._series, self._work = iter(series), work
+        self._has_more = True
 
     @property
     def is_open(self) -> bool:
         """Whether they have not all been taken yet."""
-        return bool(self._movies) or self._work.is_measuring
+        return self._has_more or self._work.is_measuring
 
     def take(self) -> Sequence[Path]:
-        """All of them, those near zero tilt first within each series; then those measured."""
-        movies, self._movies = self._movies, []
-        return [*movies, *self._work.take_released()]
+        """The movies that are measured, and those of one more series where few are under way.
 
-    @property
-    def movies(self) -> Sequence[Path]:
-        """Those that have not been taken yet."""
-        return self._movies
+        Those near zero tilt come first within each series.
+        """
+        movies = self._work.take_released()
+        while self._has_more and not movies and self._work.awaited_count < MAX_AWAITED:
+            series = next(self._series, None)
+            if series is None:
+                self._has_more = False
+            else:
+                movies += self._work.begin(series)
+        return movies
 
 
 def without_doses(params: AlignParams) -> AlignParams:

@@ -68,7 +68,7 @@ SharedPrior = Annotated[
     typer.Option(
         "--shared-prior/--no-shared-prior",
         help="Measure all tilts of a series first, and align each with what the others say of "
-        "its motion and signal. Each movie is read once more for that.",
+        "its motion and signal. Each movie is read twice more for that.",
         rich_help_panel=PANEL,
     ),
 ]

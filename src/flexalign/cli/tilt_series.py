@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,25 +94,27 @@ def tilt_series(
     params = series_parameters(values, settings)
     choices = wanted.choices(given_parameters(values, settings), out)
     from flexalign.tilts.reading import read_sources
-    from flexalign.tilts.understanding import understand
+    from flexalign.tilts.understanding import understand_all
 
     sources, problems = read_sources(series, name_pattern)
-    found = [understand(source, params, choices) for source in sources]
+    found = understand_all(sources, params, choices)
     if dry_run:
         for one in found:
             typer.echo(series_table(one) + "\n")
         codes = [say_error(error, subject=path, debug=debug) for path, error in problems]
-        raise typer.Exit(codes[0] if codes and not found else int(bool(codes)))
+        raise typer.Exit(codes[0] if codes and not sources else int(bool(codes)))
     from flexalign.batch.series import ListedSeries
 
     def source_for(work: SeriesWork) -> Source:
         for path, error in problems:
             work.fail(path, error)
-        return ListedSeries(found, work)
+        return ListedSeries(all_series, work)
 
-    read = [*(Path(one.source) for one in found), *([settings] if settings else [])]
-    params = with_gain(params, found)
-    count = sum(len(one.used) for one in found)
+    first = list(itertools.islice(found, 1))
+    all_series = itertools.chain(first, found)
+    params = with_gain(params, first)
+    read = [*(source.path for source in sources), *([settings] if settings else [])]
+    count = sum(len(source.exposures) for source in sources)
     code = run_series(
         source_for, params, out, options, save_tilts=save_tilts, shares_prior=shared_prior,
         redo=overwrite, debug=debug, inputs=read, movie_count=count,
@@ -176,11 +179,10 @@ def series_parameters(values: dict[str, Any], settings: Path | None) -> AlignPar
     return without_doses(collect_parameters(values, settings, dict(DEFAULTS)))
 
 
-def with_gain(params: AlignParams, series: Iterable[TiltSeries]) -> AlignParams:
-    """`params` with the gain reference that all series name, so that it is checked."""
-    gains = {one.parameters.get("gain") for one in series}
-    (gain, *others) = gains or {None}
-    return params if gain is None or others else replace(params, gain=gain)
+def with_gain(params: AlignParams, series: Sequence[TiltSeries]) -> AlignParams:
+    """`params` with the gain reference that the first series names, so that it is checked."""
+    gain = series[0].parameters.get("gain") if series else None
+    return params if gain is None else replace(params, gain=gain)
 
 
 def run_series(
@@ -234,7 +236,8 @@ def run_series(
         folder, tilts = SeriesFolder(out), RunFolder(tilts_path, params)
         work = SeriesWork(
             folder, tilts, observe,
-            keep_tilts=save_tilts, redo=redo, shares_prior=shares_prior,
+            keep_tilts=save_tilts, redo=redo, retry_failed=options.retry_failed,
+            shares_prior=shares_prior,
         )  # fmt: skip
         source = source_for(work)
         names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}

@@ -227,11 +227,12 @@ class _Search:
         Without motion as its rival: that a stage which moves in all other tilts stands still in
         this one is as improbable as the prior says.
         """
-        pairs = self.from_pairs(pairwise.MOST_IMAGES)
-        expected = replace(pairs, path_px=series.path.mean_px(self.frames.frame), field=None)
-        starts = [replace(start, coarsest_A=math.inf) for start in (pairs, expected)]
+        starts = [replace(self.from_pairs(pairwise.MOST_IMAGES), coarsest_A=math.inf)]
+        if series.signal.is_known:
+            expected_px = series.path.mean_px(self.frames.frame)
+            starts.append(replace(starts[0], path_px=expected_px, field=None))
         trials = [self.made_of(start, self.shape, series) for start in starts]
-        return max(trials, key=lambda trial: trial.log_posterior or -math.inf)
+        return max(trials, key=_log_posterior)
 
     def usual(self) -> Trial:
         """From the pairs, and from wherever else a motion may be where that is not sure."""
@@ -300,6 +301,11 @@ class _Search:
                 for shape in shapes:
                     field = None if shape is None else found.field
                     yield self.made_of(replace(found, field=field, coarsest_A=coarsest_A), shape)
+
+
+def _log_posterior(trial: Trial) -> float:
+    """How probable its refined motion is; nothing is less so than what was not refined."""
+    return -math.inf if trial.log_posterior is None else trial.log_posterior
 
 
 def is_erratic(path_px: FloatArray) -> bool:

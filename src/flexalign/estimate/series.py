@@ -4,7 +4,7 @@ The path of tilt i at the times u of a clock is, alike for y and x, ``habit(angl
 with Gaussian processes of the covariances
 
     habit  h g(angle_i - angle_j) K(u, u')        own  [i = j] ((1 - h) K(u, u') + j^2 [u = u'])
-    K(u, u') = a^2 u u' + s^2 M(u - u')
+    K(u, u') = a^2 u u' + s^2 M(2 |u - u'|)
 
 h is the part of the variance that the stage repeats, g a Gaussian over angles, M the Matern
 correlation of order 3/2.  The likelihood of each tilt is the quadratic that its own alignment left
@@ -160,6 +160,16 @@ class _Paths:
 def _root(matrix: FloatArray) -> FloatArray:
     """The lower triangular square root."""
     return np.asarray(linalg.cholesky(matrix, lower=True), np.float64)
+
+
+def usual_prior(frame_count: int) -> SeriesPrior:
+    """The prior of a tilt of whose neighbours nothing is known yet: motion as it usually is."""
+    count = min(frame_count, _MOST_NODES)
+    time = exposed_part(np.arange(count, dtype=np.float64), count)
+    usual, nothing = _Habits(), np.zeros(2)
+    seen = SeenSignal(np.array([0.0, 1.0]), nothing, np.full(2, np.inf))
+    path = SeriesPath(frame_count, time, np.zeros((count, 2)), usual.in_time(time), usual.jitter_px)
+    return SeriesPrior(path, ExpectedSignal(seen, _SCATTER_LIMITS[0]), FieldPrior())
 
 
 def series_priors(

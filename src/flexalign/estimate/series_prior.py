@@ -127,6 +127,11 @@ class ExpectedSignal:
     seen: SeenSignal
     scatter: float
 
+    @property
+    def is_known(self) -> bool:
+        """Whether any tilt has told of any ring."""
+        return bool(np.isfinite(self.seen.error).any())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TiltStatistics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,18 +48,42 @@ class SeriesChoices:
     others: tuple[Path, ...] = ()
 
 
-def understand(source: Source, params: AlignParams, choices: SeriesChoices) -> TiltSeries:
+def understand_all(
+    sources: Iterable[Source], params: AlignParams, choices: SeriesChoices
+) -> Iterator[TiltSeries]:
+    """As `understand`, for one series after the other; their folders are listed once."""
+    indexes: dict[Path, MovieIndex] = {}
+    for source in sources:
+        folder = choices.movies or _folder(source)
+        if folder not in indexes:
+            indexes[folder] = MovieIndex([folder], choices.others)
+        yield understand(source, params, choices, indexes[folder])
+
+
+def _folder(source: Source) -> Path:
+    """Where the movies of a series are looked for, unless another folder is given."""
+    path = source.path.absolute()
+    return path if path.is_dir() else path.parent
+
+
+def understand(
+    source: Source, params: AlignParams, choices: SeriesChoices, index: MovieIndex | None = None
+) -> TiltSeries:
     """The series, its tilts in order of exposure, and the parameters of each movie.
 
     The headers of the movies are read, and no pixel.
+
+    Parameters
+    ----------
+    index : of the files among which the movies are; None = made anew
     """
     ordered = in_order(source.exposures)
     tilts, dose_notes = tilts_of(ordered.exposures, choices.tilt_dose_e_A2)
     before = params.pre_exposure_e_A2
     tilts = [replace(t, pre_exposure_e_A2=before + t.pre_exposure_e_A2) for t in tilts]
     path = source.path.absolute()
-    folder, described = (path, path / source.name) if path.is_dir() else (path.parent, path)
-    index = MovieIndex([choices.movies or folder], choices.others)
+    described = path / source.name if path.is_dir() else path
+    index = index or MovieIndex([choices.movies or _folder(source)], choices.others)
     tilts = [_found(t, e, index) for t, e in zip(tilts, ordered.exposures, strict=True)]
     tilts = without_repeats(tilts)
     notes = [*ordered.notes, *dose_notes]
