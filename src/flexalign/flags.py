@@ -150,7 +150,10 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
             "out of the estimate, not of the micrograph"
         ),
         message="a pattern that stays with the detector was taken out of the estimate",
-        cause="A gain reference that does not fit, bad columns or pixels that nobody listed, dirt.",
+        cause=(
+            "A gain reference that does not fit, bad columns or pixels that nobody listed, dirt, "
+            "or a support that stays while the specimen moves."
+        ),
         remedy=(
             "Ask flexalign check-gain whether --gain fits; list known bad pixels with --defects."
         ),

@@ -17,7 +17,7 @@ from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.pattern import SIGNIFICANT_PULL, FixedPattern, taken_out
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.straight import straight_path, straight_path_by_halves
-from flexalign.estimate.trials import Candidate, Start, Trial, better, try_from
+from flexalign.estimate.trials import Candidate, Start, Trial, better, pattern_along, try_from
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 from flexalign.params import LIMITS, AlignParams
@@ -25,6 +25,8 @@ from flexalign.plan import Plan
 
 # A fixed pattern that pulls less than this, relative to the specimen, may stay.
 _HARMFUL_PULL = 0.02
+# So often one is measured and taken out, along better motions each time.
+_PATTERN_ROUNDS = 2
 # Groups of frames to pair when single frames are too faint for it.
 _FEW_GROUPS = 8
 # Limits of the pairwise stage to try when nothing is found, each with the coarsest rings to use.
@@ -83,6 +85,12 @@ class Estimate:
         farthest = float(np.ptp(fit.trajectory_px, axis=0).max())
         return farthest + 2 * math.sqrt(2) * float(fit.trajectory_error_px.max())
 
+    def path_px(self, frames: SmallFrames) -> FloatArray:
+        """The trajectory (n, 2) at the times of `frames`."""
+        path = self.motion.trajectory.displacement_px.T
+        every = np.arange(self.motion.frame_count)
+        return np.stack([np.interp(frames.frame, every, axis) for axis in path], axis=1)
+
     @property
     def is_still(self) -> bool:
         """Whether no motion is the answer."""
@@ -122,12 +130,18 @@ def estimate_motion(
         pattern = _suspected(estimate)
         if pattern is None:
             return estimate
-        with clock("fixed pattern"):
-            cleaned = taken_out(frames, pattern, threads)
-        again = _estimate_once(cleaned, plan, params, threads, clock)
-        if again.is_still:
-            return estimate
-        return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
+        best = estimate
+        # Found beside the pattern a motion is less than it is, and so is what else there is.
+        for _ in range(_PATTERN_ROUNDS):
+            with clock("fixed pattern"):
+                path_px = best.path_px(frames)
+                pattern = pattern_along(path_px, pattern, frames, plan, params, threads)
+                cleaned = taken_out(frames, pattern, threads)
+            again = _estimate_once(cleaned, plan, params, threads, clock)
+            if again.is_still:
+                break
+            best = replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
+        return best
 
 
 def _suspected(estimate: Estimate) -> FixedPattern | None:

@@ -20,7 +20,7 @@ from flexalign.estimate.patch_spectra import (
     sweep,
     sweep_together,
 )
-from flexalign.estimate.pattern import FixedPattern, measure
+from flexalign.estimate.pattern import FixedPattern, measure, measure_in_patches
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.strays import brought_back
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
@@ -119,7 +119,7 @@ def try_from(
 ) -> Trial:
     """The candidates that a start leads to, refined or not as asked."""
     path_px, field = start.path_px, start.field
-    spectra = _spectra(frames, plan, params, start, threads)
+    spectra = _spectra(frames, plan, params, path_px, field, threads, start.coarsest_A)
     candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
     if path_px.any() and start.halves_px is None:
         candidates["global"] = _from_pairs(path_px, None, spectra)
@@ -173,10 +173,34 @@ def try_from(
     return Trial(start, candidates, judged, refinement, pattern, signal, lost)
 
 
+def pattern_along(
+    path_px: FloatArray,
+    found: FixedPattern,
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    threads: int,
+) -> FixedPattern:
+    """The fixed pattern `found` in each patch of frames whose specimen moves along a path (n, 2).
+
+    Along a path so short that the two cannot be told apart, it is as it was found.
+    """
+    if np.ptp(path_px, axis=0).max() < _SMALLEST_MOTION_PX:
+        return found
+    spectra = _spectra(frames, plan, params, path_px, None, threads)
+    return measure_in_patches(spectra, path_px, plan.patches, found, threads)
+
+
 def _spectra(
-    frames: SmallFrames, plan: Plan, params: AlignParams, start: Start, threads: int
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    path_px: FloatArray,
+    field: MotionField | None,
+    threads: int,
+    coarsest_A: float = COARSEST_RESOLUTION_A,
 ) -> PatchSpectra:
-    """Spectra of the patches along the motion of a start, damaged as the dose says."""
+    """Spectra of the patches along a path (n, 2) and a field, damaged as the dose says."""
     dose_e_A2 = plan.dose_before_e_A2(frames.frame + 0.5)
     envelope = None
     if dose_e_A2 is not None:
@@ -187,8 +211,8 @@ def _spectra(
             return np.maximum(left.astype(np.float64), _LEAST_LEFT)
 
     grid = patches.make_grid(frames, plan.patches)
-    displacement = refine.displacement_at(start.path_px, start.field, grid.center_px, frames.frame)
-    return cut_spectra(frames, grid, displacement, envelope, threads, start.coarsest_A)
+    displacement = refine.displacement_at(path_px, field, grid.center_px, frames.frame)
+    return cut_spectra(frames, grid, displacement, envelope, threads, coarsest_A)
 
 
 def _along(path_px: FloatArray, spectra: PatchSpectra) -> FloatArray:
