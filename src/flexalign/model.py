@@ -292,6 +292,8 @@ class Quality(JsonValue):
     motion_bound_A : where no motion was kept, how much there may be all the same
     lost_frames : zero-based, that do not agree with the others along the motion kept
     searched_wider : whether the motion was found only where the usual ways do not look
+    only_direction_deg : from the x axis toward y, the only direction in which motion is known
+    other_error_A : standard error at right angles to it
     """
 
     schema: ClassVar[int] = 2
@@ -329,6 +331,8 @@ class Quality(JsonValue):
     motion_bound_A: float = np.nan
     searched_wider: bool | None = None
     lost_frames: tuple[int, ...] = ()
+    only_direction_deg: float = np.nan
+    other_error_A: float = np.nan
 
     @property
     def flag_names(self) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ RAISING = [
     ("uncorrected", {"chosen": "none", "motion_bound_A": NAN}),
     ("unsafe-motion", {"lost_frames": (3,)}),
     ("wide-search", {"searched_wider": True}),
+    ("one-direction", {"only_direction_deg": 63.0}),
     ("lost-area", {"hot_pixel_part": LIMITS.lost_part * BARELY}),
 ]
 SILENT = [

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import chain
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,7 +18,15 @@ from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.pattern import SIGNIFICANT_PULL, FixedPattern, taken_out
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.straight import straight_path, straight_path_by_halves
-from flexalign.estimate.trials import Candidate, Start, Trial, better, pattern_along, try_from
+from flexalign.estimate.trials import (
+    Candidate,
+    Start,
+    Trial,
+    better,
+    direction_at_rest,
+    pattern_along,
+    try_from,
+)
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
 from flexalign.params import LIMITS, AlignParams
@@ -27,6 +36,8 @@ from flexalign.plan import Plan
 _HARMFUL_PULL = 0.02
 # So often one is measured and taken out, along better motions each time.
 _PATTERN_ROUNDS = 2
+# So often the only direction with motion is measured, along better motions each time.
+_DIRECTION_ROUNDS = 2
 # Groups of frames to pair when single frames are too faint for it.
 _FEW_GROUPS = 8
 # Limits of the pairwise stage to try when nothing is found, each with the coarsest rings to use.
@@ -45,11 +56,13 @@ class Estimate:
     has_signal : whether the frames have anything in common beyond chance
     has_fixed_pattern : whether one was found that pulls on the motion, and taken out
     chosen : name of the candidate that was kept
-    trajectory_error_px : standard error of a frame's displacement per axis, NaN when not refined
+    trajectory_error_px : standard error of a frame's displacement per axis, NaN when not refined;
+        where the motion is known in one `direction` only, in that
     rejected_pairs : part of the frame pairs that do not fit the trajectory
     refinement : None when not refined
     pattern : what stays with the detector, before it was taken out
     signal : by resolution, without motion and along the one that was kept
+    direction : the only one (y, x) in which the motion is known, of length one; None = in both
     drift_part : how far the motion found goes, over the length of the field along the same axis;
         frames that have less than half in common are not believed, and the motion is not kept
     lost_frames : of the file, that do not agree with the others along the motion
@@ -70,6 +83,18 @@ class Estimate:
     is_from_wider_search: bool = False
     lost_frames: tuple[int, ...] = ()
     drift_part: float = float("nan")
+    direction: FloatArray | None = None
+
+    @property
+    def other_error_px(self) -> float:
+        """Standard error where the motion is not known; NaN where it is known in both directions.
+
+        Nothing but that specimens move alike in all directions is known of it.
+        """
+        if self.direction is None:
+            return math.nan
+        path_px = self.motion.trajectory.displacement_px @ self.direction
+        return float(path_px[self.motion.trajectory.is_measured].std())
 
     @property
     def motion_bound_px(self) -> float:
@@ -183,18 +208,31 @@ class _Search:
                 small, limit_A, self.params.max_shift_A, self.threads, most_images
             )
         if self.shape is None:
-            return Start(path, pairs, None, None, limit_A)
+            return Start(self.frames.frame, path, pairs, None, None, limit_A)
         with self.clock("patches"):
             tracks, likelihood = patches.track_patches(
                 small, path, self.plan.patches, self.plan.group_frames, limit_A, self.threads
             )
             field = patches.fit_local_field(likelihood, self.shape)
-        return Start(path, pairs, tracks, field, limit_A)
+        return Start(self.frames.frame, path, pairs, tracks, field, limit_A)
 
     def made_of(self, start: Start, shape: MotionField | None) -> Trial:
-        """What a start leads to, with a field of the given shape or without one."""
+        """What a start leads to, with a field of the given shape or without one.
+
+        Where data tell of one direction only, motion in the other is left out, unless that makes
+        unseen data far less probable.
+        """
+        given = shape, self.frames, self.plan, self.params, self.threads
         with self.clock("refinement"):
-            return try_from(start, shape, self.frames, self.plan, self.params, self.threads)
+            trial = try_from(start, *given)
+            for _ in range(_DIRECTION_ROUNDS):
+                if trial.direction is None or trial.start.is_along(trial.direction):
+                    break
+                along = try_from(start.along(trial.direction), *given)
+                if trial.is_clearly_better(along):
+                    break
+                trial = along
+        return trial
 
     def usual(self) -> Trial:
         """From the pairs; and from groups and from no motion, where the pairs lead astray."""
@@ -211,6 +249,29 @@ class _Search:
             if straight is not None:
                 trial = better(trial, self.made_of(straight, self.shape))
         return trial
+
+    def along_one_direction(self, start: Start) -> Iterator[Trial]:
+        """Of data that tell of one direction only, motion in that."""
+        frames, limit_A = self.frames, self.params.max_resolution_A
+        with self.clock("direction"):
+            direction = direction_at_rest(frames, self.plan, self.params, self.threads)
+        if direction is None:
+            return
+        paths = [one for one in (self.straight(start), self.still(start)) if one is not None]
+        starts = [replace(one, seen_to_A=math.inf) for one in paths]
+        finer = [start] if start.path_px.any() else []
+        starts += [
+            *finer,
+            *(
+                self.from_pairs(pairwise.MOST_IMAGES, coarse_A)
+                for coarse_A, _ in _COARSER_A
+                if coarse_A > limit_A
+            ),
+        ]
+        for one in starts:
+            along = replace(one.along(direction), coarsest_A=math.inf)
+            if not is_erratic(along.path_px):
+                yield self.made_of(along, self.shape)
 
     def still(self, start: Start) -> Start:
         """No motion, in place of that of `start`."""
@@ -281,7 +342,10 @@ def _estimate_once(
     search = _Search(frames, plan, params, threads, clock)
     trial, is_wide = search.usual(), False
     if trial.chosen == "none" and params.refine:
-        wider = search.wider(trial.start, trial.judged.has_signal)
+        wider = chain(
+            search.along_one_direction(trial.start),
+            search.wider(trial.start, trial.judged.has_signal),
+        )
         found = next((t for t in wider if t.chosen != "none"), None)
         trial, is_wide = found or trial, found is not None
     chosen, errors = trial.chosen, None
@@ -289,10 +353,11 @@ def _estimate_once(
     if drift_part > LIMITS.drift_part:
         chosen = "none"
     kept = trial.candidates[chosen]
+    direction = trial.start.direction if chosen != "none" else None
     if chosen == "refined" and trial.refinement is not None:
         errors = trial.refinement.fit.trajectory_error_px
     return Estimate(
-        motion=_as_motion(kept, frames, plan, params, errors),
+        motion=_as_motion(kept, frames, plan, params, _errors_px(kept, errors, direction)),
         tracks=trial.start.tracks,
         scores=trial.judged.over_none(),
         has_signal=trial.judged.has_signal,
@@ -306,7 +371,23 @@ def _estimate_once(
         is_from_wider_search=is_wide,
         lost_frames=tuple(round(float(frame)) for frame in frames.frame[trial.lost]),
         drift_part=drift_part,
+        direction=direction,
     )
+
+
+def _errors_px(
+    kept: Candidate, along_px: FloatArray | None, direction: FloatArray | None
+) -> FloatArray | None:
+    """Standard errors (n, 2) (y, x), from those (n,) along the only direction, or along each axis.
+
+    Across that direction the specimen may have gone as far as along it.
+    """
+    if along_px is None:
+        return None
+    if direction is None:
+        return np.stack([along_px, along_px], axis=1)
+    other = (kept.path_px @ direction).std()
+    return np.asarray(np.hypot(along_px[:, None] * direction, other * direction[::-1]))
 
 
 def _drift_part(path_px: FloatArray, plan: Plan) -> float:
@@ -331,9 +412,8 @@ def _as_motion(
 ) -> Motion:
     """The kept candidate over all frames of the file, zero at the reference frame."""
     reference = _reference_frame(kept.path_px, frames, plan, params)
-    both = None if errors_px is None else np.stack([errors_px, errors_px], axis=1)
     trajectory = pairwise.as_trajectory(
-        kept.path_px, frames.frame, frames.measured, plan.movie.frame_count, reference, both
+        kept.path_px, frames.frame, frames.measured, plan.movie.frame_count, reference, errors_px
     )
     return Motion(trajectory, kept.field)
 

@@ -64,6 +64,9 @@ def _measured(
             )
         case "unsafe-motion":
             return (float(len(quality.lost_frames)), 0.0) if quality.lost_frames else None
+        case "one-direction":
+            value = quality.only_direction_deg
+            return None if math.isnan(value) else (value, math.nan)
         case "wide-search":
             return (math.nan, math.nan) if quality.searched_wider else None
         case "dose-mismatch":

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import dose
-from flexalign.estimate import evidence, held_out, patches, quality, refine
+from flexalign.estimate import evidence, held_out, pairwise, patches, quality, refine
 from flexalign.estimate.agreement import lost_frames
+from flexalign.estimate.direction import only_direction
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out import HeldOut
 from flexalign.estimate.patch_spectra import (
@@ -31,6 +34,8 @@ from flexalign.plan import Plan
 _ROUNDS_PER_HALF = 6
 # Less than this part of an amplitude is nothing, but can be divided by.
 _LEAST_LEFT = 1e-15
+# Cosine of the angle between two directions that are as good as one.
+_SAME_DIRECTION = 0.9995
 # Along a shorter path a pattern cannot be told from the specimen.
 _SMALLEST_MOTION_PX = 1.0
 
@@ -55,12 +60,15 @@ class Start:
 
     Attributes
     ----------
+    frame : (n,) times of the path
     seen_to_A : resolution limit of what it has looked at; infinite for nothing
     coarsest_A : resolution of the coarsest rings that are to take part
     halves_px : paths (n, 2) by either half of the rings alone, see `refine.half_of_ring`, where the
         path comes from all rings; None where it has seen those coarser than `seen_to_A` alone
+    axes : (axes, 2) unit vectors (y, x) along which motion is looked for
     """
 
+    frame: FloatArray
     path_px: FloatArray
     pairs: PairwiseShifts
     tracks: PatchTracks | None
@@ -68,6 +76,28 @@ class Start:
     seen_to_A: float
     coarsest_A: float = COARSEST_RESOLUTION_A
     halves_px: tuple[FloatArray, FloatArray] | None = None
+    axes: FloatArray = dataclasses.field(default_factory=lambda: np.eye(2))
+
+    def along(self, direction: FloatArray) -> Start:
+        """What is left of the motion along a `direction` (y, x) of length one."""
+        axes = direction[None]
+        path, halves = (self.path_px @ axes.T) @ axes, None
+        if self.halves_px is not None:
+            one, other = ((half @ axes.T) @ axes for half in self.halves_px)
+            halves = one, other
+        elif path.any():
+            path = pairwise.path_through(self.pairs, self.frame, axes)[0]
+        return replace(self, path_px=path, field=None, halves_px=halves, axes=axes)
+
+    @property
+    def direction(self) -> FloatArray | None:
+        """The only direction (y, x) in which motion is looked for; None = in both."""
+        return self.axes[0] if len(self.axes) == 1 else None
+
+    def is_along(self, direction: FloatArray) -> bool:
+        """Whether motion is looked for along a `direction` (y, x) of length one only."""
+        only = self.direction
+        return only is not None and abs(float(only @ direction)) > _SAME_DIRECTION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +108,7 @@ class Trial:
     ----------
     lost : positions of the times that do not agree with the others along the refined motion, where
         that is chosen
+    direction : the only one (y, x) in which the data tell of displacements; None = in both
     """
 
     start: Start
@@ -87,6 +118,7 @@ class Trial:
     pattern: FixedPattern
     signal: tuple[SignalBand, ...]
     lost: npt.NDArray[np.int64]
+    direction: FloatArray | None = None
 
     @property
     def chosen(self) -> str:
@@ -97,6 +129,11 @@ class Trial:
     def pairs_led_astray(self) -> bool:
         """Whether no motion of the pairs explains unseen data clearly better than none."""
         return not any(self.judged.is_clear(n) for n in ("global", "local") if n in self.candidates)
+
+    def is_clearly_better(self, other: Trial) -> bool:
+        """Whether what this one has chosen explains unseen data clearly better."""
+        scores = (t.judged.over_none()[t.chosen] for t in (self, other))
+        return next(scores) > next(scores) + held_out.ENOUGH_EVIDENCE
 
 
 def better(one: Trial, other: Trial) -> Trial:
@@ -146,7 +183,9 @@ def try_from(
         else:
             at = _along(start.path_px, spectra)
             first = sweep(spectra, at, None, threads)
-        refinement = refine.refine(spectra, at, shape, threads=threads, first=first)
+        refinement = refine.refine(
+            spectra, at, shape, threads=threads, first=first, axes=start.axes
+        )
         powers = refinement.powers
         by_halves = None
         if start.halves_px is not None:
@@ -156,21 +195,18 @@ def try_from(
         )
         judged = judge()
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
+    kept = judged.best()
     likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
     if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
         likely = np.zeros_like(likely)
     pattern = measure(spectra, judged.still_cross, likely, powers)
-    kept = judged.best()
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = quality.signal_bands(spectra, judged.still_cross, along)
-    lost = np.zeros(0, np.int64)
-    if kept == "refined":
-        whole = candidates[kept]
-        at = refine.displacement_at(
-            whole.path_px, whole.field, spectra.grid.center_px, spectra.frame
-        )
-        lost = lost_frames(spectra, at, powers)
-    return Trial(start, candidates, judged, refinement, pattern, signal, lost)
+    whole = candidates[kept]
+    at = refine.displacement_at(whole.path_px, whole.field, spectra.grid.center_px, spectra.frame)
+    lost = lost_frames(spectra, at, powers) if kept == "refined" else np.zeros(0, np.int64)
+    direction = None if kept == "none" else only_direction(spectra, at, powers)
+    return Trial(start, candidates, judged, refinement, pattern, signal, lost, direction)
 
 
 def pattern_along(
@@ -189,6 +225,20 @@ def pattern_along(
         return found
     spectra = _spectra(frames, plan, params, path_px, None, threads)
     return measure_in_patches(spectra, path_px, plan.patches, found, threads)
+
+
+def direction_at_rest(
+    frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
+) -> FloatArray | None:
+    """The only direction (y, x) in which frames as they lie tell of displacements; None = in both.
+
+    By all detail, the coarsest too, which is that which motion leaves in common.
+    """
+    path = np.zeros((len(frames.frame), 2))
+    spectra = _spectra(frames, plan, params, path, None, threads, math.inf)
+    at = _along(path, spectra)
+    powers = refine.ring_powers(spectra, sweep(spectra, at, None, threads))
+    return only_direction(spectra, at, powers)
 
 
 def _spectra(
