@@ -31,7 +31,7 @@ import scoring
 
 import flexalign
 from flexalign.align import align_movie
-from flexalign.io.movies import open_for
+from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import load_references
 from flexalign.model import PixelArray
 from flexalign.motion import Motion

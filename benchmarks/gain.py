@@ -23,8 +23,8 @@ import mrcfile
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from flexalign.batch.gain_check import GainCheck, Placement
-from flexalign.batch.gain_movies import GainChecker, check_gain
+from flexalign.gain.check import GainChecker, check_gain
+from flexalign.gain.verdict import GainCheck, Placement
 from flexalign.orientation import ORIENTATIONS, Orientation
 from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_SIDE_PX, AlignParams
 from flexalign.simulate import simulate_movie

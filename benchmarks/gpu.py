@@ -26,14 +26,14 @@ import numpy as np
 import speed
 
 from flexalign import AlignParams, FlexAlignError, align_movie
-from flexalign.arrays import cuda, fourier, resample
+from flexalign.arrays import fourier, resample
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
 from flexalign.arrays.detector import make_correction
 from flexalign.arrays.device import Device, resolve
-from flexalign.arrays.gpu import GpuMovingSums, GpuShrinker
-from flexalign.arrays.moving import LATTICE_STEP_PX
-from flexalign.arrays.shrink import shrinking, sum_dtype
-from flexalign.arrays.weighting import ExponentialWeights
-from flexalign.io.movies import open_for
+from flexalign.arrays.downsample import shrinking, sum_dtype
+from flexalign.arrays.gpu.passes import GpuMovingSums, GpuShrinker, kernels
+from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.io.movies.open_movie import open_for
 from flexalign.model import AlignmentResult
 from flexalign.plan import CORRELATION_PART, Plan, make_plan
 from flexalign.simulate import SimulationSettings
@@ -132,15 +132,15 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
 
     work: list[tuple[str, Callable[[], object], float]] = [
         (UPLOAD, lambda: raw.set(host), raw.nbytes),
-        ("correct", lambda: cuda.correct(raw, None, gain, frame), raw.nbytes + 2 * px),
+        ("correct", lambda: kernels.correct(raw, None, gain, frame), raw.nbytes + 2 * px),
         ("raw sum", lambda: np.add(counts, raw, out=counts), raw.nbytes + 2 * counts.nbytes),
-        ("shrink", lambda: cuda.shrink(frame, along_y, along_x, rows, small),
+        ("shrink", lambda: kernels.shrink(frame, along_y, along_x, rows, small),
          px + 2 * rows.nbytes + small.nbytes),
-        ("prefilter", lambda: cuda.prefilter(frame, room), 4 * px),
-        ("sample", lambda: cuda.sample(frame, lattice, LATTICE_STEP_PX, room), 2 * px),
+        ("prefilter", lambda: kernels.prefilter(frame, room), 4 * px),
+        ("sample", lambda: kernels.sample(frame, lattice, LATTICE_STEP_PX, room), 2 * px),
         ("sum", lambda: np.add(frame, room, out=frame), 3 * px),
         ("spectrum", lambda: fourier.rfft2_cropped(room, plan.output_shape_px), px + 3 * half),
-        ("weigh", lambda: cuda.weigh(spectrum, weighted, weight, ratio, 1), 3.5 * half),
+        ("weigh", lambda: kernels.weigh(spectrum, weighted, weight, ratio, 1), 3.5 * half),
     ]  # fmt: skip
     found = [Stage(name, seconds_on(device, act), moved) for name, act, moved in work]
     again = {stage.name: stage for stage in found}

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import peers
 
-from flexalign.arrays import detector, fourier, resample, shrink, spectrum
-from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
-from flexalign.arrays.outliers import find_outlier_lines, find_outlier_pixels
-from flexalign.arrays.shrink import Shrinker, mean_corrected
-from flexalign.arrays.workers import Workers
-from flexalign.io.movies import open_for
-from flexalign.io.reader import MovieReader
+from flexalign.arrays import detector, downsample, fourier, power_spectrum, resample
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.downsample import Shrinker, mean_corrected
+from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
+from flexalign.arrays.threads import Workers
+from flexalign.io.movies.open_movie import open_for
+from flexalign.io.movies.reader import MovieReader
 from flexalign.io.references import load_references
 from flexalign.io.results import write_result
 from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord, PixelArray
@@ -187,7 +187,7 @@ def _first_pass(
     frame_bytes = {
         # Raw, there and back once more; of a few frames, gain and sum once; the small frame.
         "correct, filter, sum": 4 * px * raw_bytes
-        + 12 * px / shrink.FRAMES_SHRUNK_TOGETHER
+        + 12 * px / downsample.FRAMES_SHRUNK_TOGETHER
         + 4 * small_shape[0] * small_shape[1],
     }
     steps = laps.steps(plan.align.count, frame_bytes, len(few))
@@ -248,11 +248,11 @@ def _outside(movie: Path, record: MovieRecord, motion: Motion, sums: FrameSums) 
     laps, pixel_A = Laps(), float(record.decisions["pixel_size_A"])
     assert sums.unaligned is not None
     before, after = (
-        spectrum.power_spectrum(image, pixel_A) for image in (sums.unaligned, sums.plain)
+        power_spectrum.power_spectrum(image, pixel_A) for image in (sums.unaligned, sums.plain)
     )
     result = AlignmentResult(motion, sums, None, before, after, record.quality, record)
     with laps("amplitudes"):
-        amplitudes = spectrum.amplitude_composite(sums.plain, sums.unaligned)
+        amplitudes = power_spectrum.amplitude_composite(sums.plain, sums.unaligned)
     with laps("writing"), tempfile.TemporaryDirectory(dir=movie.parent) as folder:
         write_result(
             result, folder, "movie",

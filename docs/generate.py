@@ -1,6 +1,6 @@
 """Write the pages of docs/reference that follow from the code: parameters, commands, flags.
 
-Run it after a change of `params.py`, `flags.py` or the command line (``make docs``); a test
+Run it after a change of `params.py`, `quality/flags.py` or the command line (``make docs``); a test
 compares.
 """
 
@@ -14,8 +14,8 @@ import typer
 
 from flexalign.cli import app
 from flexalign.cli.options import default_words, placeholder
-from flexalign.flags import DEFINITIONS, FlagDefinition
 from flexalign.params import AlignParams, Parameter, option_name, parameters
+from flexalign.quality.flags import DEFINITIONS, FlagDefinition
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -54,7 +54,7 @@ COMMANDS_HEAD = """\
 FLAGS_HEAD = """\
 # Flags
 
-<!-- written by docs/generate.py; edit src/flexalign/flags.py and params.py instead -->
+<!-- written by docs/generate.py; edit src/flexalign/quality/flags.py and params.py instead -->
 
 What `flexalign` says of a movie that a person should look at, worst first. A flag is in
 `quality.flags` of the [record](outputs.md) with its severity, a sentence, what to do, and the

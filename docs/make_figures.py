@@ -23,10 +23,10 @@ from scipy.stats import norm
 from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
 from flexalign.arrays import dose
 from flexalign.comparison import AnyMotion
-from flexalign.estimate import evidence, held_out, pairwise, patches, refine
+from flexalign.estimate import evidence, held_out_likelihood, pairwise, patches, refine
 from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra, pair_weight, sweep
 from flexalign.estimate.refine import Refinement
-from flexalign.io.movies import open_for
+from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import load_references
 from flexalign.motion import MotionField
 from flexalign.passes import first_pass
@@ -322,8 +322,8 @@ def draw_choice(movies: dict[str, SimulatedMovie], results: dict[str, AlignmentR
         sizes.plot(TRIED_PX, _evidence(found, start), color=color, label=name)
         none = {"none": (np.zeros_like(start.start_px),) * 2}
         limit_A = AlignParams().max_resolution_A
-        of_none = held_out.held_out_scores(start.spectra, none, found.powers, limit_A)
-        needed = held_out.SIGNIFICANT * of_none.chance
+        of_none = held_out_likelihood.held_out_scores(start.spectra, none, found.powers, limit_A)
+        needed = held_out_likelihood.SIGNIFICANT * of_none.chance
         values = [judged.candidate_scores[c] for c in candidates]
         at = np.arange(len(candidates)) + 0.4 * (position - 0.5)
         bars = scores.bar(at, values, 0.38, color=color, label=f"{name}: {judged.chosen} kept")

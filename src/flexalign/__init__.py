@@ -16,22 +16,22 @@ _HOME = {
     "FlexAlignError": "errors",
     "Motion": "motion",
     "align_movie": "align",
-    "check_gain": "batch.gain_movies",
-    "estimate_gain": "batch.gain_estimate",
+    "check_gain": "gain.check",
+    "estimate_gain": "gain.estimate",
     "load_references": "io.references",
-    "open_movie": "io.movies",
-    "read_motion": "io.alignments",
+    "open_movie": "io.movies.open_movie",
+    "read_motion": "io.motion_formats.read_motion",
     "simulate_movie": "simulate",
 }
 __all__ = sorted([*_HOME, "__version__"])
 
 if TYPE_CHECKING:
     from flexalign.align import align_movie as align_movie
-    from flexalign.batch.gain_estimate import estimate_gain as estimate_gain
-    from flexalign.batch.gain_movies import check_gain as check_gain
     from flexalign.errors import FlexAlignError as FlexAlignError
-    from flexalign.io.alignments import read_motion as read_motion
-    from flexalign.io.movies import open_movie as open_movie
+    from flexalign.gain.check import check_gain as check_gain
+    from flexalign.gain.estimate import estimate_gain as estimate_gain
+    from flexalign.io.motion_formats.read_motion import read_motion as read_motion
+    from flexalign.io.movies.open_movie import open_movie as open_movie
     from flexalign.io.references import load_references as load_references
     from flexalign.model import AlignmentResult as AlignmentResult
     from flexalign.motion import Motion as Motion

@@ -17,28 +17,28 @@ from typing import Any
 import numpy as np
 
 from flexalign import __version__
-from flexalign.arrays import spectrum
+from flexalign.arrays import power_spectrum
 from flexalign.arrays.detector import load_search
 from flexalign.arrays.device import Device, resolve
-from flexalign.arrays.lines import line_residuals
-from flexalign.arrays.shrink import load_loops
+from flexalign.arrays.downsample import load_loops
 from flexalign.errors import InputError
 from flexalign.estimate import refine
-from flexalign.estimate.choice import Estimate, estimate_motion, given_motion
+from flexalign.estimate.model_selection import Estimate, estimate_motion, given_motion
 from flexalign.files import check_name
-from flexalign.io.alignments import check_motion
-from flexalign.io.movies import open_for
+from flexalign.io.motion_formats.read_motion import check_motion
+from flexalign.io.movies.open_movie import open_for
+from flexalign.io.movies.reader import MovieReader, RememberingMovie
 from flexalign.io.plots import draw_trajectory, load_drawing
-from flexalign.io.reader import MovieReader, RememberingMovie
 from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
 from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
-from flexalign.judge import curves, judge
 from flexalign.model import AlignmentResult, FrameSums, MovieRecord, Quality
 from flexalign.motion import Motion
 from flexalign.params import LIMITS, AlignParams
 from flexalign.passes import FirstPass, Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
+from flexalign.quality.gain_residual import line_residuals
+from flexalign.quality.metrics import curves, judge
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -135,8 +135,8 @@ def _align(
     if params.psd and sums.unaligned is not None:
         with clock("spectra"):
             pixel_A = plan.output_pixel_size_A
-            before = spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
-            after = spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
+            before = power_spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
+            after = power_spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     with clock("judgement"):
         found = _without_smear(lines.result(), plan, sums, estimate.motion)
         judged = judge(plan, params, first, estimate, before, after, found)
@@ -152,7 +152,7 @@ def _align(
         )
     for_ctf = None
     if sums.amplitude is not None:
-        for_ctf = spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
+        for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
     return AlignmentResult(
         estimate.motion, sums, estimate.tracks, before, after, judged, record, for_ctf
     )
@@ -201,7 +201,7 @@ def align_and_write(
     sums, amplitudes = result.sums, None
     if params.psd and sums.unaligned is not None:
         amplitudes = partial(
-            spectrum.amplitude_composite, sums.plain, sums.unaligned, threads=_threads(params)
+            power_spectrum.amplitude_composite, sums.plain, sums.unaligned, threads=_threads(params)
         )
     unbinned_A = float(result.record.decisions["pixel_size_A"])
     started = time.perf_counter()

@@ -219,7 +219,7 @@ class Flag(JsonValue):
 
     Attributes
     ----------
-    name : as in the table of `flexalign.flags`, which says what it means
+    name : as in the table of `flexalign.quality.flags`, which says what it means
     severity : "note", "warning" or "problem"
     message : what was found, in one sentence
     remedy : what to do about it

@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, detector, dose, frame_checks, resample
-from flexalign.arrays.copies import Copies
+from flexalign.arrays import detector, dose, frame_checks, resample
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, MovingSums
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
-from flexalign.arrays.halves import add_part, stored
-from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
-from flexalign.arrays.outliers import find_outlier_lines, find_outlier_pixels
-from flexalign.arrays.shrink import Shrinker, Shrunk, mean_corrected, shrunk_pixels
-from flexalign.arrays.spectrum import GroupedAmplitude
-from flexalign.arrays.weighting import ExponentialWeights
-from flexalign.arrays.workers import Workers
+from flexalign.arrays.downsample import Shrinker, Shrunk, mean_corrected, shrunk_pixels
+from flexalign.arrays.duplicate_frames import Copies
+from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
+from flexalign.arrays.kernels import warp
+from flexalign.arrays.kernels.float16 import add_part, stored
+from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.arrays.power_spectrum import GroupedAmplitude
+from flexalign.arrays.threads import Workers
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
-from flexalign.io.reader import MovieReader
+from flexalign.io.movies.reader import MovieReader
 from flexalign.model import FloatArray, FrameRange, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
 from flexalign.params import LIMITS, AlignParams
@@ -224,7 +225,7 @@ class _SmallSums:
             for image, part in zip(images[start:stop], factor[start:stop], strict=False):
                 add_part(pattern, -part, image)
 
-        cpu.in_blocks(take_out, len(factor), threads)
+        warp.in_blocks(take_out, len(factor), threads)
 
     def frames(self, good: MaskArray) -> SmallFrames:
         """What is left for the estimation: times with a good frame, at the mean of their frames."""
@@ -246,7 +247,7 @@ def _shrinker(device: Device, workers: Workers) -> Callable[..., Any]:
     """What makes the `Shrinker` for a device."""
     if not device.is_gpu:
         return partial(Shrinker, workers=workers, kept_part=CORRELATION_PART)
-    from flexalign.arrays.gpu import GpuShrinker
+    from flexalign.arrays.gpu.passes import GpuShrinker
 
     return partial(GpuShrinker, device=device, kept_part=CORRELATION_PART)
 
@@ -255,7 +256,7 @@ def _moving_sums(device: Device, workers: Workers) -> Callable[..., Any]:
     """What makes the `MovingSums` for a device."""
     if not device.is_gpu:
         return partial(MovingSums, workers=workers, frames_together=FRAMES_MOVED_TOGETHER)
-    from flexalign.arrays.gpu import GpuMovingSums
+    from flexalign.arrays.gpu.passes import GpuMovingSums
 
     return partial(GpuMovingSums, device=device)
 

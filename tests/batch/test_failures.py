@@ -15,7 +15,7 @@ from flexalign.batch.jobs import Job, Outcome, run_job
 from flexalign.batch.resources import ReadAhead
 from flexalign.batch.tables import FAILED_NAME
 from flexalign.errors import InputError, OutputError
-from flexalign.io.atomic import explained
+from flexalign.io.writing.atomic import explained
 from flexalign.params import AlignParams
 
 PARAMS = AlignParams(pixel_size_A=1.5, psd=False, refine=False)

@@ -8,9 +8,9 @@ import mrcfile
 import numpy as np
 import pytest
 
-from flexalign.batch.gain_check import GainCheck, Placement
-from flexalign.batch.gain_movies import GainChecker, check_gain
 from flexalign.errors import InputError, ParameterError
+from flexalign.gain.check import GainChecker, check_gain
+from flexalign.gain.verdict import GainCheck, Placement
 from flexalign.orientation import ORIENTATIONS
 from flexalign.params import AlignParams
 from flexalign.simulate import simulate_movie

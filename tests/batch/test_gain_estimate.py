@@ -6,8 +6,8 @@ import mrcfile
 import numpy as np
 import pytest
 
-from flexalign.batch.gain_estimate import estimate_gain
 from flexalign.errors import InputError
+from flexalign.gain.estimate import estimate_gain
 from flexalign.io.references import read_image
 from flexalign.params import AlignParams
 

@@ -13,9 +13,9 @@ import pytest
 from flexalign.batch import tables
 from flexalign.batch.failures import Failure
 from flexalign.batch.folder import Entry, RunFolder, read_index
-from flexalign.batch.overview import inspect_folder
+from flexalign.batch.folder_facts import inspect_folder
 from flexalign.errors import InputError
-from flexalign.io.exports import read_records
+from flexalign.io.motion_formats.exports import read_records
 from flexalign.io.record import read_record
 from flexalign.params import AlignParams
 

@@ -8,7 +8,7 @@ import pytest
 
 from flexalign.batch.inputs import find_movies, is_one_file, listed_parameters
 from flexalign.errors import InputError
-from flexalign.io.ownership import resolved
+from flexalign.io.writing.ownership import resolved
 
 
 @pytest.fixture

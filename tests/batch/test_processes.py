@@ -16,8 +16,8 @@ import pytest
 from flexalign.arrays.device import PROCESS_VARIABLE
 from flexalign.batch.executors import InProcess
 from flexalign.batch.jobs import Job, Outcome, Stage
-from flexalign.batch.processes import LocalProcesses
-from flexalign.io.movies import plan_movie
+from flexalign.batch.local_processes import LocalProcesses
+from flexalign.io.movies.open_movie import plan_movie
 from flexalign.params import AlignParams
 
 PARAMS = AlignParams(pixel_size_A=1.5, psd=False)

@@ -20,7 +20,7 @@ from flexalign.batch.executors import InProcess
 from flexalign.batch.failures import Failure
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Job, Outcome, Stage
-from flexalign.batch.processes import LocalProcesses
+from flexalign.batch.local_processes import LocalProcesses
 from flexalign.batch.run import Listed, Run
 from flexalign.batch.throughput import Throughput
 from flexalign.params import AlignParams

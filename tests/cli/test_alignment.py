@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from flexalign.cli.show import run_each
+from flexalign.cli.console import run_each
 from flexalign.errors import DeviceError, InputError, ParameterError
-from flexalign.flags import DEFINITIONS
-from flexalign.io.ledger import LEDGER_NAME
 from flexalign.io.results import SUFFIXES
+from flexalign.io.writing.ledger import LEDGER_NAME
+from flexalign.quality.flags import DEFINITIONS
 
 PIXEL_SIZE = ("--pixel-size", "1.5")
 

@@ -8,7 +8,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from flexalign.io.movies import open_movie
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.io.references import load_references, read_image
 from flexalign.io.star import star_loop, write_star
 from flexalign.simulate import simulate_movie

@@ -14,7 +14,8 @@ from flexalign.align import align_and_write
 from flexalign.batch import gain_gate, tables
 from flexalign.cli.relion import NODES
 from flexalign.compat.xmipp import PROGRAMS
-from flexalign.io import exports, relion_project, results
+from flexalign.io import relion_project, results
+from flexalign.io.motion_formats import exports
 from flexalign.io.star import star_loop, write_star
 from flexalign.params import AlignParams
 from flexalign.report import live

@@ -115,7 +115,7 @@ def test_a_run_a_record_and_its_motion(run, folder):
 
 @pytest.mark.parametrize("name", ["a.tiff", "b.mrc", "e.eer", "a_gain.mrc"])
 def test_nothing_heavy_is_loaded_for_a_movie(folder, name):
-    from flexalign.io.eer_writer import write_eer
+    from flexalign.io.movies.eer_writer import write_eer
 
     write_eer(folder / "e.eer", [[[9, 9]]] * 40, height_px=64, width_px=64, pixel_size_A=1.1)
 
@@ -124,7 +124,7 @@ def test_nothing_heavy_is_loaded_for_a_movie(folder, name):
 
     assert done.returncode == 0
     loaded = done.stderr.partition("loaded: ")[2].split()
-    assert "flexalign.io.inspection" in loaded
+    assert "flexalign.io.inspect.inspection" in loaded
     assert {"numba", "cupy", "matplotlib"}.isdisjoint(loaded)
 
 

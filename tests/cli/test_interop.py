@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from flexalign.cli import relion as relion_cli
-from flexalign.io.exports import read_records
-from flexalign.io.movies import open_movie
+from flexalign.io.motion_formats.exports import read_records
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.io.references import load_references
 from flexalign.io.relion_project import relion_gain, relion_movie
 from flexalign.io.star import read_star

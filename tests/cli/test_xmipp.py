@@ -10,8 +10,8 @@ import mrcfile
 import numpy as np
 import pytest
 
+from flexalign.io.motion_formats.xmd import read_shifts
 from flexalign.io.star import read_star
-from flexalign.io.xmd import read_shifts
 from flexalign.simulate import simulate_movie
 
 WITHIN_PX = 0.25

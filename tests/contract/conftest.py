@@ -16,7 +16,7 @@ import pytest
 import tifffile
 import zstandard
 
-from flexalign.io.eer_writer import write_eer
+from flexalign.io.movies.eer_writer import write_eer
 
 FRAMES, HEIGHT, WIDTH = 5, 12, 17
 MRC_MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flexalign.errors import FlexAlignError, InputError, ParameterError
-from flexalign.io.movies import open_movie
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.model import FrameRange
 
 

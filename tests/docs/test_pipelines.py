@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flexalign.io.relion import RelionMovie, write_motion_star
+from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
 from flexalign.model import FrameRange
 from flexalign.motion import Motion
 from flexalign.simulate import simulate_movie

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from mutations import fuzzing, mutated, mutated_text, only_typed_errors
 
 from flexalign.batch.inputs import find_movies, listed_parameters
-from flexalign.io.frame_list import read_frame_list
-from flexalign.io.inspection import inspect_file
+from flexalign.io.inspect.inspection import inspect_file
+from flexalign.io.motion_formats.frame_list import read_frame_list
 from flexalign.io.star import read_star
 from flexalign.params import AlignParams
 

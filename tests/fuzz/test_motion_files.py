@@ -12,11 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mutations import fuzzing, mutated, mutated_json, mutated_text, only_typed_errors
 
-from flexalign.io import motioncor, truth, warp, xmd
-from flexalign.io.alignments import read_motion
-from flexalign.io.inspection import inspect_file
+from flexalign.io.inspect.inspection import inspect_file
+from flexalign.io.motion_formats import motioncor, truth, warp, xmd
+from flexalign.io.motion_formats.read_motion import read_motion
+from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
 from flexalign.io.record import write_json
-from flexalign.io.relion import RelionMovie, write_motion_star
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
 from flexalign.params import AlignParams

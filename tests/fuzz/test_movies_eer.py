@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from mutations import IS_FULL, fuzzing, mutated, mutated_text, only_typed_errors
 from tiff_files import SPARE_BYTES, places, read_whole, with_other_types
 
-from flexalign.io.eer_groups import read_fm_int_file, share_out
-from flexalign.io.eer_writer import write_eer
-from flexalign.io.inspection import inspect_file
+from flexalign.io.inspect.inspection import inspect_file
+from flexalign.io.movies.eer_groups import read_fm_int_file, share_out
+from flexalign.io.movies.eer_writer import write_eer
 from flexalign.params import AlignParams
 
 HEIGHT, WIDTH = 24, 32

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import fuzzing, mutated, only_typed_errors
 
-from flexalign.io.inspection import inspect_file
-from flexalign.io.movies import open_movie
-from flexalign.io.mrc_header import IMOD_STAMP
+from flexalign.io.inspect.inspection import inspect_file
+from flexalign.io.movies.mrc_header import IMOD_STAMP
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.model import FrameRange
 from flexalign.params import AlignParams
 

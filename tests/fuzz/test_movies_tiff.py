@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mutations import IS_FULL, fuzzing, mutated, only_typed_errors
 from tiff_files import SPARE_BYTES, places, read_whole, with_other_types
 
-from flexalign.io.inspection import inspect_file
+from flexalign.io.inspect.inspection import inspect_file
 from flexalign.io.references import read_image
 from flexalign.params import AlignParams
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from mutations import fuzzing, mutated, mutated_json, only_typed_errors
 
 from flexalign.batch.folder import RunFolder
-from flexalign.batch.overview import inspect_folder
-from flexalign.io.exports import read_records
-from flexalign.io.inspection import inspect_file
+from flexalign.batch.folder_facts import inspect_folder
+from flexalign.io.inspect.inspection import inspect_file
+from flexalign.io.motion_formats.exports import read_records
 from flexalign.io.record import read_record
 from flexalign.params import AlignParams
 from flexalign.report.live import Report

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mutations import fuzzing, mutated, mutated_text, only_typed_errors
 
-from flexalign.io.inspection import inspect_file
+from flexalign.io.inspect.inspection import inspect_file
 from flexalign.io.references import load_references
 from flexalign.model import EerInfo, MovieInfo
 from flexalign.params import AlignParams

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import fuzzing, mutated, mutated_text, only_typed_errors
 
-from flexalign.io.inspection import inspect_file
+from flexalign.io.inspect.inspection import inspect_file
 from flexalign.params import AlignParams
 
 TEXTS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tifffile
 
-from flexalign.io.movies import open_for
+from flexalign.io.movies.open_movie import open_for
 from flexalign.params import AlignParams
 
 # What Python and NumPy need for any small file, beside what its size justifies.

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from flexalign import align_movie
-from flexalign.arrays import cuda, fourier
+from flexalign.arrays import fourier
 from flexalign.arrays.detector import make_correction
-from flexalign.arrays.gpu import FrameUpload, GpuShrinker
+from flexalign.arrays.gpu.passes import FrameUpload, GpuShrinker, kernels
 from flexalign.errors import DeviceError
 from flexalign.simulate import motion_error_px
 
@@ -114,7 +114,7 @@ def test_frames_are_corrected_by_what_there_is(device, has_dark, has_gain):
         xp = device.xp
         out = xp.full(SHAPE_PX, np.nan, np.float32)
         references = (xp.array(dark) if has_dark else None, xp.array(gain) if has_gain else None)
-        cuda.correct(xp.array(raw), *references, out)
+        kernels.correct(xp.array(raw), *references, out)
         found = device.host(out)
 
     assert np.array_equal(found, (raw - 0.5 * has_dark) * (2.0 if has_gain else 1.0))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io import motioncor, warp, xmd
-from flexalign.io.alignments import read_motion
+from flexalign.io.motion_formats import motioncor, warp, xmd
+from flexalign.io.motion_formats.read_motion import read_motion
+from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
 from flexalign.io.record import write_json
-from flexalign.io.relion import RelionMovie, write_motion_star
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
 

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from flexalign.arrays.spectrum import amplitude_composite, power_spectrum
+from flexalign.arrays.power_spectrum import amplitude_composite, power_spectrum
 from flexalign.io.results import write_result
 from flexalign.model import (
     AlignmentResult,

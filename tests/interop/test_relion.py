@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.io.eer_writer import write_eer
-from flexalign.io.relion_reading import read_motion_star
+from flexalign.io.motion_formats.relion_reading import read_motion_star
+from flexalign.io.movies.eer_writer import write_eer
 from flexalign.io.star import read_star, star_loop, write_star
 from flexalign.motion import Motion
 from flexalign.simulate import motion_error_px

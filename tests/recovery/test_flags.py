@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flexalign import AlignParams, align_movie
-from flexalign.flags import DEFINITIONS
+from flexalign.quality.flags import DEFINITIONS
 from flexalign.simulate import simulate_movie
 
 SETTINGS = {

@@ -1,7 +1,7 @@
 """Every CUDA kernel in numba's simulator, on tiny arrays; no GPU is needed.
 
 The simulator replaces `numba.cuda` when it is imported, so it has a process of its own:
-``NUMBA_ENABLE_CUDASIM=1 pytest tests/simulated_gpu``, which tests/unit/test_cuda.py starts.
+``NUMBA_ENABLE_CUDASIM=1 pytest tests/simulated_gpu``, which tests/unit/test_gpu_kernels.py starts.
 """
 
 from __future__ import annotations

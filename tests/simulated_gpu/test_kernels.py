@@ -1,12 +1,13 @@
-"""Each launcher of `cuda` gives what its twin on the CPU gives."""
+"""Each launcher of `gpu.kernels` gives what its twin on the CPU gives."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from flexalign.arrays import cuda, resample
-from flexalign.arrays.shrink import shrinking, shrunk_images
+from flexalign.arrays import resample
+from flexalign.arrays.downsample import shrinking, shrunk_images
+from flexalign.arrays.gpu import kernels
 
 SHAPE_PX = (21, 43)
 STEP_PX = 16
@@ -21,9 +22,9 @@ def test_frames_are_corrected_by_dark_and_gain(kind):
     raw = np.random.default_rng(2).poisson(20, SHAPE_PX).astype(kind)
     dark, gain, out = image(3), image(4), np.empty(SHAPE_PX, np.float32)
 
-    cuda.correct(raw, dark, gain, out)
+    kernels.correct(raw, dark, gain, out)
     np.testing.assert_allclose(out, (raw - dark) * gain, rtol=1e-6)
-    cuda.correct(raw, None, None, out)
+    kernels.correct(raw, None, None, out)
     np.testing.assert_array_equal(out, raw)
 
 
@@ -32,7 +33,7 @@ def test_coefficients_are_those_of_the_cpu(shape_px):
     pixels = image(shape_px=shape_px)
     found = pixels.copy()
 
-    cuda.prefilter(found, np.empty_like(found))
+    kernels.prefilter(found, np.empty_like(found))
 
     np.testing.assert_allclose(found, resample.spline_coefficients(pixels), atol=2e-5)
 
@@ -44,7 +45,7 @@ def test_frames_are_shrunk_as_on_the_cpu(small_px):
     along_x = across.start, np.ascontiguousarray(across.weight.T)
     room = np.empty((small_px[0], frame.shape[1]), np.float32)
 
-    cuda.shrink(frame, (down.start, down.weight), along_x, room, small)
+    kernels.shrink(frame, (down.start, down.weight), along_x, room, small)
 
     expected = shrunk_images(frame[None], small_px, 0.4)[0]
     np.testing.assert_allclose(small, expected, atol=1e-5)
@@ -56,7 +57,7 @@ def test_pixels_are_sampled_as_on_the_cpu_mirror_included(size_px):
     nodes = [resample.lattice_nodes(n, STEP_PX).size for n in SHAPE_PX]
     lattice = size_px * np.random.default_rng(5).normal(size=(2, *nodes)).astype(np.float32)
 
-    cuda.sample(coefficients, resample.lattice_for_loops(lattice, SHAPE_PX), STEP_PX, found)
+    kernels.sample(coefficients, resample.lattice_for_loops(lattice, SHAPE_PX), STEP_PX, found)
 
     expected = resample.sample(coefficients, lattice, STEP_PX)
     np.testing.assert_allclose(found, expected, atol=2e-4)
@@ -69,6 +70,6 @@ def test_spectra_are_weighed(time):
     found = (image(3) + 0j).astype(np.complex64)
     expected = found + np.exp(rate * time) * spectrum
 
-    cuda.weigh(spectrum, found, rate, time)
+    kernels.weigh(spectrum, found, rate, time)
 
     np.testing.assert_allclose(found, expected, rtol=1e-5)

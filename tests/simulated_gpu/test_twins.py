@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.arrays import fourier, resample, sweeps
+from flexalign.arrays import fourier, resample
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, MovingSums
 from flexalign.arrays.detector import make_correction
-from flexalign.arrays.gpu import GpuMovingSums, GpuShrinker, GpuSweeps
-from flexalign.arrays.moving import LATTICE_STEP_PX, MovingSums
-from flexalign.arrays.shrink import Shrinker
-from flexalign.arrays.weighting import ExponentialWeights
-from flexalign.arrays.workers import Workers
+from flexalign.arrays.downsample import Shrinker
+from flexalign.arrays.gpu.passes import GpuMovingSums, GpuShrinker, GpuSweeps
+from flexalign.arrays.kernels import likelihood
+from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.arrays.threads import Workers
 
 FRAMES, SHAPE_PX, SMALL_PX = 3, (36, 48), (24, 30)
 
@@ -83,14 +84,14 @@ def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, 
     rng, sides, patches, times = np.random.default_rng(4), (14, 20), 2, 3
     radius = np.hypot(*fourier.frequencies(sides)) * 20
     ring = np.where((radius < 9) & (radius > 1), radius, -1).astype(np.int32)
-    packing = sweeps.packing_of(ring)
+    packing = likelihood.packing_of(ring)
     packed = rng.normal(size=(patches, 2, times * len(packing.ring_packed))).astype(np.float32)
     packed = (packed.view(np.uint32) >> 16).astype(np.uint16)
     rest, weight = rng.normal(size=(patches, times, 2)), rng.random((patches, 9))
     weight[:, 4:] = 0
     weight = weight.astype(np.float32)
     gradient, summed = np.empty((1, patches, times, 2)), np.empty((1, patches, 9))
-    sweeps.likelihood_sweep(
+    likelihood.likelihood_sweep(
         packed, rest[None], sides, packing.wave, packing.start, packing.ring_packed,
         packing.columns_within(rings), packing.columns_within(4), weight[None], gradient, summed,
         0, patches,

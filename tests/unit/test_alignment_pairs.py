@@ -9,17 +9,22 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io import motioncor, truth, warp, xmd
-from flexalign.io.alignment_pairs import (
+from flexalign.io.motion_formats import motioncor, truth, warp, xmd
+from flexalign.io.motion_formats.alignment_pairs import (
     Alignment,
     Pair,
     find_alignments,
     match_alignments,
     read_pair,
 )
-from flexalign.io.alignments import MovieFacts, join_facts, read_all_facts, read_motion
+from flexalign.io.motion_formats.read_motion import (
+    MovieFacts,
+    join_facts,
+    read_all_facts,
+    read_motion,
+)
+from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
 from flexalign.io.record import write_json
-from flexalign.io.relion import RelionMovie, write_motion_star
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
 from flexalign.simulate import simulate_movie

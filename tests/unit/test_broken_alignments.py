@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.alignments import read_motion
-from flexalign.io.motioncor import PatchShifts, write_aln
+from flexalign.io.motion_formats.motioncor import PatchShifts, write_aln
+from flexalign.io.motion_formats.read_motion import read_motion
+from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
+from flexalign.io.motion_formats.xmd import write_shifts
 from flexalign.io.record import write_json
-from flexalign.io.relion import RelionMovie, write_motion_star
-from flexalign.io.xmd import write_shifts
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
 

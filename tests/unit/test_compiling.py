@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import pytest
 
-from flexalign.arrays import cpu
+from flexalign.arrays.kernels import warp
 from flexalign.compiling import cached_njit, can_be_kept, is_kept
 
 SOURCE = """
@@ -110,12 +110,12 @@ def test_a_slow_start_is_explained(start, monkeypatch):
     exec(compile("def triple(number): return 3 * number", "/no/such/file.py", "exec"), made)
     notes = []
     for loop in (start(), cached_njit()(made["triple"])):
-        monkeypatch.setattr(cpu, "sample_tile", loop)
-        notes.append(cpu.compiling_note())
+        monkeypatch.setattr(warp, "sample_tile", loop)
+        notes.append(warp.compiling_note())
     start()(14)
-    monkeypatch.setattr(cpu, "sample_tile", start())
+    monkeypatch.setattr(warp, "sample_tile", start())
 
     assert "happens once" in notes[0]
     assert "at every start" in notes[1]
     assert "NUMBA_CACHE_DIR" in notes[1]
-    assert cpu.compiling_note() == ""
+    assert warp.compiling_note() == ""

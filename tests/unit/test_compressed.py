@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from flexalign.errors import InputError
-from flexalign.io.movies import open_movie
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.io.references import read_image
 from flexalign.model import FrameRange
 

@@ -7,7 +7,7 @@ import pytest
 
 from flexalign.arrays import fourier
 from flexalign.arrays.correlate import low_pass, pair_peaks, whiten
-from flexalign.arrays.kernels import paraboloid_top
+from flexalign.arrays.kernels.elementwise import paraboloid_top
 
 SHAPE_PX = (96, 128)
 # As in the pairwise stage: the filter is one half at 1 / 3.4 of Nyquist.

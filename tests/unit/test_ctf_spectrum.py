@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flexalign.arrays.fourier import rfft2
-from flexalign.arrays.spectrum import centred_amplitude, ctf_spectrum
+from flexalign.arrays.power_spectrum import centred_amplitude, ctf_spectrum
 
 
 @pytest.mark.parametrize("shape", [(64, 48), (65, 47)])

@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 from flexalign.errors import InputError, ParameterError
-from flexalign.io.eer_writer import write_eer
-from flexalign.io.movies import open_movie
+from flexalign.io.movies.eer_writer import write_eer
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.model import EerInfo
 
 HEIGHT, WIDTH = 40, 56

@@ -9,9 +9,9 @@ from flexalign.align import align_movie
 from flexalign.batch.jobs import job_key, reference_states
 from flexalign.batch.run import with_absolute_references
 from flexalign.errors import InputError, ParameterError
-from flexalign.io.eer_groups import Groups, Stretch, read_fm_int_file, share_out
-from flexalign.io.eer_writer import write_eer
-from flexalign.io.movies import open_for, open_movie, plan_movie
+from flexalign.io.movies.eer_groups import Groups, Stretch, read_fm_int_file, share_out
+from flexalign.io.movies.eer_writer import write_eer
+from flexalign.io.movies.open_movie import open_for, open_movie, plan_movie
 from flexalign.model import MovieInfo
 from flexalign.params import AlignParams
 

@@ -11,10 +11,10 @@ import tifffile
 
 from flexalign.align import align_movie
 from flexalign.errors import InputError
-from flexalign.io import eer
-from flexalign.io.eer_writer import write_eer
-from flexalign.io.movies import open_movie
-from flexalign.io.tiff import whole_pages
+from flexalign.io.movies import eer
+from flexalign.io.movies.eer_writer import write_eer
+from flexalign.io.movies.open_movie import open_movie
+from flexalign.io.movies.tiff import whole_pages
 from flexalign.params import AlignParams
 
 HEIGHT, WIDTH = 40, 56

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from flexalign.estimate.flags import raised
-from flexalign.flags import DEFINITIONS, SEVERITIES
 from flexalign.model import Quality
 from flexalign.params import LIMITS
+from flexalign.quality.flags import DEFINITIONS, SEVERITIES
+from flexalign.quality.raise_flags import raised
 
 NAN = float("nan")
 USUAL = Quality(
@@ -152,7 +152,7 @@ def test_every_definition_is_complete():
 
 
 def test_the_table_needs_no_numerical_library():
-    code = "import sys, flexalign.flags; print('numpy' in sys.modules)"
+    code = "import sys, flexalign.quality.flags; print('numpy' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "False"

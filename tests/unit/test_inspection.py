@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from flexalign.batch.overview import inspect_folder
+from flexalign.batch.folder_facts import inspect_folder
 from flexalign.errors import InputError
-from flexalign.io.eer_writer import write_eer
-from flexalign.io.inspection import inspect_file
+from flexalign.io.inspect.inspection import inspect_file
+from flexalign.io.movies.eer_writer import write_eer
 from flexalign.io.record import write_json
 from flexalign.motion import Motion, Trajectory
 from flexalign.params import AlignParams

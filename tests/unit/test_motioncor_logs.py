@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.alignment_pairs import find_alignments, match_alignments, read_pair
-from flexalign.io.alignments import MovieFacts, format_of, read_all_facts, read_motion
-from flexalign.io.inspection import inspect_file
-from flexalign.io.motioncor_logs import read_motioncor, read_movies
+from flexalign.io.inspect.inspection import inspect_file
+from flexalign.io.motion_formats.alignment_pairs import find_alignments, match_alignments, read_pair
+from flexalign.io.motion_formats.motioncor_logs import read_motioncor, read_movies
+from flexalign.io.motion_formats.read_motion import (
+    MovieFacts,
+    format_of,
+    read_all_facts,
+    read_motion,
+)
 from flexalign.io.record import write_json
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion

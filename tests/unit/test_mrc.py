@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.movies import open_movie
-from flexalign.io.mrc_header import HEADER_BYTES, IMOD_STAMP, UNSTAMPED
+from flexalign.io.movies.mrc_header import HEADER_BYTES, IMOD_STAMP, UNSTAMPED
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.io.references import load_references
 
 

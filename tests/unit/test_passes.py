@@ -12,9 +12,9 @@ import pytest
 
 from flexalign import passes
 from flexalign.arrays import dose, fourier
-from flexalign.arrays.shrink import shrunk_images
+from flexalign.arrays.downsample import shrunk_images
 from flexalign.errors import InputError
-from flexalign.io.movies import open_movie
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.io.references import load_references
 from flexalign.model import FrameRange
 from flexalign.motion import Motion, MotionField, Trajectory

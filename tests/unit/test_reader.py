@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 from flexalign.errors import ParameterError
-from flexalign.io.movies import open_movie
-from flexalign.io.reader import RememberingMovie
+from flexalign.io.movies.open_movie import open_movie
+from flexalign.io.movies.reader import RememberingMovie
 from flexalign.model import FrameRange
 
 

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.polynomial import PolynomialMotion, as_motion, correction_px, fit_polynomial
-from flexalign.io.relion import (
+from flexalign.io.motion_formats.polynomial import (
+    PolynomialMotion,
+    as_motion,
+    correction_px,
+    fit_polynomial,
+)
+from flexalign.io.motion_formats.relion import (
     RelionMicrograph,
     RelionMovie,
     optics_table,
@@ -17,7 +22,7 @@ from flexalign.io.relion import (
     write_micrographs_star,
     write_motion_star,
 )
-from flexalign.io.relion_reading import read_motion_star
+from flexalign.io.motion_formats.relion_reading import read_motion_star
 from flexalign.io.star import read_star
 from flexalign.model import FrameRange
 from flexalign.motion import Motion, MotionField, Trajectory

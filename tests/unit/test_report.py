@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flexalign.batch.gain_check import GainCheck, Placement
 from flexalign.errors import InputError, OutputError
+from flexalign.gain.verdict import GainCheck, Placement
 from flexalign.io.record import read_record, write_json
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError, OccupiedError, OutputError, ParameterError
-from flexalign.io.publishing import clear_leftovers, hidden_folder
 from flexalign.io.record import file_state, read_record
 from flexalign.io.results import check_output, movie_root, write_result
+from flexalign.io.writing.publishing import clear_leftovers, hidden_folder
 from flexalign.model import AlignmentResult, FrameSums, MovieInfo, MovieRecord, Quality
 from flexalign.motion import Motion, Trajectory
 
@@ -210,7 +210,7 @@ def test_a_record_stands_for_no_file_that_its_movie_cannot_have(tmp_path, result
 KILLED = """
 import os, pickle, sys
 from pathlib import Path
-from flexalign.io.publishing import clear_leftovers
+from flexalign.io.writing.publishing import clear_leftovers
 from flexalign.io.results import write_result
 
 result = pickle.loads(Path(sys.argv[1]).read_bytes())

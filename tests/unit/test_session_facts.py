@@ -10,7 +10,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from flexalign.io.inspection import inspect_file
+from flexalign.io.inspect.inspection import inspect_file
 from flexalign.params import AlignParams
 
 PARAMS = AlignParams()

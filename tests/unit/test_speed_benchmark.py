@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flexalign.align import align_movie
-from flexalign.io.movies import open_movie
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.params import AlignParams
 from flexalign.simulate import SimulationSettings, motion_error_px
 from flexalign.simulate.motions import make_motion, truth_lattice

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from flexalign.arrays.spectrum import power_spectrum
+from flexalign.arrays.power_spectrum import power_spectrum
 from flexalign.errors import InputError
 from flexalign.io.thumbnails import shown_edge_per_A, write_spectra_thumbnail, write_thumbnail
 

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from flexalign.errors import InputError
-from flexalign.io.movies import open_movie
+from flexalign.io.movies.open_movie import open_movie
 
 FRAMES = np.random.default_rng(3).integers(0, 255, (4, 30, 40), dtype=np.uint8)
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from flexalign.align import align_movie
-from flexalign.io.movies import open_for, open_movie
+from flexalign.io.movies.open_movie import open_for, open_movie
 from flexalign.params import AlignParams
 
 COUNTS = np.random.default_rng(2).poisson(1.2, (4, 48, 96)).clip(0, 15).astype(np.uint8)

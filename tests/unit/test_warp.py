@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.alignments import MovieFacts, read_all_facts, read_motion
-from flexalign.io.warp import read_options, read_warp, write_warp
+from flexalign.io.motion_formats.read_motion import MovieFacts, read_all_facts, read_motion
+from flexalign.io.motion_formats.warp import read_options, read_warp, write_warp
 from flexalign.model import EerInfo, MovieInfo
 from flexalign.motion import Motion, Trajectory
 

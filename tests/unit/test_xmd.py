@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.xmd import fit_xmipp_spline, read_shifts, write_shifts
+from flexalign.io.motion_formats.xmd import fit_xmipp_spline, read_shifts, write_shifts
 from flexalign.model import FrameRange, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory
 

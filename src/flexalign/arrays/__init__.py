@@ -1,1 +1,13 @@
-"""Pixels on a device: no paths, no Angstroms, no parameters object."""
+"""Images as arrays on a device: no paths, no Angstroms, no parameters object.
+
+Shared by all: `device` (CPU or GPU), `threads`, `fourier` (the only caller of FFTs), `kernels`
+(compiled loops) and `gpu`.
+
+First pass: `detector` (dark, gain, bad pixels), `frame_checks` and `duplicate_frames` (frames
+that cannot be used), `hot_pixels`, `downsample`.
+
+Estimation: `correlate` (cross-correlation and its peaks).
+
+Second pass: `resample` (cubic B-spline interpolation), `aligned_sum`, `lowrank_weights` with
+`dose` (exposure weights), `power_spectrum`.
+"""

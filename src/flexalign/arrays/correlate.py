@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import cpu, fourier, peak_loops
+from flexalign.arrays import fourier
 from flexalign.arrays.fourier import SpectrumArray
-from flexalign.arrays.workers import Workers
+from flexalign.arrays.kernels import peaks, warp
+from flexalign.arrays.threads import Workers
 from flexalign.model import FloatArray, PixelArray
 
 # Weights of a correlation, relative to the highest, that do not count.
@@ -91,7 +92,7 @@ def whiten(
         for spectrum in spectra[:, start:stop]:
             power[start:stop] += spectrum.real**2 + spectrum.imag**2
 
-    cpu.in_blocks(add_power, len(power), threads)
+    warp.in_blocks(add_power, len(power), threads)
     total = np.bincount(rings.ravel(), power.ravel())
     mean = total / np.maximum(np.bincount(rings.ravel()), 1) / max(len(spectra), 1)
     scale = np.zeros_like(mean)
@@ -102,7 +103,7 @@ def whiten(
         for spectrum in spectra[start:stop]:
             spectrum *= factor
 
-    cpu.in_blocks(multiply, len(spectra), threads)
+    warp.in_blocks(multiply, len(spectra), threads)
 
 
 def pair_peaks(
@@ -138,10 +139,10 @@ def pair_peaks(
         for a in range(start, stop, together):
             b = min(a + together, stop)
             some, power = product[: b - a], np.empty(b - a)
-            peak_loops.pair_products(spectra, first[a:b], second[a:b], shape_px[1], some, power)
-            reach_px = int(radius[a:b].max()) + peak_loops.PEAK_MARGIN_PX
+            peaks.pair_products(spectra, first[a:b], second[a:b], shape_px[1], some, power)
+            reach_px = int(radius[a:b].max()) + peaks.PEAK_MARGIN_PX
             rows = fourier.irfft2_near(some, shape_px, reach_px)
-            peak_loops.highest_near(rows, radius[a:b], shifts[a:b], scores[a:b])
+            peaks.highest_near(rows, radius[a:b], shifts[a:b], scores[a:b])
             # Parseval: the spread of the whole surface, most of which is never computed.
             spread = np.sqrt(power) / (shape_px[0] * shape_px[1])
             scores[a:b] /= np.where(spread > 0, spread, np.inf)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.workers import Workers
+from flexalign.arrays.threads import Workers
 from flexalign.model import MaskArray, PixelArray
 
 NEIGHBOURS = 8

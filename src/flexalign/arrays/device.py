@@ -175,8 +175,8 @@ def find_hardware() -> Hardware:
     driver.cuDriverGetVersion(ctypes.byref(number))
     if driver.cuInit(0) == 0:
         driver.cuDeviceGetCount(ctypes.byref(count))
-    cuda = (number.value // 1000, number.value % 1000 // 10)
-    return Hardware(cuda, count.value, _library_cuda())
+    kernels = (number.value // 1000, number.value % 1000 // 10)
+    return Hardware(kernels, count.value, _library_cuda())
 
 
 def _library_cuda() -> int | None:
@@ -283,11 +283,12 @@ def _trial(gpu: Device) -> tuple[str, str]:
     """As `_problem_with`, once a few pixels have been corrected and transformed on the GPU."""
     pixels = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
     try:
-        from flexalign.arrays import cuda, fourier
+        from flexalign.arrays import fourier
+        from flexalign.arrays.gpu import kernels
 
         with gpu.active():
             frame = gpu.xp.empty(pixels.shape, np.float32)
-            cuda.correct(gpu.xp.array(pixels), None, None, frame)
+            kernels.correct(gpu.xp.array(pixels), None, None, frame)
             found = gpu.host(fourier.irfft2(fourier.rfft2(frame), pixels.shape))
         if np.abs(found - pixels).max() < 1:
             return "", ""

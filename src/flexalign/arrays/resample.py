@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flexalign.arrays import cpu
-from flexalign.arrays.workers import Workers
+from flexalign.arrays.kernels import warp
+from flexalign.arrays.threads import Workers
 from flexalign.model import PixelArray
 
 _TILE_PX = (128, 512)
@@ -59,12 +59,12 @@ def spline_coefficients(image: PixelArray, threads: int = 1) -> PixelArray:
 
     def fill(top: int, bottom: int, left: int, right: int) -> None:
         around = _cut(
-            pixels, top - cpu.WARM_UP_PX, bottom + cpu.WARM_UP_PX,
-            left - cpu.REACH_PX, right + cpu.REACH_PX,
+            pixels, top - warp.WARM_UP_PX, bottom + warp.WARM_UP_PX,
+            left - warp.REACH_PX, right + warp.REACH_PX,
         )  # fmt: skip
         found = np.empty((len(around), right - left), np.float32)
-        cpu.filter_tile(around, found)
-        coefficients[top:bottom, left:right] = found[cpu.WARM_UP_PX : -cpu.WARM_UP_PX]
+        warp.filter_tile(around, found)
+        coefficients[top:bottom, left:right] = found[warp.WARM_UP_PX : -warp.WARM_UP_PX]
 
     _for_tiles(fill, pixels.shape, threads)
     return coefficients
@@ -100,10 +100,10 @@ def sample(
 
     def fill(top: int, bottom: int, left: int, right: int) -> None:
         span = np.array([top, bottom, left, right])
-        cpu.span_of_tile(lattice, step_px, top, left, span)
+        warp.span_of_tile(lattice, step_px, top, left, span)
         found = np.empty((bottom - top, right - left), np.float32)
         around = _cut(coefficients, *span)
-        cpu.sample_tile(around, span[0], span[2], lattice, step_px, top, left, found)
+        warp.sample_tile(around, span[0], span[2], lattice, step_px, top, left, found)
         moved[top:bottom, left:right] = found
 
     _for_tiles(fill, (height, width), threads)
@@ -115,7 +115,7 @@ def _cut(image: PixelArray, top: int, bottom: int, left: int, right: int) -> Pix
     nothing, no_pixels = np.empty((0, 0), np.float32), np.empty(0, np.int64)
     part = np.empty((bottom - top, right - left), np.float32)
     no_starts = np.zeros(len(image) + 1, np.int64)
-    cpu.correct_tile(
+    warp.correct_tile(
         image, nothing, nothing, no_starts, no_pixels, nothing.ravel(), top, left, part
     )
     return part

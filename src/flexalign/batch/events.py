@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexalign.batch.failures import Failure
-from flexalign.batch.gain_check import GainCheck
 from flexalign.batch.jobs import Note, Outcome, Stage
 from flexalign.batch.throughput import RunSummary, Throughput
+from flexalign.gain.verdict import GainCheck
 
 
 @dataclass(frozen=True, slots=True)

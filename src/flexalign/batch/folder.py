@@ -24,12 +24,12 @@ from flexalign.batch.jobs import Outcome, key_of_record
 from flexalign.batch.names import Names
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_json
-from flexalign.io.atomic import sync
-from flexalign.io.ledger import kept_current, refuse_foreign
-from flexalign.io.ownership import unchanged_before
-from flexalign.io.publishing import leftover_root, leftovers, take_back
 from flexalign.io.record import read_record
 from flexalign.io.results import SUFFIXES
+from flexalign.io.writing.atomic import sync
+from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ownership import unchanged_before
+from flexalign.io.writing.publishing import leftover_root, leftovers, take_back
 from flexalign.model import MovieRecord
 from flexalign.params import AlignParams
 from flexalign.plain import from_plain, typed

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flexalign.batch.events import GainChecked
-from flexalign.batch.gain_check import LEAST_VARIATION, GainCheck
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.files import read_json
-from flexalign.io.ledger import kept_current, refuse_foreign
+from flexalign.gain.verdict import LEAST_VARIATION, GainCheck
 from flexalign.io.record import file_state, write_json
 from flexalign.io.results import make_folder
+from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX, AlignParams
 
 CHECK_NAME = "gain_check.json"
@@ -59,7 +59,7 @@ class GainGate:
         refuse_foreign(folder, (CHECK_NAME, PICTURE_NAME))
         self._asked = self._params = params
         self._folder, self._observe = folder, observe
-        from flexalign.batch.gain_movies import GainChecker  # loads the compiled loops
+        from flexalign.gain.check import GainChecker  # loads the compiled loops
 
         threads = params.threads or len(os.sched_getaffinity(0))
         self._checker = GainChecker(

@@ -11,8 +11,8 @@ from typing import Any
 from flexalign.errors import InputError
 from flexalign.files import exists, is_folder, read_text
 from flexalign.io.movie_list import read_movie_list
-from flexalign.io.ownership import RECORD_SUFFIX, resolved
 from flexalign.io.star import listed_paths
+from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
 COMPRESSED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")

@@ -172,7 +172,7 @@ def needed_bytes(job: Job) -> tuple[int, int]:
 
     No pixel is read for that.
     """
-    from flexalign.io.movies import plan_movie
+    from flexalign.io.movies.open_movie import plan_movie
 
     params = AlignParams.from_dict(job.parameters)
     usual, smallest = (

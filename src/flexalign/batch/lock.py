@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flexalign.errors import InputError
-from flexalign.io.atomic import explained
+from flexalign.io.writing.atomic import explained
 
 LOCK_NAME = ".flexalign-run.lock"
 

@@ -14,8 +14,8 @@ from flexalign.batch.jobs import REFERENCES, Job, Note, Outcome, Stage, job_key,
 from flexalign.batch.throughput import RunSummary, Throughput
 from flexalign.errors import InputError, OutputError
 from flexalign.files import displayed
-from flexalign.io.ownership import resolved
 from flexalign.io.record import file_state
+from flexalign.io.writing.ownership import resolved
 from flexalign.params import AlignParams
 
 if TYPE_CHECKING:

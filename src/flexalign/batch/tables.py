@@ -13,8 +13,8 @@ from flexalign.batch.failures import Failure
 from flexalign.errors import InputError
 from flexalign.files import displayed
 from flexalign.io import star
-from flexalign.io.atomic import replacing
 from flexalign.io.record import is_plain_name
+from flexalign.io.writing.atomic import replacing
 from flexalign.model import MovieRecord, Quality, to_plain
 from flexalign.plain import typed_items
 

@@ -1,4 +1,4 @@
-"""The process that works on one movie after the other for `flexalign.batch.processes`.
+"""The process that works on one movie after the other for `flexalign.batch.local_processes`.
 
 It is started as ``python -m flexalign.batch.worker CONNECTION LIFE``, two numbers of open files:
 a connection over which jobs come and news go, and a pipe that ends when the parent process does.
@@ -42,7 +42,7 @@ def main(connection_number: int, life_number: int) -> None:
 
 def _work(connection: Connection[Any, Any], job: Job) -> Outcome:
     """Say what a job needs, wait until it may start, do it."""
-    from flexalign.arrays.cpu import compiling_note
+    from flexalign.arrays.kernels.warp import compiling_note
 
     try:
         needed = needed_bytes(job)

@@ -1,4 +1,11 @@
-"""The command line: nothing heavy is imported before a command runs."""
+"""The command line: nothing heavy is imported before a command runs.
+
+`alignment` (align, plan), `watching`, `inspection` (info), `reporting`, `gain`, `interop`
+(apply, export), `comparison`, `relion` (a job of RELION), `simulation` (simulate, demo) and
+`xmipp` are the commands.  `options` makes options from the table of parameters, `checks` looks
+before anything is read, `running` is a run over many movies; `console` says how one movie goes,
+`run_display` how a run does.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +20,12 @@ import typer
 from flexalign import __version__
 from flexalign.cli.alignment import align, plan
 from flexalign.cli.comparison import compare
+from flexalign.cli.console import say_error
 from flexalign.cli.gain import check_gain, estimate_gain
 from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
 from flexalign.cli.reporting import report
-from flexalign.cli.show import say_error
 from flexalign.cli.simulation import demo, simulate
 from flexalign.cli.watching import watch
 from flexalign.cli.xmipp import xmipp_install, xmipp_movie_alignment

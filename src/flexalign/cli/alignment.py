@@ -18,6 +18,15 @@ from flexalign.batch.inputs import (
     listed_parameters,
 )
 from flexalign.cli.checks import check_run_outputs
+from flexalign.cli.console import (
+    Debug,
+    announce_compiling,
+    announce_device,
+    progress_bar,
+    record_line,
+    run_each,
+    say_gain_check,
+)
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
 from flexalign.cli.reporting import refuse_foreign_report, write_report
 from flexalign.cli.running import (
@@ -27,15 +36,6 @@ from flexalign.cli.running import (
     run_movies,
     takes_run_options,
     write_relion_tables,
-)
-from flexalign.cli.show import (
-    Debug,
-    announce_compiling,
-    announce_device,
-    progress_bar,
-    record_line,
-    run_each,
-    say_gain_check,
 )
 from flexalign.params import AlignParams
 
@@ -127,8 +127,8 @@ def _movies_and_parameters(
 
 def _planner(params: AlignParams, own: dict[Path, dict[str, Any]]) -> Callable[[Path], None]:
     """What prints the plan of one movie."""
-    from flexalign.io.movies import plan_movie
-    from flexalign.io.ownership import resolved
+    from flexalign.io.movies.open_movie import plan_movie
+    from flexalign.io.writing.ownership import resolved
 
     def print_plan(movie: Path) -> None:
         of_movie = replace(params, **own.get(resolved(movie), {}))
@@ -152,8 +152,8 @@ def _align_one(
     """
     from flexalign.align import align_and_write
     from flexalign.batch.gain_gate import gain_gate
-    from flexalign.io.publishing import clear_leftovers
     from flexalign.io.results import movie_root
+    from flexalign.io.writing.publishing import clear_leftovers
 
     check_run_outputs(out, {str(movie): movie_root(movie)}, params, inputs)
     clear_leftovers(out)

@@ -27,10 +27,10 @@ def check_run_outputs(
         If somebody else's file has the name of RELION's table, where that is asked for.
     """
     from flexalign.batch import gain_gate, tables
-    from flexalign.io.ledger import refuse_foreign
-    from flexalign.io.ownership import refuse_inputs
     from flexalign.io.relion_project import RELION_TABLE
     from flexalign.io.results import output_names
+    from flexalign.io.writing.ledger import refuse_foreign
+    from flexalign.io.writing.ownership import refuse_inputs
     from flexalign.report import live
 
     if "relion" in params.formats:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flexalign.cli.show import Debug, run_each, say_error
+from flexalign.cli.console import Debug, run_each, say_error
 from flexalign.errors import InputError, ParameterError
 
 if TYPE_CHECKING:
     from flexalign.comparison import MotionComparison
-    from flexalign.io.alignment_pairs import Alignment, Matches, Pair
+    from flexalign.io.motion_formats.alignment_pairs import Alignment, Matches, Pair
 
 SCHEMA = 1
 WIDTH_WITHOUT_TERMINAL = 120
@@ -139,7 +139,7 @@ def compare(
 
     Exit code: 0 all compared, 1 some could not be, 2 parameters, 3 nothing could be.
     """
-    from flexalign.io.alignment_pairs import find_alignments, match_alignments
+    from flexalign.io.motion_formats.alignment_pairs import find_alignments, match_alignments
 
     if as_csv and as_json:
         raise ParameterError("--csv, --json: expected one of them, found both")
@@ -185,8 +185,8 @@ def _compared(
         shared_frames,
         turned_over,
     )
-    from flexalign.io.alignment_pairs import read_pair
-    from flexalign.io.alignments import ANY_SHAPE_PX
+    from flexalign.io.motion_formats.alignment_pairs import read_pair
+    from flexalign.io.motion_formats.read_motion import ANY_SHAPE_PX
 
     a, read_b, facts = read_pair(pair, shape_px=shape_px, pixel_size_A=pixel_size_A)
     frames = shared_frames(a, read_b)
@@ -304,7 +304,7 @@ def _picture(folder: Path, root: str) -> Path:
 
 def _check_pictures(folder: Path, pairs: Sequence[Pair], *, overwrite: bool) -> None:
     """Make sure, before anything is read, that pictures replace nothing that should stay."""
-    from flexalign.io.ownership import refuse_existing, refuse_inputs
+    from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 
     pictures = [_picture(folder, pair.root) for pair in pairs]
     refuse_inputs(pictures, [side.path for pair in pairs for side in (pair.a, pair.b)])

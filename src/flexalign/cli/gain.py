@@ -12,16 +12,16 @@ import typer
 
 from flexalign.batch.inputs import find_movies, list_files
 from flexalign.cli.alignment import Movies
+from flexalign.cli.console import Debug, announce_compiling, progress_bar
 from flexalign.cli.options import collect_parameters, takes_only_parameters
-from flexalign.cli.show import Debug, announce_compiling, progress_bar
 from flexalign.errors import InputError, ParameterError
-from flexalign.io import ledger
-from flexalign.io.ownership import refuse_existing, refuse_inputs, resolved
+from flexalign.io.writing import ledger
+from flexalign.io.writing.ownership import refuse_existing, refuse_inputs, resolved
 from flexalign.params import GAIN_SIDE_PX
 
 if TYPE_CHECKING:
-    from flexalign.batch.gain_check import GainCheck
-    from flexalign.batch.gain_estimate import GainEstimate
+    from flexalign.gain.estimate import GainEstimate
+    from flexalign.gain.verdict import GainCheck
 
 Most = Annotated[
     int, typer.Option("--movies", help="Read at most so many of them.", min=1, metavar="N")
@@ -57,7 +57,7 @@ def check_gain(
     that multiplies and as one that divides. No more movies are read than it takes to be sure.
     Exit code: 0 it fits or that is not sure, 3 it fits otherwise or not at all.
     """
-    from flexalign.batch.gain_movies import GainChecker
+    from flexalign.gain.check import GainChecker
 
     params = collect_parameters(values, None)
     if params.gain is None:
@@ -142,7 +142,7 @@ def estimate_gain(
     divides, as RELION expects. How good it is, and how many movies would make it better, is said
     at the end.
     """
-    from flexalign.batch.gain_estimate import estimate_gain as estimate
+    from flexalign.gain.estimate import estimate_gain as estimate
 
     params = collect_parameters(values, None)
     paths = find_movies(movies)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.cli.alignment import Settings
+from flexalign.cli.console import Debug, run_each
 from flexalign.cli.options import collect_parameters, takes_parameters
-from flexalign.cli.show import Debug, run_each
 from flexalign.errors import InputError
 from flexalign.files import is_folder
 
@@ -45,8 +45,8 @@ def info(
     Of a broken one, what is wrong and how many frames are there.
     Exit code: 0 all are whole, 1 some are not, 2 parameters, 3 none is.
     """
-    from flexalign.batch.overview import inspect_folder
-    from flexalign.io.inspection import inspect_file
+    from flexalign.batch.folder_facts import inspect_folder
+    from flexalign.io.inspect.inspection import inspect_file
 
     params = collect_parameters(values, settings)
     found: list[dict[str, Any]] = []

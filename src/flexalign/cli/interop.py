@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexalign.cli.alignment import Settings
+from flexalign.cli.console import Debug, announce_compiling, progress_bar, record_line, run_each
 from flexalign.cli.options import collect_parameters, takes_parameters_without
-from flexalign.cli.show import Debug, announce_compiling, progress_bar, record_line, run_each
 from flexalign.errors import InputError
 from flexalign.params import ESTIMATION, LOCAL, WRITTEN_FORMATS, AlignParams
 
@@ -51,9 +51,9 @@ def export(
     For RELION: a STAR file for each movie and corrected_micrographs.star for all.
     Power spectra for the CTF need the movie: they come from 'align --write relion'.
     """
-    from flexalign.io.exports import export_folder, read_records
-    from flexalign.io.ledger import refuse_foreign
+    from flexalign.io.motion_formats.exports import export_folder, read_records
     from flexalign.io.relion_project import RELION_TABLE, write_relion_table
+    from flexalign.io.writing.ledger import refuse_foreign
 
     formats = AlignParams(write=to).formats
     if "relion" in formats:
@@ -105,11 +105,11 @@ def apply(
     Frames whose motion the file does not hold are left out.
     """
     from flexalign.align import align_and_write
-    from flexalign.io.alignments import read_motion
-    from flexalign.io.movies import open_for
-    from flexalign.io.ownership import refuse_inputs
-    from flexalign.io.publishing import clear_leftovers
+    from flexalign.io.motion_formats.read_motion import read_motion
+    from flexalign.io.movies.open_movie import open_for
     from flexalign.io.results import movie_root, output_names
+    from flexalign.io.writing.ownership import refuse_inputs
+    from flexalign.io.writing.publishing import clear_leftovers
     from flexalign.plan import make_plan
 
     params = collect_parameters(values, settings)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexalign.cli.alignment import Settings
+from flexalign.cli.console import Debug, announce_compiling, record_line, run_each, say_gain_check
 from flexalign.cli.options import collect_parameters, takes_parameters_without
-from flexalign.cli.show import Debug, announce_compiling, record_line, run_each, say_gain_check
 from flexalign.errors import InputError
 from flexalign.params import AlignParams
 
@@ -115,8 +115,8 @@ def _run(read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool) -
     What was read is the list of movies, and further files that must stay as they are.
     """
     from flexalign.batch.gain_gate import gain_gate
-    from flexalign.io.publishing import clear_leftovers
     from flexalign.io.star import read_star
+    from flexalign.io.writing.publishing import clear_leftovers
 
     blocks = read_star(read[0])
     movies = {movie.path: movie for movie in _movies(blocks, read[0], job)}
@@ -155,10 +155,10 @@ def _check_outputs(
 ) -> None:
     """Make sure, before a movie is read, that no output is an input, and the tables are ours."""
     from flexalign.batch.gain_gate import CHECK_NAME, PICTURE_NAME
-    from flexalign.io.ledger import refuse_foreign
-    from flexalign.io.ownership import refuse_inputs
     from flexalign.io.relion_project import RELION_TABLE
     from flexalign.io.results import output_names, relion_suffixes
+    from flexalign.io.writing.ledger import refuse_foreign
+    from flexalign.io.writing.ownership import refuse_inputs
 
     ways = [relion_suffixes(dose_weighted=is_weighted) for is_weighted in (True, False)]
     names = {name for m in movies for way in ways for name in output_names(m.root, params, way)}
@@ -192,7 +192,7 @@ def _movies(blocks: Blocks, source: Path, job: Path) -> list[JobMovie]:
 
 def _known_movies(job: Path) -> Iterator[tuple[str, str]]:
     """Roots that earlier starts of the job gave, and the movies that have them."""
-    from flexalign.io.exports import read_records
+    from flexalign.io.motion_formats.exports import read_records
 
     for root, record in read_records(job).items():
         movie = record.inputs.get("movie", {}).get("path")
@@ -219,7 +219,7 @@ def _align_into(
     """Align one movie into the folder of the job; None when an earlier start did it."""
     from flexalign.align import align_and_write
     from flexalign.batch.jobs import finished, job_key, reference_states
-    from flexalign.io.movies import plan_movie
+    from flexalign.io.movies.open_movie import plan_movie
     from flexalign.io.record import file_state
     from flexalign.io.results import relion_suffixes
 
@@ -246,10 +246,10 @@ def _align_into(
 
 def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> None:
     """Write ``corrected_micrographs.star`` and the list of nodes by which RELION finds it."""
-    from flexalign.io.exports import read_records
-    from flexalign.io.ledger import kept_current
+    from flexalign.io.motion_formats.exports import read_records
     from flexalign.io.relion_project import write_relion_table
     from flexalign.io.star import star_loop, write_star
+    from flexalign.io.writing.ledger import kept_current
 
     found = read_records(job, lambda text: typer.echo(text, err=True))
     records = {root: record for root, record in found.items() if root in movies}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flexalign.batch.failures import explain
-from flexalign.cli.show import Debug, say_error
+from flexalign.cli.console import Debug, say_error
 from flexalign.errors import InputError
 
 if TYPE_CHECKING:

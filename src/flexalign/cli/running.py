@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexalign.cli.checks import check_run_outputs
+from flexalign.cli.console import announce_compiling, announce_device
 from flexalign.cli.reporting import Reporting
-from flexalign.cli.show import announce_compiling, announce_device
-from flexalign.cli.views import view
+from flexalign.cli.run_display import view
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams
 
@@ -268,7 +268,7 @@ def write_relion_tables(out: Path, params: AlignParams) -> None:
     """Bring RELION's table up to date with all movies of the folder, where that is asked for."""
     if "relion" not in params.formats:
         return
-    from flexalign.io.exports import read_records
+    from flexalign.io.motion_formats.exports import read_records
     from flexalign.io.relion_project import write_relion_table
 
     found = read_records(out, lambda text: typer.echo(text, err=True))
@@ -282,7 +282,7 @@ def make_executor(
 ) -> Executor:
     """Who does the work, as the options say."""
     from flexalign.batch.executors import InProcess
-    from flexalign.batch.processes import LocalProcesses, default_jobs
+    from flexalign.batch.local_processes import LocalProcesses, default_jobs
 
     threads, timeout_s = params.threads, 60 * options.timeout
     if options.scheduler is not None:

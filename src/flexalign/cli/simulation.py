@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flexalign.cli.console import Debug, announce_compiling, progress_bar, result_line
 from flexalign.cli.reporting import refuse_foreign_report, write_report
-from flexalign.cli.show import Debug, announce_compiling, progress_bar, result_line
 from flexalign.errors import OccupiedError, ParameterError
 from flexalign.params import AlignParams
 
@@ -159,9 +159,9 @@ def demo(
     Exit code: 0 when little of the motion is left, else 1.
     """
     from flexalign.align import align_and_write
-    from flexalign.io import ledger
-    from flexalign.io.publishing import clear_leftovers
     from flexalign.io.results import check_output
+    from flexalign.io.writing import ledger
+    from flexalign.io.writing.publishing import clear_leftovers
     from flexalign.motion import Motion
     from flexalign.simulate import SimulationSettings, motion_error_px
 

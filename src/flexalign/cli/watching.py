@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from flexalign.cli.console import Debug
 from flexalign.cli.options import collect_parameters, takes_parameters
 from flexalign.cli.running import MOST_TYPED, pop_run_options, run_movies, takes_run_options
-from flexalign.cli.show import Debug
 from flexalign.errors import ParameterError
 
 

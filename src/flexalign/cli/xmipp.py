@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from flexalign.cli.show import Debug, announce_compiling, progress_bar, record_line
+from flexalign.cli.console import Debug, announce_compiling, progress_bar, record_line
 from flexalign.errors import DeviceError, ParameterError
-from flexalign.io.ownership import refuse_existing
+from flexalign.io.writing.ownership import refuse_existing
 from flexalign.params import AlignParams
 
 DEFAULT_SHIFTS = Path("out.xmd")

@@ -1,1 +1,1 @@
-"""Command lines and files of other programs in front of our own alignment."""
+"""Other programs' command lines and files in front of our own alignment: `xmipp`."""

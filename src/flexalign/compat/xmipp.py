@@ -13,10 +13,10 @@ from pathlib import Path
 
 import flexalign
 from flexalign.errors import ParameterError
-from flexalign.io.atomic import explained, replacing
-from flexalign.io.frame_list import read_frame_list
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc
-from flexalign.io.ownership import refuse_existing, refuse_inputs
+from flexalign.io.motion_formats.frame_list import read_frame_list
+from flexalign.io.writing.atomic import explained, replacing
+from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 from flexalign.model import AlignmentResult, FrameRange, MovieRecord, PixelArray
 from flexalign.params import AlignParams
 
@@ -79,7 +79,7 @@ def align_as_xmipp(
         If a range does not fit.
     """
     from flexalign.align import align_movie
-    from flexalign.io.xmd import write_shifts
+    from flexalign.io.motion_formats.xmd import write_shifts
 
     outputs = [files.shifts, files.average, files.unaligned_average, files.movie]
     written = [path for path in outputs if path is not None]

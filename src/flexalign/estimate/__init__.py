@@ -1,1 +1,10 @@
-"""From small frames to a motion."""
+"""From small frames to a motion, in the order of ``docs/explanation/estimation.md``.
+
+`frames` holds the input.  `pairwise` finds the trajectory by all pairs of frames (section 2),
+`patches` follows patches along it (3), `patch_spectra` and `refine` are the likelihood and its
+maximum (4), `anderson` accelerates the iteration, `evidence` fits trajectory and field as
+smooth as the data ask for (5, 6).  `candidates`, `held_out_likelihood` and `model_selection`
+decide which motion is kept (8), with `path_search`, `outlier_frames`, `frame_agreement` and
+`direction` for difficult movies; `fixed_pattern` takes out what stays with the detector (9);
+`signal_bands` measures the signal.
+"""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays.device import CPU, Device
-from flexalign.arrays.shrink import shrunk_images
+from flexalign.arrays.downsample import shrunk_images
 from flexalign.model import FloatArray, PixelArray
 from flexalign.plan import PAIRWISE_PART
 

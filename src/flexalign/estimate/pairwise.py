@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, cpu, fourier
+from flexalign.arrays import correlate, fourier
 from flexalign.arrays.fourier import SpectrumArray
+from flexalign.arrays.kernels import warp
 from flexalign.estimate.frames import SmallFrames
 from flexalign.model import FloatArray, PairwiseShifts
 from flexalign.motion import Trajectory
@@ -134,7 +135,7 @@ def filtered_spectra(
             image = frames.pixels[groups[k]].sum(axis=0)
             spectra[k] = fourier.rfft2(image - image.mean(), columns=columns)
 
-    cpu.in_blocks(transform, len(groups), threads)
+    warp.in_blocks(transform, len(groups), threads)
     correlate.whiten(spectra, shape, response, threads)
     return spectra
 

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, cpu, sweeps
+from flexalign.arrays import correlate
 from flexalign.arrays.device import Device
-from flexalign.arrays.sweeps import Packing
+from flexalign.arrays.kernels import likelihood, warp
+from flexalign.arrays.kernels.likelihood import Packing
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patches import PatchGrid, side_A, tapered_spectra
 from flexalign.model import FloatArray
 from flexalign.plan import FINEST_RESOLUTION_A
 
 if TYPE_CHECKING:
-    from flexalign.arrays.gpu import GpuSweeps
+    from flexalign.arrays.gpu.passes import GpuSweeps
 
 # Rings below this hold what the taper leaks.
 _FIRST_RING = 3
@@ -83,7 +84,7 @@ class PatchSpectra:
     @property
     def spectra(self) -> npt.NDArray[np.complex64]:
         """A copy (patches, times, h, w // 2 + 1) to look at; zero where left out."""
-        return sweeps.unpacked(self.packing, self.packed)
+        return likelihood.unpacked(self.packing, self.packed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +126,7 @@ def cut_spectra(
     if envelope_of is not None:
         envelope = envelope_of(frequency)
     attenuation = envelope.astype(np.float32)
-    packing = sweeps.packing_of(ring)
+    packing = likelihood.packing_of(ring)
     packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
     power = np.zeros((len(offset), len(frequency)))
     together = max(1, _PIXELS_TOGETHER // math.prod(grid.shape_px))
@@ -136,12 +137,12 @@ def cut_spectra(
             for first in range(0, times, together):
                 which = np.arange(first, min(first + together, times))
                 cut = tapered_spectra(frames, grid, patch, which, offset[patch, which], tiles)
-                sweeps.pack(
+                likelihood.pack(
                     cut, first, ring, packing.wave, packing.start, attenuation, packed[patch],
                     power[patch],
                 )  # fmt: skip
 
-    cpu.in_blocks(cut_patches, len(offset), threads)
+    warp.in_blocks(cut_patches, len(offset), threads)
     count = np.bincount(ring[ring >= 0], minlength=len(frequency)).astype(np.float64)
     return PatchSpectra(
         packed, packing, power, offset, frequency, envelope, count, grid,
@@ -156,7 +157,7 @@ def _on_gpu(
     """Packed spectra where the GPU can sweep over them; None when `device` is the CPU."""
     if not device.is_gpu:
         return None
-    from flexalign.arrays.gpu import GpuSweeps
+    from flexalign.arrays.gpu.passes import GpuSweeps
 
     return GpuSweeps(packed, packing, shape_px, device)
 
@@ -217,8 +218,8 @@ def sweep_together(
             one = patches.on_gpu.sweep(rest_px[m], wanted[m], rings, weighted_rings)
             gradient[m], summed[m] = one
     else:
-        cpu.in_blocks(
-            sweeps.likelihood_sweep, patches.count, threads, patches.packed, rest_px,
+        warp.in_blocks(
+            likelihood.likelihood_sweep, patches.count, threads, patches.packed, rest_px,
             patches.grid.shape_px, packing.wave, packing.start, packing.ring_packed,
             packing.columns_within(rings), packing.columns_within(weighted_rings), wanted,
             gradient, summed,
@@ -252,6 +253,6 @@ def moved_spectra(
     ky, kx = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     along_y = np.exp(2j * np.pi * rest[:, :1] * ky).astype(np.complex64)
     along_x = np.exp(2j * np.pi * rest[:, 1:] * kx).astype(np.complex64)
-    moved = sweeps.unpacked(patches.packing, patches.packed[patch])
+    moved = likelihood.unpacked(patches.packing, patches.packed[patch])
     moved *= along_y[:, :, None] * along_x[:, None, :]
     return moved[:, patches.ring >= 0]

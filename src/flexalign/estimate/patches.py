@@ -13,10 +13,11 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, cpu, fourier
+from flexalign.arrays import correlate, fourier
 from flexalign.arrays.fourier import SpectrumArray
-from flexalign.arrays.halves import stored
-from flexalign.arrays.tile_loops import taper_tile
+from flexalign.arrays.kernels import warp
+from flexalign.arrays.kernels.float16 import stored
+from flexalign.arrays.kernels.tiles import taper_tile
 from flexalign.estimate import pairwise
 from flexalign.estimate.evidence import (
     FieldPrior,
@@ -119,7 +120,7 @@ def track_patches(
             pairs.append(pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale))
         return pairs
 
-    measured = chain.from_iterable(cpu.in_blocks(measure, places, threads))
+    measured = chain.from_iterable(warp.in_blocks(measure, places, threads))
     # Many small steps of the interpreter: threads would only wait for each other.
     solved = [pairwise.solve(pairs, len(groups))[:2] for pairs in measured]
     track, precision = (np.array(found) for found in zip(*solved, strict=True))

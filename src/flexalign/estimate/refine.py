@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.estimate import evidence
+from flexalign.estimate.anderson import Steps
 from flexalign.estimate.evidence import FieldPrior, Fit, PatchLikelihood, TrajectoryPrior
 from flexalign.estimate.patch_spectra import (
     PatchSpectra,
@@ -31,7 +32,6 @@ from flexalign.estimate.patch_spectra import (
     sweep_together,
 )
 from flexalign.estimate.patches import PatchGrid
-from flexalign.estimate.steps import Steps
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 

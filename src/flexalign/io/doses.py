@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.files import exists, read_text
-from flexalign.io.eer_groups import read_fm_int_file, share_out
+from flexalign.io.movies.eer_groups import read_fm_int_file, share_out
 from flexalign.params import MOST_FRAMES, shortened
 
 # Longer files are something else than a list of doses.
@@ -18,7 +18,7 @@ _MOST_BYTES = 10_000_000
 def read_doses(path: str | Path) -> tuple[float, ...]:
     """The dose of each frame of a movie, in the order of the file `path`.
 
-    Lines of three numbers are read as `flexalign.io.eer_groups` reads them.  ``#`` begins a remark.
+    Lines of three numbers are read as in `flexalign.io.movies.eer_groups`.  ``#`` begins a remark.
 
     Raises
     ------

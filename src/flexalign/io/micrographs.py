@@ -12,7 +12,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 
 from flexalign import __version__
 from flexalign.errors import ParameterError
-from flexalign.io.atomic import replacing
+from flexalign.io.writing.atomic import replacing
 
 MRC_LABEL_CHARACTERS = 80
 MRC_LABELS = 10

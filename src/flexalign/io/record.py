@@ -9,7 +9,7 @@ from typing import Any
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.files import MIB_BYTES, check_regular_file, displayed, read_json
-from flexalign.io.atomic import replacing
+from flexalign.io.writing.atomic import replacing
 from flexalign.model import FrameRange, MovieRecord, to_plain
 from flexalign.motion import Motion
 from flexalign.params import AlignParams

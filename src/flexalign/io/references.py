@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from flexalign.errors import InputError
 from flexalign.files import read_text
-from flexalign.io import digital_micrograph, mrc, tiff
-from flexalign.io.compressed import compression_of
-from flexalign.io.mrc_header import looks_like_mrc
-from flexalign.io.reader import TIFF_MAGIC, head_text, read_head
+from flexalign.io import digital_micrograph
+from flexalign.io.movies import mrc, tiff
+from flexalign.io.movies.compressed import compression_of
+from flexalign.io.movies.mrc_header import looks_like_mrc
+from flexalign.io.movies.reader import TIFF_MAGIC, head_text, read_head
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
 

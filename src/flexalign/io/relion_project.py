@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from flexalign.errors import InputError
-from flexalign.io import relion
-from flexalign.io.ledger import kept_current, refuse_foreign
 from flexalign.io.micrographs import write_mrc
+from flexalign.io.motion_formats import relion
 from flexalign.io.references import load_references
+from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.model import FrameRange, MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams

@@ -10,15 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flexalign.errors import InputError
-from flexalign.io import exports, relion_project
-from flexalign.io.atomic import UNFINISHED_LENGTH, explained, sync
+from flexalign.io import relion_project
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc, write_spider
-from flexalign.io.ownership import RECORD_SUFFIX, refuse_inputs, refuse_occupied
+from flexalign.io.motion_formats import exports
+from flexalign.io.motion_formats.xmd import write_shifts
 from flexalign.io.plots import draw_spectra, draw_trajectory
-from flexalign.io.publishing import hidden_folder, publish, results_of, states_of
 from flexalign.io.record import write_json
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
-from flexalign.io.xmd import write_shifts
+from flexalign.io.writing.atomic import UNFINISHED_LENGTH, explained, sync
+from flexalign.io.writing.ownership import RECORD_SUFFIX, refuse_inputs, refuse_occupied
+from flexalign.io.writing.publishing import hidden_folder, publish, results_of, states_of
 from flexalign.model import AlignmentResult, PixelArray
 from flexalign.params import AlignParams
 
@@ -212,7 +213,7 @@ def write_result(
     float16 : images in 16-bit floats
     save_unaligned : write the unaligned sum too
     amplitudes : makes what the ``.psd`` holds, see
-        `flexalign.arrays.spectrum.amplitude_composite`; None = not asked
+        `flexalign.arrays.power_spectrum.amplitude_composite`; None = not asked
     suffixes : what follows the root of each name, by kind
     plot : gives the PNG of the motion, when that was drawn before
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.files import displayed, exists, read_text
-from flexalign.io.atomic import replacing
+from flexalign.io.writing.atomic import replacing
 
 # Block, then label without its underscore, then the column of words.
 Blocks = dict[str, dict[str, list[str]]]

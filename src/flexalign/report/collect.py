@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from flexalign.batch.folder import MOST_INDEX_BYTES
-from flexalign.batch.gain_check import GainCheck
 from flexalign.batch.gain_gate import CHECK_NAME
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.tables import FAILED_NAME
 from flexalign.batch.throughput import RunSummary
 from flexalign.errors import InputError
 from flexalign.files import displayed, read_json, read_text
+from flexalign.gain.verdict import GainCheck
 from flexalign.io.record import read_record
 from flexalign.plain import typed, typed_items
 from flexalign.report.columns import COLUMNS, look_up, rounded

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from flexalign.errors import InputError
-from flexalign.io.atomic import replacing
-from flexalign.io.ownership import refuse_occupied
 from flexalign.io.record import listed_output
+from flexalign.io.writing.atomic import replacing
+from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.model import FloatArray
 from flexalign.motion import Motion
 from flexalign.report.columns import look_up, rounded

@@ -10,8 +10,8 @@ from typing import Any
 from flexalign import __version__
 from flexalign.errors import InputError
 from flexalign.files import displayed
-from flexalign.io.atomic import explained
-from flexalign.io.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.atomic import explained
+from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.report import collect, details, page, summary
 from flexalign.report.collect import RECORD_SUFFIX, Row
 

@@ -14,8 +14,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from flexalign.flags import DEFINITIONS
-from flexalign.io.atomic import replacing
+from flexalign.io.writing.atomic import replacing
+from flexalign.quality.flags import DEFINITIONS
 from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS
 from flexalign.report.details import PICTURES, as_script
 

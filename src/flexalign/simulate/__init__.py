@@ -1,4 +1,10 @@
-"""Movies with known motion, for the demo, the tests and the benchmarks."""
+"""Movies with known motion, for the demo, the tests and the benchmarks.
+
+`settings` and `motions` say what is made.  `placing` puts atoms, `specimen` images them,
+`micrograph` takes a real image in their place, `objects` adds gold, carbon and dirt, `layers`
+moves each of these in its own way; `detector` counts electrons, `movie` is the whole, `files`
+writes it, `score` compares a motion with the true one.
+"""
 
 from flexalign.simulate.files import SAVED_FORMATS
 from flexalign.simulate.motions import TrueMotion

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import tifffile
 
 from flexalign.errors import ParameterError
-from flexalign.io.atomic import replacing
-from flexalign.io.eer_writer import write_eer
+from flexalign.io.movies.eer_writer import write_eer
+from flexalign.io.writing.atomic import replacing
 
 if TYPE_CHECKING:
     from flexalign.simulate.movie import SimulatedMovie

@@ -1,0 +1,346 @@
+"""Corrected frames at a smaller size, made strip by strip: no whole corrected frame is kept.
+
+Each axis is filtered by a windowed sinc of finite length and sampled at the places of the smaller
+image, in one step.  Cropping the Fourier transform would give the same up to where the filter
+begins to fall off, in more than twice the time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import detector
+from flexalign.arrays.detector import STRIP_ROWS, Correction
+from flexalign.arrays.kernels import downsample, float16, warp
+from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for
+from flexalign.arrays.threads import Workers
+from flexalign.model import PixelArray
+
+# Whole numbers of so few bits have exact sums over all frames of a movie in 32 bits.
+_SMALL_ITEM_BYTES = 2
+# What the filter lets through of what it should not, and how far it is off where it should be one.
+_STOPPED_DB = 40.0
+# Every so manieth row and column decides how small frames are kept.
+_CODING_STEP_PX = 16
+# Rows of the small frame that are made together: the rows that they come of stay in the cache.
+_SMALL_ROWS = 64
+# Frames worked on together: gain and sums come from memory once for all of them.
+FRAMES_SHRUNK_TOGETHER = 4
+# Images of 16 bits that are shrunk together, each of which needs room in 32 bits.
+_WIDENED_TOGETHER = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shrinking:
+    """How an axis is shrunk: each new pixel is a weighted sum over some of the old ones.
+
+    Attributes
+    ----------
+    start : (new size,) int64, first old pixel that each takes; may lie beyond the edge, where the
+        old ones are mirrored
+    weight : (new size, taps) float32
+    """
+
+    start: npt.NDArray[np.int64]
+    weight: PixelArray
+
+
+def mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """`index` reflected at both ends into [0, size), as often as needed.
+
+    Examples
+    --------
+    >>> mirrored(np.arange(-2, 5), 3)
+    array([2, 1, 0, 1, 2, 1, 0])
+    """
+    period = max(2 * size - 2, 1)
+    folded = np.abs(index) % period
+    return np.asarray(np.where(folded >= size, period - folded, folded))
+
+
+def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
+    """The weights by which `size_px` pixels become `new_size_px`.
+
+    New pixel i lies at old pixel ``i * size / new size``, as in Fourier cropping.
+
+    Parameters
+    ----------
+    kept_part : of the new Nyquist frequency: frequencies up to there stay as they are, and no
+        others are folded onto them, to 1 % each
+
+    References
+    ----------
+    Kaiser, Proc. IEEE Int. Symp. Circuits Syst. 1974, 20 (the window, and the length it needs).
+
+    Examples
+    --------
+    >>> shrinking(8, 4, kept_part=0.5).start
+    array([-4, -2,  0,  2])
+    """
+    if new_size_px == size_px:
+        delta = np.zeros((size_px, downsample.TAPS_TOGETHER), np.float32)
+        delta[:, 0] = 1
+        return Shrinking(np.arange(size_px), delta)
+    ratio = size_px / new_size_px
+    length = (_STOPPED_DB - 7.95) / (14.36 * (1 - kept_part)) * ratio
+    beta = 0.5842 * (_STOPPED_DB - 21) ** 0.4 + 0.07886 * (_STOPPED_DB - 21)
+    together = downsample.TAPS_TOGETHER
+    taps = math.ceil((math.floor(length) + 1) / together) * together
+    center = np.arange(new_size_px) * ratio
+    start = np.ceil(center - length / 2).astype(np.int64)
+    away = start[:, None] + np.arange(taps) - center[:, None]
+    inside = np.clip(1 - (2 * away / length) ** 2, 0, None)
+    weight = np.sinc(away / ratio) * np.i0(beta * np.sqrt(inside)) * (np.abs(away) <= length / 2)
+    # A sum of one everywhere leaves no pattern on an even image.
+    weight /= weight.sum(axis=1, keepdims=True)
+    return Shrinking(start, weight.astype(np.float32))
+
+
+def shrunk_images(
+    images: PixelArray, new_shape_px: tuple[int, int], kept_part: float, threads: int = 1
+) -> PixelArray:
+    """Images (n, h, w) at a smaller size (n, new h, new w); see `shrinking`.
+
+    Examples
+    --------
+    >>> shrunk_images(np.ones((1, 64, 96), np.float32), (2, 3), 0.7).round(5)
+    array([[[1., 1., 1.],
+            [1., 1., 1.]]], dtype=float32)
+    """
+    count, height, width = images.shape
+    nothing = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
+    small = np.empty((count, *new_shape_px), np.float32)
+    none_mended = np.empty(0, np.float32)
+    together = FRAMES_SHRUNK_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
+    room = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
+    with Workers(threads) as workers:
+        shrinker = Shrinker(nothing, (height, width), small, workers, kept_part)
+        for first in range(0, count, together):
+            some = _widened(images[first : first + together], room, workers)
+            places = range(first, first + len(some))
+            shrinker.shrink_now(
+                list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]
+            )
+    return small
+
+
+def _widened(images: PixelArray, room: PixelArray, workers: Workers) -> PixelArray:
+    """Images (n, h, w) in 32 bits; `room` (n or more, h, w) is for those that are not."""
+    if images.dtype != np.float16:
+        return images
+    wide, bits = room[: len(images)], float16.stored(images)
+
+    def widen(start: int, stop: int) -> None:
+        for k in range(start, stop):
+            float16.widen(bits[k], wide[k])
+
+    workers.share(len(images), 1, widen)
+    return wide
+
+
+def shrunk_pixels(
+    index: npt.NDArray[np.int64],
+    value: PixelArray,
+    shape_px: tuple[int, int],
+    new_shape_px: tuple[int, int],
+    kept_part: float,
+) -> PixelArray:
+    """As `shrunk_images` of one image that is zero but for a few pixels.
+
+    Parameters
+    ----------
+    index, value : (n,) flat indices of those pixels in the image, and what they hold
+
+    Examples
+    --------
+    >>> few = np.array([5, 40]), np.array([2, 3], np.float32)
+    >>> image = np.zeros((8, 8), np.float32)
+    >>> image.flat[few[0]] = few[1]
+    >>> whole = shrunk_images(image[None], (4, 4), 0.5)[0]
+    >>> np.allclose(shrunk_pixels(*few, (8, 8), (4, 4), 0.5), whole, atol=1e-6)
+    True
+    """
+    small = np.zeros(new_shape_px, np.float32)
+    y, x = np.divmod(index, shape_px[1])
+    axes = (_spread(*sizes, kept_part) for sizes in zip(shape_px, new_shape_px, strict=True))
+    along_y, along_x = axes
+    downsample.spread_pixels(y, x, value, *along_y, *along_x, small)
+    return small
+
+
+def _spread(
+    size_px: int, new_size_px: int, kept_part: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], PixelArray]:
+    """The weights of `shrinking` by old pixel: where those of each begin, new pixels, weights."""
+    found = shrinking(size_px, new_size_px, kept_part)
+    taps = found.weight.shape[1]
+    old = mirrored(found.start[:, None] + np.arange(taps), size_px).ravel()
+    order = np.argsort(old, kind="stable")
+    start = np.searchsorted(old[order], np.arange(size_px + 1))
+    return start, order // taps, found.weight.ravel()[order]
+
+
+def load_loops() -> None:
+    """Load what all compiled loops need when the first of them runs: a fifth of a second."""
+    downsample.add_rows(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.int32), 0, 1)
+
+
+def sum_dtype(raw: npt.NDArray[Any]) -> type[np.number[Any]]:
+    """The kind of numbers in which raw frames such as this one are added up."""
+    is_small = raw.dtype.kind in "iu" and raw.dtype.itemsize <= _SMALL_ITEM_BYTES
+    return np.int32 if is_small else np.float32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A frame that has come in: where it goes, on top of others or not, and what is to be done."""
+
+    index: int
+    place: int
+    is_more: bool
+    mended: PixelArray
+    sums: Sequence[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """What is known of a frame that has been made small: its index, mean and deviation."""
+
+    frame_index: int
+    mean: float
+    spread: float
+
+
+class Shrinker:
+    """Makes small frames of raw ones.
+
+    Parameters
+    ----------
+    shape_px : (h, w) of the frames
+    small : (n, h, w) float32 or float16 to put the small ones in, by `coding`
+    kept_part : of the small frames' Nyquist frequency, see `shrinking`
+
+    Attributes
+    ----------
+    coding : of the small frames, as the first frame decides
+    """
+
+    def __init__(
+        self,
+        correction: Correction,
+        shape_px: tuple[int, int],
+        small: PixelArray,
+        workers: Workers,
+        kept_part: float,
+    ) -> None:
+        self._correction, self._workers = correction, workers
+        self._shape, self._small = shape_px, small
+        sizes = zip(shape_px, small.shape[1:], strict=True)
+        self._along_y, self._along_x = (shrinking(a, b, kept_part) for a, b in sizes)
+        self._raws: list[npt.NDArray[Any]] = []
+        self._waiting: list[_Waiting] = []
+        self._used: set[int] = set()
+        self.coding = AS_THEY_ARE
+
+    def empty_sum(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Zeros (h, w) to add raw frames such as this one up in."""
+        return np.zeros(raw.shape, sum_dtype(raw))
+
+    def shrink(
+        self,
+        raw: npt.NDArray[Any],
+        frame_index: int,
+        place: int,
+        sums: Sequence[npt.NDArray[Any]] = (),
+    ) -> list[Shrunk]:
+        """Put a frame (h, w) at `place` of the small ones, added to what went there before.
+
+        Frames are done a few at a time, and those returned that have been; `rest` does what is
+        left, and only then is all complete.
+
+        Parameters
+        ----------
+        sums : to which the raw frame is added
+        """
+        if not self._used:
+            some = slice(None, None, _CODING_STEP_PX)
+            pixels = detector.corrected_at((some, some), raw, self._correction)
+            self.coding = coding_for(self._small, float(pixels.mean()), float(pixels.std()))
+        self._raws.append(warp.for_loops(raw))
+        mended = detector.mended_values(raw, self._correction, frame_index)
+        self._waiting.append(_Waiting(frame_index, place, place in self._used, mended, sums))
+        self._used.add(place)
+        return self.rest() if len(self._waiting) == FRAMES_SHRUNK_TOGETHER else []
+
+    def rest(self) -> list[Shrunk]:
+        """Do the frames that have come in and are not done yet."""
+        waiting, self._waiting = self._waiting, []
+        raws, self._raws = self._raws, []
+        return self.shrink_now(raws, waiting) if waiting else []
+
+    def shrink_now(
+        self, raws: Sequence[npt.NDArray[Any]], waiting: Sequence[_Waiting]
+    ) -> list[Shrunk]:
+        """Do frames (h, w) as `warp.for_loops` gives them, at most `FRAMES_SHRUNK_TOGETHER`."""
+        correction = self._correction
+        together = warp.filled_up(raws, FRAMES_SHRUNK_TOGETHER)
+        mended = np.stack([frame.mended for frame in waiting])
+        places = np.array([frame.place for frame in waiting])
+        is_more = np.array([frame.is_more for frame in waiting])
+        y, x = self._along_y, self._along_x
+        # Sums over the rows, and of their squares.
+        moments = np.empty((len(raws), self._small.shape[1], 2))
+
+        def shrink_rows(start: int, stop: int) -> None:
+            downsample.shrink_rows(
+                together, *correction.references, correction.bad_start, correction.bad_x, mended,
+                y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
+                self.coding.level, self.coding.factor, float16.stored(self._small), moments,
+            )  # fmt: skip
+
+        def add_rows(start: int, stop: int) -> None:
+            for raw, frame in zip(raws, waiting, strict=True):
+                for total in frame.sums:
+                    downsample.add_rows(raw, total, start, stop)
+
+        self._workers.share(self._small.shape[1], _SMALL_ROWS, shrink_rows)
+        self._workers.share(self._shape[0], STRIP_ROWS, add_rows)
+        means, squares = moments.sum(axis=1).T / math.prod(self._small.shape[1:])
+        spreads = np.sqrt(np.maximum(squares - means**2, 0))
+        return [
+            Shrunk(frame.index, float(mean), float(spread))
+            for frame, mean, spread in zip(waiting, means, spreads, strict=True)
+        ]
+
+    def fetched(self, total: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A sum as the host has it."""
+        return total
+
+
+def mean_corrected(
+    total: npt.NDArray[Any], count: int, correction: Correction, workers: Workers
+) -> PixelArray:
+    """The mean corrected frame (h, w), from the sum of `count` raw ones, which is overwritten.
+
+    The correction is linear, so that one sweep does for all frames.
+    """
+    mean = total.view(np.float32)  # sums of either kind have numbers of 32 bits
+    gain, dark = correction.gain, correction.dark
+
+    def correct_rows(start: int, stop: int) -> None:
+        rows = np.divide(total[start:stop], np.float32(count), dtype=np.float32)
+        if dark is not None:
+            rows -= dark[start:stop]
+        if gain is not None:
+            rows *= gain[start:stop]
+        mean[start:stop] = rows
+
+    workers.share(len(mean), STRIP_ROWS, correct_rows)
+    detector.mend(mean, correction)
+    return mean

@@ -1,0 +1,1 @@
+"""The GPU: `kernels` (CUDA), `passes` (counterparts of the CPU's passes and sweep), `upload`."""

@@ -1,0 +1,339 @@
+"""Launch the per-pixel kernels on a GPU: one thread per pixel, coefficient or row.
+
+The formulas are those of `elementwise`, compiled here as device functions.  Arrays are CuPy's,
+which numba takes as they are, or NumPy's in numba's CUDA simulator.  Nothing here waits for the
+GPU, and no two threads write to one number: the same input gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+from numba import cuda
+
+from flexalign.arrays.kernels import elementwise
+from flexalign.arrays.kernels.elementwise import SPLINE_FILTER
+
+# Small movies fill no GPU; that is no reason to warn who aligns them.
+_config: Any = getattr(cuda, "config", numba.config)
+_config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+
+_BLOCK_PX = (32, 4)  # x, y
+# Rows of a column that one thread filters: most of what it reads serves several of them.
+_FILTERED_ROWS = 8
+# Numbers that one thread makes together when it shrinks, as they have weights in common.
+_TOGETHER, _WARP = 4, 32
+_REACH_PX = len(SPLINE_FILTER) - 1
+
+_filtered = cuda.jit(device=True)(elementwise.filtered.py_func)
+_folded = cuda.jit(device=True)(elementwise.folded.py_func)
+_cubic_weights = cuda.jit(device=True)(elementwise.cubic_weights.py_func)
+
+
+def _launch(kernel: Any, width: int, height: int, *arguments: Any) -> None:
+    """Run `kernel` with a thread for each of `width` x `height` places."""
+    block = (min(_BLOCK_PX[0], width), min(_BLOCK_PX[1], height))
+    grid = (math.ceil(width / block[0]), math.ceil(height / block[1]))
+    on_gpu = [hasattr(argument, "__cuda_array_interface__") for argument in arguments]
+    seen = [
+        # As numba would take it too, but then it would wait for the GPU.
+        cuda.as_cuda_array(argument, sync=False) if is_on_gpu else argument
+        for argument, is_on_gpu in zip(arguments, on_gpu, strict=True)
+    ]
+    kernel[grid, block, _current_stream() if any(on_gpu) else 0](*seen)
+
+
+def _current_stream() -> Any:
+    """The stream on which CuPy computes at the moment, for numba."""
+    import cupy
+
+    pointer = cupy.cuda.get_current_stream().ptr
+    return cuda.external_stream(pointer) if pointer else 0
+
+
+def correct(raw: Any, dark: Any, gain: Any, out: Any) -> None:
+    """Fill `out` (h, w) float32 with (raw - dark) * gain; dark and gain may be None."""
+    # A kernel takes no None: something else of the same kind stands in for what is not there.
+    dark_or_any, gain_or_any = (out if array is None else array for array in (dark, gain))
+    has = (int(dark is not None), int(gain is not None))
+    _launch(_correct, raw.shape[1], raw.shape[0], raw, dark_or_any, gain_or_any, *has, out)
+
+
+@cuda.jit(cache=True)
+def _correct(raw, dark, gain, has_dark, has_gain, out):  # type: ignore[no-untyped-def]
+    x, y = cuda.grid(2)
+    if y < out.shape[0] and x < out.shape[1]:
+        value = np.float32(raw[y, x])
+        if has_dark:
+            value -= dark[y, x]
+        if has_gain:
+            value *= gain[y, x]
+        out[y, x] = value
+
+
+def shrink(
+    frame: Any, along_y: tuple[Any, Any], along_x: tuple[Any, Any], room: Any, out: Any
+) -> None:
+    """Fill `out` (h, w) with `frame` at a smaller size.
+
+    Parameters
+    ----------
+    along_y : start and weight (h of out, taps) of `shrink.Shrinking`, on the device
+    along_x : the same, but weight as (taps, w of out), so that neighbours lie side by side
+    room : (h of out, w of frame) float32 to work in
+    """
+    height, groups = len(room), math.ceil(room.shape[1] / (_TOGETHER * _WARP))
+    _launch(_shrink_down, groups * _WARP, height, frame, *along_y, room)
+    _launch(_shrink_across, out.shape[1], math.ceil(height / _TOGETHER), room, *along_x, out)
+
+
+@cuda.jit(fastmath=True, cache=True)
+def _shrink_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
+    # Four columns, a warp apart, have each weight in common.
+    group, y = cuda.grid(2)
+    x, (height, width) = group // _WARP * (_TOGETHER * _WARP) + group % _WARP, frame.shape
+    if y >= out.shape[0] or x >= width:
+        return
+    first, taps = start[y], weight.shape[1]
+    if first >= 0 and first + taps <= height and x + 3 * _WARP < width:
+        a = b = c = d = np.float32(0)
+        for tap in range(taps):
+            row, part = np.uint64(first + tap), weight[y, tap]
+            a += part * frame[row, x]
+            b += part * frame[row, x + _WARP]
+            c += part * frame[row, x + 2 * _WARP]
+            d += part * frame[row, x + 3 * _WARP]
+        out[y, x], out[y, x + _WARP] = a, b
+        out[y, x + 2 * _WARP], out[y, x + 3 * _WARP] = c, d
+        return
+    for column in range(x, min(x + _TOGETHER * _WARP, width), _WARP):
+        total = np.float32(0)
+        for tap in range(taps):
+            total += weight[y, tap] * frame[_folded(first + tap, height), column]
+        out[y, column] = total
+
+
+@cuda.jit(fastmath=True, cache=True)
+def _shrink_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
+    # Four rows have each weight in common.
+    x, group = cuda.grid(2)
+    y, (height, width) = group * _TOGETHER, frame.shape
+    if y >= height or x >= out.shape[1]:
+        return
+    first, taps = start[x], weight.shape[0]
+    if first >= 0 and first + taps <= width and y + 3 < height:
+        a = b = c = d = np.float32(0)
+        for tap in range(taps):
+            column, part = np.uint64(first + tap), weight[tap, x]
+            a += part * frame[y, column]
+            b += part * frame[y + 1, column]
+            c += part * frame[y + 2, column]
+            d += part * frame[y + 3, column]
+        out[y, x], out[y + 1, x], out[y + 2, x], out[y + 3, x] = a, b, c, d
+        return
+    for row in range(y, min(y + _TOGETHER, height)):
+        total = np.float32(0)
+        for tap in range(taps):
+            total += weight[tap, x] * frame[row, _folded(first + tap, width)]
+        out[row, x] = total
+
+
+def prefilter(image: Any, room: Any) -> None:
+    """Turn float32 `image` (h, w) into its cubic spline coefficients; `room` is as large."""
+    height, width = image.shape
+    _launch(_prefilter_x, width, height, image, room)
+    _launch(_prefilter_y, width, math.ceil(height / _FILTERED_ROWS), room, image)
+
+
+@cuda.jit(fastmath=True, cache=True)
+def _prefilter_x(image, out):  # type: ignore[no-untyped-def]
+    x, y = cuda.grid(2)
+    if y < out.shape[0] and x < out.shape[1]:
+        out[y, x] = _coefficient(image[y], x)
+
+
+@cuda.jit(fastmath=True, cache=True)
+def _prefilter_y(image, out):  # type: ignore[no-untyped-def]
+    x, group = cuda.grid(2)
+    height, y = image.shape[0], group * _FILTERED_ROWS
+    if y >= height or x >= image.shape[1]:
+        return
+    column = image[:, x]
+    if y < _REACH_PX or y + _FILTERED_ROWS + _REACH_PX > height:
+        for row in range(y, min(y + _FILTERED_ROWS, height)):
+            out[row, x] = _coefficient(column, row)
+        return
+    # All are computed before one is written, so that the compiler reads each value once.
+    a, b = _filtered(column, y), _filtered(column, y + 1)
+    c, d = _filtered(column, y + 2), _filtered(column, y + 3)
+    e, f = _filtered(column, y + 4), _filtered(column, y + 5)
+    g, h = _filtered(column, y + 6), _filtered(column, y + 7)
+    out[y, x], out[y + 1, x], out[y + 2, x], out[y + 3, x] = a, b, c, d
+    out[y + 4, x], out[y + 5, x], out[y + 6, x], out[y + 7, x] = e, f, g, h
+
+
+@cuda.jit(device=True, fastmath=True)
+def _coefficient(line, x):  # type: ignore[no-untyped-def]
+    """Spline coefficient at `x` of a line that goes on as its mirror image."""
+    size = line.shape[0]
+    if _REACH_PX <= x < size - _REACH_PX:
+        return _filtered(line, x)
+    total = SPLINE_FILTER[0] * line[x]
+    for k in range(1, _REACH_PX + 1):
+        total += SPLINE_FILTER[k] * (line[_folded(x - k, size)] + line[_folded(x + k, size)])
+    return total
+
+
+def sample(coefficients: Any, lattice: Any, step_px: int, out: Any) -> None:
+    """Fill `out` (h, w) with the spline's value at p + displacement(p); see `warp.sample_tile`."""
+    height, width = coefficients.shape
+    _launch(_sampler(step_px), width, height, coefficients, lattice, out)
+
+
+@cache
+def _sampler(step_px: int) -> Any:
+    """The kernel for a lattice of this step: dividing by what the compiler knows is fast."""
+
+    @cuda.jit(fastmath=True, cache=True)
+    def sample(coefficients, lattice, out):  # type: ignore[no-untyped-def]
+        x, y = cuda.grid(2)
+        height, width = coefficients.shape
+        if y >= height or x >= width:
+            return
+        j, i = min(y // step_px, lattice.shape[1] - 2), min(x // step_px, lattice.shape[2] - 2)
+        v = np.float32(y - j * step_px) / np.float32(step_px)
+        u = np.float32(x - i * step_px) / np.float32(step_px)
+        dy = _between(lattice[0], j, i, v, u)
+        dx = _between(lattice[1], j, i, v, u)
+        # The whole and the fractional part are kept apart: float32 cannot hold both.
+        whole_y, whole_x = math.floor(dy), math.floor(dx)
+        along_y = _cubic_weights(dy - np.float32(whole_y))
+        along_x = _cubic_weights(dx - np.float32(whole_x))
+        top, left = y + int(whole_y) - 1, x + int(whole_x) - 1
+        value = np.float32(0)
+        if top >= 0 and left >= 0 and top + 4 <= height and left + 4 <= width:
+            for a in range(4):
+                for b in range(4):
+                    # No sign, no search for a negative index.
+                    row, column = np.uint64(top + a), np.uint64(left + b)
+                    value += along_y[a] * along_x[b] * coefficients[row, column]
+        else:
+            for a in range(4):
+                row = np.uint64(_folded(top + a, height))
+                for b in range(4):
+                    column = np.uint64(_folded(left + b, width))
+                    value += along_y[a] * along_x[b] * coefficients[row, column]
+        out[y, x] = value
+
+    return sample
+
+
+@cuda.jit(device=True, fastmath=True)
+def _between(nodes, j, i, v, u):  # type: ignore[no-untyped-def]
+    """Bilinear mean of the four nodes from (j, i) on, at fractions `v` in y and `u` in x."""
+    upper = nodes[j, i] + (nodes[j, i + 1] - nodes[j, i]) * u
+    lower = nodes[j + 1, i] + (nodes[j + 1, i + 1] - nodes[j + 1, i]) * u
+    return upper + (lower - upper) * v
+
+
+def weigh(spectrum: Any, total: Any, rate: Any, time: float) -> None:
+    """Add `spectrum` times the exponential of `rate` times `time` to `total`."""
+    _launch(_weigh, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
+
+
+@cuda.jit(cache=True)
+def _weigh(spectrum, total, rate, time):  # type: ignore[no-untyped-def]
+    x, y = cuda.grid(2)
+    if y < total.shape[0] and x < total.shape[1]:
+        total[y, x] += np.float32(math.exp(rate[y, x] * time)) * spectrum[y, x]
+
+
+def sum_moved(packed: Any, phases: Any, row: Any, start: Any, is_wanted: Any, sums: Any) -> None:
+    """Fill `sums` with the spectra of patches, each moved by its phases, summed over time.
+
+    Parameters
+    ----------
+    packed : (patches, 2, times * coefficients) float32; see `likelihood.Packing`
+    phases : along y (patches, times, rows) and along x (patches, times, columns), complex64
+    row : (coefficients,) of each
+    start : (rows + 1,) number of coefficients before each row
+    is_wanted : (coefficients,) bool; the others become zero
+    sums : (patches, 2, coefficients) float32
+    """
+    arguments = (packed, *phases, row, start, is_wanted, sums)
+    _launch(_sum_moved, len(row), len(packed), *arguments)
+
+
+@cuda.jit(fastmath=True, cache=True)
+def _sum_moved(packed, y_phase, x_phase, row, start, is_wanted, sums):  # type: ignore[no-untyped-def]
+    c, p = cuda.grid(2)
+    if c >= row.shape[0] or p >= packed.shape[0]:
+        return
+    r, times = row[c], y_phase.shape[1]
+    column, columns = c - start[r], start[r + 1] - start[r]
+    real, imag = np.float32(0), np.float32(0)
+    if is_wanted[c]:
+        for t in range(times):
+            at = times * start[r] + t * columns + column
+            phase = y_phase[p, t, r] * x_phase[p, t, column]
+            real += packed[p, 0, at] * phase.real - packed[p, 1, at] * phase.imag
+            imag += packed[p, 0, at] * phase.imag + packed[p, 1, at] * phase.real
+    sums[p, 0, c], sums[p, 1, c] = real, imag
+
+
+def ring_power(sums: Any, order: Any, ring_start: Any, out: Any) -> None:
+    """Fill `out` (patches, rings) float64 with the power of `sums`, ring by ring.
+
+    `order` (coefficients,) sorts them by ring; a ring's are `ring_start[g]` to `ring_start[g + 1]`.
+    """
+    _launch(_ring_power, out.shape[1], out.shape[0], sums, order, ring_start, out)
+
+
+@cuda.jit(cache=True)
+def _ring_power(sums, order, ring_start, out):  # type: ignore[no-untyped-def]
+    g, p = cuda.grid(2)
+    if g < out.shape[1] and p < out.shape[0]:
+        total = 0.0
+        for k in range(ring_start[g], ring_start[g + 1]):
+            real, imag = sums[p, 0, order[k]], sums[p, 1, order[k]]
+            total += real * real + imag * imag
+        out[p, g] = total
+
+
+def pull(packed: Any, phases: Any, start: Any, columns: Any, weighted: Any, out: Any) -> None:
+    """Fill `out` (patches, times, rows, 2) float32 with each row's sum of k Im(conj(S) X).
+
+    Parameters
+    ----------
+    packed, phases, start : as for `sum_moved`
+    columns : (rows,) number of coefficients to look at in each row
+    weighted : (patches, 2, coefficients) float32, the sums S times the likelihood's weight
+    out : the factor k_x is in it, the factor k_y, which a row has in common, is not
+    """
+    rows, times = len(columns), out.shape[1]
+    arguments = (packed, *phases, start, columns, weighted, out)
+    _launch(_pull, times * rows, len(packed), *arguments)
+
+
+@cuda.jit(fastmath=True, cache=True)
+def _pull(packed, y_phase, x_phase, start, columns, weighted, out):  # type: ignore[no-untyped-def]
+    n, p = cuda.grid(2)
+    times, rows = out.shape[1], out.shape[2]
+    if n >= times * rows or p >= packed.shape[0]:
+        return
+    # Neighbouring threads have neighbouring times, whose coefficients lie side by side.
+    t, r = n % times, n // times
+    at = times * start[r] + t * (start[r + 1] - start[r])
+    pull_y, pull_x = np.float32(0), np.float32(0)
+    for i in range(columns[r]):
+        phase = y_phase[p, t, r] * x_phase[p, t, i]
+        real = packed[p, 0, at + i] * phase.real - packed[p, 1, at + i] * phase.imag
+        imag = packed[p, 0, at + i] * phase.imag + packed[p, 1, at + i] * phase.real
+        part = weighted[p, 0, start[r] + i] * imag - weighted[p, 1, start[r] + i] * real
+        pull_y += part
+        pull_x += part * np.float32(i + 1)
+    out[p, t, r, 0], out[p, t, r, 1] = pull_y, pull_x

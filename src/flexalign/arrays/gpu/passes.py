@@ -1,0 +1,306 @@
+"""The two passes and the likelihood sweep on a GPU.
+
+The CPU has them in `downsample`, `aligned_sum` and `kernels.likelihood`.
+
+Frames go up as the file has them; finished sums come down.  The host only puts work into the
+device's queue, and waits where a result is needed.  Memory comes from CuPy's pools and transforms
+from its cache of plans, so that the next movie finds both ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import detector, fourier, resample
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
+from flexalign.arrays.detector import Correction
+from flexalign.arrays.device import Device
+from flexalign.arrays.downsample import Shrunk, shrinking, sum_dtype
+from flexalign.arrays.gpu import kernels
+from flexalign.arrays.gpu.upload import FrameUpload
+from flexalign.arrays.kernels.downsample import moments
+from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for, store, stored
+from flexalign.arrays.kernels.likelihood import Packing, as_float32
+from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.model import FloatArray, PixelArray
+
+# Spectra of patches may take this part of the memory that is free.
+_PART_FOR_SPECTRA = 0.5
+
+
+class _Detector:
+    """The detector's `Correction`, on the device."""
+
+    def __init__(self, correction: Correction, device: Device) -> None:
+        def moved(array: npt.NDArray[Any] | None) -> Any:
+            return None if array is None else device.xp.array(array)
+
+        self._gain, self._dark = moved(correction.gain), moved(correction.dark)
+        self._bad, self._neighbours = moved(correction.bad_index), moved(correction.neighbour_index)
+
+    def correct(self, raw: Any, frame_index: int, out: Any) -> None:
+        """Fill `out` (h, w) with the corrected frame; see `detector.correct`."""
+        kernels.correct(raw, self._dark, self._gain, out)
+        if self._bad.size:
+            flat = out.reshape(-1)
+            flat[self._bad] = flat[
+                detector.chosen_neighbours(self._bad, self._neighbours, frame_index)
+            ]
+
+
+class GpuShrinker:
+    """`shrink.Shrinker` on a GPU."""
+
+    def __init__(
+        self,
+        correction: Correction,
+        shape_px: tuple[int, int],
+        small: PixelArray,
+        device: Device,
+        kept_part: float,
+    ) -> None:
+        xp, small_shape_px = device.xp, (small.shape[1], small.shape[2])
+        self._device, self._all = device, small
+        sizes = zip(shape_px, small_shape_px, strict=True)
+        down, across = (shrinking(a, b, kept_part) for a, b in sizes)
+        self._along_y = xp.array(down.start), xp.array(down.weight)
+        self._along_x = xp.array(across.start), xp.array(np.ascontiguousarray(across.weight.T))
+        self._rows = xp.empty((small_shape_px[0], shape_px[1]), np.float32)
+        self._small = xp.empty(small_shape_px, np.float32)
+        self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
+        self._frame = device.xp.empty(shape_px, np.float32)
+        self._image, self._spare = (device.empty_on_host(small_shape_px) for _ in range(2))
+        self._owed: tuple[int, int, Callable[[], object]] | None = None
+        self._used: set[int] = set()
+        self.coding = AS_THEY_ARE
+
+    def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
+        """Zeros (h, w) to add raw frames such as this one up in."""
+        return self._device.xp.zeros(raw.shape, sum_dtype(raw))
+
+    def shrink(
+        self, raw: npt.NDArray[Any], frame_index: int, place: int, sums: Sequence[Any] = ()
+    ) -> list[Shrunk]:
+        """Put a frame at `place` of the small ones; see `Shrinker.shrink`.
+
+        The host waits for that one only when this one is in the queue.
+        """
+        pixels = self._upload.send(raw)
+        self._detector.correct(pixels, frame_index, self._frame)
+        for total in sums:
+            total += pixels
+        self._upload.done()
+        kernels.shrink(self._frame, self._along_y, self._along_x, self._rows, self._small)
+        image, self._spare = self._spare, self._image
+        self._device.fetch(self._small, image)
+        before = self.rest()
+        self._image, self._owed = image, (frame_index, place, self._device.mark())
+        return before
+
+    def rest(self) -> list[Shrunk]:
+        """Do the last frame."""
+        if self._owed is None:
+            return []
+        (index, place, wait), self._owed = self._owed, None
+        wait()
+        mean, spread = moments(self._image)
+        if not self._used:
+            self.coding = coding_for(self._all, mean, spread)
+        level, factor = self.coding.level, self.coding.factor
+        store(self._image, level, factor, place in self._used, stored(self._all[place]))
+        self._used.add(place)
+        return [Shrunk(index, mean, spread)]
+
+    def fetched(self, total: Any) -> npt.NDArray[Any]:
+        """A sum as the host has it."""
+        return self._device.host(total)
+
+
+class GpuMovingSums:
+    """`moving.MovingSums` on a GPU; its results are on the host."""
+
+    def __init__(
+        self,
+        correction: Correction,
+        shape_px: tuple[int, int],
+        output_shape_px: tuple[int, int],
+        device: Device,
+        *,
+        names: Sequence[str],
+        weights: ExponentialWeights | None = None,
+        image_count: int = 0,
+    ) -> None:
+        xp = device.xp
+        self._device, self._shape, self._output_shape = device, shape_px, output_shape_px
+        self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
+        self._totals = {name: xp.zeros(shape_px, np.float32) for name in names}
+        self._counts = dict.fromkeys(names, 0)
+        self._frame, self._room = (xp.empty(shape_px, np.float32) for _ in range(2))
+        self._weights = weights
+        self._rate: Any = None
+        if weights is not None:
+            self._rate = xp.array(weights.rate(), np.float32)
+            self._weighted = xp.zeros(self._rate.shape, np.complex64)
+            self._times: list[int] = []
+        self._images = device.empty_on_host((image_count, *output_shape_px))
+        self._image_count = 0
+
+    def add(
+        self,
+        raw: npt.NDArray[Any],
+        frame_index: int,
+        displacement_px: PixelArray,
+        names: Sequence[str],
+        time: int = 0,
+    ) -> None:
+        """Correct a frame, move it along a displacement, and add it; see `MovingSums.add`."""
+        self._detector.correct(self._upload.send(raw), frame_index, self._frame)
+        self._upload.done()
+        kernels.prefilter(self._frame, self._room)
+        lattice = resample.lattice_for_loops(displacement_px, self._shape)
+        lattice = self._device.xp.array(lattice, np.float32)
+        moved = self._room
+        kernels.sample(self._frame, lattice, LATTICE_STEP_PX, moved)
+        for name in names:
+            self._totals[name] += moved
+            self._counts[name] += 1
+        if self._weights is None and len(self._images) == 0:
+            return
+        spectrum = fourier.rfft2_cropped(moved, self._output_shape)
+        if self._weights is not None:
+            self._times.append(time)
+            kernels.weigh(spectrum, self._weighted, self._rate, float(self._weights.time[time]))
+        if len(self._images) > 0:
+            image = fourier.irfft2(spectrum, self._output_shape)
+            self._device.fetch(image, self._images[self._image_count])
+            self._image_count += 1
+
+    def mean(self, name: str) -> PixelArray:
+        """The mean (h, w) of the frames added under `name`, at the output's size."""
+        mean = self._totals[name] / np.float32(max(self._counts[name], 1))
+        return self._device.host(self._cropped(mean))
+
+    def weighted_mean(self) -> PixelArray | None:
+        """The weighted mean (h, w); see `MovingSums.weighted_mean`."""
+        if self._weights is None:
+            return None
+        xp, power = self._device.xp, self._device.xp.zeros_like(self._rate)
+        noise = self._weights.noise[self._times]
+        noise = noise * (len(noise) / max(float(noise.sum()), 1e-12))
+        for time, part in zip(self._weights.time[self._times], noise, strict=True):
+            power += np.float32(part) * xp.exp(np.float32(2 * time) * self._rate)
+        power *= np.float32(max(len(self._times), 1))
+        spectrum = self._weighted / xp.sqrt(xp.maximum(power, np.float32(1e-12)))
+        return self._device.host(fourier.irfft2(spectrum, self._output_shape))
+
+    def images(self) -> PixelArray | None:
+        """The moved frames (t, h, w); None = not asked for."""
+        self._device.finish()
+        return self._images[: self._image_count] if len(self._images) > 0 else None
+
+    def at_output_size(self, image: PixelArray) -> PixelArray:
+        """An image (h, w) of the frames' size, on the host, Fourier-cropped to the output's."""
+        if self._output_shape == self._shape:
+            return image
+        return self._device.host(self._cropped(self._device.xp.array(image)))
+
+    def _cropped(self, image: Any) -> Any:
+        """`at_output_size` of an image on the device."""
+        if self._output_shape == self._shape:
+            return image
+        low = fourier.rfft2_cropped(image, self._output_shape)
+        return fourier.irfft2(low, self._output_shape)
+
+
+class GpuSweeps:
+    """`likelihood.likelihood_sweep` on a GPU, over the same spectra again and again.
+
+    Spectra that do not fit are taken in pieces, which then go up again for each sweep.
+
+    Parameters
+    ----------
+    packed : (patches, 2, times * coefficients) uint16, as `packing` and `likelihood.pack` say; the
+        GPU holds them as float32
+    sides_px : (h, w) of a patch
+    most_bytes : memory for the spectra; None = half of what is free
+    """
+
+    def __init__(
+        self,
+        packed: npt.NDArray[np.uint16],
+        packing: Packing,
+        sides_px: tuple[int, int],
+        device: Device,
+        most_bytes: int | None = None,
+    ) -> None:
+        xp, ring = device.xp, packing.ring_packed
+        self._packed, self._packing, self._sides, self._device = packed, packing, sides_px, device
+        columns = np.diff(packing.start)
+        self._start, self._ring = xp.array(packing.start), xp.array(ring)
+        self._row = xp.array(np.repeat(np.arange(len(columns)), columns))
+        self._wave_y = xp.array(packing.wave, np.float64)
+        self._wave_x = xp.arange(1, columns.max() + 1, dtype=np.float64)
+        self._order = xp.array(np.argsort(ring, kind="stable"))
+        self._ring_count = int(packing.ring.max()) + 1
+        self._ring_start = xp.array(
+            np.searchsorted(np.sort(ring), np.arange(self._ring_count + 1)), np.int64
+        )
+        free = device.free_bytes()
+        if most_bytes is None and free is not None:
+            most_bytes = int(_PART_FOR_SPECTRA * free)
+        each_bytes = 2 * packed[0].nbytes
+        fitting = len(packed) if most_bytes is None else max(1, most_bytes // each_bytes)
+        self._together = min(fitting, len(packed))
+        self._held = self._sent(packed) if self._together == len(packed) else None
+
+    def _sent(self, packed: npt.NDArray[np.uint16]) -> Any:
+        """Packed spectra on the GPU, as float32."""
+        return as_float32(self._device.xp.array(packed))
+
+    def sweep(
+        self, rest_px: FloatArray, weight: npt.NDArray[np.float32], rings: int, weighted_rings: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient (patches, times, 2) and ring sums (patches, rings); see `likelihood_sweep`.
+
+        Parameters
+        ----------
+        rest_px : (patches, times, 2) displacement to undo
+        weight : (patches, rings)
+        rings, weighted_rings : how many rings to look at, and how many may have a weight
+        """
+        xp = self._device.xp
+        is_wanted, weight_at = self._ring < rings, xp.array(weight)
+        columns = xp.array(self._packing.columns_within(weighted_rings))
+        gradient = np.empty(rest_px.shape)
+        summed = np.zeros(weight.shape)
+        for first in range(0, len(rest_px), self._together):
+            piece = slice(first, first + self._together)
+            packed = self._sent(self._packed[piece]) if self._held is None else self._held
+            phases = self._phases(rest_px[piece])
+            sums = xp.empty((len(packed), 2, len(self._row)), np.float32)
+            kernels.sum_moved(packed, phases, self._row, self._start, is_wanted, sums)
+            power = xp.empty((len(packed), self._ring_count), np.float64)
+            kernels.ring_power(sums, self._order, self._ring_start, power)
+            summed[piece, : self._ring_count] = self._device.host(power)
+            if weighted_rings == 0:
+                gradient[piece] = 0
+                continue
+            sums *= weight_at[piece][:, None, self._ring]
+            pulls = xp.empty((*rest_px[piece].shape[:2], len(columns), 2), np.float32)
+            kernels.pull(packed, phases, self._start, columns, sums, pulls)
+            pulls[..., 0] *= self._wave_y.astype(np.float32)
+            gradient[piece] = self._device.host(pulls.sum(axis=2, dtype=np.float64))
+        return gradient, summed
+
+    def _phases(self, rest_px: FloatArray) -> tuple[Any, Any]:
+        """exp(2 pi i k.rest) of rows (patches, times, rows) and of columns (likewise)."""
+        xp = self._device.xp
+        turns = xp.array(2j * np.pi * rest_px / np.array(self._sides))
+        return (
+            xp.exp(turns[..., 0, None] * self._wave_y).astype(np.complex64),
+            xp.exp(turns[..., 1, None] * self._wave_x).astype(np.complex64),
+        )

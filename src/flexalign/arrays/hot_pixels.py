@@ -1,0 +1,285 @@
+"""Pixels, columns and rows of a detector that the noise cannot explain: hot, dead and stuck ones.
+
+A mean image is looked at strip by strip: copies of it would take longer to make than all the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import maximum_filter, median_filter
+from scipy.special import gammainc, gammaincc
+
+from flexalign.arrays.kernels.warp import in_blocks
+from flexalign.model import FloatArray, MaskArray, PixelArray
+
+BLOCK_PX = 32
+# Noise of detectors is correlated over fewer pixels than this.
+NOISE_LAG_PX = 4
+# One-sided probability of six standard deviations: 0.02 false alarms in 4096 x 4096 pixels.
+RARE = 1e-9
+# A place where so many of the 24 neighbours are as bright is a feature of the specimen.
+FEATURE_PIXELS = 8
+# No specimen is so many times as bright as the beam, which is the brightest of so many blocks.
+BRIGHTEST = 2.0
+BEAM_BLOCKS = 7
+# Poisson's noise of this many is as good as Gaussian.
+MANY_COUNTS = 1e4
+# With more pixels than this part below zero, values are no counts.
+_NEGATIVE_PART = 0.001
+# Of about so many pixels the median is taken.
+_SAMPLES = 1 << 16
+
+# A bad line is this many usual deviations, and this part of the level, off those in the window.
+LINE_DEVIATIONS = 6.0
+LINE_PART_OF_LEVEL = 0.1
+LINE_WINDOW_PX = 15
+LINE_PARTS = 4
+# Of so many pixels of each part the mean is taken, of values between these quantiles of all, which
+# are those of every so many rows and columns.
+LINE_SAMPLES = 256
+LINE_QUANTILES = (0.001, 0.999)
+LINE_STEP = (3, 5)
+
+
+def find_outlier_pixels(
+    mean_image: PixelArray, known_bad: MaskArray, probability: float = RARE, threads: int = 1
+) -> MaskArray:
+    """Pixels (h, w) that the noise cannot explain: hot, dead and stuck ones.
+
+    The noise is taken for Poisson's in units that its own variance tells, so that the skew of few
+    counts is allowed for. A pixel is hot if its value is too rare both for the level of its
+    surroundings and for the eighth brightest of its 24 neighbours, which keeps features of the
+    specimen seven or more pixels wide and still finds hot columns; dead pixels likewise. A pixel
+    is hot also, whatever its neighbours are, if its value is too rare for twice the beam around it:
+    no specimen is brighter than the beam. At fewer than about 20 counts per pixel in all, a dead
+    pixel cannot be told from a good one.
+
+    Parameters
+    ----------
+    mean_image : (h, w), mean of many gain-corrected frames, not aligned
+    known_bad : (h, w) bool, pixels to leave out
+    probability : of a good pixel to be called an outlier
+
+    Returns
+    -------
+    outliers : (h, w) bool, without the known ones; none where nothing can be measured
+    """
+    outliers = np.zeros(mean_image.shape, np.bool_)
+    if min(mean_image.shape) < BLOCK_PX or known_bad.all():
+        return outliers
+    image = _Cleaned(mean_image, known_bad, _usual(mean_image, known_bad))
+    level, variance, negative_part = _block_statistics(image, threads)
+    unit, offset = _counting_unit(level, variance, negative_part)
+    if unit <= 0:
+        return outliers
+    level = np.maximum((level + offset) / unit, 0)
+    y, x = _candidates(image, level, variance / unit**2, unit, offset, threads)
+    new = ~known_bad[y, x]
+    y, x = y[new], x[new]
+    value = (image.at(y, x).astype(np.float64) + offset) / unit
+    around = np.sort((_neighbours(image, y, x).astype(np.float64) + offset) / unit, axis=1)
+    expected = level[_block(y, level.shape[0]), _block(x, level.shape[1])]
+    high = np.maximum(expected, around[:, -FEATURE_PIXELS])
+    low = np.minimum(expected, around[:, FEATURE_PIXELS - 1])
+    is_hot = (value > high) & (gammainc(np.maximum(value, 1), high) < probability)
+    is_dead = (value < low) & (gammaincc(np.maximum(value, 0) + 1, low) < probability)
+    beam = maximum_filter(level, BEAM_BLOCKS, mode="nearest")
+    brightest = BRIGHTEST * beam[_block(y, level.shape[0]), _block(x, level.shape[1])]
+    is_hot |= (value > brightest) & (gammainc(np.maximum(value, 1), brightest) < probability)
+    outliers[y, x] = is_hot | is_dead
+    return outliers
+
+
+def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: int = 1) -> MaskArray:
+    """Columns and rows (h, w) that stand out from those around them along a good part of a side.
+
+    A line is judged in parts of a quarter of the image, since detectors are read out in parts.  It
+    is bad where its mean is off that of its neighbourhood by a tenth of it, and by far more than
+    lines differ by chance.
+
+    Parameters
+    ----------
+    mean_image : (h, w), mean of many gain-corrected frames, not aligned
+    known_bad : (h, w) bool, pixels to leave out
+
+    Returns
+    -------
+    outliers : (h, w) bool, without the known ones
+    """
+    outliers = np.zeros(mean_image.shape, np.bool_)
+    both = ((mean_image, known_bad, outliers), (mean_image.T, known_bad.T, outliers.T))
+    cuts = (np.array_split(np.arange(size), LINE_PARTS) for size in mean_image.shape)
+    # In turn, since it takes longer to get at columns than at rows.
+    parts = [
+        (image, bad, found, part)
+        for pair in zip(*cuts, strict=True)
+        for (image, bad, found), part in zip(both, pair, strict=True)
+        if part.size >= BLOCK_PX and image.shape[1] >= LINE_WINDOW_PX
+    ]
+
+    def judge(start: int, stop: int) -> None:
+        for image, bad, found, part in parts[start:stop]:
+            some = part[:: max(1, part.size // LINE_SAMPLES)]
+            values = np.ascontiguousarray(image[some])
+            values[bad[some] | ~np.isfinite(values)] = np.nan
+            found[part[0] : part[-1] + 1, _outlier_columns(values)] = True
+
+    if parts:
+        in_blocks(judge, len(parts), threads)
+    return outliers & ~known_bad
+
+
+def _outlier_columns(values: PixelArray) -> MaskArray:
+    """Which columns (w,) of `values` (rows, w) are far from the columns around them."""
+    is_good = np.isfinite(values)
+    if not is_good.any():
+        return np.zeros(values.shape[1], np.bool_)
+    # A few pixels decide nothing.  Medians would not do: of few counts they are whole numbers.
+    some = values[:: LINE_STEP[0], :: LINE_STEP[1]]
+    some = some[np.isfinite(some)]
+    low, high = np.quantile(some if some.size else values[is_good], LINE_QUANTILES)
+    clipped = np.where(is_good, values.clip(low, high), 0)
+    count = is_good.sum(axis=0)
+    middle = clipped.sum(axis=0) / np.maximum(count, 1)
+    level = float(np.median(middle[count > 0]))
+    middle = np.where(count > 0, middle, level)
+    rest = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
+    # What the columns differ by, and what their means differ by for noise alone.
+    spread = np.where(is_good, clipped - middle, 0)
+    chance = float(np.sqrt((spread**2).sum() / is_good.sum() / len(values)))
+    usual = 1.4826 * float(np.median(rest)) + chance
+    return np.asarray((rest > LINE_DEVIATIONS * usual) & (rest > LINE_PART_OF_LEVEL * abs(level)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cleaned:
+    """An image (h, w) whose bad pixels are read as `usual`, and what is not finite as zero."""
+
+    image: PixelArray
+    bad: MaskArray
+    usual: np.float32
+
+    def rows(self, start: int, stop: int) -> PixelArray:
+        """A copy of some rows."""
+        rows = self.image[start:stop].astype(np.float32)
+        if not np.isfinite(rows.sum()):
+            rows[~np.isfinite(rows)] = 0
+        if self.bad[start:stop].any():
+            rows[self.bad[start:stop]] = self.usual
+        return rows
+
+    def at(self, y: npt.NDArray[Any], x: npt.NDArray[Any]) -> PixelArray:
+        """The pixels at some places."""
+        values = self.image[y, x].astype(np.float32)
+        values[~np.isfinite(values)] = 0
+        values[self.bad[y, x]] = self.usual
+        return np.asarray(values)
+
+
+def _usual(image: PixelArray, bad: MaskArray) -> np.float32:
+    """Median of the good pixels, or of some of them evenly spread."""
+    # An odd step, so that not all of them are of the same columns.
+    step = max(image.size // _SAMPLES, 1) | 1
+    values = image.ravel()[::step][~bad.ravel()[::step]]
+    values = values if values.size else image[~bad]
+    return np.float32(np.median(np.where(np.isfinite(values), values, 0)))
+
+
+def _block_statistics(image: _Cleaned, threads: int) -> tuple[FloatArray, FloatArray, float]:
+    """Level and variance of the noise in blocks (h // 32, w // 32), unmoved by a few outliers.
+
+    And the part of the pixels that are negative.
+    """
+    height, width = (size // BLOCK_PX for size in image.image.shape)
+    level, variance = np.empty((height, width)), np.empty((height, width))
+    negative = np.empty(height)
+
+    def measure(start: int, stop: int) -> None:
+        for i in range(start, stop):
+            strip = image.rows(i * BLOCK_PX, (i + 1) * BLOCK_PX)[:, : width * BLOCK_PX]
+            blocks = strip.reshape(BLOCK_PX, width, BLOCK_PX)
+            level[i] = np.median(blocks.mean(axis=2), axis=0)
+            difference = blocks[..., NOISE_LAG_PX:] - blocks[..., :-NOISE_LAG_PX]
+            variance[i] = np.einsum("yjx,yjx->j", difference, difference)
+            negative[i] = np.count_nonzero(strip < 0) / strip.size
+
+    in_blocks(measure, height, threads)
+    variance /= 2 * BLOCK_PX * (BLOCK_PX - NOISE_LAG_PX)
+    return (
+        median_filter(level, 3, mode="nearest"),
+        median_filter(variance, 3, mode="nearest"),
+        float(negative.mean()),
+    )
+
+
+def _counting_unit(
+    level: FloatArray, variance: FloatArray, negative_part: float
+) -> tuple[float, float]:
+    """The unit and offset that make ``(image + offset) / unit`` a count of Poisson's kind."""
+    if negative_part > _NEGATIVE_PART or np.median(level) <= 0:
+        # No counts: read-out noise around any level, like that of very many of them.
+        unit = float(np.sqrt(np.median(variance) / MANY_COUNTS))
+        return unit, MANY_COUNTS * unit - float(np.median(level))
+    positive = level > 0
+    return float(np.median(variance[positive] / level[positive])), 0.0
+
+
+def _candidates(
+    image: _Cleaned,
+    level: FloatArray,
+    variance: FloatArray,
+    unit: float,
+    offset: float,
+    threads: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The few pixels (y, x) far enough from the level of their block to be looked at closely.
+
+    `level` and `variance` are in counts; where they differ, the block has structure, and the
+    bounds are wider.
+    """
+    # Four standard deviations on the square root's scale, on which Poisson's noise is even.
+    widening = np.maximum(1.0, np.sqrt(variance / np.maximum(level, 1.0)))
+    root = np.sqrt(level)
+    upper = (level + widening * (4 * root + 4)) * unit - offset
+    lower = (level - widening * (4 * root - 4)) * unit - offset
+    lower[root < 2] = -np.inf
+    height, width = image.image.shape
+    block_x = _block(np.arange(width), level.shape[1])
+
+    def look(start: int, stop: int) -> list[npt.NDArray[np.int64]]:
+        found = []
+        for i in range(start, stop):
+            block_y, first = min(i, level.shape[0] - 1), i * BLOCK_PX
+            strip = image.rows(first, first + BLOCK_PX)
+            is_far = strip > upper[block_y].astype(np.float32)[block_x]
+            is_far |= strip < lower[block_y].astype(np.float32)[block_x]
+            # Of each whole strip; numpy is much quicker to find places along one axis.
+            place = np.flatnonzero(is_far)
+            found.append(place + first * width)
+        return found
+
+    strips = in_blocks(look, -(-height // BLOCK_PX), threads)
+    places = np.concatenate([place for part in strips for place in part])
+    y, x = np.divmod(places, width)
+    return y, x
+
+
+def _block(index: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """The block that each row or column belongs to; the last block takes the rest."""
+    return np.minimum(index // BLOCK_PX, count - 1)
+
+
+def _neighbours(image: _Cleaned, y: npt.NDArray[np.int64], x: npt.NDArray[np.int64]) -> PixelArray:
+    """The 24 pixels (n, 24) around each place, mirrored at the edges of the image."""
+    height, width = image.image.shape
+    dy, dx = (offset.ravel() for offset in np.mgrid[-2:3, -2:3])
+    away = (dy != 0) | (dx != 0)
+    rows = np.abs(y[:, None] + dy[away])
+    columns = np.abs(x[:, None] + dx[away])
+    rows = np.minimum(rows, 2 * (height - 1) - rows)
+    columns = np.minimum(columns, 2 * (width - 1) - columns)
+    return image.at(rows, columns)

@@ -1,0 +1,180 @@
+"""The loops that make small frames of raw ones; see `warp` for what all loops have in common."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from flexalign.arrays.kernels.float16 import store_row
+from flexalign.arrays.kernels.warp import correct_tile
+from flexalign.compiling import cached_njit
+
+# Rows that are filtered together.
+_ROWS_TOGETHER = 4
+# Numbers of terms of a filter for which the loops are fast.
+TAPS_TOGETHER = 8
+# So many columns of a strip are corrected and filtered together.
+_STRIP_COLUMNS = 512
+
+
+@cached_njit(nogil=True, fastmath=True)
+def shrink_rows(  # type: ignore[no-untyped-def]
+    raws, gain, dark, bad_start, bad_x, mended,
+    start_y, weight_y, start_x, weight_x, first, last, places, is_more,
+    level, factor, small, moments,
+):  # fmt: skip
+    """Fill rows `first` to `last` of some of `small` (times, h, w) from raw frames.
+
+    Parameters
+    ----------
+    raws, gain, dark, bad_start, bad_x, mended : as for `add_tiles`
+    start_y, weight_y, start_x, weight_x : how the axes are shrunk, see `shrink.Shrinking`
+    places, is_more : (n,) which of `small` is meant, and whether to add to what it holds
+    level, factor : float32, of the `float16.Coding` of the small frames
+    small : as `float16.stored` gives it
+    moments : (n, h, 2) set to the sum of each row, and of its squares
+    """
+    joint, reach = _joined(start_y, weight_y, first, last)
+    top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1] + _ROWS_TOGETHER - 1
+    left, right = start_x[0], start_x[-1] + weight_x.shape[1]
+    # The last few that are filtered together may be fewer.
+    rows = np.empty((len(joint) * _ROWS_TOGETHER, right - left), np.float32)
+    along = np.empty((_ROWS_TOGETHER, len(start_x)), np.float32)
+    for k in range(len(places)):
+        for begin in range(left, right, _STRIP_COLUMNS):
+            end = min(begin + _STRIP_COLUMNS, right)
+            pixels = np.empty((bottom - top, end - begin), np.float32)
+            correct_tile(raws[k], gain, dark, bad_start, bad_x, mended[k], top, begin, pixels)
+            for g in range(len(joint)):
+                i = g * _ROWS_TOGETHER
+                used = start_y[first + i] - top
+                _filter_down(
+                    pixels[used : used + reach[g]],
+                    joint[g],
+                    rows[i : i + _ROWS_TOGETHER, begin - left : end - left],
+                )
+        for i in range(first, last, _ROWS_TOGETHER):
+            _filter_along(rows[i - first : i - first + _ROWS_TOGETHER], start_x, weight_x, along)
+            for j in range(i, min(i + _ROWS_TOGETHER, last)):
+                row, out = along[j - i], small[places[k], j]
+                added, squared = np.float32(0), np.float32(0)
+                for x in range(out.size):
+                    added += row[x]
+                    squared += row[x] * row[x]
+                moments[k, j, 0], moments[k, j, 1] = added, squared
+                store_row(row, level, factor, is_more[k], out)
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _filter_along(rows, start, weight, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (4, n) with weighted sums of the pixels from `start` (n,) on of rows (4, w).
+
+    Together the rows take little longer than one, for each weight comes from memory once.
+    """
+    left, taps = start[0], weight.shape[1]
+    row0, row1, row2, row3 = rows[0], rows[1], rows[2], rows[3]
+    for x in range(len(start)):
+        at, factor = start[x] - left, weight[x]
+        r0, r1, r2, r3 = (
+            row0[at : at + taps], row1[at : at + taps], row2[at : at + taps], row3[at : at + taps],
+        )  # fmt: skip
+        t0 = t1 = t2 = t3 = np.float32(0)
+        for tap in range(taps):
+            t0 += factor[tap] * r0[tap]
+            t1 += factor[tap] * r1[tap]
+            t2 += factor[tap] * r2[tap]
+            t3 += factor[tap] * r3[tap]
+        out[0, x], out[1, x], out[2, x], out[3, x] = t0, t1, t2, t3
+
+
+# Not written into its caller: numba then makes no vectors of the loop beside it.
+@cached_njit(nogil=True)
+def _joined(start, weight, first, last):  # type: ignore[no-untyped-def]
+    """Weights of new rows `first` to `last`, in fours, on all old rows that any of the four takes.
+
+    Returns
+    -------
+    joint : (fours, 4, n) float32, from where the first of the four begins; zero for rows not taken
+    reach : (fours,) how many old rows there are, a multiple of four
+    """
+    taps, fours = weight.shape[1], (last - first + _ROWS_TOGETHER - 1) // _ROWS_TOGETHER
+    reach = np.empty(fours, np.int64)
+    for g in range(fours):
+        i = first + g * _ROWS_TOGETHER
+        rows = start[min(i + _ROWS_TOGETHER, last) - 1] - start[i] + taps
+        reach[g] = (rows + _ROWS_TOGETHER - 1) // _ROWS_TOGETHER * _ROWS_TOGETHER
+    joint = np.zeros((fours, _ROWS_TOGETHER, reach.max()), np.float32)
+    for i in range(first, last):
+        g, j = (i - first) // _ROWS_TOGETHER, (i - first) % _ROWS_TOGETHER
+        begin = start[i] - start[i - j]
+        joint[g, j, begin : begin + taps] = weight[i]
+    return joint, reach
+
+
+@njit(nogil=True, fastmath=True, inline="always")
+def _filter_down(pixels, weight, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (4, w) with sums over the rows of `pixels` (n, w), each with its `weight` (4, n).
+
+    Four rows of pixels times four of the result: each number that comes from memory is used four
+    times.
+    """
+    out0, out1, out2, out3 = out[0], out[1], out[2], out[3]
+    for x in range(out0.size):
+        out0[x] = out1[x] = out2[x] = out3[x] = 0
+    for k in range(0, len(pixels), 4):
+        a0, a1, a2, a3 = weight[0, k], weight[0, k + 1], weight[0, k + 2], weight[0, k + 3]
+        b0, b1, b2, b3 = weight[1, k], weight[1, k + 1], weight[1, k + 2], weight[1, k + 3]
+        c0, c1, c2, c3 = weight[2, k], weight[2, k + 1], weight[2, k + 2], weight[2, k + 3]
+        d0, d1, d2, d3 = weight[3, k], weight[3, k + 1], weight[3, k + 2], weight[3, k + 3]
+        row0, row1, row2, row3 = pixels[k], pixels[k + 1], pixels[k + 2], pixels[k + 3]
+        for x in range(out0.size):
+            p0, p1, p2, p3 = row0[x], row1[x], row2[x], row3[x]
+            out0[x] += a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3
+            out1[x] += b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3
+            out2[x] += c0 * p0 + c1 * p1 + c2 * p2 + c3 * p3
+            out3[x] += d0 * p0 + d1 * p1 + d2 * p2 + d3 * p3
+
+
+@cached_njit(nogil=True, fastmath=True)
+def spread_pixels(  # type: ignore[no-untyped-def]
+    y, x, value, row_start, row, row_weight, column_start, column, column_weight, small
+):
+    """Add some pixels (y, x) of `value` (n,), alone on an empty frame, to a `small` one (h, w).
+
+    Parameters
+    ----------
+    row_start, row, row_weight : of each row of the frame, where in `row` begin those of the small
+        one that it goes into, and with which weights
+    column_start, column, column_weight : likewise
+    """
+    for k in range(len(value)):
+        for j in range(row_start[y[k]], row_start[y[k] + 1]):
+            part, out = value[k] * row_weight[j], small[row[j]]
+            for i in range(column_start[x[k]], column_start[x[k] + 1]):
+                out[column[i]] += part * column_weight[i]
+
+
+@cached_njit(nogil=True, fastmath=True)
+def add_rows(raw, total, start, stop):  # type: ignore[no-untyped-def]
+    """Add the rows of a raw frame from `start` to `stop` to those of `total`, both (h, w)."""
+    for y in range(start, stop):
+        row, sums = raw[y], total[y]
+        for x in range(sums.size):
+            sums[x] += row[x]
+
+
+@cached_njit(nogil=True, fastmath=True)
+def moments(image):  # type: ignore[no-untyped-def]
+    """Mean and standard deviation of an image (h, w)."""
+    total = squared = 0.0
+    for y in range(image.shape[0]):
+        row, part, part_squared = image[y], np.float32(0), np.float32(0)
+        for x in range(row.size):
+            part += row[x]
+            part_squared += row[x] * row[x]
+        total += float(part)
+        squared += float(part_squared)
+    mean = total / image.size
+    return mean, math.sqrt(max(squared / image.size - mean * mean, 0.0))

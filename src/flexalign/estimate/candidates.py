@@ -1,0 +1,303 @@
+"""What a start leads to: candidates for the motion, judged on data that they have not seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import dose
+from flexalign.estimate import evidence, held_out_likelihood, pairwise, patches, refine
+from flexalign.estimate.direction import only_direction
+from flexalign.estimate.fixed_pattern import FixedPattern, measure, measure_in_patches
+from flexalign.estimate.frame_agreement import lost_frames
+from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.held_out_likelihood import HeldOut
+from flexalign.estimate.outlier_frames import brought_back
+from flexalign.estimate.patch_spectra import (
+    COARSEST_RESOLUTION_A,
+    PatchSpectra,
+    Sweep,
+    cut_spectra,
+    sweep,
+    sweep_together,
+)
+from flexalign.estimate.refine import Refinement
+from flexalign.estimate.signal_bands import signal_bands
+from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
+from flexalign.motion import MotionField
+from flexalign.params import AlignParams
+from flexalign.plan import Plan
+
+_ROUNDS_PER_HALF = 6
+# Less than this part of an amplitude is nothing, but can be divided by.
+_LEAST_LEFT = 1e-15
+# Cosine of the angle between two directions that are as good as one.
+_SAME_DIRECTION = 0.9995
+# Along a shorter path a pattern cannot be told from the specimen.
+_SMALLEST_MOTION_PX = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One motion that might be kept: a path (n, 2) with a field, in unbinned pixels.
+
+    Attributes
+    ----------
+    halves_px : displacements (patches, times, 2) by which each half of the data judges it
+    """
+
+    path_px: FloatArray
+    field: MotionField | None
+    halves_px: tuple[FloatArray, FloatArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """What the pairwise stage found: path (n, 2), pairs, and of the patches tracks and field.
+
+    Attributes
+    ----------
+    frame : (n,) times of the path
+    seen_to_A : resolution limit of what it has looked at; infinite for nothing
+    coarsest_A : resolution of the coarsest rings that are to take part
+    halves_px : paths (n, 2) by either half of the rings alone, see `refine.half_of_ring`, where the
+        path comes from all rings; None where it has seen those coarser than `seen_to_A` alone
+    axes : (axes, 2) unit vectors (y, x) along which motion is looked for
+    """
+
+    frame: FloatArray
+    path_px: FloatArray
+    pairs: PairwiseShifts
+    tracks: PatchTracks | None
+    field: MotionField | None
+    seen_to_A: float
+    coarsest_A: float = COARSEST_RESOLUTION_A
+    halves_px: tuple[FloatArray, FloatArray] | None = None
+    axes: FloatArray = dataclasses.field(default_factory=lambda: np.eye(2))
+
+    def along(self, direction: FloatArray) -> Start:
+        """What is left of the motion along a `direction` (y, x) of length one."""
+        axes = direction[None]
+        path, halves = (self.path_px @ axes.T) @ axes, None
+        if self.halves_px is not None:
+            one, other = ((half @ axes.T) @ axes for half in self.halves_px)
+            halves = one, other
+        elif path.any():
+            path = pairwise.path_through(self.pairs, self.frame, axes)[0]
+        return replace(self, path_px=path, field=None, halves_px=halves, axes=axes)
+
+    @property
+    def direction(self) -> FloatArray | None:
+        """The only direction (y, x) in which motion is looked for; None = in both."""
+        return self.axes[0] if len(self.axes) == 1 else None
+
+    def is_along(self, direction: FloatArray) -> bool:
+        """Whether motion is looked for along a `direction` (y, x) of length one only."""
+        only = self.direction
+        return only is not None and abs(float(only @ direction)) > _SAME_DIRECTION
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """All candidates from one start, and which of them predicts unseen data best.
+
+    Attributes
+    ----------
+    lost : positions of the times that do not agree with the others along the refined motion, where
+        that is chosen
+    direction : the only one (y, x) in which the data tell of displacements; None = in both
+    """
+
+    start: Start
+    candidates: dict[str, Candidate]
+    judged: HeldOut
+    refinement: Refinement | None
+    pattern: FixedPattern
+    signal: tuple[SignalBand, ...]
+    lost: npt.NDArray[np.int64]
+    direction: FloatArray | None = None
+
+    @property
+    def chosen(self) -> str:
+        """Name of that candidate."""
+        return self.judged.best()
+
+    @property
+    def pairs_led_astray(self) -> bool:
+        """Whether no motion of the pairs explains unseen data clearly better than none."""
+        return not any(self.judged.is_clear(n) for n in ("global", "local") if n in self.candidates)
+
+    def is_clearly_better(self, other: Trial) -> bool:
+        """Whether what this one has chosen explains unseen data clearly better."""
+        scores = (t.judged.over_none()[t.chosen] for t in (self, other))
+        return next(scores) > next(scores) + held_out_likelihood.ENOUGH_EVIDENCE
+
+
+def better(one: Trial, other: Trial) -> Trial:
+    """The trial whose chosen candidate predicts unseen data better; the first of two equals.
+
+    One that has found a motion is better than one that has not.
+    """
+    if (one.chosen == "none") != (other.chosen == "none"):
+        return other if one.chosen == "none" else one
+    return max(one, other, key=lambda trial: trial.judged.score[trial.chosen])
+
+
+def try_from(
+    start: Start,
+    shape: MotionField | None,
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    threads: int,
+) -> Trial:
+    """The candidates that a start leads to, refined or not as asked."""
+    path_px, field = start.path_px, start.field
+    spectra = _spectra(frames, plan, params, path_px, field, threads, start.coarsest_A)
+    candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
+    if path_px.any() and start.halves_px is None:
+        candidates["global"] = _from_pairs(path_px, None, spectra)
+    if field is not None:
+        local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
+        candidates["local"] = _from_pairs(*local, spectra)
+    places = [candidate.halves_px[0] for candidate in candidates.values()]
+    found = sweep_together(spectra, places, [None] * len(places), threads)
+    swept = dict(zip(candidates, found, strict=True))
+    powers = refine.ring_powers(spectra, swept[list(candidates)[-1]])
+
+    def judge() -> HeldOut:
+        halves = {name: candidate.halves_px for name, candidate in candidates.items()}
+        return held_out_likelihood.held_out_scores(
+            spectra, halves, powers, start.seen_to_A, threads, swept
+        )
+
+    judged, refinement = judge(), None
+    if params.refine:
+        # Tracks of patches may have led astray where the path has not.
+        names = [name for name in candidates if name != "none"] or ["none"]
+        nearest = max(names, key=lambda name: judged.score[name])
+        at, first = candidates[nearest].halves_px[0], swept[nearest]
+        if start.halves_px is None:
+            at, first = brought_back(spectra, at, first, threads)
+        else:
+            at = _along(start.path_px, spectra)
+            first = sweep(spectra, at, None, threads)
+        refinement = refine.refine(
+            spectra, at, shape, threads=threads, first=first, axes=start.axes
+        )
+        powers = refinement.powers
+        by_halves = None
+        if start.halves_px is not None:
+            by_halves = _along(start.halves_px[0], spectra), _along(start.halves_px[1], spectra)
+        candidates["refined"] = _from_refinement(
+            refinement, spectra, by_halves or at, None if by_halves else first, shape, threads
+        )
+        judged = judge()
+    # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
+    kept = judged.best()
+    likely = candidates[max(judged.score, key=lambda name: judged.score[name])].path_px
+    if np.ptp(likely, axis=0).max() < _SMALLEST_MOTION_PX:
+        likely = np.zeros_like(likely)
+    pattern = measure(spectra, judged.still_cross, likely, powers)
+    along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
+    signal = signal_bands(spectra, judged.still_cross, along)
+    whole = candidates[kept]
+    at = refine.displacement_at(whole.path_px, whole.field, spectra.grid.center_px, spectra.frame)
+    lost = lost_frames(spectra, at, powers) if kept == "refined" else np.zeros(0, np.int64)
+    direction = None if kept == "none" else only_direction(spectra, at, powers)
+    return Trial(start, candidates, judged, refinement, pattern, signal, lost, direction)
+
+
+def pattern_along(
+    path_px: FloatArray,
+    found: FixedPattern,
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    threads: int,
+) -> FixedPattern:
+    """The fixed pattern `found` in each patch of frames whose specimen moves along a path (n, 2).
+
+    Along a path so short that the two cannot be told apart, it is as it was found.
+    """
+    if np.ptp(path_px, axis=0).max() < _SMALLEST_MOTION_PX:
+        return found
+    spectra = _spectra(frames, plan, params, path_px, None, threads)
+    return measure_in_patches(spectra, path_px, plan.patches, found, threads)
+
+
+def direction_at_rest(
+    frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
+) -> FloatArray | None:
+    """The only direction (y, x) in which frames as they lie tell of displacements; None = in both.
+
+    By all detail, the coarsest too, which is that which motion leaves in common.
+    """
+    path = np.zeros((len(frames.frame), 2))
+    spectra = _spectra(frames, plan, params, path, None, threads, math.inf)
+    at = _along(path, spectra)
+    powers = refine.ring_powers(spectra, sweep(spectra, at, None, threads))
+    return only_direction(spectra, at, powers)
+
+
+def _spectra(
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    path_px: FloatArray,
+    field: MotionField | None,
+    threads: int,
+    coarsest_A: float = COARSEST_RESOLUTION_A,
+) -> PatchSpectra:
+    """Spectra of the patches along a path (n, 2) and a field, damaged as the dose says."""
+    dose_e_A2 = plan.dose_before_e_A2(frames.frame + 0.5)
+    envelope = None
+    if dose_e_A2 is not None:
+        middle = params.pre_exposure_e_A2 + dose_e_A2
+
+        def envelope(frequency_per_A: FloatArray) -> FloatArray:
+            left = dose.exposure_weights(frequency_per_A, middle[:, None], params.voltage_kV)
+            return np.maximum(left.astype(np.float64), _LEAST_LEFT)
+
+    grid = patches.make_grid(frames, plan.patches)
+    displacement = refine.displacement_at(path_px, field, grid.center_px, frames.frame)
+    return cut_spectra(frames, grid, displacement, envelope, threads, coarsest_A)
+
+
+def _along(path_px: FloatArray, spectra: PatchSpectra) -> FloatArray:
+    """Displacements (patches, times, 2) along a path (times, 2)."""
+    return refine.displacement_at(path_px, None, spectra.grid.center_px, spectra.frame)
+
+
+def _from_pairs(path_px: FloatArray, field: MotionField | None, spectra: PatchSpectra) -> Candidate:
+    """A candidate of the pairwise stage, which has seen neither half of the data."""
+    at = refine.displacement_at(path_px, field, spectra.grid.center_px, spectra.frame)
+    return Candidate(path_px, field, (at, at))
+
+
+def _from_refinement(
+    refinement: Refinement,
+    spectra: PatchSpectra,
+    start_px: FloatArray | tuple[FloatArray, FloatArray],
+    first: Sweep | None,
+    shape: MotionField | None,
+    threads: int,
+) -> Candidate:
+    """The refined candidate, with its refinements on either half for the other to judge."""
+    assert refinement.fit.trajectory_px is not None
+    halves = refine.refine_halves(
+        spectra, start_px, shape, refinement, threads, _ROUNDS_PER_HALF, first
+    )
+    judged = []
+    for half in (halves[1].fit, halves[0].fit):
+        assert half.trajectory_px is not None
+        judged.append(
+            refine.displacement_at(
+                half.trajectory_px, half.field, spectra.grid.center_px, spectra.frame
+            )
+        )
+    return Candidate(refinement.fit.trajectory_px, refinement.fit.field, (judged[0], judged[1]))

@@ -1,0 +1,231 @@
+"""A pattern that stays with the detector, and frames from which it is taken out.
+
+What a slightly wrong gain or a bad column leaves in every frame looks like a specimen that does not
+move, and pulls the motion toward zero.  It shows as more common power of the frames as they lie on
+the detector than the specimen, moving as it does, can have there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.special import j0
+
+from flexalign.arrays import correlate, fourier
+from flexalign.arrays.kernels import warp
+from flexalign.arrays.kernels.float16 import add_part, stored
+from flexalign.estimate import refine
+from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_together
+from flexalign.estimate.refine import RingPowers
+from flexalign.model import FloatArray
+
+# So many standard deviations its pull must stand out to be believed.
+SIGNIFICANT_PULL = 6.0
+# Rings over which its power is averaged where it is measured patch by patch.
+_SMOOTH_RINGS = 5
+# Frames are filtered for so many strengths of the pattern, over so wide a range.
+_LEVELS = 7
+_LEVEL_RANGE = 64.0
+
+
+def _alike() -> FloatArray:
+    """The strength in patches that are all alike."""
+    return np.ones((1, 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FixedPattern:
+    """Power of what stays with the detector.
+
+    Attributes
+    ----------
+    power_over_noise : (rings,) in units of the noise of one frame, not negative
+    ring_frequency_per_A : (rings,)
+    pull : its pull on the motion, relative to that of the specimen
+    significance : of the pull, in standard deviations of chance
+    strength : (y, x) power in each patch over that mean; (1, 1) = all alike
+    """
+
+    power_over_noise: FloatArray
+    ring_frequency_per_A: FloatArray
+    pull: float
+    significance: float
+    strength: FloatArray = field(default_factory=_alike)
+
+    def as_white(self) -> FixedPattern:
+        """A pattern that has in all rings what this one has in the finest third of them."""
+        finest = self.power_over_noise[2 * len(self.power_over_noise) // 3 :]
+        power = np.full(len(self.power_over_noise), np.median(finest) if finest.size else 0.0)
+        return replace(self, power_over_noise=power)
+
+
+def measure(
+    patches: PatchSpectra, still_cross: FloatArray, path_px: FloatArray, powers: RingPowers
+) -> FixedPattern:
+    """The fixed pattern in frames whose specimen moves along `path_px` (times, 2).
+
+    Parameters
+    ----------
+    still_cross : (rings,) common power of all pairs of frames as they lie on the detector, summed
+        over patches
+    powers : of the rings, at the motion found
+
+    Notes
+    -----
+    Two frames whose specimen is displaced by d have, on the average over a ring of frequency k, the
+    common power P J0(2 pi k d) of the specimen.  Without motion the specimen cannot be told from a
+    pattern: all common power is called the pattern's, and its pull unknown, 0.
+    """
+    count = patches.ring_count * patches.count
+    squared = patches.envelope**2
+    apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
+    pairs = pair_weight(patches.envelope)
+    # Radiation does not damage the pattern: two spectra have it once attenuated each.
+    once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
+    specimen = np.zeros(len(count))
+    if apart_A.any():
+        frequency = patches.ring_frequency_per_A
+        specimen = powers.signal * _summed_over_pairs(squared, frequency, apart_A)
+    rest = np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / once
+    if not apart_A.any():
+        return FixedPattern(
+            (rest / powers.noise).clip(0), patches.ring_frequency_per_A, pull=0.0, significance=0.0
+        )
+    weight = np.broadcast_to(powers.weight, (patches.count, len(count))).mean(axis=0)
+    pull = count * weight * patches.ring_frequency_per_A**2
+    chance = np.sqrt((pull**2 * powers.noise**2 * pairs / np.maximum(count * once**2, 1)).sum())
+    of_specimen = (pull * powers.signal).sum()
+    return FixedPattern(
+        power_over_noise=(rest / powers.noise).clip(0),
+        ring_frequency_per_A=patches.ring_frequency_per_A,
+        pull=float((pull * rest).sum() / of_specimen) if of_specimen > 0 else 0.0,
+        significance=float((pull * rest).sum() / chance) if chance > 0 else 0.0,
+    )
+
+
+def measure_in_patches(
+    patches: PatchSpectra,
+    path_px: FloatArray,
+    counts: tuple[int, int],
+    found: FixedPattern,
+    threads: int = 1,
+) -> FixedPattern:
+    """The pattern `found`, measured anew in each of `counts` (y, x) patches.
+
+    Notes
+    -----
+    Of frames s and t whose specimen is displaced by d_st, over a ring, the common power as they lie
+    on the detector, C, and that along the path, D, are
+
+        C = P sum a_s^2 a_t^2 J0(2 pi k |d_st|) + G sum a_s a_t
+        D = P sum a_s^2 a_t^2 + G sum a_s a_t J0(2 pi k |d_st|)
+
+    with P the power of the specimen and G that of the pattern.  The same path serves all patches:
+    where the pattern is strongest, it has been taken for the specimen.
+    """
+    along_px = np.repeat(path_px[None], patches.count, axis=0)
+    still, along = sweep_together(patches, [0 * along_px, along_px], [None] * 2, threads)
+    powers = refine.ring_powers(patches, along)
+    squared, pairs = patches.envelope**2, pair_weight(patches.envelope)
+    once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
+    apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
+    moved = _summed_over_pairs(squared, patches.ring_frequency_per_A, apart_A)
+    moved_once = _summed_over_pairs(patches.envelope, patches.ring_frequency_per_A, apart_A)
+    determinant = pairs * once - moved * moved_once
+    is_known = (patches.ring_count > 0) & (determinant > 1e-6 * pairs * once)
+    per_count = np.where(is_known, 1 / np.maximum(patches.ring_count * determinant, 1e-30), 0.0)
+    power = per_count * (still.cross * pairs - along.cross * moved)
+    # By noise both common powers scatter by N^2 sum a_s^2 a_t^2, with the correlation J0.
+    variance = powers.patch_noise**2 * per_count**2 * patches.ring_count
+    variance = variance * pairs * (pairs**2 - moved**2) / refine.effective_part(patches.grid)
+    mean, of_mean = power.mean(axis=0), variance.mean(axis=0) / patches.count
+    window = np.full(_SMOOTH_RINGS, 1 / _SMOOTH_RINGS)
+    mean = np.convolve(mean, window, mode="same").clip(0)
+    of_smooth = np.convolve(of_mean, window**2, mode="same")
+    # What chance may have made of nothing is nothing.
+    mean *= (1 - of_smooth / np.maximum(mean**2, 1e-30)).clip(0)
+    return replace(
+        found,
+        power_over_noise=mean / powers.noise,
+        ring_frequency_per_A=patches.ring_frequency_per_A,
+        strength=_strength(power, variance, mean, of_mean).reshape(counts),
+    )
+
+
+def _summed_over_pairs(
+    factor: FloatArray, frequency_per_A: FloatArray, apart_A: FloatArray
+) -> FloatArray:
+    """Sum (rings,) of f_s f_t J0(2 pi k d_st) over frames s != t, for factors f (times, rings)."""
+    total = np.empty(len(frequency_per_A))
+    for r, frequency in enumerate(frequency_per_A):
+        of_ring = factor[:, r]
+        turned = of_ring @ j0(2 * np.pi * frequency * apart_A) @ of_ring
+        total[r] = turned - of_ring @ of_ring
+    return total
+
+
+def _strength(
+    power: FloatArray, variance: FloatArray, mean: FloatArray, of_mean: FloatArray
+) -> FloatArray:
+    """Power (patches,) of the pattern over its `mean` (rings,), as far as it can be told.
+
+    As measured with a `variance` (patches, rings), shrunk to one, the more the less of the scatter
+    among patches is more than chance (empirical Bayes).
+    """
+    weight = np.divide(mean, of_mean, out=np.zeros_like(mean), where=of_mean > 0)
+    total = float(weight @ mean)
+    if total == 0:
+        return np.ones(len(power))
+    strength = power @ weight / total
+    chance = variance @ weight**2 / total**2
+    scatter = max(float(np.mean((strength - 1) ** 2 - chance)), 0.0)
+    return np.asarray((strength * scatter + chance) / (scatter + chance)).clip(0)
+
+
+def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:
+    """Frames whose remaining noise and pattern have nothing in common.
+
+    Each loses the part 1 - 1 / sqrt(1 + n G / N) of the mean of all n, ring by ring: what whitens
+    noise of power N with a common pattern of power G.  Taking out the whole mean would leave the
+    noise of the mean behind, with the opposite sign.  Between the middles of patches G is
+    interpolated.
+    """
+    shape, pixel_A = frames.shape_px, frames.pixel_size_A
+    mean = fourier.rfft2(frames.pixels.mean(axis=0, dtype=np.float32), threads)
+    frequency = correlate.ring_index(shape, (frames.scale[0] * pixel_A, frames.scale[1] * pixel_A))
+    power = np.interp(frequency, pattern.ring_frequency_per_A, pattern.power_over_noise)
+    strength = _over_field(pattern.strength, shape)
+    levels = _levels(pattern.strength)
+    common = np.zeros(shape, np.float32)
+    for level, of_level in zip(levels, np.eye(len(levels)), strict=True):
+        part = 1 - 1 / np.sqrt(1 + len(frames.frame) * level * power)
+        image = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
+        common += image * np.interp(strength, levels, of_level).astype(np.float32)
+    pixels = frames.pixels.copy()
+
+    def take_out(start: int, stop: int) -> None:
+        for image in stored(pixels)[start:stop]:
+            add_part(common, np.float32(-1), image)
+
+    warp.in_blocks(take_out, len(pixels), threads)
+    return replace(frames, pixels=pixels)
+
+
+def _levels(strength: FloatArray) -> FloatArray:
+    """Rising strengths (n,) between which the filter may be interpolated."""
+    highest, lowest = float(strength.max()), float(strength.min())
+    if highest == lowest:
+        return np.array([highest])
+    return np.append(0.0, np.geomspace(highest / _LEVEL_RANGE, highest, _LEVELS))
+
+
+def _over_field(strength: FloatArray, shape_px: tuple[int, int]) -> FloatArray:
+    """Values (y, x) of patches side by side at every pixel, linear between their middles."""
+    weights = []
+    for count, size in zip(strength.shape, shape_px, strict=True):
+        place = (np.arange(size) + 0.5) * count / size - 0.5
+        weights.append([np.interp(place, np.arange(count), one) for one in np.eye(count)])
+    in_y, in_x = np.array(weights[0]), np.array(weights[1])
+    return np.asarray(in_y.T @ strength @ in_x)

@@ -1,0 +1,167 @@
+"""A gain reference from the mean of many raw frames: evenly lit when enough of them are added."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
+from flexalign.gain.matching import WINDOW_PX
+from flexalign.model import FloatArray, MaskArray, PixelArray
+
+# Blocks along each side by whose means the illumination is measured.
+BLOCKS = 16
+# A pixel this many times weaker or stronger than its surroundings is no detector's good pixel.
+MOST_TIMES = 3.0
+# Beyond what noise of so many standard deviations explains.
+SURE_SD = 6.0
+# Lines are judged by medians, which go in steps of whole electrons: not where noise is above this.
+LINE_NOISE = 0.1
+# Blocks with less than this part of the usual counts: a grid bar or the edge of the beam.
+SHADED_PART = 0.6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flat:
+    """What the pixels of a detector count when all are lit alike.
+
+    Attributes
+    ----------
+    sensitivity : (h, w) float32, mean one over good pixels, zero in bad ones
+    defects : (h, w) bool
+    variation : standard deviation of the sensitivity from pixel to pixel, without noise
+    noise : standard deviation of what the electrons' number adds to it
+    illumination_range : largest over smallest of the smooth illumination that was divided by
+    """
+
+    sensitivity: PixelArray
+    defects: MaskArray
+    variation: float
+    noise: float
+    illumination_range: float
+
+
+def flat_field(first: PixelArray, second: PixelArray, *, keep_illumination: bool = False) -> Flat:
+    """The sensitivity of each pixel from two sums of frames, independent of each other.
+
+    What the halves share is sensitivity, what they do not is noise. The illumination is taken for
+    the exponential of a quadratic in y and x, and divided by: what a beam does is smooth over the
+    whole frame, what a detector does is not.
+
+    Parameters
+    ----------
+    first, second : (h, w), sums of raw frames
+    keep_illumination : leave it in
+
+    Raises
+    ------
+    ValueError
+        If there are no counts.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> true = 1 + 0.05 * rng.standard_normal((64, 64))
+    >>> halves = [rng.poisson(5000 * true).astype(np.float32) for _ in range(2)]
+    >>> found = flat_field(*halves)
+    >>> round(found.variation, 2), round(found.noise, 2)
+    (0.05, 0.01)
+    """
+    total = first + second
+    level = float(np.mean(total, dtype=np.float64))
+    if not level > 0:
+        raise ValueError(f"expected counts, found a mean of {level:g}")
+    flat = (total / np.float32(level)).astype(np.float32)
+    illumination = smooth_illumination(flat)
+    flat /= illumination
+    expected = illumination * np.float32(level)
+    noise, _ = _noise_and_variation(first, second, expected, flat > 0)
+    defects = _defects(flat, noise)
+    noise, variation = _noise_and_variation(first, second, expected, ~defects)
+    if keep_illumination:
+        flat *= illumination
+    flat /= np.float32(np.mean(flat, where=~defects, dtype=np.float64))
+    flat[defects] = 0
+    spread = float(illumination.max() / illumination.min())
+    return Flat(flat, defects, variation, noise, spread)
+
+
+def shaded_part(image: PixelArray) -> float:
+    """The part of the blocks of an image (h, w) that have far fewer counts than is usual.
+
+    Examples
+    --------
+    >>> image = np.ones((64, 64), np.float32)
+    >>> image[:16] = 0.1
+    >>> shaded_part(image)
+    0.25
+    """
+    means = _block_means(image)
+    usual = float(np.median(means))
+    return float(np.mean(means < SHADED_PART * usual)) if usual > 0 else 1.0
+
+
+def smooth_illumination(image: PixelArray) -> PixelArray:
+    """Illumination (h, w), mean one: the exponential of the quadratic through log block medians."""
+    means = _block_means(image)
+    y, x = np.meshgrid(*(_centres(n) for n in means.shape), indexing="ij")
+    good = means > SHADED_PART * np.median(means)
+    design = _quadratic(y, x)
+    found = np.linalg.lstsq(design[good], np.log(means[good]), rcond=None)[0]
+    rows, columns = (_centres(n) for n in image.shape)
+    smooth = np.exp(
+        found[0]
+        + (found[1] * rows + found[3] * rows**2)[:, None]
+        + (found[2] * columns + found[4] * columns**2)[None, :]
+        + found[5] * rows[:, None] * columns[None, :]
+    )
+    return np.asarray(smooth / smooth.mean(), np.float32)
+
+
+def _quadratic(y: FloatArray, x: FloatArray) -> FloatArray:
+    """The terms 1, y, x, y2, x2, xy (..., 6)."""
+    return np.stack([np.ones_like(y), y, x, y**2, x**2, y * x], axis=-1)
+
+
+def _centres(count: int) -> FloatArray:
+    """Middles of so many equal parts of the range from -1 to 1."""
+    return np.asarray((np.arange(count) + 0.5) * 2 / count - 1)
+
+
+def _block_means(image: PixelArray) -> FloatArray:
+    """Mean over the rows of the medians of columns' pieces: hardly moved by bad pixels."""
+    rows, columns = (min(BLOCKS, side) for side in image.shape)
+    h, w = image.shape[0] // rows * rows, image.shape[1] // columns * columns
+    blocks = image[:h, :w].reshape(rows, h // rows, columns, w // columns)
+    return np.asarray(np.median(blocks.mean(axis=3, dtype=np.float64), axis=1))
+
+
+def _defects(flat: PixelArray, noise: float) -> MaskArray:
+    """Pixels that no gain makes good: dead, hot, or in such a row or column."""
+    doubt = SURE_SD * noise
+    bad = ~np.isfinite(flat) | (flat < 1 / MOST_TIMES - doubt) | (flat > MOST_TIMES + doubt)
+    if bad.all():
+        return bad
+    if noise < LINE_NOISE:
+        bad |= find_outlier_lines(flat, bad)
+    return np.asarray(bad | find_outlier_pixels(flat, bad))
+
+
+def _noise_and_variation(
+    first: PixelArray, second: PixelArray, expected: PixelArray, good: MaskArray
+) -> tuple[float, float]:
+    """Deviations, from pixel to pixel, of the noise of the sum and of what both halves share."""
+    halves = []
+    whole = float((first + second).mean(dtype=np.float64))
+    for half in (first, second):
+        part = float(half.mean(dtype=np.float64)) / whole
+        ratio = np.where(good, half / (expected * np.float32(max(part, 1e-6))), 1)
+        halves.append((ratio - uniform_filter(ratio, WINDOW_PX, mode="reflect"))[good])
+    one, other = halves
+    shared = float(np.mean(one * other, dtype=np.float64))
+    difference = float(np.mean((one - other) ** 2, dtype=np.float64))
+    # The difference of two equal halves has four times the variance of the noise of their mean.
+    return math.sqrt(difference) / 2, math.sqrt(max(shared, 0.0))

@@ -1,0 +1,97 @@
+"""The picture of a check of the gain reference: scores, and what was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flexalign.io.writing.atomic import replacing
+from flexalign.model import PixelArray
+
+DPI = 120
+MULTIPLY_COLOR, DIVIDE_COLOR = "#0072B2", "#D55E00"  # Okabe and Ito: told apart by everyone
+DETAIL_PX = 96
+
+
+def draw_gain_check(
+    path: str | Path,
+    orientations: Sequence[str],
+    scores: Sequence[float],
+    sure_sd: float,
+    *,
+    title: str,
+    best: str,
+    pictures: tuple[PixelArray, PixelArray],
+) -> None:
+    """Draw the score of every orientation and, beside it, the movies and the reference.
+
+    Parameters
+    ----------
+    path : of a PNG file
+    orientations : in words
+    scores : of each, as a gain that multiplies; for one that divides it is minus that
+    sure_sd : the score from which one is found
+    best : the placement that `pictures` are of
+    pictures : excess of the movies and pattern of the reference (h, w), parts of one
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; nothing is left behind.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    figure.suptitle(title, fontsize=11, wrap=True)
+    axes = figure.subplots(1, 3)
+    _draw_scores(axes[0], orientations, scores, sure_sd)
+    _draw_details(figure, axes[1:], pictures, best)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)
+
+
+def _draw_scores(
+    axes: Any, orientations: Sequence[str], scores: Sequence[float], sure_sd: float
+) -> None:
+    """One bar for each orientation, to the right where the gain multiplies."""
+    place = np.arange(len(scores))
+    colors = [MULTIPLY_COLOR if score > 0 else DIVIDE_COLOR for score in scores]
+    axes.barh(place, scores, color=colors)
+    axes.set_yticks(place, orientations)
+    axes.invert_yaxis()
+    for side in (-sure_sd, sure_sd):
+        axes.axvline(side, color="0.4", linestyle="--", linewidth=1)
+    axes.axvline(0, color="0.2", linewidth=0.8)
+    reach = 1.15 * max(2 * sure_sd, *(abs(score) for score in scores))
+    axes.set_xlim(-reach, reach)
+    axes.set_xlabel("score (standard deviations of chance)\n< 0: divides     > 0: multiplies")
+    axes.set_ylabel("reference turned, then flipped")
+    axes.set_title(f"found beyond the dashed lines ({sure_sd:g})", fontsize=10)
+
+
+def _draw_details(
+    figure: Any, axes: Any, pictures: tuple[PixelArray, PixelArray], best: str
+) -> None:
+    """The same piece of both images, the one where the reference varies most."""
+    top, left = _liveliest(pictures[1])
+    names = ("mean of the movies", f"reference, {best}")
+    for ax, image, name in zip(axes, pictures, names, strict=True):
+        piece = 100 * image[top : top + DETAIL_PX, left : left + DETAIL_PX]
+        limit = float(np.quantile(np.abs(piece), 0.99)) or 1.0
+        # Row 0 on top, as the words of the orientations have it.
+        extent = (left, left + piece.shape[1], top + piece.shape[0], top)
+        drawn = ax.imshow(piece, cmap="gray", vmin=-limit, vmax=limit, extent=extent)
+        ax.set_title(name, fontsize=10, wrap=True)
+        ax.set_xlabel("x (px)")
+        ax.set_ylabel("y (px)")
+        figure.colorbar(drawn, ax=ax, label="counts above the surroundings (%)", shrink=0.85)
+
+
+def _liveliest(pattern: PixelArray) -> tuple[int, int]:
+    """First row and column of the piece with the largest variance."""
+    rows, columns = (max(1, side // DETAIL_PX) for side in pattern.shape)
+    pieces = [(DETAIL_PX * i, DETAIL_PX * j) for i in range(rows) for j in range(columns)]
+    return max(pieces, key=lambda p: float(np.var(pattern[p[0] :, p[1] :][:DETAIL_PX, :DETAIL_PX])))

@@ -1,0 +1,212 @@
+"""The motion of finished movies in the formats of other programs, made from their records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from flexalign.errors import InputError
+from flexalign.io import relion_project
+from flexalign.io.motion_formats import motioncor, relion, warp
+from flexalign.io.motion_formats.polynomial import PolynomialMotion
+from flexalign.io.record import read_record, write_json
+from flexalign.io.writing.ownership import RECORD_SUFFIX, refuse_occupied
+from flexalign.io.writing.publishing import (
+    clear_leftovers,
+    hidden_folder,
+    publish,
+    results_of,
+    states_of,
+)
+from flexalign.model import FrameRange, MovieRecord
+from flexalign.motion import Motion
+
+# Kinds of files of each format, and what is written after the root of the name.
+FORMAT_KINDS = {
+    "relion": ("relion",),
+    "motioncor": ("motioncor", "motioncor_full", "motioncor_patches", "motioncor_aln"),
+    "warp": ("warp",),
+}
+SUFFIXES = {
+    "relion": "_motion.star",
+    "motioncor": "_motioncor.log",
+    "motioncor_full": "-Full.log",
+    "motioncor_patches": "-Patch-Patch.log",
+    "motioncor_aln": ".aln",
+    "warp": ".xml",
+}
+
+
+def format_kinds(formats: Iterable[str]) -> list[str]:
+    """Kinds of files that belong to some formats."""
+    return [kind for name in formats for kind in FORMAT_KINDS[name]]
+
+
+def write_formats(
+    formats: Iterable[str],
+    record: MovieRecord,
+    motion: Motion,
+    paths: Mapping[str, Path],
+    gain_name: str | None = None,
+) -> tuple[str, ...]:
+    """Write one movie's motion in the formats asked for; what a person should know about it.
+
+    Parameters
+    ----------
+    formats : some of `flexalign.params.WRITTEN_FORMATS`
+    record : of the movie; its motion is not used
+    paths : of the files, by the keys of `flexalign.io.results.SUFFIXES`
+    gain_name : of the gain reference as RELION is to read it, see `relion_project.relion_gain`
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+    """
+    notes: list[str] = []
+    for name in formats:
+        if name == "relion":
+            movie = relion_project.relion_movie(record, motion, gain_name)
+            model = relion.write_motion_star(
+                paths["relion"], movie, motion, patches=_patches(record, motion)
+            )
+            notes += _model_notes(motion, model, movie.used.first, movie.pixel_size_A)
+            if record.parameters.get("dark"):
+                notes.append("RELION subtracts no dark reference when it polishes")
+        elif name == "motioncor":
+            _write_motioncor(record, motion, paths)
+        elif name == "warp":
+            pixel_size_A = float(record.decisions["pixel_size_A"])
+            warp.write_warp(paths["warp"], motion, pixel_size_A, record.movie)
+    return tuple(notes)
+
+
+def _write_motioncor(record: MovieRecord, motion: Motion, paths: Mapping[str, Path]) -> None:
+    """Write MotionCor's files; those of patches with local motion only."""
+    align, info = record.decisions["align"], record.movie
+    used = FrameRange(int(align["first"]), int(align["stop"]))
+    patches, shape_px = _patches(record, motion), (info.height_px, info.width_px)
+    shifts = motioncor.as_patch_shifts(motion, used, patches)
+    motioncor.write_console_log(paths["motioncor"], shifts)
+    motioncor.write_full_log(paths["motioncor_full"], shifts)
+    motioncor.write_aln(paths["motioncor_aln"], shifts, shape_px, motion.frame_count, patches)
+    if motion.field is not None:
+        motioncor.write_patch_log(paths["motioncor_patches"], shifts, shape_px)
+
+
+def _patches(record: MovieRecord, motion: Motion) -> tuple[int, int]:
+    """Patches (y, x) that are listed: as many as were measured, or as the field needs."""
+    y, x = (int(count) for count in record.decisions["patches"])
+    if motion.field is None:
+        return y, x
+    _, points_y, points_x = motion.field.control_points
+    return max(y, motioncor.patches_for(points_y)), max(x, motioncor.patches_for(points_x))
+
+
+def _model_notes(
+    motion: Motion, model: PolynomialMotion, first: int, pixel_size_A: float
+) -> list[str]:
+    """What a person should know about RELION's polynomial."""
+    if motion.field is None:
+        return []
+    notes = []
+    if motion.reference_frame != first:
+        notes.append(
+            f"RELION counts local motion from frame {first + 1}, here it is zero in frame "
+            f"{motion.reference_frame + 1}; align with --write relion for the closest polynomial"
+        )
+    if model.coefficients_px is not None:
+        return notes
+    return [
+        *notes,
+        "RELION's polynomial cannot follow the local motion (more than "
+        f"{relion.LARGEST_MODEL_ERROR_A:g} A rms are left): only the whole-frame motion, which "
+        f"leaves {model.rms_local_px * pixel_size_A:.1f} A rms, is in its file",
+    ]
+
+
+def export_folder(
+    folder: str | Path, records: Mapping[str, MovieRecord], formats: Iterable[str]
+) -> dict[str, MovieRecord]:
+    """Write the motion of finished movies in further formats, beside their other files.
+
+    Parameters
+    ----------
+    records : by the roots of their files in `folder`
+    formats : some of `flexalign.params.WRITTEN_FORMATS`
+
+    Returns
+    -------
+    The records with the new files among their outputs, as they are now on disk
+
+    Raises
+    ------
+    OccupiedError
+        If a file that is not ours has one of the names; then nothing is written.
+    InputError
+        If a file cannot be written.
+    """
+    words = tuple(formats)
+    places = {root: _Place(Path(folder) / root, record, words) for root, record in records.items()}
+    for each in {place.folder for place in places.values()}:
+        clear_leftovers(each)
+    for place in places.values():
+        own = results_of(place.folder, place.root)
+        refuse_occupied(place.folder, [*place.names.values(), place.record_name], own)
+    return {root: _export(records[root], place, folder) for root, place in places.items()}
+
+
+class _Place:
+    """Where the further formats of a movie go: its folder, its root there, names by their kinds."""
+
+    def __init__(self, path: Path, record: MovieRecord, formats: Iterable[str]) -> None:
+        self.folder, self.root, self.formats = path.parent, path.name, tuple(formats)
+        self.record_name = f"{self.root}{RECORD_SUFFIX}"
+        # A file that is there already keeps the name it has.
+        self.names = {
+            kind: Path(record.outputs.get(kind, f"{self.root}{SUFFIXES[kind]}")).name
+            for kind in format_kinds(self.formats)
+        }
+
+
+def _export(record: MovieRecord, place: _Place, folder: str | Path) -> MovieRecord:
+    """Write one movie's motion in further formats; its record as it is now."""
+    gain_name = relion_project.relion_gain(record, folder) if "relion" in place.formats else None
+    with hidden_folder(place.folder, place.root) as hidden:
+        paths = {kind: hidden / name for kind, name in place.names.items()}
+        motion = Motion.from_dict(record.motion)
+        notes = write_formats(place.formats, record, motion, paths, gain_name)
+        written = {kind: path.name for kind, path in paths.items() if path.exists()}
+        # Those that are left unchanged since an earlier version get their states now.
+        own = results_of(place.folder, place.root) - {place.record_name, *written.values()}
+        states = states_of(place.folder, own)
+        exported = replace(
+            record,
+            outputs={**record.outputs, **written},
+            output_states={**record.output_states, **states, **states_of(hidden, written.values())},
+            warnings=tuple(dict.fromkeys((*record.warnings, *notes))),
+        )
+        write_json(hidden / place.record_name, exported)
+        publish(hidden, place.folder, written.values(), place.record_name, replaces=False)
+    return exported
+
+
+def read_records(
+    folder: str | Path, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, MovieRecord]:
+    """The records of all finished movies in a folder, by the roots of their names, sorted.
+
+    Parameters
+    ----------
+    tell : is told, in a sentence, of each record that cannot be read and is left out
+    """
+    paths = sorted(Path(folder).rglob(f"*{RECORD_SUFFIX}"))
+    roots = (str(path.relative_to(folder))[: -len(RECORD_SUFFIX)] for path in paths)
+    records = {}
+    for root, path in zip(roots, paths, strict=True):
+        try:
+            records[root] = read_record(path)
+        except InputError as error:
+            tell(f"left out: {error}")
+    return records

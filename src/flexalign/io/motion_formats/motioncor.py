@@ -1,0 +1,204 @@
+"""The logs and the ``.aln`` file of MotionCor2 and MotionCor3: what they hold, and writing them.
+
+They hold corrections, minus our displacements, in pixels of the unbinned movie, relative to the
+first frame used.  Patches have what the whole frame leaves.  The logs keep hundredths of a pixel,
+the console output and the ``.aln`` thousandths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flexalign.errors import InputError
+from flexalign.io.writing.atomic import replacing
+from flexalign.model import FloatArray, FrameRange
+from flexalign.motion import Motion, Trajectory, fit_field
+
+CONSOLE_TITLE = "Full-frame alignment shift"
+PATCH_LOG = "-Patch-Patch.log"
+FULL_LOGS = ("-Patch-Full.log", "-Full.log")
+# More control points than this would follow the noise of patches.
+MOST_POINTS_IN_PLACE, MOST_POINTS_IN_TIME = 12, 12
+_SPARE_PATCHES = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchShifts:
+    """What MotionCor keeps, in its sign.
+
+    Attributes
+    ----------
+    whole_px : (frames, 2) (y, x) of the whole frame
+    center_px : (patches, 2) (y, x)
+    local_px : (patches, frames, 2) (y, x), what is to be added at each patch
+    used : the frames, zero-based in the file; None = not said
+    frame_count : of the file; None = not said
+    shape_px : (height, width) of the unbinned movie; None = not said
+    movie : its name; None = not said
+    pixel_size_A : unbinned; None = not said
+    """
+
+    whole_px: FloatArray
+    center_px: FloatArray
+    local_px: FloatArray
+    used: FrameRange | None = None
+    frame_count: int | None = None
+    shape_px: tuple[int, int] | None = None
+    movie: str | None = None
+    pixel_size_A: float | None = None
+
+
+def as_patch_shifts(motion: Motion, used: FrameRange, patches: tuple[int, int]) -> PatchShifts:
+    """The motion at the middles of `patches` (y, x), as MotionCor would keep it."""
+    frames = np.arange(used.first, used.stop)
+    whole = -motion.trajectory.displacement_px[frames]
+    if motion.field is None:
+        return PatchShifts(whole - whole[0], np.zeros((0, 2)), np.zeros((0, len(frames), 2)), used)
+    height, width = motion.field.height_px, motion.field.width_px
+    y, x = (
+        (np.arange(count) + 0.5) * size / count - 0.5
+        for count, size in zip(patches, (height, width), strict=True)
+    )
+    field = motion.field.anchored(used.first)
+    local = -np.stack([field.on_lattice(frame, y, x) for frame in used])  # (t, 2, y, x)
+    rows, columns = np.meshgrid(y, x, indexing="ij")
+    return PatchShifts(
+        whole - whole[0],
+        np.stack([rows.ravel(), columns.ravel()], axis=1),
+        local.reshape(len(frames), 2, -1).transpose(2, 0, 1),
+        used,
+    )
+
+
+def as_motion(shifts: PatchShifts, frame_count: int, shape_px: tuple[int, int]) -> Motion:
+    """The motion behind shifts of MotionCor, zero in the first frame used.
+
+    MotionCor weights patches by their distance; here a B-spline goes through them, so between
+    patches the two differ a little.
+
+    Raises
+    ------
+    InputError
+        If the shifts are not those of so many frames.
+    """
+    used = shifts.used or FrameRange(0, len(shifts.whole_px))
+    found = shifts.frame_count or used.stop
+    if found != frame_count:
+        raise InputError(
+            f"expected the shifts of {frame_count} frames, found those of {found}: is it the "
+            "right movie?"
+        )
+    mean = shifts.local_px.mean(axis=0) if len(shifts.local_px) else np.zeros((1, 2))
+    whole = shifts.whole_px + mean
+    nearest = np.clip(np.arange(frame_count), used.first, used.stop - 1) - used.first
+    measured = np.isin(np.arange(frame_count), np.arange(used.first, used.stop))
+    trajectory = Trajectory(-whole[nearest], measured, used.first)
+    if len(shifts.local_px) < 4:
+        return Motion(trajectory)
+    y, x = shifts.center_px.T
+    points = [_points(len(np.unique(axis))) for axis in (y, x)]
+    field = fit_field(
+        -(shifts.local_px - mean),
+        y,
+        x,
+        used,
+        (min(used.count, MOST_POINTS_IN_TIME), points[0], points[1]),
+        shape_px,
+    )
+    return Motion(trajectory, field)
+
+
+def patches_for(control_points: int) -> int:
+    """How many patches along an axis hold a field of so many control points."""
+    return control_points + _SPARE_PATCHES
+
+
+def _points(patches: int) -> int:
+    """Control points along an axis with so many patches: fewer, so that their edges stay calm."""
+    fewest = min(patches, 3)
+    return min(max(fewest, patches - _SPARE_PATCHES), MOST_POINTS_IN_PLACE)
+
+
+def write_console_log(path: str | Path, shifts: PatchShifts) -> None:
+    """Write the lines of MotionCor's output that RELION, Scipion and others look for."""
+    lines = [
+        f"...... Frame ({frame:3d}) shift: {x:9.3f}  {y:9.3f}"
+        for frame, (y, x) in enumerate(shifts.whole_px + 0.0, start=1)
+    ]
+    _write(path, [CONSOLE_TITLE, *lines, ""])
+
+
+def write_full_log(path: str | Path, shifts: PatchShifts) -> None:
+    """Write ``-Full.log``: frame, x and y."""
+    head = ["# full frame alignment", "# frame, x and y shift in pixels", ""]
+    rows = enumerate(shifts.whole_px + 0.0, start=1)
+    _write(path, [*head, *(f"{frame:4d}  {x:8.2f}  {y:8.2f}" for frame, (y, x) in rows)])
+
+
+def write_patch_log(path: str | Path, shifts: PatchShifts, shape_px: tuple[int, int]) -> None:
+    """Write ``-Patch-Patch.log``: frame, centre x and y, shift x and y, and whether it is bad."""
+    frames = len(shifts.whole_px)
+    lines = [
+        "# Patch based alignment",
+        f"# Number of patches: {len(shifts.center_px)}",
+        "# Shifts are listed per patch.",
+        f"# Movie size: {shape_px[1]}  {shape_px[0]}  {frames}",
+        "",
+    ]
+    for number, (center, track) in enumerate(
+        zip(shifts.center_px, shifts.local_px + 0.0, strict=True), start=1
+    ):
+        lines.append(f"#Patch {number:03d} shifts")
+        lines += [
+            f"{frame:4d} {center[1]:8.2f} {center[0]:8.2f} {x:8.2f} {y:8.2f} {0:4d}"
+            for frame, (y, x) in enumerate(track, start=1)
+        ]
+        lines.append("")
+    _write(path, lines)
+
+
+def write_aln(
+    path: str | Path,
+    shifts: PatchShifts,
+    shape_px: tuple[int, int],
+    frame_count: int,
+    patches: tuple[int, int],
+) -> None:
+    """Write the ``.aln`` that MotionCor keeps with ``-OutAln``.
+
+    Parameters
+    ----------
+    patches : (y, x) number of patches of `shifts`
+    """
+    used = shifts.used or FrameRange(0, frame_count)
+    y, x = patches if len(shifts.local_px) else (0, 0)
+    lines = [
+        "setting",
+        f"   stackSize: {shape_px[1]} {shape_px[0]} {frame_count} 1",
+        f"   patches: {x} {y} 0",
+        f"   throw: {used.first} {frame_count - used.stop}",
+        "#    Global Shift",
+        "#---------------------",
+        "globalShift",
+        "   stackID 0",
+    ]
+    lines += [f"{i:6d}  {x:+8.3f}  {y:+8.3f}" for i, (y, x) in enumerate(shifts.whole_px + 0.0)]
+    if len(shifts.local_px):
+        lines += ["#    Local Shift", "#---------------------", "localShift"]
+    for number, (center, track) in enumerate(
+        zip(shifts.center_px, shifts.local_px + 0.0, strict=True)
+    ):
+        lines += [f"   patchID: {number}", "   Converge: 1"]
+        place = f"{center[1]:8.2f}  {center[0]:8.2f}"
+        lines += [f"{i:6d}  {place}  {x:+8.3f}  {y:+8.3f}" for i, (y, x) in enumerate(track)]
+        lines.append("")
+    _write(path, lines)
+
+
+def _write(path: str | Path, lines: Iterable[str]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,203 @@
+"""The raw frames of an EER file: where each one lies, and the events that are in it.
+
+Each raw frame is a stream of bits, lowest first: a run of pixels without an event, then the event's
+place within its pixel, first x then y, each a signed number in units of 1/2**bits pixel. The
+longest run that fits means "no event yet, go on".  After it most programs write the next run; some
+that use codec 65000 write a place there too, which means nothing.
+
+References
+----------
+Guo et al., IUCrJ 7 (2020) 860 (Electron-event representation data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from flexalign.errors import InputError
+from flexalign.io.movies.tiff_layout import EVENT_CODECS
+
+RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG = 65007, 65008, 65009
+RUN_BITS = dict(zip(EVENT_CODECS, (8, 7, 7), strict=True))
+SUB_PIXEL_BITS = 2
+# So that 32 bits can be fetched at any bit of the stream.
+PADDING = bytes(8)
+# Programs round a raw frame up to a whole word of 64 bits.
+WORD_BYTES = 8
+# More than this at the end of every raw frame is no filling and no mark.
+MOST_SPARE_BYTES = 64
+# So many raw frames are looked at to find out how a file is written.
+PROBED_FRAMES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """Where one raw frame lies in the file, and how its bits are to be read.
+
+    Attributes
+    ----------
+    pieces : offset and size in bytes of each strip, in order
+    may_keep_places : whether there may be a place after the longest run too
+    """
+
+    pieces: tuple[tuple[int, int], ...]
+    run_bits: int
+    x_bits: int
+    y_bits: int
+    may_keep_places: bool = False
+
+    @property
+    def most_pixels(self) -> int:
+        """More pixels cannot be passed over in the bits that there are."""
+        size_bytes = sum(size for _, size in self.pieces)
+        return 8 * size_bytes // self.run_bits * ((1 << self.run_bits) - 1)
+
+
+def event_streams(path: Path, pages: Sequence[tifffile.TiffPage]) -> list[EventStream]:
+    """Where the raw frames are, once their sizes are known to agree.
+
+    Raises
+    ------
+    InputError
+        If sizes differ, numbers of bits are impossible, or no raw frame is long enough for its
+        size.
+    """
+    size = (int(pages[0].imagelength), int(pages[0].imagewidth))
+    if min(size) <= 0:
+        raise InputError(f"{path}: expected raw frames with pixels, found {size[1]} x {size[0]}")
+    streams = []
+    for number, page in enumerate(pages, start=1):
+        if (page.imagelength, page.imagewidth) != size:
+            raise InputError(
+                f"{path}: expected raw frames of {size[1]} x {size[0]}, found "
+                f"{page.imagewidth} x {page.imagelength} in raw frame {number}"
+            )
+        streams.append(_stream(path, number, page))
+    if all(stream.most_pixels < size[0] * size[1] for stream in streams):
+        raise InputError(
+            f"{path}: expected raw frames of {size[1]} x {size[0]}, found none with events enough "
+            "to fill that; the file is damaged, transfer it again"
+        )
+    return streams
+
+
+def _stream(path: Path, number: int, page: tifffile.TiffPage) -> EventStream:
+    """Where one raw frame is."""
+    codec = int(page.compression)
+    bits = (RUN_BITS[codec], SUB_PIXEL_BITS, SUB_PIXEL_BITS)
+    if codec == 65002:
+        tags = (RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG)
+        values = [page.tags.valueof(tag, usual) for tag, usual in zip(tags, bits, strict=True)]
+        bits = (int(values[0]), int(values[1]), int(values[2]))
+    if not (2 <= bits[0] <= 15 and 0 <= bits[1] <= 4 and 0 <= bits[2] <= 4):
+        raise InputError(
+            f"{path}: expected runs of 2 to 15 bits and positions of 0 to 4, found "
+            f"{bits[0]}, {bits[1]} and {bits[2]} in raw frame {number}"
+        )
+    offsets, sizes_bytes = map(int, page.dataoffsets), map(int, page.databytecounts)
+    return EventStream(tuple(zip(offsets, sizes_bytes, strict=False)), *bits, codec == 65000)
+
+
+class Style(NamedTuple):
+    """How the program that wrote a file ends runs and raw frames.
+
+    Attributes
+    ----------
+    keeps_places : whether there is a place after the longest run too
+    spare_bytes : most that may be left behind the last pixel of a raw frame that is whole
+    """
+
+    keeps_places: bool = False
+    spare_bytes: int = WORD_BYTES
+
+
+class Decoded(NamedTuple):
+    """The events of one raw frame whose runs add up to the number of pixels.
+
+    Attributes
+    ----------
+    events : pixel << bits of the place | place
+    spare_bytes : that are left behind the last pixel and are no mere filling
+    """
+
+    events: npt.NDArray[np.int64]
+    spare_bytes: int
+
+
+def read_events(
+    file: IO[bytes], stream: EventStream, pixel_count: int, style: Style
+) -> npt.NDArray[np.int64] | None:
+    """The events of a raw frame, pixel << bits of the place | place; None when it is broken.
+
+    It is whole when its runs add up to the number of pixels and use up its bytes.
+    """
+    found = _decoded(file, stream, pixel_count, keeps_places=style.keeps_places)
+    return None if found is None or found.spare_bytes > style.spare_bytes else found.events
+
+
+def _decoded(
+    file: IO[bytes], stream: EventStream, pixel_count: int, *, keeps_places: bool
+) -> Decoded | None:
+    """The events of a raw frame; None when its runs do not add up to the number of pixels."""
+    # Loading numba takes longer than all that is asked of a header.
+    from flexalign.io.movies import eer_events
+
+    if stream.most_pixels < pixel_count:
+        return None
+    data = np.frombuffer(_read(file, stream) + PADDING, np.uint8)
+    size_bytes, sub_bits = data.size - len(PADDING), stream.x_bits + stream.y_bits
+    events = np.empty(8 * data.size // (stream.run_bits + sub_bits) + 1, np.int64)
+    count, used_bits = eer_events.decode(
+        data, size_bytes, stream.run_bits, sub_bits, keeps_places, pixel_count, events
+    )
+    spare = data[-(-used_bits // 8) : size_bytes]
+    is_filling = spare.size == 0 or (spare[0] in (0, 255) and bool((spare == spare[0]).all()))
+    return None if count < 0 else Decoded(events[:count], 0 if is_filling else spare.size)
+
+
+def _read(file: IO[bytes], stream: EventStream) -> bytes:
+    """The bytes of a raw frame, its strips joined."""
+    parts = []
+    for offset_bytes, size_bytes in stream.pieces:
+        file.seek(offset_bytes)
+        parts.append(file.read(size_bytes))
+    return b"".join(parts)
+
+
+def find_style(path: Path, streams: Sequence[EventStream], pixel_count: int) -> Style:
+    """How a file is written: as most of its first raw frames can be read to the end.
+
+    One that is broken decides nothing, and neither do those without a longest run.
+    """
+    votes, usual_spare, other_spare = 0, [], []
+    with path.open("rb") as file:
+        for stream in streams[:PROBED_FRAMES]:
+            usual = _decoded(file, stream, pixel_count, keeps_places=False)
+            other = None
+            if stream.may_keep_places:
+                other = _decoded(file, stream, pixel_count, keeps_places=True)
+            spare = [MOST_SPARE_BYTES if d is None else d.spare_bytes for d in (usual, other)]
+            votes += (spare[1] < spare[0]) - (spare[0] < spare[1])
+            usual_spare.append(spare[0])
+            other_spare.append(spare[1])
+    spare_bytes = sorted(other_spare if votes > 0 else usual_spare)
+    typical = spare_bytes[(len(spare_bytes) - 1) // 2]
+    # Where most are broken, what is usual is not known.
+    return Style(votes > 0, WORD_BYTES + (typical if typical < MOST_SPARE_BYTES else 0))
+
+
+def count_into(
+    image: npt.NDArray[Any], events: npt.NDArray[np.int64], stream: EventStream, upsampling: int
+) -> None:
+    """Add one to the pixel of each event of (h, w) `image`."""
+    from flexalign.io.movies import eer_events
+
+    width_px = image.shape[1] // upsampling
+    eer_events.add_up(events, stream.x_bits, stream.y_bits, width_px, upsampling, image)

@@ -1,0 +1,174 @@
+"""What is said of a movie: the numbers by which to judge it, its flags, and its curves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from flexalign.estimate.model_selection import Estimate
+from flexalign.io.thumbnails import shown_edge_per_A
+from flexalign.model import Curves, FloatArray, MovieInfo, PowerSpectrum, Quality, SignalBand
+from flexalign.motion import MotionField
+from flexalign.params import AlignParams
+from flexalign.passes import FirstPass
+from flexalign.plan import Plan
+from flexalign.quality import motion_statistics, raise_flags
+from flexalign.quality.thon_rings import NOT_LOOKED_FOR, find_rings
+
+# Cameras that write bytes, or events, write electrons.
+COUNTING_DTYPES = ("int8", "uint8")
+# In smaller micrographs rings that are there may drown in the noise of a few tiles.
+FEWEST_PX_FOR_RINGS = 1000
+_CURVE_DIGITS = 4
+
+
+def judge(
+    plan: Plan,
+    params: AlignParams,
+    first: FirstPass,
+    estimate: Estimate,
+    before: PowerSpectrum | None,
+    after: PowerSpectrum | None,
+    lines: tuple[float, float],
+) -> Quality:
+    """The numbers by which a person can trust the result, and the flags that they raise.
+
+    Parameters
+    ----------
+    before, after : of the micrograph without and with the motion; None = not computed
+    lines : `line_residuals` of the unaligned micrograph
+    """
+    motion, pixel_A = estimate.motion, plan.pixel_size_A
+    frames = range(plan.sum.first, plan.sum.stop)
+    middle = ((plan.movie.height_px - 1) / 2, (plan.movie.width_px - 1) / 2)
+    total, early, late, step = motion_statistics.path_lengths_A(
+        motion, middle, frames, pixel_A, _early_frames(plan, params)
+    )
+    rings = NOT_LOOKED_FOR
+    is_large = min(plan.output_shape_px) >= FEWEST_PX_FOR_RINGS
+    if is_large and before is not None and after is not None:
+        rings = find_rings(before, after, params.voltage_kV)
+    # Without motion a pattern cannot be told from the specimen.
+    pattern_is_known = estimate.pattern.significance != 0
+    judged = Quality(
+        total_motion_A=total,
+        early_motion_A=early,
+        late_motion_A=late,
+        largest_step_A=step,
+        local_range_A=motion_statistics.local_range_px(motion.field, frames) * pixel_A,
+        candidate_scores=estimate.scores,
+        chosen=estimate.chosen,
+        hot_pixel_count=int(np.count_nonzero(first.hot_pixels)),
+        trajectory_error_A=estimate.trajectory_error_px * pixel_A,
+        field_error_A=_field_error_px(motion.field) * pixel_A,
+        movement_A=motion_statistics.largest_displacement_px(motion, frames) * pixel_A,
+        roughness_A=motion_statistics.roughness_A(motion, middle, frames, pixel_A),
+        track_residual_A=motion_statistics.track_residual_px(motion, estimate.tracks) * pixel_A,
+        has_signal=estimate.has_signal,
+        fixed_pattern_pull=estimate.pattern.pull if pattern_is_known else float("nan"),
+        fixed_pattern_significance=(
+            estimate.pattern.significance if pattern_is_known else float("nan")
+        ),
+        fixed_pattern_removed=estimate.has_fixed_pattern,
+        bad_frame_count=len(first.bad_frames),
+        drift_part=estimate.drift_part,
+        uneven_dose=max(map(abs, first.uneven_frames.values()), default=0.0),
+        hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),
+        gain_residual_rows=lines[0],
+        gain_residual_columns=lines[1],
+        measured_dose_e_A2=_measured_dose_e_A2(plan, params, first),
+        declared_dose_e_A2=_declared_dose_e_A2(plan, first),
+        rings_to_A=rings.to_A,
+        rings_before_A=rings.before_A,
+        ring_score=rings.score,
+        signal_bands=_signal_bands(estimate),
+        motion_bound_A=estimate.motion_bound_px * pixel_A,
+        searched_wider=estimate.is_from_wider_search,
+        lost_frames=estimate.lost_frames,
+        only_direction_deg=_angle_deg(estimate.direction),
+        other_error_A=estimate.other_error_px * pixel_A,
+    )
+    return replace(judged, flags=raise_flags.raised(judged))
+
+
+def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum | None) -> Curves:
+    """What a page draws of this movie."""
+    counts = _rounded(first.frame_counts)
+    if before is None or after is None:
+        return Curves(mean_counts=counts)
+    return Curves(
+        frequency_per_A=_rounded(after.frequency_per_A),
+        power_before=_rounded(before.radial_power),
+        power_after=_rounded(after.radial_power),
+        mean_counts=counts,
+        spectrum_edge_per_A=shown_edge_per_A(after),
+    )
+
+
+def _early_frames(plan: Plan, params: AlignParams) -> float:
+    """Number of steps that belong to the early motion."""
+    frames = np.arange(plan.sum.first, plan.sum.stop + 1, dtype=np.float64)
+    dose_e_A2 = plan.dose_before_e_A2(frames)
+    if dose_e_A2 is None:
+        return float(motion_statistics.EARLY_FRAMES)
+    left = max(0.0, motion_statistics.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
+    return float(np.interp(left, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
+
+
+def _angle_deg(direction: FloatArray | None) -> float:
+    """Angle of a direction (y, x) from the x axis toward y, 0 to 180 degrees; NaN = there is none.
+
+    Examples
+    --------
+    >>> _angle_deg(np.array([-1.0, 0.0]))
+    90.0
+    """
+    if direction is None:
+        return float("nan")
+    return float(np.degrees(np.arctan2(*direction)) % 180)
+
+
+def _signal_bands(estimate: Estimate) -> tuple[SignalBand, ...]:
+    """Signal by resolution; before correction it is unknown where a pattern was taken out."""
+    if not estimate.has_fixed_pattern:
+        return estimate.signal
+    return tuple(replace(band, before=float("nan")) for band in estimate.signal)
+
+
+def _field_error_px(field: MotionField | None) -> float:
+    """Median standard error of the field at the places of its control points; NaN = unknown."""
+    if field is None or field.standard_error_px is None:
+        return float("nan")
+    return float(np.median(field.standard_error_px))
+
+
+def counts_are_electrons(movie: MovieInfo) -> bool:
+    """Whether the raw values of a movie are electrons counted, as far as its format tells."""
+    return movie.file_format.endswith("eer") or movie.pixel_dtype in COUNTING_DTYPES
+
+
+def _measured_dose_e_A2(plan: Plan, params: AlignParams, first: FirstPass) -> float:
+    """Dose of a frame as the detector counted it; NaN where its counts are no electrons.
+
+    The gain evens out the pixels; its own mean is a matter of taste and is divided out.
+    """
+    if not counts_are_electrons(plan.movie) or params.dark is not None:
+        return float("nan")
+    gain = first.correction.gain
+    scale = 1.0 if gain is None else float(gain.mean())
+    return first.mean_counts / (scale * plan.pixel_size_A**2)
+
+
+def _declared_dose_e_A2(plan: Plan, first: FirstPass) -> float:
+    """Mean declared dose of the frames whose counts were measured; NaN = unknown."""
+    measured = np.flatnonzero(np.isfinite(first.frame_counts))
+    dose_e_A2 = plan.dose_before_e_A2(np.stack([measured, measured + 1]).astype(np.float64))
+    if dose_e_A2 is None:
+        return float("nan")
+    return float(np.mean(dose_e_A2[1] - dose_e_A2[0]))
+
+
+def _rounded(values: FloatArray) -> tuple[float, ...]:
+    """Values with few digits, so that thousands of records stay small."""
+    return tuple(float(f"{value:.{_CURVE_DIGITS}g}") for value in values)

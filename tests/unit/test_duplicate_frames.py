@@ -1,0 +1,45 @@
+"""Frames that were written twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flexalign.arrays.duplicate_frames import Copies
+
+
+def found_in(frames):
+    copies = Copies()
+    for index, pixels in enumerate(frames):
+        copies.see(index, pixels)
+    return copies.found()
+
+
+@pytest.mark.parametrize("counts", [0.02, 1.0, 200.0])
+def test_a_frame_that_is_there_twice_is_found(counts):
+    frames = np.random.default_rng(1).poisson(counts, (12, 300, 400)).astype(np.uint16)
+    frames[5] = frames[4]
+    frames[10] = frames[9]
+
+    assert found_in(frames) == {5: 4, 10: 9}
+
+
+def test_frames_that_share_a_strong_pattern_and_a_specimen_are_no_copies():
+    """A hundred times as strong as the noise, as without the gain of an integrating camera."""
+    rng = np.random.default_rng(2)
+    pattern = rng.normal(0, 100, (300, 400))
+    frames = pattern + rng.normal(0, 1, (12, 300, 400))
+
+    assert found_in(frames.astype(np.float32)) == {}
+
+
+def test_of_two_or_three_frames_nothing_is_said():
+    frames = np.random.default_rng(3).poisson(1.0, (3, 100, 100))
+    frames[1] = frames[0]
+
+    assert found_in(frames[:2]) == {}
+    assert found_in(frames) == {}
+
+
+def test_frames_that_are_all_alike_are_no_copies():
+    assert found_in(np.ones((8, 100, 100), np.uint8)) == {}
