@@ -251,24 +251,14 @@ class _Search:
         return trial
 
     def along_one_direction(self, start: Start) -> Iterator[Trial]:
-        """Of data that tell of one direction only, motion in that."""
-        frames, limit_A = self.frames, self.params.max_resolution_A
+        """Of data that tell of one direction only, motion in that, wherever else none is found."""
+        if self.straight_px is None:  # there is so much signal that motion would have shown
+            return
         with self.clock("direction"):
-            direction = direction_at_rest(frames, self.plan, self.params, self.threads)
+            direction = direction_at_rest(self.frames, self.plan, self.params, self.threads)
         if direction is None:
             return
-        paths = [one for one in (self.straight(start), self.still(start)) if one is not None]
-        starts = [replace(one, seen_to_A=math.inf) for one in paths]
-        finer = [start] if start.path_px.any() else []
-        starts += [
-            *finer,
-            *(
-                self.from_pairs(pairwise.MOST_IMAGES, coarse_A)
-                for coarse_A, _ in _COARSER_A
-                if coarse_A > limit_A
-            ),
-        ]
-        for one in starts:
+        for one in chain(self._by_all_frames(start), self._by_coarser_pairs()):
             along = replace(one.along(direction), coarsest_A=math.inf)
             if not is_erratic(along.path_px):
                 yield self.made_of(along, self.shape)
@@ -301,20 +291,29 @@ class _Search:
         shapes = [self.shape] if self.shape is None else [self.shape, None]
         if has_signal and self.straight_px is None:
             return
-        starts = [one for one in (self.straight(start), self.still(start)) if one is not None]
         for shape in shapes:
-            trials = [self.made_of(replace(one, seen_to_A=math.inf), shape) for one in starts]
+            trials = [self.made_of(one, shape) for one in self._by_all_frames(start)]
             yield reduce(better, trials)
         if has_signal:
             return
+        for found in self._by_coarser_pairs():
+            if is_erratic(found.path_px):
+                continue
+            for shape in shapes:
+                yield self.made_of(replace(found, field=shape and found.field), shape)
+
+    def _by_all_frames(self, start: Start) -> Iterator[Start]:
+        """The simple path and no motion, which all rings may judge."""
+        for one in (self.straight(start), self.still(start)):
+            if one is not None:
+                yield replace(one, seen_to_A=math.inf)
+
+    def _by_coarser_pairs(self) -> Iterator[Start]:
+        """The motion of pairs by coarser detail than usual, from fine to coarse."""
         for resolution_A, coarsest_A in _COARSER_A:
             if resolution_A > self.params.max_resolution_A:
                 found = self.from_pairs(pairwise.MOST_IMAGES, resolution_A)
-                if is_erratic(found.path_px):
-                    continue
-                for shape in shapes:
-                    field = None if shape is None else found.field
-                    yield self.made_of(replace(found, field=field, coarsest_A=coarsest_A), shape)
+                yield replace(found, coarsest_A=coarsest_A)
 
 
 def is_erratic(path_px: FloatArray) -> bool:
