@@ -45,9 +45,11 @@ def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray |
     covered = mean_image[: counts[0] * _BLOCK_PX, : counts[1] * _BLOCK_PX]
     blocks = covered.reshape(counts[0], _BLOCK_PX, counts[1], _BLOCK_PX).mean(axis=(1, 3))
     usual = float(np.median(blocks))
-    scatter = 1.4826 * float(np.median(np.abs(blocks - usual)))
     is_blank = blocks < _BLANK_PART * usual
-    if scatter > _MAX_SCATTER * usual or not is_blank.any():
+    if not is_blank.any():
+        return None
+    scatter = 1.4826 * float(np.median(np.abs(blocks[~is_blank] - usual)))
+    if scatter > _MAX_SCATTER * usual:
         return None
     row, column = (
         np.arange(size) * count // size for size, count in zip(shape_px, counts, strict=True)

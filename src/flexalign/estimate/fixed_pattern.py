@@ -7,6 +7,7 @@ the detector than the specimen, moving as it does, can have there.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -146,11 +147,15 @@ def measure_in_patches(
     of_smooth = np.convolve(of_mean, window**2, mode="same")
     # What chance may have made of nothing is nothing.
     mean *= (1 - of_smooth / np.maximum(mean**2, 1e-30)).clip(0)
+    strength, deviations = _strength(power, variance, mean, of_mean)
+    # As much beyond chance as one number of so many deviations; half of all are above zero.
+    beyond = float((deviations.clip(0) ** 2).sum()) - patches.count / 2
     return replace(
         found,
         power_over_noise=mean / powers.noise,
         ring_frequency_per_A=patches.ring_frequency_per_A,
-        strength=_strength(power, variance, mean, of_mean).reshape(counts),
+        significance=max(found.significance, math.sqrt(max(beyond, 0.0))),
+        strength=strength.reshape(counts),
     )
 
 
@@ -168,20 +173,26 @@ def _summed_over_pairs(
 
 def _strength(
     power: FloatArray, variance: FloatArray, mean: FloatArray, of_mean: FloatArray
-) -> FloatArray:
+) -> tuple[FloatArray, FloatArray]:
     """Power (patches,) of the pattern over its `mean` (rings,), as far as it can be told.
 
     As measured with a `variance` (patches, rings), shrunk to one, the more the less of the scatter
     among patches is more than chance (empirical Bayes).
+
+    Returns
+    -------
+    strength : (patches,)
+    deviations : (patches,) by how many standard deviations what was measured is above zero
     """
     weight = np.divide(mean, of_mean, out=np.zeros_like(mean), where=of_mean > 0)
     total = float(weight @ mean)
     if total == 0:
-        return np.ones(len(power))
+        return np.ones(len(power)), np.zeros(len(power))
     strength = power @ weight / total
     chance = variance @ weight**2 / total**2
     scatter = max(float(np.mean((strength - 1) ** 2 - chance)), 0.0)
-    return np.asarray((strength * scatter + chance) / (scatter + chance)).clip(0)
+    shrunk = np.asarray((strength * scatter + chance) / (scatter + chance)).clip(0)
+    return shrunk, strength / np.sqrt(chance)
 
 
 def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:

@@ -34,6 +34,8 @@ from flexalign.plan import Plan
 
 # A fixed pattern that pulls less than this, relative to the specimen, may stay.
 _HARMFUL_PULL = 0.02
+# From so many standard deviations on it is looked at patch by patch.
+_SUSPICIOUS_PULL = 3.0
 # So often one is measured and taken out, along better motions each time.
 _PATTERN_ROUNDS = 2
 # So often the only direction with motion is measured, along better motions each time.
@@ -152,28 +154,38 @@ def estimate_motion(
         estimate = _estimate_once(frames, plan, params, threads, clock)
         if not params.refine:
             return estimate
-        pattern = _suspected(estimate)
-        if pattern is None:
+        given = frames, plan, params, threads
+        with clock("fixed pattern"):
+            found = _pattern_to_take_out(estimate, *given)
+        if found is None:
             return estimate
-        best = estimate
+        best, pattern = estimate, found
         # Found beside the pattern a motion is less than it is, and so is what else there is.
-        for _ in range(_PATTERN_ROUNDS):
+        for done in range(_PATTERN_ROUNDS):
             with clock("fixed pattern"):
-                path_px = best.path_px(frames)
-                pattern = pattern_along(path_px, pattern, frames, plan, params, threads)
+                if done > 0:
+                    pattern = pattern_along(best.path_px(frames), found, *given)
                 cleaned = taken_out(frames, pattern, threads)
             again = _estimate_once(cleaned, plan, params, threads, clock)
             if again.is_still:
                 break
-            best = replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
+            best = replace(again, has_fixed_pattern=True, pattern=found)
         return best
 
 
-def _suspected(estimate: Estimate) -> FixedPattern | None:
-    """The fixed pattern without which the motion may be another one; None = there is none."""
+def _pattern_to_take_out(
+    estimate: Estimate, frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
+) -> FixedPattern | None:
+    """The fixed pattern without which the motion may be another one; None = there is none.
+
+    What is in a part of the field only stands out more where patches are looked at one by one.
+    """
     pattern = estimate.pattern
-    if pattern.significance > SIGNIFICANT_PULL and pattern.pull > _HARMFUL_PULL:
-        return pattern
+    if pattern.significance > _SUSPICIOUS_PULL and pattern.pull > _HARMFUL_PULL:
+        path_px = estimate.path_px(frames)
+        found = pattern_along(path_px, pattern, frames, plan, params, threads)
+        if found.significance > SIGNIFICANT_PULL:
+            return found
     if estimate.has_signal and estimate.is_still:
         # Where nothing moves the specimen counts as the pattern's, and would go with it.  What a
         # gain leaves is the same in all rings, and in the finest ones the specimen has least.
