@@ -162,8 +162,9 @@ def stated_error_px(quality: Quality, pixel_size_A: float) -> float | None:
     """The typical standard error of the length of a displacement; None = it states none."""
     if not np.isfinite(quality.trajectory_error_A):
         return None
-    field_A = np.nan_to_num(quality.field_error_A)
-    return float(np.sqrt(2) * np.hypot(quality.trajectory_error_A, field_A) / pixel_size_A)
+    field_A, along_A = np.nan_to_num(quality.field_error_A), quality.trajectory_error_A
+    across_A = along_A if np.isnan(quality.other_error_A) else quality.other_error_A
+    return float(np.sqrt(along_A**2 + across_A**2 + 2 * field_A**2) / pixel_size_A)
 
 
 def run(

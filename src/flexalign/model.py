@@ -294,6 +294,8 @@ class Quality(JsonValue):
     halves_apart : rms distance of the paths by either half of the detail, over what their standard
         errors allow
     searched_wider : whether the motion was found only where the usual ways do not look
+    only_direction_deg : from the x axis toward y, the only direction in which motion is known
+    other_error_A : standard error at right angles to it
     """
 
     schema: ClassVar[int] = 2
@@ -332,6 +334,8 @@ class Quality(JsonValue):
     searched_wider: bool | None = None
     lost_frames: tuple[int, ...] = ()
     halves_apart: float = np.nan
+    only_direction_deg: float = np.nan
+    other_error_A: float = np.nan
 
     @property
     def flag_names(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from flexalign.arrays import detector, dose, frame_checks, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
 from flexalign.arrays.backends import make_downsampler, make_frame_summation
+from flexalign.arrays.blank_area import blank_area, fade_out
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.downsample import DownsampledFrame, downsampled_pixels, mean_corrected
@@ -27,6 +28,7 @@ from flexalign.arrays.power_spectrum import GroupedAmplitude
 from flexalign.arrays.threads import ThreadPool, share_equally
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.io.movies.reader import MovieReader
 from flexalign.model import FloatArray, FrameRange, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
@@ -149,6 +151,7 @@ def first_pass(
         for index in broken:
             _take_out(reader, plan, index, sums, counts)
         total = mean_corrected(sums["aligned"], counts["aligned"], correction, workers)
+        blank = blank_area(total, plan.correlation_shape_px)
         hot = np.zeros(full_shape, np.bool_)
         if params.hot_pixels:
             hot = _outliers(total, references.defects, threads)
@@ -158,6 +161,10 @@ def first_pass(
             excess = detector.mend(total, correction)
             excess *= downsampler.coding.factor
             small.subtract(correction.bad_index, excess, relative, threads)
+        if blank is not None:
+            scale = full_shape[0] / plan.correlation_shape_px[0]
+            fade_px = COARSEST_RESOLUTION_A / (scale * plan.pixel_size_A)
+            fade_out(small.pixels, blank, fade_px, threads)
         if counts["summed"]:
             total = mean_corrected(sums["summed"], counts["summed"], correction, workers)
     unaligned = total

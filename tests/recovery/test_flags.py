@@ -86,11 +86,16 @@ MOVIES = {
     "pixel size halved": ({}, None, {"pixel_size_A": 0.5}, {"dose-mismatch"}),
     "noise": ({}, noise_alone, {"gain": None}, {"no-signal", "no-rings"}),
     "lost columns": (PERFECT_CAMERA, lost_columns, {}, {"lost-area"}),
+    "filaments": (
+        {"specimen": "filaments", "ice_thickness_A": 0.0, "electrons_per_px": 4.0},
+        None, {}, {"one-direction"},
+    ),
     "hot pixels": (PERFECT_CAMERA, many_hot_pixels, {}, {"hot-pixels"}),
 }  # fmt: skip
 # What else such a movie may raise: a consequence of the same fault.
 ALLOWED = {
     "drift": {"jump", "poor-rings", "rough-path", "uncertain"},
+    "filaments": {"wide-search", "uncertain", "no-rings", "poor-rings"},
     # What they are filled with stays with the detector.
     "lost columns": {"fixed-pattern"},
     "total dose for that of a frame": {

@@ -87,6 +87,54 @@ def test_a_specimen_at_rest_is_called_a_pattern_of_unknown_pull(make_drifting_fr
     assert found.power_over_noise.max() > 0.1
 
 
+def half_with_pattern(frames, size):
+    """As `with_pattern`, in the right half alone."""
+    fixed = with_pattern(frames, size).pixels - frames.pixels
+    fixed[:, :, : SHAPE_PX[1] // 2] = 0
+    return replace(frames, pixels=frames.pixels + fixed)
+
+
+def in_patches(frames, path):
+    path_px = path * np.array(frames.scale)
+    at = np.repeat(path_px[None], 4, axis=0)
+    patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
+    return fixed_pattern.measure_in_patches(patches, path_px, (2, 2), measured(frames, path))
+
+
+def test_a_pattern_in_a_part_of_the_field_is_found_there(moving):
+    frames, path = moving
+    found = in_patches(half_with_pattern(frames, 1.0), path)
+
+    assert found.strength.shape == (2, 2)
+    assert found.strength[:, 1] == pytest.approx([2, 2], abs=0.4)
+    assert found.strength[:, 0] == pytest.approx([0, 0], abs=0.4)
+
+
+def test_a_pattern_that_is_the_same_everywhere_is_as_strong_everywhere(moving):
+    frames, path = moving
+
+    assert in_patches(with_pattern(frames, 1.0), path).strength == pytest.approx(
+        np.ones((2, 2)), abs=0.3
+    )
+
+
+def test_a_pattern_is_taken_out_where_it_is(make_drifting_frames):
+    noise = np.random.default_rng(4).normal(0, 2, (COUNT, *SHAPE_PX)).astype(np.float32)
+    frames = replace(make_drifting_frames(np.zeros((COUNT, 2)), SHAPE_PX), pixels=noise)
+    spoiled = half_with_pattern(frames, 1.0)
+    known = fixed_pattern.FixedPattern(
+        np.full(9, 0.125), np.linspace(0, 1, 9), 0.0, 0.0, strength=np.array([[0.0, 2.0]])
+    )
+
+    lost = spoiled.pixels[0] - fixed_pattern.taken_out(spoiled, known).pixels[0]
+
+    quarter = SHAPE_PX[1] // 4
+    assert np.abs(lost[:, :quarter]).max() < 1e-5
+    # 1 - 1 / sqrt(1 + 12 * 0.25) is one half of the mean of all frames.
+    mean = spoiled.pixels.mean(axis=0)[:, -quarter:]
+    assert lost[:, -quarter:] == pytest.approx(0.5 * (mean - mean.mean()), abs=0.1)
+
+
 def test_frames_have_nothing_in_common_once_it_is_taken_out(moving):
     frames, path = moving
     noise = replace(

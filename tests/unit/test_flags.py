@@ -57,6 +57,7 @@ RAISING = [
     ("unsafe-motion", {"lost_frames": (3,)}),
     ("unsafe-motion", {"halves_apart": LIMITS.halves_apart * BARELY}),
     ("wide-search", {"searched_wider": True}),
+    ("one-direction", {"only_direction_deg": 63.0}),
     ("lost-area", {"hot_pixel_part": LIMITS.lost_part * BARELY}),
 ]
 SILENT = [

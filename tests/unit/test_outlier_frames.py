@@ -48,6 +48,26 @@ def test_frames_that_jumped_stay_where_they_are(make_drifting_frames):
     np.testing.assert_array_equal(back_from(frames, path), path)
 
 
+def test_of_equal_places_on_a_lattice_that_on_the_shorter_way_is_taken(make_drifting_frames):
+    """A frame beside a jump, put a step of the lattice too far."""
+    path = PATH.copy()
+    path[5:] += [10, 6]
+    cell = np.random.default_rng(3).normal(size=(16, 20))
+    frames = make_drifting_frames(path, (128, 160), noise=2.0)
+    shape = frames.pixels.shape[1:]
+    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])
+    lattice = np.fft.fft2(np.tile(cell, (8, 8)))
+    noise = np.random.default_rng(4).normal(0, 2.0, frames.pixels.shape)
+    for pixels, (dy, dx), more in zip(frames.pixels, path, noise, strict=True):
+        pixels[:] = np.fft.ifft2(lattice * np.exp(-2j * np.pi * (ky * dy + kx * dx))).real + more
+    start = path.copy()
+    start[5] += [-32, 20]
+
+    found = back_from(frames, start)
+
+    assert np.abs(found - path).max() < 1
+
+
 def test_two_frames_have_no_neighbours_to_compare_with(make_drifting_frames):
     frames = make_drifting_frames(PATH[:2], (128, 160), noise=2.0)
 

@@ -80,7 +80,7 @@ def bayes_factor(
         fit.trajectory_px, fit.field, patches.grid.center_px, patches.frame
     )
     found = sweep(patches, at_px, powers.weight, threads)
-    data = refine.patch_likelihood(patches, found, powers, at_px)
+    data = refine.patch_likelihood(patches, found, powers, at_px, refinement.axes)
     weight = refine.weight_by_others(patches, powers)
     part = refine.effective_part(patches.grid)
     moved = (weight * found.cross).sum() - (weight * still.cross).sum()
@@ -109,7 +109,8 @@ def _log_occam(
         ).log_evidence
         for drift_A in _DRIFTS_A
     ])  # fmt: skip
-    at_motion = (data.linear * at_px).sum() - 0.5 * np.einsum(
-        "pti,pts,psi->", at_px, data.precision, at_px
+    along = at_px @ data.axes.T
+    at_motion = (data.linear * along).sum() - 0.5 * np.einsum(
+        "pti,pts,psi->", along, data.precision, along
     )
     return float(logsumexp(logs) - math.log(len(logs)) - at_motion)

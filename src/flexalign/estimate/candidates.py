@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, replace
 
@@ -9,9 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import dose
-from flexalign.estimate import evidence, held_out_likelihood, patches, refine
+from flexalign.estimate import evidence, held_out_likelihood, pairwise, patches, refine
 from flexalign.estimate.bayes_factor import BayesFactor, bayes_factor
-from flexalign.estimate.fixed_pattern import FixedPattern, measure, measure_closely
+from flexalign.estimate.direction import only_direction
+from flexalign.estimate.fixed_pattern import (
+    FixedPattern,
+    measure,
+    measure_closely,
+    measure_in_patches,
+)
 from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out_likelihood import HeldOut
@@ -35,6 +42,8 @@ from flexalign.plan import Plan
 _ROUNDS_PER_HALF = 6
 # Less than this part of an amplitude is nothing, but can be divided by.
 _LEAST_LEFT = 1e-15
+# Cosine of the angle between two directions that are as good as one.
+_SAME_DIRECTION = 0.9995
 # Along a shorter path a pattern cannot be told from the specimen.
 _SMALLEST_MOTION_PX = 1.0
 
@@ -61,12 +70,15 @@ class Start:
 
     Attributes
     ----------
+    frame : (n,) times of the path
     seen_to_A : resolution limit of what it has looked at; infinite for nothing
     coarsest_A : resolution of the coarsest rings that are to take part
     halves_px : paths (n, 2) by either half of the rings alone, see `refine.half_of_ring`, where the
         path comes from all rings; None where it has seen those coarser than `seen_to_A` alone
+    axes : (axes, 2) unit vectors (y, x) along which motion is looked for
     """
 
+    frame: FloatArray
     path_px: FloatArray
     pairs: PairwiseShifts
     tracks: PatchTracks | None
@@ -74,6 +86,28 @@ class Start:
     seen_to_A: float
     coarsest_A: float = COARSEST_RESOLUTION_A
     halves_px: tuple[FloatArray, FloatArray] | None = None
+    axes: FloatArray = dataclasses.field(default_factory=lambda: np.eye(2))
+
+    def along(self, direction: FloatArray) -> Start:
+        """What is left of the motion along a `direction` (y, x) of length one."""
+        axes = direction[None]
+        path, halves = (self.path_px @ axes.T) @ axes, None
+        if self.halves_px is not None:
+            one, other = ((half @ axes.T) @ axes for half in self.halves_px)
+            halves = one, other
+        elif path.any():
+            path = pairwise.path_through(self.pairs, self.frame, axes)[0]
+        return replace(self, path_px=path, field=None, halves_px=halves, axes=axes)
+
+    @property
+    def direction(self) -> FloatArray | None:
+        """The only direction (y, x) in which motion is looked for; None = in both."""
+        return self.axes[0] if len(self.axes) == 1 else None
+
+    def is_along(self, direction: FloatArray) -> bool:
+        """Whether motion is looked for along a `direction` (y, x) of length one only."""
+        only = self.direction
+        return only is not None and abs(float(only @ direction)) > _SAME_DIRECTION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +123,7 @@ class Trial:
     halves_apart : how far its halves are apart, over what their errors allow; NaN = not chosen
     log_posterior : of the refined motion, up to a constant that all trials share, where the prior
         is that of a series; else None
+    direction : the only one (y, x) in which the data tell of displacements; None = in both
     """
 
     start: Start
@@ -101,6 +136,7 @@ class Trial:
     lost: npt.NDArray[np.int64]
     halves_apart: float
     log_posterior: float | None = None
+    direction: FloatArray | None = None
 
     @property
     def chosen(self) -> str:
@@ -120,6 +156,11 @@ class Trial:
     def pairs_led_astray(self) -> bool:
         """Whether no motion of the pairs explains unseen data clearly better than none."""
         return not any(self.judged.is_clear(n) for n in ("global", "local") if n in self.candidates)
+
+    def is_clearly_better(self, other: Trial) -> bool:
+        """Whether what this one has chosen explains unseen data clearly better."""
+        scores = (t.judged.over_none()[t.chosen] for t in (self, other))
+        return next(scores) > next(scores) + held_out_likelihood.ENOUGH_EVIDENCE
 
 
 def better(one: Trial, other: Trial) -> Trial:
@@ -156,7 +197,7 @@ def try_from(
 ) -> Trial:
     """The candidates that a start leads to, refined or not as asked."""
     path_px, field = start.path_px, start.field
-    spectra = _spectra(frames, plan, params, start, threads)
+    spectra = _spectra(frames, plan, params, path_px, field, threads, start.coarsest_A)
     if series is not None:
         spectra = replace(spectra, expected=series.signal)
     candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
@@ -187,7 +228,9 @@ def try_from(
         else:
             at = _along(start.path_px, spectra)
             first = sweep(spectra, at, None, threads)
-        refinement = refine.refine(spectra, at, shape, threads=threads, first=first, series=series)
+        refinement = refine.refine(
+            spectra, at, shape, threads=threads, first=first, axes=start.axes, series=series
+        )
         powers = refinement.powers
         by_halves = None
         if start.halves_px is not None:
@@ -204,9 +247,11 @@ def try_from(
     kept = _best(judged, factor)
     along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
     signal = signal_bands(spectra, judged.still_cross, along)
+    at = _whole(candidates[kept], spectra)
+    direction = None if kept == "none" else only_direction(spectra, at, powers)
     lost, apart = np.zeros(0, np.int64), math.nan
     if kept == "refined":
-        lost = lost_frames(spectra, _whole(candidates[kept], spectra), powers)
+        lost = lost_frames(spectra, at, powers)
         halves = candidates[kept].halves
         assert halves is not None
         apart = halves_apart(*halves, shape)
@@ -214,8 +259,9 @@ def try_from(
     if series is not None and refinement is not None:
         log_posterior = _log_posterior(refinement, spectra, series, threads)
     return Trial(
-        start, candidates, judged, refinement, pattern, signal, factor, lost, apart, log_posterior
-    )
+        start, candidates, judged, refinement, pattern, signal, factor, lost, apart, log_posterior,
+        direction,
+    )  # fmt: skip
 
 
 def _log_posterior(
@@ -234,10 +280,48 @@ def _log_posterior(
     return likelihood + path.log_density(refinement.fit.trajectory_px, spectra.frame)
 
 
+def pattern_along(
+    path_px: FloatArray,
+    found: FixedPattern,
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    threads: int,
+) -> FixedPattern:
+    """The fixed pattern `found` in each patch of frames whose specimen moves along a path (n, 2).
+
+    Along a path so short that the two cannot be told apart, it is as it was found.
+    """
+    if np.ptp(path_px, axis=0).max() < _SMALLEST_MOTION_PX:
+        return found
+    spectra = _spectra(frames, plan, params, path_px, None, threads)
+    return measure_in_patches(spectra, path_px, plan.patches, found, threads)
+
+
+def direction_at_rest(
+    frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
+) -> FloatArray | None:
+    """The only direction (y, x) in which frames as they lie tell of displacements; None = in both.
+
+    By all detail, the coarsest too, which is that which motion leaves in common.
+    """
+    path = np.zeros((len(frames.frame), 2))
+    spectra = _spectra(frames, plan, params, path, None, threads, math.inf)
+    at = _along(path, spectra)
+    powers = refine.ring_powers(spectra, sweep(spectra, at, None, threads))
+    return only_direction(spectra, at, powers)
+
+
 def _spectra(
-    frames: SmallFrames, plan: Plan, params: AlignParams, start: Start, threads: int
+    frames: SmallFrames,
+    plan: Plan,
+    params: AlignParams,
+    path_px: FloatArray,
+    field: MotionField | None,
+    threads: int,
+    coarsest_A: float = COARSEST_RESOLUTION_A,
 ) -> PatchSpectra:
-    """Spectra of the patches along the motion of a start, damaged as the dose says."""
+    """Spectra of the patches along a path (n, 2) and a field, damaged as the dose says."""
     dose_e_A2 = plan.dose_before_e_A2(frames.frame + 0.5)
     envelope = None
     if dose_e_A2 is not None:
@@ -248,8 +332,8 @@ def _spectra(
             return np.maximum(left.astype(np.float64), _LEAST_LEFT)
 
     grid = patches.make_grid(frames, plan.patches)
-    displacement = refine.displacement_at(start.path_px, start.field, grid.center_px, frames.frame)
-    return cut_spectra(frames, grid, displacement, envelope, threads, start.coarsest_A)
+    displacement = refine.displacement_at(path_px, field, grid.center_px, frames.frame)
+    return cut_spectra(frames, grid, displacement, envelope, threads, coarsest_A)
 
 
 def _pattern(
@@ -264,7 +348,7 @@ def _pattern(
     if np.ptp(path_px, axis=0).max() < _SMALLEST_MOTION_PX:
         path_px = np.zeros_like(path_px)
     found = measure(spectra, still_cross, path_px, powers)
-    if found.is_harmful:
+    if found.is_suspicious:
         return measure_closely(spectra, _whole(moving, spectra), powers, threads)
     return found
 

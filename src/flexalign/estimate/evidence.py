@@ -13,7 +13,7 @@ Learning (2006), chapters 2 and 5.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -46,13 +46,15 @@ class PatchLikelihood:
     center_px : (patches, 2) (y, x), unbinned pixels
     frame : (times,) frame index, may be fractional
     precision : (patches, times, times), per square unbinned pixel
-    linear : (patches, times, 2)
+    linear : (patches, times, axes)
+    axes : (axes, 2) directions (y, x) along which there is motion; by default y and x
     """
 
     center_px: FloatArray
     frame: FloatArray
     precision: FloatArray
     linear: FloatArray
+    axes: FloatArray = field(default_factory=lambda: np.eye(2))
 
 
 class PathPrior(Protocol):
@@ -292,8 +294,8 @@ def _solve(
     Returns
     -------
     factor : lower Cholesky factor of the posterior precision of z, which is never near singular
-    white : (n, 2) the most probable z
-    log_evidence : of the prior; each of the two axes has half the logarithm of the determinant
+    white : (n, axes) the most probable z
+    log_evidence : of the prior; each of the axes has half the logarithm of the determinant
     """
     precision, linear = normal
     right = root.after(linear.T).T
@@ -302,7 +304,7 @@ def _solve(
     factor = _factor(inner)
     white = linalg.cho_solve((factor, True), right)
     log_det = 2 * float(np.log(np.diag(factor)).sum())
-    return factor, white, 0.5 * float((right * white).sum()) - log_det
+    return factor, white, 0.5 * (float((right * white).sum()) - right.shape[1] * log_det)
 
 
 def _factor(matrix: FloatArray) -> FloatArray:
@@ -434,7 +436,7 @@ def space_basis(shape: MotionField, center_px: FloatArray) -> FloatArray:
 def _normal_equations(
     data: PatchLikelihood, with_trajectory: bool, shape: MotionField | None
 ) -> tuple[FloatArray, FloatArray]:
-    """The likelihood's precision (n, n) and linear term (n, 2) in the motion's own numbers."""
+    """The likelihood's precision (n, n) and linear term (n, axes) in the motion's own numbers."""
     blocks: list[list[FloatArray]] = []
     rights: list[FloatArray] = []
     if with_trajectory:
@@ -447,7 +449,7 @@ def _normal_equations(
         size = inner.shape[1] * space.shape[1]
         square = np.einsum("pij,pa,pb->iajb", inner, space, space, optimize=True)
         right = np.einsum("ti,pa,ptc->iac", in_time, space, data.linear, optimize=True)
-        rights.append(right.reshape(size, 2))
+        rights.append(right.reshape(size, -1))
         if with_trajectory:
             mixed = np.einsum("pti,pa->tia", half, space).reshape(len(data.frame), size)
             blocks[0].append(mixed)
@@ -482,6 +484,7 @@ def _unpacked(
     mean over the patches.
     """
     times = len(data.frame) if trajectory is not None else 0
+    solution = solution @ data.axes
     path = path_error = field = None
     if shape is not None:
         size = shape.coefficients_px.shape

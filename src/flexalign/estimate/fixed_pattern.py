@@ -7,7 +7,8 @@ the detector than the specimen, moving as it does, can have there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import j0
@@ -16,15 +17,27 @@ from flexalign.arrays import correlate, fourier
 from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.kernels.float16 import add_part, stored
 from flexalign.arrays.threads import share_equally
+from flexalign.estimate import refine
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
+from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_together
 from flexalign.estimate.refine import RingPowers, effective_part
 from flexalign.model import FloatArray
 
-# So many standard deviations its pull must stand out to be believed.
-_SIGNIFICANT_PULL = 6.0
+# So many standard deviations its pull must stand out to be believed, and to be looked at closely.
+SIGNIFICANT_PULL = 6.0
+_SUSPICIOUS_PULL = 3.0
 # One that pulls less than this, relative to the specimen, may stay.
 _HARMFUL_PULL = 0.02
+# Rings over which its power is averaged where it is measured patch by patch.
+_SMOOTH_RINGS = 5
+# Frames are filtered for so many strengths of the pattern, over so wide a range.
+_LEVELS = 7
+_LEVEL_RANGE = 64.0
+
+
+def _alike() -> FloatArray:
+    """The strength in patches that are all alike."""
+    return np.ones((1, 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,17 +50,29 @@ class FixedPattern:
     ring_frequency_per_A : (rings,)
     pull : its pull on the motion, relative to that of the specimen
     significance : of the pull, in standard deviations of chance
+    strength : (y, x) power in each patch over that mean; (1, 1) = all alike
     """
 
     power_over_noise: FloatArray
     ring_frequency_per_A: FloatArray
     pull: float
     significance: float
+    strength: FloatArray = field(default_factory=_alike)
 
     @property
     def is_harmful(self) -> bool:
         """Whether it is there beyond chance, and pulls on the motion."""
-        return self.significance > _SIGNIFICANT_PULL and self.pull > _HARMFUL_PULL
+        return self.significance > SIGNIFICANT_PULL and self.pull > _HARMFUL_PULL
+
+    @property
+    def is_in_parts(self) -> bool:
+        """Whether it has a strength of its own in each patch."""
+        return self.strength.size > 1
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether it may be there, and would pull on the motion."""
+        return self.significance > _SUSPICIOUS_PULL and self.pull > _HARMFUL_PULL
 
     def as_white(self) -> FixedPattern:
         """A pattern that has in all rings what this one has in the finest third of them."""
@@ -83,9 +108,8 @@ def measure(
     once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
     specimen = np.zeros(len(count))
     if apart_A.any():
-        for r, frequency in enumerate(patches.ring_frequency_per_A):
-            both = np.outer(squared[:, r], squared[:, r]) * j0(2 * np.pi * frequency * apart_A)
-            specimen[r] = powers.signal[r] * (both.sum() - np.trace(both))
+        frequency = patches.ring_frequency_per_A
+        specimen = powers.signal * _summed_over_pairs(squared, frequency, apart_A)
     rest = np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / once
     if not apart_A.any():
         return FixedPattern(
@@ -202,19 +226,114 @@ def _rest_of_patch(
     return by_ring(in_place - kappa * along), by_ring(seen), by_ring(variance)
 
 
+def measure_in_patches(
+    patches: PatchSpectra,
+    path_px: FloatArray,
+    counts: tuple[int, int],
+    found: FixedPattern,
+    threads: int = 1,
+) -> FixedPattern:
+    """The pattern `found`, measured anew in each of `counts` (y, x) patches.
+
+    Notes
+    -----
+    Of frames s and t whose specimen is displaced by d_st, over a ring, the common power as they lie
+    on the detector, C, and that along the path, D, are
+
+        C = P sum a_s^2 a_t^2 J0(2 pi k |d_st|) + G sum a_s a_t
+        D = P sum a_s^2 a_t^2 + G sum a_s a_t J0(2 pi k |d_st|)
+
+    with P the power of the specimen and G that of the pattern.  The same path serves all patches:
+    where the pattern is strongest, it has been taken for the specimen.
+    """
+    along_px = np.repeat(path_px[None], patches.count, axis=0)
+    still, along = sweep_together(patches, [0 * along_px, along_px], [None] * 2, threads)
+    powers = refine.ring_powers(patches, along)
+    squared, pairs = patches.envelope**2, pair_weight(patches.envelope)
+    once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
+    apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
+    moved = _summed_over_pairs(squared, patches.ring_frequency_per_A, apart_A)
+    moved_once = _summed_over_pairs(patches.envelope, patches.ring_frequency_per_A, apart_A)
+    determinant = pairs * once - moved * moved_once
+    is_known = (patches.ring_count > 0) & (determinant > 1e-6 * pairs * once)
+    per_count = np.where(is_known, 1 / np.maximum(patches.ring_count * determinant, 1e-30), 0.0)
+    power = per_count * (still.cross * pairs - along.cross * moved)
+    # By noise both common powers scatter by N^2 sum a_s^2 a_t^2, with the correlation J0.
+    variance = powers.patch_noise**2 * per_count**2 * patches.ring_count
+    variance = variance * pairs * (pairs**2 - moved**2) / refine.effective_part(patches.grid)
+    mean, of_mean = power.mean(axis=0), variance.mean(axis=0) / patches.count
+    window = np.full(_SMOOTH_RINGS, 1 / _SMOOTH_RINGS)
+    mean = np.convolve(mean, window, mode="same").clip(0)
+    of_smooth = np.convolve(of_mean, window**2, mode="same")
+    # What chance may have made of nothing is nothing.
+    mean *= (1 - of_smooth / np.maximum(mean**2, 1e-30)).clip(0)
+    strength, deviations = _strength(power, variance, mean, of_mean)
+    # As much beyond chance as one number of so many deviations; half of all are above zero.
+    beyond = float((deviations.clip(0) ** 2).sum()) - patches.count / 2
+    return replace(
+        found,
+        power_over_noise=mean / powers.noise,
+        ring_frequency_per_A=patches.ring_frequency_per_A,
+        significance=max(found.significance, math.sqrt(max(beyond, 0.0))),
+        strength=strength.reshape(counts),
+    )
+
+
+def _summed_over_pairs(
+    factor: FloatArray, frequency_per_A: FloatArray, apart_A: FloatArray
+) -> FloatArray:
+    """Sum (rings,) of f_s f_t J0(2 pi k d_st) over frames s != t, for factors f (times, rings)."""
+    total = np.empty(len(frequency_per_A))
+    for r, frequency in enumerate(frequency_per_A):
+        of_ring = factor[:, r]
+        turned = of_ring @ j0(2 * np.pi * frequency * apart_A) @ of_ring
+        total[r] = turned - of_ring @ of_ring
+    return total
+
+
+def _strength(
+    power: FloatArray, variance: FloatArray, mean: FloatArray, of_mean: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Power (patches,) of the pattern over its `mean` (rings,), as far as it can be told.
+
+    As measured with a `variance` (patches, rings), shrunk to one, the more the less of the scatter
+    among patches is more than chance (empirical Bayes).
+
+    Returns
+    -------
+    strength : (patches,)
+    deviations : (patches,) by how many standard deviations what was measured is above zero
+    """
+    weight = np.divide(mean, of_mean, out=np.zeros_like(mean), where=of_mean > 0)
+    total = float(weight @ mean)
+    if total == 0:
+        return np.ones(len(power)), np.zeros(len(power))
+    strength = power @ weight / total
+    chance = variance @ weight**2 / total**2
+    scatter = max(float(np.mean((strength - 1) ** 2 - chance)), 0.0)
+    shrunk = np.asarray((strength * scatter + chance) / (scatter + chance)).clip(0)
+    return shrunk, strength / np.sqrt(chance)
+
+
 def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:
     """Frames whose remaining noise and pattern have nothing in common.
 
     Each loses the part 1 - 1 / sqrt(1 + n G / N) of the mean of all n, ring by ring: what whitens
     noise of power N with a common pattern of power G.  Taking out the whole mean would leave the
-    noise of the mean behind, with the opposite sign.
+    noise of the mean behind, with the opposite sign.  Between the middles of patches G is
+    interpolated.
     """
     shape, pixel_A = frames.shape_px, frames.pixel_size_A
     mean = fourier.rfft2(frames.pixels.mean(axis=0, dtype=np.float32), threads)
     frequency = correlate.ring_index(shape, (frames.scale[0] * pixel_A, frames.scale[1] * pixel_A))
     power = np.interp(frequency, pattern.ring_frequency_per_A, pattern.power_over_noise)
-    part = 1 - 1 / np.sqrt(1 + len(frames.frame) * power)
-    common = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
+    strength = _over_field(pattern.strength, shape)
+    levels = _levels(pattern.strength)
+    common = np.zeros(shape, np.float32)
+    for level, of_level in zip(levels, np.eye(len(levels)), strict=True):
+        part = 1 - 1 / np.sqrt(1 + len(frames.frame) * level * power)
+        image = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
+        common += image * np.interp(strength, levels, of_level).astype(np.float32)
     pixels = frames.pixels.copy()
 
     def take_out(start: int, stop: int) -> None:
@@ -223,3 +342,21 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
 
     share_equally(take_out, len(pixels), threads)
     return replace(frames, pixels=pixels)
+
+
+def _levels(strength: FloatArray) -> FloatArray:
+    """Rising strengths (n,) between which the filter may be interpolated."""
+    highest, lowest = float(strength.max()), float(strength.min())
+    if highest == lowest:
+        return np.array([highest])
+    return np.append(0.0, np.geomspace(highest / _LEVEL_RANGE, highest, _LEVELS))
+
+
+def _over_field(strength: FloatArray, shape_px: tuple[int, int]) -> FloatArray:
+    """Values (y, x) of patches side by side at every pixel, linear between their middles."""
+    weights = []
+    for count, size in zip(strength.shape, shape_px, strict=True):
+        place = (np.arange(size) + 0.5) * count / size - 0.5
+        weights.append([np.interp(place, np.arange(count), one) for one in np.eye(count)])
+    in_y, in_x = np.array(weights[0]), np.array(weights[1])
+    return np.asarray(in_y.T @ strength @ in_x)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.kernels import likelihood
 from flexalign.estimate.evidence import fit_motion
-from flexalign.estimate.patch_spectra import PatchSpectra
+from flexalign.estimate.patch_spectra import PatchSpectra, moved_spectra
 from flexalign.estimate.refine import Refinement, RingPowers
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
@@ -63,7 +62,7 @@ def halves_apart(one: Refinement, other: Refinement, shape: MotionField | None) 
         assert fit.trajectory_error_px is not None
         paths.append(fit.trajectory_px)
         variances.append(fit.trajectory_error_px**2)
-    apart = ((paths[0] - paths[1]) ** 2).mean()
+    apart = ((paths[0] - paths[1]) ** 2).sum(axis=1).mean() / len(one.axes)
     return float(np.sqrt(apart / np.maximum(np.mean(variances) * 2, 1e-30)))
 
 
@@ -71,14 +70,6 @@ def _agreement(
     patches: PatchSpectra, patch: int, displacement_px: FloatArray, weight: FloatArray
 ) -> FloatArray:
     """Weighted common power (times,) of each frame of a patch with all others."""
-    height, width = patches.grid.shape_px
-    rest = displacement_px / patches.scale - patches.offset_px[patch]
-    ky, kx = np.fft.fftfreq(height), np.fft.rfftfreq(width)
-    along_y = np.exp(2j * np.pi * rest[:, :1] * ky).astype(np.complex64)
-    along_x = np.exp(2j * np.pi * rest[:, 1:] * kx).astype(np.complex64)
-    moved = likelihood.unpacked(patches.packing, patches.packed[patch])
-    moved *= along_y[:, :, None] * along_x[:, None, :]
-    inside = patches.ring >= 0
-    moved = moved[:, inside]
+    moved = moved_spectra(patches, patch, displacement_px)
     others = moved.sum(axis=0) - moved
-    return np.asarray((others.conj() * moved).real @ weight[patches.ring[inside]])
+    return np.asarray((others.conj() * moved).real @ weight[patches.ring[patches.ring >= 0]])

@@ -7,14 +7,23 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import chain
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import pairwise, patches
-from flexalign.estimate.candidates import Candidate, Start, Trial, better, try_from
+from flexalign.estimate.candidates import (
+    Candidate,
+    Start,
+    Trial,
+    better,
+    direction_at_rest,
+    pattern_along,
+    try_from,
+)
 from flexalign.estimate.evidence import TrajectoryPrior
-from flexalign.estimate.fixed_pattern import FixedPattern, taken_out
+from flexalign.estimate.fixed_pattern import SIGNIFICANT_PULL, FixedPattern, taken_out
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import straight_path, straight_path_by_halves
@@ -26,6 +35,10 @@ from flexalign.motion import Motion, MotionField
 from flexalign.params import LIMITS, AlignParams
 from flexalign.plan import Plan
 
+# So often a fixed pattern is measured and taken out, along better motions each time.
+_PATTERN_ROUNDS = 2
+# So often the only direction with motion is measured, along better motions each time.
+_DIRECTION_ROUNDS = 2
 # Groups of frames to pair when single frames are too faint for it.
 _FEW_GROUPS = 8
 # Limits of the pairwise stage to try when nothing is found, each with the coarsest rings to use.
@@ -44,11 +57,13 @@ class Estimate:
     has_signal : whether the frames have anything in common beyond chance
     has_fixed_pattern : whether one was found that pulls on the motion, and taken out
     chosen : name of the candidate that was kept
-    trajectory_error_px : standard error of a frame's displacement per axis, NaN when not refined
+    trajectory_error_px : standard error of a frame's displacement per axis, NaN when not refined;
+        where the motion is known in one `direction` only, in that
     rejected_pairs : part of the frame pairs that do not fit the trajectory
     refinement : None when not refined
     pattern : what stays with the detector, before it was taken out
     signal : by resolution, without motion and along the one that was kept
+    direction : the only one (y, x) in which the motion is known, of length one; None = in both
     drift_part : how far the motion found goes, over the length of the field along the same axis;
         frames that have less than half in common are not believed, and the motion is not kept
     start : the motion that was kept, to go on from; None = it was given
@@ -74,6 +89,18 @@ class Estimate:
     halves_apart: float = float("nan")
     drift_part: float = float("nan")
     start: Start | None = None
+    direction: FloatArray | None = None
+
+    @property
+    def other_error_px(self) -> float:
+        """Standard error where the motion is not known; NaN where it is known in both directions.
+
+        Nothing but that specimens move alike in all directions is known of it.
+        """
+        if self.direction is None:
+            return math.nan
+        path_px = self.motion.trajectory.displacement_px @ self.direction
+        return float(path_px[self.motion.trajectory.is_measured].std())
 
     @property
     def motion_bound_px(self) -> float:
@@ -88,6 +115,12 @@ class Estimate:
             return math.nan
         farthest = float(np.ptp(fit.trajectory_px, axis=0).max())
         return farthest + 2 * math.sqrt(2) * float(fit.trajectory_error_px.max())
+
+    def path_px(self, frames: SmallFrames) -> FloatArray:
+        """The trajectory (n, 2) at the times of `frames`."""
+        path = self.motion.trajectory.displacement_px.T
+        every = np.arange(self.motion.frame_count)
+        return np.stack([np.interp(frames.frame, every, axis) for axis in path], axis=1)
 
     @property
     def is_still(self) -> bool:
@@ -140,15 +173,25 @@ def estimate_motion(
         estimate = _estimate_once(frames, plan, params, threads, clock, series)
         if not params.refine:
             return estimate
-        pattern = _suspected(estimate)
-        if pattern is None:
-            return estimate
+        given = frames, plan, params, threads
         with clock("fixed pattern"):
-            cleaned = taken_out(frames, pattern, threads)
-        again = _estimate_once(cleaned, plan, params, threads, clock, series)
-        if again.is_still:
+            found = _pattern_to_take_out(estimate, *given)
+        if found is None:
             return estimate
-        return _with_pattern_or_not(estimate, again, _Search(frames, plan, params, threads, clock))
+        best, pattern = estimate, found
+        # Found beside the pattern a motion is less than it is, and so is what else there is.
+        for done in range(_PATTERN_ROUNDS):
+            with clock("fixed pattern"):
+                if done > 0:
+                    pattern = pattern_along(best.path_px(frames), found, *given)
+                cleaned = taken_out(frames, pattern, threads)
+            again = _estimate_once(cleaned, plan, params, threads, clock, series)
+            if again.is_still:
+                break
+            best = replace(again, has_fixed_pattern=True, pattern=found)
+        if best is estimate or (found.is_in_parts and not estimate.pattern.is_harmful):
+            return best
+        return _with_pattern_or_not(estimate, best, _Search(frames, plan, params, threads, clock))
 
 
 def _with_pattern_or_not(estimate: Estimate, again: Estimate, search: _Search) -> Estimate:
@@ -167,11 +210,19 @@ def _with_pattern_or_not(estimate: Estimate, again: Estimate, search: _Search) -
     return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
 
 
-def _suspected(estimate: Estimate) -> FixedPattern | None:
-    """The fixed pattern without which the motion may be another one; None = there is none."""
+def _pattern_to_take_out(
+    estimate: Estimate, frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
+) -> FixedPattern | None:
+    """The fixed pattern without which the motion may be another one; None = there is none.
+
+    What is in a part of the field only stands out more where patches are looked at one by one.
+    """
     pattern = estimate.pattern
-    if pattern.is_harmful:
-        return pattern
+    if pattern.is_suspicious:
+        path_px = estimate.path_px(frames)
+        found = pattern_along(path_px, pattern, frames, plan, params, threads)
+        if found.significance > SIGNIFICANT_PULL:
+            return found
     if estimate.has_signal and estimate.is_still:
         # Where nothing moves the specimen counts as the pattern's, and would go with it.  What a
         # gain leaves is the same in all rings, and in the finest ones the specimen has least.
@@ -206,20 +257,33 @@ class _Search:
                 small, limit_A, self.params.max_shift_A, self.threads, most_images
             )
         if self.shape is None:
-            return Start(path, pairs, None, None, limit_A)
+            return Start(self.frames.frame, path, pairs, None, None, limit_A)
         with self.clock("patches"):
             tracks, likelihood = patches.track_patches(
                 small, path, self.plan.patches, self.plan.group_frames, limit_A, self.threads
             )
             field = patches.fit_local_field(likelihood, self.shape)
-        return Start(path, pairs, tracks, field, limit_A)
+        return Start(self.frames.frame, path, pairs, tracks, field, limit_A)
 
     def made_of(
         self, start: Start, shape: MotionField | None, series: SeriesPrior | None = None
     ) -> Trial:
-        """What a start leads to, with a field of the given shape or without one."""
+        """What a start leads to, with a field of the given shape or without one.
+
+        Where data tell of one direction only, motion in the other is left out, unless that makes
+        unseen data far less probable.
+        """
+        given = shape, self.frames, self.plan, self.params, self.threads, series
         with self.clock("refinement"):
-            return try_from(start, shape, self.frames, self.plan, self.params, self.threads, series)
+            trial = try_from(start, *given)
+            for _ in range(_DIRECTION_ROUNDS if series is None else 0):
+                if trial.direction is None or trial.start.is_along(trial.direction):
+                    break
+                along = try_from(start.along(trial.direction), *given)
+                if trial.is_clearly_better(along):
+                    break
+                trial = along
+        return trial
 
     def by_series(self, series: SeriesPrior) -> Trial:
         """From the pairs and from what other tilts expect, whichever is more probable in the end.
@@ -259,6 +323,19 @@ class _Search:
         if straight is not None:
             yield straight
 
+    def along_one_direction(self, start: Start) -> Iterator[Trial]:
+        """Of data that tell of one direction only, motion in that, wherever else none is found."""
+        if self.straight_px is None:  # there is so much signal that motion would have shown
+            return
+        with self.clock("direction"):
+            direction = direction_at_rest(self.frames, self.plan, self.params, self.threads)
+        if direction is None:
+            return
+        for one in chain(self._by_all_frames(start), self._by_coarser_pairs()):
+            along = replace(one.along(direction), coarsest_A=math.inf)
+            if not is_erratic(along.path_px):
+                yield self.made_of(along, self.shape)
+
     def still(self, start: Start) -> Start:
         """No motion, in place of that of `start`."""
         return replace(start, path_px=np.zeros_like(start.path_px), field=None)
@@ -287,20 +364,29 @@ class _Search:
         shapes = [self.shape] if self.shape is None else [self.shape, None]
         if has_signal and self.straight_px is None:
             return
-        starts = [one for one in (self.straight(start), self.still(start)) if one is not None]
         for shape in shapes:
-            trials = [self.made_of(replace(one, seen_to_A=math.inf), shape) for one in starts]
+            trials = [self.made_of(one, shape) for one in self._by_all_frames(start)]
             yield reduce(better, trials)
         if has_signal:
             return
+        for found in self._by_coarser_pairs():
+            if is_erratic(found.path_px):
+                continue
+            for shape in shapes:
+                yield self.made_of(replace(found, field=shape and found.field), shape)
+
+    def _by_all_frames(self, start: Start) -> Iterator[Start]:
+        """The simple path and no motion, which all rings may judge."""
+        for one in (self.straight(start), self.still(start)):
+            if one is not None:
+                yield replace(one, seen_to_A=math.inf)
+
+    def _by_coarser_pairs(self) -> Iterator[Start]:
+        """The motion of pairs by coarser detail than usual, from fine to coarse."""
         for resolution_A, coarsest_A in _COARSER_A:
             if resolution_A > self.params.max_resolution_A:
                 found = self.from_pairs(pairwise.MOST_IMAGES, resolution_A)
-                if is_erratic(found.path_px):
-                    continue
-                for shape in shapes:
-                    field = None if shape is None else found.field
-                    yield self.made_of(replace(found, field=field, coarsest_A=coarsest_A), shape)
+                yield replace(found, coarsest_A=coarsest_A)
 
 
 def _log_posterior(trial: Trial) -> float:
@@ -334,7 +420,10 @@ def _estimate_once(
     search, is_wide = _Search(frames, plan, params, threads, clock), False
     trial = search.usual() if series is None else search.by_series(series)
     if trial.chosen == "none" and params.refine:
-        wider = search.wider(trial.start, trial.judged.has_signal)
+        wider = chain(
+            search.along_one_direction(trial.start),
+            search.wider(trial.start, trial.judged.has_signal),
+        )
         found = next((t for t in wider if t.chosen != "none"), None)
         trial, is_wide = found or trial, found is not None
     return _as_estimate(trial, trial.chosen, is_wide or trial.is_by_all_data, search)
@@ -347,6 +436,7 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> E
     if drift_part > LIMITS.drift_part:
         chosen = "none"
     kept, refinement = trial.candidates[chosen], trial.refinement
+    direction = trial.start.direction if chosen != "none" else None
     if refinement is not None:
         path_prior, fit = refinement.trajectory_prior, refinement.fit
         if isinstance(path_prior, TrajectoryPrior):
@@ -356,7 +446,7 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> E
         if chosen == "refined":
             kept, errors = replace(kept, field=fit.field), fit.trajectory_error_px
     return Estimate(
-        motion=_as_motion(kept, frames, plan, params, errors),
+        motion=_as_motion(kept, frames, plan, params, _errors_px(kept, errors, direction)),
         tracks=trial.start.tracks,
         scores=trial.judged.over_none(),
         has_signal=trial.judged.has_signal or trial.chosen != "none",
@@ -372,7 +462,23 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> E
         halves_apart=trial.halves_apart if chosen == "refined" else float("nan"),
         drift_part=drift_part,
         start=replace(trial.start, path_px=kept.path_px, field=kept.field, halves_px=None),
+        direction=direction,
     )
+
+
+def _errors_px(
+    kept: Candidate, along_px: FloatArray | None, direction: FloatArray | None
+) -> FloatArray | None:
+    """Standard errors (n, 2) (y, x), from those (n,) along the only direction, or along each axis.
+
+    Across that direction the specimen may have gone as far as along it.
+    """
+    if along_px is None:
+        return None
+    if direction is None:
+        return np.stack([along_px, along_px], axis=1)
+    other = (kept.path_px @ direction).std()
+    return np.asarray(np.hypot(along_px[:, None] * direction, other * direction[::-1]))
 
 
 def _drift_part(path_px: FloatArray, plan: Plan) -> float:
@@ -397,9 +503,8 @@ def _as_motion(
 ) -> Motion:
     """The kept candidate over all frames of the file, zero at the reference frame."""
     reference = _reference_frame(kept.path_px, frames, plan, params)
-    both = None if errors_px is None else np.stack([errors_px, errors_px], axis=1)
     trajectory = pairwise.as_trajectory(
-        kept.path_px, frames.frame, frames.measured, plan.movie.frame_count, reference, both
+        kept.path_px, frames.frame, frames.measured, plan.movie.frame_count, reference, errors_px
     )
     return Motion(trajectory, kept.field)
 

@@ -1,7 +1,8 @@
 """Single frames that a start puts far from where they belong.
 
 The likelihood has an optimum at every peak of a correlation, so that refinement leaves a frame at
-the wrong one.  Where its neighbours say that it lies is another place to look.
+the wrong one.  Where its neighbours are is another place to look.  A crystal looks the same after
+every step of its lattice: of places that are as good, the one on the shorter way is taken.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.estimate import refine
-from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep, sweep_together
+from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep_together
 from flexalign.model import FloatArray
 
 # A frame is looked at again that is so many times as far from the middle of its neighbours as
@@ -18,6 +19,9 @@ from flexalign.model import FloatArray
 _TIMES_USUAL = 4.0
 _LEAST_A = 6.0
 _MOST_STRAYS = 6
+# A place on a shorter way is as good where a frame has so much of the power in common with others
+# that it has where it is; a part of it is lost where patches were cut elsewhere.
+_AS_GOOD = 0.4
 
 
 def brought_back(
@@ -29,24 +33,50 @@ def brought_back(
     ----------
     first : a sweep at `displacement_px`
     """
-    expected = _between_neighbours(displacement_px)
-    strays = _far_ones(displacement_px - expected, _LEAST_A / patches.pixel_size_A)
+    least_px = _LEAST_A / patches.pixel_size_A
+    strays = _far_ones(displacement_px, least_px)
     if strays.size == 0:
         return displacement_px, first
-    weight = refine.ring_powers(patches, first).weight
+    weight, kept, swept = refine.ring_powers(patches, first).weight, displacement_px, first
+    seen: set[int] = set()
+    while len(seen) < _MOST_STRAYS:
+        strays = np.array([t for t in _far_ones(kept, least_px) if t not in seen], np.int64)
+        if strays.size == 0:
+            break
+        stray = int(strays[0])
+        seen.add(stray)
+        moved = _at_neighbours(kept, stray)
+        found = sweep_together(patches, moved, [None] * len(moved), threads)
+        before = float((swept.cross * weight).sum())
+        # All others lose what they have in common with one frame, and it loses as much.
+        least = before * (1 - (1 - _AS_GOOD) * 2 / kept.shape[1])
+        way_px = _way_px(kept, stray) - least_px
+        likelihood = np.array([float((one.cross * weight).sum()) for one in found])
+        is_shorter = np.array([_way_px(one, stray) for one in moved]) < way_px
+        is_better = (likelihood > before) | (is_shorter & (likelihood > max(least, 0.0)))
+        if is_better.any():
+            best = int(np.argmax(np.where(is_better, likelihood, -np.inf)))
+            kept, swept = moved[best], found[best]
+    return kept, swept
+
+
+def _at_neighbours(displacement_px: FloatArray, stray: int) -> list[FloatArray]:
+    """The displacements with one frame where the one before is, the one after, and between."""
+    last = displacement_px.shape[1] - 1
+    before, after = (displacement_px[:, t] for t in (max(stray - 1, 0), min(stray + 1, last)))
+    places = {0: [after], last: [before]}.get(stray, [(before + after) / 2, before, after])
     moved = []
-    for stray in strays:
+    for place in places:
         other = displacement_px.copy()
-        other[:, stray] = expected[:, stray]
+        other[:, stray] = place
         moved.append(other)
-    found = sweep_together(patches, moved, [None] * len(moved), threads)
-    before = (first.cross * weight).sum()
-    better = strays[[(one.cross * weight).sum() > before for one in found]]
-    if better.size == 0:
-        return displacement_px, first
-    kept = displacement_px.copy()
-    kept[:, better] = expected[:, better]
-    return kept, sweep(patches, kept, None, threads)
+    return moved
+
+
+def _way_px(displacement_px: FloatArray, stray: int) -> float:
+    """Length of the steps to and from a frame, of the mean over patches."""
+    path = displacement_px.mean(axis=0)[max(stray - 1, 0) : stray + 2]
+    return float(np.hypot(*np.diff(path, axis=0).T).sum())
 
 
 def _between_neighbours(displacement_px: FloatArray) -> FloatArray:
@@ -57,8 +87,9 @@ def _between_neighbours(displacement_px: FloatArray) -> FloatArray:
     return np.concatenate([displacement_px[:, 1:2], inner, displacement_px[:, -2:-1]], axis=1)
 
 
-def _far_ones(apart_px: FloatArray, least_px: float) -> npt.NDArray[np.int64]:
-    """Frames far from where their neighbours say, in the mean over patches, farthest first."""
+def _far_ones(displacement_px: FloatArray, least_px: float) -> npt.NDArray[np.int64]:
+    """Frames far from the middle of their neighbours, in the mean over patches, farthest first."""
+    apart_px = displacement_px - _between_neighbours(displacement_px)
     distance = np.hypot(*apart_px.mean(axis=0).T)
     limit = max(_TIMES_USUAL * float(np.median(distance)), least_px)
     far = np.argsort(-distance)[:_MOST_STRAYS]

@@ -11,6 +11,7 @@ Strelak, Filipovic, Jimenez-Moreno, Carazo & Sorzano, Electronics 9 (2020) 1040.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -165,9 +166,33 @@ def global_trajectory(
     spectra = filtered_spectra(frames, groups, max_resolution_A, threads)
     radius = search_radius_px(frame, frames, max_shift_A)
     pairs = measure_pairs(spectra, frames.shape_px, radius, frames.scale, threads)
-    displacement, _, pairs = solve(pairs, len(groups))
-    path = np.stack([np.interp(frames.frame, frame, d) for d in displacement.T], axis=1)
-    return path - path.mean(axis=0), pairs
+    path, pairs = path_through(pairs, frames.frame)
+    return path, pairs
+
+
+def path_through(
+    pairs: PairwiseShifts, frame: FloatArray, axes: FloatArray | None = None
+) -> tuple[FloatArray, PairwiseShifts]:
+    """Displacement (n, 2) at each of the times `frame`, mean zero, that fits the pairs best.
+
+    Parameters
+    ----------
+    pairs : of images that are groups of equal numbers of frames
+    axes : (axes, 2) unit vectors (y, x) along which there is motion; default: both
+
+    Returns
+    -------
+    displacement_px : (n, 2)
+    pairs : with the final weights
+    """
+    count = int(pairs.second.max()) + 1
+    groups = np.array_split(frame, count)
+    axes = np.eye(2) if axes is None else axes
+    along = replace(pairs, shift_px=(pairs.shift_px @ axes.T) @ axes)
+    displacement, _, used = solve(along, count)
+    middle = np.array([group.mean() for group in groups])
+    path = np.stack([np.interp(frame, middle, d) for d in displacement.T], axis=1)
+    return path - path.mean(axis=0), replace(pairs, weight=used.weight)
 
 
 def choose_reference(displacement_px: FloatArray, wanted: str) -> int:

@@ -223,3 +223,17 @@ def rings_with_weight(weight: FloatArray) -> int:
     """Number of rings (..., rings) up to the last that has a weight."""
     used = np.flatnonzero(weight.reshape(-1, weight.shape[-1]).any(axis=0))
     return int(used[-1]) + 1 if used.size else 0
+
+
+def moved_spectra(
+    patches: PatchSpectra, patch: int, displacement_px: FloatArray
+) -> npt.NDArray[np.complex64]:
+    """Spectra (times, coefficients inside) of one patch, moved along displacements (times, 2)."""
+    height, width = patches.grid.shape_px
+    rest = displacement_px / patches.scale - patches.offset_px[patch]
+    ky, kx = np.fft.fftfreq(height), np.fft.rfftfreq(width)
+    along_y = np.exp(2j * np.pi * rest[:, :1] * ky).astype(np.complex64)
+    along_x = np.exp(2j * np.pi * rest[:, 1:] * kx).astype(np.complex64)
+    moved = likelihood.unpacked(patches.packing, patches.packed[patch])
+    moved *= along_y[:, :, None] * along_x[:, None, :]
+    return moved[:, patches.ring >= 0]

@@ -95,7 +95,8 @@ def _variance_along(
             weights.append(weight)
     part = np.array(weights) / sum(weights)
     values = np.array([one.value for one in found])
-    spread = np.einsum("p,pnc->n", part, (values - np.einsum("p,pnc->nc", part, values)) ** 2) / 2
+    spread = np.einsum("p,pnc->n", part, (values - np.einsum("p,pnc->nc", part, values)) ** 2)
+    spread /= len(data.axes)
     return np.asarray(part @ np.array([one.variance - best.variance for one in found]) + spread)
 
 

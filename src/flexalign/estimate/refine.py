@@ -61,6 +61,8 @@ _LEAST_SCATTER = 0.0025
 _STRENGTHS = (0.02, 50.0)
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _LARGEST_STEP_PX = 1.0
+# Unit vectors (y, x) of the directions in which there is motion.
+_BOTH: FloatArray = np.eye(2)
 # Rings alternate between two halves in blocks of this many, for scores on unseen data.
 HALF_BLOCK_RINGS = 4
 
@@ -116,6 +118,7 @@ class Refinement:
     rounds : number of rounds
     data : what the patches say, as a quadratic near the end
     seen : the signal, as it is told to other tilts of a series
+    axes : (axes, 2) unit vectors (y, x) along which there is motion
     """
 
     fit: Fit
@@ -126,6 +129,7 @@ class Refinement:
     rounds: int
     data: PatchLikelihood
     seen: SeenSignal
+    axes: FloatArray = field(default_factory=lambda: _BOTH)
 
 
 def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
@@ -322,12 +326,16 @@ def patch_likelihood(
     found: Sweep,
     powers: RingPowers,
     displacement_px: FloatArray,
+    axes: FloatArray = _BOTH,
 ) -> PatchLikelihood:
-    """The quadratic that has the gradient found and the curvature expected."""
+    """The quadratic that has the gradient found and the curvature expected, along `axes`.
+
+    All signal that there is speaks for a single axis, half of it for each of two.
+    """
     part = effective_part(patches.grid)
-    precision = _curvature(patches, powers) * (part * patches.pixel_size_A**2)
-    linear = found.gradient * part + precision @ displacement_px
-    return PatchLikelihood(patches.grid.center_px, patches.frame, precision, linear)
+    precision = _curvature(patches, powers) * (part * patches.pixel_size_A**2 * 2 / len(axes))
+    linear = (found.gradient @ axes.T) * part + precision @ (displacement_px @ axes.T)
+    return PatchLikelihood(patches.grid.center_px, patches.frame, precision, linear, axes)
 
 
 def displacement_at(
@@ -357,6 +365,7 @@ def refine(
     threads: int = 1,
     rounds: int = _ROUNDS,
     first: Sweep | None = None,
+    axes: FloatArray = _BOTH,
     series: SeriesPrior | None = None,
 ) -> Refinement:
     """The most probable motion near displacements (patches, times, 2).
@@ -365,10 +374,11 @@ def refine(
     ----------
     shape : a field of the wanted size, or None for a trajectory alone
     first : a sweep at `displacement_px`, if there has been one
+    axes : (axes, 2) unit vectors (y, x) along which there is motion
     series : the priors, where neighbours tell them; None = the evidence of the movie chooses them
     """
     first = first or sweep(patches, displacement_px, None, threads)
-    climb = _climb(patches, displacement_px, shape, rounds, first, series=series)
+    climb = _climb(patches, displacement_px, shape, rounds, first, axes, series=series)
     return _side_by_side(patches, [climb], len(patches.ring_frequency_per_A), threads)[0]
 
 
@@ -396,7 +406,7 @@ def refine_halves(
     else:
         firsts = [first, first]
     halves = [
-        _climb(patches, start, shape, rounds, found, whole, half)
+        _climb(patches, start, shape, rounds, found, whole.axes, whole, half)
         for half, (start, found) in enumerate(zip(starts, firsts, strict=True))
     ]
     one, other = _side_by_side(patches, halves, rings, threads)
@@ -437,6 +447,7 @@ def _climb(
     shape: MotionField | None,
     rounds: int,
     found: Sweep,
+    axes: FloatArray,
     whole: Refinement | None = None,
     half: int | None = None,
     series: SeriesPrior | None = None,
@@ -460,7 +471,7 @@ def _climb(
         powers = ring_powers(patches, found)
         powers = replace(powers, weight=np.where(seen, powers.weight, 0.0))
         found = yield displacement, powers.weight
-        data = patch_likelihood(patches, found, powers, displacement)
+        data = patch_likelihood(patches, found, powers, displacement, axes)
         if not is_final and (done in _PRIOR_ROUNDS or is_settled):
             steps, chosen, is_final = Steps(), done, is_settled
             trajectory_prior, field_prior = _chosen(data, shape, trajectory_prior, field_prior)
@@ -481,7 +492,7 @@ def _climb(
         fit = evidence.fit_motion(data, *prior)
     return Refinement(
         fit, trajectory_prior, field_prior, powers, patches.ring_frequency_per_A, done, data,
-        seen_signal(patches, powers),
+        seen_signal(patches, powers), axes,
     )  # fmt: skip
 
 

@@ -153,7 +153,10 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
             "out of the estimate, not of the micrograph"
         ),
         message="a pattern that stays with the detector was taken out of the estimate",
-        cause="A gain reference that does not fit, bad columns or pixels that nobody listed, dirt.",
+        cause=(
+            "A gain reference that does not fit, bad columns or pixels that nobody listed, dirt, "
+            "or a support that stays while the specimen moves."
+        ),
         remedy=(
             "Ask flexalign check-gain whether --gain fits; list known bad pixels with --defects."
         ),
@@ -325,6 +328,24 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         ),
         quantity="hot_pixel_part",
         limits=("lost_part",),
+    ),
+    FlagDefinition(
+        name="one-direction",
+        severity="warning",
+        meaning=(
+            "the frames tell of motion in one direction only; motion at right angles to it is not "
+            "known, and was not corrected"
+        ),
+        message="motion was corrected along {value:.0f} degrees only, from the x axis toward y",
+        cause=(
+            "Filaments, stripes or edges that all lie one way, which look the same after any "
+            "motion along them, and nothing else with as much signal."
+        ),
+        remedy=(
+            "Use the movie for what varies across the filaments. For the rest take areas with more "
+            "ice, particles or filaments of other directions; see other_error_A in the record."
+        ),
+        quantity="only_direction_deg",
     ),
     FlagDefinition(
         name="wide-search",

@@ -87,6 +87,8 @@ def judge(
         searched_wider=estimate.is_from_wider_search,
         lost_frames=estimate.lost_frames,
         halves_apart=estimate.halves_apart,
+        only_direction_deg=_angle_deg(estimate.direction),
+        other_error_A=estimate.other_error_px * pixel_A,
     )
     return replace(judged, flags=raise_flags.raised(judged))
 
@@ -113,6 +115,19 @@ def _early_frames(plan: Plan, params: AlignParams) -> float:
         return float(motion_statistics.EARLY_FRAMES)
     left = max(0.0, motion_statistics.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
     return float(np.interp(left, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
+
+
+def _angle_deg(direction: FloatArray | None) -> float:
+    """Angle of a direction (y, x) from the x axis toward y, 0 to 180 degrees; NaN = there is none.
+
+    Examples
+    --------
+    >>> _angle_deg(np.array([-1.0, 0.0]))
+    90.0
+    """
+    if direction is None:
+        return float("nan")
+    return float(np.degrees(np.arctan2(*direction)) % 180)
 
 
 def _signal_bands(estimate: Estimate) -> tuple[SignalBand, ...]:

@@ -66,6 +66,9 @@ def _measured(
             if quality.lost_frames:
                 return float(len(quality.lost_frames)), 0.0
             value, limit = quality.halves_apart, limits.halves_apart
+        case "one-direction":
+            value = quality.only_direction_deg
+            return None if math.isnan(value) else (value, math.nan)
         case "wide-search":
             return (math.nan, math.nan) if quality.searched_wider else None
         case "dose-mismatch":

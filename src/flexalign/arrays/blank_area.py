@@ -1,0 +1,77 @@
+"""Areas of the detector that get no electrons: dead parts, and what lies beyond the beam.
+
+Their edges stay where they are and are sharper than any specimen, and would hold the motion of the
+patches that they cross.  Nothing can be learnt there, so that frames may fade out toward them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from flexalign.arrays.threads import share_equally
+from flexalign.model import FloatArray, MaskArray, PixelArray
+
+# Blocks of so many pixels along either axis are looked at.  One is blank that has less than this
+# part of the usual counts in the mean of all frames.
+_BLOCK_PX = 8
+_BLANK_PART = 0.02
+# Blocks that scatter by more than this part of the usual have no level that could be missed.
+_MAX_SCATTER = 0.2
+# Beside the area so many small pixels are as good as lost.
+_MARGIN_PX = 6
+
+
+def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray | None:
+    """Where (h, w) of small frames of a shape there are no electrons; None = everywhere some.
+
+    Parameters
+    ----------
+    mean_image : (height, width) mean of all corrected frames
+
+    Examples
+    --------
+    >>> image = np.ones((64, 96), np.float32)
+    >>> image[:, 72:] = 0
+    >>> blank_area(image, (32, 48)).sum(axis=1).tolist()[:2]
+    [12, 12]
+    """
+    counts = [size // _BLOCK_PX for size in mean_image.shape]
+    if min(counts) == 0:
+        return None
+    covered = mean_image[: counts[0] * _BLOCK_PX, : counts[1] * _BLOCK_PX]
+    blocks = covered.reshape(counts[0], _BLOCK_PX, counts[1], _BLOCK_PX).mean(axis=(1, 3))
+    usual = float(np.median(blocks))
+    is_blank = blocks < _BLANK_PART * usual
+    if not is_blank.any():
+        return None
+    scatter = 1.4826 * float(np.median(np.abs(blocks[~is_blank] - usual)))
+    if scatter > _MAX_SCATTER * usual:
+        return None
+    row, column = (
+        np.arange(size) * count // size for size, count in zip(shape_px, counts, strict=True)
+    )
+    return np.asarray(is_blank[row[:, None], column], np.bool_)
+
+
+def fade_out(images: npt.NDArray[Any], blank: MaskArray, width_px: float, threads: int = 1) -> None:
+    """Let `images` (n, h, w) fade to the mean of each toward a `blank` area (h, w), in place.
+
+    Parameters
+    ----------
+    width_px : over how much
+    """
+    away: FloatArray = np.asarray(ndimage.distance_transform_edt(~blank))
+    part = np.clip((away - _MARGIN_PX) / width_px, 0, 1)
+    left = (0.5 - 0.5 * np.cos(np.pi * part)).astype(np.float32)
+
+    def fade(start: int, stop: int) -> None:
+        for image in images[start:stop]:
+            wide = image.astype(np.float32)
+            mean = float(np.sum(wide * left, dtype=np.float64) / max(left.sum(), 1.0))
+            image[:] = (wide - np.float32(mean)) * left + np.float32(mean)
+
+    share_equally(fade, len(images), threads)

@@ -1,0 +1,77 @@
+"""Data that tell of motion in one direction only.
+
+Filaments that all lie one way, or a straight edge, look the same after any displacement along them.
+What data say about the displacement d of a frame has the Fisher information
+
+    sum_k W P (2 pi)^2 k k'    over coefficients k = (k_y, k_x), a matrix (2, 2),
+
+whose eigenvectors are the directions that are known best and worst.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from flexalign.estimate.patch_spectra import PatchSpectra, moved_spectra, pair_weight
+from flexalign.estimate.refine import RingPowers, effective_part
+from flexalign.model import FloatArray
+
+# So many patches are looked at, those that say most.
+_PATCHES = 4
+# A direction may be unknown whose information is less than so many standard deviations of chance,
+# or so small a part of that in the other, which edges of patches make of it; while that in the
+# other is more by so many deviations, which of equal ones it is by chance once in a million times.
+_UNKNOWN = 5.0
+_UNKNOWN_PART = 0.05
+_MORE = 6.0
+
+
+def only_direction(
+    patches: PatchSpectra, displacement_px: FloatArray, powers: RingPowers
+) -> FloatArray | None:
+    """The only direction (y, x) in which displacements can be told, of length one; None = in both.
+
+    Parameters
+    ----------
+    displacement_px : (patches, times, 2) along which the frames agree
+    """
+    information, chance = information_in_directions(patches, displacement_px, powers)
+    (less, more), directions = np.linalg.eigh(information)
+    if less > max(_UNKNOWN * chance, _UNKNOWN_PART * more) or more < less + _MORE * chance:
+        return None
+    return np.asarray(directions[:, 1])
+
+
+def information_in_directions(
+    patches: PatchSpectra, displacement_px: FloatArray, powers: RingPowers
+) -> tuple[FloatArray, float]:
+    """Information (2, 2) on displacements (y, x), up to a factor, and its scatter by noise.
+
+    The common power of the frames in each coefficient takes the place of P.
+    """
+    shape = patches.count, len(patches.ring_frequency_per_A)
+    weight = np.broadcast_to(powers.weight, shape)
+    noise = np.broadcast_to(powers.patch_noise, shape)
+    says = (weight * powers.patch_signal * patches.ring_count).sum(axis=1)
+    inside = patches.ring >= 0
+    ring, wave_per_A = patches.ring[inside], _waves_per_A(patches)[:, inside]
+    information, variance = np.zeros((2, 2)), 0.0
+    for p in np.argsort(-says)[:_PATCHES]:
+        moved = moved_spectra(patches, int(p), displacement_px[p])
+        common = np.abs(moved.sum(axis=0)) ** 2 - (np.abs(moved) ** 2).sum(axis=0)
+        information += (wave_per_A * (weight[p][ring] * common)) @ wave_per_A.T
+        # By noise the common power scatters by N^2 sum a_s^2 a_t^2; cos^4 has the mean 3 / 8.
+        of_ring = patches.ring_count * (2 * np.pi * patches.ring_frequency_per_A) ** 4 * 3 / 8
+        scatter = (weight[p] * noise[p]) ** 2 * pair_weight(patches.envelope)
+        variance += float((of_ring * scatter).sum())
+    return information, math.sqrt(variance * effective_part(patches.grid))
+
+
+def _waves_per_A(patches: PatchSpectra) -> FloatArray:
+    """2 pi times the frequencies (2, h, w // 2 + 1) of the coefficients along y and x."""
+    height, width = patches.grid.shape_px
+    pixel_A = patches.scale * patches.pixel_size_A
+    ky, kx = np.fft.fftfreq(height) / pixel_A[0], np.fft.rfftfreq(width) / pixel_A[1]
+    return 2 * np.pi * np.stack(np.broadcast_arrays(ky[:, None], kx))
