@@ -2,9 +2,9 @@
 
 `frames` holds the input.  `pairwise` finds the trajectory by all pairs of frames (section 2),
 `patches` follows patches along it (3), `patch_spectra` and `refine` are the likelihood and its
-maximum (4), `anderson` accelerates the iteration, `evidence` fits trajectory and field as
-smooth as the data ask for (5, 6).  `candidates`, `held_out_likelihood` and `model_selection`
-decide which motion is kept (8), with `path_search`, `outlier_frames` and `frame_agreement` for
-difficult movies; `fixed_pattern` takes out what stays with the detector (9); `signal_bands`
-measures the signal.
+maximum (4), `anderson` accelerates the iteration, `evidence` fits trajectory and field as smooth
+as the data ask for (5, 6), `prior_uncertainty` says what it leaves open (7).  `candidates`,
+`held_out_likelihood` and `model_selection` decide which motion is kept (8), with `path_search`,
+`outlier_frames` and `frame_agreement` for difficult movies; `fixed_pattern` takes out what stays
+with the detector (9); `signal_bands` measures the signal.
 """

@@ -13,8 +13,9 @@ import numpy as np
 from scipy.special import j0
 
 from flexalign.arrays import correlate, fourier
-from flexalign.arrays.kernels import likelihood, warp
+from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.kernels.float16 import add_part, stored
+from flexalign.arrays.threads import share_equally
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
 from flexalign.estimate.refine import RingPowers, effective_part
@@ -129,7 +130,7 @@ def measure_closely(
             found = _rest_of_patch(patches, patch, displacement_px[patch], signal, noise)
             rest[patch], seen[patch], variance[patch] = found
 
-    warp.in_blocks(measure_patches, patches.count, threads)
+    share_equally(measure_patches, patches.count, threads)
     once = np.maximum(patches.envelope.sum(axis=0) ** 2 - (patches.envelope**2).sum(axis=0), 1e-30)
     pull = np.broadcast_to(powers.weight, shape).mean(axis=0) * patches.ring_frequency_per_A**2
     of_specimen = float((pull * patches.ring_count * patches.count * powers.signal).sum())
@@ -220,5 +221,5 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
         for image in stored(pixels)[start:stop]:
             add_part(common, np.float32(-1), image)
 
-    warp.in_blocks(take_out, len(pixels), threads)
+    share_equally(take_out, len(pixels), threads)
     return replace(frames, pixels=pixels)
