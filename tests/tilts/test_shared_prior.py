@@ -125,9 +125,11 @@ def test_tilts_that_are_kept_are_not_done_again_unless_the_prior_is_another(tmp_
     (tmp_path / "out" / "TS_1.mrc").unlink()
 
     again, _ = go(tmp_path, mdoc, keep_tilts=True)
+    anew, _ = go(tmp_path, mdoc, keep_tilts=True, redo=True)
     alone, _ = go(tmp_path, mdoc, keep_tilts=True, shares_prior=False)
 
     assert again == []
+    assert sum(job.only_measures for job in anew) == 10
     assert len(alone) == 5
     check_tables(tmp_path / "out", "TS_1", [-6, -3, 0, 3, 6], [4, 3, 1, 2, 5])
 

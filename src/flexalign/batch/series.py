@@ -132,7 +132,7 @@ class SeriesWork:
             self.own[resolved(movie)] = {**series.parameters, **values}
         places = {resolved(movie) for movie in movies}
         needs_prior = self._shares_prior and len(movies) > MIN_NEIGHBOURS
-        needs_prior = needs_prior and not self._are_aligned(movies, key)
+        needs_prior = needs_prior and (self._redo or not self._are_aligned(movies, key))
         pending = _Pending(series, key, places, set(places) if needs_prior else set())
         self._pending[name] = pending
         if not movies:
