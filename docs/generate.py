@@ -1,7 +1,7 @@
-"""Write the pages of docs/reference that follow from the code: parameters, commands, flags.
+"""Write the pages of docs/reference that follow from the code: parameters, commands, quality.
 
-Run it after a change of `params.py`, `quality/flags.py` or the command line (``make docs``); a test
-compares.
+Run it after a change of `params.py`, `quality/table.py`, `quality/flags.py` or the command line
+(``make docs``); a test compares.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from flexalign.cli import app
 from flexalign.cli.options import default_words, placeholder
 from flexalign.params import AlignParams, Parameter, option_name, parameters
 from flexalign.quality.flags import DEFINITIONS, FlagDefinition
+from flexalign.quality.table import GROUPS, NUMBERS, QualityNumber
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -61,6 +62,18 @@ What `flexalign` says of a movie that a person should look at, worst first. A fl
 number that raised it with its limit. A *problem* makes the result doubtful or wrong, a *warning* is
 worth a look, a *note* is worth knowing. What was not measured raises no flag.
 [Quality](quality.md) has the definitions of the numbers.
+"""
+
+QUALITY_HEAD = """\
+# Quality
+
+<!-- written by docs/generate.py; edit src/flexalign/quality/table.py instead -->
+
+The numbers by which to judge one movie: `quality` in its [record](outputs.md), `result.quality` in
+Python. `null` (NaN or None in Python) is what was not measured. *CSV* are columns of
+`micrographs.csv`, *report* those of the report, with their titles there. The last column has the
+[flags](flags.md) that a number raises, with their limits.
+[How they are measured](../explanation/quality.md) has the formulas.
 """
 
 
@@ -115,6 +128,40 @@ def _flag_text(flag: FlagDefinition) -> str:
     return "\n".join(parts) + "\n"
 
 
+def quality_page() -> str:
+    """The page on all quality numbers, group by group."""
+    parts = [QUALITY_HEAD]
+    for group, about in GROUPS.items():
+        parts.append(f"## {group}\n\n{about}\n")
+        parts.append("| number | unit | definition | shown in | flags |")
+        parts.append("| --- | --- | --- | --- | --- |")
+        parts += [_number_row(number) for number in NUMBERS.values() if number.group == group]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _number_row(number: QualityNumber) -> str:
+    """One quality number: name, unit, definition, tables, flags."""
+    tables = ["CSV"] * number.in_csv
+    if number.report is not None:
+        tables.append(f"report: {number.report.title}")
+    flags = [_flag_link(flag) for flag in DEFINITIONS.values() if number.name == flag.quantity]
+    cells = (
+        f"`{number.name}`",
+        number.unit,
+        number.definition,
+        "; ".join(tables),
+        ", ".join(flags),
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _flag_link(flag: FlagDefinition) -> str:
+    """The name of a flag as a link, with its limits."""
+    limits = [f"{value:g} {known.unit}".rstrip() for value, known in flag.thresholds().values()]
+    return f"[{flag.name}](flags.md#{flag.name})" + (f" ({', '.join(limits)})" if limits else "")
+
+
 def commands_page() -> str:
     """The page on all commands; the parameters have their own page."""
     parts = [COMMANDS_HEAD]
@@ -167,6 +214,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "parameters.md": parameters_page(),
         REFERENCE / "commands.md": commands_page(),
+        REFERENCE / "quality.md": quality_page(),
         REFERENCE / "flags.md": flags_page(),
     }
 

@@ -255,43 +255,10 @@ class SignalBand(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Quality(JsonValue):
-    """Numbers by which to judge one movie; motion in Angstrom, along the middle of the field.
+    """Numbers by which to judge one movie.
 
-    NaN (None for counts) is what was not measured.  `docs/reference/quality.md` has the formulas.
-
-    Attributes
-    ----------
-    total_motion_A : length of the path
-    early_motion_A : length of the path over the first 4 e/A2 (without dose: the first 4 frames)
-    late_motion_A : the rest
-    largest_step_A : between consecutive frames
-    local_range_A : largest deviation of any place from the trajectory
-    candidate_scores : held-out score of each motion that was considered
-    chosen : the motion that was kept
-    hot_pixel_count : pixels found bad from the movie itself
-    trajectory_error_A, field_error_A : typical standard error of a displacement, per axis
-    flags : what looks wrong, worst first
-    movement_A : farthest that any place went along one axis
-    roughness_A : median change of the step from one frame to the next
-    track_residual_A : rms distance of the tracks of patches from the motion kept
-    has_signal : whether the frames have anything in common beyond chance
-    fixed_pattern_pull : pull on the motion of what stays with the detector, over the specimen's
-    fixed_pattern_significance : of the pull, in standard deviations of chance
-    fixed_pattern_removed : whether such a pattern was taken out of the estimate
-    bad_frame_count : frames left out: blank, broken or corrupt
-    drift_part : how far the motion found goes, over the length of the field along the same axis
-    uneven_dose : most by which the counts of a frame are off a straight line through those of all;
-        0 where chance explains it
-    hot_pixel_part : of all pixels
-    gain_residual_rows, gain_residual_columns : scatter of rows and columns that is left in the
-        unaligned sum, beyond noise, over the mean
-    measured_dose_e_A2, declared_dose_e_A2 : of a frame; measured only where counts are electrons
-    rings_to_A, rings_before_A : to where Thon rings are seen after and before correction
-    ring_score : correlation of the spectrum with the rings; NaN = not looked for
-    signal_bands : from coarse to fine
-    motion_bound_A : where no motion was kept, how much there may be all the same
-    lost_frames : zero-based, that do not agree with the others along the motion kept
-    searched_wider : whether the motion was found only where the usual ways do not look
+    `flexalign.quality.table` has the definition of each; motion is in Angstrom, along the middle of
+    the field.  NaN, or None where the number is no float, is what was not measured.
     """
 
     schema: ClassVar[int] = 2

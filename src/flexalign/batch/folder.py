@@ -22,6 +22,7 @@ from flexalign.batch.failures import ADVICE, Failure
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.jobs import Outcome, key_of_record
 from flexalign.batch.names import Names
+from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_json
 from flexalign.io.record import read_record
@@ -103,7 +104,7 @@ class RunFolder:
             # A network file system may show it a little later than whoever wrote it.
             with contextlib.suppress(OSError):
                 record_ns = (self.path / f"{job.name}{RECORD}").stat().st_mtime_ns
-            row = tables.row_of(record, self.path, outcome.wall_s)
+            row = tables.row_of(record, outcome.wall_s)
         entry = Entry(job.movie, job.name, job.key, record_ns, outcome.failure, row)
         self._entries[job.movie] = entry
         self._is_changed = True
@@ -136,7 +137,7 @@ class RunFolder:
         with kept_current(self.path / tables.FAILED_NAME) as temporary:
             tables.write_failed(temporary, failed)
         with kept_current(self.path / tables.CSV_NAME) as temporary:
-            tables.write_csv(temporary, done)
+            write_csv(temporary, tables.COLUMNS, done)
         with kept_current(self.path / tables.STAR_NAME) as temporary:
             tables.write_star(temporary, done, self.params.voltage_kV)
         with kept_current(self.path / INDEX_NAME) as temporary:
@@ -210,7 +211,7 @@ class RunFolder:
         except InputError:
             return None
         movie = str(record.inputs["movie"]["path"])
-        row = tables.row_of(record, self.path, sum(record.timings_s.values()))
+        row = tables.row_of(record, record.seconds)
         return Entry(movie, name, key_of_record(record), record_ns, None, row)
 
 

@@ -1,7 +1,7 @@
 """What each flag on a movie means, what causes it, and what to do about it.
 
-Words alone, so that pages and lists can be made without any numerical library; `estimate.flags`
-raises them.
+Words alone, so that pages and lists can be made without any numerical library; `raise_flags` says
+when each is raised.
 """
 
 from __future__ import annotations
@@ -84,10 +84,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
             "CTF depend on both."
         ),
         quantity="measured_dose_e_A2",
-        limits=(
-            "dose_ratio_low",
-            "dose_ratio_high",
-        ),
+        limits=("dose_ratio_low", "dose_ratio_high"),
     ),
     FlagDefinition(
         name="beyond-field",
@@ -283,9 +280,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         severity="warning",
         meaning="Thon rings fade early",
         message="Thon rings are seen to {value:.1f} A only ({limit:.0f} A or finer is usual)",
-        cause=(
-            "Thick ice, motion within frames, a charging or tilted specimen, or a wrong pixel size."
-        ),
+        cause="Thick ice, motion in frames, a charging or tilted specimen, a wrong pixel size.",
         remedy=(
             "Look at the power spectrum before you use the micrograph; your CTF program has the "
             "last word."

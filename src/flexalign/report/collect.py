@@ -1,12 +1,8 @@
-"""What a run folder says: a row for each record, the failures, and how the run stands.
-
-A record is checked when it is read, and then taken as plain JSON: the page needs no more.
-"""
+"""What a run folder says: a row for each record, the failures, and how the run stands."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +10,15 @@ from typing import Any
 from flexalign.batch.folder import MOST_INDEX_BYTES
 from flexalign.batch.gain_gate import CHECK_NAME
 from flexalign.batch.inputs import INDEX_NAME
+from flexalign.batch.rows import values_of
 from flexalign.batch.tables import FAILED_NAME
 from flexalign.batch.throughput import RunSummary
 from flexalign.errors import InputError
-from flexalign.files import displayed, read_json, read_text
+from flexalign.files import read_json, read_text
 from flexalign.gain.verdict import GainCheck
-from flexalign.io.record import read_record
+from flexalign.model import MovieRecord
 from flexalign.plain import typed, typed_items
-from flexalign.report.columns import COLUMNS, look_up, rounded
+from flexalign.report.columns import COLUMNS, rounded
 
 RECORD_SUFFIX = "_record.json"
 _TEXTS = ("movie", "severity", "chosen", "version", "parameters_hash", "device", "gain")
@@ -38,8 +35,6 @@ _HEAD_TYPES: dict[str, Any] = {
     "started": str, "updated": str, "version": str,
     "summary": dict[str, Any], "parameters": dict[str, Any],
 }  # fmt: skip
-# Signal is followed over a session at this resolution, where most specimens have some.
-SIGNAL_AT_A = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,44 +68,10 @@ class Failed:
     advice: str
 
 
-def read_plain(path: Path) -> dict[str, Any]:
-    """The record in a file, as JSON holds it.
-
-    Raises
-    ------
-    InputError
-        As `read_record`.
-    """
-    return read_record(path).to_dict()
-
-
-def row_of(name: str, record_ns: int, record: Mapping[str, Any]) -> Row:
+def row_of(name: str, record_ns: int, record: MovieRecord) -> Row:
     """The row that `record` gives; what the record does not say is None."""
-    values = {c.name: rounded(look_up(record, c.place), c.digits) for c in COLUMNS}
-    if values["movie"] is not None:
-        values["movie"] = displayed(values["movie"])  # as in failed.tsv
-    modified_ns = look_up(record, "inputs.movie.modified_ns")
-    timings_s = record.get("timings_s") or {}
-    values["movie_time_s"] = None if modified_ns is None else modified_ns // 10**9
-    values["seconds"] = rounded(float(sum(timings_s.values())), 4) if timings_s else None
-    flags = look_up(record, "quality.flags") or []
-    values["flags"] = [flag["name"] for flag in flags]
-    values["why"] = [flag.get("message") or flag["name"] for flag in flags]
-    values["severity"] = flags[0]["severity"] if flags else None
-    values |= _signal(look_up(record, "quality.signal_bands") or [])
-    values["warnings"] = len(record.get("warnings") or [])
-    return Row(name, record_ns, values)
-
-
-def _signal(bands: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Signal before and after, and what was gained, in the band around `SIGNAL_AT_A`."""
-    before = after = None
-    for band in bands:
-        if band["finest_A"] <= SIGNAL_AT_A < band["coarsest_A"]:
-            before, after = band["before"], band["after"]
-    gained = None if before is None or after is None else after - before
-    found = {"signal_before": before, "signal_after": after, "signal_gained": gained}
-    return {name: rounded(value, 3) for name, value in found.items()}
+    values = values_of(record, {column.name: column.source for column in COLUMNS})
+    return Row(name, record_ns, {c.name: rounded(values[c.name], c.digits) for c in COLUMNS})
 
 
 def record_states(folder: Path) -> dict[str, int]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from flexalign.batch.rows import look_up
 from flexalign.errors import InputError
 from flexalign.io.record import listed_output
 from flexalign.io.writing.atomic import replacing
 from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.model import FloatArray
 from flexalign.motion import Motion
-from flexalign.report.columns import look_up, rounded
+from flexalign.report.columns import rounded
 
 BEGINNING = "flexalign.receive("
 LATTICE = 8  # arrows along the longer side

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from flexalign import __version__
+from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import displayed
+from flexalign.io.record import read_record
 from flexalign.io.writing.atomic import explained
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.report import collect, details, page, summary
 from flexalign.report.collect import RECORD_SUFFIX, Row
+from flexalign.report.columns import COLUMNS
 
 PAGE, CSV, JSON, DATA = "report.html", "report.csv", "report.json", "report_data"
 # So many movies, the worst and then the last, can be opened from the page alone.
@@ -127,7 +130,8 @@ class Report:
         )
         inside = list(self._inside(content["worst"], [row.name for row in rows]))
         with kept_current(self.path / CSV) as temporary:
-            summary.write_csv(temporary, rows)
+            values = ({"name": row.name, **row.values} for row in rows)
+            write_csv(temporary, ["name", *(column.name for column in COLUMNS)], values)
         with kept_current(self.path / JSON) as temporary:
             summary.write_json(temporary, content)
         with kept_current(self.page) as temporary:
@@ -155,9 +159,9 @@ class Report:
         """Take in one record, or why it cannot be read."""
         path = self.path / f"{name}{RECORD_SUFFIX}"
         try:
-            record = collect.read_plain(path)
+            record = read_record(path)
             row = collect.row_of(name, record_ns, record)
-            found = details.details_of(name, record)
+            found = details.details_of(name, record.to_dict())
         except InputError as error:
             self._rows.pop(name, None)
             self._broken[name] = displayed(str(error).removeprefix(f"{path}: "))
@@ -172,7 +176,7 @@ class Report:
     def _plain(self, name: str) -> dict[str, Any]:
         """A record that was read before; empty when it has gone since."""
         try:
-            return collect.read_plain(self.path / f"{name}{RECORD_SUFFIX}")
+            return read_record(self.path / f"{name}{RECORD_SUFFIX}").to_dict()
         except InputError:
             return {}
 

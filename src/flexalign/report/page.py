@@ -111,7 +111,11 @@ def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
         "values": {c.name: [movie[c.name] for movie in movies] for c in COLUMNS},
         "columns": [
             {
-                **asdict(column),
+                "name": column.name,
+                "title": column.title,
+                "unit": column.unit,
+                "about": column.about,
+                "priority": column.priority,
                 "heading": column.heading,
                 "inTable": column.name not in NOT_IN_TABLE,
             }

@@ -1,8 +1,7 @@
-"""All that the report says at first sight, as plain values: the content of its JSON and CSV."""
+"""All that the report says at first sight, as plain values: the content of its JSON."""
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections import Counter
@@ -126,21 +125,3 @@ def write_json(path: Path, summary: Mapping[str, Any]) -> None:
         temporary.write_text(
             "{\n" + ",\n".join(head) + f',\n"movies": [\n{movies}\n]\n}}\n', encoding="utf-8"
         )
-
-
-def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Write one line for each movie that is done, with the columns `COLUMNS`.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["name", *(column.name for column in COLUMNS)])
-        for row in rows:
-            values = (row.values[column.name] for column in COLUMNS)
-            table.writerow(
-                [row.name, *("; ".join(v) if isinstance(v, list) else v for v in values)]
-            )
