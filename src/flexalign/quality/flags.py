@@ -42,10 +42,10 @@ class FlagDefinition:
 
     def thresholds(self) -> dict[str, tuple[float, Parameter]]:
         """Value and description of each limit, by its name."""
-        known = {item.name: item for item in dataclasses.fields(QualityLimits)}
-        return {
-            name: (getattr(LIMITS, name), known[name].metadata["parameter"]) for name in self.limits
+        known = {
+            item.name: item.metadata["parameter"] for item in dataclasses.fields(QualityLimits)
         }
+        return {name: (getattr(LIMITS, name), known[name]) for name in self.limits}
 
 
 def _table(*definitions: FlagDefinition) -> dict[str, FlagDefinition]:
@@ -280,7 +280,9 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         severity="warning",
         meaning="Thon rings fade early",
         message="Thon rings are seen to {value:.1f} A only ({limit:.0f} A or finer is usual)",
-        cause="Thick ice, motion in frames, a charging or tilted specimen, a wrong pixel size.",
+        cause=(
+            "Thick ice, motion within frames, a charging or tilted specimen, or a wrong pixel size."
+        ),
         remedy=(
             "Look at the power spectrum before you use the micrograph; your CTF program has the "
             "last word."
