@@ -107,7 +107,7 @@ def _remarks(account: Account) -> list[str]:
     """What the table does not show."""
     record = account.records[-1]
     again = ", estimated twice for a fixed pattern" if "fixed pattern" in record.timings_s else ""
-    y, x = record.decisions["patches"]
+    y, x = record.patches
     return [
         f"Floor {account.floor_s:.2f} s; total / floor {account.over_floor(account.ours):.2f}. "
         f"Peak memory {account.peak_bytes / 1e9:.2f} GB, "

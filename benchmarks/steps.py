@@ -125,7 +125,7 @@ def inner_steps(
         decode = _decode(reader, plan, threads)
         first, correction, unaligned = _first_pass(reader, plan, params, threads)
         second, sums = _second_pass(reader, plan, correction, motion, unaligned, params, threads)
-    outside = _outside(movie, record, motion, sums)
+    outside = _outside(movie, record, plan, motion, sums)
     return {
         "first pass": [decode, *first],
         "second pass": second if plan.keeps_frames else [decode, *second],
@@ -238,26 +238,25 @@ def _second_pass(
     return [*laps.steps(plan.sum.count, frame_bytes, len(few)), *once.steps(1, {})], found
 
 
-def _outside(movie: Path, record: MovieRecord, motion: Motion, sums: FrameSums) -> list[Step]:
+def _outside(
+    movie: Path, record: MovieRecord, plan: Plan, motion: Motion, sums: FrameSums
+) -> list[Step]:
     """What a run does before, between and after its stages."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401 - so that writing is measured without it
 
     here = Path.cwd()
     start = peers.watched([sys.executable, "-c", _IMPORTS], here)
-    laps, pixel_A = Laps(), float(record.decisions["pixel_size_A"])
+    laps, pixel_A = Laps(), plan.pixel_size_A
     assert sums.unaligned is not None
     before, after = (
         power_spectrum.power_spectrum(image, pixel_A) for image in (sums.unaligned, sums.plain)
     )
-    result = AlignmentResult(motion, sums, None, before, after, record.quality, record)
+    result = AlignmentResult(motion, sums, None, before, after, record.quality, record, plan)
     with laps("amplitudes"):
         amplitudes = power_spectrum.amplitude_composite(sums.plain, sums.unaligned)
     with laps("writing"), tempfile.TemporaryDirectory(dir=movie.parent) as folder:
-        write_result(
-            result, folder, "movie",
-            pixel_size_A=pixel_A, binned_pixel_size_A=pixel_A, amplitudes=lambda: amplitudes,
-        )  # fmt: skip
+        write_result(result, folder, "movie", amplitudes=lambda: amplitudes)
     images = [image for image in (sums.plain, sums.dose_weighted) if image is not None]
     written = sum(float(image.nbytes) for image in images)
     return [

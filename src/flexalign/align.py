@@ -31,9 +31,10 @@ from flexalign.io.movies.reader import MovieReader, RememberingMovie
 from flexalign.io.plots import draw_trajectory, load_drawing
 from flexalign.io.record import describe_file, file_state
 from flexalign.io.references import load_references
-from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
+from flexalign.io.results import check_output, write_result
 from flexalign.model import AlignmentResult, FrameSums, MovieRecord, Quality
 from flexalign.motion import Motion
+from flexalign.naming import SUFFIXES, movie_root
 from flexalign.params import LIMITS, AlignParams
 from flexalign.passes import FirstPass, Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
@@ -154,7 +155,7 @@ def _align(
     if sums.amplitude is not None:
         for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
     return AlignmentResult(
-        estimate.motion, sums, estimate.tracks, before, after, judged, record, for_ctf
+        estimate.motion, sums, estimate.tracks, before, after, judged, record, plan, for_ctf
     )
 
 
@@ -203,14 +204,11 @@ def align_and_write(
         amplitudes = partial(
             power_spectrum.amplitude_composite, sums.plain, sums.unaligned, threads=_threads(params)
         )
-    unbinned_A = float(result.record.decisions["pixel_size_A"])
     started = time.perf_counter()
     outputs = write_result(
         result,
         folder,
         root,
-        pixel_size_A=unbinned_A,
-        binned_pixel_size_A=float(result.record.decisions["output_pixel_size_A"]),
         overwrite=overwrite,
         float16=params.float16,
         save_unaligned=params.save_unaligned,

@@ -19,6 +19,7 @@ from flexalign.plain import to_plain as to_plain
 
 if TYPE_CHECKING:
     from flexalign.motion import Motion
+    from flexalign.plan import Plan
 
 FloatArray = npt.NDArray[np.float64]
 PixelArray = npt.NDArray[np.float32]
@@ -359,6 +360,33 @@ class MovieRecord(JsonValue):
         """What all stages took together."""
         return sum(self.timings_s.values())
 
+    @property
+    def pixel_size_A(self) -> float:
+        """Pixel size of the movie as aligned."""
+        return float(self.decisions["pixel_size_A"])
+
+    @property
+    def output_pixel_size_A(self) -> float:
+        """Pixel size of the micrograph."""
+        return float(self.decisions["output_pixel_size_A"])
+
+    @property
+    def dose_per_frame_e_A2(self) -> float | None:
+        """Dose of a frame as aligned, the mean where they differ; None = unknown."""
+        dose_e_A2: float | None = self.decisions["dose_per_frame_e_A2"]
+        return dose_e_A2
+
+    @property
+    def align(self) -> FrameRange:
+        """Frames from which the motion was estimated, zero-based, half open."""
+        return FrameRange.from_dict(self.decisions["align"])
+
+    @property
+    def patches(self) -> tuple[int, int]:
+        """Number of patches (y, x)."""
+        y, x = (int(count) for count in self.decisions["patches"])
+        return y, x
+
     @classmethod
     def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
         """The standard error was in pixels in schema 1."""
@@ -381,8 +409,9 @@ class AlignmentResult:
     sums : the images made along it
     tracks : patch tracks, None without local alignment
     spectrum_before, spectrum_after : of the unaligned and aligned sum, None when not asked
-    spectrum_for_ctf : None when not asked
     quality, record : numbers and provenance
+    plan : the sizes that were decided before a pixel was read
+    spectrum_for_ctf : None when not asked
     """
 
     motion: Motion
@@ -392,4 +421,5 @@ class AlignmentResult:
     spectrum_after: PowerSpectrum | None
     quality: Quality
     record: MovieRecord
+    plan: Plan
     spectrum_for_ctf: CtfSpectrum | None = None

@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from flexalign.cli import app, main
-from flexalign.io.results import SUFFIXES
+from flexalign.naming import SUFFIXES
 from flexalign.params import AlignParams
 from flexalign.settings import load_settings
 from flexalign.simulate import simulate_movie

@@ -26,19 +26,18 @@ from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_json
 from flexalign.io.record import read_record
-from flexalign.io.results import SUFFIXES
 from flexalign.io.writing.atomic import sync
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.io.writing.ownership import unchanged_before
 from flexalign.io.writing.publishing import leftover_root, leftovers, take_back
 from flexalign.model import MovieRecord
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.params import AlignParams
 from flexalign.plain import from_plain, typed
 
 SCHEMA = 1
 # That of a hundred thousand movies has about 200 MB.
 MOST_INDEX_BYTES = 1024 * MIB_BYTES
-RECORD = SUFFIXES["record"]
 SHORTEST_BETWEEN_WRITES_S = 2.0
 # Writing the tables may take this part of the time: they grow with the run.
 MOST_TIME_WRITING = 0.05
@@ -103,7 +102,7 @@ class RunFolder:
             record = MovieRecord.from_dict(outcome.record)
             # A network file system may show it a little later than whoever wrote it.
             with contextlib.suppress(OSError):
-                record_ns = (self.path / f"{job.name}{RECORD}").stat().st_mtime_ns
+                record_ns = (self.path / f"{job.name}{RECORD_SUFFIX}").stat().st_mtime_ns
             row = tables.row_of(record, outcome.wall_s)
         entry = Entry(job.movie, job.name, job.key, record_ns, outcome.failure, row)
         self._entries[job.movie] = entry
@@ -173,12 +172,12 @@ class RunFolder:
             self.names.keep(saved.movie, saved.name)
             if saved.failure is not None:
                 self._enter(saved)
-            elif f"{saved.name}{RECORD}" not in listing:
+            elif f"{saved.name}{RECORD_SUFFIX}" not in listing:
                 self._lost[saved.name] = saved
         for item in listing.values():
-            if not item.name.endswith(RECORD):
+            if not item.name.endswith(RECORD_SUFFIX):
                 continue
-            name, record_ns = item.name.removesuffix(RECORD), item.stat().st_mtime_ns
+            name, record_ns = item.name.removesuffix(RECORD_SUFFIX), item.stat().st_mtime_ns
             before = known.get(name)
             entry: Entry | None = before
             if before is None or before.record_ns != record_ns:
@@ -207,7 +206,7 @@ class RunFolder:
     def _read_record(self, name: str, record_ns: int) -> Entry | None:
         """What the record of `name` says; None when it cannot be read."""
         try:
-            record = read_record(self.path / f"{name}{RECORD}")
+            record = read_record(self.path / f"{name}{RECORD_SUFFIX}")
         except InputError:
             return None
         movie = str(record.inputs["movie"]["path"])
@@ -252,7 +251,7 @@ def _entry(item: Any) -> Entry | None:
     except InputError:
         return None
     is_known = entry.failure is None or entry.failure.kind in ADVICE
-    is_own = entry.failure is not None or row["record"] == f"{entry.name}{RECORD}"
+    is_own = entry.failure is not None or row["record"] == f"{entry.name}{RECORD_SUFFIX}"
     # A name may hold what no table can: then its movie has failed.
     is_in_folder = "/" not in entry.name and entry.name.strip(".") != ""
     is_named = is_in_folder and Path(entry.movie).is_absolute()

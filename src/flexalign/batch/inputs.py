@@ -12,7 +12,8 @@ from flexalign.errors import InputError
 from flexalign.files import exists, is_folder, read_text
 from flexalign.io.movie_list import read_movie_list
 from flexalign.io.star import listed_paths
-from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
+from flexalign.io.writing.ownership import resolved
+from flexalign.naming import RECORD_SUFFIX, SUFFIXES
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
 COMPRESSED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
@@ -141,8 +142,6 @@ def is_movie_name(path: Path) -> bool:
 
 def is_result(path: Path) -> bool:
     """Whether a file is the result of a movie that is done, whose record lies beside it."""
-    from flexalign.io.results import SUFFIXES  # loads numerical libraries
-
     return any(
         path.name.endswith(suffix)
         and path.with_name(path.name.removesuffix(suffix) + RECORD_SUFFIX).exists()

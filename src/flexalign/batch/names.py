@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flexalign.io.results import movie_root
 from flexalign.io.writing.ownership import resolved
+from flexalign.naming import movie_root
 
 
 class Names:

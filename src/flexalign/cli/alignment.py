@@ -152,8 +152,8 @@ def _align_one(
     """
     from flexalign.align import align_and_write
     from flexalign.batch.gain_gate import gain_gate
-    from flexalign.io.results import movie_root
     from flexalign.io.writing.publishing import clear_leftovers
+    from flexalign.naming import movie_root
 
     check_run_outputs(out, {str(movie): movie_root(movie)}, params, inputs)
     clear_leftovers(out)

@@ -28,9 +28,9 @@ def check_run_outputs(
     """
     from flexalign.batch import gain_gate, tables
     from flexalign.io.relion_project import RELION_TABLE
-    from flexalign.io.results import output_names
     from flexalign.io.writing.ledger import refuse_foreign
     from flexalign.io.writing.ownership import refuse_inputs
+    from flexalign.naming import output_names
     from flexalign.report import live
 
     if "relion" in params.formats:

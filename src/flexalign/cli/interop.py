@@ -107,9 +107,9 @@ def apply(
     from flexalign.align import align_and_write
     from flexalign.io.motion_formats.read_motion import read_motion
     from flexalign.io.movies.open_movie import open_for
-    from flexalign.io.results import movie_root, output_names
     from flexalign.io.writing.ownership import refuse_inputs
     from flexalign.io.writing.publishing import clear_leftovers
+    from flexalign.naming import movie_root, output_names
     from flexalign.plan import make_plan
 
     params = collect_parameters(values, settings)

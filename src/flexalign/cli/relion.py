@@ -156,9 +156,9 @@ def _check_outputs(
     """Make sure, before a movie is read, that no output is an input, and the tables are ours."""
     from flexalign.batch.gain_gate import CHECK_NAME, PICTURE_NAME
     from flexalign.io.relion_project import RELION_TABLE
-    from flexalign.io.results import output_names, relion_suffixes
     from flexalign.io.writing.ledger import refuse_foreign
     from flexalign.io.writing.ownership import refuse_inputs
+    from flexalign.naming import output_names, relion_suffixes
 
     ways = [relion_suffixes(dose_weighted=is_weighted) for is_weighted in (True, False)]
     names = {name for m in movies for way in ways for name in output_names(m.root, params, way)}
@@ -221,7 +221,7 @@ def _align_into(
     from flexalign.batch.jobs import finished, job_key, reference_states
     from flexalign.io.movies.open_movie import plan_movie
     from flexalign.io.record import file_state
-    from flexalign.io.results import relion_suffixes
+    from flexalign.naming import relion_suffixes
 
     folder, root = (job / movie.root).parent, Path(movie.root).name
     own = movie.parameters(params)
@@ -254,8 +254,7 @@ def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, 
     found = read_records(job, lambda text: typer.echo(text, err=True))
     records = {root: record for root, record in found.items() if root in movies}
     binning = {
-        movies[root].listed.optics_group: record.decisions["output_pixel_size_A"]
-        / record.decisions["pixel_size_A"]
+        movies[root].listed.optics_group: record.output_pixel_size_A / record.pixel_size_A
         for root, record in records.items()
     }
     groups = zip(optics["rlnOpticsGroup"], optics["rlnMicrographOriginalPixelSize"], strict=True)

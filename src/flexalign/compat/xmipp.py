@@ -164,7 +164,7 @@ def _write_images(result: AlignmentResult, files: XmippFiles) -> None:
     """Write the images that were asked for."""
     sums, movie = result.sums, result.record.movie
     pixel_A = axis_pixel_sizes_A(
-        float(result.record.decisions["pixel_size_A"]),
+        result.plan.pixel_size_A,
         (movie.height_px, movie.width_px),
         sums.plain.shape,
     )
@@ -183,9 +183,7 @@ def _in_place(result: AlignmentResult) -> PixelArray:
     """
     import numpy as np
 
-    align, summed = (
-        FrameRange.from_dict(result.record.decisions[name]) for name in ("align", "sum")
-    )
+    align, summed = result.plan.align, result.plan.sum
     if result.sums.aligned is None:
         raise ValueError("expected aligned frames, which were not asked for")
     is_measured = result.motion.trajectory.is_measured

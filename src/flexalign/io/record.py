@@ -10,7 +10,7 @@ from typing import Any
 from flexalign.errors import InputError, ParameterError
 from flexalign.files import MIB_BYTES, check_regular_file, displayed, read_json
 from flexalign.io.writing.atomic import replacing
-from flexalign.model import FrameRange, MovieRecord, to_plain
+from flexalign.model import MovieRecord, to_plain
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.plain import field_types, typed_items
@@ -102,7 +102,7 @@ def check_finished(record: MovieRecord) -> None:
         if size_A is None or not 0 < size_A < LARGEST_PIXEL_SIZE_A:
             raise InputError(f"decisions.{name}: expected a size, found {size_A}")
     shape_px = (record.movie.height_px, record.movie.width_px)
-    if min(shape_px) < 1 or min(record.decisions["patches"]) < 1:
+    if min(shape_px) < 1 or min(record.patches) < 1:
         raise InputError(f"movie: expected its height and width in pixels, found {shape_px}")
     for kind, output in record.outputs.items():
         if not is_plain_name(output):
@@ -111,7 +111,7 @@ def check_finished(record: MovieRecord) -> None:
                 f"found '{displayed(output)}'"
             )
     motion, frame_count = Motion.from_dict(record.motion), record.movie.frame_count
-    align = FrameRange.from_dict(record.decisions["align"])
+    align = record.align
     if motion.frame_count != frame_count or align.stop > frame_count:
         raise InputError(
             f"motion: expected that of {frame_count} frames, found {motion.frame_count}"

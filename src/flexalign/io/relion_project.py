@@ -15,7 +15,7 @@ from flexalign.io.micrographs import write_mrc
 from flexalign.io.motion_formats import relion
 from flexalign.io.references import load_references
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
-from flexalign.model import FrameRange, MovieRecord
+from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 
@@ -34,19 +34,17 @@ def relion_movie(
             f"{record.movie.path}: RELION makes all frames of an EER movie of equally many raw "
             "frames, found unequal groups; align it with --eer-fractions to export it"
         )
-    decisions, parameters, info = record.decisions, record.parameters, record.movie
-    pixel_size_A = float(decisions["pixel_size_A"])
-    align = decisions["align"]
-    rows, columns = (decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")
+    parameters, info = record.parameters, record.movie
+    rows, columns = (record.decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")
     return relion.RelionMovie(
         movie_name=info.path,
         shape_px=(info.height_px, info.width_px),
         frame_count=motion.frame_count,
-        pixel_size_A=pixel_size_A,
+        pixel_size_A=record.pixel_size_A,
         voltage_kV=float(parameters["voltage_kV"]),
-        used=FrameRange(int(align["first"]), int(align["stop"])),
-        binning=float(decisions["output_pixel_size_A"]) / pixel_size_A,
-        dose_per_frame_e_A2=decisions["dose_per_frame_e_A2"],
+        used=record.align,
+        binning=record.output_pixel_size_A / record.pixel_size_A,
+        dose_per_frame_e_A2=record.dose_per_frame_e_A2,
         pre_exposure_e_A2=float(parameters["pre_exposure_e_A2"]),
         gain_name=gain_name,
         eer_upsampling=info.eer.upsampling if info.eer else None,
@@ -91,7 +89,7 @@ def relion_gain(record: MovieRecord, folder: str | Path) -> str | None:
             gain = np.ones(references.defects.shape, np.float32)
         read = np.where(references.defects, 0, 1 / gain if is_eer else gain)
         labels = [f"gain reference of {stem} as RELION reads it"]
-        write_mrc(path, read, float(record.decisions["pixel_size_A"]), labels=labels)
+        write_mrc(path, read, record.pixel_size_A, labels=labels)
     return str(path)
 
 
@@ -168,8 +166,8 @@ def _optics_of(
     """A table with a group for each pixel size, binning and voltage, and the group of each root."""
     kinds = {
         root: (
-            round(float(record.decisions["pixel_size_A"]), 6),
-            round(float(record.decisions["output_pixel_size_A"]), 6),
+            round(record.pixel_size_A, 6),
+            round(record.output_pixel_size_A, 6),
             float(record.parameters["voltage_kV"]),
         )
         for root, record in records.items()

@@ -18,85 +18,11 @@ from flexalign.io.plots import draw_spectra, draw_trajectory
 from flexalign.io.record import write_json
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
 from flexalign.io.writing.atomic import UNFINISHED_LENGTH, explained, sync
-from flexalign.io.writing.ownership import RECORD_SUFFIX, refuse_inputs, refuse_occupied
+from flexalign.io.writing.ownership import refuse_inputs, refuse_occupied
 from flexalign.io.writing.publishing import hidden_folder, publish, results_of, states_of
 from flexalign.model import AlignmentResult, PixelArray
+from flexalign.naming import SUFFIXES, output_names
 from flexalign.params import AlignParams
-
-# What is written after the root of the name, in this order.
-SUFFIXES = {
-    "micrograph": "_aligned_mic.mrc",
-    "dose_weighted": "_aligned_mic_DW.mrc",
-    "even": "_aligned_mic_EVN.mrc",
-    "odd": "_aligned_mic_ODD.mrc",
-    "unaligned": "_unaligned_mic.mrc",
-    "movie": "_aligned_movie.mrcs",
-    "shifts": "_shifts.xmd",
-    "motion": "_motion.json",
-    "plot": "_plot_cart.png",
-    "spectra": "_psd.png",
-    "amplitudes": "_aligned_corrected.psd",
-    "thumbnail": "_thumb.png",
-    "spectra_thumbnail": "_psd_thumb.png",
-    **exports.SUFFIXES,
-    "power_spectrum": "_PS.mrc",
-    "record": RECORD_SUFFIX,
-}
-# Whether a file of that kind may come of some parameters; of the other kinds there always is one.
-_MAY_COME: dict[str, Callable[[AlignParams], bool]] = {
-    "dose_weighted": lambda params: params.dose_weight,
-    "even": lambda params: params.odd_even,
-    "odd": lambda params: params.odd_even,
-    "unaligned": lambda params: params.save_unaligned,
-    "movie": lambda params: params.save_movie,
-    **dict.fromkeys(("spectra", "amplitudes", "spectra_thumbnail"), lambda params: params.psd),
-    **dict.fromkeys(exports.FORMAT_KINDS["relion"], lambda params: "relion" in params.formats),
-    **dict.fromkeys(
-        exports.FORMAT_KINDS["motioncor"], lambda params: "motioncor" in params.formats
-    ),
-    **dict.fromkeys(exports.FORMAT_KINDS["warp"], lambda params: "warp" in params.formats),
-    "power_spectrum": lambda params: "relion" in params.formats,
-}
-
-
-def relion_suffixes(*, dose_weighted: bool) -> dict[str, str]:
-    """What follows the root of a name in a job folder of RELION.
-
-    Parameters
-    ----------
-    dose_weighted : there is a dose-weighted micrograph, which then has the plain name
-    """
-    return {
-        **SUFFIXES,
-        "micrograph": "_noDW.mrc" if dose_weighted else ".mrc",
-        "dose_weighted": ".mrc" if dose_weighted else "_DW.mrc",
-        "even": "_EVN.mrc",
-        "odd": "_ODD.mrc",
-        "relion": ".star",
-    }
-
-
-COMPRESSIONS = (".bz2", ".gz", ".zst", ".xz", ".tbz")
-MOVIE_EXTENSIONS = (
-    ".mrc", ".mrcs", ".st", ".map", ".rec", ".ali", ".tif", ".tiff", ".eer",
-    ".dm3", ".dm4", ".stk", ".hdf", ".h5", ".txt",
-)  # fmt: skip
-
-
-def movie_root(path: str | Path) -> str:
-    """The name of a movie without its folder and its known extensions.
-
-    Examples
-    --------
-    >>> movie_root("raw/x.mrc.bz2"), movie_root("a.b_c.tif")
-    ('x', 'a.b_c')
-    """
-    name = Path(path).name
-    for extensions in (COMPRESSIONS, MOVIE_EXTENSIONS):
-        stem, extension = Path(name).stem, Path(name).suffix
-        if extension.lower() in extensions:
-            name = stem
-    return name
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -113,17 +39,6 @@ def make_folder(folder: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"room for results?")
     return folder
-
-
-def output_names(
-    root: str, params: AlignParams, suffixes: Mapping[str, str] = SUFFIXES
-) -> list[str]:
-    """Names of all files that may come of a movie; some depend on the movie."""
-    return [
-        root + suffix
-        for kind, suffix in suffixes.items()
-        if kind not in _MAY_COME or _MAY_COME[kind](params)
-    ]
 
 
 def check_output(
@@ -189,8 +104,6 @@ def write_result(
     folder: str | Path,
     root: str,
     *,
-    pixel_size_A: float,
-    binned_pixel_size_A: float,
     overwrite: bool = False,
     float16: bool = False,
     save_unaligned: bool = False,
@@ -208,8 +121,6 @@ def write_result(
     Parameters
     ----------
     folder, root : results are ``<folder>/<root>_aligned_mic.mrc`` and so on
-    pixel_size_A : of the unbinned movie, whose pixels the motion is in
-    binned_pixel_size_A : of the images, the geometric mean of both axes; their headers have each
     float16 : images in 16-bit floats
     save_unaligned : write the unaligned sum too
     amplitudes : makes what the ``.psd`` holds, see
@@ -219,7 +130,7 @@ def write_result(
 
     Returns
     -------
-    What was written: from the keys of `SUFFIXES` to file names, as in the record's `outputs`
+    What was written: from the keys of `suffixes` to file names, as in the record's `outputs`
 
     Raises
     ------
@@ -238,10 +149,10 @@ def write_result(
         paths = {kind: hidden / name for kind, name in names.items()}
         # Drawing keeps the interpreter busy, writing the system, and images on their way the disk.
         with ThreadPoolExecutor(2) as pool:
-            drawn = pool.submit(_draw, result, paths, pixel_size_A, plot)
-            images = _write_images(result, paths, pixel_size_A, float16, save_unaligned)
+            drawn = pool.submit(_draw, result, paths, plot)
+            images = _write_images(result, paths, float16, save_unaligned)
             on_disk = [pool.submit(sync, path) for path in images]
-            _write_motion(result, paths, binned_pixel_size_A / pixel_size_A)
+            _write_motion(result, paths)
             if amplitudes is not None:
                 write_spider(paths["amplitudes"], amplitudes())
             drawn.result()
@@ -290,12 +201,11 @@ def _write_formats(
 def _write_images(
     result: AlignmentResult,
     paths: Mapping[str, Path],
-    pixel_size_A: float,
     float16: bool,
     save_unaligned: bool,
 ) -> Iterator[Path]:
     """Write the sums that were made, and give the path of each."""
-    sums = result.sums
+    sums, pixel_size_A = result.sums, result.plan.pixel_size_A
     images = {
         "micrograph": (sums.plain, "mean of the aligned frames"),
         "dose_weighted": (sums.dose_weighted, "dose-weighted mean of the aligned frames"),
@@ -315,9 +225,10 @@ def _write_images(
             yield paths[kind]
 
 
-def _write_motion(result: AlignmentResult, paths: Mapping[str, Path], binning: float) -> None:
+def _write_motion(result: AlignmentResult, paths: Mapping[str, Path]) -> None:
     """Write the motion in both formats."""
-    movie = result.record.movie.path
+    movie, plan = result.record.movie.path, result.plan
+    binning = plan.output_pixel_size_A / plan.pixel_size_A
     write_shifts(paths["shifts"], result.motion, movie, binning=binning, tracks=result.tracks)
     write_json(paths["motion"], result.motion)
 
@@ -325,11 +236,10 @@ def _write_motion(result: AlignmentResult, paths: Mapping[str, Path], binning: f
 def _draw(
     result: AlignmentResult,
     paths: Mapping[str, Path],
-    pixel_size_A: float,
     plot: Callable[[], bytes] | None,
 ) -> None:
     """Draw the micrograph, the motion, and the spectra where there are any."""
-    movie = result.record.movie
+    movie, pixel_size_A = result.record.movie, result.plan.pixel_size_A
     write_thumbnail(paths["thumbnail"], result.sums.plain)
     title = Path(movie.path).name
     if plot is not None:

@@ -42,9 +42,7 @@ class FlagDefinition:
 
     def thresholds(self) -> dict[str, tuple[float, Parameter]]:
         """Value and description of each limit, by its name."""
-        known = {
-            item.name: item.metadata["parameter"] for item in dataclasses.fields(QualityLimits)
-        }
+        known = {f.name: f.metadata["parameter"] for f in dataclasses.fields(QualityLimits)}
         return {name: (getattr(LIMITS, name), known[name]) for name in self.limits}
 
 

@@ -17,10 +17,10 @@ from flexalign.errors import InputError
 from flexalign.files import read_json, read_text
 from flexalign.gain.verdict import GainCheck
 from flexalign.model import MovieRecord
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import typed, typed_items
 from flexalign.report.columns import COLUMNS, rounded
 
-RECORD_SUFFIX = "_record.json"
 _TEXTS = ("movie", "severity", "chosen", "version", "parameters_hash", "device", "gain")
 _ROW_TYPES: dict[str, Any] = {
     **{column.name: float | None for column in COLUMNS},

@@ -159,7 +159,7 @@ COLUMNS = (
     ),
     _quality("measured_dose_e_A2"),
     # What was given, also where no count was measured.
-    _quality("declared_dose_e_A2", "decisions.dose_per_frame_e_A2"),
+    _quality("declared_dose_e_A2", "dose_per_frame_e_A2"),
     _quality("fixed_pattern_pull"),
     _quality("gain_residual_columns"),
     _quality("gain_residual_rows"),

@@ -14,8 +14,9 @@ from flexalign.files import displayed
 from flexalign.io.record import read_record
 from flexalign.io.writing.atomic import explained
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.report import collect, details, page, summary
-from flexalign.report.collect import RECORD_SUFFIX, Row
+from flexalign.report.collect import Row
 from flexalign.report.columns import COLUMNS
 
 PAGE, CSV, JSON, DATA = "report.html", "report.csv", "report.json", "report_data"

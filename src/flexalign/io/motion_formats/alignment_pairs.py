@@ -19,9 +19,9 @@ from flexalign.io.motion_formats.read_motion import (
     read_motion_of,
 )
 from flexalign.io.movies.reader import head_text, read_head
-from flexalign.io.results import movie_root
 from flexalign.io.star import listed_paths, read_star
 from flexalign.motion import Motion
+from flexalign.naming import movie_root
 
 # Of several files of one movie in a folder the one is taken whose ending comes first.
 ENDINGS = (

@@ -11,7 +11,7 @@ from flexalign.io import relion_project
 from flexalign.io.motion_formats import motioncor, relion, warp
 from flexalign.io.motion_formats.polynomial import PolynomialMotion
 from flexalign.io.record import read_record, write_json
-from flexalign.io.writing.ownership import RECORD_SUFFIX, refuse_occupied
+from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.io.writing.publishing import (
     clear_leftovers,
     hidden_folder,
@@ -19,23 +19,9 @@ from flexalign.io.writing.publishing import (
     results_of,
     states_of,
 )
-from flexalign.model import FrameRange, MovieRecord
+from flexalign.model import MovieRecord
 from flexalign.motion import Motion
-
-# Kinds of files of each format, and what is written after the root of the name.
-FORMAT_KINDS = {
-    "relion": ("relion",),
-    "motioncor": ("motioncor", "motioncor_full", "motioncor_patches", "motioncor_aln"),
-    "warp": ("warp",),
-}
-SUFFIXES = {
-    "relion": "_motion.star",
-    "motioncor": "_motioncor.log",
-    "motioncor_full": "-Full.log",
-    "motioncor_patches": "-Patch-Patch.log",
-    "motioncor_aln": ".aln",
-    "warp": ".xml",
-}
+from flexalign.naming import FORMAT_KINDS, RECORD_SUFFIX, SUFFIXES
 
 
 def format_kinds(formats: Iterable[str]) -> list[str]:
@@ -56,7 +42,7 @@ def write_formats(
     ----------
     formats : some of `flexalign.params.WRITTEN_FORMATS`
     record : of the movie; its motion is not used
-    paths : of the files, by the keys of `flexalign.io.results.SUFFIXES`
+    paths : of the files, by the keys of `flexalign.naming.SUFFIXES`
     gain_name : of the gain reference as RELION is to read it, see `relion_project.relion_gain`
 
     Raises
@@ -77,17 +63,15 @@ def write_formats(
         elif name == "motioncor":
             _write_motioncor(record, motion, paths)
         elif name == "warp":
-            pixel_size_A = float(record.decisions["pixel_size_A"])
-            warp.write_warp(paths["warp"], motion, pixel_size_A, record.movie)
+            warp.write_warp(paths["warp"], motion, record.pixel_size_A, record.movie)
     return tuple(notes)
 
 
 def _write_motioncor(record: MovieRecord, motion: Motion, paths: Mapping[str, Path]) -> None:
     """Write MotionCor's files; those of patches with local motion only."""
-    align, info = record.decisions["align"], record.movie
-    used = FrameRange(int(align["first"]), int(align["stop"]))
+    info = record.movie
     patches, shape_px = _patches(record, motion), (info.height_px, info.width_px)
-    shifts = motioncor.as_patch_shifts(motion, used, patches)
+    shifts = motioncor.as_patch_shifts(motion, record.align, patches)
     motioncor.write_console_log(paths["motioncor"], shifts)
     motioncor.write_full_log(paths["motioncor_full"], shifts)
     motioncor.write_aln(paths["motioncor_aln"], shifts, shape_px, motion.frame_count, patches)
@@ -97,7 +81,7 @@ def _write_motioncor(record: MovieRecord, motion: Motion, paths: Mapping[str, Pa
 
 def _patches(record: MovieRecord, motion: Motion) -> tuple[int, int]:
     """Patches (y, x) that are listed: as many as were measured, or as the field needs."""
-    y, x = (int(count) for count in record.decisions["patches"])
+    y, x = record.patches
     if motion.field is None:
         return y, x
     _, points_y, points_x = motion.field.control_points

@@ -14,8 +14,8 @@ from typing import Any
 
 from flexalign.errors import InputError, OccupiedError
 from flexalign.files import read_json
+from flexalign.naming import RECORD_SUFFIX
 
-RECORD_SUFFIX = "_record.json"
 MOST_NAMES = 5
 
 

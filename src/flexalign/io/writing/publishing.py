@@ -20,7 +20,8 @@ from pathlib import Path
 
 from flexalign.io.record import file_state
 from flexalign.io.writing.atomic import explained, sync
-from flexalign.io.writing.ownership import RECORD_SUFFIX, is_record, refuse_occupied, results_listed
+from flexalign.io.writing.ownership import is_record, refuse_occupied, results_listed
+from flexalign.naming import RECORD_SUFFIX
 
 HIDDEN = re.compile(r"\.flexalign-(?P<root>.+)-[a-z0-9_]{8}")
 MARK = ".flexalign"
