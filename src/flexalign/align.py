@@ -62,6 +62,11 @@ def align_movie(
     motion : is applied instead of being estimated, to the frames in which it was measured
     progress : called as ``progress(stage, done, total)``
 
+    Returns
+    -------
+    The motion, in pixels of the unbinned movie, and the images that were summed along it, (h, w);
+    quality numbers in Angstrom with their flags, the plan, and the record with all provenance
+
     Raises
     ------
     InputError
@@ -70,6 +75,27 @@ def align_movie(
         If a parameter does not fit the movie.
     DeviceError
         If the device asked for cannot be used, or has too little memory.
+
+    Notes
+    -----
+    The movie is read twice.  From frames that were corrected and down-sampled in the first pass the
+    motion is estimated: a trajectory by correlation of pairs of frames, local motion by patches,
+    and both together by maximum likelihood under a smoothness prior; the model that explains data
+    best to which it was not fitted is kept.  The second pass corrects full frames, resamples each
+    once along the motion, and sums them.  The equations are in ``docs/explanation/estimation.md``.
+
+    The same movie and parameters give the same result.
+    `align_and_write` writes what this returns.
+
+    Examples
+    --------
+    >>> from flexalign import AlignParams, simulate_movie
+    >>> folder = getfixture("tmp_path")
+    >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
+    >>> paths = movie.save(folder, "small", "mrc")
+    >>> result = align_movie(folder / "small.mrc", AlignParams(pixel_size_A=1.5, local=False))
+    >>> result.sums.plain.shape, result.motion.frame_count, result.quality.chosen
+    ((64, 64), 4, 'none')
     """
     with ThreadPoolExecutor(1) as beside:
         return _align(movie, params or AlignParams(), motion, progress, beside, _ignored)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from flexalign.errors import InputError
 from flexalign.files import read_json
 from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, from_plain, read_only
+from flexalign.plain import write_json
 
 # Far above any movie, far below what sums and products of shifts can hold.
 LARGEST_PX = 1e9
@@ -249,10 +250,32 @@ class Motion(JsonValue):
     >>> dy, dx = motion.displacement_px(1, y=10.0, x=[0.0, 20.0])
     >>> dy, dx
     (array([1., 1.]), array([2., 2.]))
+    >>> motion
+    <Motion: 2 frames, global, up to 2.24 px from frame 0>
     """
 
     trajectory: Trajectory
     field: MotionField | None = None
+
+    def __repr__(self) -> str:
+        """Frames, size of the movie, global or local, largest displacement."""
+        facts, field = [f"{self.frame_count} frames"], self.field
+        if field is not None:
+            t, y, x = field.control_points
+            facts += [f"{field.height_px} x {field.width_px} px (h, w)"]
+            facts += [f"local with {t} x {y} x {x} control points (t, y, x)"]
+        else:
+            facts += ["global"]
+        largest_px = f"up to {self._largest_px():.3g} px from frame {self.reference_frame}"
+        return f"<Motion: {', '.join([*facts, largest_px])}>"
+
+    def _largest_px(self) -> float:
+        """Largest distance from the reference frame, of a field at its control points' places."""
+        if self.field is None:
+            return float(np.hypot(*self.trajectory.displacement_px.T).max())
+        _, y, x = self.field.control_point_places
+        lattices = (self.on_lattice(frame, y, x) for frame in range(self.frame_count))
+        return max(float(np.hypot(*lattice).max()) for lattice in lattices)
 
     def __post_init__(self) -> None:
         if self.field is not None:
@@ -340,3 +363,20 @@ class Motion(JsonValue):
             If the file is missing, is not JSON, or holds no motion.
         """
         return cls.from_dict(read_json(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the motion as JSON, as in a ``_motion.json`` file; `load` reads it.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written; what had the name before is left as it was.
+
+        Examples
+        --------
+        >>> path = getfixture("tmp_path") / "still_motion.json"
+        >>> Motion.still(5).save(path)
+        >>> Motion.load(path)
+        <Motion: 5 frames, global, up to 0 px from frame 0>
+        """
+        write_json(path, self)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 
 # Messages show no more letters of a value that is wrong.
@@ -36,6 +39,38 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` (a dataclass of the model, or plain values) as JSON, whole or not at all.
+
+    NaN and infinity become null.  Rows of numbers stay on one line.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; nothing is left behind.
+    """
+    text = _layout(to_plain(value), "") + "\n"
+    with replacing(path) as temporary:
+        # A file whose name is no UTF-8 stands there with its bytes escaped, as JSON knows them.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _layout(value: Any, indent: str) -> str:
+    """`value` as JSON, one item per line except in lists of plain values."""
+    if not isinstance(value, dict | list) or not value:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(k)}: {_layout(v, deeper)}" for k, v in value.items()]
+        opening, closing = "{", "}"
+    elif any(isinstance(item, dict | list) for item in value):
+        items = [_layout(item, deeper) for item in value]
+        opening, closing = "[", "]"
+    else:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return f"{opening}\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}{closing}"
 
 
 def is_number(value: Any) -> TypeGuard[float]:

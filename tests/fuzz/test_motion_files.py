@@ -16,10 +16,10 @@ from flexalign.io.inspect.inspection import inspect_file
 from flexalign.io.motion_formats import motioncor, truth, warp, xmd
 from flexalign.io.motion_formats.read_motion import read_motion
 from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
-from flexalign.io.record import write_json
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
 from flexalign.params import AlignParams
+from flexalign.plain import write_json
 
 FRAMES, SHAPE, PIXEL_SIZE_A = 5, (60, 80), 1.5
 INFO = MovieInfo("m.tiff", "tiff", FRAMES, *SHAPE, "uint8", PIXEL_SIZE_A, 1)

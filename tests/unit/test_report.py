@@ -17,9 +17,10 @@ import pytest
 
 from flexalign.errors import InputError, OutputError
 from flexalign.gain.verdict import GainCheck, Placement
-from flexalign.io.record import read_record, write_json
+from flexalign.io.record import read_record
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
+from flexalign.plain import write_json
 from flexalign.report import collect, details, page
 from flexalign.report.columns import COLUMNS, PANELS
 from flexalign.report.live import MOST_INSIDE, MOST_INSIDE_BYTES, Report

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flexalign import __version__
+from flexalign.atomic import sync
 from flexalign.batch import tables
 from flexalign.batch.failures import ADVICE, Failure
 from flexalign.batch.inputs import INDEX_NAME
@@ -26,7 +27,6 @@ from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_json
 from flexalign.io.record import read_record
-from flexalign.io.writing.atomic import sync
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.io.writing.ownership import unchanged_before
 from flexalign.io.writing.publishing import leftover_root, leftovers, take_back

@@ -12,10 +12,11 @@ from flexalign.batch.events import GainChecked
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.files import read_json
 from flexalign.gain.verdict import LEAST_VARIATION, GainCheck
-from flexalign.io.record import file_state, write_json
+from flexalign.io.record import file_state
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX, AlignParams
+from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"
 PICTURE_NAME = "gain_check.png"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flexalign.atomic import explained
 from flexalign.errors import InputError
-from flexalign.io.writing.atomic import explained
 
 LOCK_NAME = ".flexalign-run.lock"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flexalign.atomic import replacing
 from flexalign.files import displayed
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import MovieRecord, to_plain
 
 # Where a value stands in a record, keys joined by dots, or how it is computed from one.

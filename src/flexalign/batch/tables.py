@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from flexalign.atomic import replacing
 from flexalign.batch.failures import Failure
 from flexalign.batch.rows import (
     Source,
@@ -21,7 +22,6 @@ from flexalign.errors import InputError
 from flexalign.files import displayed
 from flexalign.io import star
 from flexalign.io.record import is_plain_name
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import MovieRecord
 from flexalign.plain import typed_items
 from flexalign.quality.table import csv_names

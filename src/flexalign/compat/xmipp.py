@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flexalign
+from flexalign.atomic import explained, replacing
 from flexalign.errors import ParameterError
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc
 from flexalign.io.motion_formats.frame_list import read_frame_list
-from flexalign.io.writing.atomic import explained, replacing
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 from flexalign.model import AlignmentResult, FrameRange, MovieRecord, PixelArray
 from flexalign.params import AlignParams

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from flexalign.atomic import replacing
 from flexalign.io.micrographs import write_mrc
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import PixelArray
 
 EER_SUFFIX = ".gain"

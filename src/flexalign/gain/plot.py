@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.model import PixelArray
 
 DPI = 120

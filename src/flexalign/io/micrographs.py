@@ -11,8 +11,8 @@ import numpy.typing as npt
 from mrcfile.dtypes import HEADER_DTYPE
 
 from flexalign import __version__
+from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
-from flexalign.io.writing.atomic import replacing
 
 MRC_LABEL_CHARACTERS = 80
 MRC_LABELS = 10

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.model import FloatArray, PatchTracks, PixelArray, PowerSpectrum
 from flexalign.motion import Motion
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.files import MIB_BYTES, check_regular_file, displayed, read_json
-from flexalign.io.writing.atomic import replacing
-from flexalign.model import MovieRecord, to_plain
+from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.plain import field_types, typed_items
@@ -40,22 +38,6 @@ _NEEDED = {
     "inputs": ("movie",),
     "outputs": ("micrograph", "record"),
 }
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` (a dataclass of the model, or plain values) as JSON, whole or not at all.
-
-    NaN and infinity become null.  Rows of numbers stay on one line.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written; nothing is left behind.
-    """
-    text = _layout(to_plain(value), "") + "\n"
-    with replacing(path) as temporary:
-        # A file whose name is no UTF-8 stands there with its bytes escaped, as JSON knows them.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_record(path: str | Path) -> MovieRecord:
@@ -210,19 +192,3 @@ def describe_file(path: str | Path) -> dict[str, Any]:
         "sha256": digest.hexdigest(),
         "sha256_of": "whole file" if is_whole else "first and last 16 MiB",
     }
-
-
-def _layout(value: Any, indent: str) -> str:
-    """`value` as JSON, one item per line except in lists of plain values."""
-    if not isinstance(value, dict | list) or not value:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    deeper = indent + "  "
-    if isinstance(value, dict):
-        items = [f"{json.dumps(k)}: {_layout(v, deeper)}" for k, v in value.items()]
-        opening, closing = "{", "}"
-    elif any(isinstance(item, dict | list) for item in value):
-        items = [_layout(item, deeper) for item in value]
-        opening, closing = "[", "]"
-    else:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return f"{opening}\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}{closing}"

@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from flexalign.atomic import UNFINISHED_LENGTH, explained, sync
 from flexalign.errors import InputError
 from flexalign.io import relion_project
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc, write_spider
 from flexalign.io.motion_formats import exports
 from flexalign.io.motion_formats.xmd import write_shifts
 from flexalign.io.plots import draw_spectra, draw_trajectory
-from flexalign.io.record import write_json
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
-from flexalign.io.writing.atomic import UNFINISHED_LENGTH, explained, sync
 from flexalign.io.writing.ownership import refuse_inputs, refuse_occupied
 from flexalign.io.writing.publishing import hidden_folder, publish, results_of, states_of
 from flexalign.model import AlignmentResult, PixelArray
 from flexalign.naming import SUFFIXES, output_names
 from flexalign.params import AlignParams
+from flexalign.plain import write_json
 
 
 def make_folder(folder: str | Path) -> Path:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import displayed, exists, read_text
-from flexalign.io.writing.atomic import replacing
 
 # Block, then label without its underscore, then the column of words.
 Blocks = dict[str, dict[str, list[str]]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.model import FloatArray, PixelArray, PowerSpectrum
 
 SIDE_PX = 512

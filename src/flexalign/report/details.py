@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from flexalign.atomic import replacing
 from flexalign.batch.rows import look_up
 from flexalign.errors import InputError
 from flexalign.io.record import listed_output
-from flexalign.io.writing.atomic import replacing
 from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.model import FloatArray
 from flexalign.motion import Motion

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from flexalign import __version__
+from flexalign.atomic import explained
 from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import displayed
 from flexalign.io.record import read_record
-from flexalign.io.writing.atomic import explained
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.report import collect, details, page, summary

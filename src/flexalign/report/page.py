@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.quality.flags import DEFINITIONS
 from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS
 from flexalign.report.details import PICTURES, as_script

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from flexalign import __version__
+from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
-from flexalign.io.writing.atomic import replacing
 from flexalign.params import AlignParams, option_name, parameters
 from flexalign.report.collect import Failed, Row
 from flexalign.report.columns import COLUMNS

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
 from flexalign.io.movies.eer_writer import write_eer
-from flexalign.io.writing.atomic import replacing
 
 if TYPE_CHECKING:
     from flexalign.simulate.movie import SimulatedMovie

@@ -10,7 +10,7 @@ from flexalign.errors import InputError
 from flexalign.io import relion_project
 from flexalign.io.motion_formats import motioncor, relion, warp
 from flexalign.io.motion_formats.polynomial import PolynomialMotion
-from flexalign.io.record import read_record, write_json
+from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.io.writing.publishing import (
     clear_leftovers,
@@ -22,6 +22,7 @@ from flexalign.io.writing.publishing import (
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.naming import FORMAT_KINDS, RECORD_SUFFIX, SUFFIXES
+from flexalign.plain import write_json
 
 
 def format_kinds(formats: Iterable[str]) -> list[str]:

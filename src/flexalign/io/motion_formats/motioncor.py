@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion, Trajectory, fit_field
 

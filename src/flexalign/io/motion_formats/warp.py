@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.numbers_in_files import LARGEST_SIZE_PX, MOST_FRAMES
 from flexalign.io.motion_formats.warp_grids import Grid, add_grid, grids_of
-from flexalign.io.writing.atomic import replacing
 from flexalign.io.xml_tree import read_xml
 from flexalign.model import FloatArray, FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.atomic import replacing
 from flexalign.compiling import cached_njit
 from flexalign.io.movies.eer import METADATA_TAG
 from flexalign.io.movies.eer_streams import (
@@ -20,7 +21,6 @@ from flexalign.io.movies.eer_streams import (
     X_BITS_TAG,
     Y_BITS_TAG,
 )
-from flexalign.io.writing.atomic import replacing
 
 
 @cached_njit(nogil=True)

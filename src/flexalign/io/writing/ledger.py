@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import read_json
-from flexalign.io.writing.atomic import replacing
 from flexalign.io.writing.ownership import refuse_occupied
 
 LEDGER_NAME = ".flexalign-files.json"
@@ -40,7 +40,7 @@ MADE_AGAIN = ("run.json",)
 
 @contextmanager
 def kept_current(path: Path) -> Iterator[Path]:
-    """As `flexalign.io.writing.atomic.replacing`, and the file is listed as ours.
+    """As `flexalign.atomic.replacing`, and the file is listed as ours.
 
     Examples
     --------

@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from flexalign.atomic import explained, sync
 from flexalign.io.record import file_state
-from flexalign.io.writing.atomic import explained, sync
 from flexalign.io.writing.ownership import is_record, refuse_occupied, results_listed
 from flexalign.naming import RECORD_SUFFIX
 
