@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
+from flexalign.bspline import bspline_basis
 from flexalign.errors import InputError
 from flexalign.model import FrameRange
-from flexalign.motion import Motion, MotionField, Trajectory, bspline_basis
+from flexalign.motion import Motion, MotionField, Trajectory
 
 HEIGHT_PX, WIDTH_PX = 300, 400
 
