@@ -19,8 +19,8 @@ from flexalign.motion import Motion
 
 PLACES = 9
 # Another convention is named only where it explains most of a difference that matters.
-_LEAST_DIFFERENCE_PX = 0.5
-_LARGEST_REST = 0.25
+_MIN_DIFFERENCE_PX = 0.5
+_MAX_RESIDUAL_RATIO = 0.25
 
 
 class AnyMotion(Protocol):
@@ -182,9 +182,9 @@ def other_convention(
     """
     chosen = list(frames)
     found = compare_motions(a, b, chosen, shape_px).rms_px
-    if found < _LEAST_DIFFERENCE_PX:
+    if found < _MIN_DIFFERENCE_PX:
         return ""
-    rest = {
+    residual = {
         words: compare_motions(a, changed, chosen, shape_px).rms_px
         for words, changed in (
             ("the rows of B are turned over", turned_over(b, shape_px)),
@@ -192,8 +192,8 @@ def other_convention(
             ("x and y of B are swapped", _Changed(b, shape_px, swap=True)),
         )
     }
-    words = min(rest, key=lambda name: rest[name])
-    return words if rest[words] < _LARGEST_REST * found else ""
+    words = min(residual, key=lambda name: residual[name])
+    return words if residual[words] < _MAX_RESIDUAL_RATIO * found else ""
 
 
 def turned_over(motion: AnyMotion, shape_px: tuple[int, int]) -> AnyMotion:

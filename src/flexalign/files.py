@@ -15,9 +15,9 @@ from flexalign.errors import InputError
 
 MIB_BYTES = 1 << 20
 # Lists of a hundred thousand movies and alignments with many nodes are well below.
-MOST_TEXT_BYTES = 256 * MIB_BYTES
+MAX_TEXT_BYTES = 256 * MIB_BYTES
 # What we write as JSON has a few levels of brackets.
-MOST_JSON_LEVELS = 32
+MAX_JSON_LEVELS = 32
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -101,9 +101,7 @@ def check_regular_file(path: str | Path) -> int:
     return found.st_size
 
 
-def read_text(
-    path: str | Path, *, errors: str = "strict", most_bytes: int = MOST_TEXT_BYTES
-) -> str:
+def read_text(path: str | Path, *, errors: str = "strict", max_bytes: int = MAX_TEXT_BYTES) -> str:
     r"""The text in a file, with ``\n`` at the end of each line.
 
     It reads a regular file of bounded size, as UTF-8 with or without a byte-order mark or as UTF-16
@@ -128,9 +126,9 @@ def read_text(
     'a.mrc\nb.mrc'
     """
     size_bytes = check_regular_file(path)
-    if size_bytes > most_bytes:
+    if size_bytes > max_bytes:
         raise InputError(
-            f"{path}: expected a text of up to {most_bytes // MIB_BYTES} MiB, "
+            f"{path}: expected a text of up to {max_bytes // MIB_BYTES} MiB, "
             f"found {size_bytes // MIB_BYTES} MiB; is it the right file?"
         )
     try:
@@ -148,7 +146,7 @@ def read_text(
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(path: str | Path, *, most_bytes: int = MOST_TEXT_BYTES) -> dict[str, Any]:
+def read_json(path: str | Path, *, max_bytes: int = MAX_TEXT_BYTES) -> dict[str, Any]:
     """What the JSON in a file says by name; NaN and infinity, which are no JSON, become None.
 
     Raises
@@ -157,7 +155,7 @@ def read_json(path: str | Path, *, most_bytes: int = MOST_TEXT_BYTES) -> dict[st
         If there is no such text, or it is no JSON, something else than names with values, or
         brackets in brackets without end.
     """
-    text = read_text(path, most_bytes=most_bytes)
+    text = read_text(path, max_bytes=max_bytes)
     try:
         plain = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
@@ -165,11 +163,11 @@ def read_json(path: str | Path, *, most_bytes: int = MOST_TEXT_BYTES) -> dict[st
     if not isinstance(plain, dict):
         raise InputError(f"{path}: expected names with values, found a {type(plain).__name__}")
     level: list[Any] = [plain]
-    for _ in range(MOST_JSON_LEVELS):
+    for _ in range(MAX_JSON_LEVELS):
         level = [item for outer in level for item in _items(outer) if isinstance(item, dict | list)]
         if not level:
             return plain
-    raise InputError(f"{path}: expected up to {MOST_JSON_LEVELS} brackets in each other")
+    raise InputError(f"{path}: expected up to {MAX_JSON_LEVELS} brackets in each other")
 
 
 def _items(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:

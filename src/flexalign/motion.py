@@ -19,7 +19,7 @@ from flexalign.files import read_json
 from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, from_plain, read_only
 
 # Far above any movie, far below what sums and products of shifts can hold.
-LARGEST_PX = 1e9
+MAX_PX = 1e9
 
 
 def bspline_basis(position: npt.ArrayLike, count: int) -> FloatArray:
@@ -61,8 +61,8 @@ def _centers(count: int) -> FloatArray:
 
 def _check_finite(values_px: FloatArray, what: str) -> None:
     """Raise `ValueError` unless all are numbers of pixels to compute with."""
-    if not (np.abs(values_px) <= LARGEST_PX).all():
-        raise ValueError(f"expected finite {what} up to {LARGEST_PX:g} pixels")
+    if not (np.abs(values_px) <= MAX_PX).all():
+        raise ValueError(f"expected finite {what} up to {MAX_PX:g} pixels")
 
 
 def _keep_errors(value: Trajectory | MotionField, shape: tuple[int, ...]) -> None:

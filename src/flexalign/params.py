@@ -63,19 +63,19 @@ RUNNING = "Running"
 
 WRITTEN_FORMATS = ("relion", "motioncor", "warp")
 # Messages show no more letters of a value.
-_MOST_SHOWN = 80
+_MAX_SHOWN_LENGTH = 80
 # No movie has more frames.
-MOST_FRAMES = 1_000_000
+MAX_FRAMES = 1_000_000
 
 # A gain reference is found from this score on (standard deviations of chance), if it is better by
 # this margin than in any other orientation or sense, and if at least this part of its pattern is in
 # the movies.
 GAIN_SURE_SD = 8.0
 GAIN_MARGIN_SD = 5.0
-GAIN_LEAST_PART = 0.03
+GAIN_MIN_SHARE = 0.03
 # That none fits is said where every orientation has less than this part, the margin allowed for. (A
 # reference whose noise is twice what it corrects has a fifth of its pattern in the movies.)
-GAIN_NONE_PART = 0.1
+GAIN_NONE_SHARE = 0.1
 # Of large frames only the middle is looked at.
 GAIN_SIDE_PX = 4096
 # A run reads at most so many of its first movies for the check, and less of each frame.
@@ -84,11 +84,11 @@ GAIN_RUN_SIDE_PX = 1024
 # It stops reading when there are electrons enough for this score.
 GAIN_RUN_GOAL_SD = 20.0
 # An estimated gain is good enough when its noise is at most this part of what it corrects.
-GAIN_ENOUGH_PART = 0.5
+GAIN_ENOUGH_RATIO = 0.5
 # Where the pixels' variation cannot be measured yet, it is taken for this.
-GAIN_USUAL_VARIATION = 0.02
+GAIN_TYPICAL_VARIATION = 0.02
 # Movies with more of their blocks in the shade than this do not go into it.
-GAIN_SHADED_PART = 0.02
+GAIN_SHADED_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,19 +192,19 @@ class AlignParams:
 
     align_first: int = _parameter(
         1, "First frame to estimate the motion from.",
-        RANGES, minimum=1, maximum=MOST_FRAMES, scipion="alignFrame0",
+        RANGES, minimum=1, maximum=MAX_FRAMES, scipion="alignFrame0",
     )  # fmt: skip
     align_last: int = _parameter(
         0, "Last frame to estimate the motion from; 0 = last of the movie.",
-        RANGES, minimum=0, maximum=MOST_FRAMES, scipion="alignFrameN",
+        RANGES, minimum=0, maximum=MAX_FRAMES, scipion="alignFrameN",
     )  # fmt: skip
     sum_first: int | None = _parameter(
         None, "First frame to sum; default: as for the alignment.",
-        RANGES, minimum=1, maximum=MOST_FRAMES, scipion=("useAlignToSum", "sumFrame0"),
+        RANGES, minimum=1, maximum=MAX_FRAMES, scipion=("useAlignToSum", "sumFrame0"),
     )  # fmt: skip
     sum_last: int | None = _parameter(
         None, "Last frame to sum; 0 = last of the movie; default: as for the alignment.",
-        RANGES, minimum=0, maximum=MOST_FRAMES, scipion=("useAlignToSum", "sumFrameN"),
+        RANGES, minimum=0, maximum=MAX_FRAMES, scipion=("useAlignToSum", "sumFrameN"),
     )  # fmt: skip
 
     max_resolution_A: float = _parameter(
@@ -503,7 +503,7 @@ def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
         text = written(value)
     except ValueError:  # Python writes no number of thousands of digits
         return "a number of thousands of digits"
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
+    return text if len(text) <= _MAX_SHOWN_LENGTH else text[: _MAX_SHOWN_LENGTH - 3] + "..."
 
 
 def numbers_in(text: str) -> tuple[float, ...] | None:

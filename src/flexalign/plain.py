@@ -14,8 +14,8 @@ import numpy as np
 from flexalign.errors import InputError
 
 # Messages show no more letters of a value that is wrong.
-_MOST_SHOWN = 60
-_LARGEST_INT = 1 << 63
+_MAX_SHOWN_LENGTH = 60
+_MAX_INT = 1 << 63
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -96,7 +96,7 @@ def typed(hint: Any, value: Any, place: str) -> Any:
         return np.nan if value is None else value
     is_right = hint in (int, str, bool) and isinstance(value, hint)
     if hint is int and is_right:
-        is_right = not isinstance(value, bool) and abs(value) < _LARGEST_INT
+        is_right = not isinstance(value, bool) and abs(value) < _MAX_INT
     if not is_right:
         raise InputError(f"{place}: expected {_words(hint)}, found {_shown(value)}")
     return value
@@ -134,10 +134,10 @@ def _words(hint: Any) -> str:
 
 def _shown(value: Any) -> str:
     """A value that is wrong, in a message."""
-    if isinstance(value, int) and abs(value) >= _LARGEST_INT:
+    if isinstance(value, int) and abs(value) >= _MAX_INT:
         return "one that is too large"
     text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[:_MAX_SHOWN_LENGTH]}..."
 
 
 def typed_items(hints: Mapping[str, Any], values: Mapping[str, Any], place: str) -> dict[str, Any]:

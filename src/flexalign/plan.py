@@ -21,21 +21,21 @@ from flexalign.params import AlignParams, option_name, parameters
 FINEST_RESOLUTION_A = 4.0
 # The finest detail lies at this part of the small frames' Nyquist frequency: a filter needs room to
 # fall off in.
-CORRELATION_PART = 0.93
+CORRELATION_NYQUIST_SHARE = 0.93
 # As far the frames of the pairwise stage are good; beyond, their low-pass leaves next to nothing.
-PAIRWISE_PART = 0.75
+PAIRWISE_NYQUIST_SHARE = 0.75
 # The Nyquist frequency of the pairwise stage over that of its resolution limit, where its Gaussian
-# is one half.  At PAIRWISE_PART of it a correlation is weighed by 1 %, and by less beyond.
+# is one half.  At PAIRWISE_NYQUIST_SHARE of it a correlation is weighed by 1 %, and by less beyond.
 PAIRWISE_NYQUIST_RATIO = 2.43
-SMALLEST_PATCH_PX = 24
+MIN_PATCH_PX = 24
 # When the number of threads is not known yet, memory is planned for so many.
-MANY_THREADS = 8
+ASSUMED_THREADS = 8
 # The path is estimated at no more times than this: memory and time would grow, and single frames of
 # so many are faint.
-MOST_TIMES = 80
-FEWEST_TIMES = 20
-FEWEST_CONTROL_POINTS = 3
-FEWEST_PATCHES = 4
+MAX_TIMES = 80
+MIN_TIMES = 20
+MIN_CONTROL_POINTS = 3
+MIN_PATCHES = 4
 # Patches do not overlap; to fill the frame they may be this part of the smallest side asked for.
 PATCH_TOLERANCE = 0.9
 # Every this many Angstrom one more control point, as in the reference; in time every this many
@@ -47,17 +47,17 @@ CONTROL_POINTS_OF_SMALL_FIELD = 6
 FRAMES_MOVED_TOGETHER = 8
 # Decoded frames are kept for the second pass while they are no more than this; to decode them again
 # takes longer than to have them, but memory is there for other movies too.
-MOST_KEPT_BYTES = 1_000_000_000
+MAX_KEPT_BYTES = 1_000_000_000
 # Places part smoothly over a movie, however finely it is cut into frames.
-MOST_CONTROL_POINTS_IN_TIME = 12
+MAX_CONTROL_POINTS_IN_TIME = 12
 # The field is solved for all of them at once, with a matrix of so many rows and columns.
-MOST_CONTROL_POINTS = 4000
+MAX_CONTROL_POINTS = 4000
 # So many along a side are chosen at most, however large the field is.
-MOST_CONTROL_POINTS_PER_SIDE = 16
+MAX_CONTROL_POINTS_PER_SIDE = 16
 # In smaller frames, or smaller ones made of larger ones, there is nothing to correlate.
-SMALLEST_MOVIE_PX = 32
-SMALLEST_FRAME_PX = 16
-SMALLEST_FIELD_A = 20.0
+MIN_MOVIE_PX = 32
+MIN_FRAME_PX = 16
+MIN_FIELD_A = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Plan(JsonValue):
         before = np.concatenate([[0.0], np.cumsum(self.frame_doses_e_A2)])
         return np.asarray(np.interp(frame, np.arange(len(before)), before))
 
-    def part_of_counts(self, frame: npt.NDArray[np.int64]) -> FloatArray:
+    def relative_counts(self, frame: npt.NDArray[np.int64]) -> FloatArray:
         """Counts that each `frame` should have, as its dose or its raw frames are; 1 on average."""
         groups = self.movie.eer.groups if self.movie.eer is not None else ()
         counts = np.array(self.frame_doses_e_A2 or groups or np.ones(self.movie.frame_count))
@@ -223,9 +223,9 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     ParameterError
         If a frame range does not fit the movie, or patches do not fit the frame.
     """
-    if min(movie.height_px, movie.width_px) < SMALLEST_MOVIE_PX:
+    if min(movie.height_px, movie.width_px) < MIN_MOVIE_PX:
         raise InputError(
-            f"{movie.path}: expected frames of at least {SMALLEST_MOVIE_PX} x {SMALLEST_MOVIE_PX} "
+            f"{movie.path}: expected frames of at least {MIN_MOVIE_PX} x {MIN_MOVIE_PX} "
             f"px, found {movie.width_px} x {movie.height_px} px: too small to be aligned"
         )
     pixel_size_A = _pixel_size_A(movie, params)
@@ -238,12 +238,14 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         )
     summed = _sum_range(align, params, movie.frame_count)
     field_A = min(movie.height_px, movie.width_px) * pixel_size_A
-    if field_A < SMALLEST_FIELD_A:
+    if field_A < MIN_FIELD_A:
         raise InputError(
-            f"{movie.path}: expected a field of at least {SMALLEST_FIELD_A:g} A, found "
+            f"{movie.path}: expected a field of at least {MIN_FIELD_A:g} A, found "
             f"{field_A:.3g} A at {pixel_size_A:.3g} A per pixel: compare the pixel size"
         )
-    correlation = _reduced_shape(movie, pixel_size_A, CORRELATION_PART * FINEST_RESOLUTION_A / 2)
+    correlation = _reduced_shape(
+        movie, pixel_size_A, CORRELATION_NYQUIST_SHARE * FINEST_RESOLUTION_A / 2
+    )
     pairwise = _reduced_shape(
         movie, pixel_size_A, params.max_resolution_A / (2 * PAIRWISE_NYQUIST_RATIO)
     )
@@ -252,10 +254,10 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         round(movie.height_px / params.binning),
         round(movie.width_px / params.binning),
     )
-    if min(output) < SMALLEST_FRAME_PX:
+    if min(output) < MIN_FRAME_PX:
         raise ParameterError(
-            f"{option_name('binning')}: expected a micrograph of at least {SMALLEST_FRAME_PX} x "
-            f"{SMALLEST_FRAME_PX} px, found {params.binning:g}, which makes it {output[1]} x "
+            f"{option_name('binning')}: expected a micrograph of at least {MIN_FRAME_PX} x "
+            f"{MIN_FRAME_PX} px, found {params.binning:g}, which makes it {output[1]} x "
             f"{output[0]} px"
         )
     patches = _patches(movie, pixel_size_A, correlation, params)
@@ -411,7 +413,7 @@ def _reduced_shape(movie: MovieInfo, pixel_size_A: float, wanted_A: float) -> tu
     """(h, w), even and fast, of frames with pixels of about `wanted_A`."""
     ratio = min(1.0, pixel_size_A / wanted_A)
     height, width = (
-        min(size - size % 2, fast_size(max(SMALLEST_FRAME_PX, math.ceil(size * ratio))))
+        min(size - size % 2, fast_size(max(MIN_FRAME_PX, math.ceil(size * ratio))))
         for size in (movie.height_px, movie.width_px)
     )
     return height, width
@@ -427,7 +429,7 @@ def _patches(
     if params.patches is None:
         side_A = PATCH_TOLERANCE * params.min_patch_A
         y, x = (
-            max(1, min(math.floor(size * pixel_size_A / side_A), small // SMALLEST_PATCH_PX))
+            max(1, min(math.floor(size * pixel_size_A / side_A), small // MIN_PATCH_PX))
             for size, small in zip(
                 (movie.height_px, movie.width_px), correlation_shape_px, strict=True
             )
@@ -435,10 +437,10 @@ def _patches(
         return y, x
     patches = (params.patches[1], params.patches[0])
     for name, count, size in zip("yx", patches, correlation_shape_px, strict=True):
-        if count > max(1, size // SMALLEST_PATCH_PX):
+        if count > max(1, size // MIN_PATCH_PX):
             raise ParameterError(
                 f"{option_name('patches')}: {count} patches in {name} are too small: "
-                f"expected at most {max(1, size // SMALLEST_PATCH_PX)} for this movie"
+                f"expected at most {max(1, size // MIN_PATCH_PX)} for this movie"
             )
     return patches
 
@@ -467,9 +469,9 @@ def _control_points(
     if not params.local:
         return None, ""
     sizes_A = (movie.height_px * pixel_size_A, movie.width_px * pixel_size_A)
-    if align.count < FEWEST_CONTROL_POINTS:
+    if align.count < MIN_CONTROL_POINTS:
         return None, f"{align.count} frames are too few"
-    if patches[0] * patches[1] < FEWEST_PATCHES:
+    if patches[0] * patches[1] < MIN_PATCHES:
         size_A = f"{sizes_A[1]:.0f} x {sizes_A[0]:.0f} A"
         return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
     if params.control_points is None:
@@ -479,21 +481,21 @@ def _control_points(
                     int(size / CONTROL_POINT_SPACING_A) + 2,
                     min(count + 2, CONTROL_POINTS_OF_SMALL_FIELD),
                 ),
-                MOST_CONTROL_POINTS_PER_SIDE,
+                MAX_CONTROL_POINTS_PER_SIDE,
             )
             for size, count in zip(sizes_A, patches, strict=True)
         )
         t = math.ceil(align.count / CONTROL_POINT_SPACING_FRAMES) + 2
-        return (min(t, MOST_CONTROL_POINTS_IN_TIME), y, x), ""
+        return (min(t, MAX_CONTROL_POINTS_IN_TIME), y, x), ""
     x, y, t = params.control_points
     if t > align.count:
         raise ParameterError(
             f"{option_name('control_points')}: expected at most as many in time as there are "
             f"frames ({align.count}), found {t}"
         )
-    if t * y * x > MOST_CONTROL_POINTS:
+    if t * y * x > MAX_CONTROL_POINTS:
         raise ParameterError(
-            f"{option_name('control_points')}: expected at most {MOST_CONTROL_POINTS} in all, "
+            f"{option_name('control_points')}: expected at most {MAX_CONTROL_POINTS} in all, "
             f"found {x} x {y} x {t} = {t * y * x}"
         )
     return (t, y, x), ""
@@ -510,19 +512,19 @@ def _fit_to_memory(
 
     Where memory is scarce, decoding twice comes before a coarser motion.
     """
-    per_time = math.ceil(align.count / MOST_TIMES)
-    most_bytes = math.inf if params.max_memory_GB is None else params.max_memory_GB * 1e9
+    per_time = math.ceil(align.count / MAX_TIMES)
+    max_bytes = math.inf if params.max_memory_GB is None else params.max_memory_GB * 1e9
     kept = align.count * movie.height_px * movie.width_px * _item_bytes(movie)
     # An uncompressed file is as quick to read as memory.
     is_decoded = movie.file_format != "mrc"
     while True:
         times = math.ceil(align.count / per_time)
         needed = _memory_bytes(movie, times, summed, small_shapes_px, params)
-        if is_decoded and kept <= MOST_KEPT_BYTES and needed + kept <= most_bytes:
+        if is_decoded and kept <= MAX_KEPT_BYTES and needed + kept <= max_bytes:
             return per_time, True, needed + kept
-        if needed <= most_bytes:
+        if needed <= max_bytes:
             return per_time, False, needed
-        if math.ceil(align.count / (per_time + 1)) < FEWEST_TIMES:
+        if math.ceil(align.count / (per_time + 1)) < MIN_TIMES:
             raise ParameterError(
                 f"{option_name('max_memory_GB')} {params.max_memory_GB:g}: {movie.path} needs "
                 f"{needed / 1e9:.1f} GB: allow that much, or use fewer {option_name('threads')}"
@@ -545,7 +547,7 @@ def _memory_bytes(
     frame, (small_px, pairwise_px) = 4 * px, (times * math.prod(s) for s in small_shapes_px)
     small = _small_item_bytes(movie) * small_px
     # Frames that were read ahead, as the file holds them.
-    raw = (params.threads or MANY_THREADS) * px * _item_bytes(movie)
+    raw = (params.threads or ASSUMED_THREADS) * px * _item_bytes(movie)
     # Frames that are worked on together: in the first pass at most as many as in the second.
     together = FRAMES_MOVED_TOGETHER * px * min(_item_bytes(movie), 4)
     # Gain, defects; the raw sum, which the mean takes the place of, and room.

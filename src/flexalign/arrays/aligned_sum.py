@@ -63,8 +63,8 @@ class MovingSums:
         extra = 0 if self._functions is None else len(self._functions.value) - 1
         # With room for the spectrum of each row in its place.
         height, width = shape_px
-        room = (len(self._names) + extra, height, 2 * (width // 2 + 1))
-        self._totals = np.zeros(room, np.float32)
+        buffer = (len(self._names) + extra, height, 2 * (width // 2 + 1))
+        self._totals = np.zeros(buffer, np.float32)
         self._counts = dict.fromkeys(self._names, 0)
         self._times: list[int] = []
         self._images = np.empty((image_count, *output_shape_px), np.float32)

@@ -64,14 +64,14 @@ def mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
     return np.asarray(np.where(folded >= size, period - folded, folded))
 
 
-def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
+def shrinking(size_px: int, new_size_px: int, kept_share: float) -> Shrinking:
     """The weights by which `size_px` pixels become `new_size_px`.
 
     New pixel i lies at old pixel ``i * size / new size``, as in Fourier cropping.
 
     Parameters
     ----------
-    kept_part : of the new Nyquist frequency: frequencies up to there stay as they are, and no
+    kept_share : of the new Nyquist frequency: frequencies up to there stay as they are, and no
         others are folded onto them, to 1 % each
 
     References
@@ -80,7 +80,7 @@ def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
 
     Examples
     --------
-    >>> shrinking(8, 4, kept_part=0.5).start
+    >>> shrinking(8, 4, kept_share=0.5).start
     array([-4, -2,  0,  2])
     """
     if new_size_px == size_px:
@@ -88,7 +88,7 @@ def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
         delta[:, 0] = 1
         return Shrinking(np.arange(size_px), delta)
     ratio = size_px / new_size_px
-    length = (_STOPPED_DB - 7.95) / (14.36 * (1 - kept_part)) * ratio
+    length = (_STOPPED_DB - 7.95) / (14.36 * (1 - kept_share)) * ratio
     beta = 0.5842 * (_STOPPED_DB - 21) ** 0.4 + 0.07886 * (_STOPPED_DB - 21)
     together = downsample.TAPS_TOGETHER
     taps = math.ceil((math.floor(length) + 1) / together) * together
@@ -103,7 +103,7 @@ def shrinking(size_px: int, new_size_px: int, kept_part: float) -> Shrinking:
 
 
 def shrunk_images(
-    images: PixelArray, new_shape_px: tuple[int, int], kept_part: float, threads: int = 1
+    images: PixelArray, new_shape_px: tuple[int, int], kept_share: float, threads: int = 1
 ) -> PixelArray:
     """Images (n, h, w) at a smaller size (n, new h, new w); see `shrinking`.
 
@@ -118,11 +118,11 @@ def shrunk_images(
     small = np.empty((count, *new_shape_px), np.float32)
     none_mended = np.empty(0, np.float32)
     together = FRAMES_SHRUNK_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
-    room = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
+    buffer = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
     with Workers(threads) as workers:
-        shrinker = Shrinker(nothing, (height, width), small, workers, kept_part)
+        shrinker = Shrinker(nothing, (height, width), small, workers, kept_share)
         for first in range(0, count, together):
-            some = _widened(images[first : first + together], room, workers)
+            some = _widened(images[first : first + together], buffer, workers)
             places = range(first, first + len(some))
             shrinker.shrink_now(
                 list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]
@@ -130,11 +130,11 @@ def shrunk_images(
     return small
 
 
-def _widened(images: PixelArray, room: PixelArray, workers: Workers) -> PixelArray:
-    """Images (n, h, w) in 32 bits; `room` (n or more, h, w) is for those that are not."""
+def _widened(images: PixelArray, buffer: PixelArray, workers: Workers) -> PixelArray:
+    """Images (n, h, w) in 32 bits; `buffer` (n or more, h, w) is for those that are not."""
     if images.dtype != np.float16:
         return images
-    wide, bits = room[: len(images)], float16.stored(images)
+    wide, bits = buffer[: len(images)], float16.stored(images)
 
     def widen(start: int, stop: int) -> None:
         for k in range(start, stop):
@@ -149,7 +149,7 @@ def shrunk_pixels(
     value: PixelArray,
     shape_px: tuple[int, int],
     new_shape_px: tuple[int, int],
-    kept_part: float,
+    kept_share: float,
 ) -> PixelArray:
     """As `shrunk_images` of one image that is zero but for a few pixels.
 
@@ -168,17 +168,17 @@ def shrunk_pixels(
     """
     small = np.zeros(new_shape_px, np.float32)
     y, x = np.divmod(index, shape_px[1])
-    axes = (_spread(*sizes, kept_part) for sizes in zip(shape_px, new_shape_px, strict=True))
+    axes = (_spread(*sizes, kept_share) for sizes in zip(shape_px, new_shape_px, strict=True))
     along_y, along_x = axes
     downsample.spread_pixels(y, x, value, *along_y, *along_x, small)
     return small
 
 
 def _spread(
-    size_px: int, new_size_px: int, kept_part: float
+    size_px: int, new_size_px: int, kept_share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], PixelArray]:
     """The weights of `shrinking` by old pixel: where those of each begin, new pixels, weights."""
-    found = shrinking(size_px, new_size_px, kept_part)
+    found = shrinking(size_px, new_size_px, kept_share)
     taps = found.weight.shape[1]
     old = mirrored(found.start[:, None] + np.arange(taps), size_px).ravel()
     order = np.argsort(old, kind="stable")
@@ -224,7 +224,7 @@ class Shrinker:
     ----------
     shape_px : (h, w) of the frames
     small : (n, h, w) float32 or float16 to put the small ones in, by `coding`
-    kept_part : of the small frames' Nyquist frequency, see `shrinking`
+    kept_share : of the small frames' Nyquist frequency, see `shrinking`
 
     Attributes
     ----------
@@ -237,12 +237,12 @@ class Shrinker:
         shape_px: tuple[int, int],
         small: PixelArray,
         workers: Workers,
-        kept_part: float,
+        kept_share: float,
     ) -> None:
         self._correction, self._workers = correction, workers
         self._shape, self._small = shape_px, small
         sizes = zip(shape_px, small.shape[1:], strict=True)
-        self._along_y, self._along_x = (shrinking(a, b, kept_part) for a, b in sizes)
+        self._along_y, self._along_x = (shrinking(a, b, kept_share) for a, b in sizes)
         self._raws: list[npt.NDArray[Any]] = []
         self._waiting: list[_Waiting] = []
         self._used: set[int] = set()

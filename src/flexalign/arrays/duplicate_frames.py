@@ -36,6 +36,6 @@ class Copies:
         # Of two pairs it cannot be told which one is odd.
         if len(self._apart) < 3:
             return {}
-        usual = float(np.median(self._apart))
+        median = float(np.median(self._apart))
         pairs = zip(self._pairs, self._apart, strict=True)
-        return {index: before for (index, before), apart in pairs if apart < _SAME_NOISE * usual}
+        return {index: before for (index, before), apart in pairs if apart < _SAME_NOISE * median}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flexalign.model import FloatArray, MaskArray
 
 # Larger values are no counts, and their squares do not fit into 32 bits.
-MOST_COUNTS = 1e9
+MAX_COUNTS = 1e9
 # Frames are looked at block by block, (rows, columns) of them; of large ones in a few rows of each,
 # which takes a hundredth of the time of the first pass.
 BLOCKS = (32, 8)
@@ -20,7 +20,7 @@ _PIXELS_LOOKED_AT = 2**18
 _SURE_PIXELS = 40
 # A dose is off when it is so by this many standard errors, and by more than is usual.
 _DOSE_ERRORS = 5.0
-_FEWEST_FOR_LINE = 4
+_MIN_FRAMES_FOR_LINE = 4
 
 BlockCounts = npt.NDArray[np.int64]
 
@@ -35,7 +35,7 @@ def problem_with(pixels: npt.NDArray[Any]) -> str:
         return "it holds values that are not finite"
     if lowest == highest:
         return f"it is blank: every pixel is {lowest:g}"
-    if max(-lowest, highest) > MOST_COUNTS:
+    if max(-lowest, highest) > MAX_COUNTS:
         return f"it holds values from {lowest:.2g} to {highest:.2g}, which are no counts"
     return ""
 
@@ -73,12 +73,12 @@ def broken_blocks(varied: BlockCounts) -> MaskArray:
     together = 1
     while True:
         parts = varied.reshape(frames, rows // together, together, columns).sum(axis=2)
-        usual = np.median(parts, axis=0)
-        if together == rows or np.median(usual) >= 2 * _SURE_PIXELS:
+        median = np.median(parts, axis=0)
+        if together == rows or np.median(median) >= 2 * _SURE_PIXELS:
             break
         together *= 2
-    is_full = np.pad(parts >= usual / 2, ((1, 1), (0, 0), (0, 0)), constant_values=True)
-    broken = (parts == 0) & (usual >= _SURE_PIXELS) & is_full[:-2] & is_full[2:]
+    is_full = np.pad(parts >= median / 2, ((1, 1), (0, 0), (0, 0)), constant_values=True)
+    broken = (parts == 0) & (median >= _SURE_PIXELS) & is_full[:-2] & is_full[2:]
     return np.asarray(np.repeat(broken, together, axis=1))
 
 
@@ -93,7 +93,7 @@ def describe_blocks(broken: MaskArray, shape_px: tuple[int, int]) -> str:
 
 
 def uneven_frames(
-    index: npt.NDArray[np.int64], counts: FloatArray, error: FloatArray, most_off: float
+    index: npt.NDArray[np.int64], counts: FloatArray, error: FloatArray, max_deviation: float
 ) -> dict[int, float]:
     """By how much the counts of some frames are off a straight line through those of all.
 
@@ -103,7 +103,7 @@ def uneven_frames(
     ----------
     index, counts, error : (n,) of each frame its index, its counts (over the dose declared for it)
         and their standard error
-    most_off : part by which they may be off
+    max_deviation : part by which they may be off
 
     Examples
     --------
@@ -112,7 +112,7 @@ def uneven_frames(
     >>> {frame: round(off, 2) for frame, off in found.items()}
     {0: -0.5}
     """
-    if len(index) < _FEWEST_FOR_LINE:
+    if len(index) < _MIN_FRAMES_FOR_LINE:
         return {}
     first, second = np.triu_indices(len(index), 1)
     slope = np.median((counts[second] - counts[first]) / (index[second] - index[first]))
@@ -120,5 +120,5 @@ def uneven_frames(
     if line.min() <= 0:
         line = np.full(len(index), np.median(counts))
     off = counts - line
-    is_off = (np.abs(off) > most_off * line) & (np.abs(off) > _DOSE_ERRORS * error)
+    is_off = (np.abs(off) > max_deviation * line) & (np.abs(off) > _DOSE_ERRORS * error)
     return {int(index[k]): float(off[k] / line[k]) for k in np.flatnonzero(is_off)}

@@ -29,15 +29,15 @@ BEAM_BLOCKS = 7
 # Poisson's noise of this many is as good as Gaussian.
 MANY_COUNTS = 1e4
 # With more pixels than this part below zero, values are no counts.
-_NEGATIVE_PART = 0.001
+_NEGATIVE_SHARE = 0.001
 # Of about so many pixels the median is taken.
 _SAMPLES = 1 << 16
 
 # A bad line is this many usual deviations, and this part of the level, off those in the window.
 LINE_DEVIATIONS = 6.0
-LINE_PART_OF_LEVEL = 0.1
+LINE_LEVEL_RATIO = 0.1
 LINE_WINDOW_PX = 15
-LINE_PARTS = 4
+LINE_SECTIONS = 4
 # Of so many pixels of each part the mean is taken, of values between these quantiles of all, which
 # are those of every so many rows and columns.
 LINE_SAMPLES = 256
@@ -71,9 +71,9 @@ def find_outlier_pixels(
     outliers = np.zeros(mean_image.shape, np.bool_)
     if min(mean_image.shape) < BLOCK_PX or known_bad.all():
         return outliers
-    image = _Cleaned(mean_image, known_bad, _usual(mean_image, known_bad))
-    level, variance, negative_part = _block_statistics(image, threads)
-    unit, offset = _counting_unit(level, variance, negative_part)
+    image = _Cleaned(mean_image, known_bad, _median(mean_image, known_bad))
+    level, variance, negative_share = _block_statistics(image, threads)
+    unit, offset = _counting_unit(level, variance, negative_share)
     if unit <= 0:
         return outliers
     level = np.maximum((level + offset) / unit, 0)
@@ -112,7 +112,7 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
     """
     outliers = np.zeros(mean_image.shape, np.bool_)
     both = ((mean_image, known_bad, outliers), (mean_image.T, known_bad.T, outliers.T))
-    cuts = (np.array_split(np.arange(size), LINE_PARTS) for size in mean_image.shape)
+    cuts = (np.array_split(np.arange(size), LINE_SECTIONS) for size in mean_image.shape)
     # In turn, since it takes longer to get at columns than at rows.
     parts = [
         (image, bad, found, part)
@@ -121,7 +121,7 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
         if part.size >= BLOCK_PX and image.shape[1] >= LINE_WINDOW_PX
     ]
 
-    def judge(start: int, stop: int) -> None:
+    def find(start: int, stop: int) -> None:
         for image, bad, found, part in parts[start:stop]:
             some = part[:: max(1, part.size // LINE_SAMPLES)]
             values = np.ascontiguousarray(image[some])
@@ -129,7 +129,7 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
             found[part[0] : part[-1] + 1, _outlier_columns(values)] = True
 
     if parts:
-        in_blocks(judge, len(parts), threads)
+        in_blocks(find, len(parts), threads)
     return outliers & ~known_bad
 
 
@@ -147,21 +147,23 @@ def _outlier_columns(values: PixelArray) -> MaskArray:
     middle = clipped.sum(axis=0) / np.maximum(count, 1)
     level = float(np.median(middle[count > 0]))
     middle = np.where(count > 0, middle, level)
-    rest = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
+    residual = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
     # What the columns differ by, and what their means differ by for noise alone.
     spread = np.where(is_good, clipped - middle, 0)
-    chance = float(np.sqrt((spread**2).sum() / is_good.sum() / len(values)))
-    usual = 1.4826 * float(np.median(rest)) + chance
-    return np.asarray((rest > LINE_DEVIATIONS * usual) & (rest > LINE_PART_OF_LEVEL * abs(level)))
+    noise_sd = float(np.sqrt((spread**2).sum() / is_good.sum() / len(values)))
+    scale = 1.4826 * float(np.median(residual)) + noise_sd
+    return np.asarray(
+        (residual > LINE_DEVIATIONS * scale) & (residual > LINE_LEVEL_RATIO * abs(level))
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cleaned:
-    """An image (h, w) whose bad pixels are read as `usual`, and what is not finite as zero."""
+    """An image (h, w) whose bad pixels are read as `median`, and what is not finite as zero."""
 
     image: PixelArray
     bad: MaskArray
-    usual: np.float32
+    median: np.float32
 
     def rows(self, start: int, stop: int) -> PixelArray:
         """A copy of some rows."""
@@ -169,18 +171,18 @@ class _Cleaned:
         if not np.isfinite(rows.sum()):
             rows[~np.isfinite(rows)] = 0
         if self.bad[start:stop].any():
-            rows[self.bad[start:stop]] = self.usual
+            rows[self.bad[start:stop]] = self.median
         return rows
 
     def at(self, y: npt.NDArray[Any], x: npt.NDArray[Any]) -> PixelArray:
         """The pixels at some places."""
         values = self.image[y, x].astype(np.float32)
         values[~np.isfinite(values)] = 0
-        values[self.bad[y, x]] = self.usual
+        values[self.bad[y, x]] = self.median
         return np.asarray(values)
 
 
-def _usual(image: PixelArray, bad: MaskArray) -> np.float32:
+def _median(image: PixelArray, bad: MaskArray) -> np.float32:
     """Median of the good pixels, or of some of them evenly spread."""
     # An odd step, so that not all of them are of the same columns.
     step = max(image.size // _SAMPLES, 1) | 1
@@ -217,10 +219,10 @@ def _block_statistics(image: _Cleaned, threads: int) -> tuple[FloatArray, FloatA
 
 
 def _counting_unit(
-    level: FloatArray, variance: FloatArray, negative_part: float
+    level: FloatArray, variance: FloatArray, negative_share: float
 ) -> tuple[float, float]:
     """The unit and offset that make ``(image + offset) / unit`` a count of Poisson's kind."""
-    if negative_part > _NEGATIVE_PART or np.median(level) <= 0:
+    if negative_share > _NEGATIVE_SHARE or np.median(level) <= 0:
         # No counts: read-out noise around any level, like that of very many of them.
         unit = float(np.sqrt(np.median(variance) / MANY_COUNTS))
         return unit, MANY_COUNTS * unit - float(np.median(level))

@@ -90,9 +90,9 @@ class TimeFunctions:
         Grant & Grigorieff, eLife 4:e06980 (2015), equation 9.
         """
         rate = np.linspace(0, self.lowest_rate, self.coefficient.shape[1])
-        part = np.ones(len(times)) if noise is None else noise[times]
-        part = part * (len(times) / max(float(part.sum()), 1e-12))
-        power = part @ np.exp(2 * np.outer(self.time[times], rate))
+        noise_share = np.ones(len(times)) if noise is None else noise[times]
+        noise_share = noise_share * (len(times) / max(float(noise_share.sum()), 1e-12))
+        power = noise_share @ np.exp(2 * np.outer(self.time[times], rate))
         return np.asarray(self.coefficient / np.sqrt(np.maximum(power, 1e-12) * max(len(times), 1)))
 
 
@@ -114,13 +114,13 @@ def time_functions(lowest_rate: float, time: FloatArray) -> TimeFunctions:
     rate = np.linspace(0, lowest_rate, _CHOICE_NODES)
     weights = np.exp(np.outer(rate, time))
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
-    rest = weights - weights.mean(axis=1, keepdims=True)
-    directions = np.linalg.svd(rest, full_matrices=False)[2]
+    residual = weights - weights.mean(axis=1, keepdims=True)
+    directions = np.linalg.svd(residual, full_matrices=False)[2]
     value = np.ones((1, count))
     for direction in directions[: count - 1]:
-        if np.linalg.norm(rest, axis=1).max() < TOLERANCE:
+        if np.linalg.norm(residual, axis=1).max() < TOLERANCE:
             break
-        rest = rest - np.outer(rest @ direction, direction)
+        residual = residual - np.outer(residual @ direction, direction)
         value = np.concatenate([value, direction[None]])
     table = np.exp(np.outer(np.linspace(0, lowest_rate, _TABLE_NODES), time))
     coefficient = (value @ table.T) / (value**2).sum(axis=1, keepdims=True)

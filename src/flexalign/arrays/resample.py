@@ -40,8 +40,8 @@ def lattice_for_loops(displacement_px: PixelArray, shape_px: tuple[int, int]) ->
     """
     if not np.isfinite(displacement_px).all():
         raise ValueError("expected a finite displacement everywhere")
-    most = np.reshape(np.array(shape_px, np.float32), (2, 1, 1))
-    return np.ascontiguousarray(np.clip(displacement_px, -most, most), dtype=np.float32)
+    maximum = np.reshape(np.array(shape_px, np.float32), (2, 1, 1))
+    return np.ascontiguousarray(np.clip(displacement_px, -maximum, maximum), dtype=np.float32)
 
 
 def spline_coefficients(image: PixelArray, threads: int = 1) -> PixelArray:

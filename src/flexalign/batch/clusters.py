@@ -13,7 +13,7 @@ from flexalign.errors import InputError, ParameterError
 
 KINDS = ("slurm", "pbs", "sge", "lsf")
 # A worker stops taking movies so long before its time is over, some of them a little earlier.
-LAST_PART_OF_WALLTIME = 0.1
+WALLTIME_RESERVE_RATIO = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Jobs:
     Attributes
     ----------
     kind : one of `KINDS`
-    fewest, most : jobs; between them their number follows the movies that wait
+    min_jobs, max_jobs : jobs; between them their number follows the movies that wait
     queue, account, walltime : as the cluster knows them; None = its default
     cores, memory_GB, gpus : of each job
     interface : network on which workers reach the scheduler, None = the usual one
@@ -31,8 +31,8 @@ class Jobs:
     """
 
     kind: str
-    fewest: int
-    most: int
+    min_jobs: int
+    max_jobs: int
     queue: str | None = None
     account: str | None = None
     walltime: str | None = None
@@ -73,13 +73,13 @@ def on_cluster(jobs: Jobs, log_folder: Path, **choices: Any) -> DaskExecutor:
     """
     log_folder.mkdir(parents=True, exist_ok=True)
     cluster = make_cluster(jobs, log_folder)
-    if jobs.fewest == jobs.most:
-        cluster.scale(jobs=jobs.most)
+    if jobs.min_jobs == jobs.max_jobs:
+        cluster.scale(jobs=jobs.max_jobs)
     else:
-        cluster.adapt(minimum_jobs=jobs.fewest, maximum_jobs=jobs.most)
+        cluster.adapt(minimum_jobs=jobs.min_jobs, maximum_jobs=jobs.max_jobs)
     return DaskExecutor(
         _connector(cluster),
-        largest=jobs.most,
+        max_places=jobs.max_jobs,
         close_cluster=cluster.close,
         **{**choices, "threads": choices.get("threads") or jobs.cores},
     )
@@ -151,7 +151,7 @@ def _lifetime(walltime: str | None) -> list[str]:
     if walltime is None:
         return []
     seconds = walltime_s(walltime)
-    last_s = max(1, round(LAST_PART_OF_WALLTIME * seconds))
+    last_s = max(1, round(WALLTIME_RESERVE_RATIO * seconds))
     return ["--lifetime", f"{seconds - last_s}s", "--lifetime-stagger", f"{last_s // 2}s"]
 
 

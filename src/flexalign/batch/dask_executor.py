@@ -25,7 +25,7 @@ from flexalign.errors import InputError
 # Jobs that wait at the scheduler for each place, so that no worker waits and a cluster that
 # adapts sees how much there is to do.
 JOBS_PER_PLACE = 2
-SHORTEST_BETWEEN_NEWS_S = 1.0
+MIN_NEWS_INTERVAL_S = 1.0
 BETWEEN_COUNTS_S = 5.0
 CONNECT_S = 20.0
 # A scheduler that is lost is waited for so long.
@@ -56,7 +56,7 @@ class DaskExecutor:
     Parameters
     ----------
     connect : a new connection to the scheduler
-    largest : places that the cluster can grow to
+    max_places : places that the cluster can grow to
     threads : of each movie; None = the cores of a worker divided by its places
     timeout_s : a movie of which nothing was heard for so long is given up
     close_cluster : called at the end
@@ -66,14 +66,14 @@ class DaskExecutor:
         self,
         connect: Callable[[], Any],
         *,
-        largest: int = 1,
+        max_places: int = 1,
         threads: int | None = None,
         timeout_s: float = 1800.0,
         close_cluster: Callable[[], None] = lambda: None,
     ) -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         self._connect, self._close_cluster = connect, close_cluster
-        self._largest, self._threads, self._timeout_s = largest, threads, timeout_s
+        self._max_places, self._threads, self._timeout_s = max_places, threads, timeout_s
         self._topic = f"flexalign-{uuid4().hex}"
         self._tasks: dict[str, _Task] = {}
         self._news: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -91,9 +91,9 @@ class DaskExecutor:
         return self._places
 
     @property
-    def room(self) -> int:
+    def free_places(self) -> int:
         """Jobs that the scheduler should have beside those it has."""
-        places = max(self.side_by_side, self._largest)
+        places = max(self.side_by_side, self._max_places)
         return JOBS_PER_PLACE * places - len(self._tasks)
 
     def submit(self, job: Job) -> None:
@@ -226,7 +226,7 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     def tell(stage: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if stage != last[0] or now > last[1] + SHORTEST_BETWEEN_NEWS_S:
+        if stage != last[0] or now > last[1] + MIN_NEWS_INTERVAL_S:
             last = (stage, now)
             news = {"movie": job.movie, "stage": stage, "done": done, "total": total}
             worker.log_event(topic, {**news, "worker": worker.address})
@@ -236,12 +236,12 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     places = max(1, worker.state.nthreads)
     limit_bytes = (worker.memory_manager.memory_limit or 1 << 50) // places
     try:
-        usual, smallest = needed_bytes(job)
+        normal_bytes, min_bytes = needed_bytes(job)
     except Exception as error:
         return Outcome(job, None, explain(error))
-    if smallest > limit_bytes:
-        return refused(job, smallest)
-    if usual > limit_bytes:
+    if min_bytes > limit_bytes:
+        return refused(job, min_bytes)
+    if normal_bytes > limit_bytes:
         job = replace(job, is_careful=True)
     outcome = run_job(job, threads or max(1, core_count() // places), tell)
     # Other movies compute in the same process: its time is not that of this one.

@@ -20,7 +20,7 @@ class Executor(Protocol):
     """
 
     @property
-    def room(self) -> int:
+    def free_places(self) -> int:
         """How many more jobs it would take now."""
         ...
 
@@ -56,7 +56,7 @@ class InProcess:
         self._job: Job | None = None
 
     @property
-    def room(self) -> int:
+    def free_places(self) -> int:
         """One, unless there is a job."""
         return int(self._job is None)
 

@@ -36,11 +36,11 @@ from flexalign.plain import from_plain, typed
 
 SCHEMA = 1
 # That of a hundred thousand movies has about 200 MB.
-MOST_INDEX_BYTES = 1024 * MIB_BYTES
+MAX_INDEX_BYTES = 1024 * MIB_BYTES
 RECORD = SUFFIXES["record"]
-SHORTEST_BETWEEN_WRITES_S = 2.0
+MIN_WRITE_INTERVAL_S = 2.0
 # Writing the tables may take this part of the time: they grow with the run.
-MOST_TIME_WRITING = 0.05
+MAX_WRITING_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,8 @@ class RunFolder:
             temporary.write_text(self._index(summary), encoding="utf-8")
             sync(temporary)
         self._is_changed = False
-        pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
-        self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
+        pause_s = (time.monotonic() - started) / MAX_WRITING_SHARE
+        self._next_write_s = time.monotonic() + max(pause_s, MIN_WRITE_INTERVAL_S)
 
     def _index(self, summary: dict[str, Any] | None) -> str:
         """The text of the index: a head, then one movie in each line."""
@@ -227,7 +227,7 @@ def read_index(path: Path) -> list[Entry]:
     if not os.path.lexists(path):
         return []
     try:
-        plain = read_json(path, most_bytes=MOST_INDEX_BYTES)
+        plain = read_json(path, max_bytes=MAX_INDEX_BYTES)
         schema = typed(int, plain.get("schema"), "schema")
         items = typed(list[Any], plain.get("movies"), "movies")
     except InputError as error:

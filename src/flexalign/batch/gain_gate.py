@@ -11,7 +11,7 @@ from pathlib import Path
 from flexalign.batch.events import GainChecked
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.files import read_json
-from flexalign.gain.verdict import LEAST_VARIATION, GainCheck
+from flexalign.gain.verdict import MIN_VARIATION, GainCheck
 from flexalign.io.record import file_state, write_json
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
@@ -63,7 +63,7 @@ class GainGate:
 
         threads = params.threads or len(os.sched_getaffinity(0))
         self._checker = GainChecker(
-            params, most_px=GAIN_RUN_SIDE_PX, goal_sd=GAIN_RUN_GOAL_SD, threads=threads
+            params, max_px=GAIN_RUN_SIDE_PX, goal_sd=GAIN_RUN_GOAL_SD, threads=threads
         )
         self._left, self._is_begun = GAIN_RUN_MOVIES, False
 
@@ -90,7 +90,7 @@ class GainGate:
             return self._params
         if found is None:
             return self._params
-        if not found.candidates and (found.verdict == "none" or found.variation < LEAST_VARIATION):
+        if not found.candidates and (found.verdict == "none" or found.variation < MIN_VARIATION):
             # Of another size, which each movie will say, or nothing in it that could be turned.
             self._left = 0
             return self._params

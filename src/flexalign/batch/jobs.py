@@ -175,16 +175,16 @@ def needed_bytes(job: Job) -> tuple[int, int]:
     from flexalign.io.movies.open_movie import plan_movie
 
     params = AlignParams.from_dict(job.parameters)
-    usual, smallest = (
+    normal_bytes, min_bytes = (
         plan_movie(job.movie, replace(params, threads=threads)).memory_bytes
         for threads in (params.threads, 1)
     )
-    return usual, smallest
+    return normal_bytes, min_bytes
 
 
-def refused(job: Job, smallest_bytes: int) -> Outcome:
+def refused(job: Job, min_bytes: int) -> Outcome:
     """The outcome of a job that needs more memory than there can be."""
-    needed = f"its plan asks for {smallest_bytes / 1e9:.1f} GB in the smallest pieces"
+    needed = f"its plan asks for {min_bytes / 1e9:.1f} GB in the smallest pieces"
     return Outcome(job, None, Failure("memory", f"{needed}, more than the run may use", 4))
 
 

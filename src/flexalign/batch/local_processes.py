@@ -101,7 +101,7 @@ class LocalProcesses:
         self._is_noted = False
 
     @property
-    def room(self) -> int:
+    def free_places(self) -> int:
         """Processes that have no job, and one for the movie that is read ahead."""
         return self.side_by_side + 1 - len(self._queue) - len(self._busy())
 
@@ -196,13 +196,13 @@ class LocalProcesses:
         for worker in sorted(self._busy(), key=lambda worker: worker.started_s):
             if not worker.is_waiting or worker.job is None or worker.needed_bytes is None:
                 continue
-            usual, smallest = worker.needed_bytes
-            if usual > self._memory_bytes:
+            normal_bytes, min_bytes = worker.needed_bytes
+            if normal_bytes > self._memory_bytes:
                 worker.job = replace(worker.job, is_careful=True)
-            if smallest > self._memory_bytes:
+            if min_bytes > self._memory_bytes:
                 self._tell(worker, 0)
-            elif self._may_start(worker.job, usual):
-                self._tell(worker, 1 if worker.job.is_careful else self._share(usual))
+            elif self._may_start(worker.job, normal_bytes):
+                self._tell(worker, 1 if worker.job.is_careful else self._share(normal_bytes))
             else:
                 return  # later ones wait too, or a large movie would wait for ever
 

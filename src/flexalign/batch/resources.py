@@ -15,8 +15,8 @@ MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/proc/self/cgroup")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 # What is free now may be wanted by others; the plan of a movie is about right, not exactly.
-USED_PART_OF_FREE = 0.8
-LARGEST_PART_READ_AHEAD = 0.1
+USED_SHARE_OF_FREE = 0.8
+MAX_READ_AHEAD_SHARE = 0.1
 READ_AT_ONCE_BYTES = 4 << 20
 
 
@@ -47,7 +47,7 @@ def free_memory_bytes() -> int:
 
 def memory_budget_bytes() -> int:
     """Memory that a run may give to its movies, unless it is told otherwise."""
-    return int(USED_PART_OF_FREE * free_memory_bytes())
+    return int(USED_SHARE_OF_FREE * free_memory_bytes())
 
 
 class ReadAhead:
@@ -72,7 +72,7 @@ class ReadAhead:
     def _read(self) -> None:
         while (path := self._files.get()) is not None:
             with contextlib.suppress(InputError, OSError):
-                fits = check_regular_file(path) < free_memory_bytes() * LARGEST_PART_READ_AHEAD
+                fits = check_regular_file(path) < free_memory_bytes() * MAX_READ_AHEAD_SHARE
                 with Path(path).open("rb", buffering=0) as file:
                     while fits and file.read(READ_AT_ONCE_BYTES):
                         pass

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.5
 # The folder is at fault, not the movies, when so many in a row cannot be written.
-MOST_OUTPUT_FAILURES = 3
+MAX_OUTPUT_FAILURES = 3
 
 
 class Source(Protocol):
@@ -226,7 +226,7 @@ class Run:
 
     def _hand_out(self) -> None:
         """Give the executor what it has room for."""
-        while self._waiting and self._executor.room > 0 and not self._is_stopped:
+        while self._waiting and self._executor.free_places > 0 and not self._is_stopped:
             movie, job = next(iter(self._waiting.items()))
             self._folder.clear(job.name)
             self._before[movie] = self._folder.get(movie)
@@ -254,7 +254,7 @@ class Run:
             self._consider(job.movie)
         is_output = failure is not None and failure.kind == "output"
         self._output_failures = self._output_failures + 1 if is_output else 0
-        if failure is not None and self._output_failures >= MOST_OUTPUT_FAILURES:
+        if failure is not None and self._output_failures >= MAX_OUTPUT_FAILURES:
             raise OutputError(failure.message)
 
 

@@ -14,7 +14,7 @@ from flexalign.model import JsonValue
 
 RECENT_MOVIES = 50
 # Cores that compute for this part of the time or more are what limits.
-BUSY_PART = 0.7
+BUSY_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,11 @@ class Throughput:
             return "too few movies at a time for the places there are"
         if math.isnan(computing):
             return ""
-        if computing >= BUSY_PART:
+        if computing >= BUSY_SHARE:
             return f"computing: the cores given were busy {computing:.0%} of the time"
         longest = max(self._stage_s, key=self._stage_s.__getitem__)
-        part = self._stage_s[longest] / max(sum(self._stage_s.values()), 1e-9)
+        share = self._stage_s[longest] / max(sum(self._stage_s.values()), 1e-9)
         return (
             f"reading, writing and what runs on one thread: the cores given were busy "
-            f"{computing:.0%} of the time; the longest stage is '{longest}' with {part:.0%}"
+            f"{computing:.0%} of the time; the longest stage is '{longest}' with {share:.0%}"
         )

@@ -25,9 +25,9 @@ from flexalign.files import is_folder
 SIDECAR_SUFFIXES = (".mdoc", ".xml")
 # What programs for data collection add to the name of a movie, and not to that of its sidecar.
 MOVIE_ENDINGS = re.compile(r"_(fractions|EER)$", re.IGNORECASE)
-SHORTEST_BETWEEN_LOOKS_S = 1.0
+MIN_CHECK_INTERVAL_S = 1.0
 # Listing a folder may take this part of the time: on a network file system it is slow.
-MOST_TIME_LISTING = 0.1
+MAX_LISTING_SHARE = 0.1
 # A movie that was changed so long ago is complete when it is seen for the second time.
 OLD_S = 60.0
 # A movie that was taken is looked at for so long, in case its writer had only paused.
@@ -87,7 +87,7 @@ class Watched:
         self._recent: dict[str, _Seen] = {}
         self._inodes: set[int] = set()
         self._listed_ns = 0
-        self._next_listing_s = self._earliest_listing_s = self._next_look_s = 0.0
+        self._next_listing_s = self._earliest_listing_s = self._next_check_s = 0.0
         self._last_new_s = time.monotonic()
         self._is_woken = threading.Event()
         self._is_over = threading.Event()
@@ -138,10 +138,10 @@ class Watched:
         is_due = now >= self._next_listing_s or self._is_woken.is_set()
         if is_due and now >= self._earliest_listing_s:
             self._list()
-        if now < self._next_look_s:
+        if now < self._next_check_s:
             return ()
-        self._next_look_s = now + SHORTEST_BETWEEN_LOOKS_S
-        self._look_again_at_recent(now)
+        self._next_check_s = now + MIN_CHECK_INTERVAL_S
+        self._recheck_recent(now)
         ready = [path for path in list(self._pending) if self._is_complete(path, now)]
         ready.sort(key=lambda path: self._pending[path].modified_ns)
         for path in ready:
@@ -169,8 +169,8 @@ class Watched:
         self._inodes, self._listed_ns = inodes, started_ns
         ended = time.monotonic()
         self._next_listing_s = ended + self._choices.poll_s
-        pause_s = (ended - started) / MOST_TIME_LISTING
-        self._earliest_listing_s = ended + max(SHORTEST_BETWEEN_LOOKS_S, pause_s)
+        pause_s = (ended - started) / MAX_LISTING_SHARE
+        self._earliest_listing_s = ended + max(MIN_CHECK_INTERVAL_S, pause_s)
 
     def _is_wanted(self, path: str) -> bool:
         """Whether the file is a movie, by its name."""
@@ -201,7 +201,7 @@ class Watched:
         return (
             before.is_renamed
             or unchanged_s >= self._choices.settle_s
-            or (unchanged_s >= SHORTEST_BETWEEN_LOOKS_S and age_s >= OLD_S)
+            or (unchanged_s >= MIN_CHECK_INTERVAL_S and age_s >= OLD_S)
             or self._has_sidecar(Path(path), modified)
         )
 
@@ -215,7 +215,7 @@ class Watched:
                         return True
         return False
 
-    def _look_again_at_recent(self, now: float) -> None:
+    def _recheck_recent(self, now: float) -> None:
         """Wait once more for movies that were taken and have changed since."""
         for path, seen in list(self._recent.items()):
             if now - seen.since_s > LATE_CHANGE_S:

@@ -21,7 +21,7 @@ from flexalign.batch.failures import explain
 from flexalign.batch.jobs import Job, Note, Outcome, needed_bytes, refused, run_job
 
 # News of a stage are sent no more often, except when a stage begins.
-SHORTEST_BETWEEN_NEWS_S = 0.2
+MIN_NEWS_INTERVAL_S = 0.2
 # When memory runs out, the system is to take a worker and not the run that can go on without it.
 OOM_SCORE = 500
 
@@ -60,7 +60,7 @@ def _work(connection: Connection[Any, Any], job: Job) -> Outcome:
     def tell(stage: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if stage != last[0] or now > last[1] + SHORTEST_BETWEEN_NEWS_S:
+        if stage != last[0] or now > last[1] + MIN_NEWS_INTERVAL_S:
             last = (stage, now)
             connection.send((stage, done, total))
 

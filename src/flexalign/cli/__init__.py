@@ -73,14 +73,14 @@ def _flexalign(
 
 # Objects made between two looks for unused cycles of them; Python's 700 takes half a second of
 # what a movie takes, for the modules and drawings that there are.
-_OBJECTS_BETWEEN_LOOKS = 20_000
+_GC_THRESHOLD = 20_000
 
 
 def _settle_process() -> None:
     """Keep the libraries of this process from wasting its time."""
     # Matrices are small here: further threads would only spin while they wait for the next one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
+    gc.set_threshold(_GC_THRESHOLD)
     # At the end all memory goes at once; nobody needs to look through it first.
     atexit.register(gc.freeze)
 

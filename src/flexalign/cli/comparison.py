@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 WIDTH_WITHOUT_TERMINAL = 120
-MOST_NAMES = 20
-LONGEST_NAME = 32
+MAX_NAMES = 20
+MAX_NAME_LENGTH = 32
 COLUMNS = (
     "movie", "frames", "rms_px", "rms_A", "whole_frame_rms_px", "local_rms_px", "largest_px",
     "motion_rms_px", "worst_frame", "worst_y_px", "worst_x_px", "pixel_size_A", "a", "b",
@@ -168,7 +168,7 @@ def compare(
         _print_csv(compared)
     elif compared:
         _print_table(compared, worst)
-    _say_rest(compared, matches)
+    _print_notes(compared, matches)
     if plot is not None:
         _draw(compared[:worst], plot, (a, b))
     raise typer.Exit(code)
@@ -208,8 +208,8 @@ def _nothing_in_common(a: str, b: str, in_a: list[Alignment], in_b: list[Alignme
 
 def _names(roots: Sequence[str]) -> str:
     """A list of names, cut short."""
-    more = f" and {len(roots) - MOST_NAMES} more" if len(roots) > MOST_NAMES else ""
-    return ", ".join(roots[:MOST_NAMES]) + more
+    more = f" and {len(roots) - MAX_NAMES} more" if len(roots) > MAX_NAMES else ""
+    return ", ".join(roots[:MAX_NAMES]) + more
 
 
 def _everything(a: str, b: str, compared: list[Compared], matches: Matches) -> dict[str, Any]:
@@ -277,7 +277,7 @@ def _print_table(compared: list[Compared], worst: int) -> None:
     console.print(table)
 
 
-def _say_rest(compared: list[Compared], matches: Matches) -> None:
+def _print_notes(compared: list[Compared], matches: Matches) -> None:
     """What the table does not say."""
     if len(compared) > 1:
         sizes_px = sorted(item.found.rms_px for item in compared)
@@ -320,5 +320,5 @@ def _draw(compared: list[Compared], folder: Path, names: tuple[str, str]) -> Non
     make_folder(folder)
     for item in compared:
         path = _picture(folder, item.pair.root)
-        legend = (f"A: {names[0][-LONGEST_NAME:]}", f"B: {names[1][-LONGEST_NAME:]}")
+        legend = (f"A: {names[0][-MAX_NAME_LENGTH:]}", f"B: {names[1][-MAX_NAME_LENGTH:]}")
         draw_comparison(path, item.found, item.pixel_size_A, title=item.pair.root, names=legend)

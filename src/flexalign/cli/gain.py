@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flexalign.gain.estimate import GainEstimate
     from flexalign.gain.verdict import GainCheck
 
-Most = Annotated[
+MaxMovies = Annotated[
     int, typer.Option("--movies", help="Read at most so many of them.", min=1, metavar="N")
 ]
 AsJson = Annotated[
@@ -37,7 +37,7 @@ AsJson = Annotated[
 )  # fmt: skip
 def check_gain(
     movies: Movies,
-    most: Most = 10,
+    max_movies: MaxMovies = 10,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -68,9 +68,9 @@ def check_gain(
         refuse_existing(plot, overwrite=overwrite)
     announce_compiling()
     threads = params.threads or len(os.sched_getaffinity(0))
-    checker = GainChecker(params, most_px=GAIN_SIDE_PX, threads=threads)
+    checker = GainChecker(params, max_px=GAIN_SIDE_PX, threads=threads)
     with progress_bar(Path(params.gain)) as progress:
-        found = checker.take(paths[:most], progress)
+        found = checker.take(paths[:max_movies], progress)
     if found is None:
         raise checker.problem or InputError(f"{movies[0]}: expected a movie, found none")
     if plot is not None and not checker.draw(plot, found):
@@ -123,7 +123,7 @@ def estimate_gain(
             help="The reference to write: .mrc or .tif, or .gain for EER movies.", metavar="FILE"
         ),
     ],
-    most: Most = 1000,
+    max_movies: MaxMovies = 1000,
     keep_illumination: Annotated[
         bool,
         typer.Option(
@@ -152,7 +152,7 @@ def estimate_gain(
     announce_compiling()
     with progress_bar(out) as show:
         made = estimate(
-            paths[:most],
+            paths[:max_movies],
             out,
             params,
             keep_illumination=keep_illumination,

@@ -195,8 +195,8 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
 
 def _clock(seconds: float) -> str:
     """A time as hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{remainder:02}"
 
 
 @contextmanager

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PANEL = "Many movies"
 CLUSTER_PANEL = "Many machines"
 # Gigabytes, minutes or seconds beyond this are a slip of the keyboard.
-MOST_TYPED = 1e6
+MAX_TYPED = 1e6
 CLUSTERS = ("slurm", "pbs", "sge", "lsf")
 INTERRUPTED = 130
 
@@ -159,10 +159,10 @@ class RunOptions:
     def __post_init__(self) -> None:
         for name in ("memory", "timeout", "worker_memory"):
             value = getattr(self, name)
-            if value is not None and not 0 < value <= MOST_TYPED:
+            if value is not None and not 0 < value <= MAX_TYPED:
                 option = name.replace("_", "-")
                 raise ParameterError(
-                    f"--{option}: expected more than 0, at most {MOST_TYPED:g}, found {value:g}"
+                    f"--{option}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
                 )
         places = {"--jobs": self.jobs, "--scheduler": self.scheduler, "--cluster": self.cluster}
         given = [name for name, value in places.items() if value is not None]
@@ -309,11 +309,11 @@ def _cluster_jobs(options: RunOptions) -> Jobs:
     """What the options ask a cluster for."""
     from flexalign.batch.clusters import Jobs
 
-    fewest, most = options.workers
+    min_jobs, max_jobs = options.workers
     return Jobs(
         kind=options.cluster or "",
-        fewest=fewest,
-        most=most,
+        min_jobs=min_jobs,
+        max_jobs=max_jobs,
         queue=options.queue,
         account=options.account,
         walltime=options.walltime,

@@ -30,7 +30,7 @@ FORMATS = ("mrc", "tiff", "eer")
 DEMO_FILES = ("demo.tiff", "demo_gain.mrc", "demo_truth.npz")
 
 # What is left of the motion must be below this part of it, or the demo has failed.
-DEMO_LARGEST_REST = 0.25
+DEMO_MAX_RESIDUAL = 0.25
 
 
 def simulate(
@@ -191,7 +191,7 @@ def demo(
     typer.echo(f"largest{before.worst_px:39.2f} px{after.worst_px:14.2f} px")
     _say_files(out, files, record)
     write_report(out)
-    if not after.rms_px < DEMO_LARGEST_REST * before.rms_px:
+    if not after.rms_px < DEMO_MAX_RESIDUAL * before.rms_px:
         typer.echo("error: too much of the motion is left; please report this", err=True)
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ import typer
 
 from flexalign.cli.console import Debug
 from flexalign.cli.options import collect_parameters, takes_parameters
-from flexalign.cli.running import MOST_TYPED, pop_run_options, run_movies, takes_run_options
+from flexalign.cli.running import MAX_TYPED, pop_run_options, run_movies, takes_run_options
 from flexalign.errors import ParameterError
 
 
@@ -80,9 +80,9 @@ def watch(
     options = pop_run_options(values)
     params = collect_parameters(values, settings)
     for name, value in (("settle", settle), ("poll", poll), ("idle", idle)):
-        if value is not None and not 0 < value <= MOST_TYPED:
+        if value is not None and not 0 < value <= MAX_TYPED:
             raise ParameterError(
-                f"--{name}: expected more than 0, at most {MOST_TYPED:g}, found {value:g}"
+                f"--{name}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
             )
     from flexalign.batch.watching import SIDECAR_SUFFIXES, WatchChoices, Watched
 

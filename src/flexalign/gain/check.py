@@ -14,7 +14,7 @@ import numpy.typing as npt
 from flexalign.errors import FlexAlignError, InputError, ParameterError
 from flexalign.gain import matching as pixels
 from flexalign.gain.matching import Match
-from flexalign.gain.verdict import LEAST_VARIATION, SIGNS, GainCheck, Placement, Trial, decided
+from flexalign.gain.verdict import MIN_VARIATION, SIGNS, GainCheck, Placement, Trial, decided
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import read_for, sense_of
 from flexalign.model import MovieInfo, PixelArray
@@ -42,7 +42,7 @@ def check_gain(movies: Iterable[str | Path], params: AlignParams, *, threads: in
     ParameterError
         If `params` name no gain.
     """
-    checker = GainChecker(params, most_px=GAIN_SIDE_PX, threads=threads)
+    checker = GainChecker(params, max_px=GAIN_SIDE_PX, threads=threads)
     found = checker.take(Path(movie) for movie in movies)
     if found is None:
         raise checker.problem or InputError("expected movies to check the gain with, found none")
@@ -55,7 +55,7 @@ class GainChecker:
     Parameters
     ----------
     params : gain, its orientation and sense, and how movies are read; the dark is not used
-    most_px : look only at the middle of frames, with sides of at most so many pixels
+    max_px : look only at the middle of frames, with sides of at most so many pixels
     goal_sd : stop reading a movie as soon as there is enough for this score; None = read all of it
     threads : for decoding and transforms
 
@@ -73,14 +73,14 @@ class GainChecker:
         self,
         params: AlignParams,
         *,
-        most_px: int | None = None,
+        max_px: int | None = None,
         goal_sd: float | None = None,
         threads: int = 1,
     ) -> None:
         if params.gain is None:
             raise ParameterError("--gain: expected the gain reference to check, found none")
         self._params, self._path = params, Path(params.gain)
-        self._most_px, self._goal_sd, self._threads = most_px, goal_sd, threads
+        self._max_px, self._goal_sd, self._threads = max_px, goal_sd, threads
         self.problem: FlexAlignError | None = None
         self._patterns: list[tuple[Orientation, str, PixelArray]] = []
         self._movie: MovieInfo | None = None
@@ -117,7 +117,7 @@ class GainChecker:
 
     def _is_hopeful(self) -> bool:
         """Whether more movies could tell more."""
-        return bool(self._patterns) and self._variation >= LEAST_VARIATION
+        return bool(self._patterns) and self._variation >= MIN_VARIATION
 
     def _read(self, movie: Path, progress: Progress) -> Iterator[bool]:
         """Add the frames of one movie; after each, whether there is enough to judge."""
@@ -164,7 +164,7 @@ class GainChecker:
             self._bin = 2 if ratio == 2 else 1
             if ratio == 0.5:
                 height, width = height // 2, width // 2
-            middle = orientation.shape_px(pixels.central_shape_px((height, width), self._most_px))
+            middle = orientation.shape_px(pixels.central_shape_px((height, width), self._max_px))
             if middle not in patterns:
                 coarse = pixels.binned_reference(image) if ratio == 0.5 else image
                 patterns[middle] = pixels.reference_pattern(pixels.central(coarse, middle))
@@ -179,7 +179,7 @@ class GainChecker:
         if not math.isfinite(lowest + highest) or lowest == highest:
             return
         coarse = pixels.summed_2x2(frame) if self._bin == 2 else frame
-        shape = pixels.central_shape_px((coarse.shape[0], coarse.shape[1]), self._most_px)
+        shape = pixels.central_shape_px((coarse.shape[0], coarse.shape[1]), self._max_px)
         middle = pixels.central(coarse, shape)
         if self._sum is None:
             self._sum = np.zeros(middle.shape, np.float32)
@@ -225,7 +225,7 @@ class GainChecker:
             Trial(*of_pattern, pixels.match(scene, of_pattern[2], self._threads))
             for of_pattern in self._patterns
         ]
-        if not all(trial.match.by_chance > 0 for trial in trials):
+        if not all(trial.match.noise_sd > 0 for trial in trials):
             reason = "the frames have no counts to compare: was their mean subtracted?"
             return replace(check, reason=reason)
         return decided(check, trials, scene, unweighted, self._movie_count)

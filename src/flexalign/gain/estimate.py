@@ -11,15 +11,20 @@ import numpy as np
 
 from flexalign.errors import FlexAlignError, InputError, OutputError, ParameterError
 from flexalign.gain.files import EER_SUFFIX, SUFFIXES, write_gain
-from flexalign.gain.flat_field import Flat, flat_field, shaded_part
+from flexalign.gain.flat_field import Flat, flat_field, shaded_share
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader
 from flexalign.io.writing.ownership import refuse_existing
 from flexalign.model import JsonValue, MovieInfo, PixelArray
-from flexalign.params import GAIN_ENOUGH_PART, GAIN_SHADED_PART, GAIN_USUAL_VARIATION, AlignParams
+from flexalign.params import (
+    GAIN_ENOUGH_RATIO,
+    GAIN_SHADED_SHARE,
+    GAIN_TYPICAL_VARIATION,
+    AlignParams,
+)
 
 # Frames with less than this part of their movie's usual counts are left out.
-BLANK_PART = 0.2
+BLANK_RATIO = 0.2
 PRECISIONS = (0.02, 0.01, 0.005)
 Progress = Callable[[str, int, int], None]
 
@@ -63,14 +68,14 @@ class GainEstimate(JsonValue):
     @property
     def is_enough(self) -> bool:
         """Whether the noise is small beside what the reference corrects."""
-        return self.noise <= GAIN_ENOUGH_PART * self.variation
+        return self.noise <= GAIN_ENOUGH_RATIO * self.variation
 
     @property
     def movies_needed(self) -> int:
         """Movies like these with which it would be; as many as there are when it is."""
         if self.is_enough:
             return self.movie_count
-        wanted = GAIN_ENOUGH_PART * max(self.variation, GAIN_USUAL_VARIATION)
+        wanted = GAIN_ENOUGH_RATIO * max(self.variation, GAIN_TYPICAL_VARIATION)
         return max(_movies_for(self.noise, wanted, self.movie_count), self.movie_count + 1)
 
 
@@ -190,8 +195,8 @@ class _Sums:
         if self._halves is None:
             self._halves, self._info = halves, reader.info
         else:
-            for whole, part in zip(self._halves, halves, strict=True):
-                whole += part
+            for whole, added in zip(self._halves, halves, strict=True):
+                whole += added
         self.movie_count += 1
         self.frame_count += good
         self.bad_frame_count += bad
@@ -201,17 +206,17 @@ class _Sums:
         info = reader.info
         shape = (info.height_px, info.width_px)
         halves = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-        usual, good = 0.0, 0
+        max_mean, good = 0.0, 0
         for raw in reader.frames(threads=self._threads):
             self._progress(Path(info.path).name, raw.index + 1, info.frame_count)
             if raw.pixels is None:
                 continue
             mean = float(raw.pixels.mean(dtype=np.float64))
-            if not math.isfinite(mean) or mean <= BLANK_PART * usual:
+            if not math.isfinite(mean) or mean <= BLANK_RATIO * max_mean:
                 continue
             halves[good % 2][...] += raw.pixels
             good += 1
-            usual = max(usual, mean)
+            max_mean = max(max_mean, mean)
         return halves, good, info.frame_count - good
 
     def _problem_with(
@@ -229,7 +234,7 @@ class _Sums:
         whole = halves[0] + halves[1]
         if not whole.mean(dtype=np.float64) > 0:
             return "expected raw counts, found frames whose mean was subtracted"
-        shaded = shaded_part(whole)
-        if shaded > GAIN_SHADED_PART:
+        shaded = shaded_share(whole)
+        if shaded > GAIN_SHADED_SHARE:
             return f"{100 * shaded:.0f} % of the frame is dark: a grid bar or the edge of the beam"
         return ""

@@ -15,13 +15,13 @@ from flexalign.model import FloatArray, MaskArray, PixelArray
 # Blocks along each side by whose means the illumination is measured.
 BLOCKS = 16
 # A pixel this many times weaker or stronger than its surroundings is no detector's good pixel.
-MOST_TIMES = 3.0
+MAX_TIMES = 3.0
 # Beyond what noise of so many standard deviations explains.
 SURE_SD = 6.0
 # Lines are judged by medians, which go in steps of whole electrons: not where noise is above this.
 LINE_NOISE = 0.1
 # Blocks with less than this part of the usual counts: a grid bar or the edge of the beam.
-SHADED_PART = 0.6
+SHADED_RATIO = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,26 +89,26 @@ def flat_field(first: PixelArray, second: PixelArray, *, keep_illumination: bool
     return Flat(flat, defects, variation, noise, spread)
 
 
-def shaded_part(image: PixelArray) -> float:
+def shaded_share(image: PixelArray) -> float:
     """The part of the blocks of an image (h, w) that have far fewer counts than is usual.
 
     Examples
     --------
     >>> image = np.ones((64, 64), np.float32)
     >>> image[:16] = 0.1
-    >>> shaded_part(image)
+    >>> shaded_share(image)
     0.25
     """
     means = _block_means(image)
-    usual = float(np.median(means))
-    return float(np.mean(means < SHADED_PART * usual)) if usual > 0 else 1.0
+    median = float(np.median(means))
+    return float(np.mean(means < SHADED_RATIO * median)) if median > 0 else 1.0
 
 
 def smooth_illumination(image: PixelArray) -> PixelArray:
     """Illumination (h, w), mean one: the exponential of the quadratic through log block medians."""
     means = _block_means(image)
     y, x = np.meshgrid(*(_centres(n) for n in means.shape), indexing="ij")
-    good = means > SHADED_PART * np.median(means)
+    good = means > SHADED_RATIO * np.median(means)
     design = _quadratic(y, x)
     found = np.linalg.lstsq(design[good], np.log(means[good]), rcond=None)[0]
     rows, columns = (_centres(n) for n in image.shape)
@@ -142,7 +142,7 @@ def _block_means(image: PixelArray) -> FloatArray:
 def _defects(flat: PixelArray, noise: float) -> MaskArray:
     """Pixels that no gain makes good: dead, hot, or in such a row or column."""
     doubt = SURE_SD * noise
-    bad = ~np.isfinite(flat) | (flat < 1 / MOST_TIMES - doubt) | (flat > MOST_TIMES + doubt)
+    bad = ~np.isfinite(flat) | (flat < 1 / MAX_TIMES - doubt) | (flat > MAX_TIMES + doubt)
     if bad.all():
         return bad
     if noise < LINE_NOISE:
@@ -157,8 +157,8 @@ def _noise_and_variation(
     halves = []
     whole = float((first + second).mean(dtype=np.float64))
     for half in (first, second):
-        part = float(half.mean(dtype=np.float64)) / whole
-        ratio = np.where(good, half / (expected * np.float32(max(part, 1e-6))), 1)
+        share = float(half.mean(dtype=np.float64)) / whole
+        ratio = np.where(good, half / (expected * np.float32(max(share, 1e-6))), 1)
         halves.append((ratio - uniform_filter(ratio, WINDOW_PX, mode="reflect"))[good])
     one, other = halves
     shared = float(np.mean(one * other, dtype=np.float64))

@@ -22,13 +22,13 @@ from flexalign.model import MaskArray, PixelArray
 # Surroundings of a pixel: a square with this side.
 WINDOW_PX = 15
 # This part of the pixels at either end is moved to where it begins: hot pixels, dead ones, defects.
-EXTREME_PART = 0.002
+EXTREME_SHARE = 0.002
 # Rings up to Nyquist in which the power of the frames is averaged, and the least that it is
 # taken for, in parts of the usual.
 RINGS = 64
-LEAST_POWER = 0.1
+MIN_POWER_RATIO = 0.1
 # Less than this part of the usual counts is outside the beam.
-DARK_PART = 0.2
+DARK_RATIO = 0.2
 _SAMPLES = 1 << 20
 
 
@@ -49,10 +49,10 @@ def relative_excess(counts: PixelArray) -> PixelArray:
     [-0.01, 0.09]
     """
     # A hot pixel must not raise the level of all pixels around it.
-    counts = np.minimum(counts, np.float32(np.quantile(_sample(counts), 1 - EXTREME_PART)))
+    counts = np.minimum(counts, np.float32(np.quantile(_sample(counts), 1 - EXTREME_SHARE)))
     level = uniform_filter(counts, WINDOW_PX, mode="reflect")
     usual = float(np.median(_sample(level)))
-    lit = level > DARK_PART * usual if usual > 0 else np.zeros(counts.shape, np.bool_)
+    lit = level > DARK_RATIO * usual if usual > 0 else np.zeros(counts.shape, np.bool_)
     excess = np.divide(counts, level, out=np.ones_like(level), where=lit) - np.float32(1)
     excess = _without_extremes(excess, lit)
     excess[~lit] = 0
@@ -117,17 +117,17 @@ def central(image: npt.NDArray[Any], shape_px: tuple[int, int]) -> npt.NDArray[A
     return image[top : top + shape_px[0], left : left + shape_px[1]]
 
 
-def central_shape_px(shape_px: tuple[int, int], most_px: int | None) -> tuple[int, int]:
-    """The largest middle with sides of at most `most_px`, for `central`.
+def central_shape_px(shape_px: tuple[int, int], max_px: int | None) -> tuple[int, int]:
+    """The largest middle with sides of at most `max_px`, for `central`.
 
     Examples
     --------
     >>> central_shape_px((5760, 1023), 2048), central_shape_px((4093, 4093), 2048)
     ((2048, 1023), (2047, 2047))
     """
-    if most_px is None:
+    if max_px is None:
         return shape_px
-    h, w = (side if side <= most_px else most_px - (side - most_px) % 2 for side in shape_px)
+    h, w = (side if side <= max_px else max_px - (side - max_px) % 2 for side in shape_px)
     return h, w
 
 
@@ -138,26 +138,26 @@ class Match:
     Attributes
     ----------
     overlap : weighted sum of their products
-    by_chance : its standard deviation over all displacements of one against the other
+    noise_sd : its standard deviation over all displacements of one against the other
     energy : the overlap if all of the pattern were there
     ceiling : the largest score that any number of electrons can bring, as the pattern resembles
         itself displaced
     """
 
     overlap: float
-    by_chance: float
+    noise_sd: float
     energy: float
     ceiling: float
 
     @property
     def score(self) -> float:
         """The overlap in standard deviations of what it is by chance; zero if nothing is there."""
-        return self.overlap / self.by_chance if self.by_chance > 0 else 0.0
+        return self.overlap / self.noise_sd if self.noise_sd > 0 else 0.0
 
     @property
     def expected(self) -> float:
         """The score if all of the pattern were there."""
-        return self.energy / self.by_chance if self.by_chance > 0 else 0.0
+        return self.energy / self.noise_sd if self.noise_sd > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +206,7 @@ def match(scene: Scene, pattern: PixelArray, threads: int = 1) -> Match:
     itself = math.sqrt(_whole(weighted, weighted, width)) / pixels
     return Match(
         overlap=float(np.vdot(scene.image, np.ascontiguousarray(pattern))),
-        by_chance=math.sqrt(_whole(scene.power, power, width)) / pixels,
+        noise_sd=math.sqrt(_whole(scene.power, power, width)) / pixels,
         energy=energy,
         ceiling=energy / itself if itself > 0 else 0.0,
     )
@@ -245,7 +245,7 @@ def _weight(power: PixelArray, shape_px: tuple[int, ...]) -> PixelArray:
     for column in (0, 1):
         piece = ring[:, column]
         around[:, column] = _means(power[:, column], piece)[piece]
-    return np.asarray(usual / np.maximum(around, LEAST_POWER * usual), np.float32)
+    return np.asarray(usual / np.maximum(around, MIN_POWER_RATIO * usual), np.float32)
 
 
 def _means(values: npt.NDArray[Any], group: npt.NDArray[np.int32]) -> PixelArray:
@@ -272,5 +272,5 @@ def _without_extremes(image: PixelArray, good: MaskArray) -> PixelArray:
     values = _sample(image)[_sample(good)]
     if values.size == 0:
         return image
-    low, high = np.quantile(values, (EXTREME_PART, 1 - EXTREME_PART))
+    low, high = np.quantile(values, (EXTREME_SHARE, 1 - EXTREME_SHARE))
     return np.clip(image, np.float32(low), np.float32(high))

@@ -12,22 +12,22 @@ from flexalign.gain.matching import Match, Scene
 from flexalign.model import JsonValue, PixelArray
 from flexalign.orientation import Orientation
 from flexalign.params import (
-    GAIN_LEAST_PART,
     GAIN_MARGIN_SD,
-    GAIN_NONE_PART,
+    GAIN_MIN_SHARE,
+    GAIN_NONE_SHARE,
     GAIN_SURE_SD,
     option_name,
 )
 
 # Less than this from pixel to pixel is a flat reference, which any orientation fits.
-LEAST_VARIATION = 1e-4
+MIN_VARIATION = 1e-4
 # The sign with which the pattern of a reference is in the counts.
 SIGNS = {"multiply": -1.0, "divide": 1.0}
 # Chance may take so much from a score that is expected.
-_CHANCE_SD = 3.0
-_MOST_NAMED = 4
+_NOISE_SD = 3.0
+_MAX_NAMED = 4
 # With less of its pattern in the movies a reference is noisy or old.
-_MOST_PART = 0.5
+_MAX_SHARE = 0.5
 # From this correlation of two orientations of a reference on, they are one: it is symmetrical.
 _SAME = 1 - 1e-4
 
@@ -138,7 +138,7 @@ class GainCheck(JsonValue):
                 f"{100 * max(best.part, 0):.1f} % of its pattern is in the movies at best. Is it "
                 "of another detector, or are the movies corrected already?"
             )
-        only = "only " if best.part < _MOST_PART else ""
+        only = "only " if best.part < _MAX_SHARE else ""
         said = (
             f"score {best.score:.0f}, {only}{100 * best.part:.0f} % of its pattern is in the movies"
         )
@@ -182,9 +182,9 @@ def decided(
     """`check` with its candidates and the verdict that follows from them.
 
     - A placement is found from a score of `GAIN_SURE_SD` on, if it is better by `GAIN_MARGIN_SD`
-      than every other one in which the reference is not the same, and if `GAIN_LEAST_PART` of the
+      than every other one in which the reference is not the same, and if `GAIN_MIN_SHARE` of the
       pattern is there.
-    - "none" needs electrons enough to exclude that `GAIN_NONE_PART` is there in any orientation.
+    - "none" needs electrons enough to exclude that `GAIN_NONE_SHARE` is there in any orientation.
     - Anything else is "unsure".
 
     Parameters
@@ -199,19 +199,19 @@ def decided(
     best = ranked[0]
     check = replace(check, candidates=tuple(ranked))
     weakest = min((trial.match for trial in trials), key=lambda match: match.expected)
-    if best.score < GAIN_SURE_SD or best.part < GAIN_LEAST_PART:
-        if all(_most_part(match) < GAIN_NONE_PART for match in unweighted()):
+    if best.score < GAIN_SURE_SD or best.part < GAIN_MIN_SHARE:
+        if all(_max_share(match) < GAIN_NONE_SHARE for match in unweighted()):
             return replace(check, verdict="none")
-        needed_sd = GAIN_SURE_SD + _CHANCE_SD
+        needed_sd = GAIN_SURE_SD + _NOISE_SD
         if weakest.expected >= needed_sd:  # it would have been found if all of it were there
-            needed_sd = (GAIN_MARGIN_SD + _CHANCE_SD) / GAIN_NONE_PART
+            needed_sd = (GAIN_MARGIN_SD + _NOISE_SD) / GAIN_NONE_SHARE
         needed = _movies_needed(weakest, needed_sd, movies)
         reason = f"too little of it is seen in the movies (score {best.score:.1f})"
         return replace(check, reason=reason, movies_needed=needed)
     possible = [c for c in ranked if c.is_same_as_best or c.margin < GAIN_MARGIN_SD]
     if not all(c.is_same_as_best for c in possible):
-        words = " or ".join(f"({c.placement.describe()})" for c in possible[:_MOST_NAMED])
-        words += " or others" if len(possible) > _MOST_NAMED else ""
+        words = " or ".join(f"({c.placement.describe()})" for c in possible[:_MAX_NAMED])
+        words += " or others" if len(possible) > _MAX_NAMED else ""
         needed = _movies_needed(weakest, math.sqrt(2) * weakest.expected, movies)
         return replace(check, reason=f"it may be {words}", movies_needed=needed)
     if any(c.placement == check.given for c in possible):
@@ -219,7 +219,7 @@ def decided(
     return replace(check, verdict="other", found=best.placement)
 
 
-def _most_part(match: Match) -> float:
+def _max_share(match: Match) -> float:
     """The part of the pattern that may be in the movies at most, in either sense."""
     if match.expected == 0:
         return math.inf
@@ -231,8 +231,8 @@ def _movies_needed(match: Match, needed_sd: float, movies: float) -> int | None:
     if not 0 < match.expected < needed_sd < match.ceiling:
         return None
     # What electrons add to the variance falls with their number, the rest stays.
-    now, rest = match.expected**-2, match.ceiling**-2
-    return max(math.ceil(movies * (now - rest) / (needed_sd**-2 - rest)), math.floor(movies) + 1)
+    now, limit = match.expected**-2, match.ceiling**-2
+    return max(math.ceil(movies * (now - limit) / (needed_sd**-2 - limit)), math.floor(movies) + 1)
 
 
 def _ranked(trials: Sequence[Trial], scene: Scene) -> list[Candidate]:

@@ -170,11 +170,11 @@ def _mean_and_deviation(rows: npt.NDArray[Any]) -> tuple[float, float]:
 def _as_float16(image: npt.ArrayLike) -> npt.NDArray[np.float16]:
     """`image` in 16-bit floats, refused when a value does not fit."""
     values = np.asarray(image)
-    largest = max(float(values.max()), -float(values.min()))
+    maximum = max(float(values.max()), -float(values.min()))
     limit = float(np.finfo(np.float16).max)
-    if largest > limit:
+    if maximum > limit:
         raise ParameterError(
-            f"expected values up to {limit:g} to write 16-bit floats, found {largest:g}: "
+            f"expected values up to {limit:g} to write 16-bit floats, found {maximum:g}: "
             "write 32-bit floats instead (leave out --float16)"
         )
     return values.astype(np.float16)

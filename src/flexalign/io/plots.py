@@ -24,11 +24,11 @@ LOCAL_BOXES = [(0.065, 0.1, 0.4, 0.79), (0.52, 0.1, 0.4, 0.79), (0.935, 0.16, 0.
 SPECTRA_BOXES = [(0.06, 0.11, 0.4, 0.77), (0.54, 0.11, 0.44, 0.73)]
 FRAME_NUMBERS = 10
 NUMBERS_APART = 0.045  # of the width of the path
-SMALLEST_SPAN_A = 1.0  # so that noise on a specimen at rest does not look like motion
+MIN_SPAN_A = 1.0  # so that noise on a specimen at rest does not look like motion
 BEFORE_COLOR, AFTER_COLOR = "#D55E00", "#0072B2"  # Okabe and Ito: told apart by everyone
 FRAME_COLORS = "viridis"
 LATTICE_WITHOUT_TRACKS = 5
-LONGEST_TRACK = 0.42  # of the distance between patches
+MAX_TRACK_RATIO = 0.42  # of the distance between patches
 
 
 def load_drawing() -> None:
@@ -164,7 +164,7 @@ def _draw_path(
     )
     axes.plot(x[0], y[0], "o", ms=12, mfc="none", mec="black", mew=1.5, ls="", label="first frame")
     middle = np.array([x.min() + x.max(), y.min() + y.max()]) / 2
-    axes.update_datalim([middle - SMALLEST_SPAN_A / 2, middle + SMALLEST_SPAN_A / 2])
+    axes.update_datalim([middle - MIN_SPAN_A / 2, middle + MIN_SPAN_A / 2])
     _number_frames(axes, frames, x, y)
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.12)
@@ -180,7 +180,7 @@ def _draw_path(
 def _number_frames(axes: Any, frames: Any, x: FloatArray, y: FloatArray) -> None:
     """About ten frame numbers beside the path, on its left as one walks along it."""
     step = max(1, math.ceil(len(frames) / FRAME_NUMBERS))
-    apart = NUMBERS_APART * max(float(np.ptp(x)), float(np.ptp(y)), SMALLEST_SPAN_A)
+    apart = NUMBERS_APART * max(float(np.ptp(x)), float(np.ptp(y)), MIN_SPAN_A)
     chosen: list[int] = []
     for i in [0, len(frames) - 1, *range(step, len(frames) - 1, step)]:
         if all(math.hypot(x[i] - x[other], y[i] - y[other]) > apart for other in chosen):
@@ -210,11 +210,11 @@ def _draw_local(
     height_nm, width_nm = (length * pixel_size_A / 10 for length in shape_px)
     centers_px, frames = _places(motion, shape_px, tracks)
     paths_A = _field_paths(motion, centers_px, frames) * pixel_size_A
-    dots_A = None if tracks is None else _track_rest(motion, tracks) * pixel_size_A
-    largest_A = max(float(np.abs(paths_A).max()), _typical_extent(dots_A))
+    dots_A = None if tracks is None else _track_residual(motion, tracks) * pixel_size_A
+    max_A = max(float(np.abs(paths_A).max()), _typical_extent(dots_A))
     spacing_nm = math.sqrt(height_nm * width_nm / len(centers_px))
-    bar_A = _round_number(largest_A) if largest_A > 0 else 1.0
-    nm_per_A = LONGEST_TRACK * spacing_nm / max(largest_A, bar_A)
+    bar_A = _round_number(max_A) if max_A > 0 else 1.0
+    nm_per_A = MAX_TRACK_RATIO * spacing_nm / max(max_A, bar_A)
     axes.add_patch(Rectangle((0, 0), width_nm, height_nm, fill=False, ec="0.3", lw=1.2))
     for i, center_nm in enumerate(centers_px * pixel_size_A / 10):
         if dots_A is not None:
@@ -263,14 +263,14 @@ def _field_paths(motion: Motion, centers_px: FloatArray, frames: FloatArray) -> 
     return np.asarray(field - field.mean(axis=1, keepdims=True))
 
 
-def _track_rest(motion: Motion, tracks: PatchTracks) -> FloatArray:
+def _track_residual(motion: Motion, tracks: PatchTracks) -> FloatArray:
     """Measured displacement (places, times, 2) beyond the trajectory, around its mean over time."""
     frame = np.arange(motion.frame_count)
     whole = [
         np.interp(tracks.frame, frame, column) for column in motion.trajectory.displacement_px.T
     ]
-    rest = tracks.displacement_px - np.stack(whole, axis=-1)
-    return np.asarray(rest - np.nanmean(rest, axis=1, keepdims=True))
+    residual = tracks.displacement_px - np.stack(whole, axis=-1)
+    return np.asarray(residual - np.nanmean(residual, axis=1, keepdims=True))
 
 
 def _typical_extent(dots_A: FloatArray | None) -> float:
@@ -280,10 +280,10 @@ def _typical_extent(dots_A: FloatArray | None) -> float:
     return float(np.nanpercentile(np.abs(dots_A), 95))
 
 
-def _round_number(largest: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten not above `largest`."""
-    power = 10.0 ** math.floor(math.log10(largest))
-    return max(step * power for step in (1, 2, 5) if step * power <= largest * (1 + 1e-9))
+def _round_number(maximum: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten not above `maximum`."""
+    power = 10.0 ** math.floor(math.log10(maximum))
+    return max(step * power for step in (1, 2, 5) if step * power <= maximum * (1 + 1e-9))
 
 
 def _draw_plane(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None:

@@ -18,7 +18,7 @@ from flexalign.plan import Plan
 
 WHOLE_FILE_LIMIT_BYTES = 64 * MIB_BYTES
 END_BYTES = 16 * MIB_BYTES
-LARGEST_PIXEL_SIZE_A = 1e6
+MAX_PIXEL_SIZE_A = 1e6
 
 # What is read from these parts of a record, by place and name.
 _HINTS: dict[str, dict[str, Any]] = {
@@ -99,7 +99,7 @@ def check_finished(record: MovieRecord) -> None:
         raise InputError("inputs.movie: expected the path of the movie, found none")
     for name in ("pixel_size_A", "output_pixel_size_A"):
         size_A = record.decisions[name]
-        if size_A is None or not 0 < size_A < LARGEST_PIXEL_SIZE_A:
+        if size_A is None or not 0 < size_A < MAX_PIXEL_SIZE_A:
             raise InputError(f"decisions.{name}: expected a size, found {size_A}")
     shape_px = (record.movie.height_px, record.movie.width_px)
     if min(shape_px) < 1 or min(record.decisions["patches"]) < 1:

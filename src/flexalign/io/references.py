@@ -20,10 +20,10 @@ from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
 
 # Larger factors and counts are damage, and their squares do not fit into 32 bits.
-_MOST_GAIN, _MOST_DARK = 1e6, 1e9
+_MAX_GAIN, _MAX_DARK = 1e6, 1e9
 SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBad", "K2Type")
 # No detector has so many pixels along a side.
-MOST_PX = 1 << 20
+MAX_SIDE_PX = 1 << 20
 
 
 # What pixels that are not finite, or whose inverse is not, lead to is looked at here.
@@ -95,7 +95,7 @@ def load_references(
         told = [] if gain is not None else notes
         image = _oriented(read_for(movie, path, tiff_rows), gain_rotate, gain_flip, told)
         dark_image = _fit_dark(_Fit(path, "dark reference", image.shape, shape, notes), image)
-        is_wrong = ~(np.abs(dark_image) <= _MOST_DARK)
+        is_wrong = ~(np.abs(dark_image) <= _MAX_DARK)
         bad |= is_wrong
         dark_image[is_wrong] = 0
     if defects is not None:
@@ -185,11 +185,11 @@ def sense_of(movie: MovieInfo, path: Path, sense: str) -> str:
 
 def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) -> PixelArray:
     """The gain as it multiplies, zero where it is not positive and finite; `image` is used up."""
-    most = _MOST_GAIN if sense == "multiply" else np.inf
-    good = np.isfinite(image) & (image > 0) & (image <= most)
+    maximum = _MAX_GAIN if sense == "multiply" else np.inf
+    good = np.isfinite(image) & (image > 0) & (image <= maximum)
     if not good.any():
         raise InputError(
-            f"{path}: expected a gain reference, found no pixel above 0 and up to {most:g}"
+            f"{path}: expected a gain reference, found no pixel above 0 and up to {maximum:g}"
         )
     mean = float(np.mean(image, where=good, dtype=np.float64))
     image[~good] = 0
@@ -197,7 +197,7 @@ def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) ->
         notes.append("the gain reference holds counts: frames are divided by it")
         np.divide(np.float32(mean), image, out=image, where=good)
         # A denormal count has no finite inverse.
-        image[~(image <= _MOST_GAIN)] = 0
+        image[~(image <= _MAX_GAIN)] = 0
         return image
     if not 0.1 <= mean <= 10:
         notes.append(
@@ -349,7 +349,7 @@ def read_rectangles(path: Path) -> list[tuple[int, int, int, int, int]]:
             x, y, w, h = (int(word) for word in words)
         except ValueError:
             x = y = w = h = -1
-        if min(x, y) < 0 or min(w, h) < 1 or max(x, y, w, h) > MOST_PX:
+        if min(x, y) < 0 or min(w, h) < 1 or max(x, y, w, h) > MAX_SIDE_PX:
             raise InputError(
                 f"{path}, line {number}: expected four whole numbers 'x y width height' of pixels, "
                 f"zero-based, found '{line.strip()[:80]}'"

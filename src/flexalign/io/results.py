@@ -175,12 +175,12 @@ def _refuse_results(folder: Path, root: str, own: Iterable[str]) -> None:
 def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
     """Make sure that the file system takes the names of all results, also unfinished ones."""
     longest = max(len(os.fsencode(name)) for name in _names(root, suffixes).values())
-    most = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
-    if longest > most:
-        room = len(os.fsencode(root)) - (longest - most)
+    maximum = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
+    if longest > maximum:
+        max_root_bytes = len(os.fsencode(root)) - (longest - maximum)
         raise InputError(
-            f"{root}: expected a name of up to {room} bytes, so that there is room for those of "
-            "its results: rename the movie, or make a link to it under a shorter name"
+            f"{root}: expected a name of up to {max_root_bytes} bytes, so that there is room for "
+            "those of its results: rename the movie, or make a link to it under a shorter name"
         )
 
 

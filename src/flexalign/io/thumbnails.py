@@ -100,7 +100,7 @@ def _write_png(path: str | Path, values: PixelArray | FloatArray) -> None:
     from PIL import Image
 
     low, high = np.percentile(values, _PERCENTILES)
-    part = ((values - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
-    levels = np.rint(part * (_GREY_LEVELS - 1)) * (255 / (_GREY_LEVELS - 1))
+    grey = ((values - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
+    levels = np.rint(grey * (_GREY_LEVELS - 1)) * (255 / (_GREY_LEVELS - 1))
     with replacing(path) as temporary, temporary.open("wb") as file:
         Image.fromarray(np.rint(levels).astype(np.uint8)).save(file, format="PNG")

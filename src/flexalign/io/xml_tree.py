@@ -11,7 +11,7 @@ from flexalign.io.motion_formats.boundary import reading
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-MOST_XML_BYTES = 32 << 20
+MAX_XML_BYTES = 32 << 20
 
 
 def read_xml(path: str | Path, expected: str) -> Element:
@@ -29,5 +29,5 @@ def read_xml(path: str | Path, expected: str) -> Element:
     from defusedxml.ElementTree import fromstring
 
     with reading(path, expected):
-        root: Element = fromstring(read_text(path, most_bytes=MOST_XML_BYTES), forbid_dtd=True)
+        root: Element = fromstring(read_text(path, max_bytes=MAX_XML_BYTES), forbid_dtd=True)
         return root

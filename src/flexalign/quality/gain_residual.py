@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from flexalign.model import FloatArray, PixelArray
 
-FEWEST_LINES = 128
+MIN_LINES = 128
 # Structure coarser than this many lines may be ice or the edge of a hole.
 COARSEST_LINES = 32
 # What rows and columns have for noise and specimen alone is measured along waves of so many
@@ -20,7 +20,7 @@ _WAVES = (3, 5, 7, 11)
 # Standard deviations by which lines must stand out from chance.
 _SIGNIFICANT = 4.0
 # With less than this part of its power lost to the drift, a specimen's power cannot be told.
-_LEAST_LOSS = 0.02
+_MIN_LOSS = 0.02
 
 
 def line_residuals(
@@ -61,7 +61,7 @@ def line_residuals(
     >>> round(rows, 2), round(columns, 2)
     (0.0, 0.05)
     """
-    if min(image.shape) < FEWEST_LINES:
+    if min(image.shape) < MIN_LINES:
         return math.nan, math.nan
     rows, columns = _means(image)
     level, sample = float(rows[0].mean()), image[:: max(1, len(image) // 64)]
@@ -109,8 +109,8 @@ def _smear(
         np.mean([left(wave) for wave in (*_WAVES, *(-w for w in _WAVES))], axis=0),
     )
     found = _powers(after)[1:].mean(axis=0) - _powers(before)[1:].mean(axis=0)
-    part = (even - waves) / np.maximum(1 - waves, _LEAST_LOSS)
-    return np.asarray(np.maximum(found * part, 0))
+    share = (even - waves) / np.maximum(1 - waves, _MIN_LOSS)
+    return np.asarray(np.maximum(found * share, 0))
 
 
 def _waves(size: int) -> PixelArray:
@@ -131,8 +131,8 @@ def _scatter(means: npt.NDArray[np.float32], smear: FloatArray | float) -> float
     """Standard deviation of the even means (first row) beyond that of the others and a `smear`."""
     size, power = means.shape[1], _powers(means)
     first = -(-size // COARSEST_LINES)
-    usual = (power[1:].mean(axis=0) + smear)[first:]
-    excess = float((power[0, first:] - usual).sum())
+    expected = (power[1:].mean(axis=0) + smear)[first:]
+    excess = float((power[0, first:] - expected).sum())
     # A power is as uncertain as it is large, the mean of the others less so.
-    chance = math.sqrt((1 + 1 / (len(means) - 1)) * float((usual**2).sum()))
-    return math.sqrt(2 * excess) / size if excess > _SIGNIFICANT * chance else 0.0
+    noise_sd = math.sqrt((1 + 1 / (len(means) - 1)) * float((expected**2).sum()))
+    return math.sqrt(2 * excess) / size if excess > _SIGNIFICANT * noise_sd else 0.0

@@ -53,12 +53,14 @@ def track_residual_px(motion: Motion, tracks: PatchTracks | None) -> float:
         return math.nan
     frame = np.arange(motion.frame_count)
     whole = [np.interp(tracks.frame, frame, axis) for axis in motion.trajectory.displacement_px.T]
-    rest = tracks.displacement_px - np.stack(whole, axis=-1)  # (patches, groups, 2)
+    residual = tracks.displacement_px - np.stack(whole, axis=-1)  # (patches, groups, 2)
     if motion.field is not None:
         y_px, x_px = tracks.center_px.T[:, :, None]
-        rest = rest - np.stack(motion.field.displacement_px(tracks.frame, y_px, x_px), axis=-1)
-    rest = rest - rest.mean(axis=1, keepdims=True)
-    return float(np.sqrt((rest**2).sum(axis=2).mean()))
+        residual = residual - np.stack(
+            motion.field.displacement_px(tracks.frame, y_px, x_px), axis=-1
+        )
+    residual = residual - residual.mean(axis=1, keepdims=True)
+    return float(np.sqrt((residual**2).sum(axis=2).mean()))
 
 
 def local_range_px(field: MotionField | None, frames: range) -> float:
@@ -67,12 +69,12 @@ def local_range_px(field: MotionField | None, frames: range) -> float:
         return 0.0
     y = np.linspace(0, field.height_px - 1, 9)
     x = np.linspace(0, field.width_px - 1, 9)
-    largest = 0.0
+    maximum = 0.0
     for frame in frames:
         values = field.on_lattice(frame, y, x)
-        rest = values - values.mean(axis=(1, 2), keepdims=True)
-        largest = max(largest, float(np.hypot(*rest).max()))
-    return largest
+        residual = values - values.mean(axis=(1, 2), keepdims=True)
+        maximum = max(maximum, float(np.hypot(*residual).max()))
+    return maximum
 
 
 def largest_displacement_px(motion: Motion, frames: range) -> float:

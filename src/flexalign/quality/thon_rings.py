@@ -23,7 +23,7 @@ SEEN_CORRELATION = 0.5
 # They exist when they stand out by so many standard deviations of noise; they are the best of
 # thousands of tries.
 SIGNIFICANT = 8.0
-FEWEST_BINS = 48
+MIN_BINS = 48
 # A part of them is seen when it also stands out by so many; it is one try.
 _SEEN_DEVIATIONS = 3.0
 _STRONG_DEVIATIONS = 2.0
@@ -41,7 +41,7 @@ _FADING_A2 = 40.0
 _WINDOW_SPACINGS = 1.5
 _WINDOW_BINS = 12
 # Rings closer than this are not resolved by the tiles.
-_FEWEST_BINS_PER_SPACING = 2.5
+_MIN_BINS_PER_SPACING = 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +143,7 @@ def _profiles(spectrum: PowerSpectrum) -> _Profiles | None:
     frequency = np.asarray(spectrum.frequency_per_A)
     finest_per_A = min(0.9 * float(frequency[-1]), 1 / FINEST_A)
     wanted = np.flatnonzero((frequency >= 1 / COARSEST_A) & (frequency <= finest_per_A))
-    if wanted.size < FEWEST_BINS:
+    if wanted.size < MIN_BINS:
         return None
     power, count = _sector_means(spectrum)
     smooth = gaussian_filter1d(
@@ -250,7 +250,7 @@ def _last_seen(values: FloatArray, model: FloatArray, spacing_bins: FloatArray) 
     limited = (values * math.sqrt(SECTORS)).clip(-_STRONG_DEVIATIONS, _STRONG_DEVIATIONS)
     correlation = np.full(len(values), -1.0)
     deviations = np.zeros(len(values))
-    resolved = np.flatnonzero(spacing_bins >= _FEWEST_BINS_PER_SPACING)
+    resolved = np.flatnonzero(spacing_bins >= _MIN_BINS_PER_SPACING)
     for i in resolved:
         reach = math.ceil(max(_WINDOW_BINS, _WINDOW_SPACINGS * spacing_bins[i]) / 2)
         window = slice(max(0, i - reach), i + reach + 1)

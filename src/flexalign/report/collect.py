@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexalign.batch.folder import MOST_INDEX_BYTES
+from flexalign.batch.folder import MAX_INDEX_BYTES
 from flexalign.batch.gain_gate import CHECK_NAME
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.tables import FAILED_NAME
@@ -148,7 +148,7 @@ def read_failures(folder: Path) -> list[Failed]:
 def read_run(folder: Path) -> dict[str, Any]:
     """What the index of the run says besides its movies; empty where there is none to read."""
     try:
-        plain = read_json(folder / INDEX_NAME, most_bytes=MOST_INDEX_BYTES)
+        plain = read_json(folder / INDEX_NAME, max_bytes=MAX_INDEX_BYTES)
         head = {key: value for key, value in plain.items() if key != "movies"}
         found = typed_items(_HEAD_TYPES, head, "")
         if found.get("summary"):
@@ -178,7 +178,7 @@ def read_rows(path: Path, version: str) -> dict[str, Row]:
     version : of flexalign; rows that another one made are not taken
     """
     try:
-        plain = read_json(path, most_bytes=MOST_INDEX_BYTES)
+        plain = read_json(path, max_bytes=MAX_INDEX_BYTES)
         if plain.get("version") != version or plain.get("columns") != [c.name for c in COLUMNS]:
             return {}
         items = typed(list[dict[str, Any]], plain.get("movies"), "movies")

@@ -112,8 +112,8 @@ def _plain(values: FloatArray) -> list[Any]:
     """Nested lists of numbers with few digits; what is not finite is None."""
     found = np.asarray(values, dtype=np.float64)
     # The last digit that matters is that of the largest number, not of each.
-    largest = float(np.abs(found[np.isfinite(found)]).max(initial=0.0))
-    decimals = DIGITS - int(np.floor(np.log10(largest))) - 1 if largest > 0 else 0
+    maximum = float(np.abs(found[np.isfinite(found)]).max(initial=0.0))
+    decimals = DIGITS - int(np.floor(np.log10(maximum))) - 1 if maximum > 0 else 0
     rounded_values = np.round(found, decimals).astype(object)
     rounded_values[~np.isfinite(found)] = None
     return list(rounded_values.tolist())

@@ -17,11 +17,11 @@ from flexalign.report.collect import RECORD_SUFFIX, Row
 
 PAGE, CSV, JSON, DATA = "report.html", "report.csv", "report.json", "report_data"
 # So many movies, the worst and then the last, can be opened from the page alone.
-MOST_INSIDE = 12
-MOST_INSIDE_BYTES = 3_000_000
-SHORTEST_BETWEEN_WRITES_S = 10.0
+MAX_INSIDE = 12
+MAX_INSIDE_BYTES = 3_000_000
+MIN_WRITE_INTERVAL_S = 10.0
 # Writing the report may take this part of the time of a run.
-MOST_TIME_WRITING = 0.01
+MAX_WRITING_SHARE = 0.01
 
 
 class Report:
@@ -105,8 +105,8 @@ class Report:
         try:
             self._write()
         finally:
-            pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
-            self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
+            pause_s = (time.monotonic() - started) / MAX_WRITING_SHARE
+            self._next_write_s = time.monotonic() + max(pause_s, MIN_WRITE_INTERVAL_S)
         return self.page
 
     def _write(self) -> None:
@@ -178,14 +178,14 @@ class Report:
 
     def _inside(self, worst: list[str], names: list[str]) -> Iterator[dict[str, Any]]:
         """Details, with pictures, of a bounded number of movies: the worst, the last, the first."""
-        room_bytes = MOST_INSIDE_BYTES
-        for name in list(dict.fromkeys([*worst, *reversed(names)]))[:MOST_INSIDE]:
+        remaining_bytes = MAX_INSIDE_BYTES
+        for name in list(dict.fromkeys([*worst, *reversed(names)]))[:MAX_INSIDE]:
             record = self._plain(name)
             if not record:
                 continue
             found = details.with_pictures(details.details_of(name, record), self.path)
-            room_bytes -= sum(len(picture) for picture in found["pictures"].values())
-            if room_bytes < 0:
+            remaining_bytes -= sum(len(picture) for picture in found["pictures"].values())
+            if remaining_bytes < 0:
                 return
             yield found
 

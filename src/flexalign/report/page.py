@@ -28,7 +28,7 @@ SCRIPTS = (
     "figures_signal.js", "movie.js", "start.js",
 )  # fmt: skip
 # What the page lists before it points to the table and to the other files.
-MOST_WORST, MOST_FAILURES = 20, 200
+MAX_WORST, MAX_FAILURES = 20, 200
 
 
 def write_page(
@@ -64,9 +64,9 @@ def render(
         run=summary["run"],
         ended=summary["run"].get("summary"),
         counts=summary["counts"],
-        worst=[movies[name] for name in summary["worst"][:MOST_WORST]],
-        failures=_by_kind(summary["failures"][:MOST_FAILURES]),
-        listed_failures=min(MOST_FAILURES, len(summary["failures"])),
+        worst=[movies[name] for name in summary["worst"][:MAX_WORST]],
+        failures=_by_kind(summary["failures"][:MAX_FAILURES]),
+        listed_failures=min(MAX_FAILURES, len(summary["failures"])),
         flags=[
             {**_definition(name), "name": name, "count": count}
             for name, count in summary["flags"].items()
@@ -177,10 +177,10 @@ def _clock(seconds: float | None) -> str:
     """
     if seconds is None:
         return "-"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes} min {remainder} s" if minutes else f"{remainder} s"
 
 
 def _moment(text: str) -> str:

@@ -13,7 +13,7 @@ from flexalign.model import MaskArray, PixelArray
 from flexalign.simulate.settings import SimulationSettings
 
 # MRC mode 0 is signed for some programs and unsigned for others: below 128 all agree.
-LARGEST_8_BIT_COUNT = 127
+MAX_8_BIT_COUNT = 127
 _BAND_ROWS = 64
 _STRIPE_COLUMNS = 128
 _STRIPE_SCATTER, _COLUMN_SCATTER, _PIXEL_SCATTER = 0.02, 0.02, 0.04
@@ -51,13 +51,13 @@ class Detector:
         seed : of this frame's random numbers
         """
         counts = np.empty(intensity.shape, self.dtype)
-        largest = LARGEST_8_BIT_COUNT if counts.dtype == np.uint8 else np.iinfo(counts.dtype).max
+        maximum = MAX_8_BIT_COUNT if counts.dtype == np.uint8 else np.iinfo(counts.dtype).max
 
         def fill(first: int) -> None:
             band = slice(first, first + _BAND_ROWS)
             expected = np.maximum(intensity[band], 0) * self.rate[band]
             arrived = np.random.default_rng([*seed, first]).poisson(expected)
-            counts[band] = np.minimum(arrived, largest)
+            counts[band] = np.minimum(arrived, maximum)
 
         list(pool.map(fill, range(0, len(counts), _BAND_ROWS)))
         return counts

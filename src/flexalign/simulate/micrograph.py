@@ -14,7 +14,7 @@ from flexalign.simulate.settings import SPECIMENS
 
 # Rings beyond this part of Nyquist hold noise alone.
 _NOISE_FROM = 0.9
-_LARGEST_DEVIATION_SD = 6.0
+_MAX_DEVIATION_SD = 6.0
 _SURE_SD = 3.0
 
 
@@ -42,7 +42,7 @@ def micrograph_contrast(path: str, canvas_px: tuple[int, int], threads: int = 1)
             f"{path}: expected a micrograph of positive mean, found a mean of {mean:g}"
         )
     contrast = (image / np.float32(mean) - 1).astype(np.float32)
-    limit = np.float32(_LARGEST_DEVIATION_SD * contrast.std())
+    limit = np.float32(_MAX_DEVIATION_SD * contrast.std())
     return _on_canvas(without_noise(contrast.clip(-limit, limit), threads), canvas_px)
 
 
@@ -62,24 +62,24 @@ def without_noise(image: PixelArray, threads: int = 1) -> PixelArray:
     ky, kx = fourier.frequencies((2 * shape_px[0], 2 * shape_px[1]))
     width = 1 / min(shape_px)
     ring = np.minimum(np.hypot(ky, kx) / width, 0.5 / width).astype(np.int32)
-    kept = _kept_part(np.abs(spectrum.ravel()) ** 2, ring.ravel())
+    kept = _wiener_filter(np.abs(spectrum.ravel()) ** 2, ring.ravel())
     cleaned = fourier.irfft2(
         spectrum * kept[ring].astype(np.float32), (2 * shape_px[0], 2 * shape_px[1]), threads
     )
     return np.ascontiguousarray(cleaned[: shape_px[0], : shape_px[1]])
 
 
-def _kept_part(power: PixelArray, ring: np.ndarray) -> FloatArray:
+def _wiener_filter(power: PixelArray, ring: np.ndarray) -> FloatArray:
     """What to multiply the amplitudes of each ring with, between 0 and 1."""
     count = np.maximum(np.bincount(ring), 1)
     mean = np.bincount(ring, power) / count
     noise = float(np.median(mean[int(_NOISE_FROM * (len(mean) - 1)) : -1]))
-    part = 1 - noise / np.maximum(mean, 1e-30)
+    kept = 1 - noise / np.maximum(mean, 1e-30)
     # The four mirror images hold each independent coefficient four times.
-    chance = _SURE_SD * np.sqrt(4 / count)
-    part[mean < noise * (1 + chance)] = 0
-    part[0] = 1
-    return np.clip(part, 0, 1)
+    noise_sd = _SURE_SD * np.sqrt(4 / count)
+    kept[mean < noise * (1 + noise_sd)] = 0
+    kept[0] = 1
+    return np.clip(kept, 0, 1)
 
 
 def _on_canvas(image: PixelArray, canvas_px: tuple[int, int]) -> PixelArray:

@@ -38,7 +38,7 @@ class _Pace(NamedTuple):
     last_speed: float
 
 
-_USUAL, _FAST = _Pace((0.12, 0.25), 0.25), _Pace((0.03, 0.06), 0.02)
+_STANDARD, _FAST = _Pace((0.12, 0.25), 0.25), _Pace((0.03, 0.06), 0.02)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +132,7 @@ def _make_motion(settings: SimulationSettings, rng: np.random.Generator) -> True
         path, modes = _cubic(rng, time, 2), _polynomial_modes(settings.shape_px)
         course = _cubic(rng, time, 2 * 6).reshape(*time.shape, 6, 2)
     else:
-        pace = _FAST if settings.motion == "fast-start" else _USUAL
+        pace = _FAST if settings.motion == "fast-start" else _STANDARD
         measured = settings.motion == "measured"
         path = _measured_path(rng, time) if measured else _smooth(rng, time, 2, pace)
         modes = _bump_modes(settings.shape_px, rng)
@@ -154,7 +154,7 @@ def _unit_size(path: FloatArray) -> FloatArray:
 
 
 def _smooth(
-    rng: np.random.Generator, time: FloatArray, count: int, pace: _Pace = _USUAL
+    rng: np.random.Generator, time: FloatArray, count: int, pace: _Pace = _STANDARD
 ) -> FloatArray:
     """Random smooth functions (..., count) of time in [0, 1], fast early and slower later."""
     fine = np.linspace(-0.5, 1.5, _FINE_TIMES)

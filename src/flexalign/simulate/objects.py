@@ -22,7 +22,7 @@ _GOLD_LETS_THROUGH, _GOLD_SCATTER, _GOLD_GRAIN_A = 0.35, 0.3, 40.0
 _BEAD_RADIUS_A, _BEAD_DEPTH, _A_PER_BEAD = 50.0, 0.85, 450.0
 _CRYSTAL_RADIUS_A, _CRYSTAL_DEPTH, _A_PER_CRYSTAL = (60.0, 250.0), (0.1, 0.35), 500.0
 _CARBON_CONTRAST, _CARBON_DEPTH = 0.06, 0.1
-_DIRT_PART, _DIRT_DEPTH, _DIRT_DETAIL_A = 0.15, 0.6, 60.0
+_DIRT_SHARE, _DIRT_DEPTH, _DIRT_DETAIL_A = 0.15, 0.6, 60.0
 _SHADOW_DEPTH, _SHADOW_EDGE_PX, _BEAM_EDGE_PX = 0.5, 12.0, 8.0
 
 
@@ -66,7 +66,7 @@ def _contaminant(
     settings: SimulationSettings, shape_px: Shape, rng: np.random.Generator
 ) -> FloatArray:
     """One large thing, 0.3 of the field across."""
-    radius_px = _DIRT_PART * min(settings.shape_px)
+    radius_px = _DIRT_SHARE * min(settings.shape_px)
     place_px = np.array(shape_px) / 2 + rng.uniform(-0.25, 0.25, 2) * settings.shape_px
     grains = _grains(settings, shape_px, rng, _DIRT_DETAIL_A)
     depth = _DIRT_DEPTH * np.clip(1 + 0.2 * grains, 0, 1.6)

@@ -101,9 +101,9 @@ def _deposited(
     total = np.zeros(height * width)
     for place in particles_px:
         whole = np.floor(place).astype(np.int64)
-        part = place - whole
+        fraction = place - whole
         for dy, dx in product((0, 1), repeat=2):
-            weight = np.abs(1 - dy - part[:, 0]) * np.abs(1 - dx - part[:, 1])
+            weight = np.abs(1 - dy - fraction[:, 0]) * np.abs(1 - dx - fraction[:, 1])
             pixel = (whole[:, 0] + dy) % height * width + (whole[:, 1] + dx) % width
             np.add.at(total, pixel, weight)
     return total.reshape(canvas_px).astype(np.float32)
@@ -118,8 +118,8 @@ def _lattice_px(settings: SimulationSettings, canvas_px: tuple[int, int]) -> Flo
     waves = np.array([[along, across], [-across, along]])
     count = np.arange(-along - across, 2 * (along + across))
     number = np.stack(np.meshgrid(count, count), axis=-1).reshape(-1, 2)
-    part = (number @ np.linalg.inv(waves).T).round(9)
-    return np.asarray(part[((part >= 0) & (part < 1)).all(axis=1)] * canvas_px)
+    fraction = (number @ np.linalg.inv(waves).T).round(9)
+    return np.asarray(fraction[((fraction >= 0) & (fraction < 1)).all(axis=1)] * canvas_px)
 
 
 def _filaments(

@@ -19,7 +19,7 @@ from flexalign.io.movies.reader import head_text
 from flexalign.io.star import Blocks
 
 # What an XML file of EPU is, it says in the beginning; entities are not looked at.
-_MOST_BYTES = 16 << 20
+_MAX_BYTES = 16 << 20
 _MDOC_SECTION = re.compile(r"^\[(?:ZValue|FrameSet|MontSection)\s*=\s*\d+\]", re.MULTILINE)
 _MDOC_VALUE = re.compile(r"^(\w+)\s*=[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _EPU = re.compile(r"<(?:\w+:)?MicroscopeImage[\s>]")
@@ -64,7 +64,7 @@ def inspect_tilt_series(path: Path, blocks: Blocks) -> FileFacts | None:
 
 def _inspect_mdoc(path: Path) -> FileFacts | None:
     """SerialEM's metadata of a movie, a map or a tilt series."""
-    text = read_text(path, errors="replace", most_bytes=_MOST_BYTES)
+    text = read_text(path, errors="replace", max_bytes=_MAX_BYTES)
     values: dict[str, Any] = {"sections": len(_MDOC_SECTION.findall(text))}
     if not values["sections"]:
         return None
@@ -88,7 +88,7 @@ def _inspect_mdoc(path: Path) -> FileFacts | None:
 
 def _inspect_epu(path: Path) -> FileFacts:
     """EPU's metadata of one image."""
-    text = read_text(path, errors="replace", most_bytes=_MOST_BYTES)
+    text = read_text(path, errors="replace", max_bytes=_MAX_BYTES)
 
     def value(*names: str) -> float | None:
         """The number in the innermost of elements, without a parser of XML and what it expands."""

@@ -121,7 +121,7 @@ def _model_notes(
     return [
         *notes,
         "RELION's polynomial cannot follow the local motion (more than "
-        f"{relion.LARGEST_MODEL_ERROR_A:g} A rms are left): only the whole-frame motion, which "
+        f"{relion.MAX_MODEL_ERROR_A:g} A rms are left): only the whole-frame motion, which "
         f"leaves {model.rms_local_px * pixel_size_A:.1f} A rms, is in its file",
     ]
 

@@ -22,7 +22,7 @@ CONSOLE_TITLE = "Full-frame alignment shift"
 PATCH_LOG = "-Patch-Patch.log"
 FULL_LOGS = ("-Patch-Full.log", "-Full.log")
 # More control points than this would follow the noise of patches.
-MOST_POINTS_IN_PLACE, MOST_POINTS_IN_TIME = 12, 12
+MAX_POINTS_IN_PLACE, MAX_POINTS_IN_TIME = 12, 12
 _SPARE_PATCHES = 2
 
 
@@ -106,7 +106,7 @@ def as_motion(shifts: PatchShifts, frame_count: int, shape_px: tuple[int, int]) 
         y,
         x,
         used,
-        (min(used.count, MOST_POINTS_IN_TIME), points[0], points[1]),
+        (min(used.count, MAX_POINTS_IN_TIME), points[0], points[1]),
         shape_px,
     )
     return Motion(trajectory, field)
@@ -119,8 +119,8 @@ def patches_for(control_points: int) -> int:
 
 def _points(patches: int) -> int:
     """Control points along an axis with so many patches: fewer, so that their edges stay calm."""
-    fewest = min(patches, 3)
-    return min(max(fewest, patches - _SPARE_PATCHES), MOST_POINTS_IN_PLACE)
+    min_points = min(patches, 3)
+    return min(max(min_points, patches - _SPARE_PATCHES), MAX_POINTS_IN_PLACE)
 
 
 def write_console_log(path: str | Path, shifts: PatchShifts) -> None:

@@ -20,7 +20,7 @@ from flexalign.files import read_text
 from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.motioncor import CONSOLE_TITLE, FULL_LOGS, PATCH_LOG, PatchShifts
 from flexalign.io.motion_formats.numbers_in_files import (
-    MOST_FRAMES,
+    MAX_FRAMES,
     frame_count,
     shifts,
     size_px,
@@ -29,7 +29,7 @@ from flexalign.io.motion_formats.numbers_in_files import (
 from flexalign.model import FloatArray, FrameRange
 
 WHAT = "MotionCor's .aln, -Full.log, -Patch-Patch.log or console output"
-MOST_PATCHES = 10_000
+MAX_PATCHES = 10_000
 
 _TABLE_TITLE, _TABLE_HEAD = "Full-frame alignment", "Frame x Shift y Shift"
 # No pattern looks at a place twice, however the text is: it may be of any length.
@@ -155,7 +155,7 @@ def _of_run(whole: FloatArray, movie: str | None, run: str, options: dict[str, s
     if "Throw" not in options:
         return found
     before, behind = (
-        whole_number(options.get(name, "0"), f"-{name}", 0, MOST_FRAMES)
+        whole_number(options.get(name, "0"), f"-{name}", 0, MAX_FRAMES)
         for name in ("Throw", "Trunc")
     )
     used = FrameRange(before, before + len(whole))
@@ -242,7 +242,7 @@ def _from_aln(text: str) -> PatchShifts:
 
 def _with_patches(whole: FloatArray, table: FloatArray) -> PatchShifts:
     """Shifts from rows of frame, centre x and y, shift x and y, patch by patch."""
-    if not len(table) or len(table) % len(whole) or len(table) > MOST_PATCHES * len(whole):
+    if not len(table) or len(table) % len(whole) or len(table) > MAX_PATCHES * len(whole):
         raise ValueError(f"expected patches of {len(whole)} frames, found {len(table)} rows")
     by_patch = table.reshape(-1, len(whole), 5)
     for patch in by_patch:

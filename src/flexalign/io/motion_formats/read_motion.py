@@ -24,7 +24,7 @@ FORMATS = (
     "flexalign (_motion.json, _record.json), RELION (the STAR file of one movie), Xmipp "
     "(_shifts.xmd), MotionCor (.aln, logs), Warp (.xml) or a simulation (_truth.npz)"
 )
-LARGEST_PIXEL_SIZE_RATIO = 1.01
+MAX_PIXEL_SIZE_RATIO = 1.01
 # Lengths along the frame of a motion that is the same at every place.
 ANY_SHAPE_PX = (1000, 1000)
 _HEAD_BYTES = 4096
@@ -170,7 +170,7 @@ def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
             f"expected movies of one size, found {one_x} x {one_y} in A and {other_x} x {other_y} "
             "in B; was one of them binned, upsampled or turned?"
         )
-    if None not in size_A and max(size_A) > LARGEST_PIXEL_SIZE_RATIO * min(size_A):
+    if None not in size_A and max(size_A) > MAX_PIXEL_SIZE_RATIO * min(size_A):
         raise InputError(
             f"expected one pixel size of the movie, found {size_A[0]:.4g} A in A and "
             f"{size_A[1]:.4g} A in B"

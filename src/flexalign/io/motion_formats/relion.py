@@ -28,7 +28,7 @@ from flexalign.motion import Motion
 
 NOT_OBSERVED = -9999.0
 # Above it, tracks that start from the polynomial are worse than tracks that start without.
-LARGEST_MODEL_ERROR_A = 2.0
+MAX_MODEL_ERROR_A = 2.0
 EARLY_DOSE_E_A2 = 4.0
 EARLY_FRAMES = 4
 
@@ -92,7 +92,7 @@ class RelionMicrograph:
 def model_for(motion: Motion, movie: RelionMovie) -> PolynomialMotion:
     """The motion as RELION gets it: without its local part when the polynomial is too far off."""
     model = fit_polynomial(motion, movie.used)
-    if model.rms_error_px * movie.pixel_size_A > LARGEST_MODEL_ERROR_A:
+    if model.rms_error_px * movie.pixel_size_A > MAX_MODEL_ERROR_A:
         return model.without_local()
     return model
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.io.motion_formats.boundary import reading
-from flexalign.io.motion_formats.numbers_in_files import LARGEST_SIZE_PX, MOST_FRAMES
+from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, MAX_SIZE_PX
 from flexalign.io.motion_formats.warp_grids import Grid, add_grid, grids_of
 from flexalign.io.writing.atomic import replacing
 from flexalign.io.xml_tree import read_xml
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 # Nodes for each control point of ours: the natural spline then differs by thousandths of a pixel.
 NODES_PER_CONTROL_POINT = 3
-LARGEST_PIXEL_SIZE_RATIO = 1.01
+MAX_PIXEL_SIZE_RATIO = 1.01
 
 _GRIDS = {
     axis: (f"GridMovement{axis}", f"GridLocalMovement{axis}", f"PyramidShift{axis}")
     for axis in "YX"
 }
 _OPTIONS = ("OptionsMovement", "OptionsMovieExport")
-_SAMPLES_PER_NODE, _MOST_SAMPLES = 3, 25
+_SAMPLES_PER_NODE, _MAX_SAMPLES = 3, 25
 _WHAT = "Warp's XML of a movie"
 
 
@@ -171,9 +171,9 @@ def _options(root: Element) -> WarpOptions:
     shape_px = None
     if pixel_A > 0 and not is_binned:
         sizes = [round(size_A / pixel_A) for size_A in (height_A, width_A)]
-        shape_px = (sizes[0], sizes[1]) if all(0 < n <= LARGEST_SIZE_PX for n in sizes) else None
+        shape_px = (sizes[0], sizes[1]) if all(0 < n <= MAX_SIZE_PX for n in sizes) else None
     return WarpOptions(
-        round(frames) if 1 < frames <= MOST_FRAMES else None,
+        round(frames) if 1 < frames <= MAX_FRAMES else None,
         shape_px,
         pixel_A if pixel_A > 0 else None,
         int(_number(words.get("EERGroupFrames", "0"))) or None,
@@ -217,7 +217,7 @@ def _known_pixel_size_A(options: WarpOptions, pixel_size_A: float | None) -> flo
     finer = (1, 2, 4) if options.eer_grouping is not None else (1,)
     for times in finer:
         ratio = times * (pixel_size_A or found) / found
-        if 1 / LARGEST_PIXEL_SIZE_RATIO <= ratio <= LARGEST_PIXEL_SIZE_RATIO:
+        if 1 / MAX_PIXEL_SIZE_RATIO <= ratio <= MAX_PIXEL_SIZE_RATIO:
             return found / times
     raise InputError(
         f"expected the motion of a movie of {pixel_size_A:.4g} A pixels, found {found:.4g} A in "
@@ -249,7 +249,7 @@ def _field(
 ) -> tuple[FloatArray, MotionField]:
     """Mean over the field (frames, 2) of the sum of grids for each axis, and what it leaves."""
     nodes = np.array([grid.values.shape for found in grids for grid in found]).max(axis=0)
-    samples = [min(_SAMPLES_PER_NODE * int(count), _MOST_SAMPLES) for count in nodes[1:]]
+    samples = [min(_SAMPLES_PER_NODE * int(count), _MAX_SAMPLES) for count in nodes[1:]]
     time = np.linspace(0, 1, frame_count)
     y, x = (np.linspace(0, 1, count) for count in samples)
     local = np.zeros((2, frame_count, *samples))
@@ -265,12 +265,12 @@ def _field(
     return mean.T, fit_field(tracks, rows.ravel(), columns.ravel(), frames, points, shape_px)
 
 
-def _control_points(nodes: Sequence[int], most: Sequence[int]) -> tuple[int, int, int]:
+def _control_points(nodes: Sequence[int], maximum: Sequence[int]) -> tuple[int, int, int]:
     """Control points (t, y, x) with two intervals between nodes: they hold that grid's spline.
 
     Splines of coarser grids, whose nodes lie between, are held to hundredths of a pixel.
     """
-    t, y, x = (min(2 * int(n) + 1, limit) for n, limit in zip(nodes, most, strict=True))
+    t, y, x = (min(2 * int(n) + 1, limit) for n, limit in zip(nodes, maximum, strict=True))
     return t, y, x
 
 

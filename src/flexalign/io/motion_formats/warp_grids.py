@@ -21,7 +21,7 @@ from flexalign.model import FloatArray
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-MOST_NODES_ALONG_AN_AXIS = 100_000
+MAX_NODES_ALONG_AN_AXIS = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +82,7 @@ def add_grid(root: Element, name: str, values: FloatArray) -> None:
 def _grid(element: Element) -> Grid:
     """The grid in one element."""
     depth, height, width = (
-        whole_number(element.get(side, "1"), side, 1, MOST_NODES_ALONG_AN_AXIS)
+        whole_number(element.get(side, "1"), side, 1, MAX_NODES_ALONG_AN_AXIS)
         for side in ("Depth", "Height", "Width")
     )
     nodes = element.findall("Node")

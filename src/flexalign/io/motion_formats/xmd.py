@@ -15,19 +15,19 @@ import numpy as np
 from flexalign.errors import InputError
 from flexalign.files import read_text
 from flexalign.io.motion_formats.boundary import reading
-from flexalign.io.motion_formats.numbers_in_files import MOST_FRAMES, shifts, whole_number
+from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, shifts, whole_number
 from flexalign.io.star import read_star
 from flexalign.io.writing.atomic import replacing
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field
 
-FEWEST_CONTROL_POINTS = 3
+MIN_CONTROL_POINTS = 3
 LATTICE_POINTS_PER_CONTROL_POINT = 5
 
 _SPLINE_SAMPLES = 25
 # Of (x, y, t): as many as samples decide.
-_MOST_CONTROL_POINTS = (_SPLINE_SAMPLES, _SPLINE_SAMPLES, 100)
-_LEAST_MOTION_PX2 = 4.0
+_MAX_CONTROL_POINTS = (_SPLINE_SAMPLES, _SPLINE_SAMPLES, 100)
+_MIN_MOTION_PX2 = 4.0
 _BINNING_COMMENT = "flexalign: the B-spline is binned by"
 
 
@@ -130,8 +130,8 @@ def read_shifts(path: str | Path) -> XmippShifts:
         table = blocks["frameShifts"]
         displacement = -shifts([table["shiftY"], table["shiftX"]]).T
         enabled = [int(item) > 0 for item in table["enabled"]]
-        if not 0 < len(enabled) <= MOST_FRAMES:
-            raise ValueError(f"expected 1 to {MOST_FRAMES} frames, found {len(enabled)}")
+        if not 0 < len(enabled) <= MAX_FRAMES:
+            raise ValueError(f"expected 1 to {MAX_FRAMES} frames, found {len(enabled)}")
         reference = int(blocks["referenceFrame"]["ref"][0])
     return XmippShifts(displacement + 0.0, np.array(enabled), reference)
 
@@ -187,9 +187,9 @@ def read_motion(path: str | Path, shape_px: tuple[int, int]) -> Motion:
 def _spline(table: dict[str, list[str]], size: tuple[int, int, int]) -> XmippSpline:
     """The B-spline in the block ``localAlignment``."""
     x, y, t = (
-        whole_number(word, "control points", FEWEST_CONTROL_POINTS, most)
-        for word, most in zip(
-            table["localAlignmentControlPoints"][0].split(), _MOST_CONTROL_POINTS, strict=True
+        whole_number(word, "control points", MIN_CONTROL_POINTS, maximum)
+        for word, maximum in zip(
+            table["localAlignmentControlPoints"][0].split(), _MAX_CONTROL_POINTS, strict=True
         )
     )
     components = [
@@ -202,7 +202,7 @@ def _binning(whole_px: FloatArray, spline_px: FloatArray) -> float:
     """How many pixels of the movie make one of the B-spline, by the motion in both."""
     a, b = (path - path.mean(axis=0) for path in (whole_px, spline_px))
     power = float(np.sum(b * b))
-    if power < _LEAST_MOTION_PX2:
+    if power < _MIN_MOTION_PX2:
         return 1.0
     return max(1.0, round(2 * float(np.sum(a * b)) / power) / 2)
 
@@ -220,7 +220,7 @@ def fit_xmipp_spline(motion: Motion, field: MotionField, binning: float = 1.0) -
     of the field on a lattice over the whole image.  Steps of the trajectory that are
     quicker than its control points in time can follow are lost, as in Xmipp itself.
     """
-    counts = tuple(max(count, FEWEST_CONTROL_POINTS) for count in field.control_points)
+    counts = tuple(max(count, MIN_CONTROL_POINTS) for count in field.control_points)
     size = (field.frames.count, field.height_px, field.width_px)
     y_px, x_px = (
         _middles(LATTICE_POINTS_PER_CONTROL_POINT * count, length)

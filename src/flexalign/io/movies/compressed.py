@@ -22,10 +22,10 @@ COMPRESSIONS = {b"BZh": "bz2", b"\x1f\x8b": "gz", b"\xfd7zXZ\0": "xz", b"\x28\xb
 PIECE_BYTES = 1 << 20
 # Movies of few counts shrink to a thirtieth, seldom to a hundredth. What claims to be larger than
 # this many times its file, and not small anyhow, is damaged or made to fill the memory.
-MOST_RATIO = 2000
+MAX_RATIO = 2000
 SMALL_BYTES = 64 << 20
 # The strongest preset needs a quarter of this; a header can ask for gigabytes.
-MOST_XZ_BYTES = 256 << 20
+MAX_XZ_BYTES = 256 << 20
 _DECODE_ERRORS = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
@@ -69,22 +69,22 @@ class CompressedFile:
             left -= len(piece)
         return count_bytes - left
 
-    def finish(self, most_bytes: int) -> None:
+    def finish(self, max_bytes: int) -> None:
         """Go to the end, where the checksums are.
 
         Parameters
         ----------
-        most_bytes : that may follow
+        max_bytes : that may follow
 
         Raises
         ------
         InputError
             If the file is damaged, or more follows.
         """
-        if self.skip(most_bytes + 1) > most_bytes:
+        if self.skip(max_bytes + 1) > max_bytes:
             raise InputError(
                 f"{self._path}: expected the end of the data after decompression, found more than "
-                f"{most_bytes} further bytes; the header or the file is damaged, transfer it again"
+                f"{max_bytes} further bytes; the header or the file is damaged, transfer it again"
             )
 
     @contextmanager
@@ -111,7 +111,7 @@ class _Chained:
     def __init__(self, path: Path, new: Callable[[], Any]) -> None:
         self._file, self._new, self._stream = path.open("rb"), new, new()
 
-    def read(self, most_bytes: int) -> bytes:
+    def read(self, max_bytes: int) -> bytes:
         """The next bytes, none only at the end."""
         while True:
             more = b""
@@ -126,7 +126,7 @@ class _Chained:
                 self._stream = self._new()
             elif self._stream.needs_input and not (more := self._file.read(PIECE_BYTES)):
                 raise EOFError("it ends within a stream")
-            if data := self._stream.decompress(more, most_bytes):
+            if data := self._stream.decompress(more, max_bytes):
                 return bytes(data)
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ def _opened(path: Path, compression: str) -> Any:
     if compression == "gz":
         return gzip.GzipFile(path, "rb")
     if compression == "xz":
-        return _Chained(path, partial(lzma.LZMADecompressor, memlimit=MOST_XZ_BYTES))
+        return _Chained(path, partial(lzma.LZMADecompressor, memlimit=MAX_XZ_BYTES))
     decompressor = zstandard.ZstdDecompressor()
     return decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
 
@@ -157,9 +157,9 @@ def _zst_has_checksum(head: bytes) -> bool:
 def check_size(path: Path, claimed_bytes: int) -> None:
     """Raise `InputError` unless a compressed file can hold as much as its header claims."""
     found_bytes = path.stat().st_size
-    if claimed_bytes > max(SMALL_BYTES, MOST_RATIO * found_bytes):
+    if claimed_bytes > max(SMALL_BYTES, MAX_RATIO * found_bytes):
         raise InputError(
-            f"{path}: expected at most {MOST_RATIO} times the {found_bytes} bytes of the file "
+            f"{path}: expected at most {MAX_RATIO} times the {found_bytes} bytes of the file "
             f"after decompression, found a header that claims {claimed_bytes}; it is damaged, "
             "transfer the file again"
         )

@@ -22,17 +22,17 @@ def decode(
 
     With `keeps_places` there is a place after the longest run too, which means nothing.
     """  # noqa: D205
-    longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
+    max_run, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
     event_count, pixel, bit = 0, 0, 0
     last_bit = 8 * stream_bytes
     while pixel < pixel_count and bit + run_bits <= last_bit:
         byte = bit >> 3
         word = int(stream[byte]) | int(stream[byte + 1]) << 8 | int(stream[byte + 2]) << 16
         word = (word | int(stream[byte + 3]) << 24) >> (bit & 7)
-        run = word & longest
+        run = word & max_run
         bit += run_bits
         pixel += run
-        if run == longest:
+        if run == max_run:
             if keeps_places:
                 bit += sub_bits
             continue

@@ -18,9 +18,9 @@ from flexalign.files import read_text
 from flexalign.params import shortened
 
 # Longer files are something else.
-_MOST_BYTES = 1_000_000
-_MOST_RAW_FRAMES = 1_000_000
-_MOST_DOSE_E_A2 = 1000.0
+_MAX_BYTES = 1_000_000
+_MAX_RAW_FRAMES = 1_000_000
+_MAX_DOSE_E_A2 = 1000.0
 
 
 class Stretch(NamedTuple):
@@ -62,7 +62,7 @@ def read_fm_int_file(path: str | Path) -> tuple[Stretch, ...]:
     """
     path = Path(path)
     stretches: list[Stretch] = []
-    for number, line in enumerate(read_text(path, most_bytes=_MOST_BYTES).splitlines(), 1):
+    for number, line in enumerate(read_text(path, max_bytes=_MAX_BYTES).splitlines(), 1):
         words = line.split("#")[0].replace(",", " ").split()
         if words:
             stretches.append(_stretch(words, f"{path}: line {number}"))
@@ -81,16 +81,16 @@ def _stretch(words: Sequence[str], where: str) -> Stretch:
         dose_e_A2 = float(words[2]) if len(words) == 3 else 0.0
         if (
             len(words) in (2, 3)
-            and 1 <= per_frame <= _MOST_RAW_FRAMES
-            and 1 <= raw_frames <= _MOST_RAW_FRAMES
-            and 0 <= dose_e_A2 <= _MOST_DOSE_E_A2
+            and 1 <= per_frame <= _MAX_RAW_FRAMES
+            and 1 <= raw_frames <= _MAX_RAW_FRAMES
+            and 0 <= dose_e_A2 <= _MAX_DOSE_E_A2
         ):
             return Stretch(raw_frames, per_frame, dose_e_A2)
     except (ValueError, IndexError):
         pass
     raise InputError(
-        f"{where}: expected two numbers from 1 to {_MOST_RAW_FRAMES}, raw frames and raw frames "
-        f"per frame, and a dose of at most {_MOST_DOSE_E_A2:g} e/A2, found "
+        f"{where}: expected two numbers from 1 to {_MAX_RAW_FRAMES}, raw frames and raw frames "
+        f"per frame, and a dose of at most {_MAX_DOSE_E_A2:g} e/A2, found "
         f"'{shortened(' '.join(words))}'"
     )
 

@@ -32,7 +32,7 @@ PADDING = bytes(8)
 # Programs round a raw frame up to a whole word of 64 bits.
 WORD_BYTES = 8
 # More than this at the end of every raw frame is no filling and no mark.
-MOST_SPARE_BYTES = 64
+MAX_SPARE_BYTES = 64
 # So many raw frames are looked at to find out how a file is written.
 PROBED_FRAMES = 16
 
@@ -54,7 +54,7 @@ class EventStream:
     may_keep_places: bool = False
 
     @property
-    def most_pixels(self) -> int:
+    def max_pixels(self) -> int:
         """More pixels cannot be passed over in the bits that there are."""
         size_bytes = sum(size for _, size in self.pieces)
         return 8 * size_bytes // self.run_bits * ((1 << self.run_bits) - 1)
@@ -80,7 +80,7 @@ def event_streams(path: Path, pages: Sequence[tifffile.TiffPage]) -> list[EventS
                 f"{page.imagewidth} x {page.imagelength} in raw frame {number}"
             )
         streams.append(_stream(path, number, page))
-    if all(stream.most_pixels < size[0] * size[1] for stream in streams):
+    if all(stream.max_pixels < size[0] * size[1] for stream in streams):
         raise InputError(
             f"{path}: expected raw frames of {size[1]} x {size[0]}, found none with events enough "
             "to fill that; the file is damaged, transfer it again"
@@ -94,7 +94,9 @@ def _stream(path: Path, number: int, page: tifffile.TiffPage) -> EventStream:
     bits = (RUN_BITS[codec], SUB_PIXEL_BITS, SUB_PIXEL_BITS)
     if codec == 65002:
         tags = (RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG)
-        values = [page.tags.valueof(tag, usual) for tag, usual in zip(tags, bits, strict=True)]
+        values = [
+            page.tags.valueof(tag, standard) for tag, standard in zip(tags, bits, strict=True)
+        ]
         bits = (int(values[0]), int(values[1]), int(values[2]))
     if not (2 <= bits[0] <= 15 and 0 <= bits[1] <= 4 and 0 <= bits[2] <= 4):
         raise InputError(
@@ -149,7 +151,7 @@ def _decoded(
     # Loading numba takes longer than all that is asked of a header.
     from flexalign.io.movies import eer_events
 
-    if stream.most_pixels < pixel_count:
+    if stream.max_pixels < pixel_count:
         return None
     data = np.frombuffer(_read(file, stream) + PADDING, np.uint8)
     size_bytes, sub_bits = data.size - len(PADDING), stream.x_bits + stream.y_bits
@@ -176,21 +178,21 @@ def find_style(path: Path, streams: Sequence[EventStream], pixel_count: int) -> 
 
     One that is broken decides nothing, and neither do those without a longest run.
     """
-    votes, usual_spare, other_spare = 0, [], []
+    votes, standard_spare, other_spare = 0, [], []
     with path.open("rb") as file:
         for stream in streams[:PROBED_FRAMES]:
-            usual = _decoded(file, stream, pixel_count, keeps_places=False)
+            standard = _decoded(file, stream, pixel_count, keeps_places=False)
             other = None
             if stream.may_keep_places:
                 other = _decoded(file, stream, pixel_count, keeps_places=True)
-            spare = [MOST_SPARE_BYTES if d is None else d.spare_bytes for d in (usual, other)]
+            spare = [MAX_SPARE_BYTES if d is None else d.spare_bytes for d in (standard, other)]
             votes += (spare[1] < spare[0]) - (spare[0] < spare[1])
-            usual_spare.append(spare[0])
+            standard_spare.append(spare[0])
             other_spare.append(spare[1])
-    spare_bytes = sorted(other_spare if votes > 0 else usual_spare)
+    spare_bytes = sorted(other_spare if votes > 0 else standard_spare)
     typical = spare_bytes[(len(spare_bytes) - 1) // 2]
     # Where most are broken, what is usual is not known.
-    return Style(votes > 0, WORD_BYTES + (typical if typical < MOST_SPARE_BYTES else 0))
+    return Style(votes > 0, WORD_BYTES + (typical if typical < MAX_SPARE_BYTES else 0))
 
 
 def count_into(

@@ -26,16 +26,16 @@ from flexalign.io.writing.atomic import replacing
 @cached_njit(nogil=True)
 def _encode(events: Any, run_bits: int, sub_bits: int, pixel_count: int, stream: Any) -> int:
     """Write sorted `events`, as `eer_events` decodes them, to zeroed `stream`; the bits used."""
-    longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
+    max_run, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
     bit, pixel = 0, 0
     for index in range(len(events) + 1):
         is_event = index < len(events)
         run = (events[index] >> sub_bits if is_event else pixel_count) - pixel
         pixel += run + 1
         while run >= 0:
-            step = min(run, longest)
+            step = min(run, max_run)
             word, size = step, run_bits
-            if step < longest and is_event:
+            if step < max_run and is_event:
                 word |= (events[index] & sub_mask) << run_bits
                 size += sub_bits
             word <<= bit & 7
@@ -43,7 +43,7 @@ def _encode(events: Any, run_bits: int, sub_bits: int, pixel_count: int, stream:
                 stream[byte] |= word & 255
                 word >>= 8
             bit += size
-            run = run - longest if step == longest else -1
+            run = run - max_run if step == max_run else -1
     return bit
 
 
@@ -97,9 +97,9 @@ def _encoded(place: npt.NDArray[Any], height_px: int, width_px: int, codec: int)
     run_bits, sub_bits = RUN_BITS[codec], 2 * SUB_PIXEL_BITS
     events = pixel << sub_bits | y_sub << SUB_PIXEL_BITS | x_sub
     pixel_count = height_px * width_px
-    longest_runs = pixel_count // (2**run_bits - 1) + 1
-    most_bits = len(events) * (run_bits + sub_bits) + longest_runs * run_bits
-    stream = np.zeros(most_bits // 8 + len(PADDING), np.uint8)
+    max_runs = pixel_count // (2**run_bits - 1) + 1
+    max_bits = len(events) * (run_bits + sub_bits) + max_runs * run_bits
+    stream = np.zeros(max_bits // 8 + len(PADDING), np.uint8)
     used_bits = _encode(events, run_bits, sub_bits, pixel_count, stream)
     # Readers fetch a whole code, in words of 16 bits, even where the last one is shorter.
     used_bytes = (used_bits + run_bits + sub_bits) // 16 * 2 + 2

@@ -123,8 +123,8 @@ class CompressedMrc:
                 return header.pixels(np.frombuffer(data, np.uint8))
 
             yield read
-            rest = (header.plane_count - first - count) * header.plane_bytes
-            self._whole(file.skip, rest)
+            remaining_bytes = (header.plane_count - first - count) * header.plane_bytes
+            self._whole(file.skip, remaining_bytes)
             # Checksums come at the end. What programs leave there is small.
             file.finish(header.plane_bytes + PIECE_BYTES)
 

@@ -20,9 +20,9 @@ from flexalign.errors import InputError
 from flexalign.io.movies.reader import trusted_pixel_size_A
 
 HEADER_BYTES = 1024
-LARGEST_SIDE = 1 << 20
+MAX_SIDE = 1 << 20
 # FEI's extended headers have 768 bytes an image, most others less.
-LARGEST_EXTENDED_BYTES = 64 << 20
+MAX_EXTENDED_BYTES = 64 << 20
 DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 BYTES, FOUR_BIT = 0, 101
 
@@ -101,7 +101,7 @@ def _byte_order(head: bytes) -> str | None:
     # The machine stamp decides where both make sense, but older files have none.
     for order in "><" if head[212:213] == b"\x11" else "<>":
         sizes_and_mode = np.frombuffer(head, f"{order}i4", count=4) if len(head) >= 16 else [0] * 4
-        sensible = all(0 < size <= LARGEST_SIDE for size in sizes_and_mode[:3])
+        sensible = all(0 < size <= MAX_SIDE for size in sizes_and_mode[:3])
         if sensible and int(sizes_and_mode[3]) in DTYPES:
             return order
     return None
@@ -133,9 +133,9 @@ def parse_header(path: Path, head: bytes) -> MrcHeader:
         raise InputError(
             f"{path}: expected an extended header of 0 or more bytes, found {extended_bytes}"
         )
-    if extended_bytes > LARGEST_EXTENDED_BYTES:
+    if extended_bytes > MAX_EXTENDED_BYTES:
         raise InputError(
-            f"{path}: expected an extended header of at most {LARGEST_EXTENDED_BYTES} bytes, found "
+            f"{path}: expected an extended header of at most {MAX_EXTENDED_BYTES} bytes, found "
             f"{extended_bytes}; the header is damaged, transfer the file again"
         )
     kind = _kind_of_bytes(path, fields, head, order)

@@ -19,7 +19,7 @@ from flexalign.files import check_regular_file
 from flexalign.model import FrameRange, MovieInfo
 
 # Smaller pixels are finer than atoms; headers with such a size have it in another unit.
-SMALLEST_PIXEL_A, LARGEST_PIXEL_A = 0.1, 100.0
+MIN_PIXEL_A, MAX_PIXEL_A = 0.1, 100.0
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -183,10 +183,7 @@ def trusted_pixel_size_A(x_A: float, y_A: float) -> float | None:
     >>> trusted_pixel_size_A(1.0, 1.0) is None, trusted_pixel_size_A(0.083, 0.083) is None
     (True, True)
     """
-    if (
-        not (np.isfinite(x_A) and np.isfinite(y_A))
-        or not SMALLEST_PIXEL_A <= x_A <= LARGEST_PIXEL_A
-    ):
+    if not (np.isfinite(x_A) and np.isfinite(y_A)) or not MIN_PIXEL_A <= x_A <= MAX_PIXEL_A:
         return None
     if x_A == 1.0 or abs(x_A - y_A) > 0.01 * x_A:
         return None

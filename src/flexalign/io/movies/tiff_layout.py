@@ -21,14 +21,14 @@ import tifffile
 EVENT_CODECS = (65000, 65001, 65002)
 NO_COMPRESSION = 1
 # No frame with counts in it is compressed further than this by LZW, Deflate or the like.
-LARGEST_RATIO = 4000
+MAX_RATIO = 4000
 # SerialEM's words for two counts of 4 bits in a byte.  IMOD writes "4-bits" once they are unpacked.
 PACKED_WORDS = "4 bits packed"
 # Two counts in each byte are alike; so much may what is left of them differ.
-_ALIKE_PART = 0.15
+_ALIKE_SHARE = 0.15
 # With fewer counts than this there is nothing to tell, with more 4 bits would not hold them.
-_FEWEST_COUNTED = 100
-_MOST_MEAN_COUNTS = 4.0
+_MIN_COUNTED = 100
+_MAX_MEAN_COUNTS = 4.0
 _SAMPLED_ROWS = 64
 
 
@@ -51,7 +51,7 @@ def missing_data(page: tifffile.TiffPage) -> str:
     if empty:
         return f"{empty} of its {pieces.needed} {pieces.what} have no data"
     if int(page.compression) != NO_COMPRESSION:
-        is_short = pieces.needed * pieces.bytes > LARGEST_RATIO * sum(sizes_bytes)
+        is_short = pieces.needed * pieces.bytes > MAX_RATIO * sum(sizes_bytes)
         size = f"{page.imagewidth} x {page.imagelength} pixels"
         return f"its {sum(sizes_bytes)} compressed bytes cannot hold {size}" if is_short else ""
     short = sum(size < pieces.bytes for size in sizes_bytes[:-1])
@@ -154,6 +154,6 @@ def look_packed(pixels: npt.NDArray[Any]) -> bool:
     values = np.bincount(some.ravel(), minlength=256).reshape(16, 16)
     low, high = values.sum(axis=0), values.sum(axis=1)
     counted = int(low[1:].sum())
-    if counted < _FEWEST_COUNTED or low @ np.arange(16) > _MOST_MEAN_COUNTS * some.size:
+    if counted < _MIN_COUNTED or low @ np.arange(16) > _MAX_MEAN_COUNTS * some.size:
         return False
-    return bool(np.abs(low[1:] - high[1:]).sum() < _ALIKE_PART * 2 * counted)
+    return bool(np.abs(low[1:] - high[1:]).sum() < _ALIKE_SHARE * 2 * counted)

@@ -16,7 +16,7 @@ from flexalign.errors import InputError, OccupiedError
 from flexalign.files import read_json
 
 RECORD_SUFFIX = "_record.json"
-MOST_NAMES = 5
+MAX_NAMES = 5
 
 
 def results_listed(record: Path, folder: Path, root: str) -> set[str]:
@@ -201,5 +201,5 @@ def _refuse(output: Path, source: Path) -> None:
 
 def _shortened(names: list[str]) -> str:
     """Some of the names, and how many more there are."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
