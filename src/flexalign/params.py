@@ -1,4 +1,4 @@
-"""Every parameter of an alignment, once: its name, unit, default, limits and help.
+"""The table of all parameters of an alignment: name, unit, default, limits and help.
 
 The command line, the saved settings, the reference page, the JSON schema and the checks all come
 from the fields of `AlignParams`.  ``None`` means "decide for me"; the plan writes down what was
@@ -22,7 +22,7 @@ from flexalign.errors import ParameterError
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What is known of one parameter beside its name, type and default.
+    """Metadata of one parameter beside its name, type and default.
 
     Attributes
     ----------
@@ -62,32 +62,32 @@ OUTPUT = "Outputs"
 RUNNING = "Running"
 
 WRITTEN_FORMATS = ("relion", "motioncor", "warp")
-# Messages show no more letters of a value.
+# Longer values are cut in messages.
 _MAX_SHOWN_LENGTH = 80
 # No movie has more frames.
 MAX_FRAMES = 1_000_000
 
-# A gain reference is found from this score on (standard deviations of chance), if it is better by
-# this margin than in any other orientation or sense, and if at least this part of its pattern is in
-# the movies.
+# A gain reference is found from this score on (standard deviations of the noise), if it is better
+# by this margin than in any other orientation or sense, and if at least this share of its pattern
+# is in the movies.
 GAIN_SURE_SD = 8.0
 GAIN_MARGIN_SD = 5.0
 GAIN_MIN_SHARE = 0.03
-# That none fits is said where every orientation has less than this part, the margin allowed for. (A
-# reference whose noise is twice what it corrects has a fifth of its pattern in the movies.)
+# No orientation fits if each has less than this share, the margin allowed for. (A reference whose
+# noise is twice what it corrects has a fifth of its pattern in the movies.)
 GAIN_NONE_SHARE = 0.1
-# Of large frames only the middle is looked at.
+# Only the centre of large frames is compared.
 GAIN_SIDE_PX = 4096
-# A run reads at most so many of its first movies for the check, and less of each frame.
+# A run checks at most this many of its first movies, and a smaller centre of each frame.
 GAIN_RUN_MOVIES = 3
 GAIN_RUN_SIDE_PX = 1024
-# It stops reading when there are electrons enough for this score.
+# It stops reading once there are enough electrons for this score.
 GAIN_RUN_GOAL_SD = 20.0
-# An estimated gain is good enough when its noise is at most this part of what it corrects.
+# An estimated gain is good enough when its noise is at most this fraction of what it corrects.
 GAIN_ENOUGH_RATIO = 0.5
-# Where the pixels' variation cannot be measured yet, it is taken for this.
+# Assumed variation of the pixels' sensitivity while it cannot be measured.
 GAIN_TYPICAL_VARIATION = 0.02
-# Movies with more of their blocks in the shade than this do not go into it.
+# Movies with a larger share of shaded blocks are left out.
 GAIN_SHADED_SHARE = 0.02
 
 
@@ -390,7 +390,7 @@ FLAGS = "Quality flags"
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """Where the flags on a movie begin; the numbers are those of `flexalign.model.Quality`."""
+    """Thresholds of the flags; the numbers are those of `flexalign.model.Quality`."""
 
     total_motion_A: float = _parameter(150.0, "Longest path of the specimen.", FLAGS, unit="A")
     largest_step_A: float = _parameter(
@@ -451,7 +451,7 @@ LIMITS = QualityLimits()
 
 
 def parameters() -> dict[str, Parameter]:
-    """What is known of each parameter, by name, in the order of the form."""
+    """The metadata of each parameter, by name, in the order of the form."""
     return {f.name: f.metadata["parameter"] for f in dataclasses.fields(AlignParams)}
 
 
@@ -501,7 +501,7 @@ def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
     """
     try:
         text = written(value)
-    except ValueError:  # Python writes no number of thousands of digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         return "a number of thousands of digits"
     return text if len(text) <= _MAX_SHOWN_LENGTH else text[: _MAX_SHOWN_LENGTH - 3] + "..."
 

@@ -1,4 +1,4 @@
-"""Values as JSON can hold them, and back: what comes back has the types that are asked for."""
+"""Convert values to plain JSON and back, with checks of types."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 
 from flexalign.errors import InputError
 
-# Messages show no more letters of a value that is wrong.
+# Longer values are cut in messages.
 _MAX_SHOWN_LENGTH = 60
 _MAX_INT = 1 << 63
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def to_plain(value: Any) -> Any:
-    """`value` as JSON can hold it: NaN becomes None, arrays become nested lists."""
+    """Convert `value` to plain JSON: NaN becomes None, arrays become nested lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         schema = getattr(type(value), "schema", None)
@@ -39,7 +39,7 @@ def to_plain(value: Any) -> Any:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether `value`, read from JSON, is a number that calculations take.
+    """Whether `value`, read from JSON, is a finite number within range.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def _array(value: list[Any], place: str) -> Any:
 
 
 def _words(hint: Any) -> str:
-    """A type as people call it."""
+    """A type in words."""
     origin = typing.get_origin(hint)
     if origin in (tuple, list, np.ndarray):
         return "a list"

@@ -1,8 +1,7 @@
-"""Corrected frames at a smaller size, made strip by strip: no whole corrected frame is kept.
+"""Down-sample corrected frames strip by strip: no corrected frame is ever held whole.
 
-Each axis is filtered by a windowed sinc of finite length and sampled at the places of the smaller
-image, in one step.  Cropping the Fourier transform would give the same up to where the filter
-begins to fall off, in more than twice the time.
+Each axis is filtered by a Kaiser-windowed sinc and decimated in one step.  Fourier cropping gives
+the same result in the pass-band of the filter, in more than twice the time.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for
 from flexalign.arrays.threads import Workers
 from flexalign.model import PixelArray
 
-# Whole numbers of so few bits have exact sums over all frames of a movie in 32 bits.
+# Integers of at most this many bits have exact sums over all frames of a movie in 32 bits.
 _SMALL_ITEM_BYTES = 2
-# What the filter lets through of what it should not, and how far it is off where it should be one.
+# Pass-band ripple and stop-band attenuation of the filter, as amplitudes.
 _STOPPED_DB = 40.0
-# Every so manieth row and column decides how small frames are kept.
+# Step between the sampled rows and columns that decide the dtype of the small frames.
 _CODING_STEP_PX = 16
-# Rows of the small frame that are made together: the rows that they come of stay in the cache.
+# Rows of the small frame computed together: their input rows fit into the cache.
 _SMALL_ROWS = 64
-# Frames worked on together: gain and sums come from memory once for all of them.
+# Frames processed per batch: gain and sums are read from memory once for all of them.
 FRAMES_SHRUNK_TOGETHER = 4
-# Images of 16 bits that are shrunk together, each of which needs room in 32 bits.
+# 16-bit images down-sampled together; each needs a 32-bit copy.
 _WIDENED_TOGETHER = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shrinking:
-    """How an axis is shrunk: each new pixel is a weighted sum over some of the old ones.
+    """Filter and decimation of one axis: each new pixel is a weighted sum of some old ones.
 
     Attributes
     ----------
-    start : (new size,) int64, first old pixel that each takes; may lie beyond the edge, where the
-        old ones are mirrored
+    start : (new size,) int64, first old pixel of each; may lie beyond the edge, where the image is
+        mirrored
     weight : (new size, taps) float32
     """
 
@@ -65,14 +64,14 @@ def mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
 
 
 def shrinking(size_px: int, new_size_px: int, kept_share: float) -> Shrinking:
-    """The weights by which `size_px` pixels become `new_size_px`.
+    """Filter weights that take `size_px` pixels to `new_size_px`.
 
     New pixel i lies at old pixel ``i * size / new size``, as in Fourier cropping.
 
     Parameters
     ----------
-    kept_share : of the new Nyquist frequency: frequencies up to there stay as they are, and no
-        others are folded onto them, to 1 % each
+    kept_share : end of the pass-band as a fraction of the new Nyquist frequency; below it ripple
+        and aliasing are under 1 % each
 
     References
     ----------
@@ -97,7 +96,7 @@ def shrinking(size_px: int, new_size_px: int, kept_share: float) -> Shrinking:
     away = start[:, None] + np.arange(taps) - center[:, None]
     inside = np.clip(1 - (2 * away / length) ** 2, 0, None)
     weight = np.sinc(away / ratio) * np.i0(beta * np.sqrt(inside)) * (np.abs(away) <= length / 2)
-    # A sum of one everywhere leaves no pattern on an even image.
+    # Weights that sum to one for every pixel: a constant image stays constant.
     weight /= weight.sum(axis=1, keepdims=True)
     return Shrinking(start, weight.astype(np.float32))
 
@@ -105,7 +104,7 @@ def shrinking(size_px: int, new_size_px: int, kept_share: float) -> Shrinking:
 def shrunk_images(
     images: PixelArray, new_shape_px: tuple[int, int], kept_share: float, threads: int = 1
 ) -> PixelArray:
-    """Images (n, h, w) at a smaller size (n, new h, new w); see `shrinking`.
+    """Images (n, h, w) down-sampled to (n, new h, new w); see `shrinking`.
 
     Examples
     --------
@@ -131,7 +130,7 @@ def shrunk_images(
 
 
 def _widened(images: PixelArray, buffer: PixelArray, workers: Workers) -> PixelArray:
-    """Images (n, h, w) in 32 bits; `buffer` (n or more, h, w) is for those that are not."""
+    """Images (n, h, w) as float32; `buffer` (n or more, h, w) takes those of 16 bits."""
     if images.dtype != np.float16:
         return images
     wide, bits = buffer[: len(images)], float16.stored(images)
@@ -151,11 +150,11 @@ def shrunk_pixels(
     new_shape_px: tuple[int, int],
     kept_share: float,
 ) -> PixelArray:
-    """As `shrunk_images` of one image that is zero but for a few pixels.
+    """As `shrunk_images` of one image that is zero except at a few pixels.
 
     Parameters
     ----------
-    index, value : (n,) flat indices of those pixels in the image, and what they hold
+    index, value : (n,) flat indices and values of those pixels
 
     Examples
     --------
@@ -177,7 +176,7 @@ def shrunk_pixels(
 def _spread(
     size_px: int, new_size_px: int, kept_share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], PixelArray]:
-    """The weights of `shrinking` by old pixel: where those of each begin, new pixels, weights."""
+    """The weights of `shrinking` sorted by old pixel: first entry of each, new pixels, weights."""
     found = shrinking(size_px, new_size_px, kept_share)
     taps = found.weight.shape[1]
     old = mirrored(found.start[:, None] + np.arange(taps), size_px).ravel()
@@ -187,19 +186,19 @@ def _spread(
 
 
 def load_loops() -> None:
-    """Load what all compiled loops need when the first of them runs: a fifth of a second."""
+    """Load the compiled loops ahead of their first use, which takes a fifth of a second."""
     downsample.add_rows(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.int32), 0, 1)
 
 
 def sum_dtype(raw: npt.NDArray[Any]) -> type[np.number[Any]]:
-    """The kind of numbers in which raw frames such as this one are added up."""
+    """The dtype in which raw frames such as this one are summed."""
     is_small = raw.dtype.kind in "iu" and raw.dtype.itemsize <= _SMALL_ITEM_BYTES
     return np.int32 if is_small else np.float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A frame that has come in: where it goes, on top of others or not, and what is to be done."""
+    """A frame waiting for its batch: its place, whether it is added there, its correction."""
 
     index: int
     place: int
@@ -210,7 +209,7 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
-    """What is known of a frame that has been made small: its index, mean and deviation."""
+    """Index, mean and standard deviation of a frame that was down-sampled."""
 
     frame_index: int
     mean: float
@@ -218,17 +217,17 @@ class Shrunk:
 
 
 class Shrinker:
-    """Makes small frames of raw ones.
+    """Corrects and down-samples raw frames.
 
     Parameters
     ----------
     shape_px : (h, w) of the frames
-    small : (n, h, w) float32 or float16 to put the small ones in, by `coding`
-    kept_share : of the small frames' Nyquist frequency, see `shrinking`
+    small : (n, h, w) float32 or float16, output; encoded by `coding`
+    kept_share : pass-band as a fraction of the small frames' Nyquist frequency, see `shrinking`
 
     Attributes
     ----------
-    coding : of the small frames, as the first frame decides
+    coding : encoding of the small frames, decided by the first frame
     """
 
     def __init__(
@@ -249,7 +248,7 @@ class Shrinker:
         self.coding = AS_THEY_ARE
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Zeros (h, w) to add raw frames such as this one up in."""
+        """Zeros (h, w) in which raw frames such as this one are summed."""
         return np.zeros(raw.shape, sum_dtype(raw))
 
     def shrink(
@@ -259,14 +258,14 @@ class Shrinker:
         place: int,
         sums: Sequence[npt.NDArray[Any]] = (),
     ) -> list[Shrunk]:
-        """Put a frame (h, w) at `place` of the small ones, added to what went there before.
+        """Down-sample a frame (h, w) and add it to the small frame number `place`.
 
-        Frames are done a few at a time, and those returned that have been; `rest` does what is
-        left, and only then is all complete.
+        Frames are processed in batches; those that were completed are returned. `rest` processes
+        the last batch and must be called at the end.
 
         Parameters
         ----------
-        sums : to which the raw frame is added
+        sums : sums to which the raw frame is added
         """
         if not self._used:
             some = slice(None, None, _CODING_STEP_PX)
@@ -279,7 +278,7 @@ class Shrinker:
         return self.rest() if len(self._waiting) == FRAMES_SHRUNK_TOGETHER else []
 
     def rest(self) -> list[Shrunk]:
-        """Do the frames that have come in and are not done yet."""
+        """Process the frames that still wait for their batch."""
         waiting, self._waiting = self._waiting, []
         raws, self._raws = self._raws, []
         return self.shrink_now(raws, waiting) if waiting else []
@@ -287,14 +286,14 @@ class Shrinker:
     def shrink_now(
         self, raws: Sequence[npt.NDArray[Any]], waiting: Sequence[_Waiting]
     ) -> list[Shrunk]:
-        """Do frames (h, w) as `warp.for_loops` gives them, at most `FRAMES_SHRUNK_TOGETHER`."""
+        """Process frames (h, w) from `warp.for_loops`, at most `FRAMES_SHRUNK_TOGETHER`."""
         correction = self._correction
         together = warp.filled_up(raws, FRAMES_SHRUNK_TOGETHER)
         mended = np.stack([frame.mended for frame in waiting])
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])
         y, x = self._along_y, self._along_x
-        # Sums over the rows, and of their squares.
+        # Sums of the values and of their squares, row by row.
         moments = np.empty((len(raws), self._small.shape[1], 2))
 
         def shrink_rows(start: int, stop: int) -> None:
@@ -319,18 +318,18 @@ class Shrinker:
         ]
 
     def fetched(self, total: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A sum as the host has it."""
+        """A sum in host memory."""
         return total
 
 
 def mean_corrected(
     total: npt.NDArray[Any], count: int, correction: Correction, workers: Workers
 ) -> PixelArray:
-    """The mean corrected frame (h, w), from the sum of `count` raw ones, which is overwritten.
+    """Mean corrected frame (h, w) from the sum of `count` raw ones, which is overwritten.
 
-    The correction is linear, so that one sweep does for all frames.
+    The correction is linear, so it is applied once, to the sum.
     """
-    mean = total.view(np.float32)  # sums of either kind have numbers of 32 bits
+    mean = total.view(np.float32)  # sums of either dtype have 32 bits
     gain, dark = correction.gain, correction.dark
 
     def correct_rows(start: int, stop: int) -> None:

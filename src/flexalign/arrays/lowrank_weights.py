@@ -1,9 +1,9 @@
-"""Sums whose weights fall off exponentially with time, from few sums in real space.
+"""Low-rank approximation of exponential weights, so that a few real-space sums replace the frames.
 
-Where each frequency has a weight of its own in each frame, each frame would have to be transformed.
-But exponentials that fall off slowly over a movie are nearly sums of a few functions of time, the
-same for all frequencies.  Frames are added up with these in real space, and only the few sums are
-transformed.
+With a separate weight for each frequency and frame, each frame would have to be transformed.  But
+exponentials that decay slowly over a movie are nearly linear combinations of a few functions of
+time (from a singular value decomposition), the same for all frequencies.  Frames are summed with
+these as weights in real space, and only the few sums are transformed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy.typing as npt
 from flexalign.arrays import fourier
 from flexalign.model import FloatArray, PixelArray
 
-# Largest part of a frequency's weights, as vectors over time, that the functions may leave out.
+# Maximum residual norm of a frequency's weights, as vectors over time.
 TOLERANCE = 1e-4
-# Rates at which functions are chosen, and at which their coefficients are tabulated.
+# Number of rates from which the functions are computed, and at which coefficients are tabulated.
 _CHOICE_NODES, _TABLE_NODES = 257, 4097
 
 
@@ -27,15 +27,15 @@ _CHOICE_NODES, _TABLE_NODES = 257, 4097
 class ExponentialWeights:
     """Weights ``exp(rate * time)`` of frames, with a rate for each frequency.
 
-    Time may run unevenly: it may be a dose.
+    Time may be any increasing quantity, such as the dose.
 
     Attributes
     ----------
     rate_at : function of frequencies along y (n, 1) and x (1, m), in cycles per pixel, whose result
         (n, m) is the rate: not positive, lowest in the corners, the same at -y as at y
     shape_px : (h, w) of the images
-    time : (frames,) of each frame, from zero on
-    noise : (frames,) power of the noise of each frame, on average 1
+    time : (frames,) time of each frame, from zero on
+    noise : (frames,) noise power of each frame, mean 1
     """
 
     rate_at: Callable[[FloatArray, FloatArray], FloatArray]
@@ -45,7 +45,7 @@ class ExponentialWeights:
 
     @property
     def lowest_rate(self) -> float:
-        """The rate in the corners."""
+        """The rate in the corners of the spectrum."""
         ky, kx = fourier.frequencies(self.shape_px)
         return float(self.rate_at(ky.min(keepdims=True), kx.max(keepdims=True))[0, 0])
 
@@ -59,14 +59,14 @@ class ExponentialWeights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimeFunctions:
-    """Few functions of time whose sums are all of ``exp(rate * time)``.
+    """A few functions of time whose linear combinations approximate every ``exp(rate * time)``.
 
     Attributes
     ----------
     time : (times,)
-    value : (n, times), orthogonal; the first is one throughout
-    lowest_rate : the rates go from here to zero
-    coefficient : (n, nodes) at evenly spaced rates from zero to the lowest
+    value : (n, times), orthogonal; the first is constant, one
+    lowest_rate : the most negative rate
+    coefficient : (n, nodes), tabulated at evenly spaced rates from zero to the lowest
     """
 
     time: FloatArray
@@ -77,13 +77,13 @@ class TimeFunctions:
     def mean_coefficient(
         self, times: npt.NDArray[np.int64], noise: FloatArray | None = None
     ) -> FloatArray:
-        """Coefficients (n, nodes) of the weighted mean of frames, by the numbers of their `times`.
+        """Coefficients (n, nodes) of the weighted mean of the frames with time indices `times`.
 
-        The mean has the noise of an unweighted one: a sum of n frames alike, divided by n.
+        The mean has the noise of an unweighted one: of the sum of n equal frames, divided by n.
 
         Parameters
         ----------
-        noise : (times,) power of the noise of each frame; None = the same for all
+        noise : (times,) noise power of each frame; None = the same for all
 
         References
         ----------
@@ -99,7 +99,7 @@ class TimeFunctions:
 def time_functions(lowest_rate: float, time: FloatArray) -> TimeFunctions:
     """The functions for rates from `lowest_rate` to zero at each `time` (times,).
 
-    Those of the largest singular values, in which sense none fewer are better.
+    They belong to the largest singular values, so no smaller set approximates better.
 
     Examples
     --------

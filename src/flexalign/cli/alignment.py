@@ -1,4 +1,4 @@
-"""The commands that align movies, or say how they would."""
+"""The commands `align` and `plan`."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **valu
 def _movies_and_parameters(
     arguments: list[str], settings: Path | None, values: dict[str, Any]
 ) -> tuple[list[Path], AlignParams, dict[Path, dict[str, Any]]]:
-    """The movies, the parameters of all, and those of single ones that a list says."""
+    """The movies, their common parameters, and those that a list gives for single movies."""
     typed = collect_parameters(values, settings)
     paths = find_movies(arguments, (typed.gain, typed.dark, typed.defects))
     given = given_parameters(values, settings)
@@ -126,7 +126,7 @@ def _movies_and_parameters(
 
 
 def _planner(params: AlignParams, own: dict[Path, dict[str, Any]]) -> Callable[[Path], None]:
-    """What prints the plan of one movie."""
+    """A function that prints the plan of one movie."""
     from flexalign.io.movies.open_movie import plan_movie
     from flexalign.io.writing.ownership import resolved
 
@@ -146,9 +146,9 @@ def _align_one(
     overwrite: bool,
     debug: bool,
 ) -> int:
-    """Align one movie by itself into the folder `out`, which need not be a run; the exit code.
+    """Align a single movie into the folder `out`, which need not be a run; return the exit code.
 
-    What was read beside the movie and its references are the `inputs`.
+    `inputs` are the files read beside the movie and its references.
     """
     from flexalign.align import align_and_write
     from flexalign.batch.gain_gate import gain_gate

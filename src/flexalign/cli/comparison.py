@@ -1,4 +1,4 @@
-"""The command that compares two alignments of the same movies."""
+"""The command `compare`: two alignments of the same movies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Compared:
     Attributes
     ----------
     pair : its two files
-    found : how far they are apart
+    found : the comparison
     pixel_size_A : of the unbinned movie; None = unknown
     hint : another convention in which B would be close to A
     """
@@ -177,7 +177,7 @@ def compare(
 def _compared(
     pair: Pair, shape_px: tuple[int, int] | None, pixel_size_A: float | None, *, turn_rows: bool
 ) -> Compared:
-    """How far the two alignments of a movie are apart."""
+    """Compare the two alignments of a movie."""
     from flexalign.comparison import (
         AnyMotion,
         compare_motions,
@@ -190,7 +190,7 @@ def _compared(
 
     a, read_b, facts = read_pair(pair, shape_px=shape_px, pixel_size_A=pixel_size_A)
     frames = shared_frames(a, read_b)
-    # Where nobody knows the size there is no local motion either.
+    # Without a known size there is no local motion either.
     shape = facts.shape_px or ANY_SHAPE_PX
     b: AnyMotion = turned_over(read_b, shape) if turn_rows else read_b
     found = compare_motions(a, b, frames, shape)
@@ -198,7 +198,7 @@ def _compared(
 
 
 def _nothing_in_common(a: str, b: str, in_a: list[Alignment], in_b: list[Alignment]) -> str:
-    """Why nothing can be compared."""
+    """The error message when no movie is in both."""
     names = (_names([item.root for item in side]) for side in (in_a, in_b))
     return (
         f"expected alignments of the same movies, found none of one name: {next(names)} in {a}, "
@@ -207,13 +207,13 @@ def _nothing_in_common(a: str, b: str, in_a: list[Alignment], in_b: list[Alignme
 
 
 def _names(roots: Sequence[str]) -> str:
-    """A list of names, cut short."""
+    """A list of names, truncated."""
     more = f" and {len(roots) - MAX_NAMES} more" if len(roots) > MAX_NAMES else ""
     return ", ".join(roots[:MAX_NAMES]) + more
 
 
 def _everything(a: str, b: str, compared: list[Compared], matches: Matches) -> dict[str, Any]:
-    """All that was found, as JSON can hold it; frames counted from zero."""
+    """All results as plain JSON; frames counted from zero."""
     return {
         "schema": SCHEMA,
         "a": a,
@@ -278,7 +278,7 @@ def _print_table(compared: list[Compared], worst: int) -> None:
 
 
 def _print_notes(compared: list[Compared], matches: Matches) -> None:
-    """What the table does not say."""
+    """Print a summary, hints on conventions, and the movies found on one side only."""
     if len(compared) > 1:
         sizes_px = sorted(item.found.rms_px for item in compared)
         typer.echo(
@@ -298,12 +298,12 @@ def _print_notes(compared: list[Compared], matches: Matches) -> None:
 
 
 def _picture(folder: Path, root: str) -> Path:
-    """The path of the picture of a movie."""
+    """Path of the plot of a movie."""
     return folder / f"{root}_comparison.png"
 
 
 def _check_pictures(folder: Path, pairs: Sequence[Pair], *, overwrite: bool) -> None:
-    """Make sure, before anything is read, that pictures replace nothing that should stay."""
+    """Check, before anything is read, that the plots replace no foreign file and no input."""
     from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 
     pictures = [_picture(folder, pair.root) for pair in pairs]
@@ -313,7 +313,7 @@ def _check_pictures(folder: Path, pairs: Sequence[Pair], *, overwrite: bool) -> 
 
 
 def _draw(compared: list[Compared], folder: Path, names: tuple[str, str]) -> None:
-    """A picture of each movie."""
+    """Draw a plot of each movie."""
     from flexalign.io.comparison_plot import draw_comparison
     from flexalign.io.results import make_folder
 

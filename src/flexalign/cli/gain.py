@@ -1,4 +1,4 @@
-"""The commands about gain references: does this one fit, and make one of the movies."""
+"""The commands `check-gain` and `estimate-gain`."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def check_gain(
 
 
 def _check_lines(check: GainCheck) -> Iterator[str]:
-    """The table of candidates, and what it means."""
+    """The table of candidates and the verdict."""
     count = len(check.movies)
     if check.candidates:
         yield (
@@ -146,7 +146,7 @@ def estimate_gain(
 
     params = collect_parameters(values, None)
     paths = find_movies(movies)
-    if ledger.is_listed(out):  # an earlier start made it
+    if ledger.is_listed(out):  # made by an earlier run
         paths = [path for path in paths if resolved(path) != resolved(out)]
     refuse_inputs([out], [*paths, *list_files(movies)])
     announce_compiling()
@@ -169,7 +169,7 @@ def estimate_gain(
 
 
 def _estimate_lines(made: GainEstimate) -> Iterator[str]:
-    """What was made, how good it is, and what would make it better."""
+    """Summary of the estimate, its noise, and how many movies would improve it."""
     for movie, reason in made.left_out.items():
         yield f"{movie} is left out: {reason}"
     s = "" if made.movie_count == 1 else "s"

@@ -1,4 +1,4 @@
-"""The command that says what files are."""
+"""The command `info`."""
 
 from __future__ import annotations
 

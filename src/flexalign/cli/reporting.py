@@ -1,4 +1,4 @@
-"""The command that makes the report of a folder, and how other commands keep it current."""
+"""The command `report`, and the observer that keeps the report of a run current."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def report(
 
 
 def refuse_foreign_report(folder: Path) -> None:
-    """Make sure, before anything is computed, that the report of `folder` can be written.
+    """Check, before anything is computed, that the report of `folder` can be written.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def refuse_foreign_report(folder: Path) -> None:
 
 
 def write_report(folder: Path) -> None:
-    """Make the report of a folder and say where it is; say why where that cannot be done."""
+    """Make the report of a folder and print its path, or the reason why it cannot be made."""
     from flexalign.report.live import Report
 
     try:
@@ -68,12 +68,12 @@ def write_report(folder: Path) -> None:
 
 
 class Reporting:
-    """An observer of a run that keeps the report current, and passes all events on.
+    """Observer of a run that keeps the report current and forwards all events.
 
     Parameters
     ----------
     folder : of the run
-    observe : who sees the events, and what is said about the report
+    observe : receives the events, and notes about the report
     """
 
     def __init__(self, folder: Path, observe: Observer) -> None:
@@ -84,7 +84,7 @@ class Reporting:
         self._is_told = False
 
     def __call__(self, event: Event) -> None:
-        """Take in the event."""
+        """Handle the event."""
         from flexalign.batch import events
 
         match event:
@@ -99,7 +99,7 @@ class Reporting:
         self._observe(event)
 
     def _write(self) -> bool:
-        """Whether the report was written; a run of days goes on without it, whatever is wrong."""
+        """Write the report, return whether that worked; errors never end a run."""
         try:
             self._report.write()
         except Exception as error:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PANEL = "Many movies"
 CLUSTER_PANEL = "Many machines"
-# Gigabytes, minutes or seconds beyond this are a slip of the keyboard.
+# More gigabytes, minutes or seconds than this are a typing error.
 MAX_TYPED = 1e6
 CLUSTERS = ("slurm", "pbs", "sge", "lsf")
 INTERRUPTED = 130
@@ -37,7 +37,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run goes about its movies; each field is an option of the command line."""
+    """Options of a run over many movies; each field is an option of the command line."""
 
     jobs: Annotated[
         int | None,
@@ -199,7 +199,7 @@ def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def pop_run_options(values: dict[str, Any]) -> RunOptions:
-    """The run options among `values`, which keeps the rest."""
+    """Remove the run options from `values` and return them."""
     names = [field.name for field in dataclasses.fields(RunOptions)]
     return RunOptions(**{name: values.pop(name) for name in names})
 
@@ -220,11 +220,11 @@ def run_movies(
 
     Parameters
     ----------
-    movie_count : how many there are, where that is known
-    redo : also those that are done
-    debug : show where unexpected errors arose
+    movie_count : number of movies, if known
+    redo : align movies that are done again
+    debug : print tracebacks of unexpected errors
     own : parameters of single movies, by their resolved paths
-    inputs : what was read beside movies and references: settings, lists
+    inputs : files read beside movies and references: settings, lists
 
     Raises
     ------
@@ -265,7 +265,7 @@ def run_movies(
 
 
 def write_relion_tables(out: Path, params: AlignParams) -> None:
-    """Bring RELION's table up to date with all movies of the folder, where that is asked for."""
+    """Update RELION's table with all movies of the folder, if requested."""
     if "relion" not in params.formats:
         return
     from flexalign.io.motion_formats.exports import read_records
@@ -280,7 +280,7 @@ def write_relion_tables(out: Path, params: AlignParams) -> None:
 def make_executor(
     options: RunOptions, params: AlignParams, out: Path, movie_count: int | None
 ) -> Executor:
-    """Who does the work, as the options say."""
+    """The executor that the options select."""
     from flexalign.batch.executors import InProcess
     from flexalign.batch.local_processes import LocalProcesses, default_jobs
 
@@ -306,7 +306,7 @@ def make_executor(
 
 
 def _cluster_jobs(options: RunOptions) -> Jobs:
-    """What the options ask a cluster for."""
+    """The cluster jobs that the options describe."""
     from flexalign.batch.clusters import Jobs
 
     min_jobs, max_jobs = options.workers
@@ -327,7 +327,7 @@ def _cluster_jobs(options: RunOptions) -> Jobs:
 
 @contextmanager
 def _stopped_by_signals(run: Run, say: Callable[[str], None]) -> Iterator[None]:
-    """Let Ctrl-C end a run after the movies under way, twice or SIGTERM at once."""
+    """Stop after the movies in progress on Ctrl-C; at once on a second one or SIGTERM."""
 
     def interrupt(number: int, frame: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)

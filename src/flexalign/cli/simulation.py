@@ -1,4 +1,4 @@
-"""The commands that make movies whose motion is known, and try the alignment on one."""
+"""The commands `simulate` and `demo`: movies with known motion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAULTS = ("stuck-blocks", "bad-lines", "dead-quadrant", "duplicate-frame")
 FORMATS = ("mrc", "tiff", "eer")
 DEMO_FILES = ("demo.tiff", "demo_gain.mrc", "demo_truth.npz")
 
-# What is left of the motion must be below this part of it, or the demo has failed.
+# The demo fails if the residual is above this fraction of the motion.
 DEMO_MAX_RESIDUAL = 0.25
 
 
@@ -199,7 +199,7 @@ def demo(
 def _simulate_and_save(
     settings: SimulationSettings, out: Path, name: str, file_format: str
 ) -> tuple[SimulatedMovie, dict[str, Path]]:
-    """The movie that `settings` ask for, and the files it was written to."""
+    """Simulate a movie and save it; return it with its files."""
     from flexalign.simulate import simulate_movie
 
     announce_compiling()
@@ -222,7 +222,7 @@ def _align_command(files: dict[str, Path], settings: SimulationSettings) -> str:
 
 
 def _say_files(out: Path, files: dict[str, Path], record: MovieRecord) -> None:
-    """Name the files of the demo."""
+    """Print the files of the demo."""
     typer.echo(f"\nFiles in {out}:")
     for kind, name in {
         **{kind: path.name for kind, path in files.items()},

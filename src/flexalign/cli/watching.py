@@ -1,4 +1,4 @@
-"""The command that aligns movies as they come."""
+"""The command `watch`: align movies as they appear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that stand in for Xmipp's movie alignment programs."""
+"""The commands that replace Xmipp's movie alignment programs."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def xmipp_install(
 
 
 def _device(number: int | None) -> str:
-    """Where to compute; of several GPUs, the one asked for is left as the only visible one."""
+    """The device; of several GPUs, only the requested one is left visible."""
     if number is None:
         return "cpu"
     if number < 0:

@@ -1,4 +1,4 @@
-"""A picture of two motions of one movie, and of how they differ."""
+"""Plot of two motions of one movie and their difference."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _draw_paths(
 
 
 def _draw_frames(axes: Any, comparison: MotionComparison, scale: float, unit: str) -> None:
-    """The difference in each frame: all of it, and what the whole frame has of it."""
+    """The difference in each frame: total, and that of the whole frame."""
     from matplotlib.ticker import MaxNLocator
 
     whole_px = np.linalg.norm(comparison.b_px - comparison.a_px, axis=1)

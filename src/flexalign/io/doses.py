@@ -1,4 +1,4 @@
-"""Doses of frames from a text file: one number a line, or the three columns of MotionCor."""
+"""Doses of frames from a text file: one number per line, or MotionCor's three columns."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from flexalign.files import exists, read_text
 from flexalign.io.movies.eer_groups import read_fm_int_file, share_out
 from flexalign.params import MAX_FRAMES, shortened
 
-# Longer files are something else than a list of doses.
+# Longer files are not lists of doses.
 _MAX_BYTES = 10_000_000
 
 
 def read_doses(path: str | Path) -> tuple[float, ...]:
     """The dose of each frame of a movie, in the order of the file `path`.
 
-    Lines of three numbers are read as in `flexalign.io.movies.eer_groups`.  ``#`` begins a remark.
+    Lines of three numbers are read as in `flexalign.io.movies.eer_groups`.  ``#`` begins a comment.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def read_doses(path: str | Path) -> tuple[float, ...]:
 
 
 def _doses_of_stretches(path: Path) -> tuple[float, ...]:
-    """The doses in a file of three columns, for a movie of just these raw frames."""
+    """The doses in a file of three columns, for a movie with exactly these raw frames."""
     stretches = read_fm_int_file(path)
     raw_count = sum(stretch.raw_frames for stretch in stretches)
     if raw_count > MAX_FRAMES:
@@ -50,7 +50,7 @@ def _doses_of_stretches(path: Path) -> tuple[float, ...]:
 
 
 def _text(path: Path) -> str:
-    """What the file holds."""
+    """The text of the file."""
     if not exists(path):
         raise InputError(
             f"{shortened(path)}: expected numbers with commas between them or a text file of "

@@ -1,4 +1,4 @@
-"""Records in JSON: how a movie was processed, and from which files."""
+"""Records in JSON: the processing of a movie and its input files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE_FILE_LIMIT_BYTES = 64 * MIB_BYTES
 END_BYTES = 16 * MIB_BYTES
 MAX_PIXEL_SIZE_A = 1e6
 
-# What is read from these parts of a record, by place and name.
+# Required values of a record and their types, by section and name.
 _HINTS: dict[str, dict[str, Any]] = {
     "decisions": {
         **field_types(Plan),
@@ -43,7 +43,7 @@ _NEEDED = {
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` (a dataclass of the model, or plain values) as JSON, whole or not at all.
+    """Write `value` (a dataclass of the model, or plain values) as JSON, atomically.
 
     NaN and infinity become null.  Rows of numbers stay on one line.
 
@@ -54,7 +54,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """
     text = _layout(to_plain(value), "") + "\n"
     with replacing(path) as temporary:
-        # A file whose name is no UTF-8 stands there with its bytes escaped, as JSON knows them.
+        # Bytes of file names that are not UTF-8 are written as JSON escapes.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
@@ -76,9 +76,9 @@ def read_record(path: str | Path) -> MovieRecord:
 
 
 def check_finished(record: MovieRecord) -> None:
-    """Make sure that the record of a finished movie has what is read from it, in the right types.
+    """Check that the record of a finished movie has the required values with the right types.
 
-    A record names its outputs as files beside it: other names are not followed.
+    The outputs in a record must be files beside it: other names are refused.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def check_finished(record: MovieRecord) -> None:
 
 
 def _check_parameters(values: dict[str, Any]) -> None:
-    """Make sure that those parameters that this version knows can be used."""
+    """Check the parameters that this version knows."""
     known = {name: value for name, value in values.items() if name in field_types(AlignParams)}
     try:
         AlignParams.from_dict(known)
@@ -128,7 +128,7 @@ def _check_parameters(values: dict[str, Any]) -> None:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether `name` is that of a file, in no folder and with nothing that breaks a table.
+    """Whether `name` is a plain file name, without folder or control characters.
 
     Examples
     --------
@@ -139,12 +139,12 @@ def is_plain_name(name: str) -> bool:
 
 
 def listed_output(folder: Path, name: str) -> Path:
-    """The path of a file that a record, an index or a table in `folder` names as its own.
+    """The path of a file named by a record, an index or a table in `folder`.
 
     Raises
     ------
     InputError
-        If the name leads out of the folder, itself or by a link, or to what is no regular file.
+        If the name leads out of the folder, itself or by a link, or is not a regular file.
     """
     path = folder / name
     if not is_plain_name(name):
@@ -156,7 +156,7 @@ def listed_output(folder: Path, name: str) -> Path:
 
 
 def file_state(path: str | Path) -> dict[str, int]:
-    """Size and time of the last change of a file, by which another file is told without reading.
+    """Size and modification time of a file, which identify it without reading it.
 
     Raises
     ------
@@ -168,10 +168,10 @@ def file_state(path: str | Path) -> dict[str, int]:
 
 
 def describe_file(path: str | Path) -> dict[str, Any]:
-    """What identifies a file: name, path, size, time of its last change and SHA-256.
+    """The identity of a file: name, path, size, modification time and SHA-256.
 
-    Files from 64 MiB on are hashed by their first and last 16 MiB, to be quick; the item
-    ``sha256_of`` says which.
+    Files from 64 MiB on are hashed by their first and last 16 MiB only, for speed; the item
+    ``sha256_of`` tells which.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The results of one movie on disk: all of them or none, the record last."""
+"""Write the results of one movie: all files or none, the record last."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flexalign.io.writing.publishing import hidden_folder, publish, results_of, 
 from flexalign.model import AlignmentResult, PixelArray
 from flexalign.params import AlignParams
 
-# What is written after the root of the name, in this order.
+# End of the file name of each kind, in the order of writing.
 SUFFIXES = {
     "micrograph": "_aligned_mic.mrc",
     "dose_weighted": "_aligned_mic_DW.mrc",
@@ -42,7 +42,7 @@ SUFFIXES = {
     "power_spectrum": "_PS.mrc",
     "record": RECORD_SUFFIX,
 }
-# Whether a file of that kind may come of some parameters; of the other kinds there always is one.
+# Kinds that depend on parameters; the others are always written.
 _MAY_COME: dict[str, Callable[[AlignParams], bool]] = {
     "dose_weighted": lambda params: params.dose_weight,
     "even": lambda params: params.odd_even,
@@ -60,7 +60,7 @@ _MAY_COME: dict[str, Callable[[AlignParams], bool]] = {
 
 
 def relion_suffixes(*, dose_weighted: bool) -> dict[str, str]:
-    """What follows the root of a name in a job folder of RELION.
+    """Ends of file names in a RELION job folder.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def movie_root(path: str | Path) -> str:
 
 
 def make_folder(folder: str | Path) -> Path:
-    """The folder `folder`, made if it is missing, that results can be written to.
+    """Make the folder `folder` if it is missing and check that it is writable.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def make_folder(folder: str | Path) -> Path:
 def output_names(
     root: str, params: AlignParams, suffixes: Mapping[str, str] = SUFFIXES
 ) -> list[str]:
-    """Names of all files that may come of a movie; some depend on the movie."""
+    """Names of all files that a movie may give; some depend on the movie."""
     return [
         root + suffix
         for kind, suffix in suffixes.items()
@@ -135,14 +135,14 @@ def check_output(
     suffixes: Mapping[str, str] = SUFFIXES,
     inputs: Iterable[str | Path | None] = (),
 ) -> None:
-    """Make sure, before anything is computed, that the results of `root` can be written.
+    """Check, before anything is computed, that the results of `root` can be written.
 
-    The folder is made when it is missing.
+    The folder is made if it is missing.
 
     Parameters
     ----------
     params : decide which files there may be; None = all
-    inputs : whatever is read, which must stay as it is
+    inputs : files that are read and must not be replaced
 
     Raises
     ------
@@ -173,7 +173,7 @@ def _refuse_results(folder: Path, root: str, own: Iterable[str]) -> None:
 
 
 def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
-    """Make sure that the file system takes the names of all results, also unfinished ones."""
+    """Check that the file system accepts the length of all names, temporary ones included."""
     longest = max(len(os.fsencode(name)) for name in _names(root, suffixes).values())
     maximum = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
     if longest > maximum:
@@ -198,12 +198,12 @@ def write_result(
     suffixes: Mapping[str, str] = SUFFIXES,
     plot: Callable[[], bytes] | None = None,
 ) -> dict[str, str]:
-    """Write everything that `result` holds; the record, which lists the rest, last.
+    """Write all files of `result`; the record, which lists the others, last.
 
-    All files are finished in a hidden folder before the first gets its name.  When something
-    fails, that folder and the files that already had their names are removed.  With `overwrite`,
-    all earlier results of `root` go, also those that have no successor: the files that their
-    record lists, unchanged since.
+    All files are completed in a hidden folder before the first is renamed to its place. On failure,
+    that folder and the files already renamed are removed. With `overwrite`, all earlier results of
+    `root` are removed, also those without a successor: the files that their record lists, if
+    unchanged since.
 
     Parameters
     ----------
@@ -212,14 +212,14 @@ def write_result(
     binned_pixel_size_A : of the images, the geometric mean of both axes; their headers have each
     float16 : images in 16-bit floats
     save_unaligned : write the unaligned sum too
-    amplitudes : makes what the ``.psd`` holds, see
-        `flexalign.arrays.power_spectrum.amplitude_composite`; None = not asked
-    suffixes : what follows the root of each name, by kind
-    plot : gives the PNG of the motion, when that was drawn before
+    amplitudes : computes the content of the ``.psd``, see
+        `flexalign.arrays.power_spectrum.amplitude_composite`; None = not requested
+    suffixes : end of each file name, by kind
+    plot : returns the PNG of the motion, if it was drawn before
 
     Returns
     -------
-    What was written: from the keys of `SUFFIXES` to file names, as in the record's `outputs`
+    File names written, by the keys of `SUFFIXES`, as in the record's `outputs`
 
     Raises
     ------
@@ -232,11 +232,11 @@ def write_result(
     own = results_of(folder, root)
     if own and not overwrite:
         _refuse_results(folder, root, own)
-    # Whatever the system says from here on is about writing.
+    # System errors from here on are about writing.
     with explained(folder), hidden_folder(folder, root) as hidden:
         names = _names(root, suffixes)
         paths = {kind: hidden / name for kind, name in names.items()}
-        # Drawing keeps the interpreter busy, writing the system, and images on their way the disk.
+        # In parallel: drawing needs the interpreter, writing the disk.
         with ThreadPoolExecutor(2) as pool:
             drawn = pool.submit(_draw, result, paths, pixel_size_A, plot)
             images = _write_images(result, paths, pixel_size_A, float16, save_unaligned)
@@ -246,7 +246,7 @@ def write_result(
                 write_spider(paths["amplitudes"], amplitudes())
             drawn.result()
             for one in on_disk:
-                one.result()  # the system tells of a failure only once
+                one.result()  # the system reports a failure only once
         notes = _write_formats(result, paths, folder)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
         files = list(outputs.values())
@@ -264,14 +264,14 @@ def write_result(
 
 
 def _names(root: str, suffixes: Mapping[str, str]) -> dict[str, str]:
-    """File names of all results that there can be."""
+    """File names of all possible results."""
     return {kind: root + suffix for kind, suffix in suffixes.items()}
 
 
 def _write_formats(
     result: AlignmentResult, paths: Mapping[str, Path], folder: Path
 ) -> tuple[str, ...]:
-    """Write what other programs want, and what there is to know about it."""
+    """Write the formats of other programs and return notes."""
     record = result.record
     formats = record.parameters.get("write", "")
     if not formats:
@@ -294,7 +294,7 @@ def _write_images(
     float16: bool,
     save_unaligned: bool,
 ) -> Iterator[Path]:
-    """Write the sums that were made, and give the path of each."""
+    """Write the sums; return the path of each."""
     sums = result.sums
     images = {
         "micrograph": (sums.plain, "mean of the aligned frames"),
@@ -328,7 +328,7 @@ def _draw(
     pixel_size_A: float,
     plot: Callable[[], bytes] | None,
 ) -> None:
-    """Draw the micrograph, the motion, and the spectra where there are any."""
+    """Draw the micrograph, the motion and, if computed, the spectra."""
     movie = result.record.movie
     write_thumbnail(paths["thumbnail"], result.sums.plain)
     title = Path(movie.path).name

@@ -1,4 +1,4 @@
-"""XML of other programs, read so that entities and references to other files cannot hurt."""
+"""Read XML of other programs safely: no entities, no external references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_XML_BYTES = 32 << 20
 
 
 def read_xml(path: str | Path, expected: str) -> Element:
-    """The root of an XML file in UTF-8 or UTF-16; entities and document types are refused.
+    """The root element of an XML file in UTF-8 or UTF-16; entities and DTDs are refused.
 
     Parameters
     ----------

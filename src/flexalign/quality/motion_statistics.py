@@ -1,4 +1,4 @@
-"""Statistics of a motion: lengths of paths, roughness, local range, residuals of the tracks."""
+"""Statistics of a motion: path lengths, roughness, local range, residuals of the tracks."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def path_lengths_A(
 def roughness_A(
     motion: Motion, center_px: tuple[float, float], frames: range, pixel_size_A: float
 ) -> float:
-    """Median over frames of how much the step at one place changes; NaN of fewer than 3 frames.
+    """Median over frames of the change of step at one place; NaN for fewer than 3 frames.
 
-    Steady drift has none, a single jump adds little, noise of s per axis and frame adds 2.9 s.
+    Steady drift gives zero, a single jump adds little, noise of s per axis and frame gives 2.9 s.
     """
     index = np.arange(frames.start, frames.stop)
     path = np.stack(motion.displacement_px(index, *center_px), axis=-1) * pixel_size_A
@@ -45,9 +45,9 @@ def roughness_A(
 
 
 def track_residual_px(motion: Motion, tracks: PatchTracks | None) -> float:
-    """Rms distance of the tracks of patches from the motion, means over time out; NaN = no tracks.
+    """Rms distance of patch tracks from the motion, means over time removed; NaN = no tracks.
 
-    Groups of frames are compared at the mean of their frames.
+    Groups of frames are compared at their mean frame.
     """
     if tracks is None:
         return math.nan

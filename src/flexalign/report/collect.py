@@ -1,6 +1,6 @@
-"""What a run folder says: a row for each record, the failures, and how the run stands.
+"""Collect a run folder: a row for each record, the failures, and the state of the run.
 
-A record is checked when it is read, and then taken as plain JSON: the page needs no more.
+A record is checked when it is read, and then used as plain JSON.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _HEAD_TYPES: dict[str, Any] = {
     "started": str, "updated": str, "version": str,
     "summary": dict[str, Any], "parameters": dict[str, Any],
 }  # fmt: skip
-# Signal is followed over a session at this resolution, where most specimens have some.
+# Resolution at which signal is plotted over a session; most specimens have some there.
 SIGNAL_AT_A = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the report says about one movie in every table and plot.
+    """The values of one movie in the tables and plots.
 
     Attributes
     ----------
     name : what its files begin with
-    record_ns : time of the last change of its record
-    values : from the names of `COLUMNS`
+    record_ns : modification time of its record
+    values : by the names of `COLUMNS`
     """
 
     name: str
@@ -59,13 +59,13 @@ class Row:
 
     @property
     def order(self) -> tuple[int, str]:
-        """By this rows stand in the order in which the movies were written."""
+        """Sort key: the order in which the movies were written."""
         return (self.values["movie_time_s"] or 0, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A movie that failed, as ``failed.tsv`` says."""
+    """A failed movie, from ``failed.tsv``."""
 
     movie: str
     kind: str
@@ -74,7 +74,7 @@ class Failed:
 
 
 def read_plain(path: Path) -> dict[str, Any]:
-    """The record in a file, as JSON holds it.
+    """The record in a file as plain JSON.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def read_plain(path: Path) -> dict[str, Any]:
 
 
 def row_of(name: str, record_ns: int, record: Mapping[str, Any]) -> Row:
-    """The row that `record` gives; what the record does not say is None."""
+    """The row of a `record`; missing values are None."""
     values = {c.name: rounded(look_up(record, c.place), c.digits) for c in COLUMNS}
     if values["movie"] is not None:
         values["movie"] = displayed(values["movie"])  # as in failed.tsv
@@ -103,7 +103,7 @@ def row_of(name: str, record_ns: int, record: Mapping[str, Any]) -> Row:
 
 
 def _signal(bands: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Signal before and after, and what was gained, in the band around `SIGNAL_AT_A`."""
+    """Signal before and after, and their ratio, in the band around `SIGNAL_AT_A`."""
     before = after = None
     for band in bands:
         if band["finest_A"] <= SIGNAL_AT_A < band["coarsest_A"]:
@@ -114,7 +114,7 @@ def _signal(bands: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def record_states(folder: Path) -> dict[str, int]:
-    """The names of all movies that have a record in `folder`, and when each was last changed.
+    """Names of all movies that have a record in `folder`, with its modification time.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def record_states(folder: Path) -> dict[str, int]:
 
 
 def read_failures(folder: Path) -> list[Failed]:
-    """The movies that failed; none where there is no list of them."""
+    """The failed movies; none if there is no list of them."""
     try:
         text = read_text(folder / FAILED_NAME)
     except InputError:
@@ -146,7 +146,7 @@ def read_failures(folder: Path) -> list[Failed]:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What the index of the run says besides its movies; empty where there is none to read."""
+    """The index of the run without its movies; empty if there is none."""
     try:
         plain = read_json(folder / INDEX_NAME, max_bytes=MAX_INDEX_BYTES)
         head = {key: value for key, value in plain.items() if key != "movies"}
@@ -159,9 +159,9 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def read_gain_check(folder: Path) -> dict[str, str]:
-    """What the check of the gain on the first movies found: verdict and sentence.
+    """Verdict and sentence of the gain check on the first movies.
 
-    Empty where there was no check.
+    Empty if there was no check.
     """
     try:
         found = GainCheck.from_dict(read_json(folder / CHECK_NAME))
@@ -171,11 +171,11 @@ def read_gain_check(folder: Path) -> dict[str, str]:
 
 
 def read_rows(path: Path, version: str) -> dict[str, Row]:
-    """The rows in the JSON of an earlier report, so that their records need not be read again.
+    """The rows of an earlier report's JSON, so that their records need not be read again.
 
     Parameters
     ----------
-    version : of flexalign; rows that another one made are not taken
+    version : of flexalign; rows made by another version are ignored
     """
     try:
         plain = read_json(path, max_bytes=MAX_INDEX_BYTES)
@@ -189,7 +189,7 @@ def read_rows(path: Path, version: str) -> dict[str, Row]:
 
 
 def _row_again(item: dict[str, Any]) -> Row:
-    """A row from what an earlier report says of a movie."""
+    """A row from an earlier report."""
     names = ("name", "record_ns", *(column.name for column in COLUMNS))
     if not set(names) <= item.keys():
         raise InputError("expected a row with all columns, found some missing")

@@ -1,4 +1,4 @@
-"""The report of a folder, made once or kept current while movies are aligned."""
+"""The report of a folder, written once or kept current during a run."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from flexalign.report import collect, details, page, summary
 from flexalign.report.collect import RECORD_SUFFIX, Row
 
 PAGE, CSV, JSON, DATA = "report.html", "report.csv", "report.json", "report_data"
-# So many movies, the worst and then the last, can be opened from the page alone.
+# Number of movies, the worst and then the last, whose details are embedded in the page.
 MAX_INSIDE = 12
 MAX_INSIDE_BYTES = 3_000_000
 MIN_WRITE_INTERVAL_S = 10.0
-# Writing the report may take this part of the time of a run.
+# Maximum share of a run's time for writing the report.
 MAX_WRITING_SHARE = 0.01
 
 
 class Report:
     """The report of the folder `path`.
 
-    `find` takes in all records of the folder, `note` one that is new; `write` makes the files.
-    Records that an earlier report has seen are not read again.
+    `find` reads all records of the folder, `note` queues a new one; `write` makes the files.
+    Records in an earlier report are not read again.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Report:
         return self._broken
 
     def find(self) -> None:
-        """Take in all records of the folder, and forget those that are gone."""
+        """Read all new records of the folder, and drop those that were removed."""
         states = collect.record_states(self.path)
         known = self._rows or collect.read_rows(self.path / JSON, __version__)
         self._rows = {name: row for name, row in known.items() if name in states}
@@ -79,16 +79,16 @@ class Report:
         self._is_found = True
 
     def note(self, name: str, *, is_done: bool) -> None:
-        """Have the record of a movie that has ended read before the next time of writing.
+        """Queue the record of a movie that has ended, to be read before the next writing.
 
         Parameters
         ----------
-        is_done : that there is a record, which a network file system may show a little later
+        is_done : whether there is a record, which a network file system may show with a delay
         """
         self._noted[name] = is_done
 
     def is_due(self) -> bool:
-        """Whether something is new, and enough time has passed since the last time of writing."""
+        """Whether there is something new and enough time has passed since the last writing."""
         return bool(self._noted) and time.monotonic() >= self._next_write_s
 
     def write(self) -> Path:
@@ -110,7 +110,7 @@ class Report:
         return self.page
 
     def _write(self) -> None:
-        """Bring all files up to date, the page last."""
+        """Update all files, the page last."""
         if not self._is_found:
             self.find()
         self._take_noted()
@@ -134,7 +134,7 @@ class Report:
             page.write_page(temporary, content, inside, DATA)
 
     def _ordered(self, failed: set[str]) -> list[Row]:
-        """The rows in the order of the movies, without those that failed when tried again."""
+        """The rows in the order of the movies, without those whose repetition failed."""
         rows = (row for row in self._rows.values() if row.values["movie"] not in failed)
         return sorted(rows, key=lambda row: row.order)
 
@@ -152,7 +152,7 @@ class Report:
             del self._noted[name]
 
     def _read(self, name: str, record_ns: int) -> None:
-        """Take in one record, or why it cannot be read."""
+        """Read one record, or note why it cannot be read."""
         path = self.path / f"{name}{RECORD_SUFFIX}"
         try:
             record = collect.read_plain(path)
@@ -170,7 +170,7 @@ class Report:
         self._rows[name] = row
 
     def _plain(self, name: str) -> dict[str, Any]:
-        """A record that was read before; empty when it has gone since."""
+        """A record that was read before; empty if it was removed since."""
         try:
             return collect.read_plain(self.path / f"{name}{RECORD_SUFFIX}")
         except InputError:

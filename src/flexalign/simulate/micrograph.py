@@ -1,4 +1,4 @@
-"""A real micrograph as the specimen: without its noise, as wide as the motion needs."""
+"""A real micrograph as the specimen: denoised, and extended to the canvas."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from flexalign.io.references import read_image
 from flexalign.model import FloatArray, PixelArray
 from flexalign.simulate.settings import SPECIMENS
 
-# Rings beyond this part of Nyquist hold noise alone.
+# Rings beyond this fraction of Nyquist are taken as pure noise.
 _NOISE_FROM = 0.9
 _MAX_DEVIATION_SD = 6.0
 _SURE_SD = 3.0
 
 
 def micrograph_contrast(path: str, canvas_px: tuple[int, int], threads: int = 1) -> PixelArray:
-    """The image (h, w) in a file as contrast: over its mean, minus one, without its noise.
+    """The contrast (h, w) of the image in a file: divided by its mean, minus one, denoised.
 
-    It lies in the middle of the canvas and goes on beyond its edges as its mirror image; of one
-    that is larger the middle is taken.
+    It is centred on the canvas and mirrored beyond its edges; a larger one is cropped.
 
     Raises
     ------
@@ -47,7 +46,7 @@ def micrograph_contrast(path: str, canvas_px: tuple[int, int], threads: int = 1)
 
 
 def without_noise(image: PixelArray, threads: int = 1) -> PixelArray:
-    """`image` (h, w) less its white noise, whose power the finest rings tell (Wiener's filter).
+    """Wiener filter of `image` (h, w), with white noise estimated from the outermost rings.
 
     In each ring the amplitudes are multiplied by ``1 - N / P``, with the mean power P of the ring
     and N the median of those beyond 0.9 of Nyquist; where P is not clearly above N, by zero.
@@ -57,7 +56,7 @@ def without_noise(image: PixelArray, threads: int = 1) -> PixelArray:
     Wiener, Extrapolation, Interpolation, and Smoothing of Stationary Time Series (1949).
     """
     shape_px = image.shape[0], image.shape[1]
-    # The mirror images make it periodic: else its edges would look like fine detail.
+    # Mirrored to be periodic: otherwise its edges would look like fine detail.
     spectrum = fourier.rfft2(np.pad(image, [(0, size) for size in shape_px], "symmetric"), threads)
     ky, kx = fourier.frequencies((2 * shape_px[0], 2 * shape_px[1]))
     width = 1 / min(shape_px)
@@ -70,7 +69,7 @@ def without_noise(image: PixelArray, threads: int = 1) -> PixelArray:
 
 
 def _wiener_filter(power: PixelArray, ring: np.ndarray) -> FloatArray:
-    """What to multiply the amplitudes of each ring with, between 0 and 1."""
+    """Wiener factor of each ring, between 0 and 1."""
     count = np.maximum(np.bincount(ring), 1)
     mean = np.bincount(ring, power) / count
     noise = float(np.median(mean[int(_NOISE_FROM * (len(mean) - 1)) : -1]))

@@ -1,4 +1,4 @@
-"""Numbers in files of motion, checked before memory is taken for them or anything is computed."""
+"""Checks of numbers in motion files, before memory is allocated for them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from flexalign.model import FloatArray
 
-# Above all that cameras write: raw EER frames of a long exposure are some thousands.
+# More than any camera writes: a long EER exposure has some thousands of raw frames.
 MAX_FRAMES = 10_000
 MAX_SIZE_PX = 1_000_000
 MAX_SHIFT = 1e6  # pixels or Angstrom
 
 
 def whole_number(word: str, what: str, minimum: int, maximum: int) -> int:
-    """The whole number that `word` is.
+    """Parse `word` as an integer.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def whole_number(word: str, what: str, minimum: int, maximum: int) -> int:
     >>> whole_number("7", "frames", 1, 10)
     7
     """
-    # int() gives up at thousands of digits, with words of its own
+    # int() refuses thousands of digits with an error of its own
     if len(word) > 20 or not minimum <= (number := int(word)) <= maximum:
         raise ValueError(f"expected {what} from {minimum} to {maximum}, found {word:.40}")
     return number

@@ -22,15 +22,15 @@ from flexalign.io.motion_formats.numbers_in_files import shifts, size_px
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion, Trajectory, fit_field
 
-# With so many control points in time the lattice is met exactly; a system of more is unstable.
+# Up to this many control points in time the lattice is interpolated exactly; more are unstable.
 MAX_TIMES = 60
-# A thousand frames at 50 x 50 places are 40 MB.
+# For scale: a thousand frames at 50 x 50 places are 40 MB.
 MAX_ARRAY_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What is known of a simulated movie.
+    """The truth about a simulated movie.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ def read_truth(path: str | Path) -> Truth:
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """One array of an archive of NumPy, once its size is known to be that in its head."""
+    """One array of a NumPy archive, with its size checked against its header."""
     size_bytes = archive.getinfo(f"{name}.npy").file_size
     if size_bytes > MAX_ARRAY_BYTES:
         raise ValueError(f"expected up to {MAX_ARRAY_BYTES} bytes of {name}, found {size_bytes}")
