@@ -23,7 +23,7 @@ from flexalign.model import PixelArray
 
 # Integers of at most this many bits have exact sums over all frames of a movie in 32 bits.
 _SMALL_ITEM_BYTES = 2
-# Pass-band ripple and stop-band attenuation of the filter, as amplitudes.
+# Stop-band attenuation of the filter in dB; its pass-band ripple is equally small.
 _STOPPED_DB = 40.0
 # Step between the sampled rows and columns that decide the dtype of the small frames.
 _CODING_STEP_PX = 16
