@@ -30,8 +30,8 @@ from flexalign.arrays import fourier, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
 from flexalign.arrays.detector import make_correction
 from flexalign.arrays.device import Device, resolve
-from flexalign.arrays.downsample import shrinking, sum_dtype
-from flexalign.arrays.gpu.passes import GpuMovingSums, GpuShrinker, kernels
+from flexalign.arrays.downsample import axis_filter, sum_dtype
+from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler, kernels
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.io.movies.open_movie import open_for
 from flexalign.model import AlignmentResult
@@ -121,7 +121,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
     weighted = xp.zeros_like(spectrum)
     weight, ratio = (xp.ones(spectrum.shape, np.float32) for _ in range(2))
     down, across = (
-        shrinking(a, b, CORRELATION_NYQUIST_SHARE)
+        axis_filter(a, b, CORRELATION_NYQUIST_SHARE)
         for a, b in zip(shape, plan.correlation_shape_px, strict=True)
     )
     along_y = xp.array(down.start), xp.array(down.weight)
@@ -134,7 +134,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
         (UPLOAD, lambda: raw.set(host), raw.nbytes),
         ("correct", lambda: kernels.correct(raw, None, gain, frame), raw.nbytes + 2 * px),
         ("raw sum", lambda: np.add(counts, raw, out=counts), raw.nbytes + 2 * counts.nbytes),
-        ("shrink", lambda: kernels.shrink(frame, along_y, along_x, rows, small),
+        ("shrink", lambda: kernels.downsample(frame, along_y, along_x, rows, small),
          px + 2 * rows.nbytes + small.nbytes),
         ("prefilter", lambda: kernels.prefilter(frame, room), 4 * px),
         ("sample", lambda: kernels.sample(frame, lattice, LATTICE_STEP_PX, room), 2 * px),
@@ -191,16 +191,16 @@ def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
     )
 
     def measure_all() -> float:
-        shrinker = GpuShrinker(correction, shape, small, device, CORRELATION_NYQUIST_SHARE)
-        total = shrinker.empty_sum(raw[0])
+        downsampler = GpuDownsampler(correction, shape, small, device, CORRELATION_NYQUIST_SHARE)
+        total = downsampler.empty_sum(raw[0])
         started = time.perf_counter()
         for k in range(count):
-            shrinker.shrink(raw[k % 2], k, k, [total])
-        shrinker.rest()
+            downsampler.add(raw[k % 2], k, k, [total])
+        downsampler.flush()
         return time.perf_counter() - started
 
     def sum_all() -> float:
-        sums = GpuMovingSums(
+        sums = GpuAlignedSums(
             correction, shape, plan.output_shape_px, device, names=("all",),
             weights=weights,
         )  # fmt: skip

@@ -20,10 +20,10 @@ import numpy as np
 import peers
 
 from flexalign.arrays import detector, downsample, fourier, power_spectrum, resample
-from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, MovingSums
-from flexalign.arrays.downsample import Shrinker, mean_corrected
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, AlignedSums
+from flexalign.arrays.downsample import Downsampler, mean_corrected
 from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.threads import ThreadPool
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader
 from flexalign.io.references import load_references
@@ -166,15 +166,15 @@ def _first_pass(
     references = load_references(info, gain=params.gain, gain_sense=params.gain_sense)
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     few = _few(reader, plan.align)
-    with Workers(threads) as workers:
+    with ThreadPool(threads) as workers:
         small = np.empty((len(few), *small_shape), np.float32)
-        shrinker = Shrinker(correction, shape, small, workers, CORRELATION_NYQUIST_SHARE)
-        total = shrinker.empty_sum(few[0][1])
+        downsampler = Downsampler(correction, shape, small, workers, CORRELATION_NYQUIST_SHARE)
+        total = downsampler.empty_sum(few[0][1])
         for _ in range(ROUNDS):
             with laps("correct, filter, sum"):
                 for place, (index, pixels) in enumerate(few):
-                    shrinker.shrink(pixels, index, place, [total])
-                shrinker.rest()
+                    downsampler.add(pixels, index, place, [total])
+                downsampler.flush()
         with once("mean frame"):
             mean = mean_corrected(total, ROUNDS * len(few), correction, workers)
     with once("bad pixels"):
@@ -208,8 +208,8 @@ def _second_pass(
     shape = (info.height_px, info.width_px)
     rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
     few = _few(reader, plan.sum)
-    with Workers(threads) as workers:
-        sums = MovingSums(
+    with ThreadPool(threads) as workers:
+        sums = AlignedSums(
             correction, shape, plan.output_shape_px, workers, FRAMES_MOVED_TOGETHER,
             names=("all",), weights=frame_weights(plan, params),
         )  # fmt: skip
@@ -221,7 +221,7 @@ def _second_pass(
             with laps("correct, prefilter, sample, sums"):
                 for time_index, (index, pixels) in enumerate(few):
                     sums.add(pixels, index, lattices[time_index], ("all",), time_index)
-                sums.add_waiting()
+                sums.flush()
         with once("weighted sum of the sums, and back"):
             weighted = sums.weighted_mean()
         with once("plain mean"):

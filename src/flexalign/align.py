@@ -20,7 +20,7 @@ from flexalign import __version__
 from flexalign.arrays import power_spectrum
 from flexalign.arrays.detector import load_search
 from flexalign.arrays.device import Device, resolve
-from flexalign.arrays.downsample import load_loops
+from flexalign.arrays.downsample import load_compiled_loops
 from flexalign.errors import InputError
 from flexalign.estimate import refine
 from flexalign.estimate.model_selection import Estimate, estimate_motion, given_motion
@@ -191,7 +191,7 @@ def align_and_write(
     check_output(folder, root, params, overwrite=overwrite, suffixes=suffixes, inputs=read)
     # Drawn in parallel with the references and the passes, which release the interpreter lock.
     with ThreadPoolExecutor(1) as pool:
-        for load in (load_loops, load_drawing, load_search):
+        for load in (load_compiled_loops, load_drawing, load_search):
             pool.submit(load)
         drawn: list[Future[bytes]] = []
 

@@ -8,24 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import detector, dose, frame_checks, resample
-from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
+from flexalign.arrays.backends import make_downsampler, make_frame_summation
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
-from flexalign.arrays.downsample import Shrinker, Shrunk, mean_corrected, shrunk_pixels
+from flexalign.arrays.downsample import DownsampledFrame, downsampled_pixels, mean_corrected
 from flexalign.arrays.duplicate_frames import Copies
 from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
-from flexalign.arrays.kernels import warp
 from flexalign.arrays.kernels.float16 import add_part, stored
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.power_spectrum import GroupedAmplitude
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.threads import ThreadPool, share_equally
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
 from flexalign.io.movies.reader import MovieReader
@@ -114,8 +113,10 @@ def first_pass(
     varied: list[frame_checks.BlockCounts] = []
     copies = Copies()
     correction = detector.make_correction(references.gain, references.dark, references.defects)
-    with Workers(threads) as workers:
-        shrinker = _shrinker(device, workers)(correction, full_shape, small.pixels)
+    with ThreadPool(threads) as workers:
+        downsampler = make_downsampler(
+            device, workers, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE
+        )
         for raw in reader.frames(plan.align, threads=threads):
             progress("measure", raw.index - plan.align.first + 1, plan.align.count)
             problem = raw.problem if raw.pixels is None else frame_checks.problem_with(raw.pixels)
@@ -130,15 +131,15 @@ def first_pass(
             wanted = ["aligned"] + (["summed"] if _sums_differ(plan, raw.index) else [])
             for name in wanted:
                 if name not in sums:
-                    sums[name] = shrinker.empty_sum(raw.pixels)
+                    sums[name] = downsampler.empty_sum(raw.pixels)
                 counts[name] += 1
             varied.append(frame_checks.varied_pixels(raw.pixels))
             place = small.place(raw.index)
-            for done in shrinker.shrink(raw.pixels, raw.index, place, [sums[n] for n in wanted]):
+            for done in downsampler.add(raw.pixels, raw.index, place, [sums[n] for n in wanted]):
                 small.note(done)
-        for done in shrinker.rest():
+        for done in downsampler.flush():
             small.note(done)
-        sums = {name: shrinker.fetched(total) for name, total in sums.items()}
+        sums = {name: downsampler.fetched(total) for name, total in sums.items()}
         relative = _relative_counts(
             small.means, small.spreads, math.prod(plan.correlation_shape_px)
         )
@@ -155,7 +156,7 @@ def first_pass(
             bad_pixels = references.defects | hot
             correction = detector.make_correction(references.gain, references.dark, bad_pixels)
             excess = detector.mend(total, correction)
-            excess *= shrinker.coding.factor
+            excess *= downsampler.coding.factor
             small.subtract(correction.bad_index, excess, relative, threads)
         if counts["summed"]:
             total = mean_corrected(sums["summed"], counts["summed"], correction, workers)
@@ -199,7 +200,7 @@ class _SmallSums:
         """Where in `pixels` a frame of the file goes."""
         return (index - self._plan.align.first) // self._plan.frames_per_time
 
-    def note(self, done: Shrunk) -> None:
+    def note(self, done: DownsampledFrame) -> None:
         """Take down a frame that is in `pixels`, in the order of the file."""
         self._time.append(self.place(done.frame_index))
         self.index.append(done.frame_index)
@@ -211,12 +212,12 @@ class _SmallSums:
     ) -> None:
         """Take the mean `excess` (n,) of bad pixels, flat `index` (n,), out of the small frames.
 
-        Shrinking is linear, so the pattern that hot pixels leave in every frame, and that would
+        AxisFilter is linear, so the pattern that hot pixels leave in every frame, and that would
         pull the motion toward zero, can be taken out afterwards without reading the file again.
         """
         info, small_shape = self._plan.movie, self._plan.correlation_shape_px
         shape = (info.height_px, info.width_px)
-        pattern = shrunk_pixels(index, excess, shape, small_shape, CORRELATION_NYQUIST_SHARE)
+        pattern = downsampled_pixels(index, excess, shape, small_shape, CORRELATION_NYQUIST_SHARE)
         # Of all frames of the file that are summed at each time.
         factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
         images = stored(self.pixels)
@@ -225,7 +226,7 @@ class _SmallSums:
             for image, part in zip(images[start:stop], factor[start:stop], strict=False):
                 add_part(pattern, -part, image)
 
-        warp.in_blocks(take_out, len(factor), threads)
+        share_equally(take_out, len(factor), threads)
 
     def frames(self, good: MaskArray) -> SmallFrames:
         """What is left for the estimation: times with a good frame, at the mean of their frames."""
@@ -241,24 +242,6 @@ class _SmallSums:
             measured=index,
             device=self._device,
         )
-
-
-def _shrinker(device: Device, workers: Workers) -> Callable[..., Any]:
-    """What makes the `Shrinker` for a device."""
-    if not device.is_gpu:
-        return partial(Shrinker, workers=workers, kept_share=CORRELATION_NYQUIST_SHARE)
-    from flexalign.arrays.gpu.passes import GpuShrinker
-
-    return partial(GpuShrinker, device=device, kept_share=CORRELATION_NYQUIST_SHARE)
-
-
-def _moving_sums(device: Device, workers: Workers) -> Callable[..., Any]:
-    """What makes the `MovingSums` for a device."""
-    if not device.is_gpu:
-        return partial(MovingSums, workers=workers, frames_together=FRAMES_MOVED_TOGETHER)
-    from flexalign.arrays.gpu.passes import GpuMovingSums
-
-    return partial(GpuMovingSums, device=device)
 
 
 def _sums_differ(plan: Plan, frame: int) -> bool:
@@ -364,11 +347,14 @@ def second_pass(
     """Read the frames to sum once more, move each along the motion, and add them up."""
     shape = (reader.info.height_px, reader.info.width_px)
     rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
-    with Workers(threads) as workers:
-        sums = _moving_sums(device, workers)(
+    with ThreadPool(threads) as workers:
+        sums = make_frame_summation(
+            device,
+            workers,
             first.correction,
             shape,
             plan.output_shape_px,
+            FRAMES_MOVED_TOGETHER,
             names=("all", "odd", "even") if params.odd_even else ("all",),
             weights=frame_weights(plan, params),
             image_count=plan.sum.count if params.save_movie else 0,

@@ -56,7 +56,7 @@ def executor():
 
 def only_worker(executor, movie: str) -> int:
     """Number of the process that works on `movie`."""
-    (pid,) = [w.process.pid for w in executor._workers if w.job and w.job.movie == movie]
+    (pid,) = [process.pid for process in executor.processes if process.movie == movie]
     return pid
 
 
@@ -122,15 +122,15 @@ def test_a_movie_without_memory_fails_and_its_worker_lives(movies, tmp_path, wri
     executor = LocalProcesses(1)
     work(executor, [job(movies / "m0.mrcs", tmp_path / "out")])  # all libraries are loaded now
     large = write_movie(movies / "large.mrcs", shape_px=(1024, 1024))
-    (worker,) = executor._workers
-    used = int(Path(f"/proc/{worker.process.pid}/statm").read_text().split()[0]) * 4096
+    (worker,) = executor.processes
+    used = int(Path(f"/proc/{worker.pid}/statm").read_text().split()[0]) * 4096
     for_all = resource.RLIM_INFINITY
-    resource.prlimit(worker.process.pid, resource.RLIMIT_AS, (used + 10_000_000, for_all))
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, (used + 10_000_000, for_all))
 
     (first,) = work(executor, [job(large, tmp_path / "out")])
-    resource.prlimit(worker.process.pid, resource.RLIMIT_AS, (for_all, for_all))
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, (for_all, for_all))
     (second,) = work(executor, [job(movies / "m1.mrcs", tmp_path / "out")])
-    is_alive = worker in executor._workers
+    is_alive = worker.pid in [process.pid for process in executor.processes]
     executor.close()
 
     assert first.failure.kind == "memory", first.trace
@@ -214,8 +214,8 @@ def test_processes_know_their_number_so_that_each_takes_its_own_gpu(executor, mo
     seen = set()
 
     def look(_):
-        for worker in executor._workers:
-            environment = Path(f"/proc/{worker.process.pid}/environ").read_bytes().split(b"\0")
+        for worker in executor.processes:
+            environment = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
             seen.add((worker.number, f"{PROCESS_VARIABLE}={worker.number}".encode() in environment))
 
     work(executor, [job(movies / f"m{n}.mrcs", tmp_path / "out") for n in range(2)], look)

@@ -44,9 +44,9 @@ def test_a_movie_whose_worker_is_killed_has_one_more_try(movies, tmp_path, times
         seen.append(event)
         kills = sum(isinstance(e, events.Ended) and e.outcome.job.movie == victim for e in seen)
         if isinstance(event, Stage) and event.movie == victim and kills < times:
-            for worker in executor._workers:
-                if worker.job and worker.job.movie == victim:
-                    os.kill(worker.process.pid, signal.SIGKILL)
+            for worker in executor.processes:
+                if worker.movie == victim:
+                    os.kill(worker.pid, signal.SIGKILL)
 
     summary = go(tmp_path / "run", sorted(movies.iterdir()), observe, executor)
 

@@ -10,7 +10,7 @@ import pytest
 from flexalign import align_movie
 from flexalign.arrays import fourier
 from flexalign.arrays.detector import make_correction
-from flexalign.arrays.gpu.passes import FrameUpload, GpuShrinker, kernels
+from flexalign.arrays.gpu.passes import FrameUpload, GpuDownsampler, kernels
 from flexalign.errors import DeviceError
 from flexalign.simulate import motion_error_px
 
@@ -63,12 +63,12 @@ def shrunk(device, raw):
     """Small frames (t, h, w) and the sum of the raw ones."""
     correction = make_correction(None, None, np.zeros(SHAPE_PX, bool))
     small = np.empty((len(raw), *SMALL_PX), np.float32)
-    shrinker = GpuShrinker(correction, SHAPE_PX, small, device, 0.93)
-    total = shrinker.empty_sum(raw[0])
+    downsampler = GpuDownsampler(correction, SHAPE_PX, small, device, 0.93)
+    total = downsampler.empty_sum(raw[0])
     for k, frame in enumerate(raw):
-        shrinker.shrink(frame, k, k, [total])
-    shrinker.rest()
-    return small, shrinker.fetched(total)
+        downsampler.add(frame, k, k, [total])
+    downsampler.flush()
+    return small, downsampler.fetched(total)
 
 
 def test_frames_sent_ahead_do_not_overtake_each_other(device):

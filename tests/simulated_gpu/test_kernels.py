@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import resample
-from flexalign.arrays.downsample import shrinking, shrunk_images
+from flexalign.arrays.downsample import axis_filter, downsampled_images
 from flexalign.arrays.gpu import kernels
 
 SHAPE_PX = (21, 43)
@@ -41,13 +41,13 @@ def test_coefficients_are_those_of_the_cpu(shape_px):
 @pytest.mark.parametrize("small_px", [(20, 100), (13, 61)])
 def test_frames_are_shrunk_as_on_the_cpu(small_px):
     frame, small = image(shape_px=(30, 150)), np.empty(small_px, np.float32)
-    down, across = (shrinking(a, b, 0.4) for a, b in zip(frame.shape, small_px, strict=True))
+    down, across = (axis_filter(a, b, 0.4) for a, b in zip(frame.shape, small_px, strict=True))
     along_x = across.start, np.ascontiguousarray(across.weight.T)
     room = np.empty((small_px[0], frame.shape[1]), np.float32)
 
-    kernels.shrink(frame, (down.start, down.weight), along_x, room, small)
+    kernels.downsample(frame, (down.start, down.weight), along_x, room, small)
 
-    expected = shrunk_images(frame[None], small_px, 0.4)[0]
+    expected = downsampled_images(frame[None], small_px, 0.4)[0]
     np.testing.assert_allclose(small, expected, atol=1e-5)
 
 

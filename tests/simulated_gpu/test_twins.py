@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import fourier, resample
-from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, AlignedSums
 from flexalign.arrays.detector import make_correction
-from flexalign.arrays.downsample import Shrinker
-from flexalign.arrays.gpu.passes import GpuMovingSums, GpuShrinker, GpuSweeps
+from flexalign.arrays.downsample import Downsampler
+from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler, GpuSweeps
 from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.lowrank_weights import ExponentialWeights
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.threads import ThreadPool
 
 FRAMES, SHAPE_PX, SMALL_PX = 3, (36, 48), (24, 30)
 
@@ -31,15 +31,15 @@ def correction():
 
 def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
     results = []
-    with Workers(1) as workers:
-        for kind, where in ((Shrinker, workers), (GpuShrinker, device)):
+    with ThreadPool(1) as workers:
+        for kind, where in ((Downsampler, workers), (GpuDownsampler, device)):
             small = np.empty((FRAMES - 1, *SMALL_PX), np.float32)
-            shrinker = kind(correction, SHAPE_PX, small, where, 0.5)
-            total, done = shrinker.empty_sum(raw[0]), []
+            downsampler = kind(correction, SHAPE_PX, small, where, 0.5)
+            total, done = downsampler.empty_sum(raw[0]), []
             for k in range(FRAMES):
-                done += shrinker.shrink(raw[k], k, max(0, k - 1), [total])
-            done += shrinker.rest()
-            results.append((shrinker.fetched(total), small, done))
+                done += downsampler.add(raw[k], k, max(0, k - 1), [total])
+            done += downsampler.flush()
+            results.append((downsampler.fetched(total), small, done))
 
     (total, small, done), (gpu_total, gpu_small, gpu_done) = results
     for one, other in zip(done, gpu_done, strict=True):
@@ -59,8 +59,8 @@ def test_sums_of_moved_frames_are_those_of_the_cpu(raw, correction, device, outp
         lambda ky, kx: -0.5 * np.hypot(ky, kx), output_px, np.cumsum(doses) - doses[0], doses
     )
     results = []
-    with Workers(1) as workers:
-        for kind, where in ((MovingSums, (workers, 2)), (GpuMovingSums, (device,))):
+    with ThreadPool(1) as workers:
+        for kind, where in ((AlignedSums, (workers, 2)), (GpuAlignedSums, (device,))):
             sums = kind(
                 correction, SHAPE_PX, output_px, *where, names=("all", "odd"),
                 weights=weights, image_count=FRAMES,
@@ -97,7 +97,8 @@ def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, 
         0, patches,
     )  # fmt: skip
 
-    found = GpuSweeps(packed, packing, sides, device, most_bytes).sweep(rest, weight, rings, 4)
+    sweeps = GpuSweeps(packed, packing, sides, device, most_bytes)
+    found = sweeps.sweep(rest[None], weight[None], rings, 4)
 
-    np.testing.assert_allclose(found[0], gradient[0], rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(found[1], summed[0], rtol=1e-4)
+    np.testing.assert_allclose(found[0], gradient, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found[1], summed, rtol=1e-4)

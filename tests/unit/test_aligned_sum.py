@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import detector, fourier, resample
-from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, MovingSums
+from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, AlignedSums
 from flexalign.arrays.lowrank_weights import ExponentialWeights
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.threads import ThreadPool
 
 SHAPE_PX = (150, 532)  # several tiles
 FRAMES = (0, 1, 3, 4, 5, 6, 7, 8, 9)  # more than go together; frame 2 is left out
@@ -40,8 +40,8 @@ def rate_at(ky, kx):
 
 
 def sums_of(frames, correction, output_shape_px, threads):
-    with Workers(threads) as workers:
-        sums = MovingSums(
+    with ThreadPool(threads) as workers:
+        sums = AlignedSums(
             correction, SHAPE_PX, output_shape_px, workers, 4,
             names=("all", "odd"),
             weights=ExponentialWeights(rate_at, output_shape_px, np.arange(10.0), np.ones(10)),
@@ -99,8 +99,8 @@ def test_the_number_of_threads_changes_nothing(frames, correction):
 
 
 def test_what_is_not_asked_for_is_not_made(frames, correction):
-    with Workers(1) as workers:
-        sums = MovingSums(correction, SHAPE_PX, SHAPE_PX, workers, 2, names=("all",))
+    with ThreadPool(1) as workers:
+        sums = AlignedSums(correction, SHAPE_PX, SHAPE_PX, workers, 2, names=("all",))
         sums.add(frames[0], 0, lattice_of(0), ("all",))
 
         assert sums.weighted_mean() is None
@@ -114,8 +114,8 @@ def test_rates_that_are_no_numbers_do_not_reach_the_compiled_sum(rate):
     )
     nothing = detector.make_correction(None, None, np.zeros(SHAPE_PX, np.bool_))
 
-    with Workers(1) as workers, pytest.raises(ValueError, match="finite rates"):
-        MovingSums(nothing, SHAPE_PX, SHAPE_PX, workers, 4, names=("all",), weights=weights)
+    with ThreadPool(1) as workers, pytest.raises(ValueError, match="finite rates"):
+        AlignedSums(nothing, SHAPE_PX, SHAPE_PX, workers, 4, names=("all",), weights=weights)
 
 
 @pytest.mark.parametrize("rate", [-1e-30, -1e-40, -1e-300, 0.0])
@@ -124,8 +124,8 @@ def test_rates_too_small_to_be_told_from_none_weigh_nothing(rate):
         lambda ky, kx: np.full((ky.size, kx.size), rate), SHAPE_PX, np.arange(10.0), np.ones(10)
     )
     nothing = detector.make_correction(None, None, np.zeros(SHAPE_PX, np.bool_))
-    with Workers(1) as workers:
-        sums = MovingSums(nothing, SHAPE_PX, SHAPE_PX, workers, 4, names=("all",), weights=weights)
+    with ThreadPool(1) as workers:
+        sums = AlignedSums(nothing, SHAPE_PX, SHAPE_PX, workers, 4, names=("all",), weights=weights)
         for frame in FRAMES:
             image = np.random.default_rng(frame).poisson(5, SHAPE_PX).astype(np.uint8)
             sums.add(image, frame, lattice_of(frame), ("all",), time=frame)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import detector, fourier
-from flexalign.arrays.downsample import Shrinker, mean_corrected, shrunk_images, sum_dtype
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.downsample import Downsampler, downsampled_images, mean_corrected, sum_dtype
+from flexalign.arrays.threads import ThreadPool
 
 SHAPE_PX, SMALL_SHAPE_PX, KEPT_SHARE = (150, 202), (70, 96), 0.93
 
@@ -28,21 +28,21 @@ def test_strips_of_a_few_frames_give_what_whole_frames_give(correction, kind, th
     rng, small = np.random.default_rng(2), np.empty((3, *SMALL_SHAPE_PX), np.float32)
     raws = [rng.poisson(3.0, SHAPE_PX).astype(kind)[::-1] for _ in range(6)]
 
-    with Workers(threads) as workers:
-        shrinker = Shrinker(correction, SHAPE_PX, small, workers, KEPT_SHARE)
-        total = shrinker.empty_sum(raws[0])
-        done = [shrinker.shrink(raw, k, k // 2, [total]) for k, raw in enumerate(raws)]
-        done.append(shrinker.rest())
+    with ThreadPool(threads) as workers:
+        downsampler = Downsampler(correction, SHAPE_PX, small, workers, KEPT_SHARE)
+        total = downsampler.empty_sum(raws[0])
+        done = [downsampler.add(raw, k, k // 2, [total]) for k, raw in enumerate(raws)]
+        done.append(downsampler.flush())
 
     whole = [detector.correct(raw, correction, k) for k, raw in enumerate(raws)]
-    each = shrunk_images(np.stack(whole), SMALL_SHAPE_PX, KEPT_SHARE)
+    each = downsampled_images(np.stack(whole), SMALL_SHAPE_PX, KEPT_SHARE)
     np.testing.assert_allclose(small, each[::2] + each[1::2], atol=1e-4)
     np.testing.assert_array_equal(total, np.sum(raws, axis=0, dtype=int))
     noted = [frame for part in done for frame in part]
     assert [frame.frame_index for frame in noted] == list(range(6))
     np.testing.assert_allclose([f.mean for f in noted], each.mean(axis=(1, 2)), rtol=1e-5)
     np.testing.assert_allclose([f.spread for f in noted], each.std(axis=(1, 2)), rtol=1e-4)
-    assert shrinker.rest() == []
+    assert downsampler.flush() == []
 
 
 @pytest.mark.parametrize("small_shape_px", [(140, 160), (200, 256), (96, 230)])
@@ -52,7 +52,7 @@ def test_what_is_kept_is_as_the_cropped_transform_has_it(small_shape_px):
     image = rng.normal(size=shape_px).astype(np.float32)
     window = np.outer(np.hanning(360), np.hanning(512)).astype(np.float32)
 
-    found = fourier.rfft2(shrunk_images((image * window)[None], small_shape_px, KEPT_SHARE)[0])
+    found = fourier.rfft2(downsampled_images((image * window)[None], small_shape_px, KEPT_SHARE)[0])
 
     expected = fourier.cropped(fourier.rfft2(image * window), shape_px, small_shape_px)
     ky, kx = fourier.frequencies(small_shape_px)
@@ -66,8 +66,8 @@ def test_what_is_kept_is_as_the_cropped_transform_has_it(small_shape_px):
 def test_an_even_image_stays_even_and_its_edges_are_mirrors():
     ramp = np.broadcast_to(np.arange(60.0, dtype=np.float32), (48, 60))
 
-    even = shrunk_images(np.full((1, 48, 60), 3.0, np.float32), (21, 26), KEPT_SHARE)
-    small = shrunk_images(ramp[None], (48, 30), KEPT_SHARE)[0]
+    even = downsampled_images(np.full((1, 48, 60), 3.0, np.float32), (21, 26), KEPT_SHARE)
+    small = downsampled_images(ramp[None], (48, 30), KEPT_SHARE)[0]
 
     np.testing.assert_allclose(even, 3.0, rtol=1e-6)
     np.testing.assert_allclose(small[:, 14:17], [[28, 30, 32]] * 48, atol=0.05)
@@ -78,7 +78,7 @@ def test_an_even_image_stays_even_and_its_edges_are_mirrors():
 def test_an_axis_that_keeps_its_size_is_left_alone():
     image = np.random.default_rng(5).normal(size=(1, 40, 52)).astype(np.float32)
 
-    np.testing.assert_array_equal(shrunk_images(image, (40, 52), KEPT_SHARE), image)
+    np.testing.assert_array_equal(downsampled_images(image, (40, 52), KEPT_SHARE), image)
 
 
 def test_the_mean_of_corrected_frames_comes_from_the_sum_of_raw_ones(correction):
@@ -88,7 +88,7 @@ def test_the_mean_of_corrected_frames_comes_from_the_sum_of_raw_ones(correction)
     for frame in frames:
         total += frame
 
-    with Workers(2) as workers:
+    with ThreadPool(2) as workers:
         mean = mean_corrected(total, len(frames), correction, workers)
 
     one_by_one = [detector.correct(f, correction, 0).astype(float) for f in frames]

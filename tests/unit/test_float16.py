@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flexalign.align import align_movie
-from flexalign.arrays.downsample import shrunk_images
+from flexalign.arrays.downsample import downsampled_images
 from flexalign.arrays.kernels.float16 import (
     AS_THEY_ARE,
     as_pixel,
@@ -109,7 +109,7 @@ def test_loops_take_images_of_either_kind():
         taper_tile(image[0], 55, -4, window, out)
 
     np.testing.assert_allclose(tiles[0], tiles[1], atol=1e-6)
-    shrunk = [shrunk_images(images, (30, 40), 0.7, threads=2) for images in (kept, wide)]
+    shrunk = [downsampled_images(images, (30, 40), 0.7, threads=2) for images in (kept, wide)]
     np.testing.assert_array_equal(shrunk[0], shrunk[1])
 
 

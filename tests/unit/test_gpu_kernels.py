@@ -59,7 +59,7 @@ def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
     ]
     kernels = {name: item for name, item in vars(launchers).items() if hasattr(item, "py_func")}
     kernels["sample"] = launchers._sampler(LATTICE_STEP_PX)
-    device_functions = {"_filtered", "_folded", "_cubic_weights", "_coefficient"}
+    device_functions = {"_filtered", "_reflected", "_cubic_weights", "_coefficient"}
     assert kernels.keys() - device_functions - {"_between"} == {name for name, _ in signatures}
 
     for name, signature in signatures:

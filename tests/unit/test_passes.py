@@ -12,7 +12,7 @@ import pytest
 
 from flexalign import passes
 from flexalign.arrays import dose, fourier
-from flexalign.arrays.downsample import shrunk_images
+from flexalign.arrays.downsample import downsampled_images
 from flexalign.errors import InputError
 from flexalign.io.movies.open_movie import open_movie
 from flexalign.io.references import load_references
@@ -86,7 +86,7 @@ def test_the_small_frames_are_the_frames_shrunk(tmp_path, counts):
     first, _ = both_passes(write(tmp_path, counts))
 
     small_px = first.frames.shape_px
-    expected = shrunk_images(counts.astype(np.float32), small_px, CORRELATION_NYQUIST_SHARE)
+    expected = downsampled_images(counts.astype(np.float32), small_px, CORRELATION_NYQUIST_SHARE)
     np.testing.assert_allclose(first.frames.pixels, expected, rtol=1e-4)
     assert first.frames.frame.tolist() == list(range(FRAMES))
     assert first.frames.scale == (HEIGHT_PX / small_px[0], WIDTH_PX / small_px[1])
@@ -482,7 +482,7 @@ def test_of_many_frames_several_are_summed_to_one_before_their_motion_is_estimat
     np.testing.assert_allclose(found.frames.frame[:3], [1.0, 4.0, 7.0])
     assert 4 not in found.frames.measured
     assert len(found.frames.measured) == 169
-    expected = shrunk_images(
+    expected = downsampled_images(
         frames[:3].sum(axis=0)[None], found.frames.shape_px, CORRELATION_NYQUIST_SHARE
     )
     np.testing.assert_allclose(found.frames.pixels[:1], expected, atol=1e-3)

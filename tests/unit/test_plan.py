@@ -118,7 +118,7 @@ def test_a_list_of_doses_must_have_one_for_each_frame():
 
 
 def test_sizes_of_a_square_movie_of_4096_px_at_1_A():
-    """Shrunk to 1.86 A; pairs at 30 A / 4.86 = 6.2 A; 9 patches of 455 A; 1000 A per point."""
+    """Small frames of 1.86 A; pairs at 30 A / 4.86 = 6.2 A; 9 patches of 455 A; 1000 A a point."""
     plan = plan_of()
 
     assert plan.correlation_shape_px == (2250, 2250)

@@ -1,12 +1,12 @@
 """Images as arrays on a device: no paths, no Angstroms, no parameters object.
 
-Shared by all: `device` (CPU or GPU), `threads`, `fourier` (the only caller of FFTs), `kernels`
-(compiled loops) and `gpu`.
+Shared by all: `device` (CPU or GPU), `backends` (what CPU and GPU each have an implementation of),
+`threads`, `fourier` (the only caller of FFTs), `kernels` (compiled loops) and `gpu`.
 
 First pass: `detector` (dark, gain, bad pixels), `frame_checks` and `duplicate_frames` (frames
 that cannot be used), `hot_pixels`, `downsample`.
 
-Estimation: `correlate` (cross-correlation and its peaks).
+Estimation: `correlate` (cross-correlation and its peaks), `likelihood_sweeps`.
 
 Second pass: `resample` (cubic B-spline interpolation), `aligned_sum`, `lowrank_weights` with
 `dose` (exposure weights), `power_spectrum`.

@@ -12,7 +12,7 @@ from flexalign.arrays import detector, fourier, resample
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.kernels import warp
 from flexalign.arrays.lowrank_weights import ExponentialWeights, TimeFunctions, time_functions
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
 # Spacing of the lattice on which the motion is given; it is interpolated linearly in between.
@@ -23,7 +23,7 @@ _TILE_PX = (128, 512)
 _FOURIER_COLUMNS = 64
 
 
-class MovingSums:
+class AlignedSums:
     """Running sums of motion-corrected frames.
 
     Each is a sum in real space at the frames' size.  The sum with frequency-dependent weights is a
@@ -44,7 +44,7 @@ class MovingSums:
         correction: Correction,
         shape_px: tuple[int, int],
         output_shape_px: tuple[int, int],
-        workers: Workers,
+        workers: ThreadPool,
         frames_together: int,
         *,
         names: Sequence[str],
@@ -106,14 +106,14 @@ class MovingSums:
             self._counts[name] += 1
         self._times.append(time)
         if len(self._lattices) == self._frames_together:
-            self.add_waiting()
+            self.flush()
 
     @property
     def sum_count(self) -> int:
         """Number of sums in real space."""
         return len(self._totals)
 
-    def add_waiting(self) -> None:
+    def flush(self) -> None:
         """Move and add the frames waiting in the batch; every result calls this first."""
         count, (height, width) = len(self._lattices), self._shape
         if count == 0:
@@ -145,7 +145,7 @@ class MovingSums:
 
     def mean(self, name: str) -> PixelArray:
         """The mean (h, w) of the frames added under `name`, at the output's size."""
-        self.add_waiting()
+        self.flush()
         height, width = self._shape
         total, count = self._totals[self._names.index(name), :, :width], max(self._counts[name], 1)
         mean = np.empty((height, width), np.float32)
@@ -163,7 +163,7 @@ class MovingSums:
         """
         if self._functions is None or self._weights is None:
             return None
-        self.add_waiting()
+        self.flush()
         sums = [0, *range(len(self._names), len(self._totals))]
         times = np.array(self._times, np.int64)
         tables = self._functions.mean_coefficient(times, self._weights.noise)
@@ -224,7 +224,7 @@ class MovingSums:
 
     def images(self) -> PixelArray | None:
         """The moved frames (t, h, w); None = not requested."""
-        self.add_waiting()
+        self.flush()
         return self._images[: self._image_count] if len(self._images) > 0 else None
 
     def at_output_size(self, image: PixelArray) -> PixelArray:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from flexalign.arrays import fourier
 from flexalign.arrays.fourier import SpectrumArray
-from flexalign.arrays.kernels import peaks, warp
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.kernels import peaks
+from flexalign.arrays.threads import ThreadPool, share_equally
 from flexalign.model import FloatArray, PixelArray
 
 # Filter weights below this fraction of the maximum are neglected.
@@ -92,7 +92,7 @@ def whiten(
         for spectrum in spectra[:, start:stop]:
             power[start:stop] += spectrum.real**2 + spectrum.imag**2
 
-    warp.in_blocks(add_power, len(power), threads)
+    share_equally(add_power, len(power), threads)
     total = np.bincount(rings.ravel(), power.ravel())
     mean = total / np.maximum(np.bincount(rings.ravel()), 1) / max(len(spectra), 1)
     scale = np.zeros_like(mean)
@@ -103,7 +103,7 @@ def whiten(
         for spectrum in spectra[start:stop]:
             spectrum *= factor
 
-    warp.in_blocks(multiply, len(spectra), threads)
+    share_equally(multiply, len(spectra), threads)
 
 
 def pair_peaks(
@@ -148,6 +148,6 @@ def pair_peaks(
             scores[a:b] /= np.where(spread > 0, spread, np.inf)
 
     # Not in equal blocks: pairs that are far apart in time take longer, and come first.
-    with Workers(threads) as workers:
+    with ThreadPool(threads) as workers:
         workers.share(len(first), _BATCHES_TOGETHER * together, measure)
     return Peaks(shifts, scores)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.threads import ThreadPool
 from flexalign.model import MaskArray, PixelArray
 
 NEIGHBOURS = 8
@@ -164,7 +164,7 @@ def correct(
     """
     out = np.empty(raw.shape, np.float32)
     fill = corrected_rows(raw, correction, frame_index)
-    with Workers(threads) as workers:
+    with ThreadPool(threads) as workers:
         workers.share(len(out), STRIP_ROWS, lambda start, stop: fill(start, stop, out[start:stop]))
     return out
 

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from flexalign.arrays import detector
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.kernels import downsample, float16, warp
+from flexalign.arrays.kernels.elementwise import reflected_index
 from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
 # Integers of at most this many bits have exact sums over all frames of a movie in 32 bits.
@@ -36,8 +37,8 @@ _WIDENED_TOGETHER = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shrinking:
-    """Filter and decimation of one axis: each new pixel is a weighted sum of some old ones.
+class AxisFilter:
+    """How an axis is down-sampled: each new pixel is a weighted sum over some of the old ones.
 
     Attributes
     ----------
@@ -50,28 +51,15 @@ class Shrinking:
     weight: PixelArray
 
 
-def mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    """`index` reflected at both ends into [0, size), as often as needed.
-
-    Examples
-    --------
-    >>> mirrored(np.arange(-2, 5), 3)
-    array([2, 1, 0, 1, 2, 1, 0])
-    """
-    period = max(2 * size - 2, 1)
-    folded = np.abs(index) % period
-    return np.asarray(np.where(folded >= size, period - folded, folded))
-
-
-def shrinking(size_px: int, new_size_px: int, kept_share: float) -> Shrinking:
+def axis_filter(size_px: int, new_size_px: int, kept_share: float) -> AxisFilter:
     """Filter weights that take `size_px` pixels to `new_size_px`.
 
     New pixel i lies at old pixel ``i * size / new size``, as in Fourier cropping.
 
     Parameters
     ----------
-    kept_share : end of the pass-band as a fraction of the new Nyquist frequency; below it ripple
-        and aliasing are under 1 % each
+    kept_share : of the new Nyquist frequency: frequencies up to there stay as they are, and no
+        others are reflected onto them, to 1 % each
 
     References
     ----------
@@ -79,13 +67,13 @@ def shrinking(size_px: int, new_size_px: int, kept_share: float) -> Shrinking:
 
     Examples
     --------
-    >>> shrinking(8, 4, kept_share=0.5).start
+    >>> axis_filter(8, 4, kept_share=0.5).start
     array([-4, -2,  0,  2])
     """
     if new_size_px == size_px:
         delta = np.zeros((size_px, downsample.TAPS_TOGETHER), np.float32)
         delta[:, 0] = 1
-        return Shrinking(np.arange(size_px), delta)
+        return AxisFilter(np.arange(size_px), delta)
     ratio = size_px / new_size_px
     length = (_STOPPED_DB - 7.95) / (14.36 * (1 - kept_share)) * ratio
     beta = 0.5842 * (_STOPPED_DB - 21) ** 0.4 + 0.07886 * (_STOPPED_DB - 21)
@@ -98,17 +86,17 @@ def shrinking(size_px: int, new_size_px: int, kept_share: float) -> Shrinking:
     weight = np.sinc(away / ratio) * np.i0(beta * np.sqrt(inside)) * (np.abs(away) <= length / 2)
     # Weights that sum to one for every pixel: a constant image stays constant.
     weight /= weight.sum(axis=1, keepdims=True)
-    return Shrinking(start, weight.astype(np.float32))
+    return AxisFilter(start, weight.astype(np.float32))
 
 
-def shrunk_images(
+def downsampled_images(
     images: PixelArray, new_shape_px: tuple[int, int], kept_share: float, threads: int = 1
 ) -> PixelArray:
-    """Images (n, h, w) down-sampled to (n, new h, new w); see `shrinking`.
+    """Images (n, h, w) at a smaller size (n, new h, new w); see `axis_filter`.
 
     Examples
     --------
-    >>> shrunk_images(np.ones((1, 64, 96), np.float32), (2, 3), 0.7).round(5)
+    >>> downsampled_images(np.ones((1, 64, 96), np.float32), (2, 3), 0.7).round(5)
     array([[[1., 1., 1.],
             [1., 1., 1.]]], dtype=float32)
     """
@@ -118,18 +106,18 @@ def shrunk_images(
     none_mended = np.empty(0, np.float32)
     together = FRAMES_SHRUNK_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
     buffer = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
-    with Workers(threads) as workers:
-        shrinker = Shrinker(nothing, (height, width), small, workers, kept_share)
+    with ThreadPool(threads) as workers:
+        downsampler = Downsampler(nothing, (height, width), small, workers, kept_share)
         for first in range(0, count, together):
             some = _widened(images[first : first + together], buffer, workers)
             places = range(first, first + len(some))
-            shrinker.shrink_now(
+            downsampler.downsample_now(
                 list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]
             )
     return small
 
 
-def _widened(images: PixelArray, buffer: PixelArray, workers: Workers) -> PixelArray:
+def _widened(images: PixelArray, buffer: PixelArray, workers: ThreadPool) -> PixelArray:
     """Images (n, h, w) as float32; `buffer` (n or more, h, w) takes those of 16 bits."""
     if images.dtype != np.float16:
         return images
@@ -143,14 +131,14 @@ def _widened(images: PixelArray, buffer: PixelArray, workers: Workers) -> PixelA
     return wide
 
 
-def shrunk_pixels(
+def downsampled_pixels(
     index: npt.NDArray[np.int64],
     value: PixelArray,
     shape_px: tuple[int, int],
     new_shape_px: tuple[int, int],
     kept_share: float,
 ) -> PixelArray:
-    """As `shrunk_images` of one image that is zero except at a few pixels.
+    """As `downsampled_images` of one image that is zero but for a few pixels.
 
     Parameters
     ----------
@@ -161,8 +149,8 @@ def shrunk_pixels(
     >>> few = np.array([5, 40]), np.array([2, 3], np.float32)
     >>> image = np.zeros((8, 8), np.float32)
     >>> image.flat[few[0]] = few[1]
-    >>> whole = shrunk_images(image[None], (4, 4), 0.5)[0]
-    >>> np.allclose(shrunk_pixels(*few, (8, 8), (4, 4), 0.5), whole, atol=1e-6)
+    >>> whole = downsampled_images(image[None], (4, 4), 0.5)[0]
+    >>> np.allclose(downsampled_pixels(*few, (8, 8), (4, 4), 0.5), whole, atol=1e-6)
     True
     """
     small = np.zeros(new_shape_px, np.float32)
@@ -176,16 +164,16 @@ def shrunk_pixels(
 def _spread(
     size_px: int, new_size_px: int, kept_share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], PixelArray]:
-    """The weights of `shrinking` sorted by old pixel: first entry of each, new pixels, weights."""
-    found = shrinking(size_px, new_size_px, kept_share)
+    """The weights of `axis_filter` by old pixel: where those of each begin, new pixels, weights."""
+    found = axis_filter(size_px, new_size_px, kept_share)
     taps = found.weight.shape[1]
-    old = mirrored(found.start[:, None] + np.arange(taps), size_px).ravel()
+    old = reflected_index(found.start[:, None] + np.arange(taps), size_px).ravel()
     order = np.argsort(old, kind="stable")
     start = np.searchsorted(old[order], np.arange(size_px + 1))
     return start, order // taps, found.weight.ravel()[order]
 
 
-def load_loops() -> None:
+def load_compiled_loops() -> None:
     """Load the compiled loops ahead of their first use, which takes a fifth of a second."""
     downsample.add_rows(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.int32), 0, 1)
 
@@ -208,7 +196,7 @@ class _Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Shrunk:
+class DownsampledFrame:
     """Index, mean and standard deviation of a frame that was down-sampled."""
 
     frame_index: int
@@ -216,14 +204,14 @@ class Shrunk:
     spread: float
 
 
-class Shrinker:
+class Downsampler:
     """Corrects and down-samples raw frames.
 
     Parameters
     ----------
     shape_px : (h, w) of the frames
-    small : (n, h, w) float32 or float16, output; encoded by `coding`
-    kept_share : pass-band as a fraction of the small frames' Nyquist frequency, see `shrinking`
+    small : (n, h, w) float32 or float16 to put the small ones in, by `coding`
+    kept_share : of the small frames' Nyquist frequency, see `axis_filter`
 
     Attributes
     ----------
@@ -235,13 +223,13 @@ class Shrinker:
         correction: Correction,
         shape_px: tuple[int, int],
         small: PixelArray,
-        workers: Workers,
+        workers: ThreadPool,
         kept_share: float,
     ) -> None:
         self._correction, self._workers = correction, workers
         self._shape, self._small = shape_px, small
         sizes = zip(shape_px, small.shape[1:], strict=True)
-        self._along_y, self._along_x = (shrinking(a, b, kept_share) for a, b in sizes)
+        self._along_y, self._along_x = (axis_filter(a, b, kept_share) for a, b in sizes)
         self._raws: list[npt.NDArray[Any]] = []
         self._waiting: list[_Waiting] = []
         self._used: set[int] = set()
@@ -251,17 +239,17 @@ class Shrinker:
         """Zeros (h, w) in which raw frames such as this one are summed."""
         return np.zeros(raw.shape, sum_dtype(raw))
 
-    def shrink(
+    def add(
         self,
         raw: npt.NDArray[Any],
         frame_index: int,
         place: int,
         sums: Sequence[npt.NDArray[Any]] = (),
-    ) -> list[Shrunk]:
+    ) -> list[DownsampledFrame]:
         """Down-sample a frame (h, w) and add it to the small frame number `place`.
 
-        Frames are processed in batches; those that were completed are returned. `rest` processes
-        the last batch and must be called at the end.
+        Frames are done a few at a time, and those returned that have been; `flush` does what is
+        left, and only then is all complete.
 
         Parameters
         ----------
@@ -275,17 +263,17 @@ class Shrinker:
         mended = detector.mended_values(raw, self._correction, frame_index)
         self._waiting.append(_Waiting(frame_index, place, place in self._used, mended, sums))
         self._used.add(place)
-        return self.rest() if len(self._waiting) == FRAMES_SHRUNK_TOGETHER else []
+        return self.flush() if len(self._waiting) == FRAMES_SHRUNK_TOGETHER else []
 
-    def rest(self) -> list[Shrunk]:
+    def flush(self) -> list[DownsampledFrame]:
         """Process the frames that still wait for their batch."""
         waiting, self._waiting = self._waiting, []
         raws, self._raws = self._raws, []
-        return self.shrink_now(raws, waiting) if waiting else []
+        return self.downsample_now(raws, waiting) if waiting else []
 
-    def shrink_now(
+    def downsample_now(
         self, raws: Sequence[npt.NDArray[Any]], waiting: Sequence[_Waiting]
-    ) -> list[Shrunk]:
+    ) -> list[DownsampledFrame]:
         """Process frames (h, w) from `warp.for_loops`, at most `FRAMES_SHRUNK_TOGETHER`."""
         correction = self._correction
         together = warp.filled_up(raws, FRAMES_SHRUNK_TOGETHER)
@@ -296,8 +284,8 @@ class Shrinker:
         # Sums of the values and of their squares, row by row.
         moments = np.empty((len(raws), self._small.shape[1], 2))
 
-        def shrink_rows(start: int, stop: int) -> None:
-            downsample.shrink_rows(
+        def downsample_rows(start: int, stop: int) -> None:
+            downsample.downsample_rows(
                 together, *correction.references, correction.bad_start, correction.bad_x, mended,
                 y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
                 self.coding.level, self.coding.factor, float16.stored(self._small), moments,
@@ -308,12 +296,12 @@ class Shrinker:
                 for total in frame.sums:
                     downsample.add_rows(raw, total, start, stop)
 
-        self._workers.share(self._small.shape[1], _SMALL_ROWS, shrink_rows)
+        self._workers.share(self._small.shape[1], _SMALL_ROWS, downsample_rows)
         self._workers.share(self._shape[0], STRIP_ROWS, add_rows)
         means, squares = moments.sum(axis=1).T / math.prod(self._small.shape[1:])
         spreads = np.sqrt(np.maximum(squares - means**2, 0))
         return [
-            Shrunk(frame.index, float(mean), float(spread))
+            DownsampledFrame(frame.index, float(mean), float(spread))
             for frame, mean, spread in zip(waiting, means, spreads, strict=True)
         ]
 
@@ -323,7 +311,7 @@ class Shrinker:
 
 
 def mean_corrected(
-    total: npt.NDArray[Any], count: int, correction: Correction, workers: Workers
+    total: npt.NDArray[Any], count: int, correction: Correction, workers: ThreadPool
 ) -> PixelArray:
     """Mean corrected frame (h, w) from the sum of `count` raw ones, which is overwritten.
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter, median_filter
 from scipy.special import gammainc, gammaincc
 
-from flexalign.arrays.kernels.warp import in_blocks
+from flexalign.arrays.kernels.elementwise import reflected_index
+from flexalign.arrays.threads import share_equally
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
 BLOCK_PX = 32
@@ -129,7 +130,7 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
             found[part[0] : part[-1] + 1, _outlier_columns(values)] = True
 
     if parts:
-        in_blocks(find, len(parts), threads)
+        share_equally(find, len(parts), threads)
     return outliers & ~known_bad
 
 
@@ -209,7 +210,7 @@ def _block_statistics(image: _Cleaned, threads: int) -> tuple[FloatArray, FloatA
             variance[i] = np.einsum("yjx,yjx->j", difference, difference)
             negative[i] = np.count_nonzero(strip < 0) / strip.size
 
-    in_blocks(measure, height, threads)
+    share_equally(measure, height, threads)
     variance /= 2 * BLOCK_PX * (BLOCK_PX - NOISE_LAG_PX)
     return (
         median_filter(level, 3, mode="nearest"),
@@ -264,7 +265,7 @@ def _candidates(
             found.append(place + first * width)
         return found
 
-    strips = in_blocks(look, -(-height // BLOCK_PX), threads)
+    strips = share_equally(look, -(-height // BLOCK_PX), threads)
     places = np.concatenate([place for part in strips for place in part])
     y, x = np.divmod(places, width)
     return y, x
@@ -280,8 +281,6 @@ def _neighbours(image: _Cleaned, y: npt.NDArray[np.int64], x: npt.NDArray[np.int
     height, width = image.image.shape
     dy, dx = (offset.ravel() for offset in np.mgrid[-2:3, -2:3])
     away = (dy != 0) | (dx != 0)
-    rows = np.abs(y[:, None] + dy[away])
-    columns = np.abs(x[:, None] + dx[away])
-    rows = np.minimum(rows, 2 * (height - 1) - rows)
-    columns = np.minimum(columns, 2 * (width - 1) - columns)
+    rows = reflected_index(y[:, None] + dy[away], height)
+    columns = reflected_index(x[:, None] + dx[away], width)
     return image.at(rows, columns)

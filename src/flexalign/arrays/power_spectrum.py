@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flexalign.arrays.fourier import SpectrumArray, cropped, irfft2, rfft2, rfft2_cropped
 from flexalign.arrays.kernels.tiles import add_amplitudes, add_powers, standard_tile
-from flexalign.arrays.kernels.warp import in_blocks
+from flexalign.arrays.threads import share_equally
 from flexalign.model import CtfSpectrum, PixelArray, PowerSpectrum
 
 REFERENCE_TILE_PX = 384
@@ -254,7 +254,7 @@ def _sum_over_tiles(
         return sums
 
     # Summed in the order of the rows: the result does not depend on the number of threads.
-    parts = in_blocks(sum_rows, len(tops), threads)
+    parts = share_equally(sum_rows, len(tops), threads)
     total = np.sum([row for part in parts for row in part], axis=0)
     return total, len(tops) * len(lefts)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from flexalign.arrays.kernels import warp
-from flexalign.arrays.threads import Workers
+from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
 _TILE_PX = (128, 512)
@@ -131,5 +131,5 @@ def _for_tiles(
         for left in range(0, width, _TILE_PX[1]):
             work(top, bottom, left, min(left + _TILE_PX[1], width))
 
-    with Workers(threads) as workers:
+    with ThreadPool(threads) as workers:
         workers.share(height, _TILE_PX[0], in_rows)

@@ -69,6 +69,22 @@ class _Worker:
         self.job, self.needed_bytes, self.threads = None, None, 0
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """A process of this machine that works on movies.
+
+    Attributes
+    ----------
+    number : counted from 0; see `flexalign.arrays.device.PROCESS_VARIABLE`
+    pid : of the operating system
+    movie : what it works on; None = it waits for a job
+    """
+
+    number: int
+    pid: int
+    movie: str | None
+
+
 class LocalProcesses:
     """Works in several processes; one that dies or hangs is replaced, and its movie is told of.
 
@@ -99,6 +115,14 @@ class LocalProcesses:
         self._queue: deque[Job] = deque()
         self._ahead = ReadAhead()
         self._is_noted = False
+
+    @property
+    def processes(self) -> list[WorkerProcess]:
+        """The processes that there are now."""
+        return [
+            WorkerProcess(w.number, w.process.pid, w.job.movie if w.job else None)
+            for w in self._workers
+        ]
 
     @property
     def free_places(self) -> int:

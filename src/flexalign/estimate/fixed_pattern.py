@@ -13,8 +13,8 @@ import numpy as np
 from scipy.special import j0
 
 from flexalign.arrays import correlate, fourier
-from flexalign.arrays.kernels import warp
 from flexalign.arrays.kernels.float16 import add_part, stored
+from flexalign.arrays.threads import share_equally
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
 from flexalign.estimate.refine import RingPowers
@@ -112,5 +112,5 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
         for image in stored(pixels)[start:stop]:
             add_part(common, np.float32(-1), image)
 
-    warp.in_blocks(take_out, len(pixels), threads)
+    share_equally(take_out, len(pixels), threads)
     return replace(frames, pixels=pixels)

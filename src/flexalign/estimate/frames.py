@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays.device import CPU, Device
-from flexalign.arrays.downsample import shrunk_images
+from flexalign.arrays.downsample import downsampled_images
 from flexalign.model import FloatArray, PixelArray
 from flexalign.plan import PAIRWISE_NYQUIST_SHARE
 
@@ -48,5 +48,5 @@ class SmallFrames:
 
     def shrunk(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
         """These frames at the smaller size `shape_px` (h, w)."""
-        pixels = shrunk_images(self.pixels, shape_px, PAIRWISE_NYQUIST_SHARE, threads)
+        pixels = downsampled_images(self.pixels, shape_px, PAIRWISE_NYQUIST_SHARE, threads)
         return replace(self, pixels=pixels)

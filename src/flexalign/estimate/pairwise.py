@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from flexalign.arrays import correlate, fourier
 from flexalign.arrays.fourier import SpectrumArray
-from flexalign.arrays.kernels import warp
+from flexalign.arrays.threads import share_equally
 from flexalign.estimate.frames import SmallFrames
 from flexalign.model import FloatArray, PairwiseShifts
 from flexalign.motion import Trajectory
@@ -134,7 +134,7 @@ def filtered_spectra(
             image = frames.pixels[groups[k]].sum(axis=0)
             spectra[k] = fourier.rfft2(image - image.mean(), columns=columns)
 
-    warp.in_blocks(transform, len(groups), threads)
+    share_equally(transform, len(groups), threads)
     correlate.whiten(spectra, shape, response, threads)
     return spectra
 

@@ -15,16 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import correlate
-from flexalign.arrays.device import Device
-from flexalign.arrays.kernels import likelihood, warp
+from flexalign.arrays.backends import LikelihoodSweeps, make_sweeps
+from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.kernels.likelihood import Packing
+from flexalign.arrays.threads import share_equally
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patches import PatchGrid, side_A, tapered_spectra
 from flexalign.model import FloatArray
 from flexalign.plan import FINEST_RESOLUTION_A
 
 if TYPE_CHECKING:
-    from flexalign.arrays.gpu.passes import GpuSweeps
+    pass
 
 # Rings below this hold what the taper leaks.
 _FIRST_RING = 3
@@ -55,7 +56,7 @@ class PatchSpectra:
     frame : (times,) frame index
     scale : unbinned pixels per small pixel, (y, x)
     pixel_size_A : of the unbinned movie
-    on_gpu : the packed spectra on the GPU that sweeps over them, None = the CPU does
+    sweeps : what sweeps over the packed spectra, on the CPU or on a GPU
     """
 
     packed: npt.NDArray[np.uint16]
@@ -69,7 +70,7 @@ class PatchSpectra:
     frame: FloatArray
     scale: FloatArray
     pixel_size_A: float
-    on_gpu: GpuSweeps | None = None
+    sweeps: LikelihoodSweeps
 
     @property
     def count(self) -> int:
@@ -142,24 +143,13 @@ def cut_spectra(
                     power[patch],
                 )  # fmt: skip
 
-    warp.in_blocks(cut_patches, len(offset), threads)
+    share_equally(cut_patches, len(offset), threads)
     count = np.bincount(ring[ring >= 0], minlength=len(frequency)).astype(np.float64)
     return PatchSpectra(
         packed, packing, power, offset, frequency, envelope, count, grid,
         frames.frame.astype(np.float64), scale, frames.pixel_size_A,
-        _on_gpu(packed, packing, grid.shape_px, frames.device),
+        make_sweeps(frames.device, packed, packing, grid.shape_px),
     )  # fmt: skip
-
-
-def _on_gpu(
-    packed: npt.NDArray[np.uint16], packing: Packing, shape_px: tuple[int, int], device: Device
-) -> GpuSweeps | None:
-    """Packed spectra where the GPU can sweep over them; None when `device` is the CPU."""
-    if not device.is_gpu:
-        return None
-    from flexalign.arrays.gpu.passes import GpuSweeps
-
-    return GpuSweeps(packed, packing, shape_px, device)
 
 
 def _rings(
@@ -205,25 +195,14 @@ def sweep_together(
     rings: int | None = None,
 ) -> list[Sweep]:
     """As `sweep`, for several motions, each with its weight: spectra are read once for all."""
-    ring_count, packing = len(patches.ring_frequency_per_A), patches.packing
+    ring_count = len(patches.ring_frequency_per_A)
     rings = ring_count if rings is None else rings
     shape = patches.count, ring_count
     wanted = np.array([np.broadcast_to(0.0 if w is None else w, shape) for w in weights])
     rest_px = np.array(displacements_px) / patches.scale - patches.offset_px
     weighted_rings = min(rings, rings_with_weight(wanted.max(axis=(0, 1))))
     wanted = wanted.clip(max=_MOST_WEIGHT).astype(np.float32)
-    gradient, summed = np.empty(rest_px.shape), np.empty((len(wanted), patches.count, ring_count))
-    if patches.on_gpu is not None:
-        for m in range(len(wanted)):
-            one = patches.on_gpu.sweep(rest_px[m], wanted[m], rings, weighted_rings)
-            gradient[m], summed[m] = one
-    else:
-        warp.in_blocks(
-            likelihood.likelihood_sweep, patches.count, threads, patches.packed, rest_px,
-            patches.grid.shape_px, packing.wave, packing.start, packing.ring_packed,
-            packing.columns_within(rings), packing.columns_within(weighted_rings), wanted,
-            gradient, summed,
-        )  # fmt: skip
+    gradient, summed = patches.sweeps.sweep(rest_px, wanted, rings, weighted_rings, threads)
     # Kernel frequencies are in cycles per patch side; X moves by exp(2 pi i k.d).
     gradient *= -4 * np.pi / (np.array(patches.grid.shape_px) * patches.scale)
     cross = np.where(np.arange(ring_count) < rings, summed - patches.power, 0.0)

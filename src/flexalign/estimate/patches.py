@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from flexalign.arrays import correlate, fourier
 from flexalign.arrays.fourier import SpectrumArray
-from flexalign.arrays.kernels import warp
 from flexalign.arrays.kernels.float16 import stored
 from flexalign.arrays.kernels.tiles import taper_tile
+from flexalign.arrays.threads import share_equally
 from flexalign.estimate import pairwise
 from flexalign.estimate.evidence import (
     FieldPrior,
@@ -120,7 +120,7 @@ def track_patches(
             pairs.append(pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale))
         return pairs
 
-    measured = chain.from_iterable(warp.in_blocks(measure, places, threads))
+    measured = chain.from_iterable(share_equally(measure, places, threads))
     # Many small steps of the interpreter: threads would only wait for each other.
     solved = [pairwise.solve(pairs, len(groups))[:2] for pairs in measured]
     track, precision = (np.array(found) for found in zip(*solved, strict=True))

@@ -30,7 +30,7 @@ _TOGETHER, _WARP = 4, 32
 _REACH_PX = len(SPLINE_FILTER) - 1
 
 _filtered = cuda.jit(device=True)(elementwise.filtered.py_func)
-_folded = cuda.jit(device=True)(elementwise.folded.py_func)
+_reflected = cuda.jit(device=True)(elementwise.reflected_index)
 _cubic_weights = cuda.jit(device=True)(elementwise.cubic_weights.py_func)
 
 
@@ -75,14 +75,14 @@ def _correct(raw, dark, gain, has_dark, has_gain, out):  # type: ignore[no-untyp
         out[y, x] = value
 
 
-def shrink(
+def downsample(
     frame: Any, along_y: tuple[Any, Any], along_x: tuple[Any, Any], room: Any, out: Any
 ) -> None:
     """Fill `out` (h, w) with `frame` at a smaller size.
 
     Parameters
     ----------
-    along_y : start and weight (h of out, taps) of `shrink.Shrinking`, on the device
+    along_y : start and weight (h of out, taps) of `downsample.AxisFilter`, on the device
     along_x : the same, but weight as (taps, w of out), so that neighbours lie side by side
     room : (h of out, w of frame) float32 to work in
     """
@@ -113,7 +113,7 @@ def _shrink_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
     for column in range(x, min(x + _TOGETHER * _WARP, width), _WARP):
         total = np.float32(0)
         for tap in range(taps):
-            total += weight[y, tap] * frame[_folded(first + tap, height), column]
+            total += weight[y, tap] * frame[_reflected(first + tap, height), column]
         out[y, column] = total
 
 
@@ -138,7 +138,7 @@ def _shrink_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
     for row in range(y, min(y + _TOGETHER, height)):
         total = np.float32(0)
         for tap in range(taps):
-            total += weight[tap, x] * frame[row, _folded(first + tap, width)]
+            total += weight[tap, x] * frame[row, _reflected(first + tap, width)]
         out[row, x] = total
 
 
@@ -184,7 +184,7 @@ def _coefficient(line, x):  # type: ignore[no-untyped-def]
         return _filtered(line, x)
     total = SPLINE_FILTER[0] * line[x]
     for k in range(1, _REACH_PX + 1):
-        total += SPLINE_FILTER[k] * (line[_folded(x - k, size)] + line[_folded(x + k, size)])
+        total += SPLINE_FILTER[k] * (line[_reflected(x - k, size)] + line[_reflected(x + k, size)])
     return total
 
 
@@ -223,9 +223,9 @@ def _sampler(step_px: int) -> Any:
                     value += along_y[a] * along_x[b] * coefficients[row, column]
         else:
             for a in range(4):
-                row = np.uint64(_folded(top + a, height))
+                row = np.uint64(_reflected(top + a, height))
                 for b in range(4):
-                    column = np.uint64(_folded(left + b, width))
+                    column = np.uint64(_reflected(left + b, width))
                     value += along_y[a] * along_x[b] * coefficients[row, column]
         out[y, x] = value
 

@@ -19,7 +19,7 @@ from flexalign.arrays import detector, fourier, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
-from flexalign.arrays.downsample import Shrunk, shrinking, sum_dtype
+from flexalign.arrays.downsample import DownsampledFrame, axis_filter, sum_dtype
 from flexalign.arrays.gpu import kernels
 from flexalign.arrays.gpu.upload import FrameUpload
 from flexalign.arrays.kernels.downsample import moments
@@ -52,8 +52,8 @@ class _Detector:
             ]
 
 
-class GpuShrinker:
-    """`shrink.Shrinker` on a GPU."""
+class GpuDownsampler:
+    """`downsample.Downsampler` on a GPU."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class GpuShrinker:
         xp, small_shape_px = device.xp, (small.shape[1], small.shape[2])
         self._device, self._all = device, small
         sizes = zip(shape_px, small_shape_px, strict=True)
-        down, across = (shrinking(a, b, kept_share) for a, b in sizes)
+        down, across = (axis_filter(a, b, kept_share) for a, b in sizes)
         self._along_y = xp.array(down.start), xp.array(down.weight)
         self._along_x = xp.array(across.start), xp.array(np.ascontiguousarray(across.weight.T))
         self._rows = xp.empty((small_shape_px[0], shape_px[1]), np.float32)
@@ -82,10 +82,10 @@ class GpuShrinker:
         """Zeros (h, w) to add raw frames such as this one up in."""
         return self._device.xp.zeros(raw.shape, sum_dtype(raw))
 
-    def shrink(
+    def add(
         self, raw: npt.NDArray[Any], frame_index: int, place: int, sums: Sequence[Any] = ()
-    ) -> list[Shrunk]:
-        """Put a frame at `place` of the small ones; see `Shrinker.shrink`.
+    ) -> list[DownsampledFrame]:
+        """Put a frame at `place` of the small ones; see `Downsampler.add`.
 
         The host waits for that one only when this one is in the queue.
         """
@@ -94,14 +94,14 @@ class GpuShrinker:
         for total in sums:
             total += pixels
         self._upload.done()
-        kernels.shrink(self._frame, self._along_y, self._along_x, self._rows, self._small)
+        kernels.downsample(self._frame, self._along_y, self._along_x, self._rows, self._small)
         image, self._spare = self._spare, self._image
         self._device.fetch(self._small, image)
-        before = self.rest()
+        before = self.flush()
         self._image, self._owed = image, (frame_index, place, self._device.mark())
         return before
 
-    def rest(self) -> list[Shrunk]:
+    def flush(self) -> list[DownsampledFrame]:
         """Do the last frame."""
         if self._owed is None:
             return []
@@ -113,15 +113,15 @@ class GpuShrinker:
         level, factor = self.coding.level, self.coding.factor
         store(self._image, level, factor, place in self._used, stored(self._all[place]))
         self._used.add(place)
-        return [Shrunk(index, mean, spread)]
+        return [DownsampledFrame(index, mean, spread)]
 
     def fetched(self, total: Any) -> npt.NDArray[Any]:
         """A sum as the host has it."""
         return self._device.host(total)
 
 
-class GpuMovingSums:
-    """`moving.MovingSums` on a GPU; its results are on the host."""
+class GpuAlignedSums:
+    """`aligned_sum.AlignedSums` on a GPU; its results are on the host."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class GpuMovingSums:
         names: Sequence[str],
         time: int = 0,
     ) -> None:
-        """Correct a frame, move it along a displacement, and add it; see `MovingSums.add`."""
+        """Correct a frame, move it along a displacement, and add it; see `AlignedSums.add`."""
         self._detector.correct(self._upload.send(raw), frame_index, self._frame)
         self._upload.done()
         kernels.prefilter(self._frame, self._room)
@@ -185,7 +185,7 @@ class GpuMovingSums:
         return self._device.host(self._cropped(mean))
 
     def weighted_mean(self) -> PixelArray | None:
-        """The weighted mean (h, w); see `MovingSums.weighted_mean`."""
+        """The weighted mean (h, w); see `AlignedSums.weighted_mean`."""
         if self._weights is None:
             return None
         xp, power = self._device.xp, self._device.xp.zeros_like(self._rate)
@@ -217,7 +217,7 @@ class GpuMovingSums:
 
 
 class GpuSweeps:
-    """`likelihood.likelihood_sweep` on a GPU, over the same spectra again and again.
+    """`likelihood_sweeps.CpuSweeps` on a GPU.
 
     Spectra that do not fit are taken in pieces, which then go up again for each sweep.
 
@@ -262,25 +262,36 @@ class GpuSweeps:
         return as_float32(self._device.xp.array(packed))
 
     def sweep(
-        self, rest_px: FloatArray, weight: npt.NDArray[np.float32], rings: int, weighted_rings: int
+        self,
+        residual_px: FloatArray,
+        weight: npt.NDArray[np.float32],
+        rings: int,
+        weighted_rings: int,
+        threads: int = 1,
     ) -> tuple[FloatArray, FloatArray]:
-        """Gradient (patches, times, 2) and ring sums (patches, rings); see `likelihood_sweep`.
+        """Gradient and ring sums of several motions; see `CpuSweeps.sweep`."""
+        gradient, summed = np.empty(residual_px.shape), np.zeros(weight.shape)
+        for m in range(len(weight)):
+            self._sweep(residual_px[m], weight[m], rings, weighted_rings, gradient[m], summed[m])
+        return gradient, summed
 
-        Parameters
-        ----------
-        rest_px : (patches, times, 2) displacement to undo
-        weight : (patches, rings)
-        rings, weighted_rings : how many rings to look at, and how many may have a weight
-        """
+    def _sweep(
+        self,
+        residual_px: FloatArray,
+        weight: npt.NDArray[np.float32],
+        rings: int,
+        weighted_rings: int,
+        gradient: FloatArray,
+        summed: FloatArray,
+    ) -> None:
+        """Fill gradient (patches, times, 2) and ring sums (patches, rings) of one motion."""
         xp = self._device.xp
         is_wanted, weight_at = self._ring < rings, xp.array(weight)
         columns = xp.array(self._packing.columns_within(weighted_rings))
-        gradient = np.empty(rest_px.shape)
-        summed = np.zeros(weight.shape)
-        for first in range(0, len(rest_px), self._together):
+        for first in range(0, len(residual_px), self._together):
             piece = slice(first, first + self._together)
             packed = self._sent(self._packed[piece]) if self._held is None else self._held
-            phases = self._phases(rest_px[piece])
+            phases = self._phases(residual_px[piece])
             sums = xp.empty((len(packed), 2, len(self._row)), np.float32)
             kernels.sum_moved(packed, phases, self._row, self._start, is_wanted, sums)
             power = xp.empty((len(packed), self._ring_count), np.float64)
@@ -290,16 +301,15 @@ class GpuSweeps:
                 gradient[piece] = 0
                 continue
             sums *= weight_at[piece][:, None, self._ring]
-            pulls = xp.empty((*rest_px[piece].shape[:2], len(columns), 2), np.float32)
+            pulls = xp.empty((*residual_px[piece].shape[:2], len(columns), 2), np.float32)
             kernels.pull(packed, phases, self._start, columns, sums, pulls)
             pulls[..., 0] *= self._wave_y.astype(np.float32)
             gradient[piece] = self._device.host(pulls.sum(axis=2, dtype=np.float64))
-        return gradient, summed
 
-    def _phases(self, rest_px: FloatArray) -> tuple[Any, Any]:
-        """exp(2 pi i k.rest) of rows (patches, times, rows) and of columns (likewise)."""
+    def _phases(self, residual_px: FloatArray) -> tuple[Any, Any]:
+        """exp(2 pi i k.residual) of rows (patches, times, rows) and of columns (likewise)."""
         xp = self._device.xp
-        turns = xp.array(2j * np.pi * rest_px / np.array(self._sides))
+        turns = xp.array(2j * np.pi * residual_px / np.array(self._sides))
         return (
             xp.exp(turns[..., 0, None] * self._wave_y).astype(np.complex64),
             xp.exp(turns[..., 1, None] * self._wave_x).astype(np.complex64),

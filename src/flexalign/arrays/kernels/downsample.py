@@ -20,7 +20,7 @@ _STRIP_COLUMNS = 512
 
 
 @cached_njit(nogil=True, fastmath=True)
-def shrink_rows(  # type: ignore[no-untyped-def]
+def downsample_rows(  # type: ignore[no-untyped-def]
     raws, gain, dark, bad_start, bad_x, mended,
     start_y, weight_y, start_x, weight_x, first, last, places, is_more,
     level, factor, small, moments,
@@ -30,7 +30,7 @@ def shrink_rows(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     raws, gain, dark, bad_start, bad_x, mended : as for `add_tiles`
-    start_y, weight_y, start_x, weight_x : how the axes are shrunk, see `shrink.Shrinking`
+    start_y, weight_y, start_x, weight_x : how the axes are down-sampled, see `AxisFilter`
     places, is_more : (n,) which of `small` is meant, and whether to add to what it holds
     level, factor : float32, of the `float16.Coding` of the small frames
     small : as `float16.stored` gives it

@@ -6,6 +6,7 @@ Plain functions of numbers and arrays, compiled by numba and inlined where they 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -68,12 +69,19 @@ def from_half(half):  # type: ignore[no-untyped-def]
     return np.uint32(shifted).view(np.float32) * np.float32(2.0**112)
 
 
-@njit(inline="always")
-def folded(index, size):  # type: ignore[no-untyped-def]
-    """`index` reflected at the first and last sample into [0, size), as often as needed."""
-    period = max(2 * (size - 1), 1)
-    index = abs(index) % period
-    return period - index if index >= size else index
+def reflected_index(index: Any, size: int) -> Any:
+    """`index` reflected at the first and last sample into [0, size), as often as needed.
+
+    Examples
+    --------
+    >>> reflected_index(np.arange(-2, 5), 3)
+    array([2, 1, 0, 1, 2, 1, 0])
+    """
+    last = size - 1
+    return last - abs(last - abs(index) % max(2 * last, 1))
+
+
+reflected = njit(inline="always")(reflected_index)
 
 
 @njit(inline="always")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from flexalign.arrays.kernels.elementwise import folded
+from flexalign.arrays.kernels.elementwise import reflected
 from flexalign.arrays.kernels.float16 import number
 from flexalign.compiling import cached_njit
 
@@ -48,9 +48,9 @@ def _cut_less_mean(image, top, left, out):  # type: ignore[no-untyped-def]
     (height, width), (rows, columns) = image.shape, out.shape
     is_inside = left >= 0 and left + columns <= width
     # From one of its own values on, so that an even tile is left with no rounding errors.
-    level, total = number(image[folded(top, height), folded(left, width)]), 0.0
+    level, total = number(image[reflected(top, height), reflected(left, width)]), 0.0
     for j in range(rows):
-        row, to, part = image[folded(top + j, height)], out[j], np.float32(0)
+        row, to, part = image[reflected(top + j, height)], out[j], np.float32(0)
         if is_inside:
             inside = row[left : left + columns]
             for i in range(columns):
@@ -58,7 +58,7 @@ def _cut_less_mean(image, top, left, out):  # type: ignore[no-untyped-def]
                 part += to[i]
         else:
             for i in range(columns):
-                to[i] = number(row[folded(left + i, width)]) - level
+                to[i] = number(row[reflected(left + i, width)]) - level
                 part += to[i]
         total += float(part)
     mean = np.float32(total / out.size)

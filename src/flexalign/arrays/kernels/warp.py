@@ -11,9 +11,7 @@ the cache instead, the same loop rounds differently the first time it runs than 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +24,7 @@ from flexalign.arrays.kernels.elementwise import (
     SPLINE_POLE,
     cubic_weights,
     filtered,
-    folded,
+    reflected,
 )
 from flexalign.compiling import cached_njit, can_be_kept, is_kept
 
@@ -37,16 +35,6 @@ WARM_UP_PX = 12
 _TOGETHER = 4
 # Kinds of numbers that the loops over raw frames are compiled for.
 _RAW_DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
-
-
-def in_blocks(work: Callable[..., Any], size: int, threads: int, *arguments: Any) -> list[Any]:
-    """Results of ``work(*arguments, start, stop)`` over equal parts of ``range(size)``."""
-    edges = np.linspace(0, size, min(threads, size) + 1).astype(int)
-    if threads == 1:
-        return [work(*arguments, 0, size)]
-    with ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(work, *arguments, a, b) for a, b in pairwise(edges)]
-        return [job.result() for job in jobs]
 
 
 def dtype_for_loops(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -101,7 +89,7 @@ def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # 
     if begin >= end:
         begin = end = 0
     for j in range(out.shape[0]):
-        y = folded(top + j, height)
+        y = reflected(top + j, height)
         row, inside = raw[y, left + begin : left + end], out[j, begin:end]
         if gain.size > 0:
             factor = gain[y, left + begin : left + end]
@@ -124,7 +112,7 @@ def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # 
                 out[j, bad_x[k] - left] = mended[k]
         for outside in ((0, begin), (end, columns)):
             for i in range(outside[0], outside[1]):
-                x = folded(left + i, width)
+                x = reflected(left + i, width)
                 value = np.float32(raw[y, x])
                 if dark.size > 0:
                     value -= dark[y, x]

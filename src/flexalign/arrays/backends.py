@@ -1,0 +1,150 @@
+"""The three parts of the work that the CPU and a GPU each have an implementation of.
+
+Each part has an interface here, a `Protocol` that both implementations are checked against, and a
+function that makes the one for a device.  What belongs to a GPU is imported when one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays.aligned_sum import AlignedSums
+from flexalign.arrays.detector import Correction
+from flexalign.arrays.device import Device
+from flexalign.arrays.downsample import DownsampledFrame, Downsampler
+from flexalign.arrays.kernels.float16 import Coding
+from flexalign.arrays.kernels.likelihood import Packing
+from flexalign.arrays.likelihood_sweeps import CpuSweeps
+from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.arrays.threads import ThreadPool
+from flexalign.model import FloatArray, PixelArray
+
+
+class FrameDownsampler(Protocol):
+    """Makes small frames of raw ones, for the first pass; see `downsample.Downsampler`."""
+
+    coding: Coding
+
+    def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
+        """Zeros (h, w), on the device, to add raw frames such as this one up in."""
+        ...
+
+    def add(
+        self, raw: npt.NDArray[Any], frame_index: int, place: int, sums: Sequence[Any] = ()
+    ) -> list[DownsampledFrame]:
+        """Put a frame (h, w) at `place` of the small ones; the frames that are done by now."""
+        ...
+
+    def flush(self) -> list[DownsampledFrame]:
+        """Do the frames that were added and are not done yet."""
+        ...
+
+    def fetched(self, total: Any) -> npt.NDArray[Any]:
+        """A sum from `empty_sum` on the host."""
+        ...
+
+
+class FrameSummation(Protocol):
+    """Sums of frames that are corrected and moved on the way; see `aligned_sum.AlignedSums`."""
+
+    def add(
+        self,
+        raw: npt.NDArray[Any],
+        frame_index: int,
+        displacement_px: PixelArray,
+        names: Sequence[str],
+        time: int = 0,
+    ) -> None:
+        """Correct a frame, move it along a displacement on the lattice, and add it."""
+        ...
+
+    def mean(self, name: str) -> PixelArray:
+        """The mean (h, w) of the frames added under `name`, at the size of the output."""
+        ...
+
+    def weighted_mean(self) -> PixelArray | None:
+        """The weighted mean (h, w); None = not asked for."""
+        ...
+
+    def images(self) -> PixelArray | None:
+        """The moved frames (t, h, w); None = not asked for."""
+        ...
+
+    def at_output_size(self, image: PixelArray) -> PixelArray:
+        """An image (h, w) of the frames' size, Fourier-cropped to that of the output."""
+        ...
+
+
+class LikelihoodSweeps(Protocol):
+    """Sweeps over the same spectra again and again; see `likelihood_sweeps.CpuSweeps`."""
+
+    def sweep(
+        self,
+        residual_px: FloatArray,
+        weight: npt.NDArray[np.float32],
+        rings: int,
+        weighted_rings: int,
+        threads: int,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient (motions, patches, times, 2) and ring sums (motions, patches, rings)."""
+        ...
+
+
+def make_downsampler(
+    device: Device,
+    threads: ThreadPool,
+    correction: Correction,
+    shape_px: tuple[int, int],
+    small: PixelArray,
+    kept_part: float,
+) -> FrameDownsampler:
+    """What makes small frames on `device`; parameters as for `downsample.Downsampler`."""
+    if not device.is_gpu:
+        return Downsampler(correction, shape_px, small, threads, kept_part)
+    from flexalign.arrays.gpu.passes import GpuDownsampler
+
+    return GpuDownsampler(correction, shape_px, small, device, kept_part)
+
+
+def make_frame_summation(
+    device: Device,
+    threads: ThreadPool,
+    correction: Correction,
+    shape_px: tuple[int, int],
+    output_shape_px: tuple[int, int],
+    frames_together: int,
+    *,
+    names: Sequence[str],
+    weights: ExponentialWeights | None = None,
+    image_count: int = 0,
+) -> FrameSummation:
+    """What sums moved frames on `device`; parameters as for `aligned_sum.AlignedSums`."""
+    if not device.is_gpu:
+        return AlignedSums(
+            correction, shape_px, output_shape_px, threads, frames_together,
+            names=names, weights=weights, image_count=image_count,
+        )  # fmt: skip
+    from flexalign.arrays.gpu.passes import GpuAlignedSums
+
+    return GpuAlignedSums(
+        correction, shape_px, output_shape_px, device,
+        names=names, weights=weights, image_count=image_count,
+    )  # fmt: skip
+
+
+def make_sweeps(
+    device: Device,
+    packed: npt.NDArray[np.uint16],
+    packing: Packing,
+    sides_px: tuple[int, int],
+) -> LikelihoodSweeps:
+    """What sweeps over packed spectra on `device`; parameters as for `CpuSweeps`."""
+    if not device.is_gpu:
+        return CpuSweeps(packed, packing, sides_px)
+    from flexalign.arrays.gpu.passes import GpuSweeps
+
+    return GpuSweeps(packed, packing, sides_px, device)
