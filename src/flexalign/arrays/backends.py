@@ -67,11 +67,11 @@ class FrameSummation(Protocol):
         ...
 
     def weighted_mean(self) -> PixelArray | None:
-        """The weighted mean (h, w); None = not asked for."""
+        """The weighted mean (h, w); None = not requested."""
         ...
 
     def images(self) -> PixelArray | None:
-        """The moved frames (t, h, w); None = not asked for."""
+        """The moved frames (t, h, w); None = not requested."""
         ...
 
     def at_output_size(self, image: PixelArray) -> PixelArray:

@@ -38,7 +38,7 @@ _WIDENED_TOGETHER = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AxisFilter:
-    """How an axis is down-sampled: each new pixel is a weighted sum over some of the old ones.
+    """Filter and decimation of one axis: each new pixel is a weighted sum of some old ones.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ def axis_filter(size_px: int, new_size_px: int, kept_share: float) -> AxisFilter
 
     Parameters
     ----------
-    kept_share : of the new Nyquist frequency: frequencies up to there stay as they are, and no
-        others are reflected onto them, to 1 % each
+    kept_share : end of the pass-band as a fraction of the new Nyquist frequency; below it ripple
+        and aliasing are under 1 % each
 
     References
     ----------
@@ -92,7 +92,7 @@ def axis_filter(size_px: int, new_size_px: int, kept_share: float) -> AxisFilter
 def downsampled_images(
     images: PixelArray, new_shape_px: tuple[int, int], kept_share: float, threads: int = 1
 ) -> PixelArray:
-    """Images (n, h, w) at a smaller size (n, new h, new w); see `axis_filter`.
+    """Images (n, h, w) down-sampled to (n, new h, new w); see `axis_filter`.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def downsampled_pixels(
     new_shape_px: tuple[int, int],
     kept_share: float,
 ) -> PixelArray:
-    """As `downsampled_images` of one image that is zero but for a few pixels.
+    """As `downsampled_images` of one image that is zero except at a few pixels.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def downsampled_pixels(
 def _spread(
     size_px: int, new_size_px: int, kept_share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], PixelArray]:
-    """The weights of `axis_filter` by old pixel: where those of each begin, new pixels, weights."""
+    """The weights of `axis_filter` by old pixel: first entry of each, new pixels, weights."""
     found = axis_filter(size_px, new_size_px, kept_share)
     taps = found.weight.shape[1]
     old = reflected_index(found.start[:, None] + np.arange(taps), size_px).ravel()
@@ -210,8 +210,8 @@ class Downsampler:
     Parameters
     ----------
     shape_px : (h, w) of the frames
-    small : (n, h, w) float32 or float16 to put the small ones in, by `coding`
-    kept_share : of the small frames' Nyquist frequency, see `axis_filter`
+    small : (n, h, w) float32 or float16, output; encoded by `coding`
+    kept_share : pass-band as a fraction of the small frames' Nyquist frequency, see `axis_filter`
 
     Attributes
     ----------
@@ -248,8 +248,8 @@ class Downsampler:
     ) -> list[DownsampledFrame]:
         """Down-sample a frame (h, w) and add it to the small frame number `place`.
 
-        Frames are done a few at a time, and those returned that have been; `flush` does what is
-        left, and only then is all complete.
+        Frames are processed in batches; those completed are returned.  `flush` processes the last
+        batch and must be called at the end.
 
         Parameters
         ----------
