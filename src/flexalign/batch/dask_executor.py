@@ -34,7 +34,7 @@ PATIENCE_S = 600.0
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A job at the scheduler; `heard_s`, the time of its last message, is 0 until it has begun.
+    """A job at the scheduler; `last_message_s`, the time of its last message, is 0 until it has begun.
 
     It `is_lost` if it ended and the scheduler was lost before reporting it.
     """
@@ -42,7 +42,7 @@ class _Task:
     job: Job
     future: Any
     worker: str = ""
-    heard_s: float = 0.0
+    last_message_s: float = 0.0
     is_lost: bool = False
 
 
@@ -117,7 +117,7 @@ class DaskExecutor:
 
     def withdraw(self) -> list[Job]:
         """Withdraw the jobs that no worker has reported; one that has begun is given up."""
-        tasks = [task for task in self._tasks.values() if not task.heard_s]
+        tasks = [task for task in self._tasks.values() if not task.last_message_s]
         with contextlib.suppress(OSError, TimeoutError):  # a lost scheduler has forgotten them
             self._client.cancel([task.future for task in tasks], force=True)
         for task in tasks:
@@ -149,7 +149,7 @@ class DaskExecutor:
         """Handle a progress message."""
         task = self._tasks.get(news["movie"])
         if task is not None:
-            task.worker, task.heard_s = news["worker"], time.monotonic()
+            task.worker, task.last_message_s = news["worker"], time.monotonic()
             if news["stage"]:
                 listener(Stage(news["movie"], news["stage"], news["done"], news["total"]))
 
@@ -181,7 +181,7 @@ class DaskExecutor:
             if task.is_lost or task.future.status in ("cancelled", "lost")
         ]
         for task in lost:
-            task.future, task.heard_s, task.is_lost = self._send(task.job), 0.0, False
+            task.future, task.last_message_s, task.is_lost = self._send(task.job), 0.0, False
         if lost:
             listener(Note(f"the scheduler is back and has {len(lost)} movies again"))
 
@@ -206,13 +206,15 @@ class DaskExecutor:
         """Restart workers without a message for too long."""
         now = time.monotonic()
         for task in list(self._tasks.values()):
-            if not task.heard_s or now < task.heard_s + self._timeout_s:
+            if not task.last_message_s or now < task.last_message_s + self._timeout_s:
                 continue
             del self._tasks[task.job.movie]
             with contextlib.suppress(Exception):  # it may be gone, or have no nanny to restart it
                 self._client.cancel([task.future], force=True)
                 self._client.restart_workers([task.worker], timeout=30, raise_for_error=False)
-            message = f"nothing was heard of worker {task.worker} for {now - task.heard_s:.0f} s"
+            message = (
+                f"nothing was heard of worker {task.worker} for {now - task.last_message_s:.0f} s"
+            )
             listener(Outcome(task.job, None, Failure("stalled", message)))
 
 

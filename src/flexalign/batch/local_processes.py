@@ -57,7 +57,7 @@ class _Worker:
     needed_bytes: tuple[int, int] | None = None
     threads: int = 0
     started_s: float = 0.0
-    heard_s: float = 0.0
+    last_message_s: float = 0.0
 
     @property
     def is_waiting(self) -> bool:
@@ -172,7 +172,7 @@ class LocalProcesses:
                 idle = _start(next(n for n in itertools.count() if n not in taken))
                 self._workers.append(idle)
             idle.job = self._queue.popleft()
-            idle.started_s = idle.heard_s = time.monotonic()
+            idle.started_s = idle.last_message_s = time.monotonic()
             idle.words.truncate(0)
             with contextlib.suppress(BrokenPipeError):  # `_listen` detects and reports its end
                 idle.connection.send(idle.job)
@@ -187,7 +187,7 @@ class LocalProcesses:
                 death = _death(worker.process.returncode, last_words)
                 listener(_lost(worker, death, last_words))
             return
-        worker.heard_s = time.monotonic()
+        worker.last_message_s = time.monotonic()
         if isinstance(news, Outcome):
             worker.free()
             listener(news)
@@ -203,7 +203,7 @@ class LocalProcesses:
     def _give_up_the_hung(self, listener: Listener) -> None:
         """Kill workers without a message for too long."""
         for worker in self._busy():
-            silent_s = time.monotonic() - worker.heard_s
+            silent_s = time.monotonic() - worker.last_message_s
             if silent_s > self._timeout_s and not worker.is_waiting:
                 worker.process.send_signal(signal.SIGUSR1)  # it dumps its traceback, if it can
                 time.sleep(TIME_TO_TELL_S)
@@ -240,7 +240,7 @@ class LocalProcesses:
     def _tell(self, worker: _Worker, threads: int) -> None:
         """Start a worker's movie, or with zero threads refuse it."""
         worker.threads = threads or 1
-        worker.heard_s = time.monotonic()
+        worker.last_message_s = time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             worker.connection.send((worker.job, threads))
 

@@ -43,7 +43,7 @@ Movies = Annotated[
     list[str],
     typer.Argument(
         help="Movies (MRC, TIFF, EER), quoted patterns such as '*.tiff', folders of movies, text "
-        "files with a movie in each line, or RELION's movies.star."
+        "files with one movie per line, or RELION's movies.star."
     ),
 ]
 Settings = Annotated[
@@ -65,11 +65,12 @@ def align(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace the outputs of an earlier run, also those that are done."
+            "--overwrite",
+            help="Replace the outputs of an earlier run; align finished movies again.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, as 'plan' does, and stop.")
+        bool, typer.Option("--dry-run", help="Print the plan, as 'plan' does, and stop.")
     ] = False,
     debug: Debug = False,
     **values: Any,

@@ -82,10 +82,14 @@ def compare(
         ),
     ],
     b: Annotated[
-        str, typer.Argument(help="The other one, of the same movies, in any format.", metavar="B")
+        str,
+        typer.Argument(help="The other alignment of the same movies, in any format.", metavar="B"),
     ],
     worst: Annotated[
-        int, typer.Option(help="Show so many movies, those that differ most.", metavar="N", min=1)
+        int,
+        typer.Option(
+            help="Number of movies shown, those with the largest differences.", metavar="N", min=1
+        ),
     ] = 20,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print all movies as CSV instead of the table.")
@@ -94,28 +98,26 @@ def compare(
         bool,
         typer.Option(
             "--json",
-            help="Print everything as JSON instead: differences in each frame and at each place, "
-            "and movies that are on one side only.",
+            help="Print everything as JSON instead: differences by frame and place, and movies on "
+            "one side only.",
         ),
     ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Draw the movies that are shown, one '..._comparison.png' each, in this folder.",
+            help="Plot the movies shown, one '..._comparison.png' each, in this folder.",
             metavar="DIR",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace pictures that are there.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing plots.")] = False,
     pixel_size: Annotated[
         float | None,
-        typer.Option(help="Of the unbinned movie, where no file says it.", metavar="A"),
+        typer.Option(help="Of the unbinned movie, if no file has it.", metavar="A"),
     ] = None,
     size: Annotated[
         tuple[int, int] | None,
         typer.Option(
-            help="Of the unbinned movie in pixels, where no file says it (logs of MotionCor, "
+            help="Of the unbinned movie in pixels, if no file has it (logs of MotionCor, "
             "Warp, Xmipp).",
             metavar="X Y",
         ),
@@ -124,8 +126,8 @@ def compare(
         bool,
         typer.Option(
             "--turn-rows",
-            help="Turn the rows of B over, for programs that take the rows of TIFF movies in the "
-            "other order: Xmipp does.",
+            help="Reverse the rows of B, for programs that read the rows of TIFF movies in the "
+            "other order, such as Xmipp.",
         ),
     ] = False,
     debug: Debug = False,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 Item = TypeVar("Item")
-Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error arose.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an unexpected error.")]
 
 
 def run_each(

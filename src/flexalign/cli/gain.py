@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flexalign.gain.verdict import GainCheck
 
 MaxMovies = Annotated[
-    int, typer.Option("--movies", help="Read at most so many of them.", min=1, metavar="N")
+    int, typer.Option("--movies", help="Maximum number of movies to read.", min=1, metavar="N")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of text.")
@@ -41,7 +41,7 @@ def check_gain(
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Draw the scores, and the movies beside the reference, to this file.",
+            help="Plot the scores, and the movies beside the reference, to this file.",
             metavar="PNG",
             show_default=False,
         ),
@@ -51,11 +51,11 @@ def check_gain(
     debug: Debug = False,
     **values: Any,
 ) -> None:
-    """Find out whether a gain reference fits movies, and how it has to be turned.
+    """Check whether a gain reference fits movies, and find its orientation.
 
-    The mean of the movies is compared with the reference in all eight orientations, as a gain
-    that multiplies and as one that divides. No more movies are read than it takes to be sure.
-    Exit code: 0 it fits or that is not sure, 3 it fits otherwise or not at all.
+    The mean of the movies is compared with the reference in all eight orientations, as a
+    multiplying and as a dividing gain. Only as many movies are read as needed for a verdict. Exit
+    code: 0 it fits or the verdict is unsure, 3 it fits in another orientation or not at all.
     """
     from flexalign.gain.check import GainChecker
 
@@ -128,7 +128,7 @@ def estimate_gain(
         bool,
         typer.Option(
             "--keep-illumination",
-            help="Leave the smooth illumination in, which is otherwise taken out.",
+            help="Do not divide out the smooth illumination.",
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
@@ -136,11 +136,11 @@ def estimate_gain(
     debug: Debug = False,
     **values: Any,
 ) -> None:
-    """Make a gain reference from raw movies, where there is none.
+    """Estimate a gain reference from raw movies.
 
-    It multiplies and its mean is one; zero marks bad pixels. For EER movies an MRC or TIFF
-    divides, as RELION expects. How good it is, and how many movies would make it better, is said
-    at the end.
+    It multiplies and its mean is one; zero marks bad pixels. For EER movies an MRC or TIFF divides,
+    as RELION expects. Its precision, and the number of movies for a better one, are printed at the
+    end.
     """
     from flexalign.gain.estimate import estimate_gain as estimate
 

@@ -34,7 +34,7 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help=f"Formats, with commas between them: {', '.join(WRITTEN_FORMATS)}.",
+            help=f"Comma-separated formats: {', '.join(WRITTEN_FORMATS)}.",
             metavar="FORMATS",
         ),
     ] = "relion",
@@ -100,9 +100,9 @@ def apply(
     debug: Debug = False,
     **values: Any,
 ) -> None:
-    """Make micrographs along an alignment that is there already, without estimating again.
+    """Make micrographs from an existing alignment, without estimating the motion.
 
-    Frames whose motion the file does not hold are left out.
+    Frames whose motion is not in the file are left out.
     """
     from flexalign.align import align_and_write
     from flexalign.io.motion_formats.read_motion import read_motion

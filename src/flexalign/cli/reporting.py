@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 def report(
     folder: Annotated[
         Path,
-        typer.Argument(
-            help="Folder that 'align' or 'watch' wrote to, also while they do.", metavar="RUN"
-        ),
+        typer.Argument(help="Folder of 'align' or 'watch', also while they run.", metavar="RUN"),
     ],
     debug: Debug = False,
 ) -> None:
-    """Make the report of a run: report.html, which opens in a browser without any network.
+    """Make the report of a run: report.html, which needs a browser but no network.
 
     Beside it are the same numbers in report.csv and report.json, and the details of single movies
     in report_data. 'align' and 'watch' make it too, unless --no-report is given.

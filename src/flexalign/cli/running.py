@@ -42,37 +42,37 @@ class RunOptions:
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Movies side by side, each in a process of its own; 0 = one at a time, in this "
-            "process. Default: as the cores allow. Each starts when there is memory for it.",
+            help="Number of movies in parallel, each in its own process; 0 = one at a time, in "
+            "this process. Default: depends on the number of cores. Each starts once there is "
+            "memory for it.",
             metavar="N", min=0, show_default=False, rich_help_panel=PANEL,
         ),
     ] = None  # fmt: skip
     memory: Annotated[
         float | None,
         typer.Option(
-            help="Memory for all movies together. Default: most of what is free at the start.",
+            help="Memory for all movies together. Default: most of the memory free at the start.",
             metavar="GB", show_default=False, rich_help_panel=PANEL,
         ),
     ] = None  # fmt: skip
     timeout: Annotated[
         float,
         typer.Option(
-            help="Give a movie up when nothing was heard of it for so long.",
+            help="Give up a movie without progress for this long.",
             metavar="MINUTES", rich_help_panel=PANEL,
         ),
     ] = 30.0  # fmt: skip
     retry_failed: Annotated[
         bool,
         typer.Option(
-            "--retry-failed", help="Try movies again that failed before.", rich_help_panel=PANEL
+            "--retry-failed", help="Retry movies that failed before.", rich_help_panel=PANEL
         ),
     ] = False
     report: Annotated[
         bool,
         typer.Option(
             "--report/--no-report",
-            help="Make report.html, a page on which to see how the movies went, and keep it "
-            "current.",
+            help="Make report.html, a report on all movies, and keep it current.",
             rich_help_panel=PANEL,
         ),
     ] = True
@@ -88,7 +88,7 @@ class RunOptions:
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="Work on a Dask cluster that is there, by the address of its scheduler "
+            help="Use an existing Dask cluster, given by the address of its scheduler "
             "(tcp://host:8786). Every thread of its workers takes one movie.",
             metavar="ADDRESS", show_default=False, rich_help_panel=CLUSTER_PANEL,
         ),
@@ -96,7 +96,7 @@ class RunOptions:
     cluster: Annotated[
         str | None,
         typer.Option(
-            help=f"Work on jobs of a cluster: one of {', '.join(CLUSTERS)}. Each job takes one "
+            help=f"Use jobs of a cluster: one of {', '.join(CLUSTERS)}. Each job takes one "
             "movie at a time.",
             show_default=False, rich_help_panel=CLUSTER_PANEL,
             autocompletion=lambda: list(CLUSTERS),
@@ -105,7 +105,7 @@ class RunOptions:
     workers: Annotated[
         tuple[int, int],
         typer.Option(
-            help="Fewest and most jobs; between them their number follows the work there is.",
+            help="Minimum and maximum number of jobs; in between it follows the amount of work.",
             metavar="FEWEST MOST", rich_help_panel=CLUSTER_PANEL,
         ),
     ] = (1, 4)  # fmt: skip
@@ -126,7 +126,7 @@ class RunOptions:
     walltime: Annotated[
         str | None,
         typer.Option(
-            help="Time of each job; others follow while there is work.",
+            help="Walltime of each job; new jobs are submitted while there is work.",
             metavar="HH:MM:SS", show_default=False, rich_help_panel=CLUSTER_PANEL,
         ),
     ] = None  # fmt: skip
@@ -150,8 +150,8 @@ class RunOptions:
     cluster_option: Annotated[
         list[str] | None,
         typer.Option(
-            help="A further line for the job scripts, such as '--constraint=avx2'; may be given "
-            "several times.",
+            help="Additional line for the job scripts, such as '--constraint=avx2'; may be "
+            "repeated.",
             metavar="LINE", show_default=False, rich_help_panel=CLUSTER_PANEL,
         ),
     ] = None  # fmt: skip

@@ -55,23 +55,23 @@ def simulate(
     motion: Annotated[
         str,
         typer.Option(
-            help=f"One of: {', '.join(MOTIONS)}. Bumps and jump are smooth in time and no "
-            "polynomial in space; measured has the steps of real movies; fast-start is over "
-            "within a few frames.",
+            help=f"One of: {', '.join(MOTIONS)}. 'bumps' and 'jump' are smooth in time and not "
+            f"polynomial in space; 'measured' has the steps of real movies; 'fast-start' is over "
+            f"within a few frames.",
             autocompletion=lambda: list(MOTIONS),
         ),
     ] = "bumps",
     global_motion: Annotated[
-        float, typer.Option(help="How far the whole frame goes, about.", metavar="PX")
+        float, typer.Option(help="Approximate displacement of the whole frame.", metavar="PX")
     ] = 10.0,
     local_motion: Annotated[
-        float, typer.Option(help="How far any place goes beside that.", metavar="PX")
+        float, typer.Option(help="Approximate local displacement relative to that.", metavar="PX")
     ] = 5.0,
     specimen: Annotated[
         str,
         typer.Option(
-            help=f"One of: {', '.join(SPECIMENS)}; or the file of a micrograph, which is moved "
-            "without its noise and has the pixel size given.",
+            help=f"One of: {', '.join(SPECIMENS)}; or the file of a micrograph, which is denoised "
+            f"and taken to have the given pixel size.",
             metavar="NAME|IMAGE",
             autocompletion=lambda: list(SPECIMENS),
         ),
@@ -89,14 +89,13 @@ def simulate(
         list[str] | None,
         typer.Option(
             "--fault",
-            help=f"What is wrong with the detector: {', '.join(FAULTS)}. May be given several "
-            "times.",
+            help=f"Faults of the detector: {', '.join(FAULTS)}. May be given several times.",
             metavar="NAME",
             autocompletion=lambda: list(FAULTS),
         ),
     ] = None,
     contrast: Annotated[
-        float, typer.Option(help="Part of the ideal contrast that is left.", metavar="PART")
+        float, typer.Option(help="Fraction of the ideal contrast that remains.", metavar="PART")
     ] = 0.9,
     ice: Annotated[
         float, typer.Option(help="Thickness of the ice; 0 = no signal from it.", metavar="A")
@@ -105,7 +104,8 @@ def simulate(
     gain_error: Annotated[
         float,
         typer.Option(
-            help="Part by which pixels differ that the gain does not know.", metavar="PART"
+            help="Relative standard deviation of the sensitivity that the gain does not correct.",
+            metavar="PART",
         ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed, another movie.", metavar="N")] = 0,

@@ -105,12 +105,12 @@ class GainChecker:
         for movie in movies:
             for is_enough in self._read(movie, progress):
                 if is_enough and self._goal_sd is not None:
-                    found = self.judge()
+                    found = self.result()
                     if found.verdict != "unsure":
                         return found
                     self._goal_sd *= 2
             if self._movie is not None:
-                found = self.judge()
+                found = self.result()
                 if found.verdict != "unsure" or not self._is_hopeful():
                     return found
         return found
@@ -196,7 +196,7 @@ class GainChecker:
             return 0.0
         return self._variation * math.sqrt(max(0.0, self._sum.size * self._counts_per_px()))
 
-    def judge(self) -> GainCheck:
+    def result(self) -> GainCheck:
         """The verdict from the frames so far."""
         check = GainCheck(
             gain=str(self._path),
