@@ -69,7 +69,7 @@ def align_movie(
     ParameterError
         If a parameter does not fit the movie.
     DeviceError
-        If the device asked for cannot be used, or has too little memory.
+        If the requested device cannot be used, or has too little memory.
     """
     with ThreadPoolExecutor(1) as beside:
         return _align(movie, params or AlignParams(), motion, progress, beside, _ignored)
@@ -140,9 +140,9 @@ def _align(
             after = power_spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     with clock("judgement"):
         found = _without_smear(lines.result(), plan, sums, estimate.motion)
-        judged = judge(plan, params, first, estimate, before, after, found)
+        quality = judge(plan, params, first, estimate, before, after, found)
     record = _record(
-        plan, params, first, estimate, judged, clock.seconds, references.notes, device,
+        plan, params, first, estimate, quality, clock.seconds, references.notes, device,
         inputs.result(),
     )  # fmt: skip
     record = replace(record, curves=curves(first, before, after))
@@ -155,7 +155,7 @@ def _align(
     if sums.amplitude is not None:
         for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
     return AlignmentResult(
-        estimate.motion, sums, estimate.tracks, before, after, judged, record, for_ctf
+        estimate.motion, sums, estimate.tracks, before, after, quality, record, for_ctf
     )
 
 
@@ -278,7 +278,7 @@ def _record(
     params: AlignParams,
     first: FirstPass,
     estimate: Estimate,
-    judged: Quality,
+    quality: Quality,
     timings_s: dict[str, float],
     notes: tuple[str, ...],
     device: Device,
@@ -313,7 +313,7 @@ def _record(
         decisions=decisions,
         timings_s=timings_s,
         peak_memory_bytes=_peak_memory_bytes(),
-        quality=judged,
+        quality=quality,
         outputs={},
         warnings=_warnings(plan, params, first),
         motion=estimate.motion.to_dict(),

@@ -35,7 +35,8 @@ MAX_TIMES = 80
 MIN_TIMES = 20
 MIN_CONTROL_POINTS = 3
 MIN_PATCHES = 4
-# Patches do not overlap; to fill the frame they may shrink to this fraction of the requested side.
+# Patches do not overlap; to fill the frame their side may fall to this fraction of the requested
+# one.
 PATCH_TOLERANCE = 0.9
 # Spacing of control points in Angstrom, as in Xmipp's FlexAlign, and in frames.  Small fields get
 # more, since the prior and not their number keeps the field smooth.
@@ -424,7 +425,7 @@ def _patches(
     correlation_shape_px: tuple[int, int],
     params: AlignParams,
 ) -> tuple[int, int]:
-    """Number of patches (y, x): as given, or as many as are not smaller than asked for."""
+    """Number of patches (y, x): as given, or as many as the minimum side allows."""
     if params.patches is None:
         side_A = PATCH_TOLERANCE * params.min_patch_A
         y, x = (

@@ -100,14 +100,14 @@ def make_downsampler(
     correction: Correction,
     shape_px: tuple[int, int],
     small: PixelArray,
-    kept_part: float,
+    kept_share: float,
 ) -> FrameDownsampler:
     """What makes small frames on `device`; parameters as for `downsample.Downsampler`."""
     if not device.is_gpu:
-        return Downsampler(correction, shape_px, small, threads, kept_part)
+        return Downsampler(correction, shape_px, small, threads, kept_share)
     from flexalign.arrays.gpu.passes import GpuDownsampler
 
-    return GpuDownsampler(correction, shape_px, small, device, kept_part)
+    return GpuDownsampler(correction, shape_px, small, device, kept_share)
 
 
 def make_frame_summation(

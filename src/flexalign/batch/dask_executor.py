@@ -34,7 +34,7 @@ PATIENCE_S = 600.0
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A job at the scheduler; `last_message_s`, the time of its last message, is 0 until it has begun.
+    """A job at the scheduler; `last_message_s` is 0 until a worker has begun with it.
 
     It `is_lost` if it ended and the scheduler was lost before reporting it.
     """

@@ -86,7 +86,7 @@ class WorkerProcess:
 
 
 class LocalProcesses:
-    """Works in several processes; one that dies or hangs is replaced, and its movie is told of.
+    """Works in several processes; one that dies or hangs is replaced, its movie reported.
 
     A movie starts once the memory of its plan is free, so movies of any size share the machine.
     Cores are divided among as many movies as fit.

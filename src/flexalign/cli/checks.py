@@ -24,7 +24,7 @@ def check_run_outputs(
     InputError
         If an output of one of the movies, or a table, is an input.
     OccupiedError
-        If somebody else's file has the name of RELION's table, where that is asked for.
+        If a foreign file has the name of RELION's table, if that is requested.
     """
     from flexalign.batch import gain_gate, tables
     from flexalign.io.relion_project import RELION_TABLE

@@ -48,7 +48,7 @@ def refuse_foreign_report(folder: Path) -> None:
     Raises
     ------
     OccupiedError
-        If somebody else's file has the name of one of its files.
+        If a foreign file has the name of one of its files.
     """
     from flexalign.report.live import Report
 

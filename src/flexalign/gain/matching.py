@@ -50,8 +50,8 @@ def relative_excess(counts: PixelArray) -> PixelArray:
     # Clip first: a hot pixel must not raise the local mean around it.
     counts = np.minimum(counts, np.float32(np.quantile(_sample(counts), 1 - EXTREME_SHARE)))
     level = uniform_filter(counts, WINDOW_PX, mode="reflect")
-    usual = float(np.median(_sample(level)))
-    lit = level > DARK_RATIO * usual if usual > 0 else np.zeros(counts.shape, np.bool_)
+    median = float(np.median(_sample(level)))
+    lit = level > DARK_RATIO * median if median > 0 else np.zeros(counts.shape, np.bool_)
     excess = np.divide(counts, level, out=np.ones_like(level), where=lit) - np.float32(1)
     excess = _without_extremes(excess, lit)
     excess[~lit] = 0
@@ -232,8 +232,8 @@ def _weight(power: PixelArray, shape_px: tuple[int, ...]) -> PixelArray:
     Means are taken over rings, and over pieces of the lines on and beside the axes, where stripes
     of the detector are.
     """
-    usual = float(power.mean(dtype=np.float64))
-    if usual == 0:
+    mean = float(power.mean(dtype=np.float64))
+    if mean == 0:
         return np.ones_like(power)
     ky, kx = fourier.frequencies((shape_px[0], shape_px[1]))
     ring = np.minimum(np.hypot(ky, kx) * (2 * RINGS), 2 * RINGS - 1).astype(np.int32)
@@ -244,7 +244,7 @@ def _weight(power: PixelArray, shape_px: tuple[int, ...]) -> PixelArray:
     for column in (0, 1):
         piece = ring[:, column]
         around[:, column] = _means(power[:, column], piece)[piece]
-    return np.asarray(usual / np.maximum(around, MIN_POWER_RATIO * usual), np.float32)
+    return np.asarray(mean / np.maximum(around, MIN_POWER_RATIO * mean), np.float32)
 
 
 def _means(values: npt.NDArray[Any], group: npt.NDArray[np.int32]) -> PixelArray:

@@ -144,7 +144,7 @@ def write_relion_table(
     InputError
         If there is no such movie, or the table cannot be written.
     OccupiedError
-        If somebody else's table is there.
+        If there is a foreign table.
     """
     known = {root: record for root, record in records.items() if "relion" in record.outputs}
     if not known:

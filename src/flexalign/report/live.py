@@ -35,7 +35,7 @@ class Report:
     InputError
         If there is no such folder.
     OccupiedError
-        If somebody else's file has the name of one of the report's.
+        If a foreign file has the name of a file of the report.
     """
 
     def __init__(self, path: Path) -> None:

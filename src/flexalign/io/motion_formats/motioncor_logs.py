@@ -73,7 +73,7 @@ def read_motioncor(path: str | Path, movie: str | None = None) -> PatchShifts:
     ------
     InputError
         If the file is none of these, the log of the whole frame is missing, or there are several
-        movies and none is the one asked for.
+        movies and none is the requested one.
     """
     found = read_movies(path)
     if len(found) == 1:

@@ -62,7 +62,7 @@ class EerMovie(SeekableMovie):
     InputError
         If the file is broken or truncated.
     ParameterError
-        If there are fewer raw frames than asked for.
+        If there are fewer raw frames than requested.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def open_movie(
     InputError
         If the file is missing, of no known format, broken, truncated, or holds one frame only.
     ParameterError
-        If an EER file has fewer raw frames than asked for.
+        If an EER file has fewer raw frames than requested.
     """
     path = Path(path)
     head = read_head(path)

@@ -1,7 +1,7 @@
 """TIFF and BigTIFF files, one page per image, or all images behind one page.
 
 Rows run from the bottom up, as IMOD, RELION and MotionCor have it: the last row of the file
-becomes row 0, unless the rows are asked for in the order of the file.
+becomes row 0, unless the order of the file is requested.
 """
 
 from __future__ import annotations
