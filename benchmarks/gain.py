@@ -33,7 +33,7 @@ FRAMES = 2
 SIDES_PX = (512, 1024, 4096)
 VARIATIONS = (0.005, 0.02, 0.05, 0.1)
 DOSES_E_PX = (0.01, 0.1, 1.0)
-MOST_MOVIES = 48
+MAX_MOVIES = 48
 
 
 def sensitivity(side: int, variation: float, seed: int) -> np.ndarray:
@@ -69,7 +69,7 @@ def movies_needed(
     gain = 1 / (detector if reference == "right" else sensitivity(side, variation, seed + 1000))
     mrcfile.write(folder / "gain.mrc", np.ascontiguousarray(np.rot90(gain)), overwrite=True)
     checker = GainChecker(AlignParams(gain=str(folder / "gain.mrc")), threads=2)
-    for count in range(1, MOST_MOVIES + 1):
+    for count in range(1, MAX_MOVIES + 1):
         path = write_movie(folder / "m.mrcs", (image, detector), dose_e_px, 1000 * seed + count)
         started = time.perf_counter()
         found = checker.take([path])
@@ -90,7 +90,7 @@ def orientation_table(folder: Path, sides: tuple[int, ...], seeds: dict[int, int
                 for seed in range(seeds[side]):
                     count, found, _ = movies_needed(folder, image, variation, dose, seed, "right")
                     is_right = found.found == Placement(270, "none", "multiply")
-                    counts.append(count if is_right else MOST_MOVIES)
+                    counts.append(count if is_right else MAX_MOVIES)
                     said["right" if is_right else found.verdict] += 1
                 words = ", ".join(f"{n} {what}" for what, n in said.items())
                 print(

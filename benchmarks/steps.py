@@ -32,7 +32,7 @@ from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord,
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import frame_weights
-from flexalign.plan import CORRELATION_PART, FRAMES_MOVED_TOGETHER, Plan, make_plan
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, FRAMES_MOVED_TOGETHER, Plan, make_plan
 
 FRAMES, ROUNDS = 8, 3
 OUTSIDE = "outside the stages"
@@ -168,7 +168,7 @@ def _first_pass(
     few = _few(reader, plan.align)
     with ThreadPool(threads) as workers:
         small = np.empty((len(few), *small_shape), np.float32)
-        downsampler = Downsampler(correction, shape, small, workers, CORRELATION_PART)
+        downsampler = Downsampler(correction, shape, small, workers, CORRELATION_NYQUIST_SHARE)
         total = downsampler.empty_sum(few[0][1])
         for _ in range(ROUNDS):
             with laps("correct, filter, sum"):

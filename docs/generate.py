@@ -30,9 +30,9 @@ Every parameter of an alignment. On the command line it is an option of `flexali
 the leading dashes (`pixel-size = 0.83`); `-` and `_` mean the same there. In Python it is the
 field of `flexalign.AlignParams` that is given in brackets.
 
-A parameter without a default is decided for you or does nothing until it is given; what was
-decided is in the plan (`flexalign plan`) and in the record of the movie. Frames are counted from 1.
-Of two or three numbers the one for X, the width, comes first.
+A parameter without a default is chosen automatically or has no effect until it is given; the
+choice is in the plan (`flexalign plan`) and in the record of the movie. Frames are counted from 1.
+Of two or three numbers, X (the width) comes first.
 """
 
 COMMANDS_HEAD = """\
@@ -41,15 +41,15 @@ COMMANDS_HEAD = """\
 <!-- written by docs/generate.py; edit src/flexalign/cli instead -->
 
 `flexalign COMMAND --help` prints the same. `flexalign --version` prints the version,
-`flexalign --install-completion` teaches your shell to complete commands and options.
+`flexalign --install-completion` installs shell completion.
 
 | exit code | meaning |
 | --- | --- |
 | 0 | all done |
 | 1 | some of the movies failed, or a defect in flexalign |
-| 2 | a parameter is wrong (when every movie failed of it) |
-| 3 | a file is missing, broken or does not fit (when every movie failed of it) |
-| 4 | the device cannot compute, or there is too little memory (when every movie failed of it) |
+| 2 | a parameter is wrong (if every movie failed with this code) |
+| 3 | a file is missing, broken or does not fit (if every movie failed with this code) |
+| 4 | the device cannot be used, or too little memory (if every movie failed with this code) |
 """
 
 FLAGS_HEAD = """\
@@ -57,11 +57,11 @@ FLAGS_HEAD = """\
 
 <!-- written by docs/generate.py; edit src/flexalign/quality/flags.py and params.py instead -->
 
-What `flexalign` says of a movie that a person should look at, worst first. A flag is in
-`quality.flags` of the [record](outputs.md) with its severity, a sentence, what to do, and the
-number that raised it with its limit. A *problem* makes the result doubtful or wrong, a *warning* is
-worth a look, a *note* is worth knowing. What was not measured raises no flag.
-[Quality](quality.md) has the definitions of the numbers.
+Findings about a movie that the user should check, worst first. A flag is in `quality.flags` of the
+[record](outputs.md) with its severity, a sentence, what to do, and the number that raised it with
+its limit. A *problem* makes the result doubtful or wrong, a *warning* should be checked, a *note*
+is for information. A number that was not measured raises no flag. [Quality](quality.md) has the
+definitions of the numbers.
 """
 
 QUALITY_HEAD = """\

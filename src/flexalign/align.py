@@ -1,4 +1,4 @@
-"""The story of one movie, from raw frames to a micrograph and the motion in between."""
+"""Align one movie, step by step: from raw frames to the motion and the micrograph."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from flexalign.quality.metrics import curves, judge
 
 
 def _silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Default progress callback: does nothing."""
 
 
 def align_movie(
@@ -50,13 +50,14 @@ def align_movie(
     motion: Motion | None = None,
     progress: Progress = _silent,
 ) -> AlignmentResult:
-    """Motion and corrected micrographs of one movie; nothing is written to disk.
+    """Estimate the motion of one movie and correct it; nothing is written to disk.
 
     Parameters
     ----------
     movie : path of an MRC, TIFF or EER movie
     params : default: `AlignParams()`
-    motion : is applied instead of being estimated, to the frames in which it was measured
+    motion : a known motion to apply instead of estimating one, to the frames in which it was
+        measured
     progress : called as ``progress(stage, done, total)``
 
     Returns
@@ -71,7 +72,7 @@ def align_movie(
     ParameterError
         If a parameter does not fit the movie.
     DeviceError
-        If the device asked for cannot be used, or has too little memory.
+        If the requested device cannot be used, or has too little memory.
 
     Notes
     -----
@@ -99,7 +100,7 @@ def align_movie(
 
 
 def _ignored(plan: Plan, estimate: Estimate) -> None:
-    """A motion that nobody waits for."""
+    """Default `on_motion` callback: does nothing."""
 
 
 def _align(
@@ -110,9 +111,9 @@ def _align(
     beside: Executor,
     on_motion: Callable[[Plan, Estimate], None],
 ) -> AlignmentResult:
-    """As `align_movie`; `on_motion` is called when the motion is known and nothing summed yet.
+    """As `align_movie`; `on_motion` is called with the motion before the second pass.
 
-    What the second pass does not wait for is done `beside` it.
+    Work that the second pass does not depend on runs in the executor `beside`.
     """
     if motion is not None:
         params = _params_for(motion, params)
@@ -146,7 +147,7 @@ def _align(
                 estimate = estimate_motion(frames, plan, params, threads, clock)
             else:
                 estimate = given_motion(motion)
-            del frames  # the largest thing in memory, and not needed any more
+            del frames  # the largest allocation, not needed any more
             progress("estimate", 1, 1)
             on_motion(plan, estimate)
             lines = beside.submit(line_residuals, first.unaligned)
@@ -163,9 +164,9 @@ def _align(
             after = power_spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     with clock("judgement"):
         found = _without_smear(lines.result(), plan, sums, estimate.motion)
-        judged = judge(plan, params, first, estimate, before, after, found)
+        quality = judge(plan, params, first, estimate, before, after, found)
     record = record_of(
-        plan, params, first, estimate, judged, clock.seconds, references.notes, device,
+        plan, params, first, estimate, quality, clock.seconds, references.notes, device,
         inputs.result(),
     )  # fmt: skip
     record = replace(record, curves=curves(first, before, after))
@@ -178,7 +179,7 @@ def _align(
     if sums.amplitude is not None:
         for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
     return AlignmentResult(
-        estimate.motion, sums, estimate.tracks, before, after, judged, record, plan, for_ctf
+        estimate.motion, sums, estimate.tracks, before, after, quality, record, plan, for_ctf
     )
 
 
@@ -194,25 +195,25 @@ def align_and_write(
     inputs: Sequence[str | Path] = (),
     progress: Progress = _silent,
 ) -> MovieRecord:
-    """Align one movie and write everything about it to `folder`; its record.
+    """Align one movie, write all results to `folder` and return the record.
 
     Parameters
     ----------
-    root : what the names of the files begin with; default: the movie's name
-    motion : is applied instead of being estimated
-    suffixes : what follows the root of each name, by kind
-    inputs : what was read beside the movie and its references, and must stay as it is
+    root : common beginning of the file names; default: the movie's name
+    motion : a known motion to apply instead of estimating one
+    suffixes : end of each file name, by kind
+    inputs : further files that were read and must not be replaced
 
     Raises
     ------
     FlexAlignError
-        As `align_movie`, and if results are there already or cannot be written.
+        As `align_movie`, and if results exist already or cannot be written.
     """
     check_name(Path(movie).absolute())
     root = root or movie_root(movie)
     read = (movie, params.gain, params.dark, params.defects, *inputs)
     check_output(folder, root, params, overwrite=overwrite, suffixes=suffixes, inputs=read)
-    # Beside the references and the passes: the interpreter has time to spare.
+    # Drawn in parallel with the references and the passes, which release the interpreter lock.
     with ThreadPoolExecutor(1) as pool:
         for load in (load_compiled_loops, load_drawing, load_search):
             pool.submit(load)
@@ -244,7 +245,7 @@ def align_and_write(
 
 
 def _drawn(plan: Plan, estimate: Estimate) -> bytes:
-    """The picture of a motion, as PNG."""
+    """The plot of a motion, as PNG."""
     picture, movie = BytesIO(), plan.movie
     draw_trajectory(
         picture, estimate.motion, plan.pixel_size_A, (movie.height_px, movie.width_px),
@@ -256,7 +257,7 @@ def _drawn(plan: Plan, estimate: Estimate) -> bytes:
 def _without_smear(
     lines: tuple[float, float], plan: Plan, sums: FrameSums, motion: Motion
 ) -> tuple[float, float]:
-    """The residual `lines` of the unaligned sum; where they matter, without a specimen's smear."""
+    """The residual `lines` of the unaligned sum, corrected for drift of the specimen if needed."""
     if not max(lines) > LIMITS.gain_residual or sums.unaligned is None:
         return lines
     frames = [i for i in plan.sum if motion.trajectory.is_measured[i]]
@@ -266,7 +267,7 @@ def _without_smear(
 
 
 def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
-    """`params` without what belongs to estimation, for the frames in which `motion` is known."""
+    """`params` without estimation options, restricted to the frames in which `motion` is known."""
     measured = np.flatnonzero(motion.trajectory.is_measured)
     if (params.align_first, params.align_last) == (1, 0) and measured.size:
         first, last = int(measured[0]) + 1, int(measured[-1]) + 1
@@ -275,7 +276,7 @@ def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
 
 
 def _threads(params: AlignParams) -> int:
-    """Threads to use: as many as asked for, else as the process may have."""
+    """Number of threads: as requested, else as many as the process may use."""
     return params.threads or len(os.sched_getaffinity(0))
 
 
@@ -294,7 +295,7 @@ class _Clock:
 
 
 def _is_unchanged(movie: str | Path, opened: dict[str, int]) -> bool:
-    """Whether a movie is as it was when it was `opened`."""
+    """Whether a movie is unchanged since it was `opened`."""
     try:
         return file_state(movie) == opened
     except OSError:

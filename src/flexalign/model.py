@@ -27,7 +27,7 @@ MaskArray = npt.NDArray[np.bool_]
 
 
 def read_only(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
-    """A copy of `array` that nobody can write to."""
+    """A read-only copy of `array`."""
     copy = np.array(array, dtype=dtype)
     copy.flags.writeable = False
     return copy
@@ -65,9 +65,9 @@ class EerInfo(JsonValue):
 
     Attributes
     ----------
-    raw_frames_per_frame : the most, where `groups` differ
-    groups : raw frames in each frame; empty when all have as many
-    doses_e_A2 : of each frame, where the file that says the groups says them too
+    raw_frames_per_frame : the maximum, where `groups` differ
+    groups : raw frames in each frame; empty when all have the same number
+    doses_e_A2 : of each frame, if the file of groups gives them
     """
 
     raw_frame_count: int
@@ -80,7 +80,7 @@ class EerInfo(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class MovieInfo(JsonValue):
-    """What a movie is, read from its header alone.
+    """Properties of a movie, read from its header alone.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class MovieInfo(JsonValue):
     pixel_size_A : from the header where it can be trusted, else None
     size_bytes : of the file
     eer : fractionation, for EER only
-    notes : what a user should know, one sentence each
+    notes : remarks for the user, one sentence each
     """
 
     path: str
@@ -115,7 +115,7 @@ class References:
     gain : (h, w) float32 or None; multiplies. One where the pixel is a defect
     dark : (h, w) float32 or None; subtracted before the gain
     defects : (h, w) bool; True = bad pixel, filled from good neighbours
-    notes : what was done to make them fit, one sentence each
+    notes : how they were made to fit, one sentence each
     """
 
     gain: PixelArray | None
@@ -151,7 +151,7 @@ class PairwiseShifts(JsonValue):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchTracks(JsonValue):
-    """Where each patch went, group by group, as the correlations saw it.
+    """Displacement of each patch over time, measured by correlation, one value for each group.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ class PowerSpectrum(JsonValue):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CtfSpectrum:
-    """Fourier amplitudes of groups of frames, added up: what CTF programs fit rings to.
+    """Sum of the Fourier amplitudes of groups of frames, for CTF estimation.
 
     Attributes
     ----------
@@ -198,9 +198,9 @@ class CtfSpectrum:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSums:
-    """The images that the second pass makes, (h, w) float32, means over frames; None = not asked.
+    """Results of the second pass, (h, w) float32, means over frames; None = not requested.
 
-    `dose_weighted` has the noise power of `plain`.  `aligned` is (t, h, w).  `amplitude` is no
+    `dose_weighted` has the noise power of `plain`.  `aligned` is (t, h, w).  `amplitude` is not an
     image but the sum of the Fourier amplitudes (h, w) of groups of unaligned frames, zero
     frequency at (h // 2, w // 2).
     """
@@ -216,7 +216,7 @@ class FrameSums:
 
 @dataclass(frozen=True, slots=True)
 class Flag(JsonValue):
-    """Something about a movie that a person should look at.
+    """A finding about a movie that the user should check.
 
     Attributes
     ----------
@@ -224,7 +224,7 @@ class Flag(JsonValue):
     severity : "note", "warning" or "problem"
     message : what was found, in one sentence
     remedy : what to do about it
-    value, limit : the number that raised it, and where it begins to; NaN when it is no number
+    value, limit : the number that raised it and its threshold; NaN when it is not numeric
     """
 
     name: str
@@ -243,7 +243,7 @@ class SignalBand(JsonValue):
     ----------
     coarsest_A, finest_A : the range
     before, after : spectral signal-to-noise ratio without motion and along the motion that was
-        kept, from what pairs of frames have in common; around zero without signal
+        kept, from the cross-spectra of pairs of frames; around zero without signal
     error : standard error of either, for noise alone
     """
 
@@ -256,10 +256,10 @@ class SignalBand(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Quality(JsonValue):
-    """Numbers by which to judge one movie.
+    """Quality numbers of one movie; motion in Angstrom, at the centre of the field.
 
-    `flexalign.quality.table` has the definition of each; motion is in Angstrom, along the middle of
-    the field.  NaN, or None where the number is no float, is what was not measured.
+    `flexalign.quality.table` defines each of them.  NaN, or None where the number is not a float,
+    means not measured.
     """
 
     schema: ClassVar[int] = 2
@@ -318,7 +318,7 @@ class Quality(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Curves(JsonValue):
-    """What a page shows of one movie as curves, rounded; empty where it was not measured.
+    """The curves of one movie for the report, rounded; empty where not measured.
 
     Attributes
     ----------
@@ -337,7 +337,7 @@ class Curves(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class MovieRecord(JsonValue):
-    """Everything about how one movie was processed; written last, as `<root>_record.json`."""
+    """The record of how one movie was processed; written last, as `<root>_record.json`."""
 
     schema: ClassVar[int] = 2
 
@@ -357,7 +357,7 @@ class MovieRecord(JsonValue):
 
     @property
     def seconds(self) -> float:
-        """What all stages took together."""
+        """Total time of all stages."""
         return sum(self.timings_s.values())
 
     @property
@@ -401,17 +401,17 @@ class MovieRecord(JsonValue):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AlignmentResult:
-    """What `align_movie` found; no pixel is on disk yet.
+    """The result of `align_movie`; nothing is on disk yet.
 
     Attributes
     ----------
     motion : the motion that was applied
     sums : the images made along it
     tracks : patch tracks, None without local alignment
-    spectrum_before, spectrum_after : of the unaligned and aligned sum, None when not asked
+    spectrum_before, spectrum_after : of the unaligned and aligned sum, None when not requested
     quality, record : numbers and provenance
-    plan : the sizes that were decided before a pixel was read
-    spectrum_for_ctf : None when not asked
+    plan : the sizes that were computed before a pixel was read
+    spectrum_for_ctf : None when not requested
     """
 
     motion: Motion

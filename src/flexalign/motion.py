@@ -1,4 +1,4 @@
-"""Motion of the specimen: a trajectory of the whole frame plus a smooth field for the rest.
+"""Motion of the specimen: a trajectory of the whole frame plus a smooth field of local motion.
 
 Sign: a displacement is where the specimen went, positive toward larger index, relative to the
 reference frame: ``corrected(p) = frame(p + displacement)``.  Unit: pixels of the unbinned movie.
@@ -20,18 +20,18 @@ from flexalign.files import read_json
 from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, from_plain, read_only
 from flexalign.plain import write_json
 
-# Far above any movie, far below what sums and products of shifts can hold.
-LARGEST_PX = 1e9
+# Far above any real displacement, and small enough that sums and products do not overflow.
+MAX_PX = 1e9
 
 
 def _check_finite(values_px: FloatArray, what: str) -> None:
-    """Raise `ValueError` unless all are numbers of pixels to compute with."""
-    if not (np.abs(values_px) <= LARGEST_PX).all():
-        raise ValueError(f"expected finite {what} up to {LARGEST_PX:g} pixels")
+    """Raise `ValueError` unless all values are finite and within `MAX_PX`."""
+    if not (np.abs(values_px) <= MAX_PX).all():
+        raise ValueError(f"expected finite {what} up to {MAX_PX:g} pixels")
 
 
 def _keep_errors(value: Trajectory | MotionField, shape: tuple[int, ...]) -> None:
-    """Make the standard errors of `value`, where there are any, an array that has the `shape`."""
+    """Convert the standard errors of `value`, if given, to an array of the `shape`."""
     if value.standard_error_px is None:
         return
     errors = read_only(value.standard_error_px)
@@ -76,7 +76,7 @@ class Trajectory(JsonValue):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionField(JsonValue):
-    """A tensor-product B-spline in (t, y, x): what the trajectory leaves.
+    """Local motion: a tensor-product B-spline in (t, y, x), added to the trajectory.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class MotionField(JsonValue):
 
     @property
     def control_point_places(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Frame (points t,), row (points y,) and column (points x,) where each is felt most.
+        """Frame (points t,), row (points y,) and column (points x,) at which each has its maximum.
 
         The outermost control points lie outside the movie; their places are its edges.
         """
@@ -170,7 +170,7 @@ def fit_field(
     control_points: tuple[int, int, int],
     shape_px: tuple[int, int],
 ) -> MotionField:
-    """The field that comes closest, in least squares, to tracks at some places.
+    """Least-squares fit of a field to tracks at some places.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def fit_field(
 
     Notes
     -----
-    Where places and frames do not decide, the smallest coefficients are taken.
+    Undetermined coefficients take the solution of minimum norm.
 
     Examples
     --------
@@ -314,7 +314,7 @@ class Motion(JsonValue):
             plain = plain["motion"]
         if "trajectory" not in plain:
             raise InputError("expected a motion or a record with one, found neither in the file")
-        # super() would look for the class as it was before dataclass(slots=True) made it anew
+        # super() would refer to the class that dataclass(slots=True) has replaced
         return cast(Self, from_plain(cls, plain))
 
     @classmethod

@@ -1,6 +1,6 @@
-"""Names of outputs: the root that a movie gives them, and what follows it.
+"""Names of output files: a root, which is that of the movie, and an end for each kind.
 
-No numerical library is loaded, so that commands can look at names before anything runs.
+No numerical library is loaded, so that commands can check names before anything runs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from flexalign.params import AlignParams
 
 RECORD_SUFFIX = "_record.json"
-# What the root of a name leaves out at the end of a movie's: first one of these, then one of those.
+# Extensions that `movie_root` removes: first one of these, then one of those.
 COMPRESSIONS = (".bz2", ".gz", ".zst", ".xz", ".tbz")
 MOVIE_EXTENSIONS = (
     ".mrc", ".mrcs", ".st", ".map", ".rec", ".ali", ".tif", ".tiff", ".eer",
     ".dm3", ".dm4", ".stk", ".hdf", ".h5", ".txt",
 )  # fmt: skip
-# What follows the root in the name of each kind of output, in the order in which records list them.
+# End of the file name of each kind, in the order of writing.
 SUFFIXES = {
     "micrograph": "_aligned_mic.mrc",
     "dose_weighted": "_aligned_mic_DW.mrc",
@@ -41,14 +41,14 @@ SUFFIXES = {
     "power_spectrum": "_PS.mrc",
     "record": RECORD_SUFFIX,
 }
-# Kinds of files that each format of another program has.
+# Kinds of files of each format of another program.
 FORMAT_KINDS = {
     "relion": ("relion",),
     "motioncor": ("motioncor", "motioncor_full", "motioncor_patches", "motioncor_aln"),
     "warp": ("warp",),
 }
-# Whether a file of that kind may come of some parameters; of the other kinds there always is one.
-_MAY_COME: dict[str, Callable[[AlignParams], bool]] = {
+# Kinds that depend on parameters; the others are always written.
+_IS_WRITTEN: dict[str, Callable[[AlignParams], bool]] = {
     "dose_weighted": lambda params: params.dose_weight,
     "even": lambda params: params.odd_even,
     "odd": lambda params: params.odd_even,
@@ -81,16 +81,16 @@ def movie_root(path: str | Path) -> str:
 def output_names(
     root: str, params: AlignParams, suffixes: Mapping[str, str] = SUFFIXES
 ) -> list[str]:
-    """Names of all files that may come of a movie; some depend on the movie."""
+    """Names of all files that a movie may give; some depend on the movie."""
     return [
         root + suffix
         for kind, suffix in suffixes.items()
-        if kind not in _MAY_COME or _MAY_COME[kind](params)
+        if kind not in _IS_WRITTEN or _IS_WRITTEN[kind](params)
     ]
 
 
 def relion_suffixes(*, dose_weighted: bool) -> dict[str, str]:
-    """What follows the root of a name in a job folder of RELION.
+    """Ends of file names in a RELION job folder.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Every parameter of an alignment, once: its name, unit, default, limits and help.
+"""The table of all parameters of an alignment: name, unit, default, limits and help.
 
 The command line, the saved settings, the reference page, the JSON schema and the checks all come
 from the fields of `AlignParams`.  ``None`` means "decide for me"; the plan writes down what was
@@ -22,7 +22,7 @@ from flexalign.errors import ParameterError
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What is known of one parameter beside its name, type and default.
+    """Metadata of one parameter beside its name, type and default.
 
     Attributes
     ----------
@@ -62,33 +62,33 @@ OUTPUT = "Outputs"
 RUNNING = "Running"
 
 WRITTEN_FORMATS = ("relion", "motioncor", "warp")
-# Messages show no more letters of a value.
-_MOST_SHOWN = 80
+# Longer values are cut in messages.
+_MAX_SHOWN_LENGTH = 80
 # No movie has more frames.
-MOST_FRAMES = 1_000_000
+MAX_FRAMES = 1_000_000
 
-# A gain reference is found from this score on (standard deviations of chance), if it is better by
-# this margin than in any other orientation or sense, and if at least this part of its pattern is in
-# the movies.
+# A gain reference is found from this score on (standard deviations of the noise), if it is better
+# by this margin than in any other orientation or sense, and if at least this share of its pattern
+# is in the movies.
 GAIN_SURE_SD = 8.0
 GAIN_MARGIN_SD = 5.0
-GAIN_LEAST_PART = 0.03
-# That none fits is said where every orientation has less than this part, the margin allowed for. (A
-# reference whose noise is twice what it corrects has a fifth of its pattern in the movies.)
-GAIN_NONE_PART = 0.1
-# Of large frames only the middle is looked at.
+GAIN_MIN_SHARE = 0.03
+# No orientation fits if each has less than this share, the margin allowed for. (A reference whose
+# noise is twice what it corrects has a fifth of its pattern in the movies.)
+GAIN_NONE_SHARE = 0.1
+# Only the centre of large frames is compared.
 GAIN_SIDE_PX = 4096
-# A run reads at most so many of its first movies for the check, and less of each frame.
+# A run checks at most this many of its first movies, and a smaller centre of each frame.
 GAIN_RUN_MOVIES = 3
 GAIN_RUN_SIDE_PX = 1024
-# It stops reading when there are electrons enough for this score.
+# It stops reading once there are enough electrons for this score.
 GAIN_RUN_GOAL_SD = 20.0
-# An estimated gain is good enough when its noise is at most this part of what it corrects.
-GAIN_ENOUGH_PART = 0.5
-# Where the pixels' variation cannot be measured yet, it is taken for this.
-GAIN_USUAL_VARIATION = 0.02
-# Movies with more of their blocks in the shade than this do not go into it.
-GAIN_SHADED_PART = 0.02
+# An estimated gain is good enough when its noise is at most this fraction of what it corrects.
+GAIN_ENOUGH_RATIO = 0.5
+# Assumed variation of the pixels' sensitivity while it cannot be measured.
+GAIN_TYPICAL_VARIATION = 0.02
+# Movies with a larger share of shaded blocks are left out.
+GAIN_SHADED_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,9 @@ class AlignParams:
     """
 
     pixel_size_A: float | None = _parameter(
-        None, "Pixel size of the movie as stored (for EER: of the unsampled 4K grid). "
-        "Needed where the header does not say it.",
+        None,
+            "Pixel size of the movie as stored (EER: of the detector's own grid). Needed if the "
+            "header does not have it.",
         MICROSCOPE, unit="A", minimum=0.05, maximum=1000,
     )  # fmt: skip
     voltage_kV: float = _parameter(
@@ -116,13 +117,14 @@ class AlignParams:
         MICROSCOPE, unit="kV", minimum=60, maximum=1000,
     )  # fmt: skip
     dose_per_frame_e_A2: float | tuple[float, ...] | None = _parameter(
-        None, "Dose of one frame (for EER: of one fraction). With it a dose-weighted micrograph "
-        "is made. Where frames differ, a list with commas, or a file: one number a line, or "
-        "MotionCor's three columns (frames, how many are summed, dose of each).",
+        None,
+            "Dose per frame (EER: per fraction); needed for the dose-weighted micrograph. If "
+            "frames differ, a comma-separated list, or a file: one number per line, or "
+            "MotionCor's three columns (frames, how many are summed, dose of each).",
         MICROSCOPE, unit="e/A2", minimum=1e-4, maximum=1000,
     )  # fmt: skip
     pre_exposure_e_A2: float = _parameter(
-        0.0, "Dose that the specimen had before the first frame.",
+        0.0, "Dose before the first frame.",
         MICROSCOPE, unit="e/A2", minimum=0, maximum=10_000,
     )  # fmt: skip
 
@@ -130,7 +132,7 @@ class AlignParams:
         None, "Gain reference (MRC, TIFF, .gain, DM4).", REFERENCES, metavar="FILE"
     )
     gain_rotate: int = _parameter(
-        0, "Turn the gain reference counter-clockwise by this much, before any flip.",
+        0, "Turn the gain reference counter-clockwise by this angle, before any flip.",
         REFERENCES, unit="degrees", choices=("0", "90", "180", "270"), scipion="gainRot",
     )  # fmt: skip
     gain_flip: str = _parameter(
@@ -143,10 +145,11 @@ class AlignParams:
         REFERENCES, choices=("auto", "multiply", "divide"),
     )  # fmt: skip
     gain_check: str = _parameter(
-        "on", "What is done when the first movies show that the gain reference lies otherwise on "
-        "them, or does not fit at all: 'on' stops before anything is aligned and says how it lies, "
-        "'auto' goes on with the orientation found, 'off' does not look. Movies too weak to tell "
-        "stop nothing.",
+        "on",
+            "What to do if the first movies show that the gain reference has another orientation "
+            "or does not fit at all: 'on' stops before anything is aligned and prints the "
+            "orientation, 'auto' continues with the orientation found, 'off' does not check. "
+            "Movies with too few counts for a verdict do not stop the run.",
         REFERENCES, choices=("on", "off", "auto"),
     )  # fmt: skip
     dark: str | None = _parameter(
@@ -159,7 +162,7 @@ class AlignParams:
         REFERENCES, metavar="FILE",
     )  # fmt: skip
     hot_pixels: bool = _parameter(
-        True, "Find hot and dead pixels in the movie itself and mend them.", REFERENCES
+        True, "Find hot and dead pixels in the movie itself and replace them.", REFERENCES
     )
     tiff_rows: str = _parameter(
         "imod", "Order of the rows of TIFF movies and references: 'imod' puts the last row of the "
@@ -168,7 +171,7 @@ class AlignParams:
     )  # fmt: skip
 
     eer_fractions: int = _parameter(
-        40, "Number of frames to make of an EER movie.",
+        40, "Number of frames (fractions) of an EER movie.",
         EER, minimum=1, maximum=100_000, scipion="nFrames",
     )  # fmt: skip
     eer_dose_per_frame_e_A2: float | None = _parameter(
@@ -181,7 +184,7 @@ class AlignParams:
     )
     eer_groups: str | None = _parameter(
         None, "Text file with three columns: raw frames, raw frames per frame, dose per raw frame "
-        "in e/A2, as MotionCor's -FmIntFile. It says how many raw frames make each EER frame, "
+        "in e/A2, as MotionCor's -FmIntFile. It gives the number of raw frames in each EER frame, "
         "instead of a number of frames.",
         EER, metavar="FILE",
     )  # fmt: skip
@@ -192,29 +195,31 @@ class AlignParams:
 
     align_first: int = _parameter(
         1, "First frame to estimate the motion from.",
-        RANGES, minimum=1, maximum=MOST_FRAMES, scipion="alignFrame0",
+        RANGES, minimum=1, maximum=MAX_FRAMES, scipion="alignFrame0",
     )  # fmt: skip
     align_last: int = _parameter(
         0, "Last frame to estimate the motion from; 0 = last of the movie.",
-        RANGES, minimum=0, maximum=MOST_FRAMES, scipion="alignFrameN",
+        RANGES, minimum=0, maximum=MAX_FRAMES, scipion="alignFrameN",
     )  # fmt: skip
     sum_first: int | None = _parameter(
         None, "First frame to sum; default: as for the alignment.",
-        RANGES, minimum=1, maximum=MOST_FRAMES, scipion=("useAlignToSum", "sumFrame0"),
+        RANGES, minimum=1, maximum=MAX_FRAMES, scipion=("useAlignToSum", "sumFrame0"),
     )  # fmt: skip
     sum_last: int | None = _parameter(
         None, "Last frame to sum; 0 = last of the movie; default: as for the alignment.",
-        RANGES, minimum=0, maximum=MOST_FRAMES, scipion=("useAlignToSum", "sumFrameN"),
+        RANGES, minimum=0, maximum=MAX_FRAMES, scipion=("useAlignToSum", "sumFrameN"),
     )  # fmt: skip
 
     max_resolution_A: float = _parameter(
-        30.0, "Finest detail used when frames are correlated pair by pair: there the filter has "
-        "fallen to one half. The refinement that follows finds its own limit.",
+        30.0,
+            "Resolution limit of the correlation of pairs of frames, at which the filter is one "
+            "half. The refinement finds its own limit.",
         ESTIMATION, unit="A", minimum=0.1, maximum=1000, scipion="maxResForCorrelation",
     )  # fmt: skip
     max_shift_A: float = _parameter(
-        50.0, "Largest displacement between consecutive frames; frames n apart may differ by n "
-        "times that.",
+        50.0,
+            "Maximum displacement between consecutive frames; frames n apart may differ by n "
+            "times that.",
         ESTIMATION, unit="A", minimum=0.01, maximum=100_000, scipion="maxShift",
     )  # fmt: skip
     reference_frame: str = _parameter(
@@ -223,13 +228,17 @@ class AlignParams:
         ESTIMATION, metavar="FRAME",
     )  # fmt: skip
     refine: bool = _parameter(
-        True, "Refine the motion by likelihood with all the signal there is; without, the "
-        "correlation of pairs has the last word.",
+        True,
+            "Refine the motion by likelihood at all resolutions with signal; otherwise the motion "
+            "from pair correlations is final.",
         ESTIMATION,
     )  # fmt: skip
 
     local: bool = _parameter(
-        True, "Let different places move differently.", LOCAL, scipion="doLocalAlignment"
+        True,
+        "Estimate local motion, which differs over the field.",
+        LOCAL,
+        scipion="doLocalAlignment",
     )
     control_points: tuple[int, int, int] | None = _parameter(
         None, "Number of control points of the motion field in x, y and time; at least 3 each.",
@@ -242,7 +251,7 @@ class AlignParams:
         scipion=("autoPatches", "patchesX", "patchesY"),
     )  # fmt: skip
     min_patch_A: float = _parameter(
-        500.0, "Smallest side of a patch, when their number is chosen automatically.",
+        500.0, "Minimum side of a patch, when their number is chosen automatically.",
         LOCAL, unit="A", minimum=1, maximum=100_000, scipion="minLocalRes",
     )  # fmt: skip
     group_frames: int = _parameter(
@@ -251,19 +260,19 @@ class AlignParams:
     )  # fmt: skip
 
     binning: float = _parameter(
-        1.0, "Make the outputs smaller by this factor (any number from 1 on, by Fourier cropping).",
+        1.0, "Bin the outputs by this factor (any number from 1 on, by Fourier cropping).",
         OUTPUT, minimum=1, maximum=100, scipion="binFactor",
     )  # fmt: skip
     dose_weight: bool = _parameter(
-        True, "Make the dose-weighted micrograph too, when the dose per frame is known.", OUTPUT
+        True, "Also make the dose-weighted micrograph, if the dose per frame is known.", OUTPUT
     )
     odd_even: bool = _parameter(
-        False, "Write the sums of the odd and of the even frames too.", OUTPUT
+        False, "Also write the sums of the odd and of the even frames.", OUTPUT
     )
     save_movie: bool = _parameter(
         False, "Write the aligned movie too.", OUTPUT, scipion="doSaveMovie"
     )
-    save_unaligned: bool = _parameter(False, "Write the micrograph without alignment too.", OUTPUT)
+    save_unaligned: bool = _parameter(False, "Also write the unaligned micrograph.", OUTPUT)
     psd: bool = _parameter(
         True, "Compute power spectra before and after alignment.", OUTPUT, scipion="doComputePSD"
     )
@@ -272,25 +281,26 @@ class AlignParams:
     )
 
     write: str = _parameter(
-        "", "Write the alignment for other programs too: one or more of relion, motioncor and "
-        "warp, with commas between them. For RELION the reference frame is the first one.",
+        "",
+            "Also write the alignment for other programs: a comma-separated list of relion, "
+            "motioncor and warp. For RELION the reference frame is the first one.",
         OUTPUT, metavar="FORMATS",
     )  # fmt: skip
 
     device: str = _parameter(
         "auto", "Where to compute: 'cpu', 'cuda' (the first GPU), 'cuda:1' (GPU number 1, counted "
-        "from 0), 'cuda:0-3' or 'cuda:0,2' (these GPUs in turn, for movies side by side), or "
-        "'auto': the first GPU if there is one that can be used, else the CPU.",
+        "from 0), 'cuda:0-3' or 'cuda:0,2' (these GPUs in turn, for movies in parallel), or "
+        "'auto': the first usable GPU, else the CPU.",
         RUNNING, metavar="DEVICE",
     )  # fmt: skip
     threads: int | None = _parameter(
-        None, "Threads to use; default: all that the process may use.",
+        None, "Number of threads; default: all that the process may use.",
         RUNNING, minimum=1, maximum=4096,
     )  # fmt: skip
     max_memory_GB: float | None = _parameter(
         None,
-        "Most memory to use: to need less, frames are summed before their motion is estimated; "
-        "a movie that needs more all the same is refused before it is read. Default: no limit.",
+        "Maximum memory: to stay below it, frames are summed before their motion is estimated; a "
+        "movie that still needs more is refused before it is read. Default: no limit.",
         RUNNING,
         unit="GB",
         minimum=0.1,
@@ -325,7 +335,7 @@ class AlignParams:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """Formats of other programs that were asked for."""
+        """Requested formats of other programs."""
         return tuple(word.strip() for word in self.write.split(",") if word.strip())
 
     def _check_formats(self) -> None:
@@ -390,60 +400,61 @@ FLAGS = "Quality flags"
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """Where the flags on a movie begin; the numbers are those of `flexalign.model.Quality`."""
+    """Thresholds of the flags; the numbers are those of `flexalign.model.Quality`."""
 
-    total_motion_A: float = _parameter(150.0, "Longest path of the specimen.", FLAGS, unit="A")
+    total_motion_A: float = _parameter(
+        150.0, "Maximum path length of the specimen.", FLAGS, unit="A"
+    )
     largest_step_A: float = _parameter(
-        20.0, "Farthest that the specimen may go from one frame to the next.", FLAGS, unit="A"
+        20.0, "Maximum displacement from one frame to the next.", FLAGS, unit="A"
     )
     roughness_A: float = _parameter(
-        2.0, "Most by which steps may usually change from one frame to the next.", FLAGS, unit="A"
+        2.0, "Maximum of the median change of step between frames.", FLAGS, unit="A"
     )
     trajectory_error_A: float = _parameter(
-        0.5, "Largest standard error of a displacement, per axis.", FLAGS, unit="A"
+        0.5, "Maximum standard error of a displacement, per axis.", FLAGS, unit="A"
     )
     still_errors: float = _parameter(
-        3.0, "Standard errors that the specimen must move to be said to move.", FLAGS
+        3.0, "Movement in standard errors from which the specimen counts as moving.", FLAGS
     )
     motion_bound_A: float = _parameter(
-        3.0, "Most by which a specimen may move, as far as can be told, to be called still.", FLAGS,
+        3.0, "Upper bound of the motion below which the specimen counts as still.", FLAGS,
         unit="A",
     )  # fmt: skip
     bad_frame_count: int = _parameter(0, "Frames that may be left out.", FLAGS)
     fixed_pattern_significance: float = _parameter(
-        6.0, "Standard deviations of its pull from which on a fixed pattern is believed, where the "
-        "pull can be measured.",
+        6.0,
+            "Significance of its pull, in standard deviations, from which a fixed pattern is "
+            "accepted, if measurable.",
         FLAGS,
     )  # fmt: skip
-    hot_pixel_part: float = _parameter(
-        0.001, "Largest part of all pixels that may be hot or dead.", FLAGS
-    )
+    hot_pixel_part: float = _parameter(0.001, "Maximum fraction of hot or dead pixels.", FLAGS)
     lost_part: float = _parameter(
-        0.05, "Largest part of all pixels that may be left out before the image itself suffers.",
+        0.05, "Maximum fraction of unusable pixels before the image itself suffers.",
         FLAGS,
     )  # fmt: skip
     drift_part: float = _parameter(
-        0.5, "Farthest that the frames may drift, over the length of the field; beyond, the motion "
-        "is not applied.",
+        0.5, "Maximum drift over the length of the field; beyond it the motion is not applied.",
         FLAGS,
     )  # fmt: skip
     uneven_dose: float = _parameter(
-        0.2, "Most by which the counts of a frame may be off a straight line through those of all "
-        "(over the dose declared for it, where there is one for each).",
+        0.2,
+            "Maximum relative deviation of a frame's counts from a straight line through those of "
+            "all (divided by its declared dose, if known).",
         FLAGS,
     )  # fmt: skip
     gain_residual: float = _parameter(
-        0.005, "Most by which rows or columns of the unaligned sum may scatter, over its mean.",
+        0.005, "Maximum standard deviation of rows or columns of the unaligned sum, over its mean.",
         FLAGS,
     )  # fmt: skip
     dose_ratio_low: float = _parameter(
-        0.5, "Smallest dose that may be measured, over the declared one.", FLAGS
+        0.5, "Minimum ratio of the measured to the declared dose.", FLAGS
     )
     dose_ratio_high: float = _parameter(
-        1.5, "Largest dose that may be measured, over the declared one.", FLAGS
+        1.5, "Maximum ratio of the measured to the declared dose.", FLAGS
     )
     rings_to_A: float = _parameter(
-        10.0, "Resolution to which Thon rings are to be seen.", FLAGS, unit="A"
+        10.0, "Resolution to which Thon rings should be visible.", FLAGS, unit="A"
     )
 
 
@@ -451,7 +462,7 @@ LIMITS = QualityLimits()
 
 
 def parameters() -> dict[str, Parameter]:
-    """What is known of each parameter, by name, in the order of the form."""
+    """The metadata of each parameter, by name, in the order of the form."""
     return {f.name: f.metadata["parameter"] for f in dataclasses.fields(AlignParams)}
 
 
@@ -501,9 +512,9 @@ def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
     """
     try:
         text = written(value)
-    except ValueError:  # Python writes no number of thousands of digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         return "a number of thousands of digits"
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
+    return text if len(text) <= _MAX_SHOWN_LENGTH else text[: _MAX_SHOWN_LENGTH - 3] + "..."
 
 
 def numbers_in(text: str) -> tuple[float, ...] | None:

@@ -1,4 +1,4 @@
-"""Values as JSON can hold them, and back: what comes back has the types that are asked for."""
+"""Convert values to plain JSON and back, with checks of types."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import numpy as np
 from flexalign.atomic import replacing
 from flexalign.errors import InputError
 
-# Messages show no more letters of a value that is wrong.
-_MOST_SHOWN = 60
-_LARGEST_INT = 1 << 63
+# Longer values are cut in messages.
+_MAX_SHOWN_LENGTH = 60
+_MAX_INT = 1 << 63
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def to_plain(value: Any) -> Any:
-    """`value` as JSON can hold it: NaN becomes None, arrays become nested lists."""
+    """Convert `value` to plain JSON: NaN becomes None, arrays become nested lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         schema = getattr(type(value), "schema", None)
@@ -42,7 +42,7 @@ def to_plain(value: Any) -> Any:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` (a dataclass of the model, or plain values) as JSON, whole or not at all.
+    """Write `value` (a dataclass of the model, or plain values) as JSON, atomically.
 
     NaN and infinity become null.  Rows of numbers stay on one line.
 
@@ -53,7 +53,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """
     text = _layout(to_plain(value), "") + "\n"
     with replacing(path) as temporary:
-        # A file whose name is no UTF-8 stands there with its bytes escaped, as JSON knows them.
+        # Bytes of file names that are not UTF-8 are written as JSON escapes.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
@@ -74,7 +74,7 @@ def _layout(value: Any, indent: str) -> str:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether `value`, read from JSON, is a number that calculations take.
+    """Whether `value`, read from JSON, is a finite number within range.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def typed(hint: Any, value: Any, place: str) -> Any:
         return np.nan if value is None else value
     is_right = hint in (int, str, bool) and isinstance(value, hint)
     if hint is int and is_right:
-        is_right = not isinstance(value, bool) and abs(value) < _LARGEST_INT
+        is_right = not isinstance(value, bool) and abs(value) < _MAX_INT
     if not is_right:
         raise InputError(f"{place}: expected {_words(hint)}, found {_shown(value)}")
     return value
@@ -160,7 +160,7 @@ def _array(value: list[Any], place: str) -> Any:
 
 
 def _words(hint: Any) -> str:
-    """A type as people call it."""
+    """A type in words."""
     origin = typing.get_origin(hint)
     if origin in (tuple, list, np.ndarray):
         return "a list"
@@ -169,10 +169,10 @@ def _words(hint: Any) -> str:
 
 def _shown(value: Any) -> str:
     """A value that is wrong, in a message."""
-    if isinstance(value, int) and abs(value) >= _LARGEST_INT:
+    if isinstance(value, int) and abs(value) >= _MAX_INT:
         return "one that is too large"
     text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[:_MAX_SHOWN_LENGTH]}..."
 
 
 def typed_items(hints: Mapping[str, Any], values: Mapping[str, Any], place: str) -> dict[str, Any]:

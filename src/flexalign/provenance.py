@@ -25,13 +25,13 @@ def record_of(
     params: AlignParams,
     first: FirstPass,
     estimate: Estimate,
-    judged: Quality,
+    quality: Quality,
     timings_s: dict[str, float],
     notes: tuple[str, ...],
     device: Device,
     inputs: dict[str, dict[str, Any]],
 ) -> MovieRecord:
-    """Everything about how the movie was processed, but for its curves."""
+    """The record of the movie's processing, except for its curves."""
     decisions: dict[str, Any] = {
         **plan.to_dict(),
         "output_pixel_size_A": plan.output_pixel_size_A,
@@ -42,7 +42,7 @@ def record_of(
         "device": device.describe(),
         "device_note": device.note,
     }
-    # Along one axis numpy is much quicker to find them.
+    # numpy finds indices much faster along one axis.
     hot_pixels = np.divmod(np.flatnonzero(first.hot_pixels), first.hot_pixels.shape[1])
     decisions["hot_pixel_y"], decisions["hot_pixel_x"] = hot_pixels
     if estimate.refinement is not None:
@@ -60,7 +60,7 @@ def record_of(
         decisions=decisions,
         timings_s=timings_s,
         peak_memory_bytes=_peak_memory_bytes(),
-        quality=judged,
+        quality=quality,
         outputs={},
         warnings=_warnings(plan, params, first),
         motion=estimate.motion.to_dict(),
@@ -76,9 +76,9 @@ def describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any]
 
 
 def _peak_memory_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """Peak resident memory of this process so far."""
     try:
-        # Elsewhere than in `getrusage`, a large parent process does not count.
+        # Unlike `getrusage`, this does not count a large parent process.
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -88,7 +88,7 @@ def _peak_memory_bytes() -> int:
 
 
 def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, ...]:
-    """What did not go as a person might expect, one sentence each."""
+    """Warnings about the alignment, one sentence each."""
     found = [f"frame {i + 1} is left out: {why}" for i, why in sorted(first.bad_frames.items())]
     found += [f"frame {i + 1} is used, but {what}" for i, what in sorted(first.notes.items())]
     if first.uneven_frames:

@@ -23,7 +23,7 @@ from flexalign.motion import Motion
 from flexalign.plain import write_json
 from flexalign.report import collect, details, page
 from flexalign.report.columns import COLUMNS, PANELS
-from flexalign.report.live import MOST_INSIDE, MOST_INSIDE_BYTES, Report
+from flexalign.report.live import MAX_INSIDE, MAX_INSIDE_BYTES, Report
 from flexalign.report.summary import worst_first
 
 ASSETS = resources.files("flexalign.report") / "assets"
@@ -288,9 +288,9 @@ def test_the_page_holds_a_bounded_number_of_movies_with_their_pictures(folder):
     block = re.search(r'<script type="application/json" id="inside">(.*?)</script>', text, re.S)
     inside = json.loads(block[1])
 
-    assert 1 <= len(inside) <= MOST_INSIDE
+    assert 1 <= len(inside) <= MAX_INSIDE
     assert all(set(movie["pictures"]) == {"thumbnail", "spectra_thumbnail"} for movie in inside)
-    assert len(block[1]) < 2 * MOST_INSIDE_BYTES
+    assert len(block[1]) < 2 * MAX_INSIDE_BYTES
 
 
 def test_names_cannot_break_out_of_the_page(folder):

@@ -67,11 +67,11 @@ class FrameSummation(Protocol):
         ...
 
     def weighted_mean(self) -> PixelArray | None:
-        """The weighted mean (h, w); None = not asked for."""
+        """The weighted mean (h, w); None = not requested."""
         ...
 
     def images(self) -> PixelArray | None:
-        """The moved frames (t, h, w); None = not asked for."""
+        """The moved frames (t, h, w); None = not requested."""
         ...
 
     def at_output_size(self, image: PixelArray) -> PixelArray:
@@ -100,14 +100,14 @@ def make_downsampler(
     correction: Correction,
     shape_px: tuple[int, int],
     small: PixelArray,
-    kept_part: float,
+    kept_share: float,
 ) -> FrameDownsampler:
     """What makes small frames on `device`; parameters as for `downsample.Downsampler`."""
     if not device.is_gpu:
-        return Downsampler(correction, shape_px, small, threads, kept_part)
+        return Downsampler(correction, shape_px, small, threads, kept_share)
     from flexalign.arrays.gpu.passes import GpuDownsampler
 
-    return GpuDownsampler(correction, shape_px, small, device, kept_part)
+    return GpuDownsampler(correction, shape_px, small, device, kept_share)
 
 
 def make_frame_summation(

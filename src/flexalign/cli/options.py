@@ -1,4 +1,4 @@
-"""The table of parameters as options of a command."""
+"""Command-line options generated from the table of parameters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
 def takes_parameters_without(
     *without: str,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """What gives a command one option per parameter, except for those that it does not use.
+    """Decorator that gives a command one option per parameter, except those it does not use.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def takes_parameters_without(
 def takes_only_parameters(
     *wanted: str,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """What gives a command one option for each of these parameters."""
+    """Decorator that gives a command one option for each of these parameters."""
     return takes_parameters_without(*(name for name in parameters() if name not in wanted))
 
 
@@ -118,7 +118,7 @@ def default_words(name: str) -> str | None:
 
 
 def placeholder(name: str) -> str | None:
-    """What stands for the value of the parameter `name` in help: its unit, where it has one.
+    """Metavar of the parameter `name` in the help: its unit, where it has one.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def placeholder(name: str) -> str | None:
 
 
 def _options(without: Collection[str]) -> list[inspect.Parameter]:
-    """One keyword-only parameter with a Typer option for each field of `AlignParams` but some."""
+    """A keyword-only parameter with a Typer option for each field of `AlignParams` except some."""
     return [
         inspect.Parameter(
             name,

@@ -1,4 +1,4 @@
-"""Writing gain references as other programs expect them."""
+"""Write gain references as other programs expect them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records in JSON: how a movie was processed, and from which files."""
+"""Records in JSON: the processing of a movie and its input files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from flexalign.plan import Plan
 
 WHOLE_FILE_LIMIT_BYTES = 64 * MIB_BYTES
 END_BYTES = 16 * MIB_BYTES
-LARGEST_PIXEL_SIZE_A = 1e6
+MAX_PIXEL_SIZE_A = 1e6
 
-# What is read from these parts of a record, by place and name.
+# Required values of a record and their types, by section and name.
 _HINTS: dict[str, dict[str, Any]] = {
     "decisions": {
         **field_types(Plan),
@@ -58,9 +58,9 @@ def read_record(path: str | Path) -> MovieRecord:
 
 
 def check_finished(record: MovieRecord) -> None:
-    """Make sure that the record of a finished movie has what is read from it, in the right types.
+    """Check that the record of a finished movie has the required values with the right types.
 
-    A record names its outputs as files beside it: other names are not followed.
+    The outputs in a record must be files beside it: other names are refused.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def check_finished(record: MovieRecord) -> None:
         raise InputError("inputs.movie: expected the path of the movie, found none")
     for name in ("pixel_size_A", "output_pixel_size_A"):
         size_A = record.decisions[name]
-        if size_A is None or not 0 < size_A < LARGEST_PIXEL_SIZE_A:
+        if size_A is None or not 0 < size_A < MAX_PIXEL_SIZE_A:
             raise InputError(f"decisions.{name}: expected a size, found {size_A}")
     shape_px = (record.movie.height_px, record.movie.width_px)
     if min(shape_px) < 1 or min(record.patches) < 1:
@@ -101,7 +101,7 @@ def check_finished(record: MovieRecord) -> None:
 
 
 def _check_parameters(values: dict[str, Any]) -> None:
-    """Make sure that those parameters that this version knows can be used."""
+    """Check the parameters that this version knows."""
     known = {name: value for name, value in values.items() if name in field_types(AlignParams)}
     try:
         AlignParams.from_dict(known)
@@ -110,7 +110,7 @@ def _check_parameters(values: dict[str, Any]) -> None:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether `name` is that of a file, in no folder and with nothing that breaks a table.
+    """Whether `name` is a plain file name, without folder or control characters.
 
     Examples
     --------
@@ -121,12 +121,12 @@ def is_plain_name(name: str) -> bool:
 
 
 def listed_output(folder: Path, name: str) -> Path:
-    """The path of a file that a record, an index or a table in `folder` names as its own.
+    """The path of a file named by a record, an index or a table in `folder`.
 
     Raises
     ------
     InputError
-        If the name leads out of the folder, itself or by a link, or to what is no regular file.
+        If the name leads out of the folder, itself or by a link, or is not a regular file.
     """
     path = folder / name
     if not is_plain_name(name):
@@ -138,7 +138,7 @@ def listed_output(folder: Path, name: str) -> Path:
 
 
 def file_state(path: str | Path) -> dict[str, int]:
-    """Size and time of the last change of a file, by which another file is told without reading.
+    """Size and modification time of a file, which identify it without reading it.
 
     Raises
     ------
@@ -150,10 +150,10 @@ def file_state(path: str | Path) -> dict[str, int]:
 
 
 def describe_file(path: str | Path) -> dict[str, Any]:
-    """What identifies a file: name, path, size, time of its last change and SHA-256.
+    """The identity of a file: name, path, size, modification time and SHA-256.
 
-    Files from 64 MiB on are hashed by their first and last 16 MiB, to be quick; the item
-    ``sha256_of`` says which.
+    Files from 64 MiB on are hashed by their first and last 16 MiB only, for speed; the item
+    ``sha256_of`` tells which.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The results of one movie on disk: all of them or none, the record last."""
+"""Write the results of one movie: all files or none, the record last."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from flexalign.plain import write_json
 
 
 def make_folder(folder: str | Path) -> Path:
-    """The folder `folder`, made if it is missing, that results can be written to.
+    """Make the folder `folder` if it is missing and check that it is writable.
 
     Raises
     ------
@@ -50,14 +50,14 @@ def check_output(
     suffixes: Mapping[str, str] = SUFFIXES,
     inputs: Iterable[str | Path | None] = (),
 ) -> None:
-    """Make sure, before anything is computed, that the results of `root` can be written.
+    """Check, before anything is computed, that the results of `root` can be written.
 
-    The folder is made when it is missing.
+    The folder is made if it is missing.
 
     Parameters
     ----------
     params : decide which files there may be; None = all
-    inputs : whatever is read, which must stay as it is
+    inputs : files that are read and must not be replaced
 
     Raises
     ------
@@ -88,14 +88,14 @@ def _refuse_results(folder: Path, root: str, own: Iterable[str]) -> None:
 
 
 def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
-    """Make sure that the file system takes the names of all results, also unfinished ones."""
+    """Check that the file system accepts the length of all names, temporary ones included."""
     longest = max(len(os.fsencode(name)) for name in _names(root, suffixes).values())
-    most = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
-    if longest > most:
-        room = len(os.fsencode(root)) - (longest - most)
+    maximum = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
+    if longest > maximum:
+        max_root_bytes = len(os.fsencode(root)) - (longest - maximum)
         raise InputError(
-            f"{root}: expected a name of up to {room} bytes, so that there is room for those of "
-            "its results: rename the movie, or make a link to it under a shorter name"
+            f"{root}: expected a name of up to {max_root_bytes} bytes, so that there is room for "
+            "those of its results: rename the movie, or make a link to it under a shorter name"
         )
 
 
@@ -111,26 +111,26 @@ def write_result(
     suffixes: Mapping[str, str] = SUFFIXES,
     plot: Callable[[], bytes] | None = None,
 ) -> dict[str, str]:
-    """Write everything that `result` holds; the record, which lists the rest, last.
+    """Write all files of `result`; the record, which lists the others, last.
 
-    All files are finished in a hidden folder before the first gets its name.  When something
-    fails, that folder and the files that already had their names are removed.  With `overwrite`,
-    all earlier results of `root` go, also those that have no successor: the files that their
-    record lists, unchanged since.
+    All files are completed in a hidden folder before the first is renamed to its place. On failure,
+    that folder and the files already renamed are removed. With `overwrite`, all earlier results of
+    `root` are removed, also those without a successor: the files that their record lists, if
+    unchanged since.
 
     Parameters
     ----------
     folder, root : results are ``<folder>/<root>_aligned_mic.mrc`` and so on
     float16 : images in 16-bit floats
     save_unaligned : write the unaligned sum too
-    amplitudes : makes what the ``.psd`` holds, see
-        `flexalign.arrays.power_spectrum.amplitude_composite`; None = not asked
-    suffixes : what follows the root of each name, by kind
-    plot : gives the PNG of the motion, when that was drawn before
+    amplitudes : computes the content of the ``.psd``, see
+        `flexalign.arrays.power_spectrum.amplitude_composite`; None = not requested
+    suffixes : end of each file name, by kind
+    plot : returns the PNG of the motion, if it was drawn before
 
     Returns
     -------
-    What was written: from the keys of `suffixes` to file names, as in the record's `outputs`
+    File names written, by the keys of `suffixes`, as in the record's `outputs`
 
     Raises
     ------
@@ -143,11 +143,11 @@ def write_result(
     own = results_of(folder, root)
     if own and not overwrite:
         _refuse_results(folder, root, own)
-    # Whatever the system says from here on is about writing.
+    # System errors from here on are about writing.
     with explained(folder), hidden_folder(folder, root) as hidden:
         names = _names(root, suffixes)
         paths = {kind: hidden / name for kind, name in names.items()}
-        # Drawing keeps the interpreter busy, writing the system, and images on their way the disk.
+        # In parallel: drawing needs the interpreter, writing the disk.
         with ThreadPoolExecutor(2) as pool:
             drawn = pool.submit(_draw, result, paths, plot)
             images = _write_images(result, paths, float16, save_unaligned)
@@ -157,7 +157,7 @@ def write_result(
                 write_spider(paths["amplitudes"], amplitudes())
             drawn.result()
             for one in on_disk:
-                one.result()  # the system tells of a failure only once
+                one.result()  # the system reports a failure only once
         notes = _write_formats(result, paths, folder)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
         files = list(outputs.values())
@@ -175,14 +175,14 @@ def write_result(
 
 
 def _names(root: str, suffixes: Mapping[str, str]) -> dict[str, str]:
-    """File names of all results that there can be."""
+    """File names of all possible results."""
     return {kind: root + suffix for kind, suffix in suffixes.items()}
 
 
 def _write_formats(
     result: AlignmentResult, paths: Mapping[str, Path], folder: Path
 ) -> tuple[str, ...]:
-    """Write what other programs want, and what there is to know about it."""
+    """Write the formats of other programs and return notes."""
     record = result.record
     formats = record.parameters.get("write", "")
     if not formats:
@@ -204,7 +204,7 @@ def _write_images(
     float16: bool,
     save_unaligned: bool,
 ) -> Iterator[Path]:
-    """Write the sums that were made, and give the path of each."""
+    """Write the sums; return the path of each."""
     sums, pixel_size_A = result.sums, result.plan.pixel_size_A
     images = {
         "micrograph": (sums.plain, "mean of the aligned frames"),
@@ -238,7 +238,7 @@ def _draw(
     paths: Mapping[str, Path],
     plot: Callable[[], bytes] | None,
 ) -> None:
-    """Draw the micrograph, the motion, and the spectra where there are any."""
+    """Draw the micrograph, the motion and, if computed, the spectra."""
     movie, pixel_size_A = result.record.movie, result.plan.pixel_size_A
     write_thumbnail(paths["thumbnail"], result.sums.plain)
     title = Path(movie.path).name

@@ -1,7 +1,6 @@
-"""What each flag on a movie means, what causes it, and what to do about it.
+"""The table of flags: meaning, cause and remedy of each.
 
-Words alone, so that pages and lists can be made without any numerical library; `raise_flags` says
-when each is raised.
+Text only, so that pages can be generated without numerical libraries; `raise_flags` raises them.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 
 from flexalign.params import LIMITS, Parameter, QualityLimits
 
-# From the mildest on: what is worth knowing, what to look at, what cannot be used as it is.
+# From the mildest on: for information, to be checked, not usable as it is.
 SEVERITIES = ("note", "warning", "problem")
 
 
@@ -23,12 +22,12 @@ class FlagDefinition:
     ----------
     name : short, with hyphens
     severity : one of `SEVERITIES`
-    meaning : when it is raised, without the threshold
-    message : what is said of a movie, with {value} and {limit} for the numbers
-    cause : what it usually comes from
+    meaning : condition that raises it, without the threshold
+    message : sentence about a movie, with {value} and {limit} for the numbers
+    cause : most frequent cause
     remedy : what to do
     quantity : the number of `flexalign.model.Quality` that raises it
-    limits : fields of `flexalign.params.QualityLimits` that say where it begins
+    limits : fields of `flexalign.params.QualityLimits` with its thresholds
     """
 
     name: str

@@ -19,7 +19,7 @@ from flexalign.quality.thon_rings import NOT_LOOKED_FOR, find_rings
 # Cameras that write bytes, or events, write electrons.
 COUNTING_DTYPES = ("int8", "uint8")
 # In smaller micrographs rings that are there may drown in the noise of a few tiles.
-FEWEST_PX_FOR_RINGS = 1000
+MIN_PX_FOR_RINGS = 1000
 _CURVE_DIGITS = 4
 
 
@@ -46,7 +46,7 @@ def judge(
         motion, middle, frames, pixel_A, _early_frames(plan, params)
     )
     rings = NOT_LOOKED_FOR
-    is_large = min(plan.output_shape_px) >= FEWEST_PX_FOR_RINGS
+    is_large = min(plan.output_shape_px) >= MIN_PX_FOR_RINGS
     if is_large and before is not None and after is not None:
         rings = find_rings(before, after, params.voltage_kV)
     # Without motion a pattern cannot be told from the specimen.

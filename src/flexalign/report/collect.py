@@ -1,4 +1,4 @@
-"""What a run folder says: a row for each record, the failures, and how the run stands."""
+"""Collect a run folder: a row for each record, the failures, and the state of the run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexalign.batch.folder import MOST_INDEX_BYTES
+from flexalign.batch.folder import MAX_INDEX_BYTES
 from flexalign.batch.gain_gate import CHECK_NAME
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.rows import values_of
@@ -39,13 +39,13 @@ _HEAD_TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the report says about one movie in every table and plot.
+    """The values of one movie in the tables and plots.
 
     Attributes
     ----------
     name : what its files begin with
-    record_ns : time of the last change of its record
-    values : from the names of `COLUMNS`
+    record_ns : modification time of its record
+    values : by the names of `COLUMNS`
     """
 
     name: str
@@ -54,13 +54,13 @@ class Row:
 
     @property
     def order(self) -> tuple[int, str]:
-        """By this rows stand in the order in which the movies were written."""
+        """Sort key: the order in which the movies were written."""
         return (self.values["movie_time_s"] or 0, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A movie that failed, as ``failed.tsv`` says."""
+    """A failed movie, from ``failed.tsv``."""
 
     movie: str
     kind: str
@@ -75,7 +75,7 @@ def row_of(name: str, record_ns: int, record: MovieRecord) -> Row:
 
 
 def record_states(folder: Path) -> dict[str, int]:
-    """The names of all movies that have a record in `folder`, and when each was last changed.
+    """Names of all movies that have a record in `folder`, with its modification time.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def record_states(folder: Path) -> dict[str, int]:
 
 
 def read_failures(folder: Path) -> list[Failed]:
-    """The movies that failed; none where there is no list of them."""
+    """The failed movies; none if there is no list of them."""
     try:
         text = read_text(folder / FAILED_NAME)
     except InputError:
@@ -107,9 +107,9 @@ def read_failures(folder: Path) -> list[Failed]:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What the index of the run says besides its movies; empty where there is none to read."""
+    """The index of the run without its movies; empty if there is none."""
     try:
-        plain = read_json(folder / INDEX_NAME, most_bytes=MOST_INDEX_BYTES)
+        plain = read_json(folder / INDEX_NAME, max_bytes=MAX_INDEX_BYTES)
         head = {key: value for key, value in plain.items() if key != "movies"}
         found = typed_items(_HEAD_TYPES, head, "")
         if found.get("summary"):
@@ -120,9 +120,9 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def read_gain_check(folder: Path) -> dict[str, str]:
-    """What the check of the gain on the first movies found: verdict and sentence.
+    """Verdict and sentence of the gain check on the first movies.
 
-    Empty where there was no check.
+    Empty if there was no check.
     """
     try:
         found = GainCheck.from_dict(read_json(folder / CHECK_NAME))
@@ -132,14 +132,14 @@ def read_gain_check(folder: Path) -> dict[str, str]:
 
 
 def read_rows(path: Path, version: str) -> dict[str, Row]:
-    """The rows in the JSON of an earlier report, so that their records need not be read again.
+    """The rows of an earlier report's JSON, so that their records need not be read again.
 
     Parameters
     ----------
-    version : of flexalign; rows that another one made are not taken
+    version : of flexalign; rows made by another version are ignored
     """
     try:
-        plain = read_json(path, most_bytes=MOST_INDEX_BYTES)
+        plain = read_json(path, max_bytes=MAX_INDEX_BYTES)
         if plain.get("version") != version or plain.get("columns") != [c.name for c in COLUMNS]:
             return {}
         items = typed(list[dict[str, Any]], plain.get("movies"), "movies")
@@ -150,7 +150,7 @@ def read_rows(path: Path, version: str) -> dict[str, Row]:
 
 
 def _row_again(item: dict[str, Any]) -> Row:
-    """A row from what an earlier report says of a movie."""
+    """A row from an earlier report."""
     names = ("name", "record_ns", *(column.name for column in COLUMNS))
     if not set(names) <= item.keys():
         raise InputError("expected a row with all columns, found some missing")

@@ -1,4 +1,4 @@
-"""All that the report says at first sight, as plain values: the content of its JSON."""
+"""The summary of a run as plain values: the content of the report's JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def summary_of(
     broken: Mapping[str, str],
     record: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole report but the details of single movies.
+    """The report without the details of single movies.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def summary_of(
 
 
 def _in_common(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """How many movies have which version, parameters, device and gain."""
+    """Counts of movies by version, parameters, device and gain."""
     names = ("version", "parameters_hash", "device", "gain")
     return {
         name: dict(Counter(str(row.values[name] or "none") for row in rows).most_common())
@@ -90,7 +90,7 @@ def _in_common(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
 
 
 def _parameters(run: Mapping[str, Any], record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every parameter of the run: option, value, unit, meaning, and whether it was changed."""
+    """Parameters of the run: option, value, unit, help, and whether it is not the default."""
     values = dict(run.get("parameters") or record.get("parameters") or {})
     known = parameters()
     try:

@@ -1,4 +1,4 @@
-"""Simulated movies as files that any program reads, with the truth beside them."""
+"""Write simulated movies in standard formats, with the truth beside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file is: movie, reference, alignment or record, told by its content."""
+"""Identify a file by its content: movie, reference, alignment or record."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from flexalign.params import AlignParams
 
 
 def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -> FileFacts:
-    """What a file is, and of a movie, how it would be aligned.
+    """Identify and describe a file; of a movie, also the plan of its alignment.
 
     Parameters
     ----------
-    params : of that alignment; also decide how an EER file is cut into frames
-    read : of a movie, read every frame too
+    params : of that alignment, including the fractionation of an EER file
+    read : read every frame of a movie too
 
     Raises
     ------
     InputError
-        If the file is missing, empty or of no known kind.  A movie that is broken is no error but
-        has a `problem`.
+        If the file is missing, empty or of no known kind.  A damaged movie does not raise; its
+        description has a `problem`.
     """
     path = Path(path)
     head = read_head(path, 4096)

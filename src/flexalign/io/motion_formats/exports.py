@@ -37,14 +37,14 @@ def write_formats(
     paths: Mapping[str, Path],
     gain_name: str | None = None,
 ) -> tuple[str, ...]:
-    """Write one movie's motion in the formats asked for; what a person should know about it.
+    """Write one movie's motion in the requested formats; return notes for the user.
 
     Parameters
     ----------
     formats : some of `flexalign.params.WRITTEN_FORMATS`
     record : of the movie; its motion is not used
     paths : of the files, by the keys of `flexalign.naming.SUFFIXES`
-    gain_name : of the gain reference as RELION is to read it, see `relion_project.relion_gain`
+    gain_name : of the gain reference for RELION, see `relion_project.relion_gain`
 
     Raises
     ------
@@ -81,7 +81,7 @@ def _write_motioncor(record: MovieRecord, motion: Motion, paths: Mapping[str, Pa
 
 
 def _patches(record: MovieRecord, motion: Motion) -> tuple[int, int]:
-    """Patches (y, x) that are listed: as many as were measured, or as the field needs."""
+    """Number of patches (y, x) in the file: those measured, or as many as the field needs."""
     y, x = record.patches
     if motion.field is None:
         return y, x
@@ -92,7 +92,7 @@ def _patches(record: MovieRecord, motion: Motion) -> tuple[int, int]:
 def _model_notes(
     motion: Motion, model: PolynomialMotion, first: int, pixel_size_A: float
 ) -> list[str]:
-    """What a person should know about RELION's polynomial."""
+    """Notes on the fit of RELION's polynomial."""
     if motion.field is None:
         return []
     notes = []
@@ -106,7 +106,7 @@ def _model_notes(
     return [
         *notes,
         "RELION's polynomial cannot follow the local motion (more than "
-        f"{relion.LARGEST_MODEL_ERROR_A:g} A rms are left): only the whole-frame motion, which "
+        f"{relion.MAX_MODEL_ERROR_A:g} A rms are left): only the whole-frame motion, which "
         f"leaves {model.rms_local_px * pixel_size_A:.1f} A rms, is in its file",
     ]
 
@@ -123,7 +123,7 @@ def export_folder(
 
     Returns
     -------
-    The records with the new files among their outputs, as they are now on disk
+    The updated records, with the new files among their outputs
 
     Raises
     ------
@@ -143,12 +143,12 @@ def export_folder(
 
 
 class _Place:
-    """Where the further formats of a movie go: its folder, its root there, names by their kinds."""
+    """Location of the further files of a movie: folder, root, and names by kind."""
 
     def __init__(self, path: Path, record: MovieRecord, formats: Iterable[str]) -> None:
         self.folder, self.root, self.formats = path.parent, path.name, tuple(formats)
         self.record_name = f"{self.root}{RECORD_SUFFIX}"
-        # A file that is there already keeps the name it has.
+        # An existing file keeps its name.
         self.names = {
             kind: Path(record.outputs.get(kind, f"{self.root}{SUFFIXES[kind]}")).name
             for kind in format_kinds(self.formats)
@@ -156,14 +156,14 @@ class _Place:
 
 
 def _export(record: MovieRecord, place: _Place, folder: str | Path) -> MovieRecord:
-    """Write one movie's motion in further formats; its record as it is now."""
+    """Write one movie's motion in further formats; return the updated record."""
     gain_name = relion_project.relion_gain(record, folder) if "relion" in place.formats else None
     with hidden_folder(place.folder, place.root) as hidden:
         paths = {kind: hidden / name for kind, name in place.names.items()}
         motion = Motion.from_dict(record.motion)
         notes = write_formats(place.formats, record, motion, paths, gain_name)
         written = {kind: path.name for kind, path in paths.items() if path.exists()}
-        # Those that are left unchanged since an earlier version get their states now.
+        # Unchanged files of an earlier version, whose record has no file states, get them now.
         own = results_of(place.folder, place.root) - {place.record_name, *written.values()}
         states = states_of(place.folder, own)
         exported = replace(
@@ -184,7 +184,7 @@ def read_records(
 
     Parameters
     ----------
-    tell : is told, in a sentence, of each record that cannot be read and is left out
+    tell : called with a sentence for each record that cannot be read and is left out
     """
     paths = sorted(Path(folder).rglob(f"*{RECORD_SUFFIX}"))
     roots = (str(path.relative_to(folder))[: -len(RECORD_SUFFIX)] for path in paths)
