@@ -70,10 +70,10 @@ QUALITY_HEAD = """\
 <!-- written by docs/generate.py; edit src/flexalign/quality/table.py instead -->
 
 The numbers by which to judge one movie: `quality` in its [record](outputs.md), `result.quality` in
-Python. `null` (NaN or None in Python) is what was not measured. *CSV* are columns of
-`micrographs.csv`, *report* those of the report, with their titles there. The last column has the
-[flags](flags.md) that a number raises, with their limits.
-[How they are measured](../explanation/quality.md) has the formulas.
+Python. `null` (NaN or None in Python) means not measured. *CSV* marks the columns of
+`micrographs.csv`, *report* those of the report, with their titles. The last column has the
+[flags](flags.md) that a number raises, with their limits. The formulas are in
+[how the quality numbers are measured](../explanation/quality.md).
 """
 
 

@@ -36,7 +36,7 @@ from flexalign.passes import Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
 from flexalign.provenance import describe_inputs, record_of
 from flexalign.quality.gain_residual import line_residuals
-from flexalign.quality.metrics import curves, judge
+from flexalign.quality.metrics import curves, quality_of
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -164,7 +164,7 @@ def _align(
             after = power_spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     with clock("judgement"):
         found = _without_smear(lines.result(), plan, sums, estimate.motion)
-        quality = judge(plan, params, first, estimate, before, after, found)
+        quality = quality_of(plan, params, first, estimate, before, after, found)
     record = record_of(
         plan, params, first, estimate, quality, clock.seconds, references.notes, device,
         inputs.result(),

@@ -1,4 +1,4 @@
-"""What is said of a movie: the numbers by which to judge it, its flags, and its curves."""
+"""The quality numbers of a movie, its flags, and its curves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIN_PX_FOR_RINGS = 1000
 _CURVE_DIGITS = 4
 
 
-def judge(
+def quality_of(
     plan: Plan,
     params: AlignParams,
     first: FirstPass,
@@ -32,7 +32,7 @@ def judge(
     after: PowerSpectrum | None,
     lines: tuple[float, float],
 ) -> Quality:
-    """The numbers by which a person can trust the result, and the flags that they raise.
+    """The quality numbers of one movie, with the flags that they raise.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def judge(
         rings = find_rings(before, after, params.voltage_kV)
     # Without motion a pattern cannot be told from the specimen.
     pattern_is_known = estimate.pattern.significance != 0
-    judged = Quality(
+    measured = Quality(
         total_motion_A=total,
         early_motion_A=early,
         late_motion_A=late,
@@ -87,7 +87,7 @@ def judge(
         searched_wider=estimate.is_from_wider_search,
         lost_frames=estimate.lost_frames,
     )
-    return replace(judged, flags=raise_flags.raised(judged))
+    return replace(measured, flags=raise_flags.raised(measured))
 
 
 def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum | None) -> Curves:

@@ -149,7 +149,7 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "fixed_pattern_significance", DETECTOR,
-        "that pull in standard deviations of chance; `null` where the pull is",
+        "significance of that pull in standard deviations of the noise; `null` where the pull is",
     ),
     QualityNumber(
         "fixed_pattern_removed", DETECTOR,
@@ -188,8 +188,8 @@ NUMBERS: dict[str, QualityNumber] = _table(
     QualityNumber(
         "uneven_dose", DETECTOR,
         "most by which the counts of a frame are off a straight line through those of all (over "
-        "the dose declared for each, where there is a list); 0 where it is at most 20 %, or chance "
-        "explains it",
+        "the dose declared for each, where there is a list); 0 where it is at most 20 %, or is not "
+        "significant",
     ),
     QualityNumber(
         "measured_dose_e_A2", DETECTOR,
@@ -235,7 +235,7 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "has_signal", CHOICE,
-        "whether any candidate brings out a signal of four standard deviations of chance",
+        "whether any candidate brings out a signal of four standard deviations of the noise",
     ),
     QualityNumber(
         "searched_wider", CHOICE,
