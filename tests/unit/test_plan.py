@@ -10,7 +10,8 @@ import pytest
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FrameRange, MovieInfo
 from flexalign.params import AlignParams
-from flexalign.plan import MIN_PATCH_PX, PAIRWISE_NYQUIST_SHARE, Plan, fast_size, make_plan
+from flexalign.plan import PAIRWISE_NYQUIST_SHARE, Plan, make_plan
+from flexalign.plan_sizes import MIN_PATCH_PX, fast_size
 
 
 def movie(

@@ -17,7 +17,7 @@ from flexalign.arrays import fourier
 from flexalign.arrays.dose import critical_exposure_e_A2
 from flexalign.arrays.resample import lattice_nodes, sample, spline_coefficients
 from flexalign.model import FloatArray, MaskArray, PixelArray
-from flexalign.plan import fast_size
+from flexalign.plan_sizes import fast_size
 from flexalign.simulate.detector import make_detector
 from flexalign.simulate.files import save_movie
 from flexalign.simulate.layers import Layer, make_layers, make_motions
