@@ -24,9 +24,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from flexalign.gain.check import GainChecker, check_gain
+from flexalign.gain.limits import GAIN_RUN_GOAL_SD, GAIN_RUN_SIDE_PX
 from flexalign.gain.verdict import GainCheck, Placement
 from flexalign.orientation import ORIENTATIONS, Orientation
-from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_SIDE_PX, AlignParams
+from flexalign.params import AlignParams
 from flexalign.simulate import simulate_movie
 
 FRAMES = 2

@@ -31,12 +31,13 @@ from flexalign.io.results import check_output, write_result
 from flexalign.model import AlignmentResult, FrameSums, MovieRecord
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
-from flexalign.params import LIMITS, AlignParams
+from flexalign.params import AlignParams
 from flexalign.passes import Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
 from flexalign.provenance import describe_inputs, record_of
 from flexalign.quality.gain_residual import line_residuals
 from flexalign.quality.metrics import curves, quality_of
+from flexalign.quality_limits import LIMITS
 
 
 def _silent(stage: str, done: int, total: int) -> None:

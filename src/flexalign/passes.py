@@ -30,8 +30,9 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.io.movies.reader import MovieReader
 from flexalign.model import FloatArray, FrameRange, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
-from flexalign.params import LIMITS, AlignParams
+from flexalign.params import AlignParams
 from flexalign.plan import CORRELATION_NYQUIST_SHARE, FRAMES_MOVED_TOGETHER, Plan
+from flexalign.quality_limits import LIMITS
 
 Progress = Callable[[str, int, int], None]
 

@@ -10,8 +10,8 @@ import pytest
 
 from flexalign.batch import tables
 from flexalign.model import Quality
-from flexalign.params import QualityLimits
 from flexalign.quality.table import GROUPS, NUMBERS, csv_names
+from flexalign.quality_limits import QualityLimits
 from flexalign.report.columns import COLUMNS
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from flexalign.batch.events import GainChecked
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.files import read_json
+from flexalign.gain.limits import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX
 from flexalign.gain.verdict import MIN_VARIATION, GainCheck
 from flexalign.io.record import file_state
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
-from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX, AlignParams
+from flexalign.params import AlignParams
 from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"

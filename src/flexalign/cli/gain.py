@@ -15,9 +15,9 @@ from flexalign.cli.alignment import Movies
 from flexalign.cli.console import Debug, announce_compiling, progress_bar
 from flexalign.cli.options import collect_parameters, takes_only_parameters
 from flexalign.errors import InputError, ParameterError
+from flexalign.gain.limits import GAIN_SIDE_PX
 from flexalign.io.writing import ledger
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs, resolved
-from flexalign.params import GAIN_SIDE_PX
 
 if TYPE_CHECKING:
     from flexalign.gain.estimate import GainEstimate

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.io.doses import read_doses
-from flexalign.params import AlignParams, Parameter, numbers_in, option_name, parameters
+from flexalign.parameter import numbers_in
+from flexalign.params import AlignParams, Parameter, option_name, parameters
 from flexalign.settings import load_settings
 
 _TYPE_WORDS = {int: "N", float: "NUMBER", str: "WORD"}

@@ -20,8 +20,9 @@ from flexalign.estimate.path_search import straight_path, straight_path_by_halve
 from flexalign.estimate.refine import Refinement
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
-from flexalign.params import LIMITS, AlignParams
+from flexalign.params import AlignParams
 from flexalign.plan import Plan
+from flexalign.quality_limits import LIMITS
 
 # A fixed pattern that pulls less than this, relative to the specimen, may stay.
 _HARMFUL_PULL = 0.02

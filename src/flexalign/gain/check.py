@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from flexalign.errors import FlexAlignError, InputError, ParameterError
 from flexalign.gain import matching as pixels
+from flexalign.gain.limits import GAIN_SIDE_PX, GAIN_SURE_SD
 from flexalign.gain.matching import Match
 from flexalign.gain.verdict import MIN_VARIATION, SIGNS, GainCheck, Placement, Trial, decided
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import read_for, sense_of
 from flexalign.model import MovieInfo, PixelArray
 from flexalign.orientation import ORIENTATIONS, Orientation
-from flexalign.params import GAIN_SIDE_PX, GAIN_SURE_SD, AlignParams
+from flexalign.params import AlignParams
 
 # Size of the movie over that of the reference, and its name in the result.
 SIZES = {1.0: "same", 2.0: "half", 0.5: "twice"}

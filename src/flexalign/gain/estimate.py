@@ -12,16 +12,12 @@ import numpy as np
 from flexalign.errors import FlexAlignError, InputError, OutputError, ParameterError
 from flexalign.gain.files import EER_SUFFIX, SUFFIXES, write_gain
 from flexalign.gain.flat_field import Flat, flat_field, shaded_share
+from flexalign.gain.limits import GAIN_ENOUGH_RATIO, GAIN_SHADED_SHARE, GAIN_TYPICAL_VARIATION
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader
 from flexalign.io.writing.ownership import refuse_existing
 from flexalign.model import JsonValue, MovieInfo, PixelArray
-from flexalign.params import (
-    GAIN_ENOUGH_RATIO,
-    GAIN_SHADED_SHARE,
-    GAIN_TYPICAL_VARIATION,
-    AlignParams,
-)
+from flexalign.params import AlignParams
 
 # Frames with less than this fraction of the maximum mean counts so far are left out as blank.
 BLANK_RATIO = 0.2

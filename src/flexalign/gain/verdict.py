@@ -8,16 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from flexalign.gain.limits import GAIN_MARGIN_SD, GAIN_MIN_SHARE, GAIN_NONE_SHARE, GAIN_SURE_SD
 from flexalign.gain.matching import Match, Scene
 from flexalign.model import JsonValue, PixelArray
 from flexalign.orientation import Orientation
-from flexalign.params import (
-    GAIN_MARGIN_SD,
-    GAIN_MIN_SHARE,
-    GAIN_NONE_SHARE,
-    GAIN_SURE_SD,
-    option_name,
-)
+from flexalign.params import option_name
 
 # A reference with less pixel-to-pixel variation is flat, so that every orientation fits.
 MIN_VARIATION = 1e-4

@@ -9,7 +9,8 @@ from pathlib import Path
 from flexalign.errors import InputError
 from flexalign.files import exists, read_text
 from flexalign.io.movies.eer_groups import read_fm_int_file, share_out
-from flexalign.params import MAX_FRAMES, shortened
+from flexalign.parameter import shortened
+from flexalign.params import MAX_FRAMES
 
 # Longer files are not lists of doses.
 _MAX_BYTES = 10_000_000

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from flexalign.params import LIMITS, Parameter, QualityLimits
+from flexalign.params import Parameter
+from flexalign.quality_limits import LIMITS, QualityLimits
 
 # From the mildest on: for information, to be checked, not usable as it is.
 SEVERITIES = ("note", "warning", "problem")
@@ -27,7 +28,7 @@ class FlagDefinition:
     cause : most frequent cause
     remedy : what to do
     quantity : the number of `flexalign.model.Quality` that raises it
-    limits : fields of `flexalign.params.QualityLimits` with its thresholds
+    limits : fields of `flexalign.quality_limits.QualityLimits` with its thresholds
     """
 
     name: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from flexalign.model import Flag, Quality
-from flexalign.params import LIMITS, QualityLimits
 from flexalign.quality.flags import DEFINITIONS, SEVERITIES, FlagDefinition
+from flexalign.quality_limits import LIMITS, QualityLimits
 
 
 def raised(quality: Quality, limits: QualityLimits = LIMITS) -> tuple[Flag, ...]:

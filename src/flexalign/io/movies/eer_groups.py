@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from flexalign.errors import InputError
 from flexalign.files import read_text
-from flexalign.params import shortened
+from flexalign.parameter import shortened
 
 # Longer files are not of this format.
 _MAX_BYTES = 1_000_000
