@@ -55,7 +55,7 @@ COMMANDS_HEAD = """\
 FLAGS_HEAD = """\
 # Flags
 
-<!-- written by docs/generate.py; edit src/flexalign/quality/flags.py and quality_limits.py instead -->
+<!-- written by docs/generate.py; edit src/flexalign/quality/flags.py instead -->
 
 Findings about a movie that the user should check, worst first. A flag is in `quality.flags` of the
 [record](outputs.md) with its severity, a sentence, what to do, and the number that raised it with

@@ -1,7 +1,7 @@
 """File formats: reading and writing.
 
-Reading: `movies`, `motion_formats`, `references` (gain, dark, defects), `digital_micrograph`,
-`movie_list`, `doses`, `inspect` (identify a file).  Writing: `results` (all files of one
-movie or none), `record`, `micrographs`, `plots`, `comparison_plot`, `thumbnails`,
+Reading: `movies`, `motion_formats`, `references` (gain, dark) with `defects`,
+`digital_micrograph`, `movie_list`, `doses`, `inspect` (identify a file).  Writing: `results` (all
+files of one movie or none), `record`, `micrographs`, `plots`, `comparison_plot`, `thumbnails`,
 `relion_project`, all by way of `writing`.  `star` and `xml_tree` are the syntax of files.
 """

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from flexalign.io.defects import read_rectangles
 from flexalign.io.digital_micrograph import is_digital_micrograph, read_dm_data
 from flexalign.io.inspect.facts import FileFacts, Lines
 from flexalign.io.movies import mrc, tiff
 from flexalign.io.movies.reader import TIFF_MAGIC, read_head
-from flexalign.io.references import QUIET, read_image, read_rectangles
+from flexalign.io.references import QUIET, read_image
 from flexalign.model import PixelArray
 
 

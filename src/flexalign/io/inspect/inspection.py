@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.files import read_json
+from flexalign.io.defects import is_rectangle_list
 from flexalign.io.digital_micrograph import is_digital_micrograph
 from flexalign.io.inspect.facts import FileFacts
 from flexalign.io.inspect.image_facts import (
@@ -20,7 +21,6 @@ from flexalign.io.movies import eer, mrc, tiff
 from flexalign.io.movies.compressed import compression_of
 from flexalign.io.movies.mrc_header import looks_like_mrc
 from flexalign.io.movies.reader import TIFF_MAGIC, head_text, read_head
-from flexalign.io.references import is_rectangle_list
 from flexalign.params import AlignParams
 
 
