@@ -339,7 +339,7 @@ class AlignParams:
         return tuple(word.strip() for word in self.write.split(",") if word.strip())
 
     def _check_formats(self) -> None:
-        """Raise `ParameterError` unless what is to be written is known and possible."""
+        """Raise `ParameterError` unless the requested formats are known and possible."""
         for word in self.formats:
             if word not in WRITTEN_FORMATS:
                 raise ParameterError(
@@ -370,7 +370,7 @@ class AlignParams:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Parameters from names and values; what is absent keeps its default.
+        """Parameters from names and values; others keep their defaults.
 
         Raises
         ------
@@ -503,7 +503,7 @@ def _check_limits(name: str, value: Any, parameter: Parameter) -> None:
 
 
 def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
-    """`value` as a message shows it; what is long is cut.
+    """`value` as text for messages, truncated if long.
 
     Examples
     --------

@@ -313,7 +313,7 @@ def _without_factors(number: int, factors: tuple[int, ...]) -> int:
 
 
 def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
-    """Pixel size of the movie as aligned: what the user said, else what the header says."""
+    """Pixel size of the movie as aligned: as given by the user, else from the header."""
     upsampling = movie.eer.upsampling if movie.eer else 1
     if params.pixel_size_A is not None:
         return params.pixel_size_A / upsampling
