@@ -201,7 +201,7 @@ def cost(folder: Path) -> None:
     params = AlignParams(gain=str(folder / "gain.mrc"))
     print("\n4096 x 4096, 40 frames of 1 e/px (TIFF, LZW), pixels differ by 2 %, 2 threads:\n")
     for name, options in (
-        ("in a run", {"most_px": GAIN_RUN_SIDE_PX, "goal_sd": GAIN_RUN_GOAL_SD}),
+        ("in a run", {"max_px": GAIN_RUN_SIDE_PX, "goal_sd": GAIN_RUN_GOAL_SD}),
         ("check-gain", {}),
     ):
         checker = GainChecker(params, threads=2, **options)

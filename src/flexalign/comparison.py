@@ -130,7 +130,7 @@ def shared_frames(a: Motion, b: Motion) -> list[int]:
 def compare_motions(
     a: AnyMotion, b: AnyMotion, frames: Iterable[int], shape_px: tuple[int, int]
 ) -> MotionComparison:
-    """How far `b` is from `a` in `frames` at 9 x 9 places.
+    """Compare `b` with `a` in `frames` at 9 x 9 places.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class FrameRange(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class EerInfo(JsonValue):
-    """How the raw readouts of an EER file are summed to frames.
+    """Fractionation of an EER file: how raw frames are summed into frames.
 
     Attributes
     ----------

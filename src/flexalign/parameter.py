@@ -85,7 +85,7 @@ def check_limits(name: str, value: Any, parameter: Parameter) -> None:
 
 
 def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
-    """`value` as a message shows it; what is long is cut.
+    """`value` as text for messages, truncated if long.
 
     Examples
     --------

@@ -282,7 +282,7 @@ class AlignParams:
         return tuple(word.strip() for word in self.write.split(",") if word.strip())
 
     def _check_formats(self) -> None:
-        """Raise `ParameterError` unless what is to be written is known and possible."""
+        """Raise `ParameterError` unless the requested formats are known and possible."""
         for word in self.formats:
             if word not in WRITTEN_FORMATS:
                 raise ParameterError(
@@ -313,7 +313,7 @@ class AlignParams:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Parameters from names and values; what is absent keeps its default.
+        """Parameters from names and values; others keep their defaults.
 
         Raises
         ------

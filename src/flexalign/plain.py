@@ -188,7 +188,7 @@ def from_plain(kind: type[Any], plain: Any, place: str = "") -> Any:
 
     Parameters
     ----------
-    place : where `plain` stands in something larger, for messages
+    place : position of `plain` within a larger value, for messages
 
     Raises
     ------
@@ -256,5 +256,5 @@ class JsonValue:
 
     @classmethod
     def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
-        """What `to_dict` of an earlier version gave, as this version would have given it."""
+        """Convert the `to_dict` of an earlier version to that of this version."""
         return plain

@@ -273,7 +273,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
 
 
 def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
-    """Pixel size of the movie as aligned: what the user said, else what the header says."""
+    """Pixel size of the movie as aligned: as given by the user, else from the header."""
     upsampling = movie.eer.upsampling if movie.eer else 1
     if params.pixel_size_A is not None:
         return params.pixel_size_A / upsampling

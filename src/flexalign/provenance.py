@@ -68,7 +68,7 @@ def record_of(
 
 
 def describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any]]:
-    """What identifies the movie and its references."""
+    """Identity of the movie and its references."""
     names = ("movie", "gain", "dark", "defects", "eer_groups")
     paths = (plan.movie.path, params.gain, params.dark, params.defects, params.eer_groups)
     given = zip(names, paths, strict=True)

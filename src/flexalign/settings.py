@@ -16,7 +16,7 @@ from flexalign.params import option_name, parameters
 
 
 def load_settings(path: str | Path) -> dict[str, Any]:
-    """Parameters by field name, as they stand in the file `path`; values are not checked yet.
+    """Parameters by field name from the file `path`; values are not checked yet.
 
     Parameters
     ----------

@@ -40,8 +40,8 @@ LINE_DEVIATIONS = 6.0
 LINE_LEVEL_RATIO = 0.1
 LINE_WINDOW_PX = 15
 LINE_SECTIONS = 4
-# Pixels averaged in each section, after clipping to these quantiles, which are computed from every
-# so many rows and columns.
+# Pixels averaged in each section, after clipping to these quantiles, which are computed from a
+# subset of rows and columns.
 LINE_SAMPLES = 256
 LINE_QUANTILES = (0.001, 0.999)
 LINE_STEP = (3, 5)

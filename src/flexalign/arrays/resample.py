@@ -47,7 +47,7 @@ def lattice_for_loops(displacement_px: PixelArray, shape_px: tuple[int, int]) ->
 def spline_coefficients(image: PixelArray, threads: int = 1) -> PixelArray:
     """Coefficients (h, w) of the cubic B-spline through the pixels of `image` (h, w).
 
-    The image goes on beyond its edges as its mirror image about the outermost pixels.
+    The image is mirrored about its outermost pixels.
     `image` is not changed.
 
     References

@@ -77,8 +77,10 @@ def _with_options(command: Callable[..., None], *, without: Collection[str]) -> 
 def collect_parameters(
     values: dict[str, Any], settings: Path | None, listed: dict[str, Any] | None = None
 ) -> AlignParams:
-    """The parameters of this run: typed options win over the settings file, which wins over what
-    is `listed` with the movies, which wins over the defaults.
+    """The parameters of this run.
+
+    Options take precedence over the settings file, which does over parameters `listed` with the
+    movies, which do over the defaults.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def collect_parameters(
         If the settings file or that of the doses cannot be read.
     ParameterError
         For an unknown name in it or a value outside its limits.
-    """  # noqa: D205
+    """
     chosen = {**(listed or {}), **(load_settings(settings) if settings else {})}
     chosen.update({name: value for name, value in values.items() if value is not None})
     doses = chosen.get("dose_per_frame_e_A2")
@@ -96,7 +98,7 @@ def collect_parameters(
 
 
 def given_parameters(values: dict[str, Any], settings: Path | None) -> set[str]:
-    """The names of the parameters that were typed or stand in the settings file."""
+    """Names of the parameters given as options or in the settings file."""
     typed = {name for name, value in values.items() if value is not None}
     return typed | set(load_settings(settings) if settings else {})
 

@@ -127,7 +127,7 @@ def _quadratic(y: FloatArray, x: FloatArray) -> FloatArray:
 
 
 def _centres(count: int) -> FloatArray:
-    """Middles of so many equal parts of the range from -1 to 1."""
+    """Centres of `count` equal intervals between -1 and 1."""
     return np.asarray((np.arange(count) + 0.5) * 2 / count - 1)
 
 

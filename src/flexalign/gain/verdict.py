@@ -22,7 +22,7 @@ SIGNS = {"multiply": -1.0, "divide": 1.0}
 _NOISE_SD = 3.0
 _MAX_NAMED = 4
 # With a smaller share of its pattern in the movies, a reference is noisy or outdated.
-_MAX_SHARE = 0.5
+_GOOD_SHARE = 0.5
 # Two orientations of a reference with at least this correlation count as the same.
 _SAME = 1 - 1e-4
 
@@ -133,7 +133,7 @@ class GainCheck(JsonValue):
                 f"{100 * max(best.part, 0):.1f} % of its pattern is in the movies at best. Is it "
                 "of another detector, or are the movies corrected already?"
             )
-        only = "only " if best.part < _MAX_SHARE else ""
+        only = "only " if best.part < _GOOD_SHARE else ""
         said = (
             f"score {best.score:.0f}, {only}{100 * best.part:.0f} % of its pattern is in the movies"
         )

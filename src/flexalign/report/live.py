@@ -96,7 +96,7 @@ class Report:
         return bool(self._noted) and time.monotonic() >= self._next_write_s
 
     def write(self) -> Path:
-        """Write the page, the tables and the details of what is new; the page's path.
+        """Write the page, the tables and new details; return the page's path.
 
         Raises
         ------

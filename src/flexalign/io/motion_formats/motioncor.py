@@ -83,7 +83,7 @@ def as_motion(shifts: PatchShifts, frame_count: int, shape_px: tuple[int, int]) 
     Raises
     ------
     InputError
-        If the shifts are not those of so many frames.
+        If the number of frames differs.
     """
     used = shifts.used or FrameRange(0, len(shifts.whole_px))
     found = shifts.frame_count or used.stop

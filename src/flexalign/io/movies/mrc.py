@@ -177,7 +177,7 @@ def header_of(path: Path) -> tuple[str, MrcHeader]:
     Raises
     ------
     InputError
-        If the header is broken, or the file cannot hold what it says.
+        If the header is broken, or the file is too small for it.
     """
     if compression_of(read_head(path)) is None:
         return "mrc", read_header(path)
@@ -203,7 +203,7 @@ def read_image(path: Path) -> npt.NDArray[Any]:
 
 
 def _info(path: Path, file_format: str, header: MrcHeader) -> MovieInfo:
-    """What the header says of the movie, refused when there is one frame only."""
+    """Properties of the movie from its header; raises if there is only one frame."""
     check_frame_count(path, header.plane_count)
     return MovieInfo(
         path=os.fspath(path),

@@ -93,7 +93,7 @@ def refuse_occupied(folder: Path, names: Iterable[str], ours: Set[str]) -> None:
     Raises
     ------
     OccupiedError
-        If a file, folder or link stands there that is not among `ours`.
+        If there is a file, folder or link of such a name that is not among `ours`.
     """
     found = [name for name in names if name not in ours and os.path.lexists(folder / name)]
     if found:
