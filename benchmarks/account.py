@@ -79,7 +79,7 @@ def stage_table(account: Account) -> str:
     lines = [
         account.about,
         "",
-        "| stage, and its steps alone | s | part | cores | GB | GB/s |",
+        "| stage, and its steps alone | s | share | cores | GB | GB/s |",
         "| --- | --: | --: | --: | --: | --: |",
     ]
     for stage, seconds in account.stages().items():
@@ -87,8 +87,8 @@ def stage_table(account: Account) -> str:
         inner = account.inner.get(stage, [])
         lines += [_step_row(step) for step in inner]
         if inner:
-            rest = seconds - sum(step.seconds for step in inner)
-            lines.append(f"| - the rest, less what overlaps | {rest:.2f} | | | | |")
+            unaccounted = seconds - sum(step.seconds for step in inner)
+            lines.append(f"| - unaccounted | {unaccounted:.2f} | | | | |")
     busy = float(np.median([run.cpu_s / run.seconds for run in account.ours]))
     lines.append(f"| **total** | {account.seconds:.2f} | 100% | {busy:.1f} | | |")
     return "\n".join([*lines, "", *_remarks(account)])
@@ -107,7 +107,7 @@ def _remarks(account: Account) -> list[str]:
     """What the table does not show."""
     record = account.records[-1]
     again = ", estimated twice for a fixed pattern" if "fixed pattern" in record.timings_s else ""
-    y, x = record.decisions["patches"]
+    y, x = record.patches
     return [
         f"Floor {account.floor_s:.2f} s; total / floor {account.over_floor(account.ours):.2f}. "
         f"Peak memory {account.peak_bytes / 1e9:.2f} GB, "

@@ -66,8 +66,8 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "still-gain-5": {"motion": "none", "gain_error": 0.05},
     "empty": {"particles": 0, "ice_thickness_A": 0.0},
 }  # fmt: skip
-LARGEST_PX, LARGEST_MOVIE_PX = 5760, 1_000_000_000
-_RANDOM_PART = 0.35
+MAX_PX, MAX_MOVIE_PX = 5760, 1_000_000_000
+_RANDOM_SHARE = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def condition(name: str, seed: int, size_px: int | None = None) -> Condition:
     return Condition(name, SimulationSettings(**changes))
 
 
-def random_condition(seed: int, largest_px: int = LARGEST_PX) -> Condition:
+def random_condition(seed: int, largest_px: int = MAX_PX) -> Condition:
     """A movie in which everything is by chance; the same for the same seed."""
     rng = np.random.default_rng([seed, 18])
 
@@ -100,11 +100,11 @@ def random_condition(seed: int, largest_px: int = LARGEST_PX) -> Condition:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
     def some(names: Sequence[str]) -> tuple[str, ...]:
-        return (str(rng.choice(names)),) if rng.random() < _RANDOM_PART else ()
+        return (str(rng.choice(names)),) if rng.random() < _RANDOM_SHARE else ()
 
     frames = round(between(2, 400))
-    most_px = min(largest_px, math.isqrt(LARGEST_MOVIE_PX // frames))
-    height, width = (round(between(512, max(512, most_px))) for _ in range(2))
+    max_px = min(largest_px, math.isqrt(MAX_MOVIE_PX // frames))
+    height, width = (round(between(512, max(512, max_px))) for _ in range(2))
     size_px, pixel_size_A = min(height, width), between(0.6, 2.5)
     motion = str(rng.choice(MOTIONS))
     return Condition(

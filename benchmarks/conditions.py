@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import peers
 from accuracy import CACHE, version_of
-from catalogue import CONDITIONS, LARGEST_PX, Condition, condition, random_condition
+from catalogue import CONDITIONS, MAX_PX, Condition, condition, random_condition
 
 import flexalign
 from flexalign.align import align_movie
@@ -40,7 +40,7 @@ from flexalign.simulate import motion_error_px, simulate_movie
 METHODS = ("none", "ours", "ours global", "RELION global", "RELION 5x5")
 # A motion may be off by so much more before it is called worse, or by so many stated errors
 # before these are called wrong.
-_WORSE, _LEAST_PX, _STATED_ERRORS = 1.05, 0.05, 5.0
+_WORSE, _MIN_PX, _STATED_ERRORS = 1.05, 0.05, 5.0
 OTHERS = {
     "worse than none": ("none",),
     "worse than RELION": ("RELION global", "RELION 5x5"),
@@ -235,9 +235,9 @@ def faults_of(row: dict[str, Result]) -> list[str]:
     found = []
     for fault, methods in OTHERS.items():
         known = [row[m].rms_px for m in methods if m in row and row[m].rms_px is not None]
-        if known and ours.rms_px > _WORSE * min(known) + _LEAST_PX:
+        if known and ours.rms_px > _WORSE * min(known) + _MIN_PX:
             found.append(fault)
-    if ours.stated_px is not None and ours.rms_px > _STATED_ERRORS * ours.stated_px + _LEAST_PX:
+    if ours.stated_px is not None and ours.rms_px > _STATED_ERRORS * ours.stated_px + _MIN_PX:
         found.append(OFF)
     return found
 
@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument("--random", type=int, metavar="N",
                         help="N movies in which everything is by chance")  # fmt: skip
     parser.add_argument("--first", type=int, default=1001, metavar="SEED", help="of --random")
-    parser.add_argument("--largest", type=int, default=LARGEST_PX, metavar="PX",
+    parser.add_argument("--largest", type=int, default=MAX_PX, metavar="PX",
                         help="side of a field of --random")  # fmt: skip
     parser.add_argument("--max-samples", type=float, metavar="GPX",
                         help="leave out movies of more pixels in all, in 1e9")  # fmt: skip

@@ -20,9 +20,9 @@ import tifffile
 from scipy.ndimage import gaussian_filter
 
 from flexalign.arrays.resample import lattice_nodes, sample, spline_coefficients
+from flexalign.atomic import replacing
 from flexalign.io.micrographs import write_mrc
 from flexalign.io.movies.eer_writer import write_eer
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import PixelArray
 from flexalign.simulate import SimulationSettings
 from flexalign.simulate.detector import make_detector

@@ -24,16 +24,17 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from flexalign.gain.check import GainChecker, check_gain
+from flexalign.gain.limits import GAIN_RUN_GOAL_SD, GAIN_RUN_SIDE_PX
 from flexalign.gain.verdict import GainCheck, Placement
 from flexalign.orientation import ORIENTATIONS, Orientation
-from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_SIDE_PX, AlignParams
+from flexalign.params import AlignParams
 from flexalign.simulate import simulate_movie
 
 FRAMES = 2
 SIDES_PX = (512, 1024, 4096)
 VARIATIONS = (0.005, 0.02, 0.05, 0.1)
 DOSES_E_PX = (0.01, 0.1, 1.0)
-MOST_MOVIES = 48
+MAX_MOVIES = 48
 
 
 def sensitivity(side: int, variation: float, seed: int) -> np.ndarray:
@@ -69,7 +70,7 @@ def movies_needed(
     gain = 1 / (detector if reference == "right" else sensitivity(side, variation, seed + 1000))
     mrcfile.write(folder / "gain.mrc", np.ascontiguousarray(np.rot90(gain)), overwrite=True)
     checker = GainChecker(AlignParams(gain=str(folder / "gain.mrc")), threads=2)
-    for count in range(1, MOST_MOVIES + 1):
+    for count in range(1, MAX_MOVIES + 1):
         path = write_movie(folder / "m.mrcs", (image, detector), dose_e_px, 1000 * seed + count)
         started = time.perf_counter()
         found = checker.take([path])
@@ -90,7 +91,7 @@ def orientation_table(folder: Path, sides: tuple[int, ...], seeds: dict[int, int
                 for seed in range(seeds[side]):
                     count, found, _ = movies_needed(folder, image, variation, dose, seed, "right")
                     is_right = found.found == Placement(270, "none", "multiply")
-                    counts.append(count if is_right else MOST_MOVIES)
+                    counts.append(count if is_right else MAX_MOVIES)
                     said["right" if is_right else found.verdict] += 1
                 words = ", ".join(f"{n} {what}" for what, n in said.items())
                 print(
@@ -200,7 +201,7 @@ def cost(folder: Path) -> None:
     params = AlignParams(gain=str(folder / "gain.mrc"))
     print("\n4096 x 4096, 40 frames of 1 e/px (TIFF, LZW), pixels differ by 2 %, 2 threads:\n")
     for name, options in (
-        ("in a run", {"most_px": GAIN_RUN_SIDE_PX, "goal_sd": GAIN_RUN_GOAL_SD}),
+        ("in a run", {"max_px": GAIN_RUN_SIDE_PX, "goal_sd": GAIN_RUN_GOAL_SD}),
         ("check-gain", {}),
     ):
         checker = GainChecker(params, threads=2, **options)

@@ -35,7 +35,7 @@ from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler, kernels
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.io.movies.open_movie import open_for
 from flexalign.model import AlignmentResult
-from flexalign.plan import CORRELATION_PART, Plan, make_plan
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan, make_plan
 from flexalign.simulate import SimulationSettings
 
 REPEATS = 20
@@ -121,7 +121,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
     weighted = xp.zeros_like(spectrum)
     weight, ratio = (xp.ones(spectrum.shape, np.float32) for _ in range(2))
     down, across = (
-        axis_filter(a, b, CORRELATION_PART)
+        axis_filter(a, b, CORRELATION_NYQUIST_SHARE)
         for a, b in zip(shape, plan.correlation_shape_px, strict=True)
     )
     along_y = xp.array(down.start), xp.array(down.weight)
@@ -191,7 +191,7 @@ def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
     )
 
     def measure_all() -> float:
-        downsampler = GpuDownsampler(correction, shape, small, device, CORRELATION_PART)
+        downsampler = GpuDownsampler(correction, shape, small, device, CORRELATION_NYQUIST_SHARE)
         total = downsampler.empty_sum(raw[0])
         started = time.perf_counter()
         for k in range(count):

@@ -15,7 +15,6 @@ from flexalign import __version__
 from flexalign.batch.failures import Failure
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.tables import FAILED_NAME, write_failed
-from flexalign.io.record import write_json
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
 from flexalign.model import (
     Curves,
@@ -28,6 +27,7 @@ from flexalign.model import (
 )
 from flexalign.motion import Motion, MotionField, Trajectory
 from flexalign.params import AlignParams
+from flexalign.plain import write_json
 from flexalign.quality.raise_flags import raised
 
 FRAMES, SHAPE_PX, PIXEL_A, DOSE_E_A2 = 40, (4092, 5760), 0.83, 1.2

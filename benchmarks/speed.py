@@ -34,8 +34,8 @@ from peers import Watched
 
 import flexalign
 from flexalign.io.record import read_record
-from flexalign.io.results import SUFFIXES, movie_root
 from flexalign.model import MovieRecord
+from flexalign.naming import SUFFIXES, movie_root
 from flexalign.params import AlignParams, option_name
 from flexalign.simulate import SimulationSettings
 

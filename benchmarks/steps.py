@@ -32,7 +32,7 @@ from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord,
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import frame_weights
-from flexalign.plan import CORRELATION_PART, FRAMES_MOVED_TOGETHER, Plan, make_plan
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, FRAMES_MOVED_TOGETHER, Plan, make_plan
 
 FRAMES, ROUNDS = 8, 3
 OUTSIDE = "outside the stages"
@@ -125,7 +125,7 @@ def inner_steps(
         decode = _decode(reader, plan, threads)
         first, correction, unaligned = _first_pass(reader, plan, params, threads)
         second, sums = _second_pass(reader, plan, correction, motion, unaligned, params, threads)
-    outside = _outside(movie, record, motion, sums)
+    outside = _outside(movie, record, plan, motion, sums)
     return {
         "first pass": [decode, *first],
         "second pass": second if plan.keeps_frames else [decode, *second],
@@ -168,7 +168,7 @@ def _first_pass(
     few = _few(reader, plan.align)
     with ThreadPool(threads) as workers:
         small = np.empty((len(few), *small_shape), np.float32)
-        downsampler = Downsampler(correction, shape, small, workers, CORRELATION_PART)
+        downsampler = Downsampler(correction, shape, small, workers, CORRELATION_NYQUIST_SHARE)
         total = downsampler.empty_sum(few[0][1])
         for _ in range(ROUNDS):
             with laps("correct, filter, sum"):
@@ -238,26 +238,25 @@ def _second_pass(
     return [*laps.steps(plan.sum.count, frame_bytes, len(few)), *once.steps(1, {})], found
 
 
-def _outside(movie: Path, record: MovieRecord, motion: Motion, sums: FrameSums) -> list[Step]:
+def _outside(
+    movie: Path, record: MovieRecord, plan: Plan, motion: Motion, sums: FrameSums
+) -> list[Step]:
     """What a run does before, between and after its stages."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401 - so that writing is measured without it
 
     here = Path.cwd()
     start = peers.watched([sys.executable, "-c", _IMPORTS], here)
-    laps, pixel_A = Laps(), float(record.decisions["pixel_size_A"])
+    laps, pixel_A = Laps(), plan.pixel_size_A
     assert sums.unaligned is not None
     before, after = (
         power_spectrum.power_spectrum(image, pixel_A) for image in (sums.unaligned, sums.plain)
     )
-    result = AlignmentResult(motion, sums, None, before, after, record.quality, record)
+    result = AlignmentResult(motion, sums, None, before, after, record.quality, record, plan)
     with laps("amplitudes"):
         amplitudes = power_spectrum.amplitude_composite(sums.plain, sums.unaligned)
     with laps("writing"), tempfile.TemporaryDirectory(dir=movie.parent) as folder:
-        write_result(
-            result, folder, "movie",
-            pixel_size_A=pixel_A, binned_pixel_size_A=pixel_A, amplitudes=lambda: amplitudes,
-        )  # fmt: skip
+        write_result(result, folder, "movie", amplitudes=lambda: amplitudes)
     images = [image for image in (sums.plain, sums.dose_weighted) if image is not None]
     written = sum(float(image.nbytes) for image in images)
     return [

@@ -1,7 +1,7 @@
-"""Write the pages of docs/reference that follow from the code: parameters, commands, flags.
+"""Write the pages of docs/reference that follow from the code: parameters, commands, quality.
 
-Run it after a change of `params.py`, `quality/flags.py` or the command line (``make docs``); a test
-compares.
+Run it after a change of `params.py`, `quality/table.py`, `quality/flags.py` or the command line
+(``make docs``); a test compares.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from flexalign.cli import app
 from flexalign.cli.options import default_words, placeholder
 from flexalign.params import AlignParams, Parameter, option_name, parameters
 from flexalign.quality.flags import DEFINITIONS, FlagDefinition
+from flexalign.quality.table import GROUPS, NUMBERS, QualityNumber
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -29,9 +30,9 @@ Every parameter of an alignment. On the command line it is an option of `flexali
 the leading dashes (`pixel-size = 0.83`); `-` and `_` mean the same there. In Python it is the
 field of `flexalign.AlignParams` that is given in brackets.
 
-A parameter without a default is decided for you or does nothing until it is given; what was
-decided is in the plan (`flexalign plan`) and in the record of the movie. Frames are counted from 1.
-Of two or three numbers the one for X, the width, comes first.
+A parameter without a default is chosen automatically or has no effect until it is given; the
+choice is in the plan (`flexalign plan`) and in the record of the movie. Frames are counted from 1.
+Of two or three numbers, X (the width) comes first.
 """
 
 COMMANDS_HEAD = """\
@@ -40,27 +41,39 @@ COMMANDS_HEAD = """\
 <!-- written by docs/generate.py; edit src/flexalign/cli instead -->
 
 `flexalign COMMAND --help` prints the same. `flexalign --version` prints the version,
-`flexalign --install-completion` teaches your shell to complete commands and options.
+`flexalign --install-completion` installs shell completion.
 
 | exit code | meaning |
 | --- | --- |
 | 0 | all done |
 | 1 | some of the movies failed, or a defect in flexalign |
-| 2 | a parameter is wrong (when every movie failed of it) |
-| 3 | a file is missing, broken or does not fit (when every movie failed of it) |
-| 4 | the device cannot compute, or there is too little memory (when every movie failed of it) |
+| 2 | a parameter is wrong (if every movie failed with this code) |
+| 3 | a file is missing, broken or does not fit (if every movie failed with this code) |
+| 4 | the device cannot be used, or too little memory (if every movie failed with this code) |
 """
 
 FLAGS_HEAD = """\
 # Flags
 
-<!-- written by docs/generate.py; edit src/flexalign/quality/flags.py and params.py instead -->
+<!-- written by docs/generate.py; edit src/flexalign/quality/flags.py instead -->
 
-What `flexalign` says of a movie that a person should look at, worst first. A flag is in
-`quality.flags` of the [record](outputs.md) with its severity, a sentence, what to do, and the
-number that raised it with its limit. A *problem* makes the result doubtful or wrong, a *warning* is
-worth a look, a *note* is worth knowing. What was not measured raises no flag.
-[Quality](quality.md) has the definitions of the numbers.
+Findings about a movie that the user should check, worst first. A flag is in `quality.flags` of the
+[record](outputs.md) with its severity, a sentence, what to do, and the number that raised it with
+its limit. A *problem* makes the result doubtful or wrong, a *warning* should be checked, a *note*
+is for information. A number that was not measured raises no flag. [Quality](quality.md) has the
+definitions of the numbers.
+"""
+
+QUALITY_HEAD = """\
+# Quality
+
+<!-- written by docs/generate.py; edit src/flexalign/quality/table.py instead -->
+
+The numbers by which to judge one movie: `quality` in its [record](outputs.md), `result.quality` in
+Python. `null` (NaN or None in Python) means not measured. *CSV* marks the columns of
+`micrographs.csv`, *report* those of the report, with their titles. The last column has the
+[flags](flags.md) that a number raises, with their limits. The formulas are in
+[how the quality numbers are measured](../explanation/quality.md).
 """
 
 
@@ -115,6 +128,40 @@ def _flag_text(flag: FlagDefinition) -> str:
     return "\n".join(parts) + "\n"
 
 
+def quality_page() -> str:
+    """The page on all quality numbers, group by group."""
+    parts = [QUALITY_HEAD]
+    for group, about in GROUPS.items():
+        parts.append(f"## {group}\n\n{about}\n")
+        parts.append("| number | unit | definition | shown in | flags |")
+        parts.append("| --- | --- | --- | --- | --- |")
+        parts += [_number_row(number) for number in NUMBERS.values() if number.group == group]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _number_row(number: QualityNumber) -> str:
+    """One quality number: name, unit, definition, tables, flags."""
+    tables = ["CSV"] * number.in_csv
+    if number.report is not None:
+        tables.append(f"report: {number.report.title}")
+    flags = [_flag_link(flag) for flag in DEFINITIONS.values() if number.name == flag.quantity]
+    cells = (
+        f"`{number.name}`",
+        number.unit,
+        number.definition,
+        "; ".join(tables),
+        ", ".join(flags),
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _flag_link(flag: FlagDefinition) -> str:
+    """The name of a flag as a link, with its limits."""
+    limits = [f"{value:g} {known.unit}".rstrip() for value, known in flag.thresholds().values()]
+    return f"[{flag.name}](flags.md#{flag.name})" + (f" ({', '.join(limits)})" if limits else "")
+
+
 def commands_page() -> str:
     """The page on all commands; the parameters have their own page."""
     parts = [COMMANDS_HEAD]
@@ -167,6 +214,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "parameters.md": parameters_page(),
         REFERENCE / "commands.md": commands_page(),
+        REFERENCE / "quality.md": quality_page(),
         REFERENCE / "flags.md": flags_page(),
     }
 

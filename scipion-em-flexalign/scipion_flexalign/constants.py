@@ -13,5 +13,5 @@ GAIN_FLIPS = ("none", "upside-down", "left-right")
 GAIN_SENSES = ("auto", "multiply", "divide")
 GAIN_CHECKS = ("on", "auto", "off")
 
-FEWEST_CONTROL_POINTS = 3
+MIN_CONTROL_POINTS = 3
 EER_SUFFIX = ".eer"

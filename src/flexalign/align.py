@@ -1,28 +1,25 @@
-"""The story of one movie, from raw frames to a micrograph and the motion in between."""
+"""Align one movie, step by step: from raw frames to the motion and the micrograph."""
 
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from flexalign import __version__
 from flexalign.arrays import power_spectrum
 from flexalign.arrays.detector import load_search
-from flexalign.arrays.device import Device, resolve
+from flexalign.arrays.device import resolve
 from flexalign.arrays.downsample import load_compiled_loops
 from flexalign.errors import InputError
-from flexalign.estimate import refine
 from flexalign.estimate.model_selection import (
     Estimate,
     estimate_motion,
@@ -36,20 +33,23 @@ from flexalign.io.motion_formats.read_motion import check_motion
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader, RememberingMovie
 from flexalign.io.plots import draw_trajectory, load_drawing
-from flexalign.io.record import describe_file, file_state
+from flexalign.io.record import file_state
 from flexalign.io.references import load_references
-from flexalign.io.results import SUFFIXES, check_output, movie_root, write_result
-from flexalign.model import AlignmentResult, FrameSums, MovieRecord, Quality, References
+from flexalign.io.results import check_output, write_result
+from flexalign.model import AlignmentResult, FrameSums, MovieRecord, References
 from flexalign.motion import Motion
-from flexalign.params import LIMITS, AlignParams
-from flexalign.passes import FirstPass, Progress, first_pass, second_pass
+from flexalign.naming import SUFFIXES, movie_root
+from flexalign.params import AlignParams
+from flexalign.passes import Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
+from flexalign.provenance import describe_inputs, record_of
 from flexalign.quality.gain_residual import line_residuals
-from flexalign.quality.metrics import curves, judge
+from flexalign.quality.metrics import curves, quality_of
+from flexalign.quality_limits import LIMITS
 
 
 def _silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Default progress callback: does nothing."""
 
 
 def align_movie(
@@ -60,16 +60,22 @@ def align_movie(
     series_prior: SeriesPrior | None = None,
     progress: Progress = _silent,
 ) -> AlignmentResult:
-    """Motion and corrected micrographs of one movie; nothing is written to disk.
+    """Estimate the motion of one movie and correct it; nothing is written to disk.
 
     Parameters
     ----------
     movie : path of an MRC, TIFF or EER movie
     params : default: `AlignParams()`
-    motion : is applied instead of being estimated, to the frames in which it was measured
+    motion : a known motion to apply instead of estimating one, to the frames in which it was
+        measured
     series_prior : what the other tilts of a tilt series say of this one, see
         `estimate.series.series_priors`; None = nothing
     progress : called as ``progress(stage, done, total)``
+
+    Returns
+    -------
+    The motion, in pixels of the unbinned movie, and the images that were summed along it, (h, w);
+    quality numbers in Angstrom with their flags, the plan, and the record with all provenance
 
     Raises
     ------
@@ -78,7 +84,28 @@ def align_movie(
     ParameterError
         If a parameter does not fit the movie.
     DeviceError
-        If the device asked for cannot be used, or has too little memory.
+        If the requested device cannot be used, or has too little memory.
+
+    Notes
+    -----
+    The movie is read twice.  From frames that were corrected and down-sampled in the first pass the
+    motion is estimated: a trajectory by correlation of pairs of frames, local motion by patches,
+    and both together by maximum likelihood under a smoothness prior; the model that explains data
+    best to which it was not fitted is kept.  The second pass corrects full frames, resamples each
+    once along the motion, and sums them.  The equations are in ``docs/explanation/estimation.md``.
+
+    The same movie and parameters give the same result.
+    `align_and_write` writes what this returns.
+
+    Examples
+    --------
+    >>> from flexalign import AlignParams, simulate_movie
+    >>> folder = getfixture("tmp_path")
+    >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
+    >>> paths = movie.save(folder, "small", "mrc")
+    >>> result = align_movie(folder / "small.mrc", AlignParams(pixel_size_A=1.5, local=False))
+    >>> result.sums.plain.shape, result.motion.frame_count, result.quality.chosen
+    ((64, 64), 4, 'none')
     """
     with ThreadPoolExecutor(1) as beside:
         return _align(
@@ -148,7 +175,7 @@ def _references(reader: MovieReader, params: AlignParams) -> References:
 
 
 def _ignored(plan: Plan, estimate: Estimate) -> None:
-    """A motion that nobody waits for."""
+    """Default `on_motion` callback: does nothing."""
 
 
 def _align(
@@ -160,9 +187,9 @@ def _align(
     on_motion: Callable[[Plan, Estimate], None],
     series_prior: SeriesPrior | None = None,
 ) -> AlignmentResult:
-    """As `align_movie`; `on_motion` is called when the motion is known and nothing summed yet.
+    """As `align_movie`; `on_motion` is called with the motion before the second pass.
 
-    What the second pass does not wait for is done `beside` it.
+    Work that the second pass does not depend on runs in the executor `beside`.
     """
     if motion is not None:
         params = _params_for(motion, params)
@@ -187,11 +214,11 @@ def _align(
                 estimate = estimate_motion(frames, plan, params, threads, clock, series_prior)
             else:
                 estimate = given_motion(motion)
-            del frames  # the largest thing in memory, and not needed any more
+            del frames  # the largest allocation, not needed any more
             progress("estimate", 1, 1)
             on_motion(plan, estimate)
             lines = beside.submit(line_residuals, first.unaligned)
-            inputs = beside.submit(_describe_inputs, plan, params)
+            inputs = beside.submit(describe_inputs, plan, params)
             with clock("second pass"):
                 sums = second_pass(
                     source, plan, first, estimate.motion, params, threads, progress, device
@@ -204,9 +231,9 @@ def _align(
             after = power_spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
     with clock("judgement"):
         found = _without_smear(lines.result(), plan, sums, estimate.motion)
-        judged = judge(plan, params, first, estimate, before, after, found)
-    record = _record(
-        plan, params, first, estimate, judged, clock.seconds, references.notes, device,
+        quality = quality_of(plan, params, first, estimate, before, after, found)
+    record = record_of(
+        plan, params, first, estimate, quality, clock.seconds, references.notes, device,
         inputs.result(),
     )  # fmt: skip
     record = replace(record, curves=curves(first, before, after))
@@ -219,7 +246,7 @@ def _align(
     if sums.amplitude is not None:
         for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
     return AlignmentResult(
-        estimate.motion, sums, estimate.tracks, before, after, judged, record, for_ctf
+        estimate.motion, sums, estimate.tracks, before, after, quality, record, plan, for_ctf
     )
 
 
@@ -237,27 +264,27 @@ def align_and_write(
     inputs: Sequence[str | Path] = (),
     progress: Progress = _silent,
 ) -> MovieRecord:
-    """Align one movie and write everything about it to `folder`; its record.
+    """Align one movie, write all results to `folder` and return the record.
 
     Parameters
     ----------
-    root : what the names of the files begin with; default: the movie's name
-    motion : is applied instead of being estimated
+    root : common beginning of the file names; default: the movie's name
+    motion : a known motion to apply instead of estimating one
     series_prior : as for `align_movie`
     series_key : what the record says of the work on the series that gave the prior
-    suffixes : what follows the root of each name, by kind
-    inputs : what was read beside the movie and its references, and must stay as it is
+    suffixes : end of each file name, by kind
+    inputs : further files that were read and must not be replaced
 
     Raises
     ------
     FlexAlignError
-        As `align_movie`, and if results are there already or cannot be written.
+        As `align_movie`, and if results exist already or cannot be written.
     """
     check_name(Path(movie).absolute())
     root = root or movie_root(movie)
     read = (movie, params.gain, params.dark, params.defects, *inputs)
     check_output(folder, root, params, overwrite=overwrite, suffixes=suffixes, inputs=read)
-    # Beside the references and the passes: the interpreter has time to spare.
+    # Drawn in parallel with the references and the passes, which release the interpreter lock.
     with ThreadPoolExecutor(1) as pool:
         for load in (load_compiled_loops, load_drawing, load_search):
             pool.submit(load)
@@ -275,14 +302,11 @@ def align_and_write(
         amplitudes = partial(
             power_spectrum.amplitude_composite, sums.plain, sums.unaligned, threads=_threads(params)
         )
-    unbinned_A = float(result.record.decisions["pixel_size_A"])
     started = time.perf_counter()
     outputs = write_result(
         result,
         folder,
         root,
-        pixel_size_A=unbinned_A,
-        binned_pixel_size_A=float(result.record.decisions["output_pixel_size_A"]),
         overwrite=overwrite,
         float16=params.float16,
         save_unaligned=params.save_unaligned,
@@ -295,7 +319,7 @@ def align_and_write(
 
 
 def _drawn(plan: Plan, estimate: Estimate) -> bytes:
-    """The picture of a motion, as PNG."""
+    """The plot of a motion, as PNG."""
     picture, movie = BytesIO(), plan.movie
     draw_trajectory(
         picture, estimate.motion, plan.pixel_size_A, (movie.height_px, movie.width_px),
@@ -307,7 +331,7 @@ def _drawn(plan: Plan, estimate: Estimate) -> bytes:
 def _without_smear(
     lines: tuple[float, float], plan: Plan, sums: FrameSums, motion: Motion
 ) -> tuple[float, float]:
-    """The residual `lines` of the unaligned sum; where they matter, without a specimen's smear."""
+    """The residual `lines` of the unaligned sum, corrected for drift of the specimen if needed."""
     if not max(lines) > LIMITS.gain_residual or sums.unaligned is None:
         return lines
     frames = [i for i in plan.sum if motion.trajectory.is_measured[i]]
@@ -317,7 +341,7 @@ def _without_smear(
 
 
 def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
-    """`params` without what belongs to estimation, for the frames in which `motion` is known."""
+    """`params` without estimation options, restricted to the frames in which `motion` is known."""
     measured = np.flatnonzero(motion.trajectory.is_measured)
     if (params.align_first, params.align_last) == (1, 0) and measured.size:
         first, last = int(measured[0]) + 1, int(measured[-1]) + 1
@@ -326,7 +350,7 @@ def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
 
 
 def _threads(params: AlignParams) -> int:
-    """Threads to use: as many as asked for, else as the process may have."""
+    """Number of threads: as requested, else as many as the process may use."""
     return params.threads or len(os.sched_getaffinity(0))
 
 
@@ -344,95 +368,9 @@ class _Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + elapsed
 
 
-def _record(
-    plan: Plan,
-    params: AlignParams,
-    first: FirstPass,
-    estimate: Estimate,
-    judged: Quality,
-    timings_s: dict[str, float],
-    notes: tuple[str, ...],
-    device: Device,
-    inputs: dict[str, dict[str, Any]],
-) -> MovieRecord:
-    """Everything about how the movie was processed, but for its curves."""
-    decisions: dict[str, Any] = {
-        **plan.to_dict(),
-        "output_pixel_size_A": plan.output_pixel_size_A,
-        "reference_frame": estimate.motion.reference_frame,
-        "rejected_pairs": estimate.rejected_pairs,
-        "mean_counts": first.mean_counts,
-        "references": list(notes),
-        "device": device.describe(),
-        "device_note": device.note,
-    }
-    # Along one axis numpy is much quicker to find them.
-    hot_pixels = np.divmod(np.flatnonzero(first.hot_pixels), first.hot_pixels.shape[1])
-    decisions["hot_pixel_y"], decisions["hot_pixel_x"] = hot_pixels
-    if estimate.refinement is not None:
-        decisions["trajectory_prior"] = asdict(estimate.refinement.trajectory_prior)
-        if estimate.refinement.field_prior is not None:
-            decisions["field_prior"] = asdict(estimate.refinement.field_prior)
-        decisions["finest_signal_A"] = refine.finest_signal_A(
-            estimate.refinement.powers, estimate.refinement.ring_frequency_per_A
-        )
-    return MovieRecord(
-        version=__version__,
-        movie=plan.movie,
-        inputs=inputs,
-        parameters={**params.to_dict(), "hash": params.hash()},
-        decisions=decisions,
-        timings_s=timings_s,
-        peak_memory_bytes=_peak_memory_bytes(),
-        quality=judged,
-        outputs={},
-        warnings=_warnings(plan, params, first),
-        motion=estimate.motion.to_dict(),
-    )
-
-
-def _describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any]]:
-    """What identifies the movie and its references."""
-    names = ("movie", "gain", "dark", "defects", "eer_groups")
-    paths = (plan.movie.path, params.gain, params.dark, params.defects, params.eer_groups)
-    given = zip(names, paths, strict=True)
-    return {name: describe_file(path) for name, path in given if path is not None}
-
-
 def _is_unchanged(movie: str | Path, opened: dict[str, int]) -> bool:
-    """Whether a movie is as it was when it was `opened`."""
+    """Whether a movie is unchanged since it was `opened`."""
     try:
         return file_state(movie) == opened
     except OSError:
         return False
-
-
-def _peak_memory_bytes() -> int:
-    """The most memory that this process has held so far."""
-    try:
-        # Elsewhere than in `getrusage`, a large parent process does not count.
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, ...]:
-    """What did not go as a person might expect, one sentence each."""
-    found = [f"frame {i + 1} is left out: {why}" for i, why in sorted(first.bad_frames.items())]
-    found += [f"frame {i + 1} is used, but {what}" for i, what in sorted(first.notes.items())]
-    if first.uneven_frames:
-        named = ", ".join(f"{i + 1} ({off:+.0%})" for i, off in sorted(first.uneven_frames.items()))
-        found.append(
-            f"frames of uneven counts, compared with the others: {named}; where their doses are "
-            "known, give one for each frame to --dose-per-frame"
-        )
-    if plan.fallback:
-        found.append(f"aligned globally only: {plan.fallback}")
-    if plan.movie.eer is not None and plan.movie.eer.leftover_raw_frames:
-        found.append(f"{plan.movie.eer.leftover_raw_frames} EER raw frames at the end are not used")
-    if params.dose_weight and plan.dose_per_frame_e_A2 is None:
-        found.append("no dose-weighted micrograph: the dose per frame is not known")
-    return tuple(found)

@@ -1,4 +1,4 @@
-"""How far two motions of one movie are apart.
+"""Compare two motions of one movie.
 
 Only relative motion can be known: a constant moves the specimen in the micrograph and blurs
 nothing.  So at each place the mean over the frames that are compared is taken away first.
@@ -18,13 +18,13 @@ from flexalign.model import FloatArray, JsonValue, read_only
 from flexalign.motion import Motion
 
 PLACES = 9
-# Another convention is named only where it explains most of a difference that matters.
-_LEAST_DIFFERENCE_PX = 0.5
-_LARGEST_REST = 0.25
+# Another convention is suggested only if it explains most of a relevant difference.
+_MIN_DIFFERENCE_PX = 0.5
+_MAX_RESIDUAL_RATIO = 0.25
 
 
 class AnyMotion(Protocol):
-    """Whatever can tell a displacement: `Motion` and `flexalign.simulate.TrueMotion` do."""
+    """Anything that evaluates a displacement: `Motion`, `flexalign.simulate.TrueMotion`."""
 
     def displacement_px(
         self, frame: npt.ArrayLike, y: npt.ArrayLike, x: npt.ArrayLike
@@ -34,7 +34,7 @@ class AnyMotion(Protocol):
 
 
 def relative_px(displacement_px: FloatArray) -> FloatArray:
-    """Displacements (frames, ...) less their mean over frames: what blurs.
+    """Displacements (frames, ...) minus their mean over frames: the part that blurs.
 
     Examples
     --------
@@ -59,10 +59,10 @@ class MotionComparison(JsonValue):
     per_frame_px : (frames,) root mean square over places of B minus A
     per_place_px : (9, 9) (y, x) root mean square over frames of B minus A
     rms_px : root mean square over both
-    whole_frame_rms_px, local_rms_px : its parts, of the mean over places and of what that leaves;
-        their squares add up to that of `rms_px`
-    largest_px : anywhere
-    motion_rms_px : of A itself, to hold the difference against
+    whole_frame_rms_px, local_rms_px : of the mean over places and of the residual; their squares
+        add up to that of `rms_px`
+    largest_px : maximum over frames and places
+    motion_rms_px : of A itself, for comparison
     """
 
     frame: npt.NDArray[np.int64]
@@ -130,7 +130,7 @@ def shared_frames(a: Motion, b: Motion) -> list[int]:
 def compare_motions(
     a: AnyMotion, b: AnyMotion, frames: Iterable[int], shape_px: tuple[int, int]
 ) -> MotionComparison:
-    """How far `b` is from `a` in `frames` at 9 x 9 places.
+    """Compare `b` with `a` in `frames` at 9 x 9 places.
 
     Parameters
     ----------
@@ -175,16 +175,16 @@ def compare_motions(
 def other_convention(
     a: AnyMotion, b: AnyMotion, frames: Iterable[int], shape_px: tuple[int, int]
 ) -> str:
-    """In which other convention `b` would be close to `a`; "" when none explains the difference.
+    """The convention in which `b` would be close to `a`; "" when none explains the difference.
 
     Two programs that take the rows of a TIFF file in opposite order find motions that are mirrored;
     a sign or the order of the axes gets lost in conversions.
     """
     chosen = list(frames)
     found = compare_motions(a, b, chosen, shape_px).rms_px
-    if found < _LEAST_DIFFERENCE_PX:
+    if found < _MIN_DIFFERENCE_PX:
         return ""
-    rest = {
+    residual = {
         words: compare_motions(a, changed, chosen, shape_px).rms_px
         for words, changed in (
             ("the rows of B are turned over", turned_over(b, shape_px)),
@@ -192,8 +192,8 @@ def other_convention(
             ("x and y of B are swapped", _Changed(b, shape_px, swap=True)),
         )
     }
-    words = min(rest, key=lambda name: rest[name])
-    return words if rest[words] < _LARGEST_REST * found else ""
+    words = min(residual, key=lambda name: residual[name])
+    return words if residual[words] < _MAX_RESIDUAL_RATIO * found else ""
 
 
 def turned_over(motion: AnyMotion, shape_px: tuple[int, int]) -> AnyMotion:
@@ -203,7 +203,7 @@ def turned_over(motion: AnyMotion, shape_px: tuple[int, int]) -> AnyMotion:
 
 @dataclass(frozen=True, slots=True)
 class _Changed:
-    """A motion as it would be in another convention."""
+    """A motion converted to another convention."""
 
     motion: AnyMotion
     shape_px: tuple[int, int]

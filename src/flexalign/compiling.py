@@ -1,8 +1,8 @@
-"""Compiled loops, kept on disk for the next start where there is a place for them.
+"""Compiled loops, cached on disk where a folder is writable.
 
-The one place that decides where and how numba keeps compiled code.  Without a folder that can be
-written to, loops are compiled at every start.  Files that a loss of power has left empty or torn
-count as missing: the code is compiled again and written anew.
+The one module that decides where and how numba caches compiled code.  Without a writable folder,
+loops are compiled at every start.  Truncated or damaged files count as missing: the code is
+compiled and written again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As `numba.njit`, with code that is kept on disk where that can be.
+    """As `numba.njit`, with an on-disk cache where possible.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(**options)(function)
-        with contextlib.suppress(RuntimeError):  # there is no place to keep it
+        with contextlib.suppress(RuntimeError):  # no writable cache folder
             dispatcher._cache = _KeptCode(function)
         return dispatcher
 
@@ -45,17 +45,17 @@ def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def can_be_kept(loop: Any) -> bool:
-    """Whether there is a place on disk for the code of a loop from `cached_njit`."""
+    """Whether the code of a loop from `cached_njit` can be cached on disk."""
     return isinstance(getattr(loop, "_cache", None), _KeptCode)
 
 
 def is_kept(loop: Any) -> bool:
-    """Whether an earlier process has left the code of the loop on disk for this one."""
+    """Whether the code of the loop is in the on-disk cache."""
     return can_be_kept(loop) and loop._cache.has_code
 
 
 class _KeptCode(FunctionCache):
-    """The code of one loop on disk; what cannot be read is missing, what cannot be written too."""
+    """The cached code of one loop; read and write errors count as a cache miss."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -64,11 +64,11 @@ class _KeptCode(FunctionCache):
 
     @property
     def has_code(self) -> bool:
-        """Whether there is code of any kind of arguments."""
+        """Whether there is code for any signature."""
         return bool(self._cache_file._load_index())
 
     def save_overload(self, signature: Any, data: Any) -> None:
-        """Keep the code; on a full disk it is compiled again the next time."""
+        """Save the code; on a full disk it is compiled again next time."""
         with contextlib.suppress(OSError):
             super().save_overload(signature, data)
 
@@ -80,7 +80,7 @@ class _Files(IndexDataCacheFile):
         """Names of the files of code; none where the index is damaged."""
         try:
             return dict(super()._load_index())
-        except Exception:  # whatever unpickling makes of bytes that are no index
+        except Exception:  # unpickling damaged bytes may raise anything
             return {}
 
     def _dump(self, value: Any) -> bytes:
@@ -89,7 +89,7 @@ class _Files(IndexDataCacheFile):
         return data + hashlib.sha256(data).digest()
 
     def _load_data(self, name: str) -> Any:
-        """The code in a file; None where it is damaged, as running it might do anything."""
+        """The code in a file; None where it is damaged."""
         content = Path(self._data_path(name)).read_bytes()
         data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
         return super()._load_data(name) if hashlib.sha256(data).digest() == digest else None

@@ -25,7 +25,7 @@ class InputError(FlexAlignError):
 
 
 class OutputError(InputError):
-    """Results cannot be written: no room, no permission, no folder."""
+    """Results cannot be written: disk full, no permission, no folder."""
 
 
 class OccupiedError(InputError):
@@ -33,6 +33,6 @@ class OccupiedError(InputError):
 
 
 class DeviceError(FlexAlignError):
-    """The device asked for cannot compute."""
+    """The requested device cannot be used."""
 
     exit_code = 4

@@ -1,4 +1,4 @@
-"""Files as they are opened everywhere: regular ones only, and text whatever program wrote it."""
+"""Opening files: regular files only, and text in any common encoding."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 from flexalign.errors import InputError
 
 MIB_BYTES = 1 << 20
-# Lists of a hundred thousand movies and alignments with many nodes are well below.
-MOST_TEXT_BYTES = 256 * MIB_BYTES
-# What we write as JSON has a few levels of brackets.
-MOST_JSON_LEVELS = 32
+# Well above lists of a hundred thousand movies and alignments with many nodes.
+MAX_TEXT_BYTES = 256 * MIB_BYTES
+# Our own JSON has a few levels of nesting.
+MAX_JSON_LEVELS = 32
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -31,9 +31,9 @@ _NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def displayed(name: str | Path) -> str:
-    r"""A name as one line of text can hold it, for messages, tables and pages.
+    r"""A file name as one printable line, for messages, tables and pages.
 
-    Bytes that are no UTF-8 and control characters stand there with a backslash.
+    Control characters and bytes that are not UTF-8 are escaped with a backslash.
 
     Examples
     --------
@@ -77,10 +77,10 @@ def check_name(path: str | Path) -> None:
 
 
 def check_regular_file(path: str | Path) -> int:
-    """The size in bytes of a regular file, once it is known to be one, links followed.
+    """Check that a path is a regular file, links followed, and return its size in bytes.
 
-    Opening a FIFO waits until someone writes into it, and a device may never end: nothing is
-    opened before this.
+    Call this before opening a file: opening a FIFO blocks until it has a writer, and a device may
+    never end.
 
     Raises
     ------
@@ -101,9 +101,7 @@ def check_regular_file(path: str | Path) -> int:
     return found.st_size
 
 
-def read_text(
-    path: str | Path, *, errors: str = "strict", most_bytes: int = MOST_TEXT_BYTES
-) -> str:
+def read_text(path: str | Path, *, errors: str = "strict", max_bytes: int = MAX_TEXT_BYTES) -> str:
     r"""The text in a file, with ``\n`` at the end of each line.
 
     It reads a regular file of bounded size, as UTF-8 with or without a byte-order mark or as UTF-16
@@ -111,8 +109,8 @@ def read_text(
 
     Parameters
     ----------
-    errors : what is done with bytes that are no such text, as `bytes.decode` takes it: "strict"
-        refuses the file, "replace" is for what people wrote into comments
+    errors : handling of undecodable bytes, as in `bytes.decode`: "strict" refuses the file,
+        "replace" is for free text such as comments
     most_bytes : a larger file is refused
 
     Raises
@@ -128,9 +126,9 @@ def read_text(
     'a.mrc\nb.mrc'
     """
     size_bytes = check_regular_file(path)
-    if size_bytes > most_bytes:
+    if size_bytes > max_bytes:
         raise InputError(
-            f"{path}: expected a text of up to {most_bytes // MIB_BYTES} MiB, "
+            f"{path}: expected a text of up to {max_bytes // MIB_BYTES} MiB, "
             f"found {size_bytes // MIB_BYTES} MiB; is it the right file?"
         )
     try:
@@ -148,16 +146,15 @@ def read_text(
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(path: str | Path, *, most_bytes: int = MOST_TEXT_BYTES) -> dict[str, Any]:
-    """What the JSON in a file says by name; NaN and infinity, which are no JSON, become None.
+def read_json(path: str | Path, *, max_bytes: int = MAX_TEXT_BYTES) -> dict[str, Any]:
+    """The JSON object in a file; NaN and infinity, which JSON does not have, become None.
 
     Raises
     ------
     InputError
-        If there is no such text, or it is no JSON, something else than names with values, or
-        brackets in brackets without end.
+        If the text cannot be read, is not JSON, is not an object, or is nested too deeply.
     """
-    text = read_text(path, most_bytes=most_bytes)
+    text = read_text(path, max_bytes=max_bytes)
     try:
         plain = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
@@ -165,13 +162,13 @@ def read_json(path: str | Path, *, most_bytes: int = MOST_TEXT_BYTES) -> dict[st
     if not isinstance(plain, dict):
         raise InputError(f"{path}: expected names with values, found a {type(plain).__name__}")
     level: list[Any] = [plain]
-    for _ in range(MOST_JSON_LEVELS):
+    for _ in range(MAX_JSON_LEVELS):
         level = [item for outer in level for item in _items(outer) if isinstance(item, dict | list)]
         if not level:
             return plain
-    raise InputError(f"{path}: expected up to {MOST_JSON_LEVELS} brackets in each other")
+    raise InputError(f"{path}: expected up to {MAX_JSON_LEVELS} brackets in each other")
 
 
 def _items(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    """What is directly inside an object or a list of JSON."""
+    """The direct children of a JSON object or list."""
     return outer.values() if isinstance(outer, dict) else outer

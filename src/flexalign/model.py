@@ -19,6 +19,7 @@ from flexalign.plain import to_plain as to_plain
 
 if TYPE_CHECKING:
     from flexalign.motion import Motion
+    from flexalign.plan import Plan
 
 FloatArray = npt.NDArray[np.float64]
 PixelArray = npt.NDArray[np.float32]
@@ -26,7 +27,7 @@ MaskArray = npt.NDArray[np.bool_]
 
 
 def read_only(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
-    """A copy of `array` that nobody can write to."""
+    """A read-only copy of `array`."""
     copy = np.array(array, dtype=dtype)
     copy.flags.writeable = False
     return copy
@@ -60,13 +61,13 @@ class FrameRange(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class EerInfo(JsonValue):
-    """How the raw readouts of an EER file are summed to frames.
+    """Fractionation of an EER file: how raw frames are summed into frames.
 
     Attributes
     ----------
-    raw_frames_per_frame : the most, where `groups` differ
-    groups : raw frames in each frame; empty when all have as many
-    doses_e_A2 : of each frame, where the file that says the groups says them too
+    raw_frames_per_frame : the maximum, where `groups` differ
+    groups : raw frames in each frame; empty when all have the same number
+    doses_e_A2 : of each frame, if the file of groups gives them
     """
 
     raw_frame_count: int
@@ -79,7 +80,7 @@ class EerInfo(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class MovieInfo(JsonValue):
-    """What a movie is, read from its header alone.
+    """Properties of a movie, read from its header alone.
 
     Attributes
     ----------
@@ -90,7 +91,7 @@ class MovieInfo(JsonValue):
     pixel_size_A : from the header where it can be trusted, else None
     size_bytes : of the file
     eer : fractionation, for EER only
-    notes : what a user should know, one sentence each
+    notes : remarks for the user, one sentence each
     """
 
     path: str
@@ -114,7 +115,7 @@ class References:
     gain : (h, w) float32 or None; multiplies. One where the pixel is a defect
     dark : (h, w) float32 or None; subtracted before the gain
     defects : (h, w) bool; True = bad pixel, filled from good neighbours
-    notes : what was done to make them fit, one sentence each
+    notes : how they were made to fit, one sentence each
     """
 
     gain: PixelArray | None
@@ -150,7 +151,7 @@ class PairwiseShifts(JsonValue):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchTracks(JsonValue):
-    """Where each patch went, group by group, as the correlations saw it.
+    """Displacement of each patch over time, measured by correlation, one value for each group.
 
     Attributes
     ----------
@@ -183,7 +184,7 @@ class PowerSpectrum(JsonValue):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CtfSpectrum:
-    """Fourier amplitudes of groups of frames, added up: what CTF programs fit rings to.
+    """Sum of the Fourier amplitudes of groups of frames, for CTF estimation.
 
     Attributes
     ----------
@@ -197,9 +198,9 @@ class CtfSpectrum:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSums:
-    """The images that the second pass makes, (h, w) float32, means over frames; None = not asked.
+    """Results of the second pass, (h, w) float32, means over frames; None = not requested.
 
-    `dose_weighted` has the noise power of `plain`.  `aligned` is (t, h, w).  `amplitude` is no
+    `dose_weighted` has the noise power of `plain`.  `aligned` is (t, h, w).  `amplitude` is not an
     image but the sum of the Fourier amplitudes (h, w) of groups of unaligned frames, zero
     frequency at (h // 2, w // 2).
     """
@@ -215,7 +216,7 @@ class FrameSums:
 
 @dataclass(frozen=True, slots=True)
 class Flag(JsonValue):
-    """Something about a movie that a person should look at.
+    """A finding about a movie that the user should check.
 
     Attributes
     ----------
@@ -223,7 +224,7 @@ class Flag(JsonValue):
     severity : "note", "warning" or "problem"
     message : what was found, in one sentence
     remedy : what to do about it
-    value, limit : the number that raised it, and where it begins to; NaN when it is no number
+    value, limit : the number that raised it and its threshold; NaN when it is not numeric
     """
 
     name: str
@@ -242,7 +243,7 @@ class SignalBand(JsonValue):
     ----------
     coarsest_A, finest_A : the range
     before, after : spectral signal-to-noise ratio without motion and along the motion that was
-        kept, from what pairs of frames have in common; around zero without signal
+        kept, from the cross-spectra of pairs of frames; around zero without signal
     error : standard error of either, for noise alone
     """
 
@@ -255,47 +256,10 @@ class SignalBand(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Quality(JsonValue):
-    """Numbers by which to judge one movie; motion in Angstrom, along the middle of the field.
+    """Quality numbers of one movie; motion in Angstrom, at the centre of the field.
 
-    NaN (None for counts) is what was not measured.  `docs/reference/quality.md` has the formulas.
-
-    Attributes
-    ----------
-    total_motion_A : length of the path
-    early_motion_A : length of the path over the first 4 e/A2 (without dose: the first 4 frames)
-    late_motion_A : the rest
-    largest_step_A : between consecutive frames
-    local_range_A : largest deviation of any place from the trajectory
-    candidate_scores : held-out score of each motion that was considered
-    chosen : the motion that was kept
-    hot_pixel_count : pixels found bad from the movie itself
-    trajectory_error_A, field_error_A : typical standard error of a displacement, per axis
-    flags : what looks wrong, worst first
-    movement_A : farthest that any place went along one axis
-    roughness_A : median change of the step from one frame to the next
-    track_residual_A : rms distance of the tracks of patches from the motion kept
-    has_signal : whether the frames have anything in common beyond chance
-    fixed_pattern_pull : pull on the motion of what stays with the detector, over the specimen's
-    fixed_pattern_significance : of the pull, in standard deviations of chance
-    fixed_pattern_removed : whether such a pattern was taken out of the estimate
-    bad_frame_count : frames left out: blank, broken or corrupt
-    drift_part : how far the motion found goes, over the length of the field along the same axis
-    uneven_dose : most by which the counts of a frame are off a straight line through those of all;
-        0 where chance explains it
-    hot_pixel_part : of all pixels
-    gain_residual_rows, gain_residual_columns : scatter of rows and columns that is left in the
-        unaligned sum, beyond noise, over the mean
-    measured_dose_e_A2, declared_dose_e_A2 : of a frame; measured only where counts are electrons
-    rings_to_A, rings_before_A : to where Thon rings are seen after and before correction
-    ring_score : correlation of the spectrum with the rings; NaN = not looked for
-    signal_bands : from coarse to fine
-    motion_bound_A : where no motion was kept, how much there may be all the same
-    lost_frames : zero-based, that do not agree with the others along the motion kept
-    halves_apart : rms distance of the paths by either half of the detail, over what their standard
-        errors allow
-    searched_wider : whether the motion was found only where the usual ways do not look
-    only_direction_deg : from the x axis toward y, the only direction in which motion is known
-    other_error_A : standard error at right angles to it
+    `flexalign.quality.table` defines each of them.  NaN, or None where the number is not a float,
+    means not measured.
     """
 
     schema: ClassVar[int] = 2
@@ -357,7 +321,7 @@ class Quality(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Curves(JsonValue):
-    """What a page shows of one movie as curves, rounded; empty where it was not measured.
+    """The curves of one movie for the report, rounded; empty where not measured.
 
     Attributes
     ----------
@@ -376,7 +340,7 @@ class Curves(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class MovieRecord(JsonValue):
-    """Everything about how one movie was processed; written last, as `<root>_record.json`."""
+    """The record of how one movie was processed; written last, as `<root>_record.json`."""
 
     schema: ClassVar[int] = 2
 
@@ -396,8 +360,35 @@ class MovieRecord(JsonValue):
 
     @property
     def seconds(self) -> float:
-        """What all stages took together."""
+        """Total time of all stages."""
         return sum(self.timings_s.values())
+
+    @property
+    def pixel_size_A(self) -> float:
+        """Pixel size of the movie as aligned."""
+        return float(self.decisions["pixel_size_A"])
+
+    @property
+    def output_pixel_size_A(self) -> float:
+        """Pixel size of the micrograph."""
+        return float(self.decisions["output_pixel_size_A"])
+
+    @property
+    def dose_per_frame_e_A2(self) -> float | None:
+        """Dose of a frame as aligned, the mean where they differ; None = unknown."""
+        dose_e_A2: float | None = self.decisions["dose_per_frame_e_A2"]
+        return dose_e_A2
+
+    @property
+    def align(self) -> FrameRange:
+        """Frames from which the motion was estimated, zero-based, half open."""
+        return FrameRange.from_dict(self.decisions["align"])
+
+    @property
+    def patches(self) -> tuple[int, int]:
+        """Number of patches (y, x)."""
+        y, x = (int(count) for count in self.decisions["patches"])
+        return y, x
 
     @classmethod
     def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
@@ -413,16 +404,17 @@ class MovieRecord(JsonValue):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AlignmentResult:
-    """What `align_movie` found; no pixel is on disk yet.
+    """The result of `align_movie`; nothing is on disk yet.
 
     Attributes
     ----------
     motion : the motion that was applied
     sums : the images made along it
     tracks : patch tracks, None without local alignment
-    spectrum_before, spectrum_after : of the unaligned and aligned sum, None when not asked
-    spectrum_for_ctf : None when not asked
+    spectrum_before, spectrum_after : of the unaligned and aligned sum, None when not requested
     quality, record : numbers and provenance
+    plan : the sizes that were computed before a pixel was read
+    spectrum_for_ctf : None when not requested
     """
 
     motion: Motion
@@ -432,4 +424,5 @@ class AlignmentResult:
     spectrum_after: PowerSpectrum | None
     quality: Quality
     record: MovieRecord
+    plan: Plan
     spectrum_for_ctf: CtfSpectrum | None = None

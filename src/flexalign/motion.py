@@ -1,4 +1,4 @@
-"""Motion of the specimen: a trajectory of the whole frame plus a smooth field for the rest.
+"""Motion of the specimen: a trajectory of the whole frame plus a smooth field of local motion.
 
 Sign: a displacement is where the specimen went, positive toward larger index, relative to the
 reference frame: ``corrected(p) = frame(p + displacement)``.  Unit: pixels of the unbinned movie.
@@ -14,59 +14,24 @@ from typing import Any, Self, cast
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.bspline import bspline_basis, spline_centers
 from flexalign.errors import InputError
 from flexalign.files import read_json
 from flexalign.model import FloatArray, FrameRange, JsonValue, MaskArray, from_plain, read_only
+from flexalign.plain import write_json
 
-# Far above any movie, far below what sums and products of shifts can hold.
-LARGEST_PX = 1e9
-
-
-def bspline_basis(position: npt.ArrayLike, count: int) -> FloatArray:
-    """Values of `count` uniform B-splines over [0, 1] at each position: (n, count).
-
-    Cubic from four control points on, quadratic for three (a cubic one needs four to
-    reproduce a constant), so each row sums to one.  Positions outside are taken as the nearer end.
-
-    Examples
-    --------
-    >>> bspline_basis([0.0, 1.0], 4).sum(axis=1)
-    array([1., 1.])
-    """
-    degree = min(3, count - 1)
-    intervals = count - degree
-    x = np.clip(np.asarray(position, dtype=np.float64).ravel(), 0.0, 1.0) * intervals
-    first = np.minimum(x.astype(np.int64), intervals - 1)
-    u = x - first
-    if degree == 3:
-        pieces = [(1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3]
-        weights = np.stack(pieces, axis=1) / 6.0
-    elif degree == 2:
-        weights = np.stack([(1 - u) ** 2, -2 * u**2 + 2 * u + 1, u**2], axis=1) / 2.0
-    elif degree == 1:
-        weights = np.stack([1 - u, u], axis=1)
-    else:
-        weights = np.ones((x.size, 1))
-    basis = np.zeros((x.size, count))
-    columns = first[:, None] + np.arange(degree + 1)
-    np.put_along_axis(basis, columns, weights, axis=1)
-    return basis
-
-
-def _centers(count: int) -> FloatArray:
-    """The positions in [0, 1] nearest to the maxima of `count` uniform B-splines over it."""
-    degree = min(3, count - 1)
-    return ((np.arange(count) - (degree - 1) / 2) / max(count - degree, 1)).clip(0, 1)
+# Far above any real displacement, and small enough that sums and products do not overflow.
+MAX_PX = 1e9
 
 
 def _check_finite(values_px: FloatArray, what: str) -> None:
-    """Raise `ValueError` unless all are numbers of pixels to compute with."""
-    if not (np.abs(values_px) <= LARGEST_PX).all():
-        raise ValueError(f"expected finite {what} up to {LARGEST_PX:g} pixels")
+    """Raise `ValueError` unless all values are finite and within `MAX_PX`."""
+    if not (np.abs(values_px) <= MAX_PX).all():
+        raise ValueError(f"expected finite {what} up to {MAX_PX:g} pixels")
 
 
 def _keep_errors(value: Trajectory | MotionField, shape: tuple[int, ...]) -> None:
-    """Make the standard errors of `value`, where there are any, an array that has the `shape`."""
+    """Convert the standard errors of `value`, if given, to an array of the `shape`."""
     if value.standard_error_px is None:
         return
     errors = read_only(value.standard_error_px)
@@ -111,7 +76,7 @@ class Trajectory(JsonValue):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionField(JsonValue):
-    """A tensor-product B-spline in (t, y, x): what the trajectory leaves.
+    """Local motion: a tensor-product B-spline in (t, y, x), added to the trajectory.
 
     Attributes
     ----------
@@ -147,11 +112,11 @@ class MotionField(JsonValue):
 
     @property
     def control_point_places(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Frame (points t,), row (points y,) and column (points x,) where each is felt most.
+        """Frame (points t,), row (points y,) and column (points x,) at which each has its maximum.
 
         The outermost control points lie outside the movie; their places are its edges.
         """
-        in_t, in_y, in_x = (_centers(count) for count in self.control_points)
+        in_t, in_y, in_x = (spline_centers(count) for count in self.control_points)
         return (
             self.frames.first + in_t * max(self.frames.count - 1, 1),
             in_y * self.height_px - 0.5,
@@ -205,7 +170,7 @@ def fit_field(
     control_points: tuple[int, int, int],
     shape_px: tuple[int, int],
 ) -> MotionField:
-    """The field that comes closest, in least squares, to tracks at some places.
+    """Least-squares fit of a field to tracks at some places.
 
     Parameters
     ----------
@@ -216,7 +181,7 @@ def fit_field(
 
     Notes
     -----
-    Where places and frames do not decide, the smallest coefficients are taken.
+    Undetermined coefficients take the solution of minimum norm.
 
     Examples
     --------
@@ -249,10 +214,32 @@ class Motion(JsonValue):
     >>> dy, dx = motion.displacement_px(1, y=10.0, x=[0.0, 20.0])
     >>> dy, dx
     (array([1., 1.]), array([2., 2.]))
+    >>> motion
+    <Motion: 2 frames, global, up to 2.24 px from frame 0>
     """
 
     trajectory: Trajectory
     field: MotionField | None = None
+
+    def __repr__(self) -> str:
+        """Frames, size of the movie, global or local, largest displacement."""
+        facts, field = [f"{self.frame_count} frames"], self.field
+        if field is not None:
+            t, y, x = field.control_points
+            facts += [f"{field.height_px} x {field.width_px} px (h, w)"]
+            facts += [f"local with {t} x {y} x {x} control points (t, y, x)"]
+        else:
+            facts += ["global"]
+        largest_px = f"up to {self._largest_px():.3g} px from frame {self.reference_frame}"
+        return f"<Motion: {', '.join([*facts, largest_px])}>"
+
+    def _largest_px(self) -> float:
+        """Largest distance from the reference frame, of a field at its control points' places."""
+        if self.field is None:
+            return float(np.hypot(*self.trajectory.displacement_px.T).max())
+        _, y, x = self.field.control_point_places
+        lattices = (self.on_lattice(frame, y, x) for frame in range(self.frame_count))
+        return max(float(np.hypot(*lattice).max()) for lattice in lattices)
 
     def __post_init__(self) -> None:
         if self.field is not None:
@@ -327,7 +314,7 @@ class Motion(JsonValue):
             plain = plain["motion"]
         if "trajectory" not in plain:
             raise InputError("expected a motion or a record with one, found neither in the file")
-        # super() would look for the class as it was before dataclass(slots=True) made it anew
+        # super() would refer to the class that dataclass(slots=True) has replaced
         return cast(Self, from_plain(cls, plain))
 
     @classmethod
@@ -340,3 +327,20 @@ class Motion(JsonValue):
             If the file is missing, is not JSON, or holds no motion.
         """
         return cls.from_dict(read_json(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the motion as JSON, as in a ``_motion.json`` file; `load` reads it.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written; what had the name before is left as it was.
+
+        Examples
+        --------
+        >>> path = getfixture("tmp_path") / "still_motion.json"
+        >>> Motion.still(5).save(path)
+        >>> Motion.load(path)
+        <Motion: 5 frames, global, up to 0 px from frame 0>
+        """
+        write_json(path, self)

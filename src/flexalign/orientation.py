@@ -1,4 +1,4 @@
-"""The eight ways in which an image of the detector can lie on its movies."""
+"""The eight orientations in which a reference image can lie relative to its movies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Orientation:
         return np.fliplr(turned) if self.flip == "left-right" else turned
 
     def shape_px(self, shape_px: tuple[int, int]) -> tuple[int, int]:
-        """What an image of this shape (h, w) becomes."""
+        """Shape of an image (h, w) after the transformation."""
         return shape_px if self.rotate % 180 == 0 else (shape_px[1], shape_px[0])
 
     def canonical(self) -> Orientation:
@@ -67,7 +67,7 @@ class Orientation:
         return ", ".join(words) or "as it is"
 
 
-# Fewest steps first; every combination of a turn and a flip does the same as one of these.
+# Simplest first; every combination of a turn and a flip equals one of these.
 ORIENTATIONS = (
     *(Orientation(rotate) for rotate in (0, 90, 180, 270)),
     *(Orientation(rotate, flip) for flip in FLIPS[1:] for rotate in (0, 90)),

@@ -1,4 +1,4 @@
-"""Every parameter of an alignment, once: its name, unit, default, limits and help.
+"""The table of all parameters of an alignment: name, unit, default, limits and help.
 
 The command line, the saved settings, the reference page, the JSON schema and the checks all come
 from the fields of `AlignParams`.  ``None`` means "decide for me"; the plan writes down what was
@@ -11,46 +11,14 @@ import dataclasses
 import hashlib
 import json
 import re
-import types
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 from flexalign.errors import ParameterError
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """What is known of one parameter beside its name, type and default.
-
-    Attributes
-    ----------
-    help : one or two sentences, as a user reads them
-    group : heading under which it is listed
-    unit : of the number typed, "" for none
-    minimum : smallest value allowed
-    maximum : largest value allowed
-    choices : the words allowed
-    metavar : placeholder on the command line
-    scipion : name in Scipion's official form, where it has one
-    """
-
-    help: str
-    group: str
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    metavar: str | None = None
-    scipion: str | tuple[str, ...] | None = None
-
-
-def _parameter(default: Any, help: str, group: str, **facts: Any) -> Any:  # noqa: A002
-    return dataclasses.field(
-        default=default, metadata={"parameter": Parameter(help, group, **facts)}
-    )
-
+from flexalign.parameter import Parameter as Parameter
+from flexalign.parameter import check_limits, coerced, parameter, shortened
+from flexalign.parameter import option_name as option_name
 
 MICROSCOPE = "Microscope and dose"
 REFERENCES = "Detector references"
@@ -62,33 +30,8 @@ OUTPUT = "Outputs"
 RUNNING = "Running"
 
 WRITTEN_FORMATS = ("relion", "motioncor", "warp")
-# Messages show no more letters of a value.
-_MOST_SHOWN = 80
 # No movie has more frames.
-MOST_FRAMES = 1_000_000
-
-# A gain reference is found from this score on (standard deviations of chance), if it is better by
-# this margin than in any other orientation or sense, and if at least this part of its pattern is in
-# the movies.
-GAIN_SURE_SD = 8.0
-GAIN_MARGIN_SD = 5.0
-GAIN_LEAST_PART = 0.03
-# That none fits is said where every orientation has less than this part, the margin allowed for. (A
-# reference whose noise is twice what it corrects has a fifth of its pattern in the movies.)
-GAIN_NONE_PART = 0.1
-# Of large frames only the middle is looked at.
-GAIN_SIDE_PX = 4096
-# A run reads at most so many of its first movies for the check, and less of each frame.
-GAIN_RUN_MOVIES = 3
-GAIN_RUN_SIDE_PX = 1024
-# It stops reading when there are electrons enough for this score.
-GAIN_RUN_GOAL_SD = 20.0
-# An estimated gain is good enough when its noise is at most this part of what it corrects.
-GAIN_ENOUGH_PART = 0.5
-# Where the pixels' variation cannot be measured yet, it is taken for this.
-GAIN_USUAL_VARIATION = 0.02
-# Movies with more of their blocks in the shade than this do not go into it.
-GAIN_SHADED_PART = 0.02
+MAX_FRAMES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,191 +49,201 @@ class AlignParams:
     2
     """
 
-    pixel_size_A: float | None = _parameter(
-        None, "Pixel size of the movie as stored (for EER: of the unsampled 4K grid). "
-        "Needed where the header does not say it.",
+    pixel_size_A: float | None = parameter(
+        None,
+            "Pixel size of the movie as stored (EER: of the detector's own grid). Needed if the "
+            "header does not have it.",
         MICROSCOPE, unit="A", minimum=0.05, maximum=1000,
     )  # fmt: skip
-    voltage_kV: float = _parameter(
+    voltage_kV: float = parameter(
         300.0, "Acceleration voltage, for the radiation damage.",
         MICROSCOPE, unit="kV", minimum=60, maximum=1000,
     )  # fmt: skip
-    dose_per_frame_e_A2: float | tuple[float, ...] | None = _parameter(
-        None, "Dose of one frame (for EER: of one fraction). With it a dose-weighted micrograph "
-        "is made. Where frames differ, a list with commas, or a file: one number a line, or "
-        "MotionCor's three columns (frames, how many are summed, dose of each).",
+    dose_per_frame_e_A2: float | tuple[float, ...] | None = parameter(
+        None,
+            "Dose per frame (EER: per fraction); needed for the dose-weighted micrograph. If "
+            "frames differ, a comma-separated list, or a file: one number per line, or "
+            "MotionCor's three columns (frames, how many are summed, dose of each).",
         MICROSCOPE, unit="e/A2", minimum=1e-4, maximum=1000,
     )  # fmt: skip
-    pre_exposure_e_A2: float = _parameter(
-        0.0, "Dose that the specimen had before the first frame.",
+    pre_exposure_e_A2: float = parameter(
+        0.0, "Dose before the first frame.",
         MICROSCOPE, unit="e/A2", minimum=0, maximum=10_000,
     )  # fmt: skip
 
-    gain: str | None = _parameter(
+    gain: str | None = parameter(
         None, "Gain reference (MRC, TIFF, .gain, DM4).", REFERENCES, metavar="FILE"
     )
-    gain_rotate: int = _parameter(
-        0, "Turn the gain reference counter-clockwise by this much, before any flip.",
+    gain_rotate: int = parameter(
+        0, "Turn the gain reference counter-clockwise by this angle, before any flip.",
         REFERENCES, unit="degrees", choices=("0", "90", "180", "270"), scipion="gainRot",
     )  # fmt: skip
-    gain_flip: str = _parameter(
+    gain_flip: str = parameter(
         "none", "Flip the gain reference, after the rotation.",
         REFERENCES, choices=("none", "upside-down", "left-right"), scipion="gainFlip",
     )  # fmt: skip
-    gain_sense: str = _parameter(
+    gain_sense: str = parameter(
         "auto", "Whether the gain multiplies the frames or divides them. Auto: it multiplies, "
         "except that an MRC or TIFF for EER movies divides.",
         REFERENCES, choices=("auto", "multiply", "divide"),
     )  # fmt: skip
-    gain_check: str = _parameter(
-        "on", "What is done when the first movies show that the gain reference lies otherwise on "
-        "them, or does not fit at all: 'on' stops before anything is aligned and says how it lies, "
-        "'auto' goes on with the orientation found, 'off' does not look. Movies too weak to tell "
-        "stop nothing.",
+    gain_check: str = parameter(
+        "on",
+            "What to do if the first movies show that the gain reference has another orientation "
+            "or does not fit at all: 'on' stops before anything is aligned and prints the "
+            "orientation, 'auto' continues with the orientation found, 'off' does not check. "
+            "Movies with too few counts for a verdict do not stop the run.",
         REFERENCES, choices=("on", "off", "auto"),
     )  # fmt: skip
-    dark: str | None = _parameter(
+    dark: str | None = parameter(
         None, "Dark reference, subtracted before the gain; oriented as the gain is.",
         REFERENCES, metavar="FILE",
     )  # fmt: skip
-    defects: str | None = _parameter(
+    defects: str | None = parameter(
         None, "Bad pixels: an image (MRC, TIFF; non-zero = bad) or a text file with lines "
         "'x y width height'.",
         REFERENCES, metavar="FILE",
     )  # fmt: skip
-    hot_pixels: bool = _parameter(
-        True, "Find hot and dead pixels in the movie itself and mend them.", REFERENCES
+    hot_pixels: bool = parameter(
+        True, "Find hot and dead pixels in the movie itself and replace them.", REFERENCES
     )
-    tiff_rows: str = _parameter(
+    tiff_rows: str = parameter(
         "imod", "Order of the rows of TIFF movies and references: 'imod' puts the last row of the "
         "file first, as IMOD, RELION and MotionCor do; 'file' keeps the file's order.",
         REFERENCES, choices=("imod", "file"),
     )  # fmt: skip
 
-    eer_fractions: int = _parameter(
-        40, "Number of frames to make of an EER movie.",
+    eer_fractions: int = parameter(
+        40, "Number of frames (fractions) of an EER movie.",
         EER, minimum=1, maximum=100_000, scipion="nFrames",
     )  # fmt: skip
-    eer_dose_per_frame_e_A2: float | None = _parameter(
+    eer_dose_per_frame_e_A2: float | None = parameter(
         None, "Make EER frames of about this dose instead of a given number; needs the total dose "
         "in --eer-total-dose.",
         EER, unit="e/A2", minimum=1e-4, maximum=1000,
     )  # fmt: skip
-    eer_total_dose_e_A2: float | None = _parameter(
+    eer_total_dose_e_A2: float | None = parameter(
         None, "Dose of the whole EER movie.", EER, unit="e/A2", minimum=1e-3, maximum=10_000
     )
-    eer_groups: str | None = _parameter(
+    eer_groups: str | None = parameter(
         None, "Text file with three columns: raw frames, raw frames per frame, dose per raw frame "
-        "in e/A2, as MotionCor's -FmIntFile. It says how many raw frames make each EER frame, "
+        "in e/A2, as MotionCor's -FmIntFile. It gives the number of raw frames in each EER frame, "
         "instead of a number of frames.",
         EER, metavar="FILE",
     )  # fmt: skip
-    eer_upsampling: int = _parameter(
+    eer_upsampling: int = parameter(
         1, "Render EER events on the detector's grid (1) or on one twice as fine (2).",
         EER, choices=("1", "2"),
     )  # fmt: skip
 
-    align_first: int = _parameter(
+    align_first: int = parameter(
         1, "First frame to estimate the motion from.",
-        RANGES, minimum=1, maximum=MOST_FRAMES, scipion="alignFrame0",
+        RANGES, minimum=1, maximum=MAX_FRAMES, scipion="alignFrame0",
     )  # fmt: skip
-    align_last: int = _parameter(
+    align_last: int = parameter(
         0, "Last frame to estimate the motion from; 0 = last of the movie.",
-        RANGES, minimum=0, maximum=MOST_FRAMES, scipion="alignFrameN",
+        RANGES, minimum=0, maximum=MAX_FRAMES, scipion="alignFrameN",
     )  # fmt: skip
-    sum_first: int | None = _parameter(
+    sum_first: int | None = parameter(
         None, "First frame to sum; default: as for the alignment.",
-        RANGES, minimum=1, maximum=MOST_FRAMES, scipion=("useAlignToSum", "sumFrame0"),
+        RANGES, minimum=1, maximum=MAX_FRAMES, scipion=("useAlignToSum", "sumFrame0"),
     )  # fmt: skip
-    sum_last: int | None = _parameter(
+    sum_last: int | None = parameter(
         None, "Last frame to sum; 0 = last of the movie; default: as for the alignment.",
-        RANGES, minimum=0, maximum=MOST_FRAMES, scipion=("useAlignToSum", "sumFrameN"),
+        RANGES, minimum=0, maximum=MAX_FRAMES, scipion=("useAlignToSum", "sumFrameN"),
     )  # fmt: skip
 
-    max_resolution_A: float = _parameter(
-        30.0, "Finest detail used when frames are correlated pair by pair: there the filter has "
-        "fallen to one half. The refinement that follows finds its own limit.",
+    max_resolution_A: float = parameter(
+        30.0,
+            "Resolution limit of the correlation of pairs of frames, at which the filter is one "
+            "half. The refinement finds its own limit.",
         ESTIMATION, unit="A", minimum=0.1, maximum=1000, scipion="maxResForCorrelation",
     )  # fmt: skip
-    max_shift_A: float = _parameter(
-        50.0, "Largest displacement between consecutive frames; frames n apart may differ by n "
-        "times that.",
+    max_shift_A: float = parameter(
+        50.0,
+            "Maximum displacement between consecutive frames; frames n apart may differ by n "
+            "times that.",
         ESTIMATION, unit="A", minimum=0.01, maximum=100_000, scipion="maxShift",
     )  # fmt: skip
-    reference_frame: str = _parameter(
+    reference_frame: str = parameter(
         "auto", "Frame whose displacement is zero: 'first', 'middle', a number counted from 1, or "
         "'auto' for the one nearest to all others.",
         ESTIMATION, metavar="FRAME",
     )  # fmt: skip
-    refine: bool = _parameter(
-        True, "Refine the motion by likelihood with all the signal there is; without, the "
-        "correlation of pairs has the last word.",
+    refine: bool = parameter(
+        True,
+            "Refine the motion by likelihood at all resolutions with signal; otherwise the motion "
+            "from pair correlations is final.",
         ESTIMATION,
     )  # fmt: skip
 
-    local: bool = _parameter(
-        True, "Let different places move differently.", LOCAL, scipion="doLocalAlignment"
+    local: bool = parameter(
+        True,
+        "Estimate local motion, which differs over the field.",
+        LOCAL,
+        scipion="doLocalAlignment",
     )
-    control_points: tuple[int, int, int] | None = _parameter(
+    control_points: tuple[int, int, int] | None = parameter(
         None, "Number of control points of the motion field in x, y and time; at least 3 each.",
         LOCAL, minimum=3, maximum=100, metavar="X Y T",
         scipion=("autoControlPoints", "controlPointX", "controlPointY", "controlPointT"),
     )  # fmt: skip
-    patches: tuple[int, int] | None = _parameter(
+    patches: tuple[int, int] | None = parameter(
         None, "Number of patches in x and y.",
         LOCAL, minimum=1, maximum=1000, metavar="X Y",
         scipion=("autoPatches", "patchesX", "patchesY"),
     )  # fmt: skip
-    min_patch_A: float = _parameter(
-        500.0, "Smallest side of a patch, when their number is chosen automatically.",
+    min_patch_A: float = parameter(
+        500.0, "Minimum side of a patch, when their number is chosen automatically.",
         LOCAL, unit="A", minimum=1, maximum=100_000, scipion="minLocalRes",
     )  # fmt: skip
-    group_frames: int = _parameter(
+    group_frames: int = parameter(
         3, "Sum this many consecutive frames, along the global trajectory, to measure a patch.",
         LOCAL, minimum=1, maximum=1000, scipion="groupNFrames",
     )  # fmt: skip
 
-    binning: float = _parameter(
-        1.0, "Make the outputs smaller by this factor (any number from 1 on, by Fourier cropping).",
+    binning: float = parameter(
+        1.0, "Bin the outputs by this factor (any number from 1 on, by Fourier cropping).",
         OUTPUT, minimum=1, maximum=100, scipion="binFactor",
     )  # fmt: skip
-    dose_weight: bool = _parameter(
-        True, "Make the dose-weighted micrograph too, when the dose per frame is known.", OUTPUT
+    dose_weight: bool = parameter(
+        True, "Also make the dose-weighted micrograph, if the dose per frame is known.", OUTPUT
     )
-    odd_even: bool = _parameter(
-        False, "Write the sums of the odd and of the even frames too.", OUTPUT
+    odd_even: bool = parameter(
+        False, "Also write the sums of the odd and of the even frames.", OUTPUT
     )
-    save_movie: bool = _parameter(
+    save_movie: bool = parameter(
         False, "Write the aligned movie too.", OUTPUT, scipion="doSaveMovie"
     )
-    save_unaligned: bool = _parameter(False, "Write the micrograph without alignment too.", OUTPUT)
-    psd: bool = _parameter(
+    save_unaligned: bool = parameter(False, "Also write the unaligned micrograph.", OUTPUT)
+    psd: bool = parameter(
         True, "Compute power spectra before and after alignment.", OUTPUT, scipion="doComputePSD"
     )
-    float16: bool = _parameter(
+    float16: bool = parameter(
         False, "Write images as 16-bit floats (MRC mode 12), half the size.", OUTPUT
     )
 
-    write: str = _parameter(
-        "", "Write the alignment for other programs too: one or more of relion, motioncor and "
-        "warp, with commas between them. For RELION the reference frame is the first one.",
+    write: str = parameter(
+        "",
+            "Also write the alignment for other programs: a comma-separated list of relion, "
+            "motioncor and warp. For RELION the reference frame is the first one.",
         OUTPUT, metavar="FORMATS",
     )  # fmt: skip
 
-    device: str = _parameter(
+    device: str = parameter(
         "auto", "Where to compute: 'cpu', 'cuda' (the first GPU), 'cuda:1' (GPU number 1, counted "
-        "from 0), 'cuda:0-3' or 'cuda:0,2' (these GPUs in turn, for movies side by side), or "
-        "'auto': the first GPU if there is one that can be used, else the CPU.",
+        "from 0), 'cuda:0-3' or 'cuda:0,2' (these GPUs in turn, for movies in parallel), or "
+        "'auto': the first usable GPU, else the CPU.",
         RUNNING, metavar="DEVICE",
     )  # fmt: skip
-    threads: int | None = _parameter(
-        None, "Threads to use; default: all that the process may use.",
+    threads: int | None = parameter(
+        None, "Number of threads; default: all that the process may use.",
         RUNNING, minimum=1, maximum=4096,
     )  # fmt: skip
-    max_memory_GB: float | None = _parameter(
+    max_memory_GB: float | None = parameter(
         None,
-        "Most memory to use: to need less, frames are summed before their motion is estimated; "
-        "a movie that needs more all the same is refused before it is read. Default: no limit.",
+        "Maximum memory: to stay below it, frames are summed before their motion is estimated; a "
+        "movie that still needs more is refused before it is read. Default: no limit.",
         RUNNING,
         unit="GB",
         minimum=0.1,
@@ -299,7 +252,7 @@ class AlignParams:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            _check_limits(item.name, getattr(self, item.name), item.metadata["parameter"])
+            check_limits(item.name, getattr(self, item.name), item.metadata["parameter"])
         named = self.reference_frame in ("auto", "first", "middle")
         if not named and not re.fullmatch(r"0*[1-9][0-9]{0,6}", self.reference_frame):
             raise ParameterError(
@@ -325,11 +278,11 @@ class AlignParams:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """Formats of other programs that were asked for."""
+        """Requested formats of other programs."""
         return tuple(word.strip() for word in self.write.split(",") if word.strip())
 
     def _check_formats(self) -> None:
-        """Raise `ParameterError` unless what is to be written is known and possible."""
+        """Raise `ParameterError` unless the requested formats are known and possible."""
         for word in self.formats:
             if word not in WRITTEN_FORMATS:
                 raise ParameterError(
@@ -360,7 +313,7 @@ class AlignParams:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Parameters from names and values; what is absent keeps its default.
+        """Parameters from names and values; others keep their defaults.
 
         Raises
         ------
@@ -375,7 +328,7 @@ class AlignParams:
                 f"expected some of {', '.join(known)}"
             )
         hints = typing.get_type_hints(cls)
-        return cls(**{name: _coerce(name, hints[name], value) for name, value in values.items()})
+        return cls(**{name: coerced(name, hints[name], value) for name, value in values.items()})
 
     def hash(self) -> str:
         """Hexadecimal digest of all parameters that change the result."""
@@ -385,194 +338,6 @@ class AlignParams:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-FLAGS = "Quality flags"
-
-
-@dataclass(frozen=True, slots=True)
-class QualityLimits:
-    """Where the flags on a movie begin; the numbers are those of `flexalign.model.Quality`."""
-
-    total_motion_A: float = _parameter(150.0, "Longest path of the specimen.", FLAGS, unit="A")
-    largest_step_A: float = _parameter(
-        20.0, "Farthest that the specimen may go from one frame to the next.", FLAGS, unit="A"
-    )
-    roughness_A: float = _parameter(
-        2.0, "Most by which steps may usually change from one frame to the next.", FLAGS, unit="A"
-    )
-    trajectory_error_A: float = _parameter(
-        0.5, "Largest standard error of a displacement, per axis.", FLAGS, unit="A"
-    )
-    still_errors: float = _parameter(
-        3.0, "Standard errors that the specimen must move to be said to move.", FLAGS
-    )
-    motion_bound_A: float = _parameter(
-        3.0, "Most by which a specimen may move, as far as can be told, to be called still.", FLAGS,
-        unit="A",
-    )  # fmt: skip
-    halves_apart: float = _parameter(
-        3.0, "Farthest that motions by either half of the detail may be apart, over what their "
-        "standard errors allow.",
-        FLAGS,
-    )  # fmt: skip
-    bad_frame_count: int = _parameter(0, "Frames that may be left out.", FLAGS)
-    fixed_pattern_significance: float = _parameter(
-        6.0, "Standard deviations of its pull from which on a fixed pattern is believed, where the "
-        "pull can be measured.",
-        FLAGS,
-    )  # fmt: skip
-    hot_pixel_part: float = _parameter(
-        0.001, "Largest part of all pixels that may be hot or dead.", FLAGS
-    )
-    lost_part: float = _parameter(
-        0.05, "Largest part of all pixels that may be left out before the image itself suffers.",
-        FLAGS,
-    )  # fmt: skip
-    drift_part: float = _parameter(
-        0.5, "Farthest that the frames may drift, over the length of the field; beyond, the motion "
-        "is not applied.",
-        FLAGS,
-    )  # fmt: skip
-    uneven_dose: float = _parameter(
-        0.2, "Most by which the counts of a frame may be off a straight line through those of all "
-        "(over the dose declared for it, where there is one for each).",
-        FLAGS,
-    )  # fmt: skip
-    gain_residual: float = _parameter(
-        0.005, "Most by which rows or columns of the unaligned sum may scatter, over its mean.",
-        FLAGS,
-    )  # fmt: skip
-    dose_ratio_low: float = _parameter(
-        0.5, "Smallest dose that may be measured, over the declared one.", FLAGS
-    )
-    dose_ratio_high: float = _parameter(
-        1.5, "Largest dose that may be measured, over the declared one.", FLAGS
-    )
-    rings_to_A: float = _parameter(
-        10.0, "Resolution to which Thon rings are to be seen.", FLAGS, unit="A"
-    )
-
-
-LIMITS = QualityLimits()
-
-
 def parameters() -> dict[str, Parameter]:
-    """What is known of each parameter, by name, in the order of the form."""
+    """The metadata of each parameter, by name, in the order of the form."""
     return {f.name: f.metadata["parameter"] for f in dataclasses.fields(AlignParams)}
-
-
-def option_name(name: str) -> str:
-    """The command line's spelling of a parameter, without its unit.
-
-    Examples
-    --------
-    >>> option_name("dose_per_frame_e_A2")
-    '--dose-per-frame'
-    """
-    for unit in ("_e_A2", "_A", "_kV", "_GB"):
-        name = name.removesuffix(unit)
-    return "--" + name.replace("_", "-")
-
-
-def _check_limits(name: str, value: Any, parameter: Parameter) -> None:
-    """Raise `ParameterError` unless `value` is within what `parameter` allows."""
-    if value is None:
-        return
-    option = option_name(name)
-    if parameter.choices and shortened(value) not in parameter.choices:
-        expected = ", ".join(parameter.choices)
-        raise ParameterError(f"{option}: expected one of {expected}; found {shortened(value)}")
-    if value == ():
-        raise ParameterError(f"{option}: expected at least one number, found none")
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, bool | str):
-            continue
-        found = f"found {shortened(number)}"
-        if number != number or number in (float("inf"), float("-inf")):
-            raise ParameterError(f"{option}: expected a finite number, {found}")
-        low, high, unit = parameter.minimum, parameter.maximum, f" {parameter.unit}".rstrip()
-        if low is not None and number < low:
-            raise ParameterError(f"{option}: expected at least {low:g}{unit}, {found}")
-        if high is not None and number > high:
-            raise ParameterError(f"{option}: expected at most {high:.7g}{unit}, {found}")
-
-
-def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
-    """`value` as a message shows it; what is long is cut.
-
-    Examples
-    --------
-    >>> shortened(1.5), shortened([7] * 99, repr)[-9:]
-    ('1.5', ', 7, 7...')
-    """
-    try:
-        text = written(value)
-    except ValueError:  # Python writes no number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
-
-
-def numbers_in(text: str) -> tuple[float, ...] | None:
-    """The numbers that `text` lists, with commas between them; None when it is something else.
-
-    Examples
-    --------
-    >>> numbers_in("1.2, 0.6,1"), numbers_in("dose.txt")
-    ((1.2, 0.6, 1.0), None)
-    """
-    try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError:
-        return None
-
-
-def _coerce(name: str, hint: Any, value: Any) -> Any:
-    """`value`, from a settings file, as the type of the parameter `name`."""
-    kinds = [hint]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-        if value is None:
-            return None
-    if len(kinds) > 1:
-        return _number_or_list(name, value)
-    kind = kinds[0]
-    wrong = ParameterError(
-        f"{option_name(name)}: expected {_type_words(kind)}, found {shortened(value, repr)}"
-    )
-    if typing.get_origin(kind) is tuple:
-        count = len(typing.get_args(kind))
-        if not isinstance(value, list | tuple) or len(value) != count:
-            raise wrong
-        return tuple(_coerce(name, int, item) for item in value)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise wrong from None
-    if kind is str and name == "reference_frame" and isinstance(value, int):
-        return shortened(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise wrong
-    return value
-
-
-def _number_or_list(name: str, value: Any) -> float | tuple[float, ...]:
-    """`value`, a number, a list or a text of numbers, as one number or several."""
-    if isinstance(value, str):
-        numbers = numbers_in(value)
-        if numbers is None:
-            raise ParameterError(
-                f"{option_name(name)}: expected a number, numbers with commas between them, or a "
-                f"file with them; found {shortened(value, repr)}"
-            )
-        value = numbers[0] if len(numbers) == 1 else numbers
-    if isinstance(value, list | tuple):
-        return tuple(_coerce(name, float, item) for item in value)
-    return float(_coerce(name, float, value))
-
-
-def _type_words(kind: Any) -> str:
-    """`kind` as a user would say it."""
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    if typing.get_origin(kind) is tuple:
-        return f"{len(typing.get_args(kind))} whole numbers"
-    return words[kind]

@@ -32,8 +32,9 @@ from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.io.movies.reader import MovieReader
 from flexalign.model import FloatArray, FrameRange, FrameSums, MaskArray, PixelArray, References
 from flexalign.motion import Motion
-from flexalign.params import LIMITS, AlignParams
-from flexalign.plan import CORRELATION_PART, FRAMES_MOVED_TOGETHER, Plan
+from flexalign.params import AlignParams
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, FRAMES_MOVED_TOGETHER, Plan
+from flexalign.quality_limits import LIMITS
 
 Progress = Callable[[str, int, int], None]
 
@@ -117,7 +118,7 @@ def first_pass(
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with ThreadPool(threads) as workers:
         downsampler = make_downsampler(
-            device, workers, correction, full_shape, small.pixels, CORRELATION_PART
+            device, workers, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE
         )
         for raw in reader.frames(plan.align, threads=threads):
             progress("measure", raw.index - plan.align.first + 1, plan.align.count)
@@ -224,7 +225,7 @@ class _SmallSums:
         """
         info, small_shape = self._plan.movie, self._plan.correlation_shape_px
         shape = (info.height_px, info.width_px)
-        pattern = downsampled_pixels(index, excess, shape, small_shape, CORRELATION_PART)
+        pattern = downsampled_pixels(index, excess, shape, small_shape, CORRELATION_NYQUIST_SHARE)
         # Of all frames of the file that are summed at each time.
         factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
         images = stored(self.pixels)
@@ -281,7 +282,7 @@ def _good_frames(
     copies: dict[int, int],
 ) -> MaskArray:
     """Which of the frames read are good; adds copies and those with hardly any counts to `bad`."""
-    expected = plan.part_of_counts(np.array(index, np.int64))
+    expected = plan.relative_counts(np.array(index, np.int64))
     is_blank = relative <= _BLANK_PART * np.minimum(expected, 1.0)
     is_copy = np.isin(index, list(copies))
     good = ~is_blank & ~is_copy & ~np.isin(index, list(bad))
@@ -331,7 +332,7 @@ def _uneven_frames(
 ) -> dict[int, float]:
     """By how much the counts of frames are off, beyond their doses; see `frame_checks`."""
     index = np.array(small.index)[good]
-    share = plan.part_of_counts(index)
+    share = plan.relative_counts(index)
     share = share / share.mean()
     px = math.prod(plan.correlation_shape_px)
     usual = max(float(np.median(np.abs(small.means))), 1e-30)

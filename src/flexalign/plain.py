@@ -1,26 +1,29 @@
-"""Values as JSON can hold them, and back: what comes back has the types that are asked for."""
+"""Convert values to plain JSON and back, with checks of types."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 
-# Messages show no more letters of a value that is wrong.
-_MOST_SHOWN = 60
-_LARGEST_INT = 1 << 63
+# Longer values are cut in messages.
+_MAX_SHOWN_LENGTH = 60
+_MAX_INT = 1 << 63
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def to_plain(value: Any) -> Any:
-    """`value` as JSON can hold it: NaN becomes None, arrays become nested lists."""
+    """Convert `value` to plain JSON: NaN becomes None, arrays become nested lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         schema = getattr(type(value), "schema", None)
@@ -38,8 +41,40 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` (a dataclass of the model, or plain values) as JSON, atomically.
+
+    NaN and infinity become null.  Rows of numbers stay on one line.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; nothing is left behind.
+    """
+    text = _layout(to_plain(value), "") + "\n"
+    with replacing(path) as temporary:
+        # Bytes of file names that are not UTF-8 are written as JSON escapes.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _layout(value: Any, indent: str) -> str:
+    """`value` as JSON, one item per line except in lists of plain values."""
+    if not isinstance(value, dict | list) or not value:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(k)}: {_layout(v, deeper)}" for k, v in value.items()]
+        opening, closing = "{", "}"
+    elif any(isinstance(item, dict | list) for item in value):
+        items = [_layout(item, deeper) for item in value]
+        opening, closing = "[", "]"
+    else:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return f"{opening}\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}{closing}"
+
+
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether `value`, read from JSON, is a number that calculations take.
+    """Whether `value`, read from JSON, is a finite number within range.
 
     Examples
     --------
@@ -96,7 +131,7 @@ def typed(hint: Any, value: Any, place: str) -> Any:
         return np.nan if value is None else value
     is_right = hint in (int, str, bool) and isinstance(value, hint)
     if hint is int and is_right:
-        is_right = not isinstance(value, bool) and abs(value) < _LARGEST_INT
+        is_right = not isinstance(value, bool) and abs(value) < _MAX_INT
     if not is_right:
         raise InputError(f"{place}: expected {_words(hint)}, found {_shown(value)}")
     return value
@@ -125,7 +160,7 @@ def _array(value: list[Any], place: str) -> Any:
 
 
 def _words(hint: Any) -> str:
-    """A type as people call it."""
+    """A type in words."""
     origin = typing.get_origin(hint)
     if origin in (tuple, list, np.ndarray):
         return "a list"
@@ -134,10 +169,10 @@ def _words(hint: Any) -> str:
 
 def _shown(value: Any) -> str:
     """A value that is wrong, in a message."""
-    if isinstance(value, int) and abs(value) >= _LARGEST_INT:
+    if isinstance(value, int) and abs(value) >= _MAX_INT:
         return "one that is too large"
     text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[:_MAX_SHOWN_LENGTH]}..."
 
 
 def typed_items(hints: Mapping[str, Any], values: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -153,7 +188,7 @@ def from_plain(kind: type[Any], plain: Any, place: str = "") -> Any:
 
     Parameters
     ----------
-    place : where `plain` stands in something larger, for messages
+    place : position of `plain` within a larger value, for messages
 
     Raises
     ------
@@ -221,5 +256,5 @@ class JsonValue:
 
     @classmethod
     def upgraded(cls, plain: dict[str, Any]) -> dict[str, Any]:
-        """What `to_dict` of an earlier version gave, as this version would have given it."""
+        """Convert the `to_dict` of an earlier version to that of this version."""
         return plain

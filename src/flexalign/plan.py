@@ -1,4 +1,4 @@
-"""All sizes of an alignment, decided by arithmetic before a pixel is read.
+"""The plan of an alignment: all sizes, computed from the header before a pixel is read.
 
 The same movie and parameters give the same plan on every machine.
 """
@@ -6,7 +6,6 @@ The same movie and parameters give the same plan on every machine.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,55 +14,37 @@ import numpy.typing as npt
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
 from flexalign.params import AlignParams, option_name, parameters
+from flexalign.plan_memory import FRAMES_MOVED_TOGETHER as FRAMES_MOVED_TOGETHER
+from flexalign.plan_memory import fit_to_memory, gpu_memory_bytes, small_item_bytes
+from flexalign.plan_sizes import (
+    MIN_FRAME_PX,
+    control_point_counts,
+    frame_range,
+    patch_counts,
+    reduced_shape,
+    reference_frame,
+    shape_of_fast_patches,
+    sum_range,
+)
 
-# Where the frames of the first pass are cut off: finer detail says little about motion, since few
-# movies have signal there frame by frame.
+# Resolution limit of the frames of the first pass: few movies have finer signal in single frames.
 FINEST_RESOLUTION_A = 4.0
-# The finest detail lies at this part of the small frames' Nyquist frequency: a filter needs room to
-# fall off in.
-CORRELATION_PART = 0.93
-# As far the frames of the pairwise stage are good; beyond, their low-pass leaves next to nothing.
-PAIRWISE_PART = 0.75
+# The resolution limit as a fraction of the small frames' Nyquist frequency; the rest is the
+# transition band of the filter.
+CORRELATION_NYQUIST_SHARE = 0.93
+# Pass-band of the frames of the pairwise stage; beyond it their low-pass is close to zero.
+PAIRWISE_NYQUIST_SHARE = 0.75
 # The Nyquist frequency of the pairwise stage over that of its resolution limit, where its Gaussian
-# is one half.  At PAIRWISE_PART of it a correlation is weighed by 1 %, and by less beyond.
+# is one half.  At PAIRWISE_NYQUIST_SHARE of it correlations have a weight of 1 %, and less beyond.
 PAIRWISE_NYQUIST_RATIO = 2.43
-SMALLEST_PATCH_PX = 24
-# When the number of threads is not known yet, memory is planned for so many.
-MANY_THREADS = 8
-# The path is estimated at no more times than this: memory and time would grow, and single frames of
-# so many are faint.
-MOST_TIMES = 80
-FEWEST_TIMES = 20
-FEWEST_CONTROL_POINTS = 3
-FEWEST_PATCHES = 4
-# Patches do not overlap; to fill the frame they may be this part of the smallest side asked for.
-PATCH_TOLERANCE = 0.9
-# Every this many Angstrom one more control point, as in the reference; in time every this many
-# frames.  Smaller fields get more: the prior and not their number is to keep the field smooth, or
-# else its standard errors would not know of what the spline cannot follow.
-CONTROL_POINT_SPACING_A = 1000.0
-CONTROL_POINT_SPACING_FRAMES = 7
-CONTROL_POINTS_OF_SMALL_FIELD = 6
-# So many frames are moved and summed together.
-FRAMES_MOVED_TOGETHER = 8
-# Decoded frames are kept for the second pass while they are no more than this; to decode them again
-# takes longer than to have them, but memory is there for other movies too.
-MOST_KEPT_BYTES = 1_000_000_000
-# Places part smoothly over a movie, however finely it is cut into frames.
-MOST_CONTROL_POINTS_IN_TIME = 12
-# The field is solved for all of them at once, with a matrix of so many rows and columns.
-MOST_CONTROL_POINTS = 4000
-# So many along a side are chosen at most, however large the field is.
-MOST_CONTROL_POINTS_PER_SIDE = 16
-# In smaller frames, or smaller ones made of larger ones, there is nothing to correlate.
-SMALLEST_MOVIE_PX = 32
-SMALLEST_FRAME_PX = 16
-SMALLEST_FIELD_A = 20.0
+# Smaller movies hold nothing to correlate.
+MIN_MOVIE_PX = 32
+MIN_FIELD_A = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan(JsonValue):
-    """What will be done, in numbers.
+    """The sizes, ranges and memory of one alignment.
 
     Attributes
     ----------
@@ -77,13 +58,13 @@ class Plan(JsonValue):
     output_shape_px : (h, w) of the micrograph
     patches : (y, x) number of patches that the frame is cut into
     control_points : (t, y, x) of the motion field; None = global only, `fallback` may say why
-    frames_per_time : frames summed to one before motion is estimated, more than 1 for many frames
+    frames_per_time : frames summed into one before motion is estimated; more than 1 for many frames
     group_frames : frames summed to measure a patch
     reference_frame : zero-based in the file; None = chosen from the motion
     keeps_frames : whether the frames of the first pass stay in memory for the second
-    memory_bytes : about the most that will be held at once
-    gpu_memory_bytes : about the least that a GPU has to have free, where one computes
-    fallback : why local alignment is left out although asked for, "" otherwise
+    memory_bytes : estimated peak memory
+    gpu_memory_bytes : estimated minimum of free GPU memory, when a GPU is used
+    fallback : why local alignment is left out although requested, "" otherwise
     """
 
     movie: MovieInfo
@@ -106,7 +87,7 @@ class Plan(JsonValue):
     fallback: str = ""
 
     def dose_before_e_A2(self, frame: FloatArray) -> FloatArray | None:
-        """Dose that the movie has brought when each `frame` begins; None = unknown.
+        """Accumulated dose at the start of each `frame`; None = unknown.
 
         Parameters
         ----------
@@ -119,8 +100,8 @@ class Plan(JsonValue):
         before = np.concatenate([[0.0], np.cumsum(self.frame_doses_e_A2)])
         return np.asarray(np.interp(frame, np.arange(len(before)), before))
 
-    def part_of_counts(self, frame: npt.NDArray[np.int64]) -> FloatArray:
-        """Counts that each `frame` should have, as its dose or its raw frames are; 1 on average."""
+    def relative_counts(self, frame: npt.NDArray[np.int64]) -> FloatArray:
+        """Expected counts of each `frame`, from its dose or its number of raw frames; mean 1."""
         groups = self.movie.eer.groups if self.movie.eer is not None else ()
         counts = np.array(self.frame_doses_e_A2 or groups or np.ones(self.movie.frame_count))
         return np.asarray(counts[frame] / counts.mean())
@@ -135,8 +116,8 @@ class Plan(JsonValue):
 
     @property
     def small_frame_dtype(self) -> str:
-        """The kind of numbers in which frames are kept from the first pass."""
-        return f"float{8 * _small_item_bytes(self.movie)}"
+        """The dtype of the frames kept from the first pass."""
+        return f"float{8 * small_item_bytes(self.movie)}"
 
     @property
     def output_pixel_size_A(self) -> float:
@@ -147,13 +128,13 @@ class Plan(JsonValue):
         return self.pixel_size_A * math.sqrt(self.binning[0] * self.binning[1])
 
     def describe(self) -> str:
-        """The plan as a person reads it."""
+        """The plan as text."""
         lines = [*movie_lines(self.movie), *self.lines()]
         lines += [("note", note) for note in self.movie.notes]
         return "\n".join(f"{name:16}{text}" for name, text in lines)
 
     def lines(self) -> list[tuple[str, str]]:
-        """What was decided, item by item."""
+        """The decisions as pairs of label and text."""
         return [
             ("pixel size", f"{self.pixel_size_A:.4g} A"),
             ("dose per frame", self._describe_doses()),
@@ -169,7 +150,7 @@ class Plan(JsonValue):
         ]  # fmt: skip
 
     def _describe_doses(self) -> str:
-        """What is said of the dose of a frame."""
+        """The dose of a frame in words."""
         mean, doses = self.dose_per_frame_e_A2, self.frame_doses_e_A2
         if mean is None:
             return "unknown"
@@ -177,7 +158,7 @@ class Plan(JsonValue):
         return f"{mean:.4g} e/A2{spread}"
 
     def _describe_times(self) -> str:
-        """What is said of frames that are summed before motion is estimated."""
+        """The temporal binning before estimation in words."""
         return f"; motion of every {self.frames_per_time} frames" * (self.frames_per_time > 1)
 
     def _describe_local(self) -> str:
@@ -192,7 +173,7 @@ class Plan(JsonValue):
 
 
 def movie_lines(movie: MovieInfo) -> list[tuple[str, str]]:
-    """What a movie is, item by item, as a person reads it."""
+    """The properties of a movie as pairs of label and text."""
     lines = [
         ("movie", movie.path),
         ("format", f"{movie.file_format}, {movie.pixel_dtype}, {movie.size_bytes:,} bytes"),
@@ -208,7 +189,7 @@ def movie_lines(movie: MovieInfo) -> list[tuple[str, str]]:
 
 
 def _per_frame(eer: EerInfo) -> str:
-    """How many raw frames make a frame."""
+    """Number of raw frames per frame, in words."""
     if not eer.groups:
         return str(eer.raw_frames_per_frame)
     return f"{min(eer.groups)} to {max(eer.groups)}"
@@ -224,28 +205,30 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     ParameterError
         If a frame range does not fit the movie, or patches do not fit the frame.
     """
-    if min(movie.height_px, movie.width_px) < SMALLEST_MOVIE_PX:
+    if min(movie.height_px, movie.width_px) < MIN_MOVIE_PX:
         raise InputError(
-            f"{movie.path}: expected frames of at least {SMALLEST_MOVIE_PX} x {SMALLEST_MOVIE_PX} "
+            f"{movie.path}: expected frames of at least {MIN_MOVIE_PX} x {MIN_MOVIE_PX} "
             f"px, found {movie.width_px} x {movie.height_px} px: too small to be aligned"
         )
     pixel_size_A = _pixel_size_A(movie, params)
     _check_equal_groups(movie, params)
-    align = _frame_range("align", params.align_first, params.align_last, movie.frame_count)
+    align = frame_range("align", params.align_first, params.align_last, movie.frame_count)
     if align.count < 2:
         raise ParameterError(
             f"{option_name('align_first')}, {option_name('align_last')}: expected at least two "
             f"frames to align, found {align.count} (frames {align})"
         )
-    summed = _sum_range(align, params, movie.frame_count)
+    summed = sum_range(align, params, movie.frame_count)
     field_A = min(movie.height_px, movie.width_px) * pixel_size_A
-    if field_A < SMALLEST_FIELD_A:
+    if field_A < MIN_FIELD_A:
         raise InputError(
-            f"{movie.path}: expected a field of at least {SMALLEST_FIELD_A:g} A, found "
+            f"{movie.path}: expected a field of at least {MIN_FIELD_A:g} A, found "
             f"{field_A:.3g} A at {pixel_size_A:.3g} A per pixel: compare the pixel size"
         )
-    correlation = _reduced_shape(movie, pixel_size_A, CORRELATION_PART * FINEST_RESOLUTION_A / 2)
-    pairwise = _reduced_shape(
+    correlation = reduced_shape(
+        movie, pixel_size_A, CORRELATION_NYQUIST_SHARE * FINEST_RESOLUTION_A / 2
+    )
+    pairwise = reduced_shape(
         movie, pixel_size_A, params.max_resolution_A / (2 * PAIRWISE_NYQUIST_RATIO)
     )
     pairwise = (min(pairwise[0], correlation[0]), min(pairwise[1], correlation[1]))
@@ -253,18 +236,18 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         round(movie.height_px / params.binning),
         round(movie.width_px / params.binning),
     )
-    if min(output) < SMALLEST_FRAME_PX:
+    if min(output) < MIN_FRAME_PX:
         raise ParameterError(
-            f"{option_name('binning')}: expected a micrograph of at least {SMALLEST_FRAME_PX} x "
-            f"{SMALLEST_FRAME_PX} px, found {params.binning:g}, which makes it {output[1]} x "
+            f"{option_name('binning')}: expected a micrograph of at least {MIN_FRAME_PX} x "
+            f"{MIN_FRAME_PX} px, found {params.binning:g}, which makes it {output[1]} x "
             f"{output[0]} px"
         )
-    patches = _patches(movie, pixel_size_A, correlation, params)
+    patches = patch_counts(movie, pixel_size_A, correlation, params)
     if params.local:
-        correlation = _shape_of_fast_patches(movie, correlation, patches)
+        correlation = shape_of_fast_patches(movie, correlation, patches)
     dose_per_frame_e_A2, frame_doses_e_A2 = _doses_e_A2(movie, params)
-    control_points, fallback = _control_points(movie, pixel_size_A, align, patches, params)
-    memory = _fit_to_memory(movie, align, summed, (correlation, pairwise), params)
+    control_points, fallback = control_point_counts(movie, pixel_size_A, align, patches, params)
+    memory = fit_to_memory(movie, align, summed, (correlation, pairwise), params)
     frames_per_time, keeps_frames, memory_bytes = memory
     times = math.ceil(align.count / frames_per_time)
     return Plan(
@@ -281,38 +264,16 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         control_points=control_points,
         frames_per_time=frames_per_time,
         group_frames=min(params.group_frames, max(1, times // 3)),
-        reference_frame=_reference_frame(align, params),
+        reference_frame=reference_frame(align, params),
         keeps_frames=keeps_frames,
         memory_bytes=memory_bytes,
-        gpu_memory_bytes=_gpu_memory_bytes(movie, params),
+        gpu_memory_bytes=gpu_memory_bytes(movie, params),
         fallback=fallback,
     )
 
 
-def fast_size(at_least: int) -> int:
-    """The smallest even number from `at_least` on with no prime factor above 11.
-
-    Examples
-    --------
-    >>> fast_size(461)
-    462
-    """
-    size = max(2, at_least + at_least % 2)
-    while _without_factors(size, (2, 3, 5, 7, 11)) != 1:
-        size += 2
-    return size
-
-
-def _without_factors(number: int, factors: tuple[int, ...]) -> int:
-    """`number` divided by each of `factors` as often as it goes."""
-    for factor in factors:
-        while number % factor == 0:
-            number //= factor
-    return number
-
-
 def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
-    """Pixel size of the movie as aligned: what the user said, else what the header says."""
+    """Pixel size of the movie as aligned: as given by the user, else from the header."""
     upsampling = movie.eer.upsampling if movie.eer else 1
     if params.pixel_size_A is not None:
         return params.pixel_size_A / upsampling
@@ -333,7 +294,7 @@ def _is_pixel_size(size_A: float) -> bool:
 
 
 def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tuple[float, ...]]:
-    """Dose of one frame as aligned, on average, and of each where they differ."""
+    """Mean dose of a frame as aligned, and the dose of each where they differ."""
     given = params.dose_per_frame_e_A2
     if given is None and movie.eer is not None:
         given = _eer_doses_e_A2(movie.eer, params.eer_total_dose_e_A2)
@@ -369,227 +330,3 @@ def _check_equal_groups(movie: MovieInfo, params: AlignParams) -> None:
             f"frames, found {min(movie.eer.groups)} to {max(movie.eer.groups)} by "
             f"{option_name('eer_groups')}; use {option_name('eer_fractions')}"
         )
-
-
-def _frame_range(name: str, first: int, last: int, frame_count: int) -> FrameRange:
-    """The user's one-based range, 0 = last, as a zero-based half-open one."""
-    last = frame_count if last == 0 else last
-    options = f"{option_name(name + '_first')} {first}, {option_name(name + '_last')} {last}"
-    if first > frame_count or last > frame_count:
-        raise ParameterError(f"{options}: the movie has only {frame_count} frames")
-    if last < first:
-        raise ParameterError(f"{options}: expected the last frame not before the first")
-    return FrameRange(first - 1, last)
-
-
-def _sum_range(align: FrameRange, params: AlignParams, frame_count: int) -> FrameRange:
-    """The range to sum, which must lie inside the range that is aligned."""
-    first = align.first + 1 if params.sum_first is None else params.sum_first
-    last = align.stop if params.sum_last is None else params.sum_last
-    summed = _frame_range("sum", first, last, frame_count)
-    if summed.first < align.first or summed.stop > align.stop:
-        raise ParameterError(
-            f"{option_name('sum_first')}, {option_name('sum_last')}: frames {summed} are not all "
-            f"among the aligned frames {align}: their motion would be unknown"
-        )
-    return summed
-
-
-def _reference_frame(align: FrameRange, params: AlignParams) -> int | None:
-    """The reference frame that the user gave by its number."""
-    if not params.reference_frame.isdigit():
-        return None
-    frame = int(params.reference_frame) - 1
-    if frame not in align:
-        raise ParameterError(
-            f"{option_name('reference_frame')}: expected one of the aligned frames {align}, "
-            f"found {frame + 1}"
-        )
-    return frame
-
-
-def _reduced_shape(movie: MovieInfo, pixel_size_A: float, wanted_A: float) -> tuple[int, int]:
-    """(h, w), even and fast, of frames with pixels of about `wanted_A`."""
-    ratio = min(1.0, pixel_size_A / wanted_A)
-    height, width = (
-        min(size - size % 2, fast_size(max(SMALLEST_FRAME_PX, math.ceil(size * ratio))))
-        for size in (movie.height_px, movie.width_px)
-    )
-    return height, width
-
-
-def _patches(
-    movie: MovieInfo,
-    pixel_size_A: float,
-    correlation_shape_px: tuple[int, int],
-    params: AlignParams,
-) -> tuple[int, int]:
-    """Number of patches (y, x): as given, or as many as are not smaller than asked for."""
-    if params.patches is None:
-        side_A = PATCH_TOLERANCE * params.min_patch_A
-        y, x = (
-            max(1, min(math.floor(size * pixel_size_A / side_A), small // SMALLEST_PATCH_PX))
-            for size, small in zip(
-                (movie.height_px, movie.width_px), correlation_shape_px, strict=True
-            )
-        )
-        return y, x
-    patches = (params.patches[1], params.patches[0])
-    for name, count, size in zip("yx", patches, correlation_shape_px, strict=True):
-        if count > max(1, size // SMALLEST_PATCH_PX):
-            raise ParameterError(
-                f"{option_name('patches')}: {count} patches in {name} are too small: "
-                f"expected at most {max(1, size // SMALLEST_PATCH_PX)} for this movie"
-            )
-    return patches
-
-
-def _shape_of_fast_patches(
-    movie: MovieInfo, correlation_shape_px: tuple[int, int], patches: tuple[int, int]
-) -> tuple[int, int]:
-    """The size of the small frames again, so that their patches too are fast to transform."""
-    height, width = (
-        min(size - size % 2, count * fast_size(math.ceil(small / count)))
-        for size, small, count in zip(
-            (movie.height_px, movie.width_px), correlation_shape_px, patches, strict=True
-        )
-    )
-    return height, width
-
-
-def _control_points(
-    movie: MovieInfo,
-    pixel_size_A: float,
-    align: FrameRange,
-    patches: tuple[int, int],
-    params: AlignParams,
-) -> tuple[tuple[int, int, int] | None, str]:
-    """Control points (t, y, x) or None, and why there are none although asked for."""
-    if not params.local:
-        return None, ""
-    sizes_A = (movie.height_px * pixel_size_A, movie.width_px * pixel_size_A)
-    if align.count < FEWEST_CONTROL_POINTS:
-        return None, f"{align.count} frames are too few"
-    if patches[0] * patches[1] < FEWEST_PATCHES:
-        size_A = f"{sizes_A[1]:.0f} x {sizes_A[0]:.0f} A"
-        return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
-    if params.control_points is None:
-        y, x = (
-            int(
-                np.clip(
-                    int(size / CONTROL_POINT_SPACING_A) + 2,
-                    CONTROL_POINTS_OF_SMALL_FIELD,
-                    MOST_CONTROL_POINTS_PER_SIDE,
-                )
-            )
-            for size in sizes_A
-        )
-        t = math.ceil(align.count / CONTROL_POINT_SPACING_FRAMES) + 2
-        return (min(t, MOST_CONTROL_POINTS_IN_TIME), y, x), ""
-    x, y, t = params.control_points
-    if t > align.count:
-        raise ParameterError(
-            f"{option_name('control_points')}: expected at most as many in time as there are "
-            f"frames ({align.count}), found {t}"
-        )
-    if t * y * x > MOST_CONTROL_POINTS:
-        raise ParameterError(
-            f"{option_name('control_points')}: expected at most {MOST_CONTROL_POINTS} in all, "
-            f"found {x} x {y} x {t} = {t * y * x}"
-        )
-    return (t, y, x), ""
-
-
-def _fit_to_memory(
-    movie: MovieInfo,
-    align: FrameRange,
-    summed: FrameRange,
-    small_shapes_px: tuple[tuple[int, int], tuple[int, int]],
-    params: AlignParams,
-) -> tuple[int, bool, int]:
-    """Frames summed to one before motion is estimated, whether decoded frames are kept, and bytes.
-
-    Where memory is scarce, decoding twice comes before a coarser motion.
-    """
-    per_time = math.ceil(align.count / MOST_TIMES)
-    most_bytes = math.inf if params.max_memory_GB is None else params.max_memory_GB * 1e9
-    kept = align.count * movie.height_px * movie.width_px * _item_bytes(movie)
-    # An uncompressed file is as quick to read as memory.
-    is_decoded = movie.file_format != "mrc"
-    while True:
-        times = math.ceil(align.count / per_time)
-        needed = _memory_bytes(movie, times, summed, small_shapes_px, params)
-        if is_decoded and kept <= MOST_KEPT_BYTES and needed + kept <= most_bytes:
-            return per_time, True, needed + kept
-        if needed <= most_bytes:
-            return per_time, False, needed
-        if math.ceil(align.count / (per_time + 1)) < FEWEST_TIMES:
-            raise ParameterError(
-                f"{option_name('max_memory_GB')} {params.max_memory_GB:g}: {movie.path} needs "
-                f"{needed / 1e9:.1f} GB: allow that much, or use fewer {option_name('threads')}"
-            )
-        per_time += 1
-
-
-def _memory_bytes(
-    movie: MovieInfo,
-    times: int,
-    summed: FrameRange,
-    small_shapes_px: tuple[tuple[int, int], tuple[int, int]],
-    params: AlignParams,
-) -> int:
-    """About the most memory held at once, in the larger of the two passes or between them.
-
-    `small_shapes_px` are (h, w) of the small frames, and of those of the pairwise stage.
-    """
-    px = movie.height_px * movie.width_px
-    frame, (small_px, pairwise_px) = 4 * px, (times * math.prod(s) for s in small_shapes_px)
-    small = _small_item_bytes(movie) * small_px
-    # Frames that were read ahead, as the file holds them.
-    raw = (params.threads or MANY_THREADS) * px * _item_bytes(movie)
-    # Frames that are worked on together: in the first pass at most as many as in the second.
-    together = FRAMES_MOVED_TOGETHER * px * min(_item_bytes(movie), 4)
-    # Gain, defects; the raw sum, which the mean takes the place of, and room.
-    first = raw + together + 4 * frame + small
-    # Gain, unaligned sum, room; the small frames, and the spectra of their patches, or before these
-    # the frames of the pairwise stage and their spectra.  What raw frames have taken is not always
-    # given back by then.
-    estimation = 3 * frame + small + max(int(1.5 * small_px), 8 * pairwise_px)
-    estimation += raw + together
-    # Gain, defects, unaligned sum; sum, its mean, room; for the weighted sum up to seven sums
-    # more, and what comes of it.
-    sums = 6 + 8 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
-    second = raw + together + sums * frame
-    second += min(summed.count, FRAMES_MOVED_TOGETHER) * frame if params.save_movie else 0
-    second += summed.count * frame if params.save_movie else 0
-    return 300_000_000 + max(first, estimation, second)
-
-
-def _gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
-    """About the most that one frame at a time needs on a GPU, in the larger of the two passes.
-
-    Small frames are not kept there, and spectra of patches only as far as there is room.
-    """
-    frame = 4 * movie.height_px * movie.width_px
-    # Frames on their way up, as the file holds them; gain and dark; libraries.
-    common = 2 * frame * _item_bytes(movie) // 4 + 2 * frame + 500_000_000
-    # The frame and two sums; row spectra with their copies and room for the transform.
-    first = 3 * frame + 4 * frame
-    # Coefficients, moved frame, sums; the spectrum likewise; weights and the weighted spectrum.
-    second = (3 + 2 * params.odd_even) * frame + 5 * frame + 2 * params.dose_weight * frame
-    return common + max(first, second)
-
-
-def _small_item_bytes(movie: MovieInfo) -> int:
-    """Bytes of a pixel of the small frames.
-
-    Of counts of 8 bits, hot pixels included, floats of 16 bits lose nothing that stands out from
-    their noise.
-    """
-    return 2 if _item_bytes(movie) == 1 else 4
-
-
-def _item_bytes(movie: MovieInfo) -> int:
-    """Bytes of a pixel in the file's kind of numbers."""
-    bits = re.search(r"\d+", movie.pixel_dtype)
-    return max(1, int(bits.group()) // 8) if bits else 4

@@ -16,7 +16,7 @@ from flexalign.params import option_name, parameters
 
 
 def load_settings(path: str | Path) -> dict[str, Any]:
-    """Parameters by field name, as they stand in the file `path`; values are not checked yet.
+    """Parameters by field name from the file `path`; values are not checked yet.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def load_settings(path: str | Path) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    """What the TOML in a file says."""
-    text = read_text(path, most_bytes=MIB_BYTES)
+    """The contents of a TOML file."""
+    text = read_text(path, max_bytes=MIB_BYTES)
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:

@@ -221,7 +221,7 @@ def test_a_scheduler_that_does_not_answer_is_an_error(movies, tmp_path, flexalig
 )  # fmt: skip
 def test_the_job_script_asks_for_what_was_asked_for(kind, expected, tmp_path):
     jobs = Jobs(
-        kind=kind, fewest=1, most=2, queue="short", account="em", walltime="12:00:00",
+        kind=kind, min_jobs=1, max_jobs=2, queue="short", account="em", walltime="12:00:00",
         cores=8, memory_GB=32, gpus=2, options=("--constraint=avx2",),
     )  # fmt: skip
     with make_cluster(jobs, tmp_path) as cluster:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from flexalign.atomic import explained
 from flexalign.batch.failures import ADVICE, explain
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Job, Outcome, run_job
 from flexalign.batch.resources import ReadAhead
 from flexalign.batch.tables import FAILED_NAME
 from flexalign.errors import InputError, OutputError
-from flexalign.io.writing.atomic import explained
 from flexalign.params import AlignParams
 
 PARAMS = AlignParams(pixel_size_A=1.5, psd=False, refine=False)

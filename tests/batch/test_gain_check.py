@@ -266,7 +266,7 @@ def test_no_more_frames_are_read_than_the_goal_needs(tmp_path):
     movie = counted(tmp_path / "m.mrcs", 1 / gain, 10, frames=12)
     params = AlignParams(gain=write(tmp_path / "gain.mrc", gain))
 
-    found = GainChecker(params, most_px=128, goal_sd=40).take([movie])
+    found = GainChecker(params, max_px=128, goal_sd=40).take([movie])
 
     assert found.verdict == "fits"
     assert found.frame_count == 1

@@ -41,7 +41,7 @@ def work(executor, jobs, act=None, timeout_s=900.0) -> list[Outcome]:
     waiting, until = list(jobs), time.monotonic() + timeout_s
     while len(ended) < len(jobs):
         assert time.monotonic() < until
-        while waiting and executor.room:
+        while waiting and executor.free_places:
             executor.submit(waiting.pop(0))
         executor.wait(listen, 0.2)
     return ended
@@ -155,15 +155,15 @@ def test_movies_that_do_not_fit_side_by_side_come_one_after_the_other(movies, tm
 
 def test_a_movie_that_needs_too_much_is_done_in_the_smallest_pieces(tmp_path, write_movie):
     movie = write_movie(tmp_path / "m.mrcs", shape_px=(512, 512))
-    smallest, usual = (
+    min_bytes, normal_bytes = (
         plan_movie(movie, replace(PARAMS, threads=threads)).memory_bytes for threads in (1, None)
     )
-    executor = LocalProcesses(1, memory_bytes=(smallest + usual) // 2, threads=4)
+    executor = LocalProcesses(1, memory_bytes=(min_bytes + normal_bytes) // 2, threads=4)
 
     (outcome,) = work(executor, [job(movie, tmp_path / "out")])
     executor.close()
 
-    assert smallest < usual
+    assert min_bytes < normal_bytes
     assert outcome.failure is None
     assert outcome.threads == 1
 

@@ -135,9 +135,9 @@ def test_movies_are_aligned_by_jobs_of_slurm(slurm, movies, tmp_path, start):
         "--cluster", "slurm", "--workers", "1", "2", "--queue", "main", "--walltime", "01:00:00",
         "--worker-cores", "1", "--worker-memory", "1.5",
     )  # fmt: skip
-    most = 0
+    max_jobs = 0
     while process.poll() is None:
-        most = max(most, len(jobs()))
+        max_jobs = max(max_jobs, len(jobs()))
         time.sleep(0.2)
     _, err = process.communicate()
 
@@ -148,7 +148,7 @@ def test_movies_are_aligned_by_jobs_of_slurm(slurm, movies, tmp_path, start):
             "m0.mrcs", "m1.mrcs", "m2.mrcs"
         ]  # fmt: skip
     assert (run / "failed.tsv").read_text().count("\tinput\t") == 1
-    assert 1 <= most <= 2
+    assert 1 <= max_jobs <= 2
     until = time.monotonic() + 30
     while jobs():
         assert time.monotonic() < until, "jobs are left"

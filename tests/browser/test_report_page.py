@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from flexalign.report import live
 from flexalign.report.columns import PANELS
-from flexalign.report.live import MOST_INSIDE, Report
+from flexalign.report.live import MAX_INSIDE, Report
 
 MOVIES, FAILED = 240, 4
 DONE = MOVIES - FAILED
@@ -325,7 +325,7 @@ def test_the_page_alone_still_opens_the_worst_movies(open_page, session_folder, 
     inside = json.loads(page.locator("#inside").text_content())
 
     assert opened.complaints == []
-    assert 3 < len(inside) <= MOST_INSIDE
+    assert 3 < len(inside) <= MAX_INSIDE
     left_out = next(row for row in range(DONE) if not numbers[row]["flags"])
     page.evaluate(f"movie.show({left_out})")
     page.wait_for_selector("#dialog .note")
@@ -376,7 +376,7 @@ def test_names_with_signs_of_html_and_of_addresses_are_names(
             "NAME", json.dumps(name, ensure_ascii=False)[1:-1]
         )
     )
-    monkeypatch.setattr(live, "MOST_INSIDE", 0)  # so that all comes from files
+    monkeypatch.setattr(live, "MAX_INSIDE", 0)  # so that all comes from files
     Report(tmp_path).write()
     opened = open_page(tmp_path / "report.html", is_strict=True)
     page = opened.page

@@ -15,8 +15,8 @@ import pytest
 
 from flexalign.cli.console import run_each
 from flexalign.errors import DeviceError, InputError, ParameterError
-from flexalign.io.results import SUFFIXES
 from flexalign.io.writing.ledger import LEDGER_NAME
+from flexalign.naming import SUFFIXES
 from flexalign.quality.flags import DEFINITIONS
 
 PIXEL_SIZE = ("--pixel-size", "1.5")

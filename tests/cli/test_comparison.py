@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from flexalign.io.record import write_json
 from flexalign.io.star import read_star
 from flexalign.motion import Motion, Trajectory
+from flexalign.plain import write_json
 from flexalign.simulate import simulate_movie
 
 PIXEL_SIZE_A = 1.5

@@ -10,22 +10,21 @@ import mrcfile
 import numpy as np
 import pytest
 
+from flexalign import naming
 from flexalign.align import align_and_write
 from flexalign.batch import gain_gate, tables
 from flexalign.cli.relion import NODES
 from flexalign.compat.xmipp import PROGRAMS
-from flexalign.io import relion_project, results
-from flexalign.io.motion_formats import exports
+from flexalign.io import relion_project
 from flexalign.io.star import star_loop, write_star
 from flexalign.params import AlignParams
 from flexalign.report import live
 
 FAST = ("--pixel-size", "2", "--no-psd", "--no-refine", "--no-local")
 SUFFIXES = {
-    *results.SUFFIXES.values(),
-    *results.relion_suffixes(dose_weighted=True).values(),
-    *results.relion_suffixes(dose_weighted=False).values(),
-    *exports.SUFFIXES.values(),
+    *naming.SUFFIXES.values(),
+    *naming.relion_suffixes(dose_weighted=True).values(),
+    *naming.relion_suffixes(dose_weighted=False).values(),
     ".mrc.mdoc", ".log", ".star", "_comparison.png", ".tiff", "_gain.mrc", ".gain", "_truth.npz",
 }  # fmt: skip
 TABLES = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import importlib.util
 import re
 import shlex
@@ -17,8 +16,7 @@ import pytest
 import typer
 
 from flexalign.cli import app, main
-from flexalign.io.results import SUFFIXES
-from flexalign.model import Quality
+from flexalign.naming import SUFFIXES
 from flexalign.params import AlignParams
 from flexalign.settings import load_settings
 from flexalign.simulate import simulate_movie
@@ -85,13 +83,6 @@ def test_every_output_is_described():
             if suffix not in _text(page) and suffix.rpartition("_mic")[2] not in _text(page)
         ]
         assert not missing, page
-
-
-def test_every_number_of_quality_is_described():
-    page = _text("docs/reference/quality.md")
-    missing = [f.name for f in dataclasses.fields(Quality) if f"`{f.name}`" not in page]
-
-    assert not missing
 
 
 def test_every_folder_and_every_module_of_the_top_has_its_place_in_the_architecture():

@@ -25,7 +25,7 @@ from flexalign.errors import FlexAlignError
 IS_FULL = bool(os.environ.get("FLEXALIGN_FULL_TESTS"))
 SHORT_EXAMPLES, FULL_EXAMPLES = 60, 3000
 # Time of the processor, not of the clock: a busy machine makes no reader slower.
-MOST_CPU_S = 5.0
+MAX_CPU_S = 5.0
 
 fuzzing = settings(
     max_examples=FULL_EXAMPLES if IS_FULL else SHORT_EXAMPLES,
@@ -51,20 +51,20 @@ _VALUES: tuple[Any, ...] = (
 
 
 @contextlib.contextmanager
-def only_typed_errors(*, most_bytes: int) -> Iterator[None]:
+def only_typed_errors(*, max_bytes: int) -> Iterator[None]:
     """Let nothing pass but a `FlexAlignError`, no more memory than that, and no endless work.
 
     Parameters
     ----------
-    most_bytes : that Python and NumPy may hold at once, beyond what they hold already
+    max_bytes : that Python and NumPy may hold at once, beyond what they hold already
     """
 
     def stop(signal_number: int, frame: object) -> None:
-        raise AssertionError(f"expected an answer within {MOST_CPU_S:g} s of processor time")
+        raise AssertionError(f"expected an answer within {MAX_CPU_S:g} s of processor time")
 
     before = signal.signal(signal.SIGPROF, stop)
     # Again and again: what is raised inside a callback of the garbage collector goes unheard.
-    signal.setitimer(signal.ITIMER_PROF, MOST_CPU_S, MOST_CPU_S)
+    signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S, MAX_CPU_S)
     tracemalloc.start()
     try:
         with contextlib.suppress(FlexAlignError):
@@ -74,11 +74,11 @@ def only_typed_errors(*, most_bytes: int) -> Iterator[None]:
         tracemalloc.stop()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
-    assert peak_bytes <= most_bytes, f"{peak_bytes} bytes were held, expected at most {most_bytes}"
+    assert peak_bytes <= max_bytes, f"{peak_bytes} bytes were held, expected at most {max_bytes}"
 
 
-def mutated(content: bytes, *, at: Sequence[int] = (), most: int = 4) -> st.SearchStrategy[bytes]:
-    """`content` after one to `most` changes.
+def mutated(content: bytes, *, at: Sequence[int] = (), count: int = 4) -> st.SearchStrategy[bytes]:
+    """`content` after one to `count` changes.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def mutated(content: bytes, *, at: Sequence[int] = (), most: int = 4) -> st.Sear
     @st.composite
     def changed(draw: st.DrawFn) -> bytes:
         data = bytearray(content)
-        for _ in range(draw(st.integers(1, most))):
+        for _ in range(draw(st.integers(1, count))):
             draw(st.sampled_from(_CHANGES))(draw, data, at)
         return bytes(data)
 
@@ -165,9 +165,9 @@ _CHANGES: tuple[_Change, ...] = (
 
 
 def mutated_text(
-    text: str, *, words: Sequence[str] = (), most: int = 3
+    text: str, *, words: Sequence[str] = (), count: int = 3
 ) -> st.SearchStrategy[bytes]:
-    """`text` with one to `most` words or lines changed, in any of the encodings that editors save.
+    """`text` with one to `count` words or lines changed, in any encoding that editors save.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def mutated_text(
     @st.composite
     def changed(draw: st.DrawFn) -> bytes:
         found = text
-        for _ in range(draw(st.integers(1, most))):
+        for _ in range(draw(st.integers(1, count))):
             spans = [match.span() for match in re.finditer(r"[^\s,;:=<>\"']+", found)] or [(0, 0)]
             start, stop = draw(st.sampled_from(spans))
             kind = draw(st.sampled_from(("word", "word", "word", "line", "twice", "cut")))
@@ -193,7 +193,7 @@ def mutated_text(
                 found = found[:start]
         return draw(st.sampled_from(_ENCODERS))(found)
 
-    return changed() | mutated(text.encode(), most=most)
+    return changed() | mutated(text.encode(), count=count)
 
 
 _ENCODERS: tuple[Callable[[str], bytes], ...] = (
@@ -205,14 +205,14 @@ _ENCODERS: tuple[Callable[[str], bytes], ...] = (
 )
 
 
-def mutated_json(plain: Any, *, most: int = 3) -> st.SearchStrategy[bytes]:
-    """A JSON document in which one to `most` values are others, or missing."""
+def mutated_json(plain: Any, *, count: int = 3) -> st.SearchStrategy[bytes]:
+    """A JSON document in which one to `count` values are others, or missing."""
     paths = list(_paths(plain))
 
     @st.composite
     def changed(draw: st.DrawFn) -> bytes:
         copy = json.loads(json.dumps(plain))
-        for _ in range(draw(st.integers(1, most))):
+        for _ in range(draw(st.integers(1, count))):
             _change_value(draw, copy, draw(st.sampled_from(paths)))
         return json.dumps(copy).encode()
 

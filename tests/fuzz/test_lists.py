@@ -11,7 +11,7 @@ from flexalign.io.motion_formats.frame_list import read_frame_list
 from flexalign.io.star import read_star
 from flexalign.params import AlignParams
 
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 STAR = """
 # version 30001
 data_optics
@@ -59,14 +59,14 @@ LIST = "# movies\nMovies/a.tiff\nMovies/b.tiff\n\nc.mrc\n"
 def test_damaged_lists_of_relion(tmp_path, data):
     path = tmp_path / "movies.star"
     path.write_bytes(data)
-    most_bytes = MOST_BYTES + 200 * len(data)
+    max_bytes = MAX_BYTES + 200 * len(data)
 
-    with only_typed_errors(most_bytes=most_bytes):
+    with only_typed_errors(max_bytes=max_bytes):
         read_star(path)
-    with only_typed_errors(most_bytes=most_bytes):
+    with only_typed_errors(max_bytes=max_bytes):
         movies = find_movies([str(path)])
         listed_parameters([str(path)], movies)
-    with only_typed_errors(most_bytes=most_bytes):
+    with only_typed_errors(max_bytes=max_bytes):
         inspect_file(path, AlignParams())
 
 
@@ -77,7 +77,7 @@ def test_damaged_lists_of_frames(tmp_path, data):
     path = tmp_path / "frames.xmd"
     path.write_bytes(data)
 
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         read_frame_list(path)
 
 
@@ -90,5 +90,5 @@ def test_damaged_lists_of_names(tmp_path, data):
     path = tmp_path / "movies.txt"
     path.write_bytes(data)
 
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         listed_parameters([str(path)], find_movies([str(path)]))

@@ -16,16 +16,16 @@ from flexalign.io.inspect.inspection import inspect_file
 from flexalign.io.motion_formats import motioncor, truth, warp, xmd
 from flexalign.io.motion_formats.read_motion import read_motion
 from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
-from flexalign.io.record import write_json
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
 from flexalign.params import AlignParams
+from flexalign.plain import write_json
 
 FRAMES, SHAPE, PIXEL_SIZE_A = 5, (60, 80), 1.5
 INFO = MovieInfo("m.tiff", "tiff", FRAMES, *SHAPE, "uint8", PIXEL_SIZE_A, 1)
 ALL = FrameRange(0, FRAMES)
 # What reading a good file of this size takes, several times over; gigabytes are far above.
-MOST_BYTES = 48 << 20
+MAX_BYTES = 48 << 20
 
 
 def motion():
@@ -77,12 +77,12 @@ TEXTS = [name for name in WORDS if name != "1.6"]
 def attempt(path, data):
     """All that is done with such a file: what it is and says, and its motion."""
     path.write_bytes(data)
-    most_bytes = MOST_BYTES + 300 * len(data)
+    max_bytes = MAX_BYTES + 300 * len(data)
     for look in (
         lambda: read_motion(path, INFO, PIXEL_SIZE_A),
         lambda: inspect_file(path, AlignParams(pixel_size_A=PIXEL_SIZE_A)),
     ):
-        with only_typed_errors(most_bytes=most_bytes):
+        with only_typed_errors(max_bytes=max_bytes):
             look()
 
 
@@ -168,5 +168,5 @@ def test_an_array_that_asks_for_gigabytes_is_refused(tmp_path):
         for name in GOOD_TRUTH:
             file.writestr(f"{name}.npy", head.getvalue() + bytes(8))
 
-    with only_typed_errors(most_bytes=1 << 20):
+    with only_typed_errors(max_bytes=1 << 20):
         truth.read_truth(tmp_path / "m_truth.npz")

@@ -56,7 +56,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, reader, data, upsampling):
     path = tmp_path / "movie.eer"
     path.write_bytes(data)
 
-    with only_typed_errors(most_bytes=SPARE_BYTES + 40 * len(data)):
+    with only_typed_errors(max_bytes=SPARE_BYTES + 40 * len(data)):
         READERS[reader](path, PARAMS[upsampling])
 
 
@@ -66,7 +66,7 @@ def test_tags_of_any_type_are_read_or_refused(tmp_path):
         types = range(20) if IS_FULL else (2, 3, 5, 12)
         for content in with_other_types(SEEDS[65002], page, types):
             path.write_bytes(content)
-            with only_typed_errors(most_bytes=SPARE_BYTES):
+            with only_typed_errors(max_bytes=SPARE_BYTES):
                 READERS["movie"](path, PARAMS[2])
 
 
@@ -76,5 +76,5 @@ def test_damaged_groups_are_read_or_refused(tmp_path, data):
     path = tmp_path / "groups.txt"
     path.write_bytes(data)
 
-    with only_typed_errors(most_bytes=SPARE_BYTES):
+    with only_typed_errors(max_bytes=SPARE_BYTES):
         share_out(path, read_fm_int_file(path), 40)

@@ -32,7 +32,7 @@ PACK = {
 # Sizes, mode, grid, cell, length of the extended header, IMOD's stamp and flags, marks.
 FIELDS = [0, 4, 8, 12, 28, 32, 36, 40, 44, 92, 152, 156, 208, 212]
 # Twice the file with room for the decompressors, of which that of xz has a dictionary of 8 MB.
-MOST_BYTES = 24_000_000
+MAX_BYTES = 24_000_000
 PARAMS = AlignParams(pixel_size_A=1.0)
 
 
@@ -55,12 +55,12 @@ def movie_bytes(kind="int16", stamp=None):
 
 def read(path):
     """Everything that is done with a movie before it is aligned."""
-    with only_typed_errors(most_bytes=MOST_BYTES), open_movie(path) as movie:
+    with only_typed_errors(max_bytes=MAX_BYTES), open_movie(path) as movie:
         for frame in movie.frames():
             assert frame.pixels.shape == (movie.info.height_px, movie.info.width_px)
-    with only_typed_errors(most_bytes=MOST_BYTES), open_movie(path) as movie:
+    with only_typed_errors(max_bytes=MAX_BYTES), open_movie(path) as movie:
         list(movie.frames(FrameRange(1, 2)))
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         inspect_file(path, PARAMS, read=True)
 
 

@@ -61,7 +61,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, reader, data):
     path = tmp_path / "movie.tif"
     path.write_bytes(data)
 
-    with only_typed_errors(most_bytes=SPARE_BYTES + 40 * len(data)):
+    with only_typed_errors(max_bytes=SPARE_BYTES + 40 * len(data)):
         READERS[reader](path)
 
 
@@ -70,5 +70,5 @@ def test_tags_of_any_type_are_read_or_refused(tmp_path, seed):
     path = tmp_path / "movie.tif"
     for content in with_other_types(SEEDS[seed], 0, range(20) if IS_FULL else (2, 5, 12, 16)):
         path.write_bytes(content)
-        with only_typed_errors(most_bytes=SPARE_BYTES):
+        with only_typed_errors(max_bytes=SPARE_BYTES):
             READERS["movie"](path)

@@ -13,24 +13,24 @@ from flexalign.errors import InputError
 
 
 def test_typed_errors_pass():
-    with only_typed_errors(most_bytes=10_000_000):
+    with only_typed_errors(max_bytes=10_000_000):
         raise InputError("expected one thing, found another")
 
 
 def test_other_errors_do_not_pass():
-    with pytest.raises(KeyError), only_typed_errors(most_bytes=10_000_000):
+    with pytest.raises(KeyError), only_typed_errors(max_bytes=10_000_000):
         raise KeyError
 
 
 def test_memory_beyond_the_bound_does_not_pass():
-    with pytest.raises(AssertionError, match="bytes were held"), only_typed_errors(most_bytes=1000):
+    with pytest.raises(AssertionError, match="bytes were held"), only_typed_errors(max_bytes=1000):
         bytes(2000)
 
 
 def test_endless_work_does_not_pass(monkeypatch):
-    monkeypatch.setattr("mutations.MOST_CPU_S", 0.05)
+    monkeypatch.setattr("mutations.MAX_CPU_S", 0.05)
 
-    with pytest.raises(AssertionError, match="processor"), only_typed_errors(most_bytes=1000):
+    with pytest.raises(AssertionError, match="processor"), only_typed_errors(max_bytes=1000):
         sum(1 for _ in itertools.count())
 
 

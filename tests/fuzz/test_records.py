@@ -20,7 +20,7 @@ from flexalign.params import AlignParams
 from flexalign.report.live import Report
 from flexalign.settings import load_settings
 
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 PARAMS = AlignParams(pixel_size_A=1.0)
 
 
@@ -51,9 +51,9 @@ def damaged(path: Path) -> st.SearchStrategy[bytes]:
 
 def go_on(run: Path) -> None:
     """Everything that is done with a folder of results before a movie is aligned."""
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         RunFolder(run, PARAMS)
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         inspect_folder(run)
 
 
@@ -64,11 +64,11 @@ def test_a_damaged_record_of_many(made, run, data):
     path.write_bytes(data.draw(damaged(made / path.name)))
 
     go_on(run)
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         Report(run).write()
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         load_settings(path)
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         inspect_file(path, PARAMS)
     # One record that cannot be read is left out; the other one is still there.
     assert len(read_records(run)) >= 1
@@ -91,5 +91,5 @@ def test_what_is_json_but_no_record(tmp_path, text):
     path.write_text(text)
 
     go_on(tmp_path)
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         read_record(path)

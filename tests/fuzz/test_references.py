@@ -28,7 +28,7 @@ EER = MovieInfo(
 )
 PARAMS = AlignParams(pixel_size_A=1.0)
 # The decoders of TIFF have tables of about a megabyte.
-MOST_BYTES = 24_000_000
+MAX_BYTES = 24_000_000
 TIFF_KINDS = {
     "tif": {},
     "lzw.tif": {"compression": "lzw", "predictor": 2},
@@ -61,12 +61,12 @@ def load(path):
     """Everything that is done with a reference."""
     for movie in (MOVIE, EER):
         for way in ("gain", "dark", "defects"):
-            with only_typed_errors(most_bytes=MOST_BYTES):
+            with only_typed_errors(max_bytes=MAX_BYTES):
                 load_references(movie, **{way: path})
         for sense in ("multiply", "divide"):
-            with only_typed_errors(most_bytes=MOST_BYTES):
+            with only_typed_errors(max_bytes=MAX_BYTES):
                 load_references(movie, gain=path, gain_sense=sense, gain_rotate=90)
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         inspect_file(path, PARAMS)
 
 
@@ -106,9 +106,9 @@ def test_lists_of_defects(folder, content):
     path = folder / "defects.txt"
     path.write_bytes(content)
     for movie in (MOVIE, EER):
-        with only_typed_errors(most_bytes=MOST_BYTES):
+        with only_typed_errors(max_bytes=MAX_BYTES):
             load_references(movie, defects=path)
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         inspect_file(path, PARAMS)
 
 

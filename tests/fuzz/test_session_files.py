@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 def test_texts(folder, name, data):
     path = folder / name
     path.write_bytes(data.draw(mutated_text(TEXTS[name])))
-    with only_typed_errors(most_bytes=2_000_000):
+    with only_typed_errors(max_bytes=2_000_000):
         inspect_file(path, PARAMS)
 
 
@@ -44,5 +44,5 @@ def test_texts(folder, name, data):
 def test_streams_of_tvips(folder, content):
     path = folder / "a_000.tvips"
     path.write_bytes(content)
-    with only_typed_errors(most_bytes=2_000_000):
+    with only_typed_errors(max_bytes=2_000_000):
         inspect_file(path, PARAMS)

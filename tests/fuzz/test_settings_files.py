@@ -9,7 +9,7 @@ from flexalign.io.doses import read_doses
 from flexalign.params import AlignParams
 from flexalign.settings import load_settings
 
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 SETTINGS = """
 pixel-size = 0.885
 voltage_kV = 300
@@ -33,7 +33,7 @@ def test_damaged_settings(tmp_path, data):
     path = tmp_path / "settings.toml"
     path.write_bytes(data)
 
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         AlignParams.from_dict(load_settings(path)).to_dict()
 
 
@@ -43,5 +43,5 @@ def test_damaged_lists_of_doses(tmp_path, data):
     path = tmp_path / "doses.txt"
     path.write_bytes(data)
 
-    with only_typed_errors(most_bytes=MOST_BYTES):
+    with only_typed_errors(max_bytes=MAX_BYTES):
         read_doses(path)

@@ -11,9 +11,9 @@ from flexalign.errors import InputError
 from flexalign.io.motion_formats import motioncor, warp, xmd
 from flexalign.io.motion_formats.read_motion import read_motion
 from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
-from flexalign.io.record import write_json
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
+from flexalign.plain import write_json
 
 SHAPE, FRAMES, PIXEL_SIZE_A = (300, 400), 24, 1.3
 ALL = FrameRange(0, FRAMES)

@@ -20,6 +20,8 @@ from flexalign.model import (
     Quality,
 )
 from flexalign.motion import Motion, MotionField, Trajectory
+from flexalign.params import AlignParams
+from flexalign.plan import make_plan
 
 FRAMES, HEIGHT, WIDTH = 8, 800, 900
 PIXEL_SIZE_A, BINNING = 0.75, 2.0
@@ -50,7 +52,8 @@ def result():
     info = MovieInfo("raw/x.tif", "tiff", FRAMES, HEIGHT, WIDTH, "uint8", PIXEL_SIZE_A, 1)
     record = MovieRecord("0.1.0", info, {}, {}, {}, {}, 1, quality, {})
     spectra = [power_spectrum(image, binned_A, 128) for image in (sums.unaligned, sums.plain)]
-    return AlignmentResult(Motion(trajectory, field), sums, tracks, *spectra, quality, record)
+    plan = make_plan(info, AlignParams(binning=BINNING))
+    return AlignmentResult(Motion(trajectory, field), sums, tracks, *spectra, quality, record, plan)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["float32", "float16"])
@@ -60,8 +63,6 @@ def folder(request, result, tmp_path_factory):
         result,
         folder,
         "x",
-        pixel_size_A=PIXEL_SIZE_A,
-        binned_pixel_size_A=PIXEL_SIZE_A * BINNING,
         float16=request.param,
         save_unaligned=True,
         amplitudes=lambda: amplitude_composite(result.sums.plain, result.sums.unaligned),
@@ -164,9 +165,7 @@ def test_pictures_are_png(folder, name):
 def test_writing_twice_gives_the_same_images(folder, result, tmp_path):
     plain = dataclasses.replace(result, tracks=None, spectrum_before=None)
     for name in ("a", "b"):
-        write_result(
-            plain, tmp_path / name, "x", pixel_size_A=PIXEL_SIZE_A, binned_pixel_size_A=1.5
-        )
+        write_result(plain, tmp_path / name, "x")
 
     for name in ("x_aligned_mic.mrc", "x_shifts.xmd"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

@@ -8,7 +8,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from flexalign.align import align_movie
-from flexalign.params import LIMITS, AlignParams
+from flexalign.params import AlignParams
+from flexalign.quality_limits import LIMITS
 
 SIDE_PX, FRAMES = 160, 12
 

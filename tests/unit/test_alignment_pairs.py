@@ -24,9 +24,9 @@ from flexalign.io.motion_formats.read_motion import (
     read_motion,
 )
 from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
-from flexalign.io.record import write_json
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
+from flexalign.plain import write_json
 from flexalign.simulate import simulate_movie
 
 SHAPE, FRAMES, PIXEL_SIZE_A = (300, 400), 8, 1.3

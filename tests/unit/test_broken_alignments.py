@@ -13,9 +13,9 @@ from flexalign.io.motion_formats.motioncor import PatchShifts, write_aln
 from flexalign.io.motion_formats.read_motion import read_motion
 from flexalign.io.motion_formats.relion import RelionMovie, write_motion_star
 from flexalign.io.motion_formats.xmd import write_shifts
-from flexalign.io.record import write_json
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory
+from flexalign.plain import write_json
 
 FRAMES, SHAPE = 4, (60, 80)
 ALL = FrameRange(0, FRAMES)

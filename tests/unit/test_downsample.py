@@ -9,7 +9,7 @@ from flexalign.arrays import detector, fourier
 from flexalign.arrays.downsample import Downsampler, downsampled_images, mean_corrected, sum_dtype
 from flexalign.arrays.threads import ThreadPool
 
-SHAPE_PX, SMALL_SHAPE_PX, KEPT_PART = (150, 202), (70, 96), 0.93
+SHAPE_PX, SMALL_SHAPE_PX, KEPT_SHARE = (150, 202), (70, 96), 0.93
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def test_strips_of_a_few_frames_give_what_whole_frames_give(correction, kind, th
     raws = [rng.poisson(3.0, SHAPE_PX).astype(kind)[::-1] for _ in range(6)]
 
     with ThreadPool(threads) as workers:
-        downsampler = Downsampler(correction, SHAPE_PX, small, workers, KEPT_PART)
+        downsampler = Downsampler(correction, SHAPE_PX, small, workers, KEPT_SHARE)
         total = downsampler.empty_sum(raws[0])
         done = [downsampler.add(raw, k, k // 2, [total]) for k, raw in enumerate(raws)]
         done.append(downsampler.flush())
 
     whole = [detector.correct(raw, correction, k) for k, raw in enumerate(raws)]
-    each = downsampled_images(np.stack(whole), SMALL_SHAPE_PX, KEPT_PART)
+    each = downsampled_images(np.stack(whole), SMALL_SHAPE_PX, KEPT_SHARE)
     np.testing.assert_allclose(small, each[::2] + each[1::2], atol=1e-4)
     np.testing.assert_array_equal(total, np.sum(raws, axis=0, dtype=int))
     noted = [frame for part in done for frame in part]
@@ -52,12 +52,12 @@ def test_what_is_kept_is_as_the_cropped_transform_has_it(small_shape_px):
     image = rng.normal(size=shape_px).astype(np.float32)
     window = np.outer(np.hanning(360), np.hanning(512)).astype(np.float32)
 
-    found = fourier.rfft2(downsampled_images((image * window)[None], small_shape_px, KEPT_PART)[0])
+    found = fourier.rfft2(downsampled_images((image * window)[None], small_shape_px, KEPT_SHARE)[0])
 
     expected = fourier.cropped(fourier.rfft2(image * window), shape_px, small_shape_px)
     ky, kx = fourier.frequencies(small_shape_px)
-    kept = (np.abs(ky) < 0.5 * KEPT_PART) & (kx < 0.5 * KEPT_PART)
-    inner = (np.abs(ky) < 0.4 * KEPT_PART) & (kx < 0.4 * KEPT_PART)
+    kept = (np.abs(ky) < 0.5 * KEPT_SHARE) & (kx < 0.5 * KEPT_SHARE)
+    inner = (np.abs(ky) < 0.4 * KEPT_SHARE) & (kx < 0.4 * KEPT_SHARE)
     size = np.sqrt(np.mean(np.abs(expected[kept]) ** 2))
     assert np.sqrt(np.mean(np.abs(found - expected)[kept] ** 2)) < 0.01 * size
     assert np.sqrt(np.mean(np.abs(found - expected)[inner] ** 2)) < 0.006 * size
@@ -66,8 +66,8 @@ def test_what_is_kept_is_as_the_cropped_transform_has_it(small_shape_px):
 def test_an_even_image_stays_even_and_its_edges_are_mirrors():
     ramp = np.broadcast_to(np.arange(60.0, dtype=np.float32), (48, 60))
 
-    even = downsampled_images(np.full((1, 48, 60), 3.0, np.float32), (21, 26), KEPT_PART)
-    small = downsampled_images(ramp[None], (48, 30), KEPT_PART)[0]
+    even = downsampled_images(np.full((1, 48, 60), 3.0, np.float32), (21, 26), KEPT_SHARE)
+    small = downsampled_images(ramp[None], (48, 30), KEPT_SHARE)[0]
 
     np.testing.assert_allclose(even, 3.0, rtol=1e-6)
     np.testing.assert_allclose(small[:, 14:17], [[28, 30, 32]] * 48, atol=0.05)
@@ -78,7 +78,7 @@ def test_an_even_image_stays_even_and_its_edges_are_mirrors():
 def test_an_axis_that_keeps_its_size_is_left_alone():
     image = np.random.default_rng(5).normal(size=(1, 40, 52)).astype(np.float32)
 
-    np.testing.assert_array_equal(downsampled_images(image, (40, 52), KEPT_PART), image)
+    np.testing.assert_array_equal(downsampled_images(image, (40, 52), KEPT_SHARE), image)
 
 
 def test_the_mean_of_corrected_frames_comes_from_the_sum_of_raw_ones(correction):

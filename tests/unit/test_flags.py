@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from flexalign.model import Quality
-from flexalign.params import LIMITS
 from flexalign.quality.flags import DEFINITIONS, SEVERITIES
 from flexalign.quality.raise_flags import raised
+from flexalign.quality_limits import LIMITS
 
 NAN = float("nan")
 USUAL = Quality(

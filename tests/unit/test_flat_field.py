@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.gain.flat_field import flat_field, shaded_part, smooth_illumination
+from flexalign.gain.flat_field import flat_field, shaded_share, smooth_illumination
 
 SHAPE = (128, 192)
 
@@ -92,9 +92,9 @@ def test_smooth_light_is_followed():
 
 def test_a_grid_bar_is_seen():
     image = np.ones(SHAPE, np.float32)
-    assert shaded_part(image) == 0
+    assert shaded_share(image) == 0
     image[:, :24] = 0.2
-    assert shaded_part(image) == pytest.approx(24 / 192)
+    assert shaded_share(image) == pytest.approx(24 / 192)
 
 
 def test_no_counts_are_refused():

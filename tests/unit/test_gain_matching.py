@@ -92,10 +92,10 @@ def test_a_reference_without_pattern_is_flat():
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-@pytest.mark.parametrize("most_px", [None, 100, 101])
-def test_turning_and_taking_the_middle_change_places(orientation, most_px):
+@pytest.mark.parametrize("max_px", [None, 100, 101])
+def test_turning_and_taking_the_middle_change_places(orientation, max_px):
     image = np.arange(np.prod(SHAPE)).reshape(SHAPE)
-    shape = matching.central_shape_px(orientation.shape_px(SHAPE), most_px)
+    shape = matching.central_shape_px(orientation.shape_px(SHAPE), max_px)
 
     first = orientation.apply(matching.central(image, orientation.shape_px(shape)))
 

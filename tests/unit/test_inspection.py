@@ -14,9 +14,9 @@ from flexalign.batch.folder_facts import inspect_folder
 from flexalign.errors import InputError
 from flexalign.io.inspect.inspection import inspect_file
 from flexalign.io.movies.eer_writer import write_eer
-from flexalign.io.record import write_json
 from flexalign.motion import Motion, Trajectory
 from flexalign.params import AlignParams
+from flexalign.plain import write_json
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 6
 PARAMS = AlignParams(pixel_size_A=1.5)

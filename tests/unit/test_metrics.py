@@ -16,7 +16,7 @@ from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import FirstPass
 from flexalign.plan import make_plan
-from flexalign.quality.metrics import curves, judge
+from flexalign.quality.metrics import curves, quality_of
 
 SHAPE = (160, 192)
 FRAMES = 6
@@ -31,15 +31,17 @@ def first_pass(gain=None, mean_counts=4.0, bad_frames=None):
     return FirstPass(image, make_correction(gain, None, none), none, bad, {}, mean_counts, counts)
 
 
-def judged(movie=MOVIE, first=None, estimate=None, **typed):
+def measured(movie=MOVIE, first=None, estimate=None, **typed):
     params = AlignParams(**{"dose_per_frame_e_A2": 1.0, "local": False, **typed})
     motion = estimate or given_motion(Motion.still(movie.frame_count))
     lines = (math.nan, math.nan)
-    return judge(make_plan(movie, params), params, first or first_pass(), motion, None, None, lines)
+    return quality_of(
+        make_plan(movie, params), params, first or first_pass(), motion, None, None, lines
+    )
 
 
 def test_the_dose_is_counts_by_the_area_of_a_pixel():
-    quality = judged()
+    quality = measured()
 
     assert quality.measured_dose_e_A2 == pytest.approx(4.0 / 2.0**2)
     assert quality.declared_dose_e_A2 == 1.0
@@ -48,7 +50,7 @@ def test_the_dose_is_counts_by_the_area_of_a_pixel():
 def test_the_scale_of_the_gain_does_not_change_the_dose():
     gain = np.full(SHAPE, 50.0, np.float32)
 
-    assert judged(first=first_pass(gain, 200.0)).measured_dose_e_A2 == pytest.approx(1.0)
+    assert measured(first=first_pass(gain, 200.0)).measured_dose_e_A2 == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -64,13 +66,13 @@ def test_the_scale_of_the_gain_does_not_change_the_dose():
     ids=str,
 )
 def test_the_dose_is_measured_only_where_counts_are_electrons(changes, is_measured):
-    quality = judged(replace(MOVIE, **changes))
+    quality = measured(replace(MOVIE, **changes))
 
     assert math.isnan(quality.measured_dose_e_A2) != is_measured
 
 
 def test_without_a_declared_dose_there_is_nothing_to_compare():
-    quality = judged(dose_per_frame_e_A2=None)
+    quality = measured(dose_per_frame_e_A2=None)
 
     assert math.isnan(quality.declared_dose_e_A2)
     assert quality.measured_dose_e_A2 == pytest.approx(1.0)
@@ -78,11 +80,11 @@ def test_without_a_declared_dose_there_is_nothing_to_compare():
 
 
 def test_a_dark_reference_means_that_counts_are_no_electrons():
-    assert math.isnan(judged(dark="dark.mrc").measured_dose_e_A2)
+    assert math.isnan(measured(dark="dark.mrc").measured_dose_e_A2)
 
 
 def test_a_motion_that_was_given_has_no_errors_and_no_signal_by_band():
-    quality = judged()
+    quality = measured()
 
     assert quality.chosen == "given"
     assert math.isnan(quality.trajectory_error_A)
@@ -98,8 +100,8 @@ def test_signal_before_is_unknown_where_a_pattern_was_taken_out():
     estimate = replace(given_motion(Motion.still(FRAMES)), signal=(band,))
 
     clean, pattern = (
-        judged(estimate=estimate),
-        judged(estimate=replace(estimate, has_fixed_pattern=True)),
+        measured(estimate=estimate),
+        measured(estimate=replace(estimate, has_fixed_pattern=True)),
     )
 
     assert clean.signal_bands == (band,)
@@ -110,7 +112,7 @@ def test_signal_before_is_unknown_where_a_pattern_was_taken_out():
 def test_bad_frames_are_counted_and_have_no_counts():
     first = first_pass(bad_frames={2: "it is blank"})
 
-    assert judged(first=first).bad_frame_count == 1
+    assert measured(first=first).bad_frame_count == 1
     assert [math.isnan(value) for value in curves(first, None, None).mean_counts] == [
         False, False, True, False, False, False,
     ]  # fmt: skip

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from flexalign.errors import InputError
+from flexalign.bspline import bspline_basis
+from flexalign.errors import InputError, OutputError
 from flexalign.model import FrameRange
-from flexalign.motion import Motion, MotionField, Trajectory, bspline_basis
+from flexalign.motion import Motion, MotionField, Trajectory
 
 HEIGHT_PX, WIDTH_PX = 300, 400
 
@@ -129,6 +130,42 @@ def test_motion_comes_back_from_its_file_and_from_a_record(tmp_path):
         assert back.reference_frame == 7
         found, expected = back.displacement_px(*places), motion.displacement_px(*places)
         np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_a_saved_motion_is_what_is_loaded(tmp_path):
+    motion = _motion()
+
+    motion.save(tmp_path / "m.json")
+
+    assert json.loads((tmp_path / "m.json").read_text()) == motion.to_dict()
+    back = Motion.load(tmp_path / "m.json")
+    np.testing.assert_array_equal(
+        back.trajectory.displacement_px, motion.trajectory.displacement_px
+    )
+    np.testing.assert_allclose(back.field.coefficients_px, motion.field.coefficients_px, atol=1e-12)
+
+
+def test_a_motion_that_cannot_be_saved_leaves_the_earlier_file(tmp_path):
+    (tmp_path / "m.json").mkdir()
+
+    with pytest.raises(OutputError, match="cannot write"):
+        _motion().save(tmp_path / "m.json")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_a_motion_in_words_has_its_frames_its_kind_and_its_largest_displacement():
+    drift = Trajectory([[3.0, 4.0], [0.0, 0.0], [-0.3, 0.4]], np.ones(3, bool), 1)
+    coefficients = np.zeros((2, 3, 3, 4))
+    coefficients[0, 0] = 12.0
+    field = MotionField(coefficients, HEIGHT_PX, WIDTH_PX, FrameRange(0, 3))
+
+    assert repr(Motion(drift)) == "<Motion: 3 frames, global, up to 5 px from frame 1>"
+    # The first of three quadratic B-splines in time is 1/2 in the first frame, 1/8 in the middle.
+    assert repr(Motion(drift, field)) == (
+        "<Motion: 3 frames, 300 x 400 px (h, w), local with 3 x 3 x 4 control points (t, y, x), "
+        f"up to {np.hypot(3.0 + 12.0 / 2 - 12.0 / 8, 4.0):.3g} px from frame 1>"
+    )
 
 
 def test_global_motion_has_no_field_and_comes_back_without():

@@ -17,10 +17,10 @@ from flexalign.io.motion_formats.read_motion import (
     read_all_facts,
     read_motion,
 )
-from flexalign.io.record import write_json
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
+from flexalign.plain import write_json
 
 # Steps of 3 and 4 pixels: a path of 5 pixels for each.
 SHIFTS_YX = np.array([[0.0, 0.0], [-4.0, 3.0], [-8.0, 6.0], [-8.0, 11.0]])

@@ -19,7 +19,7 @@ from flexalign.io.references import load_references
 from flexalign.model import FrameRange
 from flexalign.motion import Motion, MotionField, Trajectory
 from flexalign.params import AlignParams
-from flexalign.plan import CORRELATION_PART, make_plan
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, make_plan
 
 FRAMES, HEIGHT_PX, WIDTH_PX = 8, 96, 128
 MEAN_COUNTS = 20.0
@@ -86,7 +86,7 @@ def test_the_small_frames_are_the_frames_shrunk(tmp_path, counts):
     first, _ = both_passes(write(tmp_path, counts))
 
     small_px = first.frames.shape_px
-    expected = downsampled_images(counts.astype(np.float32), small_px, CORRELATION_PART)
+    expected = downsampled_images(counts.astype(np.float32), small_px, CORRELATION_NYQUIST_SHARE)
     np.testing.assert_allclose(first.frames.pixels, expected, rtol=1e-4)
     assert first.frames.frame.tolist() == list(range(FRAMES))
     assert first.frames.scale == (HEIGHT_PX / small_px[0], WIDTH_PX / small_px[1])
@@ -483,7 +483,7 @@ def test_of_many_frames_several_are_summed_to_one_before_their_motion_is_estimat
     assert 4 not in found.frames.measured
     assert len(found.frames.measured) == 169
     expected = downsampled_images(
-        frames[:3].sum(axis=0)[None], found.frames.shape_px, CORRELATION_PART
+        frames[:3].sum(axis=0)[None], found.frames.shape_px, CORRELATION_NYQUIST_SHARE
     )
     np.testing.assert_allclose(found.frames.pixels[:1], expected, atol=1e-3)
     np.testing.assert_allclose(sums.plain, np.delete(frames, 4, axis=0).mean(axis=0), rtol=1e-4)

@@ -10,7 +10,8 @@ import pytest
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FrameRange, MovieInfo
 from flexalign.params import AlignParams
-from flexalign.plan import PAIRWISE_PART, SMALLEST_PATCH_PX, Plan, fast_size, make_plan
+from flexalign.plan import PAIRWISE_NYQUIST_SHARE, Plan, make_plan
+from flexalign.plan_sizes import MIN_PATCH_PX, fast_size
 
 
 def movie(
@@ -151,7 +152,7 @@ def test_a_large_field_has_a_control_point_every_1000_A_and_a_small_one_as_its_p
 def test_pairwise_frames_are_good_up_to_where_a_correlation_is_weighed_by_1_percent():
     plan = plan_of(max_resolution_A=20.0)
 
-    good_per_A = PAIRWISE_PART * 0.5 * plan.pairwise_shape_px[0] / 4096
+    good_per_A = PAIRWISE_NYQUIST_SHARE * 0.5 * plan.pairwise_shape_px[0] / 4096
     weight = math.exp(-2 * math.log(2) * (good_per_A * 20.0) ** 2)
     # At the next larger size that is fast to transform, it is a little less.
     assert 0.005 < weight <= 0.0102
@@ -182,7 +183,7 @@ def test_automatic_patches_can_still_be_followed(min_patch_A):
     plan = plan_of(movie(512, 640), min_patch_A=min_patch_A)
 
     for size, count in zip(plan.correlation_shape_px, plan.patches, strict=True):
-        assert size // count >= SMALLEST_PATCH_PX
+        assert size // count >= MIN_PATCH_PX
 
 
 def test_patches_and_control_points_are_given_x_first():

@@ -10,9 +10,10 @@ import pytest
 
 from flexalign.errors import InputError
 from flexalign.io import record as record_module
-from flexalign.io.record import describe_file, listed_output, read_record, write_json
+from flexalign.io.record import describe_file, listed_output, read_record
 from flexalign.model import MovieInfo, MovieRecord, Quality
 from flexalign.motion import Motion, Trajectory
+from flexalign.plain import write_json
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 
 from flexalign.errors import InputError, OccupiedError, OutputError, ParameterError
 from flexalign.io.record import file_state, read_record
-from flexalign.io.results import check_output, movie_root, write_result
+from flexalign.io.results import check_output, write_result
 from flexalign.io.writing.publishing import clear_leftovers, hidden_folder
 from flexalign.model import AlignmentResult, FrameSums, MovieInfo, MovieRecord, Quality
 from flexalign.motion import Motion, Trajectory
-
-SIZES = {"pixel_size_A": 1.0, "binned_pixel_size_A": 2.0}
+from flexalign.params import AlignParams
+from flexalign.plan import make_plan
 
 
 def picture(shape, seed=0):
@@ -40,33 +40,16 @@ def result():
         quality=quality, outputs={},
     )  # fmt: skip
     sums = FrameSums(plain=picture((20, 30)), unaligned=picture((20, 30), 1))
-    return AlignmentResult(motion, sums, None, None, None, quality, record)
+    plan = make_plan(record.movie, AlignParams(binning=2))
+    return AlignmentResult(motion, sums, None, None, None, quality, record, plan)
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("path", "root"),
-    [
-        ("raw/x.mrc", "x"),
-        ("x.mrc.bz2", "x"),
-        ("a.b_c.tif", "a.b_c"),
-        ("X.TIFF", "X"),
-        ("FoilHole_1_EER.eer", "FoilHole_1_EER"),
-        ("x.mrcs.gz", "x"),
-        ("x.mrc.mrc", "x.mrc"),
-        ("no_extension", "no_extension"),
-        ("version1.2", "version1.2"),
-    ],
-)
-def test_root_is_the_name_without_its_known_extensions(path, root):
-    assert movie_root(path) == root
-
-
 def test_only_what_was_made_is_written(tmp_path, result):
-    outputs = write_result(result, tmp_path, "x", **SIZES)
+    outputs = write_result(result, tmp_path, "x")
 
     expected = ["x_aligned_mic.mrc", "x_motion.json", "x_plot_cart.png", "x_record.json"]
     assert names(tmp_path) == sorted([*expected, "x_shifts.xmd", "x_thumb.png"])
@@ -79,7 +62,7 @@ def test_headers_have_the_true_pixel_size_of_each_axis(tmp_path, result):
     result = dataclasses.replace(
         result, record=dataclasses.replace(result.record, movie=movie), sums=sums
     )
-    outputs = write_result(result, tmp_path, "x", **SIZES, save_unaligned=True)
+    outputs = write_result(result, tmp_path, "x", save_unaligned=True)
 
     for kind in ("micrograph", "unaligned", "movie"):
         with mrcfile.open(tmp_path / outputs[kind]) as file:
@@ -90,7 +73,7 @@ def test_headers_have_the_true_pixel_size_of_each_axis(tmp_path, result):
 
 
 def test_the_record_lists_all_files_and_has_the_motion(tmp_path, result):
-    outputs = write_result(result, tmp_path, "x", **SIZES)
+    outputs = write_result(result, tmp_path, "x")
 
     record = read_record(tmp_path / "x_record.json")
     assert record.outputs == outputs
@@ -98,34 +81,34 @@ def test_the_record_lists_all_files_and_has_the_motion(tmp_path, result):
 
 
 def test_the_unaligned_sum_is_written_on_request_only(tmp_path, result):
-    write_result(result, tmp_path, "x", save_unaligned=True, **SIZES)
+    write_result(result, tmp_path, "x", save_unaligned=True)
 
     assert (tmp_path / "x_unaligned_mic.mrc").exists()
 
 
 def test_existing_results_are_refused_before_anything_is_computed(tmp_path, result):
-    write_result(result, tmp_path, "x", **SIZES)
+    write_result(result, tmp_path, "x")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     with pytest.raises(InputError, match="--overwrite"):
         check_output(tmp_path, "x")
     with pytest.raises(InputError, match="--overwrite"):
-        write_result(result, tmp_path, "x", **SIZES)
+        write_result(result, tmp_path, "x")
 
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_results_of_another_movie_are_no_obstacle(tmp_path, result):
-    write_result(result, tmp_path, "x", **SIZES)
+    write_result(result, tmp_path, "x")
 
     check_output(tmp_path, "x2")
 
 
 def test_overwriting_replaces_all_earlier_results(tmp_path, result):
-    write_result(result, tmp_path, "x", save_unaligned=True, **SIZES)
+    write_result(result, tmp_path, "x", save_unaligned=True)
     (tmp_path / "x_notes.txt").write_text("mine")
 
-    write_result(result, tmp_path, "x", overwrite=True, **SIZES)
+    write_result(result, tmp_path, "x", overwrite=True)
 
     assert not (tmp_path / "x_unaligned_mic.mrc").exists()
     assert (tmp_path / "x_record.json").exists()
@@ -152,7 +135,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, result):
     bad = dataclasses.replace(result, sums=sums)
 
     with pytest.raises(ParameterError, match="16-bit"):
-        write_result(bad, tmp_path, "x", float16=True, **SIZES)
+        write_result(bad, tmp_path, "x", float16=True)
 
     assert not names(tmp_path)
 
@@ -170,13 +153,13 @@ def test_what_is_not_ours_is_in_the_way_and_stays(tmp_path, result, way):
     before = names(tmp_path)
 
     with pytest.raises(OccupiedError, match=f"found {other.name}: move them away"):
-        write_result(result, tmp_path, "x", overwrite=True, **SIZES)
+        write_result(result, tmp_path, "x", overwrite=True)
 
     assert names(tmp_path) == before
 
 
 def test_a_record_of_an_earlier_version_stands_for_what_is_not_newer(tmp_path, result):
-    write_result(result, tmp_path, "x", save_unaligned=True, **SIZES)
+    write_result(result, tmp_path, "x", save_unaligned=True)
     record = tmp_path / "x_record.json"
     plain = json.loads(record.read_text())
     del plain["output_states"]
@@ -184,7 +167,7 @@ def test_a_record_of_an_earlier_version_stands_for_what_is_not_newer(tmp_path, r
     later = record.stat().st_mtime_ns + 1
     os.utime(tmp_path / "x_unaligned_mic.mrc", ns=(later, later))
 
-    write_result(result, tmp_path, "x", overwrite=True, **SIZES)
+    write_result(result, tmp_path, "x", overwrite=True)
 
     assert (tmp_path / "x_unaligned_mic.mrc").stat().st_mtime_ns == later
     assert (tmp_path / "x_aligned_mic.mrc").stat().st_mtime_ns > later - 1
@@ -193,7 +176,7 @@ def test_a_record_of_an_earlier_version_stands_for_what_is_not_newer(tmp_path, r
 @pytest.mark.parametrize("name", ["../y_motion.json", "y_motion.json", "x_record.json/.."])
 def test_a_record_stands_for_no_file_that_its_movie_cannot_have(tmp_path, result, name):
     folder = tmp_path / "run"
-    write_result(result, folder, "x", **SIZES)
+    write_result(result, folder, "x")
     other = (folder / name).resolve() if name != "x_record.json/.." else tmp_path / "keep"
     other.touch()
     record = folder / "x_record.json"
@@ -202,7 +185,7 @@ def test_a_record_stands_for_no_file_that_its_movie_cannot_have(tmp_path, result
     plain["output_states"][name] = file_state(other)
     record.write_text(json.dumps(plain))
 
-    write_result(result, folder, "x", overwrite=True, **SIZES)
+    write_result(result, folder, "x", overwrite=True)
 
     assert other.exists()
 
@@ -217,8 +200,7 @@ result = pickle.loads(Path(sys.argv[1]).read_bytes())
 for point in range(1, 20):
     folder = Path(sys.argv[2]) / str(point)
     def write():
-        write_result(result, folder, "x", pixel_size_A=1.0, binned_pixel_size_A=2.0, overwrite=True,
-                     save_unaligned=%r)
+        write_result(result, folder, "x", overwrite=True, save_unaligned=%r)
     if %r:
         pid = os.fork()
         if not pid:
@@ -283,7 +265,7 @@ def test_hidden_folders_of_others_and_of_the_living_stay(tmp_path):
 
 
 def test_motion_file_is_the_motion(tmp_path, result):
-    write_result(result, tmp_path, "x", **SIZES)
+    write_result(result, tmp_path, "x")
 
     plain = json.loads((tmp_path / "x_motion.json").read_text())
     assert plain["trajectory"]["displacement_px"][1] == [1.0, 2.0]
@@ -295,7 +277,7 @@ def test_a_disk_that_is_full_while_the_plot_is_written_is_no_fault_of_the_movie(
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
     try:
         with pytest.raises(OutputError, match="cannot write"):
-            write_result(result, tmp_path, "x", plot=lambda: bytes(1_000_000), **SIZES)
+            write_result(result, tmp_path, "x", plot=lambda: bytes(1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 

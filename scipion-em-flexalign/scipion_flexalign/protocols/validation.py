@@ -5,9 +5,9 @@ import os
 from pwem import emlib
 
 from .. import Plugin
-from ..constants import EER_SUFFIX, FEWEST_CONTROL_POINTS
+from ..constants import EER_SUFFIX, MIN_CONTROL_POINTS
 
-LARGEST_LIKELY_DOSE = 300.0  # e/A2 in a whole movie
+MAX_LIKELY_DOSE = 300.0  # e/A2 in a whole movie
 
 
 def is_eer(movie):
@@ -44,10 +44,9 @@ class FormChecks:
             errors.append("Threads must be at least 1.")
         if not self.autoControlPoints:
             errors += [
-                "You have to use at least %d control points in %s dim"
-                % (FEWEST_CONTROL_POINTS, axis)
+                "You have to use at least %d control points in %s dim" % (MIN_CONTROL_POINTS, axis)
                 for axis in "XYT"
-                if getattr(self, "controlPoint" + axis).get() < FEWEST_CONTROL_POINTS
+                if getattr(self, "controlPoint" + axis).get() < MIN_CONTROL_POINTS
             ]
         if not self.autoPatches and min(self.patchesX.get(), self.patchesY.get()) < 1:
             errors.append("Number of patches must be at least 1 in X and Y.")
@@ -136,7 +135,7 @@ class FormChecks:
             )
         if self.doDoseWeight and is_eer(self._getFirstMovie()):
             total = dose * movies.getDim()[2]
-            if total > LARGEST_LIKELY_DOSE:
+            if total > MAX_LIKELY_DOSE:
                 warnings.append(
                     "%g e/A2 per raw frame of these EER movies make %.0f e/A2 in all. "
                     "Is it the dose of a sum of raw frames?" % (dose, total)

@@ -12,7 +12,7 @@ from .. import Plugin, engine
 from ..constants import EER_SUFFIX
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".gain")
-FRAMES_AT_MOST = 10
+MAX_FRAMES_READ = 10
 # Half of them flipped: the eight ways that a rectangle can be laid down.
 ORIENTATIONS = [(rotation, flip) for flip in (0, 1) for rotation in range(4)]
 
@@ -26,7 +26,7 @@ def mean_without_gain(movie, pixel_size_A, eer_frames, frames):
     options = {
         "pixel-size": pixel_size_A,
         "eer-fractions": eer_frames if is_eer else None,
-        "align-last": min(FRAMES_AT_MOST, eer_frames if is_eer else frames),
+        "align-last": min(MAX_FRAMES_READ, eer_frames if is_eer else frames),
         "save-unaligned": True,
         "hot-pixels": False,
         "local": False,

@@ -1,4 +1,4 @@
-"""Frames moved along a motion and summed, tile by tile: no whole moved frame is kept."""
+"""Interpolate frames along a motion and sum them tile by tile: no moved frame is held whole."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from flexalign.arrays.lowrank_weights import ExponentialWeights, TimeFunctions, 
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
-# Nodes of the lattice on which the motion is given, then interpolated between.
+# Spacing of the lattice on which the motion is given; it is interpolated linearly in between.
 LATTICE_STEP_PX = 16
-# A tile of a few frames and their surroundings stays in the cache.
+# A tile of a few frames with its margin fits into the cache.
 _TILE_PX = (128, 512)
-# Columns that are transformed and weighed together stay in the cache.
+# Columns that are transformed and weighted together; they fit into the cache.
 _FOURIER_COLUMNS = 64
 
 
 class AlignedSums:
-    """Running sums of frames that are moved on the way.
+    """Running sums of motion-corrected frames.
 
-    Each is a sum in real space, at the frames' size; the sum weighted frequency by frequency comes
-    of several in the end.
+    Each is a sum in real space at the frames' size.  The sum with frequency-dependent weights is a
+    combination of several of them, made at the end.
 
     Parameters
     ----------
     shape_px, output_shape_px : (h, w) of the frames, and of the results
-    frames_together : number of frames worked on together: gain and sums come from memory once for
-        all of them
-    names : of the plain sums; the first is of all frames
-    weights : of a weighted sum; None = none
-    image_count : moved frames to keep at the output's size, at most
+    frames_together : frames processed per batch: gain and sums are read from memory once for all
+        of them
+    names : names of the unweighted sums; the first is the sum of all frames
+    weights : exposure weights of the weighted sum; None = no such sum
+    image_count : maximum number of moved frames to keep at the output's size
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class AlignedSums:
                 raise ValueError("expected finite rates, not above zero, and finite times")
             self._functions = time_functions(weights.lowest_rate, weights.time)
         extra = 0 if self._functions is None else len(self._functions.value) - 1
-        # With room for the spectrum of each row in its place.
+        # Padded so that the spectrum of each row replaces the row in place.
         height, width = shape_px
-        room = (len(self._names) + extra, height, 2 * (width // 2 + 1))
-        self._totals = np.zeros(room, np.float32)
+        buffer = (len(self._names) + extra, height, 2 * (width // 2 + 1))
+        self._totals = np.zeros(buffer, np.float32)
         self._counts = dict.fromkeys(self._names, 0)
         self._times: list[int] = []
         self._images = np.empty((image_count, *output_shape_px), np.float32)
@@ -82,15 +82,15 @@ class AlignedSums:
         names: Sequence[str],
         time: int = 0,
     ) -> None:
-        """Correct a frame, move it along a displacement, and add it.
+        """Correct a frame, interpolate it along a displacement, and add it.
 
         Parameters
         ----------
         raw : (h, w)
         displacement_px : (2, ny, nx) at the nodes of a lattice of `LATTICE_STEP_PX`, as for
             `resample.sample`
-        names : plain sums to add it to, the first of all among them
-        time : number of its time among those of the weights
+        names : the unweighted sums to add it to, the first one included
+        time : index of its time among those of the weights
         """
         weights = np.zeros(len(self._totals), np.float32)
         weights[: len(self._names)] = [name in names for name in self._names]
@@ -114,7 +114,7 @@ class AlignedSums:
         return len(self._totals)
 
     def flush(self) -> None:
-        """Move and add the frames that have come in; all results do so first."""
+        """Move and add the frames waiting in the batch; every result calls this first."""
         count, (height, width) = len(self._lattices), self._shape
         if count == 0:
             return
@@ -157,9 +157,9 @@ class AlignedSums:
         return self.at_output_size(mean)
 
     def weighted_mean(self) -> PixelArray | None:
-        """The weighted mean (h, w), with the noise of an unweighted mean; None = not asked for.
+        """The weighted mean (h, w), with the noise of an unweighted mean; None = not requested.
 
-        The sums are used up: nothing else can be had of them afterwards.
+        The sums are overwritten: no other result is available afterwards.
         """
         if self._functions is None or self._weights is None:
             return None
@@ -179,7 +179,7 @@ class AlignedSums:
         return weighted
 
     def _transform_rows(self, sums: Sequence[int]) -> fourier.SpectrumArray:
-        """Spectra (sums, h, output w // 2 + 1) of the rows of some sums, in their place."""
+        """Spectra (sums, h, output w // 2 + 1) of the rows of some sums, computed in place."""
         width, output_width = self._shape[1], self._output_shape[1]
         rows = self._totals.view(np.complex64)[:, :, : output_width // 2 + 1]
 
@@ -198,13 +198,13 @@ class AlignedSums:
 
         Parameters
         ----------
-        rows : of all sums, from `_transform_rows`
-        tables : (those sums, nodes) their weights, at rates from zero to the lowest
+        rows : row spectra of all sums, from `_transform_rows`
+        tables : (those sums, nodes) their weights, tabulated at rates from zero to the lowest
         """
         assert self._functions is not None
         assert self._weights is not None
         weights, lowest_rate = self._weights, self._functions.lowest_rate
-        # Rates that are no normal numbers of 32 bits are none.
+        # Subnormal rates are taken as zero.
         is_rate = lowest_rate < -float(np.finfo(np.float32).tiny)
         nodes_per_rate = np.float32((tables.shape[1] - 1) / lowest_rate if is_rate else 0)
         height = self._output_shape[0]
@@ -223,7 +223,7 @@ class AlignedSums:
         return spectrum
 
     def images(self) -> PixelArray | None:
-        """The moved frames (t, h, w); None = not asked for."""
+        """The moved frames (t, h, w); None = not requested."""
         self.flush()
         return self._images[: self._image_count] if len(self._images) > 0 else None
 

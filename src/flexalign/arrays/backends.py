@@ -1,7 +1,7 @@
-"""The three parts of the work that the CPU and a GPU each have an implementation of.
+"""Interfaces of the three parts that have an implementation for the CPU and one for a GPU.
 
-Each part has an interface here, a `Protocol` that both implementations are checked against, and a
-function that makes the one for a device.  What belongs to a GPU is imported when one is used.
+Each has a `Protocol`, against which both implementations are type-checked, and a function that
+creates the one for a device.  GPU modules are imported only when a GPU is used.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from flexalign.model import FloatArray, PixelArray
 
 
 class FrameDownsampler(Protocol):
-    """Makes small frames of raw ones, for the first pass; see `downsample.Downsampler`."""
+    """Corrects and down-samples frames for the first pass; see `downsample.Downsampler`."""
 
     coding: Coding
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
-        """Zeros (h, w), on the device, to add raw frames such as this one up in."""
+        """Zeros (h, w), on the device, in which raw frames such as this one are summed."""
         ...
 
     def add(
         self, raw: npt.NDArray[Any], frame_index: int, place: int, sums: Sequence[Any] = ()
     ) -> list[DownsampledFrame]:
-        """Put a frame (h, w) at `place` of the small ones; the frames that are done by now."""
+        """Down-sample a frame (h, w) to `place`; return the frames completed by now."""
         ...
 
     def flush(self) -> list[DownsampledFrame]:
-        """Do the frames that were added and are not done yet."""
+        """Process the frames that still wait for their batch."""
         ...
 
     def fetched(self, total: Any) -> npt.NDArray[Any]:
-        """A sum from `empty_sum` on the host."""
+        """A sum from `empty_sum`, in host memory."""
         ...
 
 
 class FrameSummation(Protocol):
-    """Sums of frames that are corrected and moved on the way; see `aligned_sum.AlignedSums`."""
+    """Running sums of motion-corrected frames; see `aligned_sum.AlignedSums`."""
 
     def add(
         self,
@@ -59,7 +59,7 @@ class FrameSummation(Protocol):
         names: Sequence[str],
         time: int = 0,
     ) -> None:
-        """Correct a frame, move it along a displacement on the lattice, and add it."""
+        """Correct a frame, interpolate it along a displacement on the lattice, and add it."""
         ...
 
     def mean(self, name: str) -> PixelArray:
@@ -67,11 +67,11 @@ class FrameSummation(Protocol):
         ...
 
     def weighted_mean(self) -> PixelArray | None:
-        """The weighted mean (h, w); None = not asked for."""
+        """The weighted mean (h, w); None = not requested."""
         ...
 
     def images(self) -> PixelArray | None:
-        """The moved frames (t, h, w); None = not asked for."""
+        """The moved frames (t, h, w); None = not requested."""
         ...
 
     def at_output_size(self, image: PixelArray) -> PixelArray:
@@ -80,7 +80,7 @@ class FrameSummation(Protocol):
 
 
 class LikelihoodSweeps(Protocol):
-    """Sweeps over the same spectra again and again; see `likelihood_sweeps.CpuSweeps`."""
+    """Sweeps of the likelihood over the same spectra; see `likelihood_sweeps.CpuSweeps`."""
 
     def sweep(
         self,
@@ -100,14 +100,14 @@ def make_downsampler(
     correction: Correction,
     shape_px: tuple[int, int],
     small: PixelArray,
-    kept_part: float,
+    kept_share: float,
 ) -> FrameDownsampler:
-    """What makes small frames on `device`; parameters as for `downsample.Downsampler`."""
+    """Create the down-sampler for `device`; parameters as for `downsample.Downsampler`."""
     if not device.is_gpu:
-        return Downsampler(correction, shape_px, small, threads, kept_part)
+        return Downsampler(correction, shape_px, small, threads, kept_share)
     from flexalign.arrays.gpu.passes import GpuDownsampler
 
-    return GpuDownsampler(correction, shape_px, small, device, kept_part)
+    return GpuDownsampler(correction, shape_px, small, device, kept_share)
 
 
 def make_frame_summation(
@@ -122,7 +122,7 @@ def make_frame_summation(
     weights: ExponentialWeights | None = None,
     image_count: int = 0,
 ) -> FrameSummation:
-    """What sums moved frames on `device`; parameters as for `aligned_sum.AlignedSums`."""
+    """Create the aligned sums on `device`; parameters as for `aligned_sum.AlignedSums`."""
     if not device.is_gpu:
         return AlignedSums(
             correction, shape_px, output_shape_px, threads, frames_together,
@@ -142,7 +142,7 @@ def make_sweeps(
     packing: Packing,
     sides_px: tuple[int, int],
 ) -> LikelihoodSweeps:
-    """What sweeps over packed spectra on `device`; parameters as for `CpuSweeps`."""
+    """Create the likelihood sweeps on `device`; parameters as for `CpuSweeps`."""
     if not device.is_gpu:
         return CpuSweeps(packed, packing, sides_px)
     from flexalign.arrays.gpu.passes import GpuSweeps

@@ -14,11 +14,11 @@ from flexalign.arrays.kernels import peaks
 from flexalign.arrays.threads import ThreadPool, share_equally
 from flexalign.model import FloatArray, PixelArray
 
-# Weights of a correlation, relative to the highest, that do not count.
+# Filter weights below this fraction of the maximum are neglected.
 _NEGLIGIBLE = 1e-2
-# Small correlations are computed several at a time, as many as stay in the cache.
+# Small correlations are computed in batches that fit into the cache.
 _COEFFICIENTS_TOGETHER = 2**17
-# So many such batches a thread takes at a time.
+# Batches that a thread takes at a time.
 _BATCHES_TOGETHER = 16
 
 
@@ -40,8 +40,8 @@ class Peaks:
 def low_pass(shape_px: tuple[int, int], half_frequency: tuple[float, float]) -> PixelArray:
     """Gaussian (h, w // 2 + 1) that is one half at `half_frequency` (y, x) in cycles per pixel.
 
-    The lines k_x = 0 and k_y = 0 are zero: they hold the mean and what is left of bad rows and
-    columns, which do not move.
+    The lines k_x = 0 and k_y = 0 are set to zero: they hold the mean and the residue of bad rows
+    and columns, which do not move.
     """
     ky, kx = fourier.frequencies(shape_px)
     squared = (ky / half_frequency[0]) ** 2 + (kx / half_frequency[1]) ** 2
@@ -52,9 +52,9 @@ def low_pass(shape_px: tuple[int, int], half_frequency: tuple[float, float]) -> 
 
 
 def columns_that_count(response: PixelArray) -> int:
-    """How many columns of a falling `response` (h, w // 2 + 1) matter for correlations.
+    """Number of columns of a decreasing `response` (h, w // 2 + 1) that matter for correlations.
 
-    Beyond, a correlation is weighed by less than a hundredth, which moves peaks by 1e-3 pixels.
+    The columns beyond have weights below 1 %; leaving them out moves peaks by 1e-3 pixels.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def columns_that_count(response: PixelArray) -> int:
     12
     """
     counting = np.flatnonzero(response.max(axis=0) ** 2 > _NEGLIGIBLE)
-    # Where the filter leaves next to nothing, its first column beyond the mean is still the most.
+    # A very narrow filter still keeps the first column beyond the mean.
     return int(counting[-1]) + 1 if counting.size else min(2, response.shape[1])
 
 
@@ -75,14 +75,14 @@ def ring_index(shape_px: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0
 def whiten(
     spectra: SpectrumArray, shape_px: tuple[int, int], response: PixelArray, threads: int = 1
 ) -> None:
-    """Divide `spectra` (n, h, columns) by their root mean power, ring by ring, where they are.
+    """Divide `spectra` (n, h, columns) by their root mean power, ring by ring, in place.
 
-    Without it the few strongest coefficients of the lowest rings decide alone where a peak is.
+    Otherwise the few strongest coefficients of the innermost rings would dominate the peak.
 
     Parameters
     ----------
-    spectra : the first columns of the half planes, of the images of shape `shape_px`
-    response : (h, w // 2 + 1) by which to multiply them then
+    spectra : the first columns of the half planes, of images of shape `shape_px`
+    response : (h, w // 2 + 1), the filter that is applied afterwards
     """
     columns = spectra.shape[2]
     rings = np.rint(ring_index(shape_px)[:, :columns] * max(shape_px)).astype(np.int64)
@@ -116,7 +116,7 @@ def pair_peaks(
 ) -> Peaks:
     """Peaks of the correlations of images `first` with images `second`.
 
-    A peak is the maximum within a radius, of the surface as it is between the pixels.
+    A peak is the maximum within a radius, with sub-pixel interpolation.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def pair_peaks(
     Peaks
         One per pair, in order.
     """
-    # Farther than across an image nothing is looked for; loops trust what is in here.
+    # The radius is limited to the image: the compiled loops do not check bounds.
     radius = np.fmin(np.fmax(radius_px, 1.0), math.hypot(*shape_px))
     shifts, scores = np.zeros((len(first), 2)), np.zeros(len(first))
     together = max(1, _COEFFICIENTS_TOGETHER // spectra[0].size)
@@ -143,11 +143,11 @@ def pair_peaks(
             reach_px = int(radius[a:b].max()) + peaks.PEAK_MARGIN_PX
             rows = fourier.irfft2_near(some, shape_px, reach_px)
             peaks.highest_near(rows, radius[a:b], shifts[a:b], scores[a:b])
-            # Parseval: the spread of the whole surface, most of which is never computed.
+            # Parseval: the variance of the whole surface, most of which is never computed.
             spread = np.sqrt(power) / (shape_px[0] * shape_px[1])
             scores[a:b] /= np.where(spread > 0, spread, np.inf)
 
-    # Not in equal parts: pairs that are far apart in time take longer, and come first.
+    # Not in equal blocks: pairs that are far apart in time take longer, and come first.
     with ThreadPool(threads) as workers:
         workers.share(len(first), _BATCHES_TOGETHER * together, measure)
     return Peaks(shifts, scores)

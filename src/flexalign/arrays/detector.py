@@ -1,4 +1,4 @@
-"""What the detector does to a frame, undone: dark, gain, bad pixels.
+"""Correct detector effects in a frame: dark, gain, bad pixels.
 
 Arrays only: the references are read and oriented elsewhere.
 """
@@ -16,15 +16,15 @@ from flexalign.arrays.threads import ThreadPool
 from flexalign.model import MaskArray, PixelArray
 
 NEIGHBOURS = 8
-# A strip of this many rows stays in the cache through all that is done to it.
+# A strip of this many rows fits into the cache through all steps.
 STRIP_ROWS = 64
-# So many rows tell the level of a frame.
+# Rows sampled to estimate the mean level of a frame.
 _LEVEL_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Correction:
-    """All that `correct` needs.
+    """The input of `correct`, prepared once per movie.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Correction:
 
     @property
     def references(self) -> tuple[PixelArray, PixelArray]:
-        """Gain and dark as compiled loops take them: empty where there is none."""
+        """Gain and dark for the compiled loops: empty arrays where there is none."""
         nothing = np.empty((0, 0), np.float32)
         return (
             nothing if self.gain is None else self.gain,
@@ -54,7 +54,7 @@ class Correction:
 
 
 def make_correction(gain: PixelArray | None, dark: PixelArray | None, bad: MaskArray) -> Correction:
-    """The correction by gain and dark, each bad pixel knowing its good neighbours.
+    """Prepare the correction by gain and dark, with the good neighbours of each bad pixel.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ def make_correction(gain: PixelArray | None, dark: PixelArray | None, bad: MaskA
 
 
 def level_below_zero(raw: npt.NDArray[Any], correction: Correction) -> float | None:
-    """The mean of a frame after the dark where nearly all of it is below zero, else None.
+    """Mean of a dark-subtracted frame if nearly all of it is below zero, else None.
 
-    Such values are no counts: they have an offset, which a gain must not multiply.
+    Such values are not counts: they have an offset, which a gain must not multiply.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def level_below_zero(raw: npt.NDArray[Any], correction: Correction) -> float | N
 
 
 def load_search() -> None:
-    """Load the library that finds neighbours, which takes some hundredths of a second."""
+    """Import the k-d tree, which takes some hundredths of a second."""
     import scipy.spatial  # noqa: F401
 
 
@@ -133,10 +133,10 @@ def _nearest_good(bad: MaskArray, bad_index: npt.NDArray[np.int64]) -> npt.NDArr
     good_index = np.flatnonzero(near & ~bad)
     places = np.stack(np.divmod(good_index, width_px), axis=1)
     count = min(NEIGHBOURS, good_index.size)
-    # A balanced tree of equal places is slow to build and no faster to ask.
+    # A balanced tree over a regular grid is slow to build and no faster to query.
     tree = cKDTree(places, balanced_tree=False, compact_nodes=False)
     distance, found = tree.query(np.stack([y, x], axis=1), k=list(range(1, count + 1)))
-    # Equally near ones in the order of their index, whatever the tree did.
+    # Equal distances are ordered by index, whatever the order in the tree.
     order = np.lexsort((found, np.round(distance**2).astype(np.int64)), axis=1)
     chosen = good_index[np.take_along_axis(found, order, axis=1)]
     return np.asarray(np.resize(chosen.T, (NEIGHBOURS, len(chosen))).T, np.int64)
@@ -145,18 +145,18 @@ def _nearest_good(bad: MaskArray, bad_index: npt.NDArray[np.int64]) -> npt.NDArr
 def correct(
     raw: npt.NDArray[Any], correction: Correction, frame_index: int, threads: int = 1
 ) -> PixelArray:
-    """The frame ``(raw - dark) * gain`` with its bad pixels mended.
+    """The frame ``(raw - dark) * gain`` with its bad pixels replaced.
 
-    A bad pixel takes the value of one of its good neighbours, another one in each frame but
-    always the same in the same frame: so it keeps the noise of a single pixel and the noise of
-    different frames stays independent.
+    A bad pixel takes the value of one of its good neighbours, chosen pseudo-randomly by pixel and
+    frame: it keeps the noise of a single pixel, and the noise of different frames stays
+    independent.
 
     Parameters
     ----------
-    raw : (h, w) of any kind of numbers; not changed
+    raw : (h, w) of any dtype; not changed
     correction : from `make_correction`
     frame_index : zero-based in the file
-    threads : number of threads to share the rows among
+    threads : number of threads over which the rows are divided
 
     Returns
     -------
@@ -172,9 +172,9 @@ def correct(
 def corrected_rows(
     raw: npt.NDArray[Any], correction: Correction, frame_index: int
 ) -> Callable[[int, int, PixelArray], None]:
-    """Function ``fill(start, stop, out)`` that puts rows of the corrected frame into `out`.
+    """Function ``fill(start, stop, out)`` that writes rows of the corrected frame to `out`.
 
-    What the rows become does not depend on how the frame is cut into strips; see `correct`.
+    The result does not depend on how the frame is cut into strips; see `correct`.
     """
     width = raw.shape[1]
     gain, dark, bad = correction.gain, correction.dark, correction.bad_index
@@ -193,14 +193,14 @@ def corrected_rows(
 
 
 def mended_values(raw: npt.NDArray[Any], correction: Correction, frame_index: int) -> PixelArray:
-    """What the bad pixels (n,) of the corrected frame become; see `correct`."""
+    """Values (n,) of the bad pixels of the corrected frame; see `correct`."""
     bad, near = correction.bad_index, correction.neighbour_index
     place = np.divmod(chosen_neighbours(bad, near, frame_index), raw.shape[1])
     return corrected_at(place, raw, correction)
 
 
 def corrected_at(place: Any, raw: npt.NDArray[Any], correction: Correction) -> PixelArray:
-    """The pixels ``raw[place]`` of the corrected frame, bad ones as they are."""
+    """The pixels ``raw[place]`` of the corrected frame, bad ones not replaced."""
     pixels = raw[place].astype(np.float32)
     if correction.dark is not None:
         pixels -= correction.dark[place]
@@ -212,16 +212,16 @@ def corrected_at(place: Any, raw: npt.NDArray[Any], correction: Correction) -> P
 def chosen_neighbours(
     bad_index: npt.NDArray[np.int64], neighbour_index: npt.NDArray[np.int64], frame_index: int
 ) -> npt.NDArray[np.int64]:
-    """Flat indices (n,) of the pixels whose values the bad ones take in a frame.
+    """Flat indices (n,) of the pixels that replace the bad ones in a frame.
 
-    Arrays on a GPU have their result there.
+    For arrays on a GPU the result is there too.
     """
     chosen = (_scrambled(bad_index, frame_index) % np.uint64(NEIGHBOURS)).astype(np.int64)
     return np.take_along_axis(neighbour_index, chosen[:, None], 1)[:, 0]
 
 
 def _scrambled(index: npt.NDArray[np.int64], frame_index: int) -> npt.NDArray[np.uint64]:
-    """Numbers without pattern, the same for the same pixel and frame.
+    """Pseudo-random numbers, a hash of pixel and frame.
 
     References
     ----------
@@ -239,7 +239,7 @@ def mend(image: PixelArray, correction: Correction) -> PixelArray:
 
     Returns
     -------
-    excess : (bad pixels,) what they had more than they have now
+    excess : (bad pixels,) their values before minus after
     """
     values = mended_values(image, replace(correction, gain=None, dark=None), frame_index=0)
     flat = image.reshape(-1)

@@ -78,15 +78,15 @@ def critical_exposure_e_A2(frequency_per_A: npt.ArrayLike, voltage_kV: float = 3
 def exposure_weights(
     frequency_per_A: npt.ArrayLike, dose_after_e_A2: npt.ArrayLike, voltage_kV: float = 300.0
 ) -> PixelArray:
-    """Amplitude that is left of each frequency: ``exp(-dose / (2 Nc))``, float32, 1 at k = 0.
+    """Remaining signal amplitude at each frequency: ``exp(-dose / (2 Nc))``, float32, 1 at k = 0.
 
-    A frame is weighted by what the specimen has had when the frame *ends*, pre-exposure
-    included, as the paper's program does; with a dose D per frame the first one has D.
+    A frame is weighted by the accumulated dose at the *end* of the frame, pre-exposure included, as
+    in the paper's program; with a dose D per frame the first one has D.
 
     Parameters
     ----------
     frequency_per_A : broadcasts against the dose, for instance (h, w)
-    dose_after_e_A2 : at the end of the frame; for instance a number, or (t, 1, 1)
+    dose_after_e_A2 : accumulated dose at the end of the frame; for instance a number, or (t, 1, 1)
     voltage_kV : from 60 to 1000
 
     Notes
@@ -110,7 +110,7 @@ def exposure_weights(
 def log_weight_per_dose(frequency_per_A: npt.ArrayLike, voltage_kV: float = 300.0) -> FloatArray:
     """Logarithm of the exposure weight after a dose of 1 e/A2: ``-1 / (2 Nc)``; 0 at k = 0.
 
-    With it the weights of many frames cost one exponential each.
+    With it the weight of each further frame costs one exponential.
 
     Examples
     --------

@@ -1,8 +1,7 @@
-"""Corrected frames at a smaller size, made strip by strip: no whole corrected frame is kept.
+"""Down-sample corrected frames strip by strip: no corrected frame is ever held whole.
 
-Each axis is filtered by a windowed sinc of finite length and sampled at the places of the smaller
-image, in one step.  Cropping the Fourier transform would give the same up to where the filter
-begins to fall off, in more than twice the time.
+Each axis is filtered by a Kaiser-windowed sinc and decimated in one step.  Fourier cropping gives
+the same result in the pass-band of the filter, in more than twice the time.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
-# Whole numbers of so few bits have exact sums over all frames of a movie in 32 bits.
+# Integers of at most this many bits have exact sums over all frames of a movie in 32 bits.
 _SMALL_ITEM_BYTES = 2
-# What the filter lets through of what it should not, and how far it is off where it should be one.
+# Stop-band attenuation of the filter in dB; its pass-band ripple is equally small.
 _STOPPED_DB = 40.0
-# Every so manieth row and column decides how small frames are kept.
+# Step between the sampled rows and columns that decide the dtype of the small frames.
 _CODING_STEP_PX = 16
-# Rows of the small frame that are made together: the rows that they come of stay in the cache.
+# Rows of the small frame computed together: their input rows fit into the cache.
 _SMALL_ROWS = 64
-# Frames worked on together: gain and sums come from memory once for all of them.
+# Frames processed per batch: gain and sums are read from memory once for all of them.
 FRAMES_SHRUNK_TOGETHER = 4
-# Images of 16 bits that are shrunk together, each of which needs room in 32 bits.
+# 16-bit images down-sampled together; each needs a 32-bit copy.
 _WIDENED_TOGETHER = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AxisFilter:
-    """How an axis is down-sampled: each new pixel is a weighted sum over some of the old ones.
+    """Filter and decimation of one axis: each new pixel is a weighted sum of some old ones.
 
     Attributes
     ----------
-    start : (new size,) int64, first old pixel that each takes; may lie beyond the edge, where the
-        old ones are mirrored
+    start : (new size,) int64, first old pixel of each; may lie beyond the edge, where the image is
+        mirrored
     weight : (new size, taps) float32
     """
 
@@ -52,15 +51,15 @@ class AxisFilter:
     weight: PixelArray
 
 
-def axis_filter(size_px: int, new_size_px: int, kept_part: float) -> AxisFilter:
-    """The weights by which `size_px` pixels become `new_size_px`.
+def axis_filter(size_px: int, new_size_px: int, kept_share: float) -> AxisFilter:
+    """Filter weights that take `size_px` pixels to `new_size_px`.
 
     New pixel i lies at old pixel ``i * size / new size``, as in Fourier cropping.
 
     Parameters
     ----------
-    kept_part : of the new Nyquist frequency: frequencies up to there stay as they are, and no
-        others are reflected onto them, to 1 % each
+    kept_share : end of the pass-band as a fraction of the new Nyquist frequency; below it ripple
+        and aliasing are under 1 % each
 
     References
     ----------
@@ -68,7 +67,7 @@ def axis_filter(size_px: int, new_size_px: int, kept_part: float) -> AxisFilter:
 
     Examples
     --------
-    >>> axis_filter(8, 4, kept_part=0.5).start
+    >>> axis_filter(8, 4, kept_share=0.5).start
     array([-4, -2,  0,  2])
     """
     if new_size_px == size_px:
@@ -76,7 +75,7 @@ def axis_filter(size_px: int, new_size_px: int, kept_part: float) -> AxisFilter:
         delta[:, 0] = 1
         return AxisFilter(np.arange(size_px), delta)
     ratio = size_px / new_size_px
-    length = (_STOPPED_DB - 7.95) / (14.36 * (1 - kept_part)) * ratio
+    length = (_STOPPED_DB - 7.95) / (14.36 * (1 - kept_share)) * ratio
     beta = 0.5842 * (_STOPPED_DB - 21) ** 0.4 + 0.07886 * (_STOPPED_DB - 21)
     together = downsample.TAPS_TOGETHER
     taps = math.ceil((math.floor(length) + 1) / together) * together
@@ -85,15 +84,15 @@ def axis_filter(size_px: int, new_size_px: int, kept_part: float) -> AxisFilter:
     away = start[:, None] + np.arange(taps) - center[:, None]
     inside = np.clip(1 - (2 * away / length) ** 2, 0, None)
     weight = np.sinc(away / ratio) * np.i0(beta * np.sqrt(inside)) * (np.abs(away) <= length / 2)
-    # A sum of one everywhere leaves no pattern on an even image.
+    # Weights that sum to one for every pixel: a constant image stays constant.
     weight /= weight.sum(axis=1, keepdims=True)
     return AxisFilter(start, weight.astype(np.float32))
 
 
 def downsampled_images(
-    images: PixelArray, new_shape_px: tuple[int, int], kept_part: float, threads: int = 1
+    images: PixelArray, new_shape_px: tuple[int, int], kept_share: float, threads: int = 1
 ) -> PixelArray:
-    """Images (n, h, w) at a smaller size (n, new h, new w); see `axis_filter`.
+    """Images (n, h, w) down-sampled to (n, new h, new w); see `axis_filter`.
 
     Examples
     --------
@@ -106,11 +105,11 @@ def downsampled_images(
     small = np.empty((count, *new_shape_px), np.float32)
     none_mended = np.empty(0, np.float32)
     together = FRAMES_SHRUNK_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
-    room = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
+    buffer = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
     with ThreadPool(threads) as workers:
-        downsampler = Downsampler(nothing, (height, width), small, workers, kept_part)
+        downsampler = Downsampler(nothing, (height, width), small, workers, kept_share)
         for first in range(0, count, together):
-            some = _widened(images[first : first + together], room, workers)
+            some = _widened(images[first : first + together], buffer, workers)
             places = range(first, first + len(some))
             downsampler.downsample_now(
                 list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]
@@ -118,11 +117,11 @@ def downsampled_images(
     return small
 
 
-def _widened(images: PixelArray, room: PixelArray, workers: ThreadPool) -> PixelArray:
-    """Images (n, h, w) in 32 bits; `room` (n or more, h, w) is for those that are not."""
+def _widened(images: PixelArray, buffer: PixelArray, workers: ThreadPool) -> PixelArray:
+    """Images (n, h, w) as float32; `buffer` (n or more, h, w) takes those of 16 bits."""
     if images.dtype != np.float16:
         return images
-    wide, bits = room[: len(images)], float16.stored(images)
+    wide, bits = buffer[: len(images)], float16.stored(images)
 
     def widen(start: int, stop: int) -> None:
         for k in range(start, stop):
@@ -137,13 +136,13 @@ def downsampled_pixels(
     value: PixelArray,
     shape_px: tuple[int, int],
     new_shape_px: tuple[int, int],
-    kept_part: float,
+    kept_share: float,
 ) -> PixelArray:
-    """As `downsampled_images` of one image that is zero but for a few pixels.
+    """As `downsampled_images` of one image that is zero except at a few pixels.
 
     Parameters
     ----------
-    index, value : (n,) flat indices of those pixels in the image, and what they hold
+    index, value : (n,) flat indices and values of those pixels
 
     Examples
     --------
@@ -156,17 +155,17 @@ def downsampled_pixels(
     """
     small = np.zeros(new_shape_px, np.float32)
     y, x = np.divmod(index, shape_px[1])
-    axes = (_spread(*sizes, kept_part) for sizes in zip(shape_px, new_shape_px, strict=True))
+    axes = (_spread(*sizes, kept_share) for sizes in zip(shape_px, new_shape_px, strict=True))
     along_y, along_x = axes
     downsample.spread_pixels(y, x, value, *along_y, *along_x, small)
     return small
 
 
 def _spread(
-    size_px: int, new_size_px: int, kept_part: float
+    size_px: int, new_size_px: int, kept_share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], PixelArray]:
-    """The weights of `axis_filter` by old pixel: where those of each begin, new pixels, weights."""
-    found = axis_filter(size_px, new_size_px, kept_part)
+    """The weights of `axis_filter` by old pixel: first entry of each, new pixels, weights."""
+    found = axis_filter(size_px, new_size_px, kept_share)
     taps = found.weight.shape[1]
     old = reflected_index(found.start[:, None] + np.arange(taps), size_px).ravel()
     order = np.argsort(old, kind="stable")
@@ -175,19 +174,19 @@ def _spread(
 
 
 def load_compiled_loops() -> None:
-    """Load what all compiled loops need when the first of them runs: a fifth of a second."""
+    """Load the compiled loops ahead of their first use, which takes a fifth of a second."""
     downsample.add_rows(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.int32), 0, 1)
 
 
 def sum_dtype(raw: npt.NDArray[Any]) -> type[np.number[Any]]:
-    """The kind of numbers in which raw frames such as this one are added up."""
+    """The dtype in which raw frames such as this one are summed."""
     is_small = raw.dtype.kind in "iu" and raw.dtype.itemsize <= _SMALL_ITEM_BYTES
     return np.int32 if is_small else np.float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A frame that has come in: where it goes, on top of others or not, and what is to be done."""
+    """A frame waiting for its batch: its place, whether it is added there, its correction."""
 
     index: int
     place: int
@@ -198,7 +197,7 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class DownsampledFrame:
-    """What is known of a frame that has been made small: its index, mean and deviation."""
+    """Index, mean and standard deviation of a frame that was down-sampled."""
 
     frame_index: int
     mean: float
@@ -206,17 +205,17 @@ class DownsampledFrame:
 
 
 class Downsampler:
-    """Makes small frames of raw ones.
+    """Corrects and down-samples raw frames.
 
     Parameters
     ----------
     shape_px : (h, w) of the frames
-    small : (n, h, w) float32 or float16 to put the small ones in, by `coding`
-    kept_part : of the small frames' Nyquist frequency, see `axis_filter`
+    small : (n, h, w) float32 or float16, output; encoded by `coding`
+    kept_share : pass-band as a fraction of the small frames' Nyquist frequency, see `axis_filter`
 
     Attributes
     ----------
-    coding : of the small frames, as the first frame decides
+    coding : encoding of the small frames, decided by the first frame
     """
 
     def __init__(
@@ -225,19 +224,19 @@ class Downsampler:
         shape_px: tuple[int, int],
         small: PixelArray,
         workers: ThreadPool,
-        kept_part: float,
+        kept_share: float,
     ) -> None:
         self._correction, self._workers = correction, workers
         self._shape, self._small = shape_px, small
         sizes = zip(shape_px, small.shape[1:], strict=True)
-        self._along_y, self._along_x = (axis_filter(a, b, kept_part) for a, b in sizes)
+        self._along_y, self._along_x = (axis_filter(a, b, kept_share) for a, b in sizes)
         self._raws: list[npt.NDArray[Any]] = []
         self._waiting: list[_Waiting] = []
         self._used: set[int] = set()
         self.coding = AS_THEY_ARE
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Zeros (h, w) to add raw frames such as this one up in."""
+        """Zeros (h, w) in which raw frames such as this one are summed."""
         return np.zeros(raw.shape, sum_dtype(raw))
 
     def add(
@@ -247,14 +246,14 @@ class Downsampler:
         place: int,
         sums: Sequence[npt.NDArray[Any]] = (),
     ) -> list[DownsampledFrame]:
-        """Put a frame (h, w) at `place` of the small ones, added to what went there before.
+        """Down-sample a frame (h, w) and add it to the small frame number `place`.
 
-        Frames are done a few at a time, and those returned that have been; `flush` does what is
-        left, and only then is all complete.
+        Frames are processed in batches; those completed are returned.  `flush` processes the last
+        batch and must be called at the end.
 
         Parameters
         ----------
-        sums : to which the raw frame is added
+        sums : sums to which the raw frame is added
         """
         if not self._used:
             some = slice(None, None, _CODING_STEP_PX)
@@ -267,7 +266,7 @@ class Downsampler:
         return self.flush() if len(self._waiting) == FRAMES_SHRUNK_TOGETHER else []
 
     def flush(self) -> list[DownsampledFrame]:
-        """Do the frames that have come in and are not done yet."""
+        """Process the frames that still wait for their batch."""
         waiting, self._waiting = self._waiting, []
         raws, self._raws = self._raws, []
         return self.downsample_now(raws, waiting) if waiting else []
@@ -275,14 +274,14 @@ class Downsampler:
     def downsample_now(
         self, raws: Sequence[npt.NDArray[Any]], waiting: Sequence[_Waiting]
     ) -> list[DownsampledFrame]:
-        """Do frames (h, w) as `warp.for_loops` gives them, at most `FRAMES_SHRUNK_TOGETHER`."""
+        """Process frames (h, w) from `warp.for_loops`, at most `FRAMES_SHRUNK_TOGETHER`."""
         correction = self._correction
         together = warp.filled_up(raws, FRAMES_SHRUNK_TOGETHER)
         mended = np.stack([frame.mended for frame in waiting])
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])
         y, x = self._along_y, self._along_x
-        # Sums over the rows, and of their squares.
+        # Sums of the values and of their squares, row by row.
         moments = np.empty((len(raws), self._small.shape[1], 2))
 
         def downsample_rows(start: int, stop: int) -> None:
@@ -307,18 +306,18 @@ class Downsampler:
         ]
 
     def fetched(self, total: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A sum as the host has it."""
+        """A sum in host memory."""
         return total
 
 
 def mean_corrected(
     total: npt.NDArray[Any], count: int, correction: Correction, workers: ThreadPool
 ) -> PixelArray:
-    """The mean corrected frame (h, w), from the sum of `count` raw ones, which is overwritten.
+    """Mean corrected frame (h, w) from the sum of `count` raw ones, which is overwritten.
 
-    The correction is linear, so that one sweep does for all frames.
+    The correction is linear, so it is applied once, to the sum.
     """
-    mean = total.view(np.float32)  # sums of either kind have numbers of 32 bits
+    mean = total.view(np.float32)  # sums of either dtype have 32 bits
     gain, dark = correction.gain, correction.dark
 
     def correct_rows(start: int, stop: int) -> None:

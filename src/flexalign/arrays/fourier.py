@@ -1,7 +1,7 @@
-"""The only caller of FFTs: transforms, cropping, frequencies.
+"""Fourier transforms, cropping, frequencies; the only module that calls FFTs.
 
 Spectra are half planes (h, w // 2 + 1) of real images, unnormalised forward, as numpy's `rfft2`.
-Arrays are NumPy's or, but for `irfft2_near` and `phase_shifted`, CuPy's; results are of their kind.
+Arrays are NumPy's or, except for `irfft2_near` and `phase_shifted`, CuPy's; so are the results.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from flexalign.model import PixelArray
 
 SpectrumArray = npt.NDArray[np.complex64]
 
-# Rows transformed together when most of each row's spectrum is thrown away: they stay in the cache.
+# Rows transformed together when most of each row's spectrum is discarded: they fit into the cache.
 _ROWS_TOGETHER = 64
-# cuFFT's name for the direction of the transform.
+# cuFFT's constant for a forward transform.
 _FORWARD = -1
 
 
 def _library(array: Any, threads: int) -> tuple[Any, dict[str, int]]:
-    """What transforms this kind of array, scipy.fft or CuPy's twin of it, and its options."""
+    """The FFT module for this kind of array, scipy.fft or CuPy's equivalent, and its options."""
     if not _is_on_gpu(array):
         return fft, {"workers": threads}
     return importlib.import_module("cupyx.scipy.fft"), {}
@@ -40,7 +40,7 @@ def rfft2(images: PixelArray, threads: int = 1, columns: int | None = None) -> S
 
     Parameters
     ----------
-    columns : compute only so many, from the lowest frequency on; None = all
+    columns : number of columns to compute, from zero frequency on; None = all
     """
     library, options = _library(images, threads)
     if columns is None:
@@ -83,10 +83,10 @@ def frequencies(shape_px: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArra
 def cropped(
     spectrum: SpectrumArray, shape_px: tuple[int, int], new_shape_px: tuple[int, int]
 ) -> SpectrumArray:
-    """The low frequencies of `spectrum` (..., h, w // 2 + 1), as of a smaller image.
+    """Fourier-cropped `spectrum` (..., h, w // 2 + 1): that of a smaller image.
 
     Grey values keep their mean.  Pixel i of the smaller image lies at i * h / new h of the larger.
-    The Nyquist lines of an even new size are zero, as their phase would be ambiguous.
+    The Nyquist lines of an even new size are set to zero, since their phase is ambiguous.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def _rows_kept(spectra: SpectrumArray, new_height: int) -> SpectrumArray:
 def rfft2_cropped(
     images: PixelArray, new_shape_px: tuple[int, int], threads: int = 1
 ) -> SpectrumArray:
-    """The low frequencies of images (..., h, w), as `cropped` gives them of `rfft2`, in less time.
+    """The same as `cropped` of `rfft2` of images (..., h, w), in less time.
 
-    Of the rows' spectra only the columns that stay are kept and transformed along y.
+    Only the retained columns of the row spectra are transformed along y.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def row_spectra(rows: PixelArray, new_width: int, threads: int = 1) -> SpectrumA
 def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) -> SpectrumArray:
     """Spectra (..., new h, n) along y of some columns (..., h, n) of row spectra, cropped.
 
-    `columns` is used as room to work in, when it is an array of its own.
+    `columns` is used as a work buffer if it owns its memory.
     """
     is_whole = columns.flags.c_contiguous
     if _is_on_gpu(columns) and is_whole and columns.ndim == 2:
@@ -194,7 +194,7 @@ def column_spectra(columns: SpectrumArray, new_height: int, threads: int = 1) ->
 
 
 def columns_back(columns: SpectrumArray) -> SpectrumArray:
-    """What `column_spectra` was made of (h, n); `columns` is overwritten.
+    """Inverse of `column_spectra` (h, n); `columns` is overwritten.
 
     With `rows_back` of all columns this is `irfft2`, in two steps.
     """
@@ -202,26 +202,26 @@ def columns_back(columns: SpectrumArray) -> SpectrumArray:
 
 
 def rows_back(rows: SpectrumArray, width: int) -> PixelArray:
-    """The rows (n, w) whose spectra (n, w // 2 + 1) these are."""
+    """Inverse of `row_spectra`: rows (n, w) of spectra (n, w // 2 + 1)."""
     return np.asarray(fft.irfft(rows, n=width, axis=-1))
 
 
 @lru_cache(maxsize=4)
 def _plan_of_columns(shape: tuple[int, int], gpu: int) -> Any:
-    """CuFFT's plan for the columns (h, n) of an array on a GPU, where they lie.
+    """CuFFT plan for an in-place transform of the columns (h, n) of an array on a GPU.
 
     CuPy's own transform along y makes two transposed copies, and takes twice as long.
     """
     cufft = importlib.import_module("cupy.cuda.cufft")
     height, count = shape
-    layout = ((height,), count, 1)  # lengths, from row to row, from column to column
+    layout = ((height,), count, 1)  # lengths, stride between rows, stride between columns
     return cufft.PlanNd((height,), *layout, *layout, cufft.CUFFT_C2C, count, "C", 0, height)
 
 
 def phase_shifted(
     spectrum: SpectrumArray, shape_px: tuple[int, int], shift_px: npt.ArrayLike
 ) -> SpectrumArray:
-    """The spectra of images (h, w) whose content is moved by `shift_px` (..., 2).
+    """Spectra of images (h, w) after a shift of their content by `shift_px` (..., 2).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which frames of a movie cannot be used as they are: blank, broken in part, of another dose."""
+"""Find frames that cannot be used as they are: blank, partly blank, or of another dose."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import numpy.typing as npt
 
 from flexalign.model import FloatArray, MaskArray
 
-# Larger values are no counts, and their squares do not fit into 32 bits.
-MOST_COUNTS = 1e9
-# Frames are looked at block by block, (rows, columns) of them; of large ones in a few rows of each,
-# which takes a hundredth of the time of the first pass.
+# Larger values are not counts, and their squares overflow 32 bits.
+MAX_COUNTS = 1e9
+# Number (rows, columns) of blocks of a frame that are checked; in large frames only a few rows of
+# each are read, which takes 1 % of the time of the first pass.
 BLOCKS = (32, 8)
 _PIXELS_LOOKED_AT = 2**18
-# With so many pixels that usually differ, a block without any is not there by chance: of counts it
-# has a probability of exp(-40).
+# A block in which this many pixels normally vary has none that do with a probability of exp(-40).
 _SURE_PIXELS = 40
-# A dose is off when it is so by this many standard errors, and by more than is usual.
+# The counts of a frame deviate if they do so by this many standard errors, and more than typical.
 _DOSE_ERRORS = 5.0
-_FEWEST_FOR_LINE = 4
+_MIN_FRAMES_FOR_LINE = 4
 
 BlockCounts = npt.NDArray[np.int64]
 
@@ -29,19 +28,19 @@ def problem_with(pixels: npt.NDArray[Any]) -> str:
     """Why the pixels of a raw frame cannot be used, "" when they can."""
     is_small = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
     if is_small and pixels[0].min() < pixels[0].max():
-        return ""  # the rest need not be looked at
+        return ""  # the other pixels need not be checked
     lowest, highest = float(pixels.min()), float(pixels.max())
     if not np.isfinite(lowest + highest):
         return "it holds values that are not finite"
     if lowest == highest:
         return f"it is blank: every pixel is {lowest:g}"
-    if max(-lowest, highest) > MOST_COUNTS:
+    if max(-lowest, highest) > MAX_COUNTS:
         return f"it holds values from {lowest:.2g} to {highest:.2g}, which are no counts"
     return ""
 
 
 def varied_pixels(pixels: npt.NDArray[Any]) -> BlockCounts:
-    """How many pixels, of those looked at, differ from most of their row in each of `BLOCKS`.
+    """Number of sampled pixels in each of `BLOCKS` that differ from most of their row.
 
     Examples
     --------
@@ -53,17 +52,17 @@ def varied_pixels(pixels: npt.NDArray[Any]) -> BlockCounts:
     width = pixels.shape[1] // columns
     some = pixels[step // 2 :: step, : columns * width].reshape(-1, columns, width)
     differ = np.count_nonzero(some != some[:, :, :1], axis=2)
-    # The first one may itself be the one that differs.
+    # The first pixel may itself be the one that differs.
     differ = np.minimum(differ, width - differ)
     edges = np.linspace(0, len(some), rows + 1).astype(np.int64)[:-1]
     return np.asarray(np.add.reduceat(differ, edges, axis=0), np.int64)
 
 
 def broken_blocks(varied: BlockCounts) -> MaskArray:
-    """Where a frame is blank and the others are not: (frames, *BLOCKS).
+    """Blocks in which a frame is blank and the others are not: (frames, *BLOCKS).
 
-    What is blank in all frames is a part of the detector, or a grid bar; what becomes blank little
-    by little is an edge that moves.  With few counts, blocks are taken together.
+    A block that is blank in all frames is a defect of the detector or a grid bar; one that becomes
+    blank gradually is a moving edge.  At low counts, blocks are merged.
 
     Parameters
     ----------
@@ -73,17 +72,17 @@ def broken_blocks(varied: BlockCounts) -> MaskArray:
     together = 1
     while True:
         parts = varied.reshape(frames, rows // together, together, columns).sum(axis=2)
-        usual = np.median(parts, axis=0)
-        if together == rows or np.median(usual) >= 2 * _SURE_PIXELS:
+        median = np.median(parts, axis=0)
+        if together == rows or np.median(median) >= 2 * _SURE_PIXELS:
             break
         together *= 2
-    is_full = np.pad(parts >= usual / 2, ((1, 1), (0, 0), (0, 0)), constant_values=True)
-    broken = (parts == 0) & (usual >= _SURE_PIXELS) & is_full[:-2] & is_full[2:]
+    is_full = np.pad(parts >= median / 2, ((1, 1), (0, 0), (0, 0)), constant_values=True)
+    broken = (parts == 0) & (median >= _SURE_PIXELS) & is_full[:-2] & is_full[2:]
     return np.asarray(np.repeat(broken, together, axis=1))
 
 
 def describe_blocks(broken: MaskArray, shape_px: tuple[int, int]) -> str:
-    """Where the `broken` blocks (`BLOCKS`) of a frame (h, w) are, in words."""
+    """Position of the `broken` blocks (`BLOCKS`) of a frame (h, w), in words."""
     spans = []
     for axis, name in enumerate(("rows", "columns")):
         hit = np.flatnonzero(broken.any(axis=1 - axis))
@@ -93,17 +92,17 @@ def describe_blocks(broken: MaskArray, shape_px: tuple[int, int]) -> str:
 
 
 def uneven_frames(
-    index: npt.NDArray[np.int64], counts: FloatArray, error: FloatArray, most_off: float
+    index: npt.NDArray[np.int64], counts: FloatArray, error: FloatArray, max_deviation: float
 ) -> dict[int, float]:
-    """By how much the counts of some frames are off a straight line through those of all.
+    """Relative deviation of some frames' counts from a straight line through those of all.
 
-    A beam may fade or grow steadily.  The line is that of Theil and Sen, which follows most frames.
+    The beam may drift steadily.  The line is the robust Theil-Sen fit.
 
     Parameters
     ----------
     index, counts, error : (n,) of each frame its index, its counts (over the dose declared for it)
         and their standard error
-    most_off : part by which they may be off
+    max_deviation : relative deviation that is allowed
 
     Examples
     --------
@@ -112,7 +111,7 @@ def uneven_frames(
     >>> {frame: round(off, 2) for frame, off in found.items()}
     {0: -0.5}
     """
-    if len(index) < _FEWEST_FOR_LINE:
+    if len(index) < _MIN_FRAMES_FOR_LINE:
         return {}
     first, second = np.triu_indices(len(index), 1)
     slope = np.median((counts[second] - counts[first]) / (index[second] - index[first]))
@@ -120,5 +119,5 @@ def uneven_frames(
     if line.min() <= 0:
         line = np.full(len(index), np.median(counts))
     off = counts - line
-    is_off = (np.abs(off) > most_off * line) & (np.abs(off) > _DOSE_ERRORS * error)
+    is_off = (np.abs(off) > max_deviation * line) & (np.abs(off) > _DOSE_ERRORS * error)
     return {int(index[k]): float(off[k] / line[k]) for k in np.flatnonzero(is_off)}

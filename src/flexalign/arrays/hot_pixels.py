@@ -1,6 +1,6 @@
-"""Pixels, columns and rows of a detector that the noise cannot explain: hot, dead and stuck ones.
+"""Find pixels, columns and rows that noise cannot explain: hot, dead and stuck ones.
 
-A mean image is looked at strip by strip: copies of it would take longer to make than all the rest.
+The mean image is processed in strips: copying it would take longer than everything else.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from flexalign.arrays.threads import share_equally
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
 BLOCK_PX = 32
-# Noise of detectors is correlated over fewer pixels than this.
+# The correlation length of detector noise is shorter than this.
 NOISE_LAG_PX = 4
 # One-sided probability of six standard deviations: 0.02 false alarms in 4096 x 4096 pixels.
 RARE = 1e-9
-# A place where so many of the 24 neighbours are as bright is a feature of the specimen.
+# A pixel of which this many of the 24 neighbours are as bright is a feature of the specimen.
 FEATURE_PIXELS = 8
-# No specimen is so many times as bright as the beam, which is the brightest of so many blocks.
+# No specimen is this many times as bright as the beam, the brightest of this many blocks.
 BRIGHTEST = 2.0
 BEAM_BLOCKS = 7
-# Poisson's noise of this many is as good as Gaussian.
+# Poisson noise of this many counts is Gaussian.
 MANY_COUNTS = 1e4
-# With more pixels than this part below zero, values are no counts.
-_NEGATIVE_PART = 0.001
-# Of about so many pixels the median is taken.
+# If more than this fraction of the pixels is below zero, the values are not counts.
+_NEGATIVE_SHARE = 0.001
+# Number of pixels from which the median is computed.
 _SAMPLES = 1 << 16
 
-# A bad line is this many usual deviations, and this part of the level, off those in the window.
+# A bad line deviates from the window's median by this many standard deviations, and by this
+# fraction of the level.
 LINE_DEVIATIONS = 6.0
-LINE_PART_OF_LEVEL = 0.1
+LINE_LEVEL_RATIO = 0.1
 LINE_WINDOW_PX = 15
-LINE_PARTS = 4
-# Of so many pixels of each part the mean is taken, of values between these quantiles of all, which
-# are those of every so many rows and columns.
+LINE_SECTIONS = 4
+# Pixels averaged in each section, after clipping to these quantiles, which are computed from a
+# subset of rows and columns.
 LINE_SAMPLES = 256
 LINE_QUANTILES = (0.001, 0.999)
 LINE_STEP = (3, 5)
@@ -51,19 +52,18 @@ def find_outlier_pixels(
 ) -> MaskArray:
     """Pixels (h, w) that the noise cannot explain: hot, dead and stuck ones.
 
-    The noise is taken for Poisson's in units that its own variance tells, so that the skew of few
-    counts is allowed for. A pixel is hot if its value is too rare both for the level of its
+    The noise is modelled as Poisson, in units estimated from its variance, to allow for its
+    skewness at low counts. A pixel is hot if its value is too improbable both for the level of its
     surroundings and for the eighth brightest of its 24 neighbours, which keeps features of the
-    specimen seven or more pixels wide and still finds hot columns; dead pixels likewise. A pixel
-    is hot also, whatever its neighbours are, if its value is too rare for twice the beam around it:
-    no specimen is brighter than the beam. At fewer than about 20 counts per pixel in all, a dead
-    pixel cannot be told from a good one.
+    specimen seven or more pixels wide and still finds hot columns; likewise for dead pixels. A
+    pixel is also hot, whatever its neighbours, if its value is too improbable for twice the beam
+    intensity around it. Below about 20 counts per pixel in total, dead pixels cannot be detected.
 
     Parameters
     ----------
     mean_image : (h, w), mean of many gain-corrected frames, not aligned
     known_bad : (h, w) bool, pixels to leave out
-    probability : of a good pixel to be called an outlier
+    probability : of a good pixel being called an outlier
 
     Returns
     -------
@@ -72,9 +72,9 @@ def find_outlier_pixels(
     outliers = np.zeros(mean_image.shape, np.bool_)
     if min(mean_image.shape) < BLOCK_PX or known_bad.all():
         return outliers
-    image = _Cleaned(mean_image, known_bad, _usual(mean_image, known_bad))
-    level, variance, negative_part = _block_statistics(image, threads)
-    unit, offset = _counting_unit(level, variance, negative_part)
+    image = _Cleaned(mean_image, known_bad, _median(mean_image, known_bad))
+    level, variance, negative_share = _block_statistics(image, threads)
+    unit, offset = _counting_unit(level, variance, negative_share)
     if unit <= 0:
         return outliers
     level = np.maximum((level + offset) / unit, 0)
@@ -96,11 +96,11 @@ def find_outlier_pixels(
 
 
 def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: int = 1) -> MaskArray:
-    """Columns and rows (h, w) that stand out from those around them along a good part of a side.
+    """Columns and rows (h, w) that deviate from their neighbours over a quarter of a side or more.
 
-    A line is judged in parts of a quarter of the image, since detectors are read out in parts.  It
-    is bad where its mean is off that of its neighbourhood by a tenth of it, and by far more than
-    lines differ by chance.
+    A line is tested in sections of a quarter of the image, since detectors are read out in
+    sections. It is bad where its mean deviates from that of its neighbourhood by a tenth, and by
+    far more than noise explains.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
     """
     outliers = np.zeros(mean_image.shape, np.bool_)
     both = ((mean_image, known_bad, outliers), (mean_image.T, known_bad.T, outliers.T))
-    cuts = (np.array_split(np.arange(size), LINE_PARTS) for size in mean_image.shape)
-    # In turn, since it takes longer to get at columns than at rows.
+    cuts = (np.array_split(np.arange(size), LINE_SECTIONS) for size in mean_image.shape)
+    # Alternating, since columns take longer to read than rows: this balances the threads.
     parts = [
         (image, bad, found, part)
         for pair in zip(*cuts, strict=True)
@@ -122,7 +122,7 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
         if part.size >= BLOCK_PX and image.shape[1] >= LINE_WINDOW_PX
     ]
 
-    def judge(start: int, stop: int) -> None:
+    def find(start: int, stop: int) -> None:
         for image, bad, found, part in parts[start:stop]:
             some = part[:: max(1, part.size // LINE_SAMPLES)]
             values = np.ascontiguousarray(image[some])
@@ -130,16 +130,16 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
             found[part[0] : part[-1] + 1, _outlier_columns(values)] = True
 
     if parts:
-        share_equally(judge, len(parts), threads)
+        share_equally(find, len(parts), threads)
     return outliers & ~known_bad
 
 
 def _outlier_columns(values: PixelArray) -> MaskArray:
-    """Which columns (w,) of `values` (rows, w) are far from the columns around them."""
+    """Outlying columns (w,) of `values` (rows, w), relative to the columns around them."""
     is_good = np.isfinite(values)
     if not is_good.any():
         return np.zeros(values.shape[1], np.bool_)
-    # A few pixels decide nothing.  Medians would not do: of few counts they are whole numbers.
+    # Clip outliers.  Medians would not do: at low counts they are integers.
     some = values[:: LINE_STEP[0], :: LINE_STEP[1]]
     some = some[np.isfinite(some)]
     low, high = np.quantile(some if some.size else values[is_good], LINE_QUANTILES)
@@ -148,21 +148,23 @@ def _outlier_columns(values: PixelArray) -> MaskArray:
     middle = clipped.sum(axis=0) / np.maximum(count, 1)
     level = float(np.median(middle[count > 0]))
     middle = np.where(count > 0, middle, level)
-    rest = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
-    # What the columns differ by, and what their means differ by for noise alone.
+    residual = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
+    # Deviation of the columns, and the standard deviation of their means from noise alone.
     spread = np.where(is_good, clipped - middle, 0)
-    chance = float(np.sqrt((spread**2).sum() / is_good.sum() / len(values)))
-    usual = 1.4826 * float(np.median(rest)) + chance
-    return np.asarray((rest > LINE_DEVIATIONS * usual) & (rest > LINE_PART_OF_LEVEL * abs(level)))
+    noise_sd = float(np.sqrt((spread**2).sum() / is_good.sum() / len(values)))
+    scale = 1.4826 * float(np.median(residual)) + noise_sd
+    return np.asarray(
+        (residual > LINE_DEVIATIONS * scale) & (residual > LINE_LEVEL_RATIO * abs(level))
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cleaned:
-    """An image (h, w) whose bad pixels are read as `usual`, and what is not finite as zero."""
+    """An image (h, w) whose bad pixels read as `median`, and whose non-finite ones read as zero."""
 
     image: PixelArray
     bad: MaskArray
-    usual: np.float32
+    median: np.float32
 
     def rows(self, start: int, stop: int) -> PixelArray:
         """A copy of some rows."""
@@ -170,19 +172,19 @@ class _Cleaned:
         if not np.isfinite(rows.sum()):
             rows[~np.isfinite(rows)] = 0
         if self.bad[start:stop].any():
-            rows[self.bad[start:stop]] = self.usual
+            rows[self.bad[start:stop]] = self.median
         return rows
 
     def at(self, y: npt.NDArray[Any], x: npt.NDArray[Any]) -> PixelArray:
         """The pixels at some places."""
         values = self.image[y, x].astype(np.float32)
         values[~np.isfinite(values)] = 0
-        values[self.bad[y, x]] = self.usual
+        values[self.bad[y, x]] = self.median
         return np.asarray(values)
 
 
-def _usual(image: PixelArray, bad: MaskArray) -> np.float32:
-    """Median of the good pixels, or of some of them evenly spread."""
+def _median(image: PixelArray, bad: MaskArray) -> np.float32:
+    """Median of the good pixels, or of an even sample of them."""
     # An odd step, so that not all of them are of the same columns.
     step = max(image.size // _SAMPLES, 1) | 1
     values = image.ravel()[::step][~bad.ravel()[::step]]
@@ -191,9 +193,9 @@ def _usual(image: PixelArray, bad: MaskArray) -> np.float32:
 
 
 def _block_statistics(image: _Cleaned, threads: int) -> tuple[FloatArray, FloatArray, float]:
-    """Level and variance of the noise in blocks (h // 32, w // 32), unmoved by a few outliers.
+    """Robust level and variance of the noise in blocks (h // 32, w // 32).
 
-    And the part of the pixels that are negative.
+    And the fraction of negative pixels.
     """
     height, width = (size // BLOCK_PX for size in image.image.shape)
     level, variance = np.empty((height, width)), np.empty((height, width))
@@ -218,11 +220,11 @@ def _block_statistics(image: _Cleaned, threads: int) -> tuple[FloatArray, FloatA
 
 
 def _counting_unit(
-    level: FloatArray, variance: FloatArray, negative_part: float
+    level: FloatArray, variance: FloatArray, negative_share: float
 ) -> tuple[float, float]:
-    """The unit and offset that make ``(image + offset) / unit`` a count of Poisson's kind."""
-    if negative_part > _NEGATIVE_PART or np.median(level) <= 0:
-        # No counts: read-out noise around any level, like that of very many of them.
+    """Unit and offset for which ``(image + offset) / unit`` is a Poisson-distributed count."""
+    if negative_share > _NEGATIVE_SHARE or np.median(level) <= 0:
+        # Not counts: read-out noise around any level, as of a very high count.
         unit = float(np.sqrt(np.median(variance) / MANY_COUNTS))
         return unit, MANY_COUNTS * unit - float(np.median(level))
     positive = level > 0
@@ -237,12 +239,12 @@ def _candidates(
     offset: float,
     threads: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The few pixels (y, x) far enough from the level of their block to be looked at closely.
+    """The few pixels (y, x) far enough from the level of their block to be tested.
 
     `level` and `variance` are in counts; where they differ, the block has structure, and the
     bounds are wider.
     """
-    # Four standard deviations on the square root's scale, on which Poisson's noise is even.
+    # Four standard deviations on the square-root scale, on which Poisson noise is uniform.
     widening = np.maximum(1.0, np.sqrt(variance / np.maximum(level, 1.0)))
     root = np.sqrt(level)
     upper = (level + widening * (4 * root + 4)) * unit - offset
@@ -258,7 +260,7 @@ def _candidates(
             strip = image.rows(first, first + BLOCK_PX)
             is_far = strip > upper[block_y].astype(np.float32)[block_x]
             is_far |= strip < lower[block_y].astype(np.float32)[block_x]
-            # Of each whole strip; numpy is much quicker to find places along one axis.
+            # Per strip; numpy finds indices much faster along one axis.
             place = np.flatnonzero(is_far)
             found.append(place + first * width)
         return found
@@ -270,7 +272,7 @@ def _candidates(
 
 
 def _block(index: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """The block that each row or column belongs to; the last block takes the rest."""
+    """Block index of each row or column; the last block takes the remainder."""
     return np.minimum(index // BLOCK_PX, count - 1)
 
 

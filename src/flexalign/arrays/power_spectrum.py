@@ -39,7 +39,7 @@ def power_spectrum(
     pixel_size_A : of this image
     tile_px : side of the tiles; in a smaller image the largest even side that fits
     overlap : of neighbouring tiles, as a fraction of their side
-    threads : for the transforms
+    threads : number of threads for the transforms
 
     Raises
     ------
@@ -138,7 +138,7 @@ def centred_amplitude(spectrum: SpectrumArray, width_px: int) -> PixelArray:
 
 
 class GroupedAmplitude:
-    """Sum of the amplitudes of the sums of a few unmoved frames each, for CTF programs.
+    """Sum of the Fourier amplitudes of groups of unaligned frames, for CTF programs.
 
     Parameters
     ----------
@@ -178,10 +178,10 @@ class GroupedAmplitude:
 def ctf_spectrum(
     amplitude: PixelArray, pixel_size_A: float, size_px: int = CTF_SPECTRUM_PX
 ) -> CtfSpectrum:
-    """Amplitudes as CTF programs take them: square, cut off at 2.8 A, `size_px` wide.
+    """Amplitude spectrum for CTF programs: square, Nyquist at 2.8 A, `size_px` wide.
 
-    Of a small image it is narrower, for resolution that is not there is not made up.  The mean
-    of the image, at zero frequency, is replaced by its neighbourhood, lest it ring.
+    A small image gives a narrower one, since no resolution is invented.  Zero frequency is replaced
+    by the mean of its neighbours, to avoid ringing.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def ctf_spectrum(
 
 
 def _resampled(image: PixelArray, shape_px: tuple[int, int]) -> PixelArray:
-    """`image` on a coarser grid, by Fourier cropping; the middle pixel stays in the middle."""
+    """`image` resampled to a coarser grid by Fourier cropping about its centre pixel."""
     shape = (image.shape[0], image.shape[1])
     if shape == shape_px:
         return image
@@ -237,7 +237,7 @@ def _sum_over_tiles(
     window: PixelArray,
     threads: int,
 ) -> tuple[npt.NDArray[np.float64], int]:
-    """Sum (n, n // 2 + 1) of what `add` adds of the spectra of all tiles, and their number."""
+    """Sum (n, n // 2 + 1) of `add` over the spectra of all tiles, and their number."""
     tops = _tile_starts(pixels.shape[0], side, overlap)
     lefts = _tile_starts(pixels.shape[1], side, overlap)
 
@@ -253,7 +253,7 @@ def _sum_over_tiles(
             sums.append(total)
         return sums
 
-    # Added up in the order of the rows, so that the number of threads changes nothing.
+    # Summed in the order of the rows: the result does not depend on the number of threads.
     parts = share_equally(sum_rows, len(tops), threads)
     total = np.sum([row for part in parts for row in part], axis=0)
     return total, len(tops) * len(lefts)

@@ -29,9 +29,9 @@ def lattice_nodes(size_px: int, step_px: int) -> np.ndarray[tuple[int], np.dtype
 
 
 def lattice_for_loops(displacement_px: PixelArray, shape_px: tuple[int, int]) -> PixelArray:
-    """A displacement (2, ny, nx) as compiled loops take it, which make indices of it.
+    """A displacement (2, ny, nx) clipped for the compiled loops, which turn it into indices.
 
-    What lies farther away than the image (h, w) is large is as good as any other place.
+    Displacements larger than the image (h, w) are clipped to its size.
 
     Raises
     ------
@@ -40,15 +40,15 @@ def lattice_for_loops(displacement_px: PixelArray, shape_px: tuple[int, int]) ->
     """
     if not np.isfinite(displacement_px).all():
         raise ValueError("expected a finite displacement everywhere")
-    most = np.reshape(np.array(shape_px, np.float32), (2, 1, 1))
-    return np.ascontiguousarray(np.clip(displacement_px, -most, most), dtype=np.float32)
+    maximum = np.reshape(np.array(shape_px, np.float32), (2, 1, 1))
+    return np.ascontiguousarray(np.clip(displacement_px, -maximum, maximum), dtype=np.float32)
 
 
 def spline_coefficients(image: PixelArray, threads: int = 1) -> PixelArray:
     """Coefficients (h, w) of the cubic B-spline through the pixels of `image` (h, w).
 
-    The image goes on beyond its edges as its mirror image about the outermost pixels.
-    `image` is left as it is.
+    The image is mirrored about its outermost pixels.
+    `image` is not changed.
 
     References
     ----------
@@ -77,7 +77,7 @@ def sample(
     threads: int = 1,
     out: PixelArray | None = None,
 ) -> PixelArray:
-    """The image behind spline `coefficients` (h, w) at p + displacement(p), for every pixel p.
+    """The spline image with `coefficients` (h, w), at p + displacement(p) for every pixel p.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def sample(
 
 
 def _cut(image: PixelArray, top: int, bottom: int, left: int, right: int) -> PixelArray:
-    """Part of an image that may reach beyond it, where it is mirrored."""
+    """Section of an image, mirrored where it extends beyond the edges."""
     nothing, no_pixels = np.empty((0, 0), np.float32), np.empty(0, np.int64)
     part = np.empty((bottom - top, right - left), np.float32)
     no_starts = np.zeros(len(image) + 1, np.int64)

@@ -1,4 +1,4 @@
-"""Dask clusters: one that is there, or jobs of a cluster that become workers."""
+"""Dask clusters: an existing scheduler, or workers submitted as cluster jobs."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from flexalign.batch.dask_executor import CONNECT_S, DaskExecutor
 from flexalign.errors import InputError, ParameterError
 
 KINDS = ("slurm", "pbs", "sge", "lsf")
-# A worker stops taking movies so long before its time is over, some of them a little earlier.
-LAST_PART_OF_WALLTIME = 0.1
+# A worker stops taking movies this fraction of its walltime before the end, slightly staggered.
+WALLTIME_RESERVE_RATIO = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """What each job of a cluster asks for; each is one worker, that has one movie at a time.
+    """Resources of each cluster job; each is one worker, with one movie at a time.
 
     Attributes
     ----------
     kind : one of `KINDS`
-    fewest, most : jobs; between them their number follows the movies that wait
-    queue, account, walltime : as the cluster knows them; None = its default
+    min_jobs, max_jobs : limits of the number of jobs, which follows the number of waiting movies
+    queue, account, walltime : in the cluster's terms; None = its default
     cores, memory_GB, gpus : of each job
-    interface : network on which workers reach the scheduler, None = the usual one
+    interface : network interface of the scheduler, None = default
     options : further lines for the job script, without the ``#SBATCH``
     """
 
     kind: str
-    fewest: int
-    most: int
+    min_jobs: int
+    max_jobs: int
     queue: str | None = None
     account: str | None = None
     walltime: str | None = None
@@ -59,11 +59,11 @@ def on_scheduler(address: str, **choices: Any) -> DaskExecutor:
 
 
 def on_cluster(jobs: Jobs, log_folder: Path, **choices: Any) -> DaskExecutor:
-    """An executor on workers that are submitted as jobs, and end with the run.
+    """An executor on workers submitted as cluster jobs, which end with the run.
 
     Parameters
     ----------
-    log_folder : for what the jobs say
+    log_folder : folder for the logs of the jobs
     choices : of `DaskExecutor`
 
     Raises
@@ -73,20 +73,20 @@ def on_cluster(jobs: Jobs, log_folder: Path, **choices: Any) -> DaskExecutor:
     """
     log_folder.mkdir(parents=True, exist_ok=True)
     cluster = make_cluster(jobs, log_folder)
-    if jobs.fewest == jobs.most:
-        cluster.scale(jobs=jobs.most)
+    if jobs.min_jobs == jobs.max_jobs:
+        cluster.scale(jobs=jobs.max_jobs)
     else:
-        cluster.adapt(minimum_jobs=jobs.fewest, maximum_jobs=jobs.most)
+        cluster.adapt(minimum_jobs=jobs.min_jobs, maximum_jobs=jobs.max_jobs)
     return DaskExecutor(
         _connector(cluster),
-        largest=jobs.most,
+        max_places=jobs.max_jobs,
         close_cluster=cluster.close,
         **{**choices, "threads": choices.get("threads") or jobs.cores},
     )
 
 
 def make_cluster(jobs: Jobs, log_folder: Path) -> Any:
-    """The cluster of dask-jobqueue that `jobs` describe, without a job yet.
+    """The dask-jobqueue cluster described by `jobs`, without any job yet.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def make_cluster(jobs: Jobs, log_folder: Path) -> Any:
         "log_directory": str(log_folder.absolute()),
         "local_directory": "/tmp",
         "job_name": "flexalign",
-        # A worker has all cores of its job for one movie.
+        # A worker uses all cores of its job for one movie.
         "worker_extra_args": ["--nthreads", "1", *_lifetime(jobs.walltime)],
         "scheduler_options": {"dashboard": False},
     }
@@ -132,7 +132,7 @@ def make_cluster(jobs: Jobs, log_folder: Path) -> Any:
 
 
 def _connector(target: Any) -> Callable[[], Any]:
-    """What connects to a scheduler by its address, or to a cluster."""
+    """A function that connects to a scheduler by its address, or to a cluster."""
     distributed = _module("distributed")
 
     def connect() -> Any:
@@ -147,11 +147,11 @@ def _connector(target: Any) -> Callable[[], Any]:
 
 
 def _lifetime(walltime: str | None) -> list[str]:
-    """Options that let a worker end in good order before its time is over."""
+    """Options with which a worker ends cleanly before its walltime is over."""
     if walltime is None:
         return []
     seconds = walltime_s(walltime)
-    last_s = max(1, round(LAST_PART_OF_WALLTIME * seconds))
+    last_s = max(1, round(WALLTIME_RESERVE_RATIO * seconds))
     return ["--lifetime", f"{seconds - last_s}s", "--lifetime-stagger", f"{last_s // 2}s"]
 
 
@@ -180,7 +180,7 @@ def walltime_s(text: str) -> int:
 
 
 def _module(name: str) -> Any:
-    """A module of Dask, which flexalign works without."""
+    """Import a module of Dask, which is optional."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

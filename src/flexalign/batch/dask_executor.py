@@ -1,7 +1,7 @@
-"""Movies on the workers of a Dask cluster: any that is there, or one made of a cluster's jobs.
+"""Executor on the workers of a Dask cluster.
 
-Results go from the workers straight to the run folder, which all machines must see; only jobs,
-news and records travel.
+Workers write results directly to the run folder, which all machines must share; only jobs,
+progress and records are sent over the network.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from flexalign.batch.jobs import Job, Note, Outcome, Stage, needed_bytes, refuse
 from flexalign.batch.resources import core_count
 from flexalign.errors import InputError
 
-# Jobs that wait at the scheduler for each place, so that no worker waits and a cluster that
-# adapts sees how much there is to do.
+# Jobs queued at the scheduler per place, so that no worker idles and an adaptive cluster sees the
+# amount of work.
 JOBS_PER_PLACE = 2
-SHORTEST_BETWEEN_NEWS_S = 1.0
+MIN_NEWS_INTERVAL_S = 1.0
 BETWEEN_COUNTS_S = 5.0
 CONNECT_S = 20.0
-# A scheduler that is lost is waited for so long.
+# Time to wait for a lost scheduler.
 PATIENCE_S = 600.0
 
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A job at the scheduler; `heard_s` is 0 until a worker has begun with it.
+    """A job at the scheduler; `last_message_s` is 0 until a worker has begun with it.
 
-    It `is_lost` when it ended and the scheduler went before it could say how.
+    It `is_lost` if it ended and the scheduler was lost before reporting it.
     """
 
     job: Job
     future: Any
     worker: str = ""
-    heard_s: float = 0.0
+    last_message_s: float = 0.0
     is_lost: bool = False
 
 
 class DaskExecutor:
     """Works on a Dask cluster.
 
-    A worker that dies has its movies done by others, as often as the scheduler allows. One that
-    hangs is restarted. When the scheduler is lost, it is waited for and gets all unfinished jobs
-    again; what was finished in between is on disk and not done again.
+    Movies of a worker that dies are repeated by others, as often as the scheduler allows. One that
+    hangs is restarted. If the scheduler is lost, the executor waits for it and submits all
+    unfinished jobs again; results finished in the meantime are on disk and not repeated.
 
     Parameters
     ----------
-    connect : a new connection to the scheduler
-    largest : places that the cluster can grow to
-    threads : of each movie; None = the cores of a worker divided by its places
-    timeout_s : a movie of which nothing was heard for so long is given up
+    connect : opens a new connection to the scheduler
+    max_places : maximum number of places that the cluster can grow to
+    threads : number of threads per movie; None = the cores of a worker divided by its places
+    timeout_s : a movie without a message for this long is given up
     close_cluster : called at the end
     """
 
@@ -66,14 +66,14 @@ class DaskExecutor:
         self,
         connect: Callable[[], Any],
         *,
-        largest: int = 1,
+        max_places: int = 1,
         threads: int | None = None,
         timeout_s: float = 1800.0,
         close_cluster: Callable[[], None] = lambda: None,
     ) -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         self._connect, self._close_cluster = connect, close_cluster
-        self._largest, self._threads, self._timeout_s = largest, threads, timeout_s
+        self._max_places, self._threads, self._timeout_s = max_places, threads, timeout_s
         self._topic = f"flexalign-{uuid4().hex}"
         self._tasks: dict[str, _Task] = {}
         self._news: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -82,7 +82,7 @@ class DaskExecutor:
 
     @property
     def side_by_side(self) -> int:
-        """Places for movies that the workers have now."""
+        """Number of movies that the present workers process in parallel."""
         now = time.monotonic()
         if now > self._counted_s + BETWEEN_COUNTS_S:
             with contextlib.suppress(OSError, ValueError):
@@ -91,9 +91,9 @@ class DaskExecutor:
         return self._places
 
     @property
-    def room(self) -> int:
-        """Jobs that the scheduler should have beside those it has."""
-        places = max(self.side_by_side, self._largest)
+    def free_places(self) -> int:
+        """Number of further jobs that the scheduler should queue."""
+        places = max(self.side_by_side, self._max_places)
         return JOBS_PER_PLACE * places - len(self._tasks)
 
     def submit(self, job: Job) -> None:
@@ -116,8 +116,8 @@ class DaskExecutor:
         self._give_up_the_hung(listener)
 
     def withdraw(self) -> list[Job]:
-        """The jobs that no worker has told of yet; one that has begun all the same is given up."""
-        tasks = [task for task in self._tasks.values() if not task.heard_s]
+        """Withdraw the jobs that no worker has reported; one that has begun is given up."""
+        tasks = [task for task in self._tasks.values() if not task.last_message_s]
         with contextlib.suppress(OSError, TimeoutError):  # a lost scheduler has forgotten them
             self._client.cancel([task.future for task in tasks], force=True)
         for task in tasks:
@@ -125,20 +125,20 @@ class DaskExecutor:
         return [task.job for task in tasks]
 
     def close(self) -> None:
-        """Give up what is under way and leave the cluster, or end it if it is ours."""
+        """Give up jobs in progress and disconnect; close the cluster if it is ours."""
         with contextlib.suppress(OSError, ValueError, TimeoutError):
             self._client.cancel([task.future for task in self._tasks.values()], force=True)
         self._client.close(timeout=5)
         self._close_cluster()
 
     def _new_client(self) -> Any:
-        """A connection to the scheduler that hears of the stages."""
+        """A connection to the scheduler, subscribed to progress messages."""
         client = self._connect()
         client.subscribe_topic(self._topic, lambda event: self._news.put(event[1]))
         return client
 
     def _send(self, job: Job) -> Any:
-        """The future of a job at the scheduler."""
+        """Submit a job; return its future."""
         future = self._client.submit(
             work, job, self._threads, self._topic, key=f"{job.name}-{uuid4().hex}", pure=False
         )
@@ -146,15 +146,15 @@ class DaskExecutor:
         return future
 
     def _hear(self, news: dict[str, Any], listener: Listener) -> None:
-        """Take in the news of one stage."""
+        """Handle a progress message."""
         task = self._tasks.get(news["movie"])
         if task is not None:
-            task.worker, task.heard_s = news["worker"], time.monotonic()
+            task.worker, task.last_message_s = news["worker"], time.monotonic()
             if news["stage"]:
                 listener(Stage(news["movie"], news["stage"], news["done"], news["total"]))
 
     def _end(self, future: Any, listener: Listener) -> bool:
-        """Take in the end of a future; whether a job ended with it."""
+        """Handle the end of a future; return whether a job ended with it."""
         task = next((task for task in self._tasks.values() if task.future is future), None)
         if task is None or future.status not in ("finished", "error"):
             return False  # given up, or lost with the scheduler
@@ -169,7 +169,7 @@ class DaskExecutor:
         return True
 
     def _see_to_the_scheduler(self, listener: Listener) -> None:
-        """Send jobs again that a lost scheduler has forgotten, when there is one again."""
+        """Submit jobs again that a lost scheduler has forgotten, once it is back."""
         if self._client.status == "closed":
             listener(Note("the scheduler is lost: waiting for it"))
             self._client = self._wait_for_scheduler()
@@ -181,7 +181,7 @@ class DaskExecutor:
             if task.is_lost or task.future.status in ("cancelled", "lost")
         ]
         for task in lost:
-            task.future, task.heard_s, task.is_lost = self._send(task.job), 0.0, False
+            task.future, task.last_message_s, task.is_lost = self._send(task.job), 0.0, False
         if lost:
             listener(Note(f"the scheduler is back and has {len(lost)} movies again"))
 
@@ -191,7 +191,7 @@ class DaskExecutor:
         Raises
         ------
         InputError
-            When it does not for a long time.
+            If it does not answer in time.
         """
         until = time.monotonic() + PATIENCE_S
         while True:
@@ -203,21 +203,23 @@ class DaskExecutor:
                 time.sleep(1.0)
 
     def _give_up_the_hung(self, listener: Listener) -> None:
-        """Restart workers of which nothing was heard for too long."""
+        """Restart workers without a message for too long."""
         now = time.monotonic()
         for task in list(self._tasks.values()):
-            if not task.heard_s or now < task.heard_s + self._timeout_s:
+            if not task.last_message_s or now < task.last_message_s + self._timeout_s:
                 continue
             del self._tasks[task.job.movie]
-            with contextlib.suppress(Exception):  # it may be gone, or have nobody to restart it
+            with contextlib.suppress(Exception):  # it may be gone, or have no nanny to restart it
                 self._client.cancel([task.future], force=True)
                 self._client.restart_workers([task.worker], timeout=30, raise_for_error=False)
-            message = f"nothing was heard of worker {task.worker} for {now - task.heard_s:.0f} s"
+            message = (
+                f"nothing was heard of worker {task.worker} for {now - task.last_message_s:.0f} s"
+            )
             listener(Outcome(task.job, None, Failure("stalled", message)))
 
 
 def work(job: Job, threads: int | None, topic: str) -> Outcome:
-    """Do a job in a Dask worker and tell its stages under `topic`."""
+    """Run a job in a Dask worker and report its stages under `topic`."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -226,7 +228,7 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     def tell(stage: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if stage != last[0] or now > last[1] + SHORTEST_BETWEEN_NEWS_S:
+        if stage != last[0] or now > last[1] + MIN_NEWS_INTERVAL_S:
             last = (stage, now)
             news = {"movie": job.movie, "stage": stage, "done": done, "total": total}
             worker.log_event(topic, {**news, "worker": worker.address})
@@ -236,15 +238,15 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     places = max(1, worker.state.nthreads)
     limit_bytes = (worker.memory_manager.memory_limit or 1 << 50) // places
     try:
-        usual, smallest = needed_bytes(job)
+        normal_bytes, min_bytes = needed_bytes(job)
     except Exception as error:
         return Outcome(job, None, explain(error))
-    if smallest > limit_bytes:
-        return refused(job, smallest)
-    if usual > limit_bytes:
+    if min_bytes > limit_bytes:
+        return refused(job, min_bytes)
+    if normal_bytes > limit_bytes:
         job = replace(job, is_careful=True)
     outcome = run_job(job, threads or max(1, core_count() // places), tell)
-    # Other movies compute in the same process: its time is not that of this one.
+    # The process time includes that of other movies in the same process.
     return replace(outcome, cpu_s=float("nan")) if places > 1 else outcome
 
 

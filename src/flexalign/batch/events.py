@@ -1,4 +1,4 @@
-"""What happens in a run, for whoever wants to know."""
+"""Events of a run, for observers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flexalign.gain.verdict import GainCheck
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A movie is to be aligned; so many wait."""
+    """A movie was queued; `waiting` is the length of the queue."""
 
     movie: str
     waiting: int
@@ -26,9 +26,9 @@ class GainChecked:
 
     Attributes
     ----------
-    check : what that showed
-    text : the same in words
-    stops : the run ends for it, with an error that says the same
+    check : the result
+    text : the result in words
+    stops : whether the run ends because of it, with an error that repeats the text
     """
 
     check: GainCheck
@@ -46,7 +46,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A movie is done or has failed; unless this is final it is tried once more."""
+    """A movie is done or has failed; if not final, it is tried once more."""
 
     outcome: Outcome
     is_final: bool
@@ -61,12 +61,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tick:
-    """Half a second has passed, or less: so it stands.
+    """The state of the run, sent at least every half second.
 
     Attributes
     ----------
-    left : movies that are ready and not done
-    backlog : movies that are seen and not ready
+    left : number of movies that are ready and not done
+    backlog : number of movies that are seen and not ready
     """
 
     throughput: Throughput

@@ -1,4 +1,4 @@
-"""Who does the work: one small interface, and the executor that works in this process."""
+"""The interface of executors, and the executor that works in this process."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ Listener = Callable[[Stage | Note | Outcome], None]
 
 
 class Executor(Protocol):
-    """Takes jobs and tells how they go.
+    """Runs jobs and reports their progress.
 
-    A job that was submitted comes back as one `Outcome`, whatever happens to the process or the
-    machine that worked on it.
+    Every submitted job ends with exactly one `Outcome`, whatever happens to the process or machine
+    that worked on it.
     """
 
     @property
-    def room(self) -> int:
-        """How many more jobs it would take now."""
+    def free_places(self) -> int:
+        """Number of further jobs that can be submitted now."""
         ...
 
     @property
     def side_by_side(self) -> int:
-        """How many movies are worked on at a time when there are enough."""
+        """Number of movies processed in parallel if there are enough."""
         ...
 
     def submit(self, job: Job) -> None:
-        """Take a job; when it starts is the executor's business."""
+        """Queue a job; the executor decides when it starts."""
         ...
 
     def wait(self, listener: Listener, timeout_s: float) -> None:
-        """Work, or listen to those who do, about so long; sooner when a job has ended."""
+        """Work, or wait for messages, for about this long; return early when a job has ended."""
         ...
 
     def withdraw(self) -> list[Job]:
-        """The jobs that nobody has begun with; they are forgotten here."""
+        """Remove and return the jobs that have not begun."""
         ...
 
     def close(self) -> None:
-        """Give up whatever is under way and let go of everything."""
+        """Abort jobs in progress and release all resources."""
         ...
 
 
 class InProcess:
-    """Works on one movie at a time in this process: simplest to look into, least protected."""
+    """Processes one movie at a time in this process: easiest to debug, least protected."""
 
     side_by_side = 1
 
@@ -56,7 +56,7 @@ class InProcess:
         self._job: Job | None = None
 
     @property
-    def room(self) -> int:
+    def free_places(self) -> int:
         """One, unless there is a job."""
         return int(self._job is None)
 
@@ -65,7 +65,7 @@ class InProcess:
         self._job = job
 
     def wait(self, listener: Listener, timeout_s: float) -> None:
-        """Do the job, however long it takes."""
+        """Run the job to its end."""
         if self._job is None:
             time.sleep(timeout_s)
             return
@@ -73,10 +73,10 @@ class InProcess:
         listener(run_job(job, self._threads, lambda *news: listener(Stage(job.movie, *news))))
 
     def withdraw(self) -> list[Job]:
-        """The job that was not begun."""
+        """Remove and return the job that has not begun."""
         job, self._job = self._job, None
         return [job] if job else []
 
     def close(self) -> None:
-        """Forget the job."""
+        """Drop the job."""
         self._job = None

@@ -1,4 +1,4 @@
-"""Why a movie failed, in types that a person or a program can act on."""
+"""Classification of failures, with advice for each kind."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ ADVICE = {
     "defect": "report it, as CONTRIBUTING.md says",
 }
 
-# What the system says when there is no room for results, wherever that shows.
+# System errors of a full or unwritable disk, wherever they occur.
 _OF_OUTPUT = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG))
-# What it says of itself, and of disks and networks, and not of what is in a file.
+# System errors of the machine, disks and networks, not of the content of a file.
 _OF_SYSTEM = frozenset(
     (
         errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
@@ -65,25 +65,25 @@ class Failure:
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """Advice to the user."""
         return ADVICE[self.kind]
 
     @property
     def is_of_movie(self) -> bool:
-        """Whether the movie is at fault, or may be, and not what surrounds it."""
+        """Whether the movie is, or may be, the cause, and not its environment."""
         return self.kind not in ("output", "occupied", "system", "device")
 
     @property
     def may_pass(self) -> bool:
-        """Whether another try, with little memory and alone, may succeed."""
+        """Whether a second try, alone and with little memory, may succeed."""
         return self.kind in ("memory", "stalled", "worker-died", "system")
 
 
 def explain(error: BaseException) -> Failure:
-    """The failure that `error` is.
+    """Classify `error`.
 
-    What the system said is told by its number, wherever it arose and whatever was made of it: a
-    movie is not at fault when a disk is full or there are too many open files.
+    System errors are recognised by their number anywhere in the chain of exceptions: a full disk or
+    too many open files are not the movie's fault.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def explain(error: BaseException) -> Failure:
 
 
 def _numbers(error: BaseException) -> Iterator[int]:
-    """The system's numbers of what led to `error`."""
+    """The errno values in the chain of exceptions of `error`."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno is not None:

@@ -1,7 +1,7 @@
-"""The folder of a run: what is done, what failed, and the tables that say so.
+"""The run folder: finished movies, failures, and their tables.
 
-The records of the movies are the truth.  `run.json` saves reading them all again, and holds what
-has no record: the failures and the names.
+The records of the movies are authoritative.  `run.json` is an index of them, and holds what has no
+record: failures and names.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from pathlib import Path
 from typing import Any
 
 from flexalign import __version__
+from flexalign.atomic import sync
 from flexalign.batch import tables
 from flexalign.batch.failures import ADVICE, Failure
 from flexalign.batch.inputs import INDEX_NAME
 from flexalign.batch.jobs import Outcome, key_of_record
 from flexalign.batch.names import Names
+from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_json
 from flexalign.io.record import read_record
-from flexalign.io.results import SUFFIXES
-from flexalign.io.writing.atomic import sync
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.io.writing.ownership import unchanged_before
 from flexalign.io.writing.publishing import leftover_root, leftovers, results_of, take_back
 from flexalign.model import MovieRecord
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.params import AlignParams
 from flexalign.plain import from_plain, typed
 
 SCHEMA = 1
-# That of a hundred thousand movies has about 200 MB.
-MOST_INDEX_BYTES = 1024 * MIB_BYTES
-RECORD = SUFFIXES["record"]
-SHORTEST_BETWEEN_WRITES_S = 2.0
-# Writing the tables may take this part of the time: they grow with the run.
-MOST_TIME_WRITING = 0.05
+# The index of a hundred thousand movies has about 200 MB.
+MAX_INDEX_BYTES = 1024 * MIB_BYTES
+MIN_WRITE_INTERVAL_S = 2.0
+# Maximum share of the time for writing the tables, which grow with the run.
+MAX_WRITING_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of one movie.
+    """The index entry of one movie.
 
     Attributes
     ----------
     movie : absolute path
-    name : what its outputs begin with
-    key : of the work, see `flexalign.batch.jobs.job_key`
-    record_ns : time of the record's last change; 0 for a failure
-    failure : why it failed, None when it is done
-    row : what the tables say about a movie that is done, by the columns of `tables.COLUMNS`
+    name : common beginning of its output names
+    key : of the job, see `flexalign.batch.jobs.job_key`
+    record_ns : modification time of the record; 0 for a failure
+    failure : why it failed, None if it is done
+    row : table row of a finished movie, by the columns of `tables.COLUMNS`
     """
 
     movie: str
@@ -66,9 +66,9 @@ class Entry:
 
 
 class RunFolder:
-    """The folder `path`, read when made and kept current by `add` and `write`.
+    """The run folder `path`, read on creation and kept current by `add` and `write`.
 
-    Use it while the folder is held, see `flexalign.batch.lock.only_run`.
+    Use it while the folder is locked, see `flexalign.batch.lock.only_run`.
     """
 
     def __init__(self, path: Path, params: AlignParams) -> None:
@@ -78,7 +78,7 @@ class RunFolder:
         self._entries: dict[str, Entry] = {}
         self._next_write_s = 0.0
         self._leftovers: dict[str, list[Path]] = {}
-        # Movies whose record is gone, whatever their other files are.
+        # Movies without a record whose other files are left.
         self._lost: dict[str, Entry] = {}
         self._is_changed = True
         self._started = _now()
@@ -89,28 +89,28 @@ class RunFolder:
         return iter(self._entries.values())
 
     def get(self, movie: str) -> Entry | None:
-        """What is known of the movie, None when it was never tried."""
+        """The entry of the movie, None if it was never tried."""
         return self._entries.get(movie)
 
     def add(self, outcome: Outcome) -> Entry:
-        """Take in how a movie ended."""
+        """Enter the outcome of a movie."""
         job, row, record_ns = outcome.job, {}, 0
         if outcome.failure is not None and outcome.failure.may_pass:
             self._find_leftovers(leftovers(self.path))
             self.clear(job.name)
         if outcome.record is not None:
             record = MovieRecord.from_dict(outcome.record)
-            # A network file system may show it a little later than whoever wrote it.
+            # A network file system may show it with a delay.
             with contextlib.suppress(OSError):
-                record_ns = (self.path / f"{job.name}{RECORD}").stat().st_mtime_ns
-            row = tables.row_of(record, self.path, outcome.wall_s)
+                record_ns = (self.path / f"{job.name}{RECORD_SUFFIX}").stat().st_mtime_ns
+            row = tables.row_of(record, outcome.wall_s)
         entry = Entry(job.movie, job.name, job.key, record_ns, outcome.failure, row)
         self._entries[job.movie] = entry
         self._is_changed = True
         return entry
 
     def clear(self, name: str) -> None:
-        """Remove what a process that was killed left, and what has lost its record, of `name`."""
+        """Remove leftovers of killed processes, and results without a record, of `name`."""
         for path in self._leftovers.pop(name, ()):
             take_back(path)
         lost = self._lost.pop(name, None)
@@ -131,7 +131,7 @@ class RunFolder:
         self._is_changed = True
 
     def write(self, summary: dict[str, Any] | None = None, *, at_once: bool = False) -> None:
-        """Bring the index and the tables up to date, unless that was done a moment ago.
+        """Update the index and the tables, unless that was done very recently.
 
         Raises
         ------
@@ -147,18 +147,18 @@ class RunFolder:
         with kept_current(self.path / tables.FAILED_NAME) as temporary:
             tables.write_failed(temporary, failed)
         with kept_current(self.path / tables.CSV_NAME) as temporary:
-            tables.write_csv(temporary, done)
+            write_csv(temporary, tables.COLUMNS, done)
         with kept_current(self.path / tables.STAR_NAME) as temporary:
             tables.write_star(temporary, done, self.params.voltage_kV)
         with kept_current(self.path / INDEX_NAME) as temporary:
             temporary.write_text(self._index(summary), encoding="utf-8")
             sync(temporary)
         self._is_changed = False
-        pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
-        self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
+        pause_s = (time.monotonic() - started) / MAX_WRITING_SHARE
+        self._next_write_s = time.monotonic() + max(pause_s, MIN_WRITE_INTERVAL_S)
 
     def _index(self, summary: dict[str, Any] | None) -> str:
-        """The text of the index: a head, then one movie in each line."""
+        """The text of the index: a header, then one movie per line."""
         failed = sum(entry.failure is not None for entry in self)
         head = {
             "schema": SCHEMA,
@@ -175,7 +175,7 @@ class RunFolder:
         return "{\n" + ",\n".join(lines) + f',\n"movies": [\n{movies}\n]\n}}\n'
 
     def _load(self) -> None:
-        """Read the index, then whatever record is newer than it or unknown to it."""
+        """Read the index, then every record that is newer than it or missing in it."""
         known = {entry.name: entry for entry in read_index(self.path / INDEX_NAME)}
         listing = {item.name: item for item in os.scandir(self.path)}
         self._find_leftovers(self.path / name for name in listing if name.startswith("."))
@@ -183,12 +183,12 @@ class RunFolder:
             self.names.keep(saved.movie, saved.name)
             if saved.failure is not None:
                 self._enter(saved)
-            elif f"{saved.name}{RECORD}" not in listing:
+            elif f"{saved.name}{RECORD_SUFFIX}" not in listing:
                 self._lost[saved.name] = saved
         for item in listing.values():
-            if not item.name.endswith(RECORD):
+            if not item.name.endswith(RECORD_SUFFIX):
                 continue
-            name, record_ns = item.name.removesuffix(RECORD), item.stat().st_mtime_ns
+            name, record_ns = item.name.removesuffix(RECORD_SUFFIX), item.stat().st_mtime_ns
             before = known.get(name)
             entry: Entry | None = before
             if before is None or before.record_ns != record_ns:
@@ -196,49 +196,49 @@ class RunFolder:
             if entry is None:
                 continue
             self.names.keep(entry.movie, entry.name)
-            # Where a movie failed that had been done otherwise before, the old record is left.
+            # A movie that failed after success with other parameters still has its old record.
             is_old = before is not None and before.failure is not None and before.key != entry.key
             if not is_old and all(output in listing for output in entry.row["outputs"]):
                 self._enter(entry)
 
     def _enter(self, entry: Entry) -> None:
-        """Take in what was known before, unless its movie has another name by another spelling."""
+        """Add an earlier entry, unless its movie is known under another path."""
         movie = self.names.spelling(entry.movie)
         if self.names.give(movie) == entry.name:
             self._entries[movie] = dataclasses.replace(entry, movie=movie)
 
     def _find_leftovers(self, paths: Iterable[Path]) -> None:
-        """Note which of `paths` results were made in."""
+        """Note which of `paths` are hidden folders of results."""
         for path in paths:
             root = leftover_root(path)
             if root is not None:
                 self._leftovers.setdefault(root, []).append(path)
 
     def _read_record(self, name: str, record_ns: int) -> Entry | None:
-        """What the record of `name` says; None when it cannot be read."""
+        """The entry of the record of `name`; None if it cannot be read."""
         try:
-            record = read_record(self.path / f"{name}{RECORD}")
+            record = read_record(self.path / f"{name}{RECORD_SUFFIX}")
         except InputError:
             return None
         movie = str(record.inputs["movie"]["path"])
-        row = tables.row_of(record, self.path, sum(record.timings_s.values()))
+        row = tables.row_of(record, record.seconds)
         return Entry(movie, name, key_of_record(record), record_ns, None, row)
 
 
 def read_index(path: Path) -> list[Entry]:
-    """The entries of the index, none when there is no index yet.
+    """The entries of the index, empty if there is no index yet.
 
-    One that is not as it was written is left out: the records say what is done.
+    Damaged entries are left out: they are restored from the records.
 
     Raises
     ------
     InputError
-        If it is from a newer version, or something else of that name.
+        If it is from a newer version, or a foreign file of that name.
     """
     if not os.path.lexists(path):
         return []
     try:
-        plain = read_json(path, most_bytes=MOST_INDEX_BYTES)
+        plain = read_json(path, max_bytes=MAX_INDEX_BYTES)
         schema = typed(int, plain.get("schema"), "schema")
         items = typed(list[Any], plain.get("movies"), "movies")
     except InputError as error:
@@ -255,15 +255,15 @@ def read_index(path: Path) -> list[Entry]:
 
 
 def _entry(item: Any) -> Entry | None:
-    """One entry of an index; None when it is not as it was written."""
+    """One entry of an index; None if it is damaged."""
     try:
         entry: Entry = from_plain(Entry, item)
         row = tables.checked_row(entry.row) if entry.failure is None else {}
     except InputError:
         return None
     is_known = entry.failure is None or entry.failure.kind in ADVICE
-    is_own = entry.failure is not None or row["record"] == f"{entry.name}{RECORD}"
-    # A name may hold what no table can: then its movie has failed.
+    is_own = entry.failure is not None or row["record"] == f"{entry.name}{RECORD_SUFFIX}"
+    # A name with characters that no table can hold: its movie has failed.
     is_in_folder = "/" not in entry.name and entry.name.strip(".") != ""
     is_named = is_in_folder and Path(entry.movie).is_absolute()
     return dataclasses.replace(entry, row=row) if is_known and is_own and is_named else None

@@ -1,4 +1,4 @@
-"""What a folder holds: a run and how it went, alignments of other programs, or movies."""
+"""Describe a folder: a run and its state, alignments of other programs, or movies."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from flexalign.io.motion_formats.read_motion import format_of
 
 
 def inspect_folder(folder: str | Path) -> FileFacts:
-    """How many movies of a run are done, failed and flagged; of another folder, what is in it.
+    """Counts of done, failed and flagged movies of a run; of another folder, its contents.
 
     Raises
     ------
     InputError
-        If there is nothing in it that flexalign reads.
+        If it holds nothing that flexalign reads.
     """
     folder = Path(folder)
     if (folder / INDEX_NAME).exists():
@@ -54,7 +54,7 @@ def inspect_folder(folder: str | Path) -> FileFacts:
 
 
 def _inspect_run(folder: Path) -> FileFacts:
-    """How a run over many movies went so far."""
+    """State of a run over many movies."""
     entries = read_index(folder / INDEX_NAME)
     index = read_json(folder / INDEX_NAME)
     done = [entry for entry in entries if entry.failure is None]
@@ -84,7 +84,7 @@ def _inspect_series(folder: Path) -> FileFacts:
 
 
 def _facts(folder: Path, kind: str, values: dict[str, Any]) -> FileFacts:
-    """The values with the words for them."""
+    """The values with their text."""
     lines = [(kind, str(folder))]
     for name, value in values.items():
         label = name.replace("_", " ")
@@ -93,6 +93,6 @@ def _facts(folder: Path, kind: str, values: dict[str, Any]) -> FileFacts:
 
 
 def _counts(items: Iterable[tuple[str, int]]) -> str:
-    """Counts of kinds in words, the most frequent first."""
+    """Counts by kind in words, the most frequent first."""
     ordered = sorted(items, key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {name}" for name, count in ordered) or "none"

@@ -1,4 +1,4 @@
-"""The first movies of a run show whether its gain reference fits, before any is aligned."""
+"""Check of the gain reference on the first movies of a run, before any is aligned."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 from flexalign.batch.events import GainChecked
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.files import read_json
-from flexalign.gain.verdict import LEAST_VARIATION, GainCheck
-from flexalign.io.record import file_state, write_json
+from flexalign.gain.limits import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX
+from flexalign.gain.verdict import MIN_VARIATION, GainCheck
+from flexalign.io.record import file_state
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
-from flexalign.params import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SIDE_PX, AlignParams
+from flexalign.params import AlignParams
+from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"
 PICTURE_NAME = "gain_check.png"
@@ -25,9 +27,9 @@ INSIST = "--gain-check off goes on with it as it is"
 def gain_gate(
     params: AlignParams, folder: Path, observe: Callable[[GainChecked], None]
 ) -> GainGate | None:
-    """What checks the gain of a run, None where that is not asked for or there is none.
+    """The gain check of a run, None if it is off or there is no gain.
 
-    With a dark reference the raw frames hold a second pattern, and nothing is checked.
+    With a dark reference nothing is checked, since the raw frames contain a second pattern.
     """
     if params.gain is None or params.gain_check == "off" or params.dark is not None:
         return None
@@ -35,22 +37,22 @@ def gain_gate(
 
 
 class GainGate:
-    """Lets movies pass with parameters under which their gain fits, as far as can be told.
+    """Admits movies with parameters under which the gain fits, as far as known.
 
-    What was found is in ``gain_check.json`` in the folder, with ``gain_check.png`` of a mismatch. A
-    reference that was found to fit is not looked at again when the run goes on later, unless it or
-    its orientation has changed.
+    The result is written to ``gain_check.json`` in the folder, with ``gain_check.png`` on a
+    mismatch. A reference that fits is not checked again when the run is resumed, unless it or its
+    orientation has changed.
 
     Parameters
     ----------
     params : of the run, with a gain
-    folder : of the results; made when it is missing
-    observe : is told what was found
+    folder : of the results; made if it is missing
+    observe : called with the result
 
     Raises
     ------
     OccupiedError
-        If somebody else's file has a name that is written to.
+        If a foreign file has the name of an output.
     """
 
     def __init__(
@@ -63,17 +65,17 @@ class GainGate:
 
         threads = params.threads or len(os.sched_getaffinity(0))
         self._checker = GainChecker(
-            params, most_px=GAIN_RUN_SIDE_PX, goal_sd=GAIN_RUN_GOAL_SD, threads=threads
+            params, max_px=GAIN_RUN_SIDE_PX, goal_sd=GAIN_RUN_GOAL_SD, threads=threads
         )
         self._left, self._is_begun = GAIN_RUN_MOVIES, False
 
     def admit(self, movies: Sequence[Path]) -> AlignParams:
-        """The parameters for these movies and all that follow until the next call.
+        """The parameters for these movies and all until the next call.
 
         Raises
         ------
         InputError
-            If the gain clearly does not fit and the parameters do not say what then.
+            If the gain certainly does not fit and the parameters do not say what to do then.
         """
         if movies and not self._is_begun:
             self._is_begun = True
@@ -85,13 +87,13 @@ class GainGate:
         try:
             found = self._checker.take(looked)
         except FlexAlignError:
-            # Each movie will say so; whoever has other movies beside these can go on.
+            # Each movie will report it; a run with other movies can go on.
             self._left = 0
             return self._params
         if found is None:
             return self._params
-        if not found.candidates and (found.verdict == "none" or found.variation < LEAST_VARIATION):
-            # Of another size, which each movie will say, or nothing in it that could be turned.
+        if not found.candidates and (found.verdict == "none" or found.variation < MIN_VARIATION):
+            # Of another size, which each movie will report, or without a pattern to compare.
             self._left = 0
             return self._params
         make_folder(self._folder)
@@ -108,7 +110,7 @@ class GainGate:
         return self._params
 
     def _use(self, found: GainCheck | None) -> None:
-        """Go on with what was found; look no further where that is clear."""
+        """Apply the result; stop checking if it is certain."""
         if found is None or found.verdict == "unsure":
             return
         self._left = 0
@@ -117,24 +119,24 @@ class GainGate:
             self._params = AlignParams.from_dict({**self._params.to_dict(), **options})
 
     def _is_taken(self, found: GainCheck) -> bool:
-        """Whether the run goes on with a placement other than that given."""
+        """Whether the run continues with a placement other than the given one."""
         return found.verdict == "other" and self._params.gain_check == "auto"
 
     def _said(self, found: GainCheck) -> str:
-        """The sentences for whoever watches."""
+        """The messages for observers."""
         if self._is_taken(found):
             return f"{found.describe()}: going on as with {found.advice()}"
         return found.describe()
 
     def _remedy(self, found: GainCheck) -> str:
-        """What the user can do about a gain that does not fit."""
+        """Advice for a gain that does not fit."""
         advice = found.advice()
         if not advice:
             return INSIST[0].upper() + INSIST[1:]
         return f"Give {advice}, or --gain-check auto; {INSIST}"
 
     def _known(self) -> GainCheck | None:
-        """What an earlier start of the run found, if it holds now and nothing stands against it."""
+        """The result of an earlier start of the run, if it is still valid."""
         path = self._folder / CHECK_NAME
         try:
             plain = read_json(path)
@@ -146,7 +148,7 @@ class GainGate:
         return found if found.verdict == "fits" or self._is_taken(found) else None
 
     def _key(self) -> str:
-        """What tells one reference in one placement from another."""
+        """Identity of a reference and its placement."""
         names = ("gain", "gain_rotate", "gain_flip", "gain_sense", "tiff_rows", "eer_upsampling")
         try:
             state = file_state(self._asked.gain or "")

@@ -1,4 +1,4 @@
-"""From what was typed to the list of movies of a run."""
+"""Expand command-line arguments to the list of movies of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from flexalign.errors import InputError
 from flexalign.files import exists, is_folder, read_text
 from flexalign.io.movie_list import read_movie_list
 from flexalign.io.star import listed_paths
-from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
+from flexalign.io.writing.ownership import resolved
+from flexalign.naming import RECORD_SUFFIX, SUFFIXES
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
 COMPRESSED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
@@ -21,21 +22,20 @@ LIST_SUFFIXES = (".txt", ".lst", ".list")
 
 
 def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ()) -> list[Path]:
-    """The movies that `arguments` name, each once, in the order they were named.
+    """The movies named by `arguments`, each once, in order.
 
-    A file that is reached by several links or spellings is one movie.
+    A file under several links or paths is one movie.
 
     Parameters
     ----------
-    arguments : files; quoted patterns such as ``'*.tiff'``; folders (all movies right in them);
-        text files with a movie in each line; RELION's ``movies.star``.  Results that lie in a
-        folder of movies are none
-    references : gain, dark and defect files, which are no movies when they lie in a folder
+    arguments : files; quoted patterns such as ``'*.tiff'``; folders (all movies directly in them,
+        results of flexalign excluded); text files with a movie per line; RELION's ``movies.star``
+    references : gain, dark and defect files, which are excluded from folders
 
     Raises
     ------
     InputError
-        If an argument gives no movie.  A movie that is missing is not checked here.
+        If an argument gives no movie.  Whether a movie exists is not checked here.
     """
     others = {resolved(Path(reference)) for reference in references if reference}
     found: dict[Path, Path] = {}
@@ -49,7 +49,7 @@ def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ())
 
 
 def is_one_file(arguments: Sequence[str]) -> bool:
-    """Whether `arguments` name one movie by itself, and could not name more another time."""
+    """Whether `arguments` are a single movie file, and not a pattern, folder or list."""
     if len(arguments) != 1 or is_folder(arguments[0]):
         return False
     is_pattern = glob.has_magic(arguments[0]) and not exists(arguments[0])
@@ -57,7 +57,7 @@ def is_one_file(arguments: Sequence[str]) -> bool:
 
 
 def list_files(arguments: Sequence[str]) -> list[Path]:
-    """The files among `arguments` that list movies."""
+    """The list files among `arguments`."""
     return [Path(a) for a in arguments if Path(a).suffix in (*LIST_SUFFIXES, ".star")]
 
 
@@ -68,12 +68,12 @@ def is_run_folder(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ListedParameters:
-    """What lists of RELION say of their movies, by the names of `AlignParams`.
+    """Parameters from RELION's lists, by the names of `AlignParams`.
 
     Attributes
     ----------
-    common : what they say of all movies of the run
-    own : what differs from movie to movie, by their resolved paths
+    common : those of all movies of the run
+    own : those that differ between movies, by resolved path
     """
 
     common: dict[str, Any]
@@ -86,18 +86,18 @@ def listed_parameters(
     fixed: Collection[str] = (),
     eer_upsampling: int = 1,
 ) -> ListedParameters:
-    """What the STAR files among `arguments` say of `movies`.
+    """The parameters of `movies` in the STAR files among `arguments`.
 
     Parameters
     ----------
     movies : all movies of the run
-    fixed : parameters that are given otherwise, which is what counts then
-    eer_upsampling : RELION's pixel is that of the frames it renders
+    fixed : names of parameters given elsewhere, which take precedence
+    eer_upsampling : RELION's pixel size is that of the frames it renders
 
     Raises
     ------
     InputError
-        If a list says something impossible, or two things of one movie.
+        If a value is invalid, or two lists contradict each other.
     """
     listed: dict[Path, dict[str, Any]] = {}
     for argument in arguments:
@@ -125,7 +125,7 @@ def listed_parameters(
 
 
 def is_movie_name(path: Path) -> bool:
-    """Whether a file in a folder is taken for a movie, by its name alone.
+    """Whether a file in a folder counts as a movie, by its name alone.
 
     Examples
     --------
@@ -140,9 +140,7 @@ def is_movie_name(path: Path) -> bool:
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is the result of a movie that is done, whose record lies beside it."""
-    from flexalign.io.results import SUFFIXES  # loads numerical libraries
-
+    """Whether a file is a result of a finished movie whose record is beside it."""
     return any(
         path.name.endswith(suffix)
         and path.with_name(path.name.removesuffix(suffix) + RECORD_SUFFIX).exists()
@@ -151,7 +149,7 @@ def is_result(path: Path) -> bool:
 
 
 def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
-    """The movies that one argument names, `others` left out where it is a folder."""
+    """The movies named by one argument; `others` are excluded from a folder."""
     path = Path(argument)
     if is_folder(path):
         for file in sorted(path.iterdir()):
@@ -169,6 +167,6 @@ def _movies_of(argument: str, others: set[Path]) -> Iterator[Path]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a text file that say something."""
+    """The lines of a text file without blanks and comments."""
     lines = [line.strip() for line in read_text(path).split("\n")]
     return [line for line in lines if line and not line.startswith("#")]

@@ -1,4 +1,4 @@
-"""One movie as a piece of work: what travels to whoever does it, and what comes back."""
+"""The job of one movie, and its outcome, as they are sent between processes."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Job:
     Attributes
     ----------
     movie : absolute path
-    name : what the names of its outputs begin with
+    name : common beginning of its output names
     folder : of the run, absolute
-    parameters : all of them, as `AlignParams.to_dict` gives them
-    key : what identifies the work, see `job_key`
-    is_careful : after a failure for want of memory or time: alone, in the smallest pieces
-    inputs : what else the run reads, such as its settings and lists
-    series_key : of the work on the tilt series that the movie belongs to; "" = to none
-    only_measures : what the movie says about the motion of other tilts; nothing is written
-    prior : what the other tilts of its series say of its motion
+    parameters : all of them, from `AlignParams.to_dict`
+    key : identity of the work, see `job_key`
+    is_careful : second try after a failure for lack of memory or time: alone, with one thread
+    inputs : other input files of the run, such as settings and lists
+    series_key : identity of the tilt series that the movie belongs to; "" = none
+    only_measures : the statistics for the priors of other tilts are wanted; nothing is written
+    prior : of the motion, from the other tilts of its series
     """
 
     movie: str
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A movie has come this far; also the sign that whoever works on it is alive."""
+    """Progress of a movie; also a sign of life of its worker."""
 
     movie: str
     stage: str
@@ -67,25 +67,25 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that a person should read."""
+    """A message for the user."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the work on one movie ended.
+    """The outcome of one job.
 
     Attributes
     ----------
-    job : that was done
-    record : of the movie, as JSON holds it, without the motion; None after a failure
+    job : the job
+    record : of the movie as plain JSON, without the motion; None after a failure
     failure : None after success
-    wall_s, cpu_s : that it took; cpu_s NaN where other work went on in the same process
-    threads : that it had
-    where : machine and process that did it
-    trace : where an unexpected error arose
-    statistics : of a tilt that was only measured; None where it says nothing, and otherwise
+    wall_s, cpu_s : elapsed and processor time; cpu_s is NaN if the process did other work too
+    threads : number of threads
+    where : machine and process
+    trace : traceback of an unexpected error
+    statistics : of a tilt that was only measured; None if it has none
     """
 
     job: Job
@@ -100,12 +100,12 @@ class Outcome:
 
 
 def job_key(parameters_hash: str, states: dict[str, dict[str, int]], series_key: str = "") -> str:
-    """What two runs of the same work have in common: parameters, and size and time of each input.
+    """Identity of a job: parameters, and size and time of each input.
 
     Parameters
     ----------
-    states : from "movie", "gain", "dark", "defects" to what `file_state` says
-    series_key : of the work on the tilt series that the movie belongs to
+    states : `file_state` of "movie", "gain", "dark" and "defects"
+    series_key : identity of the tilt series that the movie belongs to
     """
     facts = {role: [s["size_bytes"], s["modified_ns"]] for role, s in states.items()}
     all_facts = [parameters_hash, facts, *([series_key] if series_key else [])]
@@ -113,9 +113,9 @@ def job_key(parameters_hash: str, states: dict[str, dict[str, int]], series_key:
 
 
 def key_of_record(record: MovieRecord) -> str:
-    """The key of the work that `record` is the result of, "" when it is too old to say.
+    """The key of the job that gave `record`, "" if the record is too old to tell.
 
-    The hash is made anew, so that a parameter that is new since then counts with its default.
+    The hash is recomputed, so that parameters added since then count with their defaults.
     """
     values = {name: value for name, value in record.parameters.items() if name != "hash"}
     try:
@@ -146,10 +146,10 @@ def reference_states(params: AlignParams) -> dict[str, dict[str, int]]:
 
 
 def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
-    """Align one movie; whatever goes wrong is told, not raised.
+    """Align one movie; errors are returned, not raised.
 
-    A movie whose results are there already is not done again: whoever asked for it may have been
-    lost after the work was finished.
+    A movie with valid results is not repeated: the scheduler may have been lost after the job was
+    finished.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     record, statistics, failure, trace = None, None, None, ""
@@ -193,28 +193,28 @@ def _worked_on(
 
 
 def needed_bytes(job: Job) -> tuple[int, int]:
-    """Memory that the plan of the movie asks for, as usual and in the smallest pieces.
+    """Memory of the plan of the movie, with the given number of threads and with one.
 
     No pixel is read for that.
     """
     from flexalign.io.movies.open_movie import plan_movie
 
     params = AlignParams.from_dict(job.parameters)
-    usual, smallest = (
+    normal_bytes, min_bytes = (
         plan_movie(job.movie, replace(params, threads=threads)).memory_bytes
         for threads in (params.threads, 1)
     )
-    return usual, smallest
+    return normal_bytes, min_bytes
 
 
-def refused(job: Job, smallest_bytes: int) -> Outcome:
+def refused(job: Job, min_bytes: int) -> Outcome:
     """The outcome of a job that needs more memory than there can be."""
-    needed = f"its plan asks for {smallest_bytes / 1e9:.1f} GB in the smallest pieces"
+    needed = f"its plan asks for {min_bytes / 1e9:.1f} GB in the smallest pieces"
     return Outcome(job, None, Failure("memory", f"{needed}, more than the run may use", 4))
 
 
 def finished(folder: Path, root: str, key: str) -> MovieRecord | None:
-    """The record of the work `key`, if it has been done and none of its files is missing."""
+    """The record of the job `key`, if it is finished and no file is missing."""
     path = folder / f"{root}_record.json"
     try:
         record = read_record(path)

@@ -1,4 +1,4 @@
-"""Movies side by side in processes of this machine, with cores and memory shared out."""
+"""Executor on worker processes of this machine, with shares of cores and memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flexalign.batch.resources import ReadAhead, core_count, memory_budget_bytes
 DEFAULT_TIMEOUT_S = 1800.0
 LAST_WORDS_CHARACTERS = 600
 TIME_TO_TELL_S = 0.2
-# The C library keeps memory apart for each of many threads; over weeks that would grow.
+# Limit of the C library's memory arenas, which would grow over weeks.
 MEMORY_ARENAS = "2"
 FEW_CORES = 4
 THREADS_OF_A_MOVIE = 2
@@ -44,8 +44,8 @@ def default_jobs(threads: int | None) -> int:
 class _Worker:
     """A process, and how far it is with its job.
 
-    `needed_bytes`, as usual and in the smallest pieces, is None until the process has looked at
-    the movie; `threads` is 0 until it was told to start.
+    `needed_bytes`, with all threads and with one, is None until the process has planned the movie;
+    `threads` is 0 until it may start.
     """
 
     process: subprocess.Popen[bytes]
@@ -57,11 +57,11 @@ class _Worker:
     needed_bytes: tuple[int, int] | None = None
     threads: int = 0
     started_s: float = 0.0
-    heard_s: float = 0.0
+    last_message_s: float = 0.0
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it knows what its job needs and has not been told to start."""
+        """Whether the needs of its job are known and it has not been started."""
         return self.job is not None and self.needed_bytes is not None and not self.threads
 
     def free(self) -> None:
@@ -86,17 +86,17 @@ class WorkerProcess:
 
 
 class LocalProcesses:
-    """Works in several processes; one that dies or hangs is replaced, and its movie is told of.
+    """Works in several processes; one that dies or hangs is replaced, its movie reported.
 
-    A movie starts when the memory that its plan asks for is there, so movies of any size share
-    the machine.  Cores are shared among as many movies as fit.
+    A movie starts once the memory of its plan is free, so movies of any size share the machine.
+    Cores are divided among as many movies as fit.
 
     Parameters
     ----------
-    jobs : most movies side by side
-    threads : of each movie; None = share the cores
-    memory_bytes : for all movies together; None = most of what is free now
-    timeout_s : a movie of which nothing was heard for so long is given up
+    jobs : maximum number of movies in parallel
+    threads : number of threads per movie; None = divide the cores
+    memory_bytes : for all movies together; None = most of the free memory
+    timeout_s : a movie without a message for this long is given up
     """
 
     def __init__(
@@ -125,18 +125,18 @@ class LocalProcesses:
         ]
 
     @property
-    def room(self) -> int:
-        """Processes that have no job, and one for the movie that is read ahead."""
+    def free_places(self) -> int:
+        """Number of idle processes, and one for the movie that is read ahead."""
         return self.side_by_side + 1 - len(self._queue) - len(self._busy())
 
     def submit(self, job: Job) -> None:
-        """Keep the job for the next process that is free; if none is, read its movie ahead."""
+        """Queue the job for the next idle process; if there is none, read its movie ahead."""
         self._queue.append(job)
         if len(self._queue) + len(self._busy()) > self.side_by_side:
             self._ahead.want(job.movie)
 
     def wait(self, listener: Listener, timeout_s: float) -> None:
-        """Hand out jobs, and listen to the processes until one has something to say."""
+        """Assign jobs, and wait for messages of the processes."""
         self._hand_out()
         connections = {worker.connection: worker for worker in self._workers}
         if not connections:
@@ -148,7 +148,7 @@ class LocalProcesses:
         self._let_start()
 
     def withdraw(self) -> list[Job]:
-        """The jobs that no process has yet."""
+        """Remove and return the jobs that no process has."""
         jobs = list(self._queue)
         self._queue.clear()
         return jobs
@@ -164,7 +164,7 @@ class LocalProcesses:
         return [worker for worker in self._workers if worker.job is not None]
 
     def _hand_out(self) -> None:
-        """Give jobs that wait to idle workers, new ones if need be."""
+        """Assign queued jobs to idle workers, starting new ones if needed."""
         while self._queue and len(self._busy()) < self.side_by_side:
             idle = next((worker for worker in self._workers if worker.job is None), None)
             if idle is None:
@@ -172,13 +172,13 @@ class LocalProcesses:
                 idle = _start(next(n for n in itertools.count() if n not in taken))
                 self._workers.append(idle)
             idle.job = self._queue.popleft()
-            idle.started_s = idle.heard_s = time.monotonic()
+            idle.started_s = idle.last_message_s = time.monotonic()
             idle.words.truncate(0)
-            with contextlib.suppress(BrokenPipeError):  # `_listen` finds its end and says so
+            with contextlib.suppress(BrokenPipeError):  # `_listen` detects and reports its end
                 idle.connection.send(idle.job)
 
     def _listen(self, worker: _Worker, listener: Listener) -> None:
-        """Take in one message, or the end, of a worker."""
+        """Handle one message, or the end, of a worker."""
         try:
             news = worker.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -187,7 +187,7 @@ class LocalProcesses:
                 death = _death(worker.process.returncode, last_words)
                 listener(_lost(worker, death, last_words))
             return
-        worker.heard_s = time.monotonic()
+        worker.last_message_s = time.monotonic()
         if isinstance(news, Outcome):
             worker.free()
             listener(news)
@@ -201,58 +201,58 @@ class LocalProcesses:
             listener(Stage(worker.job.movie, *news))
 
     def _give_up_the_hung(self, listener: Listener) -> None:
-        """Kill workers of which nothing was heard for too long."""
+        """Kill workers without a message for too long."""
         for worker in self._busy():
-            silent_s = time.monotonic() - worker.heard_s
+            silent_s = time.monotonic() - worker.last_message_s
             if silent_s > self._timeout_s and not worker.is_waiting:
-                worker.process.send_signal(signal.SIGUSR1)  # it tells where it is, if it can
+                worker.process.send_signal(signal.SIGUSR1)  # it dumps its traceback, if it can
                 time.sleep(TIME_TO_TELL_S)
                 trace = self._remove(worker)
                 message = f"nothing was heard of its worker for {silent_s:.0f} s"
                 listener(_lost(worker, Failure("stalled", message), trace))
 
     def _let_start(self) -> None:
-        """Let workers start whose movies fit into the memory that is left, in order.
+        """Start workers whose movies fit into the free memory, in order.
 
-        A movie that does not fit in any case is worked on alone in the smallest pieces, or refused
-        if it does not fit even so.
+        A movie that never fits is processed alone with one thread, or refused if even that does not
+        fit.
         """
         for worker in sorted(self._busy(), key=lambda worker: worker.started_s):
             if not worker.is_waiting or worker.job is None or worker.needed_bytes is None:
                 continue
-            usual, smallest = worker.needed_bytes
-            if usual > self._memory_bytes:
+            normal_bytes, min_bytes = worker.needed_bytes
+            if normal_bytes > self._memory_bytes:
                 worker.job = replace(worker.job, is_careful=True)
-            if smallest > self._memory_bytes:
+            if min_bytes > self._memory_bytes:
                 self._tell(worker, 0)
-            elif self._may_start(worker.job, usual):
-                self._tell(worker, 1 if worker.job.is_careful else self._share(usual))
+            elif self._may_start(worker.job, normal_bytes):
+                self._tell(worker, 1 if worker.job.is_careful else self._share(normal_bytes))
             else:
-                return  # later ones wait too, or a large movie would wait for ever
+                return  # later ones wait too, otherwise a large movie would never start
 
     def _may_start(self, job: Job, needed_bytes: int) -> bool:
-        """Whether a movie can be worked on beside those that are under way."""
+        """Whether a movie fits beside those in progress."""
         running = [worker for worker in self._busy() if worker.threads]
         used = sum(worker.needed_bytes[0] for worker in running if worker.needed_bytes)
         is_careful = any(w.job.is_careful for w in running if w.job) or job.is_careful
         return not running or (used + needed_bytes <= self._memory_bytes and not is_careful)
 
     def _tell(self, worker: _Worker, threads: int) -> None:
-        """Let a worker start, or with no threads refuse its movie."""
+        """Start a worker's movie, or with zero threads refuse it."""
         worker.threads = threads or 1
-        worker.heard_s = time.monotonic()
+        worker.last_message_s = time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             worker.connection.send((worker.job, threads))
 
     def _share(self, needed_bytes: int) -> int:
-        """Threads of a movie when the machine is full of movies like it."""
+        """Threads of a movie if the machine is filled with movies of this size."""
         if self._threads:
             return self._threads
         fitting = max(1, min(self.side_by_side, self._memory_bytes // max(1, needed_bytes)))
         return max(1, core_count() // fitting)
 
     def _remove(self, worker: _Worker) -> str:
-        """End a worker, whatever it is doing; its last words."""
+        """Kill a worker; return the end of its error output."""
         self._workers.remove(worker)
         worker.process.kill()
         worker.process.wait()
@@ -276,7 +276,7 @@ def _start(number: int) -> _Worker:
         stderr=words,
         pass_fds=numbers,
         env={"MALLOC_ARENA_MAX": MEMORY_ARENAS, **os.environ, PROCESS_VARIABLE: str(number)},
-        process_group=0,  # Ctrl-C is for the run, which decides what becomes of its workers
+        process_group=0,  # Ctrl-C is handled by the run, which ends its workers
     )
     theirs.close()
     os.close(their_life)
@@ -296,6 +296,6 @@ def _death(code: int, last_words: str) -> Failure:
 
 
 def _lost(worker: _Worker, failure: Failure, trace: str) -> Outcome:
-    """The outcome of the job of a worker that is no more."""
+    """The outcome of the job of a dead worker."""
     assert worker.job is not None
     return Outcome(worker.job, None, failure, time.monotonic() - worker.started_s, trace=trace)

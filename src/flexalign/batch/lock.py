@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""Lock of a run folder: one run at a time."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flexalign.atomic import explained
 from flexalign.errors import InputError
-from flexalign.io.writing.atomic import explained
 
 LOCK_NAME = ".flexalign-run.lock"
 
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[bool]:
-    """Hold `folder` for one run; the system lets go of it however this process ends.
+    """Lock `folder` for one run; the system releases the lock however the process ends.
 
     Yields
     ------
-    Whether the folder is held: False where the file system knows no locks.
+    Whether the folder is locked: False on file systems without locks.
 
     Raises
     ------
     InputError
-        If another run holds it, naming its machine and process.
+        If another run has locked it; the message names its machine and process.
     """
     path = folder / LOCK_NAME
     with explained(path):
@@ -45,7 +45,7 @@ def only_run(folder: Path) -> Iterator[bool]:
 
 
 def _lock(descriptor: int, folder: Path) -> bool:
-    """Lock the open file or say who holds it."""
+    """Lock the open file, or raise with the owner of the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

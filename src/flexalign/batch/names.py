@@ -1,18 +1,18 @@
-"""A name of its own for every movie of a run."""
+"""Unique names for the movies of a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from flexalign.io.results import movie_root
 from flexalign.io.writing.ownership import resolved
+from flexalign.naming import movie_root
 
 
 class Names:
-    """Which movie has which name; a name once given stays.
+    """Map of movies to names; a name once given stays.
 
-    A movie is one file, by whatever links and spellings it is reached.  Names that differ only in
-    capitals are one name, as they are for some file systems.
+    A movie is one file, under any link or path. Names that differ only in case count as equal, as
+    on some file systems.
 
     Examples
     --------
@@ -27,16 +27,16 @@ class Names:
         self._spelling: dict[Path, str] = {}
 
     def keep(self, movie: str, name: str) -> None:
-        """Remember that `movie` has the name `name` from an earlier run."""
+        """Enter the name of `movie` from an earlier run."""
         self._name.setdefault(self.spelling(movie), name)
         self._movie.setdefault(name.casefold(), movie)
 
     def spelling(self, movie: str) -> str:
-        """The path by which the file `movie` was named first."""
+        """The path under which the file `movie` was first given."""
         return self._spelling.setdefault(resolved(Path(movie)), movie)
 
     def give(self, movie: str, root: str | None = None) -> str:
-        """The name of `movie`: its own, or one that differs from it if another movie has that.
+        """The name of `movie`: its own, or a variant if another movie has that.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Cores and memory that this process may use, and files read ahead of their use."""
+"""Cores and memory available to this process, and read-ahead of files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from flexalign.files import check_regular_file
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/proc/self/cgroup")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
-# What is free now may be wanted by others; the plan of a movie is about right, not exactly.
-USED_PART_OF_FREE = 0.8
-LARGEST_PART_READ_AHEAD = 0.1
+# Other programs may need free memory too, and the plan of a movie is an estimate.
+USED_SHARE_OF_FREE = 0.8
+MAX_READ_AHEAD_SHARE = 0.1
 READ_AT_ONCE_BYTES = 4 << 20
 
 
@@ -26,11 +26,11 @@ def core_count() -> int:
 
 
 def free_memory_bytes() -> int:
-    """Memory that may be used without swapping: of the machine, or of the container or job.
+    """Memory available without swapping: of the machine, container or cluster job.
 
     Returns
     -------
-    A large number where the system does not say.
+    A large number if the system does not tell.
     """
     free = [1 << 50]
     if MEMINFO.exists():
@@ -40,20 +40,20 @@ def free_memory_bytes() -> int:
         limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
         used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
         if limit is not None:
-            # Cached pages of files count as used, and are given up when needed.
+            # Cached file pages count as used, but are released when needed.
             free.append(limit - (used or 0) + _cached_bytes(folder))
     return max(0, min(free))
 
 
 def memory_budget_bytes() -> int:
-    """Memory that a run may give to its movies, unless it is told otherwise."""
-    return int(USED_PART_OF_FREE * free_memory_bytes())
+    """Default memory budget of a run."""
+    return int(USED_SHARE_OF_FREE * free_memory_bytes())
 
 
 class ReadAhead:
-    """Reads files before they are needed, one at a time, so that the system has them in memory.
+    """Reads files ahead of their use, one at a time, into the system's page cache.
 
-    The system's own advice for that (`posix_fadvise`) reads some megabytes only.
+    The system call for that (`posix_fadvise`) reads only some megabytes.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class ReadAhead:
         self._thread.start()
 
     def want(self, path: str) -> None:
-        """Read the file soon, unless memory is short."""
+        """Queue the file for reading, unless memory is short."""
         self._files.put(path)
 
     def close(self) -> None:
@@ -72,14 +72,14 @@ class ReadAhead:
     def _read(self) -> None:
         while (path := self._files.get()) is not None:
             with contextlib.suppress(InputError, OSError):
-                fits = check_regular_file(path) < free_memory_bytes() * LARGEST_PART_READ_AHEAD
+                fits = check_regular_file(path) < free_memory_bytes() * MAX_READ_AHEAD_SHARE
                 with Path(path).open("rb", buffering=0) as file:
                     while fits and file.read(READ_AT_ONCE_BYTES):
                         pass
 
 
 def _cgroups() -> list[Path]:
-    """Folders of the control groups that may limit the memory of this process."""
+    """Control-group folders that may limit the memory of this process."""
     try:
         lines = CGROUP.read_text().splitlines()
     except OSError:
@@ -94,7 +94,7 @@ def _cgroups() -> list[Path]:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file of the system, None when there is none or it means "no limit"."""
+    """The number in a system file, None if there is none or it means "no limit"."""
     try:
         number = int(path.read_text())
     except (OSError, ValueError):
@@ -103,7 +103,7 @@ def _number(path: Path) -> int | None:
 
 
 def _cached_bytes(folder: Path) -> int:
-    """Inactive cached pages of files that count as used memory of a control group."""
+    """Inactive cached file pages counted as used memory of a control group."""
     try:
         lines = (folder / "memory.stat").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A run: movies come from a source, go to an executor, and end in the run folder."""
+"""The main loop of a run: movies from a source, through an executor, to the run folder."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from flexalign.batch.gain_gate import GainGate
 
 TICK_S = 0.5
-# The folder is at fault, not the movies, when so many in a row cannot be written.
-MOST_OUTPUT_FAILURES = 3
+# After this many consecutive write failures the folder is at fault, not the movies.
+MAX_OUTPUT_FAILURES = 3
 
 
 class Source(Protocol):
-    """Where the movies of a run come from."""
+    """Source of the movies of a run."""
 
     @property
     def is_open(self) -> bool:
@@ -35,22 +35,22 @@ class Source(Protocol):
         ...
 
     def take(self) -> Sequence[Path]:
-        """The movies that have become ready since the last call."""
+        """Return the movies that have become ready since the last call."""
         ...
 
     @property
     def movies(self) -> Sequence[Path]:
-        """Those of which it is known beforehand that they will come."""
+        """The movies known beforehand."""
         ...
 
     @property
     def backlog(self) -> int:
-        """Movies that are seen but not ready."""
+        """Number of movies that are seen but not ready."""
         ...
 
     @property
     def incomplete(self) -> Sequence[Path]:
-        """Those of them that will not become ready, as far as one can tell."""
+        """Those of them that will probably never become ready."""
         ...
 
 
@@ -81,7 +81,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Which movies of a run are done again.
+    """Which movies of a run are repeated.
 
     Attributes
     ----------
@@ -94,16 +94,16 @@ class Choices:
 
 
 class Run:
-    """The work on all movies of a source; `go` does it.
+    """A run over all movies of a source; `go` executes it.
 
-    `stop` may be called from a signal handler: no further movie starts, and `go` returns when
-    those under way have ended.
+    `stop` may be called from a signal handler: no further movie starts, and `go` returns once
+    those in progress have ended.
 
     Parameters
     ----------
-    own : parameters of single movies, by their resolved paths; looked up when a movie comes
-    inputs : what is read beside movies and references, and must stay as it is
-    of_series : what the job of a movie, by its resolved path, has of the tilt series it belongs to
+    own : parameters of single movies, by their resolved paths
+    inputs : further input files, which must not be replaced
+    of_series : properties of the job of a movie, by its resolved path, from its tilt series
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Run:
         self._references = reference_states(folder.params)
         self._waiting: dict[str, Job] = {}
         self._running: dict[str, Job] = {}
-        # What the folder knew of the movies before they were handed out.
+        # Entries of the folder before the movies were submitted.
         self._before: dict[str, Entry | None] = {}
         self._changed: set[str] = set()
         self._throughput = Throughput()
@@ -139,14 +139,14 @@ class Run:
         self._is_stopped = True
 
     def go(self) -> RunSummary:
-        """Work until the source has no more movies; how it went.
+        """Process movies until the source is exhausted; return the summary.
 
         Raises
         ------
         OutputError
-            If the folder cannot be written to any more; what is done stays done.
+            If the folder cannot be written to any more; finished movies remain.
         InputError
-            If the gain reference clearly does not fit the first movies.
+            If the gain reference certainly does not fit the first movies.
         """
         try:
             while self._is_going():
@@ -162,7 +162,7 @@ class Run:
                 self._observe(Tick(self._throughput, left, self._source.backlog))
         finally:
             self._executor.close()
-            # A run that is stopped looks at no movie any more: the next one will.
+            # After a stop no further movie is checked; the next run will.
             stayed = () if self._is_stopped else self._source.incomplete
             incomplete = tuple(displayed(path) for path in stayed)
             summary = self._throughput.summary(self._unfinished(), incomplete)
@@ -171,7 +171,7 @@ class Run:
         return summary
 
     def _unfinished(self) -> int:
-        """How many movies are left, wherever a signal may have ended the work on the lists."""
+        """Number of movies left, consistent even if a signal interrupted the bookkeeping."""
         under_way = (movie for movie in self._running if movie not in self._waiting)
         known = (self._folder.get(movie) is not self._before.get(movie) for movie in under_way)
         return len(self._waiting) + sum(not is_known for is_known in known)
@@ -182,7 +182,7 @@ class Run:
         return bool(self._source.is_open or self._waiting or self._running)
 
     def _withdraw(self) -> None:
-        """Take back what the executor has not begun."""
+        """Withdraw the jobs that the executor has not begun."""
         for job in self._executor.withdraw():
             self._waiting[job.movie] = self._running[job.movie]
             del self._running[job.movie]
@@ -198,7 +198,7 @@ class Run:
             self._consider(str(movie.absolute()))
 
     def _consider(self, movie: str) -> None:
-        """Queue one movie, or say why not."""
+        """Queue one movie, or report why not."""
         movie = self._folder.names.spelling(movie)
         if movie in self._running:
             self._changed.add(movie)
@@ -212,7 +212,7 @@ class Run:
             references = reference_states(params) if own else self._references
             key = job_key(params.hash(), {"movie": file_state(movie), **references}, series_key)
         except (OSError, InputError):
-            key = ""  # whoever opens it says what is wrong
+            key = ""  # opening it reports the error
         known = self._folder.get(movie)
         if of_series.get("only_measures") and known is not None and known.failure is None:
             known = None  # it is aligned, and measured for the others
@@ -226,15 +226,15 @@ class Run:
         self._observe(Queued(movie, len(self._waiting)))
 
     def _is_ended(self, known: Entry) -> bool:
-        """Whether a movie that was worked on before is not to be done again."""
+        """Whether a movie was finished or failed before and is not repeated."""
         if self._choices.redo:
             return False
         failure = known.failure
         return failure is None or (failure.is_of_movie and not self._choices.retry_failed)
 
     def _hand_out(self) -> None:
-        """Give the executor what it has room for."""
-        while self._waiting and self._executor.room > 0 and not self._is_stopped:
+        """Submit jobs while the executor has free places."""
+        while self._waiting and self._executor.free_places > 0 and not self._is_stopped:
             movie, job = next(iter(self._waiting.items()))
             self._folder.clear(job.name)
             self._before[movie] = self._folder.get(movie)
@@ -243,7 +243,7 @@ class Run:
             self._executor.submit(job)
 
     def _listen(self, news: Stage | Note | Outcome) -> None:
-        """Take in what the executor tells."""
+        """Handle the messages of the executor."""
         if not isinstance(news, Outcome):
             self._observe(news)
             return
@@ -267,12 +267,12 @@ class Run:
             self._consider(job.movie)
         is_output = failure is not None and failure.kind == "output"
         self._output_failures = self._output_failures + 1 if is_output else 0
-        if failure is not None and self._output_failures >= MOST_OUTPUT_FAILURES:
+        if failure is not None and self._output_failures >= MAX_OUTPUT_FAILURES:
             raise OutputError(failure.message)
 
 
 def with_absolute_references(params: AlignParams) -> AlignParams:
-    """`params` that mean the same in any current folder, as workers may have another."""
+    """`params` with absolute paths, since workers may have another current folder."""
     paths = {role: getattr(params, role) for role in REFERENCES}
     absolute: dict[str, Any] = {r: str(Path(p).absolute()) for r, p in paths.items() if p}
     return replace(params, **absolute)

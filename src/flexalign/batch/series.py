@@ -25,8 +25,9 @@ from flexalign.batch.series_priors import priors_by_movie, result_or_none
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.estimate.series import MIN_NEIGHBOURS
 from flexalign.io.record import read_record
-from flexalign.io.writing.ownership import RECORD_SUFFIX, resolved
+from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieRecord
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.params import AlignParams
 from flexalign.tilts.model import TiltSeries
 from flexalign.tilts.record import SeriesRecord, finished_series, series_key

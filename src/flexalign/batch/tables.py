@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from flexalign.atomic import replacing
 from flexalign.batch.failures import Failure
+from flexalign.batch.rows import (
+    Source,
+    movie_path,
+    signal_after,
+    signal_before,
+    values_of,
+    warning_count,
+)
 from flexalign.errors import InputError
 from flexalign.files import displayed
 from flexalign.io import star
 from flexalign.io.record import is_plain_name
-from flexalign.io.writing.atomic import replacing
-from flexalign.model import MovieRecord, Quality, to_plain
+from flexalign.model import MovieRecord
 from flexalign.plain import typed_items
+from flexalign.quality.table import csv_names
 
 FAILED_NAME, CSV_NAME, STAR_NAME = "failed.tsv", "micrographs.csv", "micrographs.star"
 NAMES = (FAILED_NAME, CSV_NAME, STAR_NAME)
-# Numbers of `flexalign.model.Quality`, as they are.
-QUALITY_COLUMNS = (
-    "total_motion_A", "early_motion_A", "late_motion_A", "largest_step_A", "roughness_A",
-    "local_range_A", "trajectory_error_A", "field_error_A", "fixed_pattern_pull",
-    "gain_residual_rows", "gain_residual_columns", "bad_frame_count", "hot_pixel_count",
-    "measured_dose_e_A2", "declared_dose_e_A2", "rings_before_A", "rings_to_A", "chosen",
-)  # fmt: skip
-COLUMNS = (
-    "micrograph", "dose_weighted", "movie", "movie_pixel_size_A", "micrograph_pixel_size_A",
-    "voltage_kV", *QUALITY_COLUMNS, "signal_before_10_7_A", "signal_after_10_7_A",
-    "flags", "warnings", "seconds", "record",
-)  # fmt: skip
+# Where the columns of ``micrographs.csv`` come from, in their order.
+_SOURCES: dict[str, Source] = {
+    "micrograph": "outputs.micrograph",
+    "dose_weighted": lambda record: record.outputs.get("dose_weighted", ""),
+    "movie": movie_path,
+    "movie_pixel_size_A": "pixel_size_A",
+    "micrograph_pixel_size_A": "output_pixel_size_A",
+    "voltage_kV": "parameters.voltage_kV",
+    **{name: f"quality.{name}" for name in csv_names()},
+    "signal_before_10_7_A": signal_before,
+    "signal_after_10_7_A": signal_after,
+    "flags": lambda record: " ".join(record.quality.flag_names),
+    "warnings": warning_count,
+    "seconds": "seconds",
+    "record": "outputs.record",
+}
+COLUMNS = tuple(_SOURCES)
 _ROW_HINTS: dict[str, Any] = {
     **dict.fromkeys(COLUMNS, float | None),
     **dict.fromkeys(("micrograph", "dose_weighted", "movie", "chosen", "flags", "record"), str),
@@ -43,31 +56,19 @@ _ROW_NEEDS = (
     "micrograph", "dose_weighted", "movie", "movie_pixel_size_A", "micrograph_pixel_size_A",
     "total_motion_A", "early_motion_A", "late_motion_A", "flags", "record", "outputs",
 )  # fmt: skip
-# Fine enough to suffer from motion, coarse enough to be there in most movies.
-SIGNAL_BAND_A = (10.0, 7.0)
 
 
-def row_of(record: MovieRecord, folder: Path, seconds: float) -> dict[str, Any]:
-    """What the tables say about a movie that is done; paths from the folder of the run.
+def row_of(record: MovieRecord, seconds: float) -> dict[str, Any]:
+    """What the tables say about a movie that is done; files are named from the folder of the run.
 
     Beside the columns it holds "outputs", the names of all its files.
+
+    Parameters
+    ----------
+    seconds : that it took
     """
-    quality, outputs = record.quality, record.outputs
-    return {
-        "micrograph": outputs["micrograph"],
-        "dose_weighted": outputs.get("dose_weighted", ""),
-        "movie": displayed(record.inputs["movie"]["path"]),
-        "movie_pixel_size_A": record.decisions["pixel_size_A"],
-        "micrograph_pixel_size_A": record.decisions["output_pixel_size_A"],
-        "voltage_kV": record.parameters["voltage_kV"],
-        **to_plain({name: getattr(quality, name) for name in QUALITY_COLUMNS}),
-        **to_plain(_signal_columns(quality)),
-        "flags": " ".join(quality.flag_names),
-        "warnings": len(record.warnings),
-        "seconds": round(seconds, 2),
-        "record": outputs["record"],
-        "outputs": list(outputs.values()),
-    }
+    row = values_of(record, _SOURCES)
+    return {**row, "seconds": round(seconds, 2), "outputs": list(record.outputs.values())}
 
 
 def checked_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -90,14 +91,6 @@ def checked_row(row: dict[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _signal_columns(quality: Quality) -> dict[str, float]:
-    """Signal-to-noise ratio of the sum in one band of resolution; NaN where it has none."""
-    for band in quality.signal_bands:
-        if (band.coarsest_A, band.finest_A) == SIGNAL_BAND_A:
-            return {"signal_before_10_7_A": band.before, "signal_after_10_7_A": band.after}
-    return {"signal_before_10_7_A": math.nan, "signal_after_10_7_A": math.nan}
-
-
 def write_failed(path: Path, failed: Iterable[tuple[str, Failure | None]]) -> None:
     """Write ``failed.tsv``: a head, then movie, type, reason and advice in each line."""
     lines = ["movie\ttype\treason\twhat to do"]
@@ -107,14 +100,6 @@ def write_failed(path: Path, failed: Iterable[tuple[str, Failure | None]]) -> No
             lines.append("\t".join(map(displayed, words)))
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write ``micrographs.csv`` with the columns `COLUMNS`."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
 
 
 def write_star(path: Path, rows: Sequence[dict[str, Any]], voltage_kV: float) -> None:

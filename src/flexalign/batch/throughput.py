@@ -1,4 +1,4 @@
-"""How fast a run goes, and what keeps it from going faster."""
+"""Throughput of a run, and its bottleneck."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from flexalign.batch.jobs import Outcome
 from flexalign.model import JsonValue
 
 RECENT_MOVIES = 50
-# Cores that compute for this part of the time or more are what limits.
-BUSY_PART = 0.7
+# From this share of busy time on, the cores are the bottleneck.
+BUSY_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary(JsonValue):
-    """How a run went.
+    """Summary of a run.
 
     Attributes
     ----------
     done, failed : in this run
-    done_before, failed_before : not tried again
-    unfinished : movies that were left when the run was stopped
-    failures : number of each type
+    done_before, failed_before : in earlier runs, not repeated
+    unfinished : movies left when the run was stopped
+    failures : number of each kind
     exit_codes : of the failures of this run and before
     elapsed_s : of the whole run
-    movies_per_hour : of this run; NaN when none was aligned
-    busy_part : how much of the time the places for movies were taken
-    computing_part : how much of their time the threads of movies computed; NaN = unknown
+    movies_per_hour : of this run; NaN if none was aligned
+    busy_part : share of the time in which the places for movies were occupied
+    computing_part : share of the movies' thread time spent computing; NaN = unknown
     stage_s : mean time of each stage of a movie
-    limit : what kept it from going faster, in words
+    limit : the bottleneck, in words
     incomplete : movies that were seen and never became complete
     """
 
@@ -56,7 +56,7 @@ class RunSummary(JsonValue):
 
     @property
     def exit_code(self) -> int:
-        """0 when all is done, the code of the failures when there is nothing else, else 1."""
+        """0 if all are done, the code of the failures if all failed with the same, else 1."""
         if not self.exit_codes:
             return 1 if self.incomplete else 0
         is_all = self.done + self.done_before == 0
@@ -64,7 +64,7 @@ class RunSummary(JsonValue):
 
 
 class Throughput:
-    """Counts and times of a run that goes on."""
+    """Counts and times of a run in progress."""
 
     def __init__(self) -> None:
         self.done = self.failed = self.done_before = self.failed_before = 0
@@ -78,12 +78,12 @@ class Throughput:
 
     @property
     def elapsed_s(self) -> float:
-        """Since the run began."""
+        """Time since the start of the run."""
         return time.monotonic() - self._started_s
 
     @property
     def movies_per_hour(self) -> float:
-        """Of the last movies; NaN before the first has ended."""
+        """Speed over the last movies; NaN before the first has ended."""
         if not self._ends_s:
             return math.nan
         first = self._started_s if len(self._ends_s) < RECENT_MOVIES else self._ends_s[0]
@@ -119,7 +119,7 @@ class Throughput:
             self._cpu_s += outcome.cpu_s
 
     def note(self, side_by_side: int, running: int, waiting: int) -> None:
-        """Note how many movies could be, and were, worked on since the last call."""
+        """Note the number of places, and of movies in progress, since the last call."""
         now = time.monotonic()
         passed, self._noted_s = now - self._noted_s, now
         self._place_s += passed * side_by_side
@@ -128,7 +128,7 @@ class Throughput:
             self._starved_s += passed * max(0, side_by_side - running)
 
     def summary(self, unfinished: int = 0, incomplete: tuple[str, ...] = ()) -> RunSummary:
-        """How the run went until now."""
+        """Summary of the run so far."""
         computing = self._cpu_s / self._thread_s if self._thread_s else math.nan
         ended = self.done + self.failed
         return RunSummary(
@@ -149,18 +149,18 @@ class Throughput:
         )
 
     def _limit(self, computing: float) -> str:
-        """What kept the run from going faster, in words."""
+        """The bottleneck of the run, in words."""
         if not self.done or not self._place_s:
             return ""
         if self._starved_s > self._place_s / 2:
             return "too few movies at a time for the places there are"
         if math.isnan(computing):
             return ""
-        if computing >= BUSY_PART:
+        if computing >= BUSY_SHARE:
             return f"computing: the cores given were busy {computing:.0%} of the time"
         longest = max(self._stage_s, key=self._stage_s.__getitem__)
-        part = self._stage_s[longest] / max(sum(self._stage_s.values()), 1e-9)
+        share = self._stage_s[longest] / max(sum(self._stage_s.values()), 1e-9)
         return (
             f"reading, writing and what runs on one thread: the cores given were busy "
-            f"{computing:.0%} of the time; the longest stage is '{longest}' with {part:.0%}"
+            f"{computing:.0%} of the time; the longest stage is '{longest}' with {share:.0%}"
         )

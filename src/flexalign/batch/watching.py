@@ -1,7 +1,7 @@
-"""Movies as they come: a folder that is watched, and when a movie in it is complete.
+"""Watch a folder for movies, and detect when each is complete.
 
-The listing of the folder is the truth; the system's news of changes only say when to look sooner.
-Where there are none, as on network file systems, it is looked at from time to time.
+The folder listing is authoritative; the system's change notifications only trigger it earlier.
+Without them, as on network file systems, the folder is polled.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from flexalign.errors import InputError
 from flexalign.files import is_folder
 
 SIDECAR_SUFFIXES = (".mdoc", ".xml")
-# What programs for data collection add to the name of a movie, and not to that of its sidecar.
+# Suffixes in movie names of data-collection programs that are absent in sidecar names.
 MOVIE_ENDINGS = re.compile(r"_(fractions|EER)$", re.IGNORECASE)
-SHORTEST_BETWEEN_LOOKS_S = 1.0
-# Listing a folder may take this part of the time: on a network file system it is slow.
-MOST_TIME_LISTING = 0.1
-# A movie that was changed so long ago is complete when it is seen for the second time.
+MIN_CHECK_INTERVAL_S = 1.0
+# Maximum share of the time for listing, which is slow on network file systems.
+MAX_LISTING_SHARE = 0.1
+# A movie last modified this long ago is complete when seen for the second time.
 OLD_S = 60.0
-# A movie that was taken is looked at for so long, in case its writer had only paused.
+# Movies are re-checked for this long after they were taken, in case their writer only paused.
 LATE_CHANGE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class WatchChoices:
-    """What is watched for.
+    """Options of watching.
 
     Attributes
     ----------
-    pattern : that paths from the folder must match; "" = every movie, in folders below too
-    settle_s : a movie that has not changed for so long is complete
-    poll_s : the folder is listed at least so often
-    idle_s : no more movies are waited for when so long none came; None = wait for ever
-    sidecars : suffixes of files that appear beside a movie when it is complete
+    pattern : pattern for paths relative to the folder; "" = every movie, in subfolders too
+    settle_s : a movie unchanged for this long is complete
+    poll_s : maximum interval between listings
+    idle_s : stop after this long without new movies; None = never
+    sidecars : suffixes of files that appear beside a complete movie
     """
 
     pattern: str = ""
@@ -56,20 +56,20 @@ class WatchChoices:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A file as it was at a look."""
+    """State of a file at a check."""
 
     size_bytes: int
     modified_ns: int
-    since_s: float  # when it was first seen so
+    since_s: float  # when this state was first seen
     is_renamed: bool = False
 
 
 class Watched:
-    """A source of the movies that appear in `folder`; use it in a ``with`` block.
+    """Source of the movies that appear in `folder`; use it in a ``with`` block.
 
     Parameters
     ----------
-    others : files that are no movies, and folders that are not looked into
+    others : files and folders to ignore
 
     Raises
     ------
@@ -87,7 +87,7 @@ class Watched:
         self._recent: dict[str, _Seen] = {}
         self._inodes: set[int] = set()
         self._listed_ns = 0
-        self._next_listing_s = self._earliest_listing_s = self._next_look_s = 0.0
+        self._next_listing_s = self._earliest_listing_s = self._next_check_s = 0.0
         self._last_new_s = time.monotonic()
         self._is_woken = threading.Event()
         self._is_over = threading.Event()
@@ -113,12 +113,12 @@ class Watched:
 
     @property
     def backlog(self) -> int:
-        """Movies that are seen and not complete."""
+        """Number of movies that are seen and not complete."""
         return len(self._pending)
 
     @property
     def is_open(self) -> bool:
-        """Whether more movies are waited for; an empty file is no longer than others."""
+        """Whether to wait for more movies; an empty file does not extend the wait."""
         idle_s, pending = self._choices.idle_s, self._pending.values()
         if idle_s is None or any(seen.size_bytes for seen in pending):
             return True
@@ -127,21 +127,21 @@ class Watched:
 
     @property
     def incomplete(self) -> Sequence[Path]:
-        """Movies that have not become complete although nobody writes to them any more."""
+        """Movies that are incomplete although no longer written to."""
         settled_s = time.monotonic() - self._choices.settle_s
         pending = self._pending.items()
         return [Path(path) for path, seen in pending if seen.since_s <= settled_s]
 
     def take(self) -> Sequence[Path]:
-        """The movies that have become complete since the last call, the oldest first."""
+        """Return the movies that have become complete since the last call, oldest first."""
         now = time.monotonic()
         is_due = now >= self._next_listing_s or self._is_woken.is_set()
         if is_due and now >= self._earliest_listing_s:
             self._list()
-        if now < self._next_look_s:
+        if now < self._next_check_s:
             return ()
-        self._next_look_s = now + SHORTEST_BETWEEN_LOOKS_S
-        self._look_again_at_recent(now)
+        self._next_check_s = now + MIN_CHECK_INTERVAL_S
+        self._recheck_recent(now)
         ready = [path for path in list(self._pending) if self._is_complete(path, now)]
         ready.sort(key=lambda path: self._pending[path].modified_ns)
         for path in ready:
@@ -150,7 +150,7 @@ class Watched:
         return [Path(path) for path in ready]
 
     def _list(self) -> None:
-        """Find the movies that are new; on a folder that does not answer, none."""
+        """Find new movies; none if the folder does not answer."""
         self._is_woken.clear()
         started, started_ns = time.monotonic(), time.time_ns()
         inodes: set[int] = set()
@@ -160,7 +160,7 @@ class Watched:
                     if item.path not in self._taken and item.path not in self._pending:
                         state = item.stat()
                         size, modified = state.st_size, state.st_mtime_ns
-                        # The number of a deleted file may be that of a new one, which is younger.
+                        # The inode number of a deleted file may be reused by a newer file.
                         is_renamed = item.inode() in self._inodes and modified < self._listed_ns
                         self._pending[item.path] = _Seen(size, modified, started, is_renamed)
                         self._last_new_s = started
@@ -169,8 +169,8 @@ class Watched:
         self._inodes, self._listed_ns = inodes, started_ns
         ended = time.monotonic()
         self._next_listing_s = ended + self._choices.poll_s
-        pause_s = (ended - started) / MOST_TIME_LISTING
-        self._earliest_listing_s = ended + max(SHORTEST_BETWEEN_LOOKS_S, pause_s)
+        pause_s = (ended - started) / MAX_LISTING_SHARE
+        self._earliest_listing_s = ended + max(MIN_CHECK_INTERVAL_S, pause_s)
 
     def _is_wanted(self, path: str) -> bool:
         """Whether the file is a movie, by its name."""
@@ -180,9 +180,9 @@ class Watched:
         return not pattern or fnmatch(os.path.relpath(path, self._folder), pattern)
 
     def _is_complete(self, path: str, now: float) -> bool:
-        """Whether nobody writes to a movie that was seen before, as far as one can tell."""
+        """Whether a movie seen before is probably complete."""
         before = self._pending[path]
-        if is_result(Path(path)):  # of a run into the folder that is watched
+        if is_result(Path(path)):  # results of a run into the watched folder
             del self._pending[path]
             self._taken.add(path)
             return False
@@ -201,12 +201,12 @@ class Watched:
         return (
             before.is_renamed
             or unchanged_s >= self._choices.settle_s
-            or (unchanged_s >= SHORTEST_BETWEEN_LOOKS_S and age_s >= OLD_S)
+            or (unchanged_s >= MIN_CHECK_INTERVAL_S and age_s >= OLD_S)
             or self._has_sidecar(Path(path), modified)
         )
 
     def _has_sidecar(self, movie: Path, modified_ns: int) -> bool:
-        """Whether a file that is written after the movie is there, and is not older."""
+        """Whether a sidecar file exists that is not older than the movie."""
         stem = MOVIE_ENDINGS.sub("", movie.stem)
         for suffix in self._choices.sidecars:
             for name in (movie.name + suffix, movie.stem + suffix, stem + suffix):
@@ -215,8 +215,8 @@ class Watched:
                         return True
         return False
 
-    def _look_again_at_recent(self, now: float) -> None:
-        """Wait once more for movies that were taken and have changed since."""
+    def _recheck_recent(self, now: float) -> None:
+        """Queue movies again that have changed since they were taken."""
         for path, seen in list(self._recent.items()):
             if now - seen.since_s > LATE_CHANGE_S:
                 del self._recent[path]
@@ -229,10 +229,10 @@ class Watched:
                     del self._recent[path]
 
     def _listen(self) -> None:
-        """Wake `take` when the system tells of a change."""
+        """Wake `take` on change notifications of the system."""
         import watchfiles
 
-        with contextlib.suppress(OSError):  # too many folders to be told of: polling goes on
+        with contextlib.suppress(OSError):  # too many folders for notifications: polling goes on
             for _ in watchfiles.watch(
                 self._folder,
                 watch_filter=None,

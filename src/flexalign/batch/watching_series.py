@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flexalign.batch.inputs import is_movie_name
 from flexalign.batch.series import SeriesWork
-from flexalign.batch.watching import SHORTEST_BETWEEN_LOOKS_S, files_below
+from flexalign.batch.watching import MIN_CHECK_INTERVAL_S, files_below
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.files import is_folder
 from flexalign.io.mdoc import base_name
@@ -118,7 +118,7 @@ class WatchedSeries:
         if now < self._next_look_s:
             return movies
         self._next_look_s = now + min(
-            self._choices.poll_s, max(SHORTEST_BETWEEN_LOOKS_S, self._choices.settle_s / 4)
+            self._choices.poll_s, max(MIN_CHECK_INTERVAL_S, self._choices.settle_s / 4)
         )
         files = self._listing()
         self._look(files, now)
@@ -185,7 +185,7 @@ class WatchedSeries:
         age_s = time.time() - newest_ns / 1e9
         if unchanged_s >= choices.quiet_s:
             return True
-        if age_s >= choices.quiet_s and unchanged_s >= SHORTEST_BETWEEN_LOOKS_S:
+        if age_s >= choices.quiet_s and unchanged_s >= MIN_CHECK_INTERVAL_S:
             return True
         count = len(seen.source.exposures)
         # The mdoc itself is one of the files.

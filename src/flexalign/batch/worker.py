@@ -1,7 +1,7 @@
-"""The process that works on one movie after the other for `flexalign.batch.local_processes`.
+"""The worker process of `flexalign.batch.local_processes`, one movie at a time.
 
-It is started as ``python -m flexalign.batch.worker CONNECTION LIFE``, two numbers of open files:
-a connection over which jobs come and news go, and a pipe that ends when the parent process does.
+It is started as ``python -m flexalign.batch.worker CONNECTION LIFE``, two file descriptors: a
+connection for jobs and progress, and a pipe that closes when the parent process ends.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 from flexalign.batch.failures import explain
 from flexalign.batch.jobs import Job, Note, Outcome, needed_bytes, refused, run_job
 
-# News of a stage are sent no more often, except when a stage begins.
-SHORTEST_BETWEEN_NEWS_S = 0.2
-# When memory runs out, the system is to take a worker and not the run that can go on without it.
+# Minimum interval of progress messages within a stage.
+MIN_NEWS_INTERVAL_S = 0.2
+# When memory runs out, the system should kill a worker rather than the run.
 OOM_SCORE = 500
 
 
@@ -41,7 +41,7 @@ def main(connection_number: int, life_number: int) -> None:
 
 
 def _work(connection: Connection[Any, Any], job: Job) -> Outcome:
-    """Say what a job needs, wait until it may start, do it."""
+    """Report the needs of a job, wait for permission, run it."""
     from flexalign.arrays.kernels.warp import compiling_note
 
     try:
@@ -60,7 +60,7 @@ def _work(connection: Connection[Any, Any], job: Job) -> Outcome:
     def tell(stage: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if stage != last[0] or now > last[1] + SHORTEST_BETWEEN_NEWS_S:
+        if stage != last[0] or now > last[1] + MIN_NEWS_INTERVAL_S:
             last = (stage, now)
             connection.send((stage, done, total))
 
@@ -74,7 +74,7 @@ def _end_with_parent(life_number: int) -> None:
 
 
 def _volunteer() -> None:
-    """Ask the system to take this process first when memory runs out."""
+    """Make this process the first to be killed when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 

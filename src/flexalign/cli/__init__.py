@@ -2,10 +2,9 @@
 
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
 `interop` (apply, export), `comparison`, `relion` (a job of RELION), `simulation` (simulate, demo)
-and `xmipp` are the commands.  `options` makes options from the table of parameters, `checks` looks
-before anything is read, `running` is a run over many movies, `series_options` are those of tilt
-series; `console` says how one movie goes,
-`run_display` how a run does.
+and `xmipp` are the commands.  `options` makes options from the table of parameters,
+`series_options` has those of tilt series; `checks` refuses outputs that would replace inputs,
+`running` runs many movies; `console` prints the progress of one movie, `run_display` that of a run.
 """
 
 from __future__ import annotations
@@ -74,22 +73,22 @@ def _flexalign(
     """Correct beam-induced motion in cryo-EM movies."""
 
 
-# Objects made between two looks for unused cycles of them; Python's 700 takes half a second of
-# what a movie takes, for the modules and drawings that there are.
-_OBJECTS_BETWEEN_LOOKS = 20_000
+# Allocations between two runs of the cyclic garbage collector; with Python's default of 700 it
+# takes half a second per movie.
+_GC_THRESHOLD = 20_000
 
 
 def _settle_process() -> None:
-    """Keep the libraries of this process from wasting its time."""
-    # Matrices are small here: further threads would only spin while they wait for the next one.
+    """Configure garbage collection and BLAS threads for this process."""
+    # The matrices are small: more BLAS threads would only spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
-    # At the end all memory goes at once; nobody needs to look through it first.
+    gc.set_threshold(_GC_THRESHOLD)
+    # No final garbage collection: the process releases all its memory at exit.
     atexit.register(gc.freeze)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line and an exit code."""
+    """Run the command line; a user error gives one line and an exit code."""
     _settle_process()
     try:
         app()

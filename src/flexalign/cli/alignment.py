@@ -1,4 +1,4 @@
-"""The commands that align movies, or say how they would."""
+"""The commands `align` and `plan`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Movies = Annotated[
     list[str],
     typer.Argument(
         help="Movies (MRC, TIFF, EER), quoted patterns such as '*.tiff', folders of movies, text "
-        "files with a movie in each line, or RELION's movies.star."
+        "files with one movie per line, or RELION's movies.star."
     ),
 ]
 Settings = Annotated[
@@ -65,11 +65,12 @@ def align(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace the outputs of an earlier run, also those that are done."
+            "--overwrite",
+            help="Replace the outputs of an earlier run; align finished movies again.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, as 'plan' does, and stop.")
+        bool, typer.Option("--dry-run", help="Print the plan, as 'plan' does, and stop.")
     ] = False,
     debug: Debug = False,
     **values: Any,
@@ -117,7 +118,7 @@ def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **valu
 def _movies_and_parameters(
     arguments: list[str], settings: Path | None, values: dict[str, Any]
 ) -> tuple[list[Path], AlignParams, dict[Path, dict[str, Any]]]:
-    """The movies, the parameters of all, and those of single ones that a list says."""
+    """The movies, their common parameters, and those that a list gives for single movies."""
     typed = collect_parameters(values, settings)
     paths = find_movies(arguments, (typed.gain, typed.dark, typed.defects))
     given = given_parameters(values, settings)
@@ -126,7 +127,7 @@ def _movies_and_parameters(
 
 
 def _planner(params: AlignParams, own: dict[Path, dict[str, Any]]) -> Callable[[Path], None]:
-    """What prints the plan of one movie."""
+    """A function that prints the plan of one movie."""
     from flexalign.io.movies.open_movie import plan_movie
     from flexalign.io.writing.ownership import resolved
 
@@ -146,14 +147,14 @@ def _align_one(
     overwrite: bool,
     debug: bool,
 ) -> int:
-    """Align one movie by itself into the folder `out`, which need not be a run; the exit code.
+    """Align a single movie into the folder `out`, which need not be a run; return the exit code.
 
-    What was read beside the movie and its references are the `inputs`.
+    `inputs` are the files read beside the movie and its references.
     """
     from flexalign.align import align_and_write
     from flexalign.batch.gain_gate import gain_gate
-    from flexalign.io.results import movie_root
     from flexalign.io.writing.publishing import clear_leftovers
+    from flexalign.naming import movie_root
 
     check_run_outputs(out, {str(movie): movie_root(movie)}, params, inputs)
     clear_leftovers(out)

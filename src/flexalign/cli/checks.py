@@ -1,4 +1,4 @@
-"""What the commands that align look at before anything is read."""
+"""Checks of outputs against inputs, before anything is read."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from flexalign.params import AlignParams
 def check_run_outputs(
     out: Path, names: Mapping[str, str], params: AlignParams, inputs: Sequence[Path]
 ) -> None:
-    """Make sure, before anything is read, that nothing that is read would be replaced.
+    """Check, before anything is read, that no output would replace an input.
 
     Parameters
     ----------
     names : of the outputs, by the paths of the movies
-    inputs : what is read beside movies and references
+    inputs : files read beside movies and references
 
     Raises
     ------
     InputError
         If an output of one of the movies, or a table, is an input.
     OccupiedError
-        If somebody else's file has the name of RELION's table, where that is asked for.
+        If a foreign file has the name of RELION's table, if that is requested.
     """
     from flexalign.batch import gain_gate, tables
     from flexalign.io.relion_project import RELION_TABLE
-    from flexalign.io.results import output_names
     from flexalign.io.writing.ledger import refuse_foreign
     from flexalign.io.writing.ownership import refuse_inputs
+    from flexalign.naming import output_names
     from flexalign.report import live
 
     if "relion" in params.formats:

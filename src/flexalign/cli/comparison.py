@@ -1,4 +1,4 @@
-"""The command that compares two alignments of the same movies."""
+"""The command `compare`: two alignments of the same movies."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 WIDTH_WITHOUT_TERMINAL = 120
-MOST_NAMES = 20
-LONGEST_NAME = 32
+MAX_NAMES = 20
+MAX_NAME_LENGTH = 32
 COLUMNS = (
     "movie", "frames", "rms_px", "rms_A", "whole_frame_rms_px", "local_rms_px", "largest_px",
     "motion_rms_px", "worst_frame", "worst_y_px", "worst_x_px", "pixel_size_A", "a", "b",
@@ -38,7 +38,7 @@ class Compared:
     Attributes
     ----------
     pair : its two files
-    found : how far they are apart
+    found : the comparison
     pixel_size_A : of the unbinned movie; None = unknown
     hint : another convention in which B would be close to A
     """
@@ -82,10 +82,14 @@ def compare(
         ),
     ],
     b: Annotated[
-        str, typer.Argument(help="The other one, of the same movies, in any format.", metavar="B")
+        str,
+        typer.Argument(help="The other alignment of the same movies, in any format.", metavar="B"),
     ],
     worst: Annotated[
-        int, typer.Option(help="Show so many movies, those that differ most.", metavar="N", min=1)
+        int,
+        typer.Option(
+            help="Number of movies shown, those with the largest differences.", metavar="N", min=1
+        ),
     ] = 20,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print all movies as CSV instead of the table.")
@@ -94,28 +98,26 @@ def compare(
         bool,
         typer.Option(
             "--json",
-            help="Print everything as JSON instead: differences in each frame and at each place, "
-            "and movies that are on one side only.",
+            help="Print everything as JSON instead: differences by frame and place, and movies on "
+            "one side only.",
         ),
     ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Draw the movies that are shown, one '..._comparison.png' each, in this folder.",
+            help="Plot the movies shown, one '..._comparison.png' each, in this folder.",
             metavar="DIR",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace pictures that are there.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing plots.")] = False,
     pixel_size: Annotated[
         float | None,
-        typer.Option(help="Of the unbinned movie, where no file says it.", metavar="A"),
+        typer.Option(help="Of the unbinned movie, if no file has it.", metavar="A"),
     ] = None,
     size: Annotated[
         tuple[int, int] | None,
         typer.Option(
-            help="Of the unbinned movie in pixels, where no file says it (logs of MotionCor, "
+            help="Of the unbinned movie in pixels, if no file has it (logs of MotionCor, "
             "Warp, Xmipp).",
             metavar="X Y",
         ),
@@ -124,8 +126,8 @@ def compare(
         bool,
         typer.Option(
             "--turn-rows",
-            help="Turn the rows of B over, for programs that take the rows of TIFF movies in the "
-            "other order: Xmipp does.",
+            help="Reverse the rows of B, for programs that read the rows of TIFF movies in the "
+            "other order, such as Xmipp.",
         ),
     ] = False,
     debug: Debug = False,
@@ -168,7 +170,7 @@ def compare(
         _print_csv(compared)
     elif compared:
         _print_table(compared, worst)
-    _say_rest(compared, matches)
+    _print_notes(compared, matches)
     if plot is not None:
         _draw(compared[:worst], plot, (a, b))
     raise typer.Exit(code)
@@ -177,7 +179,7 @@ def compare(
 def _compared(
     pair: Pair, shape_px: tuple[int, int] | None, pixel_size_A: float | None, *, turn_rows: bool
 ) -> Compared:
-    """How far the two alignments of a movie are apart."""
+    """Compare the two alignments of a movie."""
     from flexalign.comparison import (
         AnyMotion,
         compare_motions,
@@ -190,7 +192,7 @@ def _compared(
 
     a, read_b, facts = read_pair(pair, shape_px=shape_px, pixel_size_A=pixel_size_A)
     frames = shared_frames(a, read_b)
-    # Where nobody knows the size there is no local motion either.
+    # Without a known size there is no local motion either.
     shape = facts.shape_px or ANY_SHAPE_PX
     b: AnyMotion = turned_over(read_b, shape) if turn_rows else read_b
     found = compare_motions(a, b, frames, shape)
@@ -198,7 +200,7 @@ def _compared(
 
 
 def _nothing_in_common(a: str, b: str, in_a: list[Alignment], in_b: list[Alignment]) -> str:
-    """Why nothing can be compared."""
+    """The error message when no movie is in both."""
     names = (_names([item.root for item in side]) for side in (in_a, in_b))
     return (
         f"expected alignments of the same movies, found none of one name: {next(names)} in {a}, "
@@ -207,13 +209,13 @@ def _nothing_in_common(a: str, b: str, in_a: list[Alignment], in_b: list[Alignme
 
 
 def _names(roots: Sequence[str]) -> str:
-    """A list of names, cut short."""
-    more = f" and {len(roots) - MOST_NAMES} more" if len(roots) > MOST_NAMES else ""
-    return ", ".join(roots[:MOST_NAMES]) + more
+    """A list of names, truncated."""
+    more = f" and {len(roots) - MAX_NAMES} more" if len(roots) > MAX_NAMES else ""
+    return ", ".join(roots[:MAX_NAMES]) + more
 
 
 def _everything(a: str, b: str, compared: list[Compared], matches: Matches) -> dict[str, Any]:
-    """All that was found, as JSON can hold it; frames counted from zero."""
+    """All results as plain JSON; frames counted from zero."""
     return {
         "schema": SCHEMA,
         "a": a,
@@ -277,8 +279,8 @@ def _print_table(compared: list[Compared], worst: int) -> None:
     console.print(table)
 
 
-def _say_rest(compared: list[Compared], matches: Matches) -> None:
-    """What the table does not say."""
+def _print_notes(compared: list[Compared], matches: Matches) -> None:
+    """Print a summary, hints on conventions, and the movies found on one side only."""
     if len(compared) > 1:
         sizes_px = sorted(item.found.rms_px for item in compared)
         typer.echo(
@@ -298,12 +300,12 @@ def _say_rest(compared: list[Compared], matches: Matches) -> None:
 
 
 def _picture(folder: Path, root: str) -> Path:
-    """The path of the picture of a movie."""
+    """Path of the plot of a movie."""
     return folder / f"{root}_comparison.png"
 
 
 def _check_pictures(folder: Path, pairs: Sequence[Pair], *, overwrite: bool) -> None:
-    """Make sure, before anything is read, that pictures replace nothing that should stay."""
+    """Check, before anything is read, that the plots replace no foreign file and no input."""
     from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 
     pictures = [_picture(folder, pair.root) for pair in pairs]
@@ -313,12 +315,12 @@ def _check_pictures(folder: Path, pairs: Sequence[Pair], *, overwrite: bool) -> 
 
 
 def _draw(compared: list[Compared], folder: Path, names: tuple[str, str]) -> None:
-    """A picture of each movie."""
+    """Draw a plot of each movie."""
     from flexalign.io.comparison_plot import draw_comparison
     from flexalign.io.results import make_folder
 
     make_folder(folder)
     for item in compared:
         path = _picture(folder, item.pair.root)
-        legend = (f"A: {names[0][-LONGEST_NAME:]}", f"B: {names[1][-LONGEST_NAME:]}")
+        legend = (f"A: {names[0][-MAX_NAME_LENGTH:]}", f"B: {names[1][-MAX_NAME_LENGTH:]}")
         draw_comparison(path, item.found, item.pixel_size_A, title=item.pair.root, names=legend)

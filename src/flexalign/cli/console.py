@@ -1,4 +1,4 @@
-"""What a person sees while movies are worked on; all of it goes to the standard error stream."""
+"""Console output while movies are processed, all on the standard error stream."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 Item = TypeVar("Item")
-Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error arose.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an unexpected error.")]
 
 
 def run_each(
     movies: Sequence[Item], work: Callable[[Item], None], *, debug: bool, what: str = "movies"
 ) -> int:
-    """Do `work` on each movie; one that fails has its line of error and the others go on.
+    """Call `work` on each movie; a failure prints an error line and the others go on.
 
     Parameters
     ----------
-    movies : paths, or whatever prints as the name of a movie
-    what : how they are called when some failed
+    movies : paths, or other objects whose text is the name of a movie
+    what : plural noun for them in the message when some failed
 
     Returns
     -------
-    The exit code: 0 when all went well, that of the error when every movie failed of the same
-    kind, else 1.
+    The exit code: 0 when all succeeded, that of the error when every movie failed with the same
+    code, else 1.
     """
     codes = []
     for movie in movies:
@@ -53,28 +53,28 @@ def run_each(
 
 
 def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> int:
-    """Print an error in one line, which names its `subject`; the exit code that goes with it.
+    """Print an error in one line that names its `subject`; return its exit code.
 
-    An error that flexalign does not explain is a defect; `debug` shows where it arose.
+    An error that is not a `FlexAlignError` is a defect; `debug` prints its traceback.
     """
     failure = explain(error)
     if failure.kind == "defect" and debug:
         traceback.print_exception(error)
     message = failure.message
-    # A short name may be part of any word.
+    # A short name may occur within another word.
     is_named = re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", message) or not subject
     typer.echo(f"error: {'' if is_named else f'{subject}: '}{message}", err=True)
     return failure.exit_code
 
 
 def say_gain_check(event: GainChecked) -> None:
-    """Say what the check of the gain found, unless all is well or an error will say it."""
+    """Print the result of the gain check, unless it fits or an error will report it."""
     if event.check.verdict != "fits" and not event.stops:
         typer.echo(event.text, err=True)
 
 
 def announce_compiling() -> None:
-    """Say why the first run starts slowly: its loops are compiled, and kept for all later runs."""
+    """Announce that loops are being compiled, which slows down the first run only."""
     from flexalign.arrays.kernels.warp import compiling_note
 
     note = compiling_note()
@@ -83,12 +83,12 @@ def announce_compiling() -> None:
 
 
 def announce_device(word: str) -> None:
-    """Say what 'auto' has become, where there is a choice; without it only the record says so.
+    """Print which device 'auto' selected, where there is a choice.
 
     Raises
     ------
     DeviceError
-        If the device asked for cannot be used, before any movie is read.
+        If the requested device cannot be used, before any movie is read.
     """
     from flexalign.arrays.device import Hardware, find_hardware, resolve
 
@@ -101,7 +101,7 @@ def announce_device(word: str) -> None:
 
 @contextmanager
 def progress_bar(movie: Path) -> Iterator[Progress]:
-    """A bar that goes away at the end, and nothing where the standard error is no terminal."""
+    """A transient progress bar; nothing if the standard error stream is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
@@ -131,7 +131,7 @@ def record_line(movie: Path, record: MovieRecord, seconds: float) -> str:
 
 
 def result_line(name: str, quality: Quality, warning_count: int, seconds: float) -> str:
-    """How the alignment of one movie went, in one line."""
+    """The alignment of one movie in one line."""
     parts = [
         f"motion {quality.total_motion_A:.1f} A (early {quality.early_motion_A:.1f} A)",
         f"local up to {quality.local_range_A:.1f} A",

@@ -1,4 +1,4 @@
-"""The commands about gain references: does this one fit, and make one of the movies."""
+"""The commands `check-gain` and `estimate-gain`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from flexalign.cli.alignment import Movies
 from flexalign.cli.console import Debug, announce_compiling, progress_bar
 from flexalign.cli.options import collect_parameters, takes_only_parameters
 from flexalign.errors import InputError, ParameterError
+from flexalign.gain.limits import GAIN_SIDE_PX
 from flexalign.io.writing import ledger
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs, resolved
-from flexalign.params import GAIN_SIDE_PX
 
 if TYPE_CHECKING:
     from flexalign.gain.estimate import GainEstimate
     from flexalign.gain.verdict import GainCheck
 
-Most = Annotated[
-    int, typer.Option("--movies", help="Read at most so many of them.", min=1, metavar="N")
+MaxMovies = Annotated[
+    int, typer.Option("--movies", help="Maximum number of movies to read.", min=1, metavar="N")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of text.")
@@ -37,11 +37,11 @@ AsJson = Annotated[
 )  # fmt: skip
 def check_gain(
     movies: Movies,
-    most: Most = 10,
+    max_movies: MaxMovies = 10,
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Draw the scores, and the movies beside the reference, to this file.",
+            help="Plot the scores, and the movies beside the reference, to this file.",
             metavar="PNG",
             show_default=False,
         ),
@@ -51,11 +51,11 @@ def check_gain(
     debug: Debug = False,
     **values: Any,
 ) -> None:
-    """Find out whether a gain reference fits movies, and how it has to be turned.
+    """Check whether a gain reference fits movies, and find its orientation.
 
-    The mean of the movies is compared with the reference in all eight orientations, as a gain
-    that multiplies and as one that divides. No more movies are read than it takes to be sure.
-    Exit code: 0 it fits or that is not sure, 3 it fits otherwise or not at all.
+    The mean of the movies is compared with the reference in all eight orientations, as a
+    multiplying and as a dividing gain. Only as many movies are read as needed for a verdict. Exit
+    code: 0 it fits or the verdict is unsure, 3 it fits in another orientation or not at all.
     """
     from flexalign.gain.check import GainChecker
 
@@ -68,9 +68,9 @@ def check_gain(
         refuse_existing(plot, overwrite=overwrite)
     announce_compiling()
     threads = params.threads or len(os.sched_getaffinity(0))
-    checker = GainChecker(params, most_px=GAIN_SIDE_PX, threads=threads)
+    checker = GainChecker(params, max_px=GAIN_SIDE_PX, threads=threads)
     with progress_bar(Path(params.gain)) as progress:
-        found = checker.take(paths[:most], progress)
+        found = checker.take(paths[:max_movies], progress)
     if found is None:
         raise checker.problem or InputError(f"{movies[0]}: expected a movie, found none")
     if plot is not None and not checker.draw(plot, found):
@@ -84,7 +84,7 @@ def check_gain(
 
 
 def _check_lines(check: GainCheck) -> Iterator[str]:
-    """The table of candidates, and what it means."""
+    """The table of candidates and the verdict."""
     count = len(check.movies)
     if check.candidates:
         yield (
@@ -123,12 +123,12 @@ def estimate_gain(
             help="The reference to write: .mrc or .tif, or .gain for EER movies.", metavar="FILE"
         ),
     ],
-    most: Most = 1000,
+    max_movies: MaxMovies = 1000,
     keep_illumination: Annotated[
         bool,
         typer.Option(
             "--keep-illumination",
-            help="Leave the smooth illumination in, which is otherwise taken out.",
+            help="Do not divide out the smooth illumination.",
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
@@ -136,23 +136,23 @@ def estimate_gain(
     debug: Debug = False,
     **values: Any,
 ) -> None:
-    """Make a gain reference from raw movies, where there is none.
+    """Estimate a gain reference from raw movies.
 
-    It multiplies and its mean is one; zero marks bad pixels. For EER movies an MRC or TIFF
-    divides, as RELION expects. How good it is, and how many movies would make it better, is said
-    at the end.
+    It multiplies and its mean is one; zero marks bad pixels. For EER movies an MRC or TIFF divides,
+    as RELION expects. Its precision, and the number of movies for a better one, are printed at the
+    end.
     """
     from flexalign.gain.estimate import estimate_gain as estimate
 
     params = collect_parameters(values, None)
     paths = find_movies(movies)
-    if ledger.is_listed(out):  # an earlier start made it
+    if ledger.is_listed(out):  # made by an earlier run
         paths = [path for path in paths if resolved(path) != resolved(out)]
     refuse_inputs([out], [*paths, *list_files(movies)])
     announce_compiling()
     with progress_bar(out) as show:
         made = estimate(
-            paths[:most],
+            paths[:max_movies],
             out,
             params,
             keep_illumination=keep_illumination,
@@ -169,7 +169,7 @@ def estimate_gain(
 
 
 def _estimate_lines(made: GainEstimate) -> Iterator[str]:
-    """What was made, how good it is, and what would make it better."""
+    """Summary of the estimate, its noise, and how many movies would improve it."""
     for movie, reason in made.left_out.items():
         yield f"{movie} is left out: {reason}"
     s = "" if made.movie_count == 1 else "s"

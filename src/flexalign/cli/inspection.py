@@ -1,4 +1,4 @@
-"""The command that says what files are."""
+"""The command `info`."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def info(
     debug: Debug = False,
     **values: Any,
 ) -> None:
-    """Say what files are: format, size, frames, pixel size, dose, statistics, quality, counts.
+    """Describe files: format, size, frames, pixel size, dose, statistics, quality, counts.
 
-    Of a movie also how it would be aligned with these options, which are those of 'align'.
-    Of a broken one, what is wrong and how many frames are there.
-    Exit code: 0 all are whole, 1 some are not, 2 parameters, 3 none is.
+    For a movie, also the plan of its alignment with these options, which are those of 'align'.
+    For a damaged one, the error and the number of frames that can be read.
+    Exit code: 0 all are intact, 1 some are not, 2 parameters, 3 none is.
     """
     from flexalign.batch.folder_facts import inspect_folder
     from flexalign.io.inspect.inspection import inspect_file

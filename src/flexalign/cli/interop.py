@@ -1,4 +1,4 @@
-"""The commands that hand alignments to other programs and take them from there."""
+"""The commands `export` and `apply`: alignments to and from other programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flexalign.params import ESTIMATION, LOCAL, WRITTEN_FORMATS, AlignParams
 if TYPE_CHECKING:
     from flexalign.model import MovieRecord
 
-# As RELION's own import proposes them; the same as in flexalign.io.relion_project, which is heavy.
+# RELION's defaults on import; repeated from flexalign.io.relion_project, which is slow to import.
 CS_MM = 2.7
 AMPLITUDE_CONTRAST = 0.1
 
@@ -34,7 +34,7 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help=f"Formats, with commas between them: {', '.join(WRITTEN_FORMATS)}.",
+            help=f"Comma-separated formats: {', '.join(WRITTEN_FORMATS)}.",
             metavar="FORMATS",
         ),
     ] = "relion",
@@ -75,7 +75,7 @@ def export(
 
 
 def _say_warnings(root: str, record: MovieRecord) -> None:
-    """Print what a person should know about an export."""
+    """Print the warnings of an export."""
     for warning in record.warnings:
         if "RELION" in warning:
             typer.echo(f"{root}: {warning}", err=True)
@@ -100,16 +100,16 @@ def apply(
     debug: Debug = False,
     **values: Any,
 ) -> None:
-    """Make micrographs along an alignment that is there already, without estimating again.
+    """Make micrographs from an existing alignment, without estimating the motion.
 
-    Frames whose motion the file does not hold are left out.
+    Frames whose motion is not in the file are left out.
     """
     from flexalign.align import align_and_write
     from flexalign.io.motion_formats.read_motion import read_motion
     from flexalign.io.movies.open_movie import open_for
-    from flexalign.io.results import movie_root, output_names
     from flexalign.io.writing.ownership import refuse_inputs
     from flexalign.io.writing.publishing import clear_leftovers
+    from flexalign.naming import movie_root, output_names
     from flexalign.plan import make_plan
 
     params = collect_parameters(values, settings)

@@ -1,4 +1,4 @@
-"""The table of parameters as options of a command."""
+"""Command-line options generated from the table of parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.io.doses import read_doses
-from flexalign.params import AlignParams, Parameter, numbers_in, option_name, parameters
+from flexalign.parameter import numbers_in
+from flexalign.params import AlignParams, Parameter, option_name, parameters
 from flexalign.settings import load_settings
 
 _TYPE_WORDS = {int: "N", float: "NUMBER", str: "WORD"}
@@ -41,7 +42,7 @@ def takes_parameters(command: Callable[..., None]) -> Callable[..., None]:
 def takes_parameters_without(
     *without: str,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """What gives a command one option per parameter, except for those that it does not use.
+    """Decorator that gives a command one option per parameter, except those it does not use.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def takes_parameters_without(
 def takes_only_parameters(
     *wanted: str,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """What gives a command one option for each of these parameters."""
+    """Decorator that gives a command one option for each of these parameters."""
     return takes_parameters_without(*(name for name in parameters() if name not in wanted))
 
 
@@ -76,8 +77,10 @@ def _with_options(command: Callable[..., None], *, without: Collection[str]) -> 
 def collect_parameters(
     values: dict[str, Any], settings: Path | None, listed: dict[str, Any] | None = None
 ) -> AlignParams:
-    """The parameters of this run: typed options win over the settings file, which wins over what
-    is `listed` with the movies, which wins over the defaults.
+    """The parameters of this run.
+
+    Options take precedence over the settings file, which does over parameters `listed` with the
+    movies, which do over the defaults.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def collect_parameters(
         If the settings file or that of the doses cannot be read.
     ParameterError
         For an unknown name in it or a value outside its limits.
-    """  # noqa: D205
+    """
     chosen = {**(listed or {}), **(load_settings(settings) if settings else {})}
     chosen.update({name: value for name, value in values.items() if value is not None})
     doses = chosen.get("dose_per_frame_e_A2")
@@ -95,7 +98,7 @@ def collect_parameters(
 
 
 def given_parameters(values: dict[str, Any], settings: Path | None) -> set[str]:
-    """The names of the parameters that were typed or stand in the settings file."""
+    """Names of the parameters given as options or in the settings file."""
     typed = {name for name, value in values.items() if value is not None}
     return typed | set(load_settings(settings) if settings else {})
 
@@ -118,7 +121,7 @@ def default_words(name: str) -> str | None:
 
 
 def placeholder(name: str) -> str | None:
-    """What stands for the value of the parameter `name` in help: its unit, where it has one.
+    """Metavar of the parameter `name` in the help: its unit, where it has one.
 
     Examples
     --------
@@ -132,7 +135,7 @@ def placeholder(name: str) -> str | None:
 
 
 def _options(without: Collection[str]) -> list[inspect.Parameter]:
-    """One keyword-only parameter with a Typer option for each field of `AlignParams` but some."""
+    """A keyword-only parameter with a Typer option for each field of `AlignParams` except some."""
     return [
         inspect.Parameter(
             name,

@@ -1,4 +1,4 @@
-"""flexalign as an External job of RELION: its options, its files, its ways to end and to abort."""
+"""The command `relion-job`: an External job of RELION, with its files and its abort protocol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NODE_TYPE = 1
 
 
 class Aborted(BaseException):
-    """The person at RELION's window asked the job to stop: no error that other movies survive."""
+    """RELION's user aborted the job; this ends the whole run, not one movie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class JobMovie:
 
     Attributes
     ----------
-    path : as it stands there, from the project folder
-    root : of its outputs in the job folder, with its folders; no other movie has it
-    listed : what the list says of it
+    path : as in the list, relative to the project folder
+    root : unique beginning of its outputs in the job folder, with folders
+    listed : parameters from the list
     """
 
     path: Path
@@ -48,9 +48,9 @@ class JobMovie:
     listed: ListedMovie
 
     def parameters(self, params: AlignParams) -> AlignParams:
-        """Pixel size and voltage as in the list; of dose and references, what was typed counts.
+        """Pixel size and voltage from the list; dose and references from the options.
 
-        The exposure before the movie is that of the list and what was typed together.
+        The pre-exposure is the sum of that in the list and that of the option.
         """
         own = self.listed.own_parameters(params.eer_upsampling)
         before_e_A2 = own.pop("pre_exposure_e_A2", 0.0) + params.pre_exposure_e_A2
@@ -104,15 +104,15 @@ def relion_job(
 
 
 def _remove_mark(path: Path) -> None:
-    """Remove a mark of how a job ended, which is an empty file."""
+    """Remove the empty marker file of an earlier end of the job."""
     if path.is_file() and not path.stat().st_size:
         path.unlink()
 
 
 def _run(read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool) -> int:
-    """Align what is not done yet, then write the table of all that are; the exit code.
+    """Align the movies that are not done, write the table of all; return the exit code.
 
-    What was read is the list of movies, and further files that must stay as they are.
+    `read` names the list of movies and further inputs, which must not be replaced.
     """
     from flexalign.batch.gain_gate import gain_gate
     from flexalign.io.star import read_star
@@ -145,7 +145,7 @@ def _run(read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool) -
 
 
 def _stop_if_asked(job: Path) -> None:
-    """Raise `Aborted` when RELION put its request into the folder of the job."""
+    """Raise `Aborted` if RELION's abort marker is in the job folder."""
     if (job / ABORT_REQUEST).exists():
         raise Aborted
 
@@ -153,12 +153,12 @@ def _stop_if_asked(job: Path) -> None:
 def _check_outputs(
     job: Path, movies: Sequence[JobMovie], params: AlignParams, read: Sequence[Path]
 ) -> None:
-    """Make sure, before a movie is read, that no output is an input, and the tables are ours."""
+    """Check, before a movie is read, that no output is an input and that the tables are ours."""
     from flexalign.batch.gain_gate import CHECK_NAME, PICTURE_NAME
     from flexalign.io.relion_project import RELION_TABLE
-    from flexalign.io.results import output_names, relion_suffixes
     from flexalign.io.writing.ledger import refuse_foreign
     from flexalign.io.writing.ownership import refuse_inputs
+    from flexalign.naming import output_names, relion_suffixes
 
     ways = [relion_suffixes(dose_weighted=is_weighted) for is_weighted in (True, False)]
     names = {name for m in movies for way in ways for name in output_names(m.root, params, way)}
@@ -169,7 +169,7 @@ def _check_outputs(
 
 
 def _movies(blocks: Blocks, source: Path, job: Path) -> list[JobMovie]:
-    """The movies in RELION's list, each file once, with what their optics groups say."""
+    """The movies in RELION's list, each file once, with the values of their optics groups."""
     from flexalign.batch.names import Names
     from flexalign.io.movie_list import read_movie_list
 
@@ -201,9 +201,9 @@ def _known_movies(job: Path) -> Iterator[tuple[str, str]]:
 
 
 def relion_root(movie_name: str) -> str:
-    """What RELION calls the outputs of a movie, in the folder of the job.
+    """RELION's name for the outputs of a movie in the job folder.
 
-    Where two movies get one name, the second has a number behind it.
+    A second movie of the same name gets a number appended.
 
     Examples
     --------
@@ -216,12 +216,12 @@ def relion_root(movie_name: str) -> str:
 def _align_into(
     job: Path, movie: JobMovie, params: AlignParams, read: Sequence[Path]
 ) -> MovieRecord | None:
-    """Align one movie into the folder of the job; None when an earlier start did it."""
+    """Align one movie into the job folder; None if an earlier start did."""
     from flexalign.align import align_and_write
     from flexalign.batch.jobs import finished, job_key, reference_states
     from flexalign.io.movies.open_movie import plan_movie
     from flexalign.io.record import file_state
-    from flexalign.io.results import relion_suffixes
+    from flexalign.naming import relion_suffixes
 
     folder, root = (job / movie.root).parent, Path(movie.root).name
     own = movie.parameters(params)
@@ -230,7 +230,7 @@ def _align_into(
         if finished(folder, root, job_key(own.hash(), states)) is not None:
             return None
     except OSError:
-        pass  # whoever opens the movie says what is wrong
+        pass  # opening the movie reports the error
     has_dose = plan_movie(movie.path, own).dose_per_frame_e_A2 is not None
     return align_and_write(
         movie.path,
@@ -245,7 +245,7 @@ def _align_into(
 
 
 def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> None:
-    """Write ``corrected_micrographs.star`` and the list of nodes by which RELION finds it."""
+    """Write ``corrected_micrographs.star`` and RELION's list of output nodes."""
     from flexalign.io.motion_formats.exports import read_records
     from flexalign.io.relion_project import write_relion_table
     from flexalign.io.star import star_loop, write_star
@@ -254,12 +254,11 @@ def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, 
     found = read_records(job, lambda text: typer.echo(text, err=True))
     records = {root: record for root, record in found.items() if root in movies}
     binning = {
-        movies[root].listed.optics_group: record.decisions["output_pixel_size_A"]
-        / record.decisions["pixel_size_A"]
+        movies[root].listed.optics_group: record.output_pixel_size_A / record.pixel_size_A
         for root, record in records.items()
     }
     groups = zip(optics["rlnOpticsGroup"], optics["rlnMicrographOriginalPixelSize"], strict=True)
-    # The size in a group that no movie has stays as it is.
+    # An optics group without movies keeps its pixel size.
     binned = [
         float(size) * binning[int(group)] if int(group) in binning else size
         for group, size in groups

@@ -1,4 +1,4 @@
-"""The command that makes the report of a folder, and how other commands keep it current."""
+"""The command `report`, and the observer that keeps the report of a run current."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def report(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder that 'align', 'watch' or 'tilt-series' wrote to, also while they do.",
+            help="Folder of 'align', 'watch' or 'tilt-series', also while they run.",
             metavar="RUN",
         ),
     ],
     debug: Debug = False,
 ) -> None:
-    """Make the report of a run: report.html, which opens in a browser without any network.
+    """Make the report of a run: report.html, which needs a browser but no network.
 
     Beside it are the same numbers in report.csv and report.json, and the details of single movies
     in report_data. 'align' and 'watch' make it too, unless --no-report is given.
@@ -51,12 +51,12 @@ def report(
 
 
 def refuse_foreign_report(folder: Path) -> None:
-    """Make sure, before anything is computed, that the report of `folder` can be written.
+    """Check, before anything is computed, that the report of `folder` can be written.
 
     Raises
     ------
     OccupiedError
-        If somebody else's file has the name of one of its files.
+        If a foreign file has the name of one of its files.
     """
     from flexalign.report.live import Report
 
@@ -64,7 +64,7 @@ def refuse_foreign_report(folder: Path) -> None:
 
 
 def write_report(folder: Path) -> None:
-    """Make the report of a folder and say where it is; say why where that cannot be done."""
+    """Make the report of a folder and print its path, or the reason why it cannot be made."""
     from flexalign.report.live import Report
 
     try:
@@ -119,12 +119,12 @@ class SeriesReporting:
 
 
 class Reporting:
-    """An observer of a run that keeps the report current, and passes all events on.
+    """Observer of a run that keeps the report current and forwards all events.
 
     Parameters
     ----------
     folder : of the run
-    observe : who sees the events, and what is said about the report
+    observe : receives the events, and notes about the report
     """
 
     def __init__(self, folder: Path, observe: Observer) -> None:
@@ -135,7 +135,7 @@ class Reporting:
         self._is_told = False
 
     def __call__(self, event: Event) -> None:
-        """Take in the event."""
+        """Handle the event."""
         from flexalign.batch import events
 
         match event:
@@ -150,7 +150,7 @@ class Reporting:
         self._observe(event)
 
     def _write(self) -> bool:
-        """Whether the report was written; a run of days goes on without it, whatever is wrong."""
+        """Write the report, return whether that worked; errors never end a run."""
         try:
             self._report.write()
         except Exception as error:

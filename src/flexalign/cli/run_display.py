@@ -1,4 +1,4 @@
-"""How a run over many movies shows itself: a live picture, plain lines, or events in JSON."""
+"""Display of a run over many movies: a live view, plain lines, or JSON events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def view(as_json: bool, debug: bool) -> AbstractContextManager[Observer]:
-    """What shows a run: JSON where it was asked for, else what suits the standard error stream."""
+    """The observer that displays a run: JSON on request, else what suits the terminal."""
     if as_json:
         return nullcontext(json_events)
     if sys.stderr.isatty():
@@ -80,7 +80,7 @@ class Lines:
 
 
 class Live(Lines):
-    """A picture of the run that stays at the bottom of the terminal, lines above it."""
+    """A live view at the bottom of the terminal, with result lines above it."""
 
     def __init__(self, debug: bool, live: Any) -> None:
         super().__init__(debug, lambda line: live.console.print(line, markup=False, soft_wrap=True))
@@ -103,7 +103,7 @@ class Live(Lines):
                 pass
 
     def _picture(self, tick: Tick) -> Group:
-        """Counts, movies under way, and where the time goes."""
+        """Counts, movies in progress, and time by stage."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -145,7 +145,7 @@ def json_events(event: Event) -> None:
 
 
 def _end_facts(outcome: Outcome, is_final: bool) -> tuple[str, dict[str, Any]]:
-    """Name and facts of the event that a movie has ended."""
+    """Name and fields of the event that a movie has ended."""
     job, failure = outcome.job, outcome.failure
     facts: dict[str, Any] = {"movie": displayed(job.movie), "name": displayed(job.name)}
     if failure is not None:
@@ -157,7 +157,7 @@ def _end_facts(outcome: Outcome, is_final: bool) -> tuple[str, dict[str, Any]]:
 
 
 def counts_line(throughput: Throughput, left: int, backlog: int) -> str:
-    """What is done, how fast, and how long it will take."""
+    """Progress, speed and remaining time."""
     parts = [f"{throughput.done} done", f"{throughput.failed} failed", f"{left} to do"]
     if throughput.done_before:
         parts.insert(1, f"{throughput.done_before} done before")
@@ -170,7 +170,7 @@ def counts_line(throughput: Throughput, left: int, backlog: int) -> str:
 
 
 def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
-    """How a run went, in a few lines."""
+    """Summary of a run in a few lines."""
     failed = summary.failed + summary.failed_before
     before = f" and {summary.done_before} before" if summary.done_before else ""
     rate = (
@@ -195,8 +195,8 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
 
 def _clock(seconds: float) -> str:
     """A time as hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{remainder:02}"
 
 
 @contextmanager

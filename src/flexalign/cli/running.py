@@ -29,50 +29,50 @@ if TYPE_CHECKING:
 
 PANEL = "Many movies"
 CLUSTER_PANEL = "Many machines"
-# Gigabytes, minutes or seconds beyond this are a slip of the keyboard.
-MOST_TYPED = 1e6
+# More gigabytes, minutes or seconds than this are a typing error.
+MAX_TYPED = 1e6
 CLUSTERS = ("slurm", "pbs", "sge", "lsf")
 INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run goes about its movies; each field is an option of the command line."""
+    """Options of a run over many movies; each field is an option of the command line."""
 
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Movies side by side, each in a process of its own; 0 = one at a time, in this "
-            "process. Default: as the cores allow. Each starts when there is memory for it.",
+            help="Number of movies in parallel, each in its own process; 0 = one at a time, in "
+            "this process. Default: depends on the number of cores. Each starts once there is "
+            "memory for it.",
             metavar="N", min=0, show_default=False, rich_help_panel=PANEL,
         ),
     ] = None  # fmt: skip
     memory: Annotated[
         float | None,
         typer.Option(
-            help="Memory for all movies together. Default: most of what is free at the start.",
+            help="Memory for all movies together. Default: most of the memory free at the start.",
             metavar="GB", show_default=False, rich_help_panel=PANEL,
         ),
     ] = None  # fmt: skip
     timeout: Annotated[
         float,
         typer.Option(
-            help="Give a movie up when nothing was heard of it for so long.",
+            help="Give up a movie without progress for this long.",
             metavar="MINUTES", rich_help_panel=PANEL,
         ),
     ] = 30.0  # fmt: skip
     retry_failed: Annotated[
         bool,
         typer.Option(
-            "--retry-failed", help="Try movies again that failed before.", rich_help_panel=PANEL
+            "--retry-failed", help="Retry movies that failed before.", rich_help_panel=PANEL
         ),
     ] = False
     report: Annotated[
         bool,
         typer.Option(
             "--report/--no-report",
-            help="Make report.html, a page on which to see how the movies went, and keep it "
-            "current.",
+            help="Make report.html, a report on all movies, and keep it current.",
             rich_help_panel=PANEL,
         ),
     ] = True
@@ -88,7 +88,7 @@ class RunOptions:
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="Work on a Dask cluster that is there, by the address of its scheduler "
+            help="Use an existing Dask cluster, given by the address of its scheduler "
             "(tcp://host:8786). Every thread of its workers takes one movie.",
             metavar="ADDRESS", show_default=False, rich_help_panel=CLUSTER_PANEL,
         ),
@@ -96,7 +96,7 @@ class RunOptions:
     cluster: Annotated[
         str | None,
         typer.Option(
-            help=f"Work on jobs of a cluster: one of {', '.join(CLUSTERS)}. Each job takes one "
+            help=f"Use jobs of a cluster: one of {', '.join(CLUSTERS)}. Each job takes one "
             "movie at a time.",
             show_default=False, rich_help_panel=CLUSTER_PANEL,
             autocompletion=lambda: list(CLUSTERS),
@@ -105,7 +105,7 @@ class RunOptions:
     workers: Annotated[
         tuple[int, int],
         typer.Option(
-            help="Fewest and most jobs; between them their number follows the work there is.",
+            help="Minimum and maximum number of jobs; in between it follows the amount of work.",
             metavar="FEWEST MOST", rich_help_panel=CLUSTER_PANEL,
         ),
     ] = (1, 4)  # fmt: skip
@@ -126,7 +126,7 @@ class RunOptions:
     walltime: Annotated[
         str | None,
         typer.Option(
-            help="Time of each job; others follow while there is work.",
+            help="Walltime of each job; new jobs are submitted while there is work.",
             metavar="HH:MM:SS", show_default=False, rich_help_panel=CLUSTER_PANEL,
         ),
     ] = None  # fmt: skip
@@ -150,8 +150,8 @@ class RunOptions:
     cluster_option: Annotated[
         list[str] | None,
         typer.Option(
-            help="A further line for the job scripts, such as '--constraint=avx2'; may be given "
-            "several times.",
+            help="Additional line for the job scripts, such as '--constraint=avx2'; may be "
+            "repeated.",
             metavar="LINE", show_default=False, rich_help_panel=CLUSTER_PANEL,
         ),
     ] = None  # fmt: skip
@@ -159,10 +159,10 @@ class RunOptions:
     def __post_init__(self) -> None:
         for name in ("memory", "timeout", "worker_memory"):
             value = getattr(self, name)
-            if value is not None and not 0 < value <= MOST_TYPED:
+            if value is not None and not 0 < value <= MAX_TYPED:
                 option = name.replace("_", "-")
                 raise ParameterError(
-                    f"--{option}: expected more than 0, at most {MOST_TYPED:g}, found {value:g}"
+                    f"--{option}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
                 )
         places = {"--jobs": self.jobs, "--scheduler": self.scheduler, "--cluster": self.cluster}
         given = [name for name, value in places.items() if value is not None]
@@ -199,7 +199,7 @@ def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def pop_run_options(values: dict[str, Any]) -> RunOptions:
-    """The run options among `values`, which keeps the rest."""
+    """Remove the run options from `values` and return them."""
     names = [field.name for field in dataclasses.fields(RunOptions)]
     return RunOptions(**{name: values.pop(name) for name in names})
 
@@ -220,11 +220,11 @@ def run_movies(
 
     Parameters
     ----------
-    movie_count : how many there are, where that is known
-    redo : also those that are done
-    debug : show where unexpected errors arose
+    movie_count : number of movies, if known
+    redo : align movies that are done again
+    debug : print tracebacks of unexpected errors
     own : parameters of single movies, by their resolved paths
-    inputs : what was read beside movies and references: settings, lists
+    inputs : files read beside movies and references: settings, lists
 
     Raises
     ------
@@ -265,7 +265,7 @@ def run_movies(
 
 
 def write_relion_tables(out: Path, params: AlignParams) -> None:
-    """Bring RELION's table up to date with all movies of the folder, where that is asked for."""
+    """Update RELION's table with all movies of the folder, if requested."""
     if "relion" not in params.formats:
         return
     from flexalign.io.motion_formats.exports import read_records
@@ -280,7 +280,7 @@ def write_relion_tables(out: Path, params: AlignParams) -> None:
 def make_executor(
     options: RunOptions, params: AlignParams, out: Path, movie_count: int | None
 ) -> Executor:
-    """Who does the work, as the options say."""
+    """The executor that the options select."""
     from flexalign.batch.executors import InProcess
     from flexalign.batch.local_processes import LocalProcesses, default_jobs
 
@@ -306,14 +306,14 @@ def make_executor(
 
 
 def _cluster_jobs(options: RunOptions) -> Jobs:
-    """What the options ask a cluster for."""
+    """The cluster jobs that the options describe."""
     from flexalign.batch.clusters import Jobs
 
-    fewest, most = options.workers
+    min_jobs, max_jobs = options.workers
     return Jobs(
         kind=options.cluster or "",
-        fewest=fewest,
-        most=most,
+        min_jobs=min_jobs,
+        max_jobs=max_jobs,
         queue=options.queue,
         account=options.account,
         walltime=options.walltime,
@@ -327,7 +327,7 @@ def _cluster_jobs(options: RunOptions) -> Jobs:
 
 @contextmanager
 def stopped_by_signals(run: Run, say: Callable[[str], None]) -> Iterator[None]:
-    """Let Ctrl-C end a run after the movies under way, twice or SIGTERM at once."""
+    """Stop after the movies in progress on Ctrl-C; at once on a second one or SIGTERM."""
 
     def interrupt(number: int, frame: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)

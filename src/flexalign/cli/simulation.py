@@ -1,4 +1,4 @@
-"""The commands that make movies whose motion is known, and try the alignment on one."""
+"""The commands `simulate` and `demo`: movies with known motion."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ FORMATS = ("mrc", "tiff", "eer")
 FRAMES_FOLDER = "frames"
 DEMO_FILES = ("demo.tiff", "demo_gain.mrc", "demo_truth.npz")
 
-# What is left of the motion must be below this part of it, or the demo has failed.
-DEMO_LARGEST_REST = 0.25
+# The demo fails if the residual is above this fraction of the motion.
+DEMO_MAX_RESIDUAL = 0.25
 
 
 def simulate(
@@ -64,23 +64,23 @@ def simulate(
     motion: Annotated[
         str,
         typer.Option(
-            help=f"One of: {', '.join(MOTIONS)}. Bumps and jump are smooth in time and no "
-            "polynomial in space; measured has the steps of real movies; fast-start is over "
-            "within a few frames.",
+            help=f"One of: {', '.join(MOTIONS)}. 'bumps' and 'jump' are smooth in time and not "
+            f"polynomial in space; 'measured' has the steps of real movies; 'fast-start' is over "
+            f"within a few frames.",
             autocompletion=lambda: list(MOTIONS),
         ),
     ] = "bumps",
     global_motion: Annotated[
-        float, typer.Option(help="How far the whole frame goes, about.", metavar="PX")
+        float, typer.Option(help="Approximate displacement of the whole frame.", metavar="PX")
     ] = 10.0,
     local_motion: Annotated[
-        float, typer.Option(help="How far any place goes beside that.", metavar="PX")
+        float, typer.Option(help="Approximate local displacement relative to that.", metavar="PX")
     ] = 5.0,
     specimen: Annotated[
         str,
         typer.Option(
-            help=f"One of: {', '.join(SPECIMENS)}; or the file of a micrograph, which is moved "
-            "without its noise and has the pixel size given.",
+            help=f"One of: {', '.join(SPECIMENS)}; or the file of a micrograph, which is denoised "
+            f"and taken to have the given pixel size.",
             metavar="NAME|IMAGE",
             autocompletion=lambda: list(SPECIMENS),
         ),
@@ -98,14 +98,13 @@ def simulate(
         list[str] | None,
         typer.Option(
             "--fault",
-            help=f"What is wrong with the detector: {', '.join(FAULTS)}. May be given several "
-            "times.",
+            help=f"Faults of the detector: {', '.join(FAULTS)}. May be given several times.",
             metavar="NAME",
             autocompletion=lambda: list(FAULTS),
         ),
     ] = None,
     contrast: Annotated[
-        float, typer.Option(help="Part of the ideal contrast that is left.", metavar="PART")
+        float, typer.Option(help="Fraction of the ideal contrast that remains.", metavar="PART")
     ] = 0.9,
     ice: Annotated[
         float, typer.Option(help="Thickness of the ice; 0 = no signal from it.", metavar="A")
@@ -141,7 +140,8 @@ def simulate(
     gain_error: Annotated[
         float,
         typer.Option(
-            help="Part by which pixels differ that the gain does not know.", metavar="PART"
+            help="Relative standard deviation of the sensitivity that the gain does not correct.",
+            metavar="PART",
         ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed, another movie.", metavar="N")] = 0,
@@ -244,7 +244,7 @@ def demo(
     typer.echo(f"largest{before.worst_px:39.2f} px{after.worst_px:14.2f} px")
     _say_files(out, files, record)
     write_report(out)
-    if not after.rms_px < DEMO_LARGEST_REST * before.rms_px:
+    if not after.rms_px < DEMO_MAX_RESIDUAL * before.rms_px:
         typer.echo("error: too much of the motion is left; please report this", err=True)
         raise typer.Exit(1)
 
@@ -252,7 +252,7 @@ def demo(
 def _simulate_and_save(
     settings: SimulationSettings, out: Path, name: str, file_format: str
 ) -> tuple[SimulatedMovie, dict[str, Path]]:
-    """The movie that `settings` ask for, and the files it was written to."""
+    """Simulate a movie and save it; return it with its files."""
     from flexalign.simulate import simulate_movie
 
     announce_compiling()
@@ -296,7 +296,7 @@ def _align_command(files: dict[str, Path], settings: SimulationSettings) -> str:
 
 
 def _say_files(out: Path, files: dict[str, Path], record: MovieRecord) -> None:
-    """Name the files of the demo."""
+    """Print the files of the demo."""
     typer.echo(f"\nFiles in {out}:")
     for kind, name in {
         **{kind: path.name for kind, path in files.items()},

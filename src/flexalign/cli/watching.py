@@ -1,4 +1,4 @@
-"""The command that aligns movies as they come."""
+"""The command `watch`: align movies as they appear."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from flexalign.cli.console import Debug
 from flexalign.cli.options import collect_parameters, takes_parameters
-from flexalign.cli.running import MOST_TYPED, pop_run_options, run_movies, takes_run_options
+from flexalign.cli.running import MAX_TYPED, pop_run_options, run_movies, takes_run_options
 from flexalign.cli.series_options import (
     PANEL,
     NamePattern,
@@ -28,29 +28,27 @@ from flexalign.errors import ParameterError
 def watch(
     folder: Annotated[
         Path,
-        typer.Argument(help="Folder in which movies appear, also in folders below.", metavar="DIR"),
+        typer.Argument(help="Folder in which movies appear, including subfolders.", metavar="DIR"),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the outputs.", metavar="DIR")],
     pattern: Annotated[
         str | None,
         typer.Option(
-            help="Take only movies whose path from the folder matches, such as "
-            "'*_fractions.tiff'. Default: all movies.",
+            help="Only movies whose relative path matches, such as '*_fractions.tiff'. Default: "
+            "all movies.",
             metavar="PATTERN",
             show_default=False,
         ),
     ] = None,
     settle: Annotated[
         float,
-        typer.Option(
-            help="A movie is complete when it has not changed for so long.", metavar="SECONDS"
-        ),
+        typer.Option(help="A movie is complete if unchanged for this long.", metavar="SECONDS"),
     ] = 15.0,
     sidecar: Annotated[
         list[str] | None,
         typer.Option(
-            help="A movie is complete at once when a file of its name with this suffix is there "
-            "and not older; may be given several times. Default: .mdoc and .xml.",
+            help="A movie is complete at once if there is a file of its name with this suffix "
+            "that is not older; may be repeated. Default: .mdoc and .xml.",
             metavar="SUFFIX",
             show_default=False,
         ),
@@ -58,14 +56,15 @@ def watch(
     poll: Annotated[
         float,
         typer.Option(
-            help="List the folder at least so often, where the system does not tell of changes.",
+            help="Maximum interval between listings of the folder, if there are no change "
+            "notifications.",
             metavar="SECONDS",
         ),
     ] = 10.0,
     idle: Annotated[
         float | None,
         typer.Option(
-            help="Stop when no movie has come for so long. Default: go on until Ctrl-C.",
+            help="Stop after this long without a new movie. Default: continue until Ctrl-C.",
             metavar="MINUTES",
             show_default=False,
         ),
@@ -114,17 +113,17 @@ def watch(
     debug: Debug = False,
     **values: Any,
 ) -> None:
-    """Align movies as they appear in a folder, each when it is complete.
+    """Align movies as they appear in a folder, each once it is complete.
 
-    Movies that are there already are aligned first, unless they are done.
-    Ctrl-C lets the movies under way finish and stops; the same command goes on later.
+    Existing movies are aligned first, unless they are done.
+    Ctrl-C finishes the movies in progress and stops; the same command resumes later.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device.
     """
     options = pop_run_options(values)
     for name, value in (("settle", settle), ("poll", poll), ("idle", idle), ("quiet", quiet)):
-        if value is not None and not 0 < value <= MOST_TYPED:
+        if value is not None and not 0 < value <= MAX_TYPED:
             raise ParameterError(
-                f"--{name}: expected more than 0, at most {MOST_TYPED:g}, found {value:g}"
+                f"--{name}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
             )
     idle_s = None if idle is None else 60 * idle
     if tilt_series:

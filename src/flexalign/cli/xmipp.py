@@ -1,4 +1,4 @@
-"""The commands that stand in for Xmipp's movie alignment programs."""
+"""The commands that replace Xmipp's movie alignment programs."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def xmipp_movie_alignment(
         Path | None, _file("--oavg", text="Mean of the aligned frames (MRC).")
     ] = None,
     unaligned_average: Annotated[
-        Path | None, _file("--oavgInitial", text="Mean of the frames as they were (MRC).")
+        Path | None, _file("--oavgInitial", text="Mean of the unaligned frames (MRC).")
     ] = None,
     aligned: Annotated[Path | None, _file("--oaligned", text="The aligned frames (MRC).")] = None,
     sampling: Annotated[
         float, typer.Option("--sampling", help="Pixel size of the movie.", metavar="A")
     ] = 1.0,
-    binning: Annotated[
-        float, typer.Option("--bin", help="Make the outputs smaller by this factor.")
-    ] = 1.0,
+    binning: Annotated[float, typer.Option("--bin", help="Bin the outputs by this factor.")] = 1.0,
     max_shift: Annotated[
         float,
-        typer.Option("--maxShift", help="Largest displacement between frames.", metavar="A"),
+        typer.Option("--maxShift", help="Maximum displacement between frames.", metavar="A"),
     ] = 50.0,
     max_resolution: Annotated[
         float,
         typer.Option(
-            "--maxResForCorrelation", help="Finest detail used to correlate frames.", metavar="A"
+            "--maxResForCorrelation",
+            help="Resolution limit of the correlation of frames.",
+            metavar="A",
         ),
     ] = 30.0,
     frame_range: Annotated[
@@ -86,21 +86,19 @@ def xmipp_movie_alignment(
     ] = 3,
     device: Annotated[
         int | None,
-        typer.Option(
-            "--device", help="GPU to use where there is one; without it, the CPU is used."
-        ),
+        typer.Option("--device", help="GPU to use, if there is one; otherwise the CPU is used."),
     ] = None,
     storage: Annotated[
         Path | None,
-        _file("--storage", text="Taken and left alone: no transform is timed beforehand."),
+        _file("--storage", text="Accepted and ignored: no transform is timed beforehand."),
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Align one movie with the arguments of Xmipp's programs, and write their files.
 
-    For the scripts that 'xmipp-install' makes. Control points and patches that are not given
-    are chosen for the movie. Files that are named as outputs are replaced, as by Xmipp's
-    programs, unless they are read too.
+    For the scripts made by 'xmipp-install'. Control points and patches that are not given are
+    chosen for the movie. Output files are replaced, as by Xmipp's programs, unless they are inputs
+    too.
     """
     from flexalign.compat.xmipp import XmippFiles, align_as_xmipp
 
@@ -141,7 +139,7 @@ def xmipp_install(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Put scripts in place of Xmipp's movie alignment programs, which start flexalign.
+    """Install scripts that replace Xmipp's movie alignment programs and start flexalign.
 
     With XMIPP_HOME set to the folder, Scipion's own FlexAlign protocol runs on flexalign.
     """
@@ -152,7 +150,7 @@ def xmipp_install(
 
 
 def _device(number: int | None) -> str:
-    """Where to compute; of several GPUs, the one asked for is left as the only visible one."""
+    """The device; of several GPUs, only the requested one is left visible."""
     if number is None:
         return "cpu"
     if number < 0:

@@ -1,1 +1,1 @@
-"""Other programs' command lines and files in front of our own alignment: `xmipp`."""
+"""Compatibility with the command lines and files of other programs: `xmipp`."""

@@ -1,6 +1,6 @@
-"""Xmipp's movie alignment programs: their list of frames and ranges in, their files out.
+"""Replacement for Xmipp's movie alignment programs: reads and writes their files.
 
-What a number means is Xmipp's; how the motion is found is ours.
+Numbers have Xmipp's meaning; the motion is estimated by our method.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flexalign
+from flexalign.atomic import explained, replacing
 from flexalign.errors import ParameterError
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc
 from flexalign.io.motion_formats.frame_list import read_frame_list
-from flexalign.io.writing.atomic import explained, replacing
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 from flexalign.model import AlignmentResult, FrameRange, MovieRecord, PixelArray
 from flexalign.params import AlignParams
@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class XmippFiles:
-    """The files that Xmipp's program reads and writes; None = not asked for.
+    """The files that Xmipp's program reads and writes; None = not requested.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ def align_as_xmipp(
     sum_range: tuple[int, int] = ALL_FRAMES,
     progress: Progress = lambda stage, done, total: None,
 ) -> MovieRecord:
-    """Align the frames of a list and write what Xmipp's program writes; the record of it.
+    """Align the frames of a list, write the files of Xmipp's program and return the record.
 
     Rows of TIFF movies and references stay in the order of the file, and the gain multiplies,
-    as in Xmipp.  The metadata comes last: where it is, the images are whole.
+    as in Xmipp.  The metadata is written last, so its presence means that the images are complete.
 
     Parameters
     ----------
-    params : what does not follow from the list, the ranges and the files
+    params : parameters that do not follow from the list, the ranges and the files
     align_range, sum_range : first and last frame, counted from zero in the list; -1 = first and
         last of the list, and of `align_range`
 
@@ -112,10 +112,9 @@ def align_as_xmipp(
 
 
 def install_programs(home: str | Path, *, overwrite: bool = False) -> list[Path]:
-    """Scripts with the names of Xmipp's programs in ``<home>/bin``, which start this flexalign.
+    """Install scripts with the names of Xmipp's programs in ``<home>/bin`` that start flexalign.
 
-    They run with the interpreter and the package that run now, whatever the environment of
-    their caller says.
+    They use the current interpreter and package, independent of the caller's environment.
 
     Raises
     ------
@@ -136,7 +135,7 @@ def install_programs(home: str | Path, *, overwrite: bool = False) -> list[Path]
 
 
 def _script(name: str) -> str:
-    """What stands in for Xmipp's program `name`."""
+    """The script that replaces Xmipp's program `name`."""
     package_folder = Path(flexalign.__file__).absolute().parents[1]
     return "\n".join([
         "#!/bin/sh",
@@ -149,7 +148,7 @@ def _script(name: str) -> str:
 
 
 def _range_of_list(option: str, typed: tuple[int, int], allowed: FrameRange) -> FrameRange:
-    """The frames that were typed, counted from zero in the list; they must be `allowed`."""
+    """Check a frame range, counted from zero in the list, against the `allowed` one."""
     first = allowed.first if typed[0] == -1 else typed[0]
     last = allowed.stop - 1 if typed[1] == -1 else typed[1]
     if not allowed.first <= first <= last < allowed.stop:
@@ -161,10 +160,10 @@ def _range_of_list(option: str, typed: tuple[int, int], allowed: FrameRange) -> 
 
 
 def _write_images(result: AlignmentResult, files: XmippFiles) -> None:
-    """Write the images that were asked for."""
+    """Write the requested images."""
     sums, movie = result.sums, result.record.movie
     pixel_A = axis_pixel_sizes_A(
-        float(result.record.decisions["pixel_size_A"]),
+        result.plan.pixel_size_A,
         (movie.height_px, movie.width_px),
         sums.plain.shape,
     )
@@ -177,15 +176,13 @@ def _write_images(result: AlignmentResult, files: XmippFiles) -> None:
 
 
 def _in_place(result: AlignmentResult) -> PixelArray:
-    """The aligned frames (t, h, w), each where its number in the align range says.
+    """The aligned frames (t, h, w), indexed by their number in the align range.
 
     Frames that were not summed are blank.
     """
     import numpy as np
 
-    align, summed = (
-        FrameRange.from_dict(result.record.decisions[name]) for name in ("align", "sum")
-    )
+    align, summed = result.plan.align, result.plan.sum
     if result.sums.aligned is None:
         raise ValueError("expected aligned frames, which were not asked for")
     is_measured = result.motion.trajectory.is_measured

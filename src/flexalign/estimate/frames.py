@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.downsample import downsampled_images
 from flexalign.model import FloatArray, PixelArray
-from flexalign.plan import PAIRWISE_PART
+from flexalign.plan import PAIRWISE_NYQUIST_SHARE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,5 +48,5 @@ class SmallFrames:
 
     def shrunk(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
         """These frames at the smaller size `shape_px` (h, w)."""
-        pixels = downsampled_images(self.pixels, shape_px, PAIRWISE_PART, threads)
+        pixels = downsampled_images(self.pixels, shape_px, PAIRWISE_NYQUIST_SHARE, threads)
         return replace(self, pixels=pixels)

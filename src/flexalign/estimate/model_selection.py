@@ -32,8 +32,9 @@ from flexalign.estimate.refine import Refinement
 from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion, MotionField
-from flexalign.params import LIMITS, AlignParams
+from flexalign.params import AlignParams
 from flexalign.plan import Plan
+from flexalign.quality_limits import LIMITS
 
 # So often a fixed pattern is measured and taken out, along better motions each time.
 _PATTERN_ROUNDS = 2

@@ -1,6 +1,6 @@
-"""Gain references: does one fit its movies, in which orientation, and how to make one.
+"""Gain references: check one against its movies, find its orientation, estimate one.
 
-`matching` compares two images; `verdict` has the result of a check; `check` reads movies until
-the result is sure; `flat_field` and `estimate` make a reference from movies; `files` and `plot`
-write.
+`matching` correlates the reference with the mean of the movies; `verdict` decides from the
+scores; `check` reads movies until the verdict is certain; `flat_field` and `estimate` make a
+reference from movies; `files` and `plot` write; `limits` has the constants of all.
 """

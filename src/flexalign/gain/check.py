@@ -1,4 +1,4 @@
-"""The check of a gain reference on movies: reading no more of them than it takes to be sure."""
+"""Check a gain reference against movies, reading no more of them than necessary."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ import numpy.typing as npt
 
 from flexalign.errors import FlexAlignError, InputError, ParameterError
 from flexalign.gain import matching as pixels
+from flexalign.gain.limits import GAIN_SIDE_PX, GAIN_SURE_SD
 from flexalign.gain.matching import Match
-from flexalign.gain.verdict import LEAST_VARIATION, SIGNS, GainCheck, Placement, Trial, decided
+from flexalign.gain.verdict import MIN_VARIATION, SIGNS, GainCheck, Placement, Trial, decided
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import read_for, sense_of
 from flexalign.model import MovieInfo, PixelArray
 from flexalign.orientation import ORIENTATIONS, Orientation
-from flexalign.params import GAIN_SIDE_PX, GAIN_SURE_SD, AlignParams
+from flexalign.params import AlignParams
 
-# Size of the movie over that of the reference, and what the reference is called for it.
+# Size of the movie over that of the reference, and its name in the result.
 SIZES = {1.0: "same", 2.0: "half", 0.5: "twice"}
 Progress = Callable[[str, int, int], None]
 
 
 def _silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Default progress callback: does nothing."""
 
 
 def check_gain(movies: Iterable[str | Path], params: AlignParams, *, threads: int = 1) -> GainCheck:
-    """Whether the gain of `params` fits movies as given, or otherwise, or not at all.
+    """Check whether the gain of `params` fits movies as given, in another placement, or not at all.
 
-    Whole movies are read, one after the other, until that is clear.
+    Whole movies are read, one after the other, until the verdict is certain.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def check_gain(movies: Iterable[str | Path], params: AlignParams, *, threads: in
     ParameterError
         If `params` name no gain.
     """
-    checker = GainChecker(params, most_px=GAIN_SIDE_PX, threads=threads)
+    checker = GainChecker(params, max_px=GAIN_SIDE_PX, threads=threads)
     found = checker.take(Path(movie) for movie in movies)
     if found is None:
         raise checker.problem or InputError("expected movies to check the gain with, found none")
@@ -50,18 +51,18 @@ def check_gain(movies: Iterable[str | Path], params: AlignParams, *, threads: in
 
 
 class GainChecker:
-    """Compares a reference with the mean of movies, as these come.
+    """Compares a reference with the mean of movies, movie by movie.
 
     Parameters
     ----------
     params : gain, its orientation and sense, and how movies are read; the dark is not used
-    most_px : look only at the middle of frames, with sides of at most so many pixels
-    goal_sd : stop reading a movie as soon as there is enough for this score; None = read all of it
-    threads : for decoding and transforms
+    max_px : maximum side of the centre of the frames that is compared; None = whole frames
+    goal_sd : stop reading a movie once its counts suffice for this score; None = read all of it
+    threads : number of threads for decoding and transforms
 
     Attributes
     ----------
-    problem : why the last movie that could not be read could not, None when all could
+    problem : the error of the last movie that could not be read, None if there was none
 
     Raises
     ------
@@ -73,14 +74,14 @@ class GainChecker:
         self,
         params: AlignParams,
         *,
-        most_px: int | None = None,
+        max_px: int | None = None,
         goal_sd: float | None = None,
         threads: int = 1,
     ) -> None:
         if params.gain is None:
             raise ParameterError("--gain: expected the gain reference to check, found none")
         self._params, self._path = params, Path(params.gain)
-        self._most_px, self._goal_sd, self._threads = most_px, goal_sd, threads
+        self._max_px, self._goal_sd, self._threads = max_px, goal_sd, threads
         self.problem: FlexAlignError | None = None
         self._patterns: list[tuple[Orientation, str, PixelArray]] = []
         self._movie: MovieInfo | None = None
@@ -91,10 +92,10 @@ class GainChecker:
         self._frame_count, self._movie_count = 0, 0.0
 
     def take(self, movies: Iterable[Path], progress: Progress = _silent) -> GainCheck | None:
-        """Read movies until it is clear whether the reference fits; what was found by then.
+        """Read movies until the verdict is certain; return the check.
 
-        None when no movie could be read. What is wrong with a movie is for whoever aligns it to
-        say: here it is passed over.
+        None when no movie could be read. A movie that cannot be read is skipped; its alignment will
+        report the error.
 
         Raises
         ------
@@ -105,22 +106,22 @@ class GainChecker:
         for movie in movies:
             for is_enough in self._read(movie, progress):
                 if is_enough and self._goal_sd is not None:
-                    found = self.judge()
+                    found = self.result()
                     if found.verdict != "unsure":
                         return found
                     self._goal_sd *= 2
             if self._movie is not None:
-                found = self.judge()
+                found = self.result()
                 if found.verdict != "unsure" or not self._is_hopeful():
                     return found
         return found
 
     def _is_hopeful(self) -> bool:
-        """Whether more movies could tell more."""
-        return bool(self._patterns) and self._variation >= LEAST_VARIATION
+        """Whether more movies could change the verdict."""
+        return bool(self._patterns) and self._variation >= MIN_VARIATION
 
     def _read(self, movie: Path, progress: Progress) -> Iterator[bool]:
-        """Add the frames of one movie; after each, whether there is enough to judge."""
+        """Add the frames of one movie; yield after each whether there are enough counts."""
         try:
             reader = open_for(movie, replace(self._params, eer_upsampling=1))
         except (InputError, ParameterError) as error:
@@ -164,11 +165,11 @@ class GainChecker:
             self._bin = 2 if ratio == 2 else 1
             if ratio == 0.5:
                 height, width = height // 2, width // 2
-            middle = orientation.shape_px(pixels.central_shape_px((height, width), self._most_px))
+            middle = orientation.shape_px(pixels.central_shape_px((height, width), self._max_px))
             if middle not in patterns:
                 coarse = pixels.binned_reference(image) if ratio == 0.5 else image
                 patterns[middle] = pixels.reference_pattern(pixels.central(coarse, middle))
-            # Views: eight copies of a large reference would fill the memory.
+            # Views: eight copies of a large reference would take too much memory.
             self._patterns.append((orientation, size, orientation.apply(patterns[middle])))
         if self._patterns:
             self._variation = float(np.std(self._patterns[0][2]))
@@ -179,7 +180,7 @@ class GainChecker:
         if not math.isfinite(lowest + highest) or lowest == highest:
             return
         coarse = pixels.summed_2x2(frame) if self._bin == 2 else frame
-        shape = pixels.central_shape_px((coarse.shape[0], coarse.shape[1]), self._most_px)
+        shape = pixels.central_shape_px((coarse.shape[0], coarse.shape[1]), self._max_px)
         middle = pixels.central(coarse, shape)
         if self._sum is None:
             self._sum = np.zeros(middle.shape, np.float32)
@@ -191,13 +192,13 @@ class GainChecker:
         return 0.0 if self._sum is None else float(self._sum.mean(dtype=np.float64))
 
     def _predicted_sd(self) -> float:
-        """The score that the counts so far would bring if all their noise were Poisson's."""
+        """Expected score of the counts so far, for pure Poisson noise."""
         if self._sum is None:
             return 0.0
         return self._variation * math.sqrt(max(0.0, self._sum.size * self._counts_per_px()))
 
-    def judge(self) -> GainCheck:
-        """What the frames so far say."""
+    def result(self) -> GainCheck:
+        """The verdict from the frames so far."""
         check = GainCheck(
             gain=str(self._path),
             movies=tuple(self._movies),
@@ -225,13 +226,13 @@ class GainChecker:
             Trial(*of_pattern, pixels.match(scene, of_pattern[2], self._threads))
             for of_pattern in self._patterns
         ]
-        if not all(trial.match.by_chance > 0 for trial in trials):
+        if not all(trial.match.noise_sd > 0 for trial in trials):
             reason = "the frames have no counts to compare: was their mean subtracted?"
             return replace(check, reason=reason)
         return decided(check, trials, scene, unweighted, self._movie_count)
 
     def _given(self) -> Placement:
-        """The placement that the parameters ask for."""
+        """The placement given by the parameters."""
         params = self._params
         orientation = Orientation(params.gain_rotate, params.gain_flip).canonical()
         sense = params.gain_sense
@@ -240,7 +241,7 @@ class GainChecker:
         return Placement(orientation.rotate, orientation.flip, sense)
 
     def draw(self, path: Path, found: GainCheck) -> bool:
-        """Draw the scores, and the movies beside the reference; False when there is nothing to.
+        """Plot the scores, and the movies beside the reference; False if there is nothing to plot.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""A gain reference made from the movies themselves, where there is none."""
+"""Estimate a gain reference from the movies themselves."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ import numpy as np
 
 from flexalign.errors import FlexAlignError, InputError, OutputError, ParameterError
 from flexalign.gain.files import EER_SUFFIX, SUFFIXES, write_gain
-from flexalign.gain.flat_field import Flat, flat_field, shaded_part
+from flexalign.gain.flat_field import Flat, flat_field, shaded_share
+from flexalign.gain.limits import GAIN_ENOUGH_RATIO, GAIN_SHADED_SHARE, GAIN_TYPICAL_VARIATION
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader
 from flexalign.io.writing.ownership import refuse_existing
 from flexalign.model import JsonValue, MovieInfo, PixelArray
-from flexalign.params import GAIN_ENOUGH_PART, GAIN_SHADED_PART, GAIN_USUAL_VARIATION, AlignParams
+from flexalign.params import AlignParams
 
-# Frames with less than this part of their movie's usual counts are left out.
-BLANK_PART = 0.2
+# Frames with less than this fraction of the maximum mean counts so far are left out as blank.
+BLANK_RATIO = 0.2
 PRECISIONS = (0.02, 0.01, 0.005)
 Progress = Callable[[str, int, int], None]
 
 
 def _silent(movie: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Default progress callback: does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class GainEstimate(JsonValue):
-    """How a gain reference was made, and how good it is.
+    """Summary of an estimated gain reference.
 
     Attributes
     ----------
     path : of the reference
     sense : "multiply", or "divide" for counts, as programs take an MRC or TIFF for EER movies
-    movie_count, frame_count : that were added
-    left_out : movies that were not, and why
+    movie_count, frame_count : number of movies and frames that were added
+    left_out : reason for each movie that was left out
     bad_frame_count : frames left out of the movies that were added
     counts_per_px : mean counts of a pixel in all frames together
-    variation : standard deviation of the detector's sensitivity from pixel to pixel, parts of one
+    variation : relative standard deviation of the detector's sensitivity from pixel to pixel
     noise : standard deviation of the error of a pixel of the reference
-    illumination_range : largest over smallest of the illumination that was divided by
+    illumination_range : maximum over minimum of the illumination that was divided out
     defect_count : pixels marked with zero
-    movies_for : from a noise to the number of movies like these that brings it, smallest last
+    movies_for : number of such movies needed for each noise level, lowest noise last
     """
 
     path: str
@@ -62,15 +63,15 @@ class GainEstimate(JsonValue):
 
     @property
     def is_enough(self) -> bool:
-        """Whether the noise is small beside what the reference corrects."""
-        return self.noise <= GAIN_ENOUGH_PART * self.variation
+        """Whether the noise is small compared with the variation that the reference corrects."""
+        return self.noise <= GAIN_ENOUGH_RATIO * self.variation
 
     @property
     def movies_needed(self) -> int:
-        """Movies like these with which it would be; as many as there are when it is."""
+        """Number of such movies with which it would be; the present number if it is."""
         if self.is_enough:
             return self.movie_count
-        wanted = GAIN_ENOUGH_PART * max(self.variation, GAIN_USUAL_VARIATION)
+        wanted = GAIN_ENOUGH_RATIO * max(self.variation, GAIN_TYPICAL_VARIATION)
         return max(_movies_for(self.noise, wanted, self.movie_count), self.movie_count + 1)
 
 
@@ -84,9 +85,9 @@ def estimate_gain(
     threads: int = 1,
     progress: Progress = _silent,
 ) -> GainEstimate:
-    """Make a gain reference of the mean of movies, and write it; how good it is.
+    """Estimate a gain reference from the mean of movies, write it and return a summary.
 
-    A few full images are in memory, whatever the number of movies.
+    Memory holds a few full images, whatever the number of movies.
 
     Parameters
     ----------
@@ -154,12 +155,12 @@ def _summary(out: Path, sense: str, sums: _Sums, flat: Flat, counts: float) -> G
 
 
 def _movies_for(noise: float, wanted: float, movie_count: int) -> int:
-    """Movies that bring the noise down to what is wanted: it falls as their square root."""
+    """Number of movies for a given noise, which falls with their square root."""
     return math.ceil(movie_count * (noise / wanted) ** 2)
 
 
 class _Sums:
-    """Two sums of frames, even and odd ones apart, and what was left out of them."""
+    """Sums of the even and the odd frames, and what was left out of them."""
 
     def __init__(self, params: AlignParams, threads: int, progress: Progress) -> None:
         self._params, self._threads, self._progress = params, threads, progress
@@ -170,7 +171,7 @@ class _Sums:
         self.movie_count = self.frame_count = self.bad_frame_count = 0
 
     def result(self) -> tuple[MovieInfo, tuple[PixelArray, PixelArray]]:
-        """What the movies are like, and the sums; an error when nothing could be added."""
+        """The properties of the movies and both sums; raises if nothing was added."""
         if self._halves is None or self._info is None:
             raise self._problem or InputError("expected movies, found none")
         return self._info, self._halves
@@ -190,8 +191,8 @@ class _Sums:
         if self._halves is None:
             self._halves, self._info = halves, reader.info
         else:
-            for whole, part in zip(self._halves, halves, strict=True):
-                whole += part
+            for whole, added in zip(self._halves, halves, strict=True):
+                whole += added
         self.movie_count += 1
         self.frame_count += good
         self.bad_frame_count += bad
@@ -201,23 +202,23 @@ class _Sums:
         info = reader.info
         shape = (info.height_px, info.width_px)
         halves = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-        usual, good = 0.0, 0
+        max_mean, good = 0.0, 0
         for raw in reader.frames(threads=self._threads):
             self._progress(Path(info.path).name, raw.index + 1, info.frame_count)
             if raw.pixels is None:
                 continue
             mean = float(raw.pixels.mean(dtype=np.float64))
-            if not math.isfinite(mean) or mean <= BLANK_PART * usual:
+            if not math.isfinite(mean) or mean <= BLANK_RATIO * max_mean:
                 continue
             halves[good % 2][...] += raw.pixels
             good += 1
-            usual = max(usual, mean)
+            max_mean = max(max_mean, mean)
         return halves, good, info.frame_count - good
 
     def _problem_with(
         self, info: MovieInfo, halves: tuple[PixelArray, PixelArray], good: int
     ) -> str:
-        """Why a movie cannot be added, "" when it can."""
+        """The reason why a movie cannot be added, "" if it can."""
         first = self._info
         size = f"{info.width_px} x {info.height_px}"
         if first is not None and (info.height_px, info.width_px) != (
@@ -229,7 +230,7 @@ class _Sums:
         whole = halves[0] + halves[1]
         if not whole.mean(dtype=np.float64) > 0:
             return "expected raw counts, found frames whose mean was subtracted"
-        shaded = shaded_part(whole)
-        if shaded > GAIN_SHADED_PART:
+        shaded = shaded_share(whole)
+        if shaded > GAIN_SHADED_SHARE:
             return f"{100 * shaded:.0f} % of the frame is dark: a grid bar or the edge of the beam"
         return ""

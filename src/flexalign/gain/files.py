@@ -1,4 +1,4 @@
-"""Writing gain references as other programs expect them."""
+"""Write gain references as other programs expect them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from flexalign.atomic import replacing
 from flexalign.io.micrographs import write_mrc
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import PixelArray
 
 EER_SUFFIX = ".gain"

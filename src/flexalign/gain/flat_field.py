@@ -1,4 +1,4 @@
-"""A gain reference from the mean of many raw frames: evenly lit when enough of them are added."""
+"""Flat-field estimation: a gain reference from the mean of many raw frames."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
 from flexalign.gain.matching import WINDOW_PX
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
-# Blocks along each side by whose means the illumination is measured.
+# Number of blocks along each side for the estimate of the illumination.
 BLOCKS = 16
-# A pixel this many times weaker or stronger than its surroundings is no detector's good pixel.
-MOST_TIMES = 3.0
-# Beyond what noise of so many standard deviations explains.
+# A pixel this many times weaker or stronger than its surroundings is a defect.
+MAX_TIMES = 3.0
+# And deviates by more than this many standard deviations of the noise.
 SURE_SD = 6.0
-# Lines are judged by medians, which go in steps of whole electrons: not where noise is above this.
+# Lines are tested by medians, which are quantised in electrons: not when the noise is above this.
 LINE_NOISE = 0.1
-# Blocks with less than this part of the usual counts: a grid bar or the edge of the beam.
-SHADED_PART = 0.6
+# Blocks below this fraction of the median counts are shaded by a grid bar or the beam edge.
+SHADED_RATIO = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flat:
-    """What the pixels of a detector count when all are lit alike.
+    """A flat field: the relative sensitivity of the pixels of a detector.
 
     Attributes
     ----------
     sensitivity : (h, w) float32, mean one over good pixels, zero in bad ones
     defects : (h, w) bool
     variation : standard deviation of the sensitivity from pixel to pixel, without noise
-    noise : standard deviation of what the electrons' number adds to it
-    illumination_range : largest over smallest of the smooth illumination that was divided by
+    noise : standard deviation of its error from counting statistics
+    illumination_range : maximum over minimum of the smooth illumination that was divided out
     """
 
     sensitivity: PixelArray
@@ -45,16 +45,16 @@ class Flat:
 
 
 def flat_field(first: PixelArray, second: PixelArray, *, keep_illumination: bool = False) -> Flat:
-    """The sensitivity of each pixel from two sums of frames, independent of each other.
+    """The sensitivity of each pixel from two independent sums of frames.
 
-    What the halves share is sensitivity, what they do not is noise. The illumination is taken for
-    the exponential of a quadratic in y and x, and divided by: what a beam does is smooth over the
-    whole frame, what a detector does is not.
+    The covariance of the two halves is the variance of the sensitivity, their difference is noise.
+    The illumination, which unlike the sensitivity is smooth over the whole frame, is modelled as
+    the exponential of a quadratic in y and x, and divided out.
 
     Parameters
     ----------
     first, second : (h, w), sums of raw frames
-    keep_illumination : leave it in
+    keep_illumination : do not divide it out
 
     Raises
     ------
@@ -89,26 +89,26 @@ def flat_field(first: PixelArray, second: PixelArray, *, keep_illumination: bool
     return Flat(flat, defects, variation, noise, spread)
 
 
-def shaded_part(image: PixelArray) -> float:
-    """The part of the blocks of an image (h, w) that have far fewer counts than is usual.
+def shaded_share(image: PixelArray) -> float:
+    """Fraction of the blocks of an image (h, w) with far fewer counts than the median.
 
     Examples
     --------
     >>> image = np.ones((64, 64), np.float32)
     >>> image[:16] = 0.1
-    >>> shaded_part(image)
+    >>> shaded_share(image)
     0.25
     """
     means = _block_means(image)
-    usual = float(np.median(means))
-    return float(np.mean(means < SHADED_PART * usual)) if usual > 0 else 1.0
+    median = float(np.median(means))
+    return float(np.mean(means < SHADED_RATIO * median)) if median > 0 else 1.0
 
 
 def smooth_illumination(image: PixelArray) -> PixelArray:
     """Illumination (h, w), mean one: the exponential of the quadratic through log block medians."""
     means = _block_means(image)
     y, x = np.meshgrid(*(_centres(n) for n in means.shape), indexing="ij")
-    good = means > SHADED_PART * np.median(means)
+    good = means > SHADED_RATIO * np.median(means)
     design = _quadratic(y, x)
     found = np.linalg.lstsq(design[good], np.log(means[good]), rcond=None)[0]
     rows, columns = (_centres(n) for n in image.shape)
@@ -127,12 +127,12 @@ def _quadratic(y: FloatArray, x: FloatArray) -> FloatArray:
 
 
 def _centres(count: int) -> FloatArray:
-    """Middles of so many equal parts of the range from -1 to 1."""
+    """Centres of `count` equal intervals between -1 and 1."""
     return np.asarray((np.arange(count) + 0.5) * 2 / count - 1)
 
 
 def _block_means(image: PixelArray) -> FloatArray:
-    """Mean over the rows of the medians of columns' pieces: hardly moved by bad pixels."""
+    """Robust block means: the mean over columns of the median within each column of a block."""
     rows, columns = (min(BLOCKS, side) for side in image.shape)
     h, w = image.shape[0] // rows * rows, image.shape[1] // columns * columns
     blocks = image[:h, :w].reshape(rows, h // rows, columns, w // columns)
@@ -140,9 +140,9 @@ def _block_means(image: PixelArray) -> FloatArray:
 
 
 def _defects(flat: PixelArray, noise: float) -> MaskArray:
-    """Pixels that no gain makes good: dead, hot, or in such a row or column."""
+    """Defective pixels: dead, hot, or in such a row or column."""
     doubt = SURE_SD * noise
-    bad = ~np.isfinite(flat) | (flat < 1 / MOST_TIMES - doubt) | (flat > MOST_TIMES + doubt)
+    bad = ~np.isfinite(flat) | (flat < 1 / MAX_TIMES - doubt) | (flat > MAX_TIMES + doubt)
     if bad.all():
         return bad
     if noise < LINE_NOISE:
@@ -153,12 +153,12 @@ def _defects(flat: PixelArray, noise: float) -> MaskArray:
 def _noise_and_variation(
     first: PixelArray, second: PixelArray, expected: PixelArray, good: MaskArray
 ) -> tuple[float, float]:
-    """Deviations, from pixel to pixel, of the noise of the sum and of what both halves share."""
+    """Standard deviations of the noise of the sum and of the signal common to both halves."""
     halves = []
     whole = float((first + second).mean(dtype=np.float64))
     for half in (first, second):
-        part = float(half.mean(dtype=np.float64)) / whole
-        ratio = np.where(good, half / (expected * np.float32(max(part, 1e-6))), 1)
+        share = float(half.mean(dtype=np.float64)) / whole
+        ratio = np.where(good, half / (expected * np.float32(max(share, 1e-6))), 1)
         halves.append((ratio - uniform_filter(ratio, WINDOW_PX, mode="reflect"))[good])
     one, other = halves
     shared = float(np.mean(one * other, dtype=np.float64))

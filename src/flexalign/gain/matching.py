@@ -1,9 +1,8 @@
-"""How well an image of the detector's sensitivity fits the mean of raw frames.
+"""Correlate a gain reference with the mean of raw frames.
 
-What a pixel counts is the illumination, times the specimen, times its sensitivity. The first two
-are smooth beside the third, which differs from pixel to pixel: so both images are compared by what
-they differ from the mean of their surroundings. Orientations are the caller's: these functions
-compare images that lie on each other.
+The counts of a pixel are illumination times specimen times sensitivity. The first two are smooth
+compared with the third, which varies from pixel to pixel: so both images are high-pass filtered,
+relative to the local mean. Orientation is applied by the caller.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from scipy.ndimage import uniform_filter
 from flexalign.arrays import fourier
 from flexalign.model import MaskArray, PixelArray
 
-# Surroundings of a pixel: a square with this side.
+# Side of the square over which the local mean is taken.
 WINDOW_PX = 15
-# This part of the pixels at either end is moved to where it begins: hot pixels, dead ones, defects.
-EXTREME_PART = 0.002
-# Rings up to Nyquist in which the power of the frames is averaged, and the least that it is
-# taken for, in parts of the usual.
+# Quantile at which both tails are clipped: hot pixels, dead ones, defects.
+EXTREME_SHARE = 0.002
+# Rings up to Nyquist in which the power of the frames is averaged, and its lower bound as a
+# fraction of the mean power.
 RINGS = 64
-LEAST_POWER = 0.1
-# Less than this part of the usual counts is outside the beam.
-DARK_PART = 0.2
+MIN_POWER_RATIO = 0.1
+# Pixels below this fraction of the median counts are outside the beam.
+DARK_RATIO = 0.2
 _SAMPLES = 1 << 20
 
 
 def relative_excess(counts: PixelArray) -> PixelArray:
-    """By what part each pixel counts more than its surroundings (h, w); zero outside the beam.
+    """Relative excess (h, w) of each pixel over its local mean; zero outside the beam.
 
-    Hot and dead pixels are held back to what is usual among the others.
+    Hot and dead pixels are clipped.
 
     Parameters
     ----------
@@ -48,11 +47,11 @@ def relative_excess(counts: PixelArray) -> PixelArray:
     >>> relative_excess(counts)[4, [5, 7]].astype(float).round(2).tolist()
     [-0.01, 0.09]
     """
-    # A hot pixel must not raise the level of all pixels around it.
-    counts = np.minimum(counts, np.float32(np.quantile(_sample(counts), 1 - EXTREME_PART)))
+    # Clip first: a hot pixel must not raise the local mean around it.
+    counts = np.minimum(counts, np.float32(np.quantile(_sample(counts), 1 - EXTREME_SHARE)))
     level = uniform_filter(counts, WINDOW_PX, mode="reflect")
-    usual = float(np.median(_sample(level)))
-    lit = level > DARK_PART * usual if usual > 0 else np.zeros(counts.shape, np.bool_)
+    median = float(np.median(_sample(level)))
+    lit = level > DARK_RATIO * median if median > 0 else np.zeros(counts.shape, np.bool_)
     excess = np.divide(counts, level, out=np.ones_like(level), where=lit) - np.float32(1)
     excess = _without_extremes(excess, lit)
     excess[~lit] = 0
@@ -60,7 +59,7 @@ def relative_excess(counts: PixelArray) -> PixelArray:
 
 
 def reference_pattern(reference: PixelArray) -> PixelArray:
-    """Logarithm of a reference (h, w) relative to its surroundings; zero where it is unusable.
+    """Logarithm of a reference (h, w) over its local mean; zero where it is unusable.
 
     It has the sign of `relative_excess` for a reference of counts, which divides, and the other
     sign for a gain that multiplies.
@@ -85,9 +84,9 @@ def reference_pattern(reference: PixelArray) -> PixelArray:
 
 
 def binned_reference(reference: PixelArray) -> PixelArray:
-    """The geometric mean (h / 2, w / 2) of the usable ones of 2 x 2 pixels, zero without any.
+    """Geometric mean (h / 2, w / 2) of the usable pixels of each 2 x 2, zero without any.
 
-    Of the means it is the one that fits a gain and its inverse alike.
+    The geometric mean suits a gain and its inverse alike.
 
     Examples
     --------
@@ -109,67 +108,67 @@ def summed_2x2(image: npt.NDArray[Any]) -> PixelArray:
 
 
 def central(image: npt.NDArray[Any], shape_px: tuple[int, int]) -> npt.NDArray[Any]:
-    """The middle (h, w) of an image from which it differs by even numbers of rows and columns.
+    """The central (h, w) of an image, with equal margins on opposite sides.
 
-    Turning and flipping the image and taking the middle may change places.
+    So cropping commutes with turning and flipping.
     """
     top, left = ((a - b) // 2 for a, b in zip(image.shape, shape_px, strict=True))
     return image[top : top + shape_px[0], left : left + shape_px[1]]
 
 
-def central_shape_px(shape_px: tuple[int, int], most_px: int | None) -> tuple[int, int]:
-    """The largest middle with sides of at most `most_px`, for `central`.
+def central_shape_px(shape_px: tuple[int, int], max_px: int | None) -> tuple[int, int]:
+    """The largest centre with sides of at most `max_px`, for `central`.
 
     Examples
     --------
     >>> central_shape_px((5760, 1023), 2048), central_shape_px((4093, 4093), 2048)
     ((2048, 1023), (2047, 2047))
     """
-    if most_px is None:
+    if max_px is None:
         return shape_px
-    h, w = (side if side <= most_px else most_px - (side - most_px) % 2 for side in shape_px)
+    h, w = (side if side <= max_px else max_px - (side - max_px) % 2 for side in shape_px)
     return h, w
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How far a pattern is in a scene.
+    """Matched-filter result of a pattern in a scene.
 
     Attributes
     ----------
     overlap : weighted sum of their products
-    by_chance : its standard deviation over all displacements of one against the other
-    energy : the overlap if all of the pattern were there
-    ceiling : the largest score that any number of electrons can bring, as the pattern resembles
-        itself displaced
+    noise_sd : its standard deviation over all cyclic displacements
+    energy : the overlap if the whole pattern were in the scene
+    ceiling : the largest score at any number of electrons, limited by the autocorrelation of the
+        pattern
     """
 
     overlap: float
-    by_chance: float
+    noise_sd: float
     energy: float
     ceiling: float
 
     @property
     def score(self) -> float:
-        """The overlap in standard deviations of what it is by chance; zero if nothing is there."""
-        return self.overlap / self.by_chance if self.by_chance > 0 else 0.0
+        """The overlap over its noise standard deviation; zero if the noise is zero."""
+        return self.overlap / self.noise_sd if self.noise_sd > 0 else 0.0
 
     @property
     def expected(self) -> float:
-        """The score if all of the pattern were there."""
-        return self.energy / self.by_chance if self.by_chance > 0 else 0.0
+        """The score if the whole pattern were in the scene."""
+        return self.energy / self.noise_sd if self.noise_sd > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """What patterns are looked for in, each frequency weighted as it is worth.
+    """The image in which patterns are searched, whitened.
 
     Attributes
     ----------
     image : (h, w), the excess of the frames, weighted
     power : (h, w // 2 + 1) of it
-    weight : (h, w // 2 + 1), one over the mean power around, so that neither the specimen nor
-        stripes of the detector outweigh all the rest
+    weight : (h, w // 2 + 1), whitening filter: the inverse of the local mean power, so that neither
+        the specimen nor stripes of the detector dominate
     """
 
     image: PixelArray
@@ -182,7 +181,7 @@ class Scene:
 
 
 def make_scene(excess: PixelArray, threads: int = 1, *, is_weighted: bool = True) -> Scene:
-    """The scene that an excess (h, w) makes; all frequencies weigh one unless `is_weighted`."""
+    """The scene of an excess (h, w); whitened only if `is_weighted`."""
     spectrum = _spectrum(excess, threads)
     power = _power(spectrum)
     weight = _weight(power, excess.shape) if is_weighted else np.ones_like(power)
@@ -191,13 +190,13 @@ def make_scene(excess: PixelArray, threads: int = 1, *, is_weighted: bool = True
 
 
 def match(scene: Scene, pattern: PixelArray, threads: int = 1) -> Match:
-    """How far `pattern` (h, w) is in the scene.
+    """Matched filter of `pattern` (h, w) in the scene.
 
     Notes
     -----
     By Parseval's theorem the mean square of the overlap over all cyclic displacements is the sum
-    of products of the two power spectra. So noise, specimen, and stripes that both may have in
-    common are allowed for, each at the frequencies where it is.
+    of products of the two power spectra. This accounts for noise, specimen and stripes at their
+    frequencies.
     """
     width, pixels = pattern.shape[1], pattern.size
     power = _power(_spectrum(pattern, threads))
@@ -206,7 +205,7 @@ def match(scene: Scene, pattern: PixelArray, threads: int = 1) -> Match:
     itself = math.sqrt(_whole(weighted, weighted, width)) / pixels
     return Match(
         overlap=float(np.vdot(scene.image, np.ascontiguousarray(pattern))),
-        by_chance=math.sqrt(_whole(scene.power, power, width)) / pixels,
+        noise_sd=math.sqrt(_whole(scene.power, power, width)) / pixels,
         energy=energy,
         ceiling=energy / itself if itself > 0 else 0.0,
     )
@@ -223,18 +222,18 @@ def _power(spectrum: fourier.SpectrumArray) -> PixelArray:
 def _weighted(
     spectrum: fourier.SpectrumArray, weight: PixelArray, shape_px: tuple[int, ...], threads: int
 ) -> PixelArray:
-    """The image (h, w) of a spectrum after weighting."""
+    """The image (h, w) of a weighted spectrum."""
     return fourier.irfft2(spectrum * weight, (shape_px[0], shape_px[1]), threads)
 
 
 def _weight(power: PixelArray, shape_px: tuple[int, ...]) -> PixelArray:
-    """One over the mean power around each frequency, relative to the mean of all of them.
+    """Inverse of the local mean power at each frequency, relative to the overall mean.
 
     Means are taken over rings, and over pieces of the lines on and beside the axes, where stripes
     of the detector are.
     """
-    usual = float(power.mean(dtype=np.float64))
-    if usual == 0:
+    mean = float(power.mean(dtype=np.float64))
+    if mean == 0:
         return np.ones_like(power)
     ky, kx = fourier.frequencies((shape_px[0], shape_px[1]))
     ring = np.minimum(np.hypot(ky, kx) * (2 * RINGS), 2 * RINGS - 1).astype(np.int32)
@@ -245,7 +244,7 @@ def _weight(power: PixelArray, shape_px: tuple[int, ...]) -> PixelArray:
     for column in (0, 1):
         piece = ring[:, column]
         around[:, column] = _means(power[:, column], piece)[piece]
-    return np.asarray(usual / np.maximum(around, LEAST_POWER * usual), np.float32)
+    return np.asarray(mean / np.maximum(around, MIN_POWER_RATIO * mean), np.float32)
 
 
 def _means(values: npt.NDArray[Any], group: npt.NDArray[np.int32]) -> PixelArray:
@@ -268,9 +267,9 @@ def _sample(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _without_extremes(image: PixelArray, good: MaskArray) -> PixelArray:
-    """The image with the smallest and largest values moved to where they begin."""
+    """The image clipped at its extreme quantiles."""
     values = _sample(image)[_sample(good)]
     if values.size == 0:
         return image
-    low, high = np.quantile(values, (EXTREME_PART, 1 - EXTREME_PART))
+    low, high = np.quantile(values, (EXTREME_SHARE, 1 - EXTREME_SHARE))
     return np.clip(image, np.float32(low), np.float32(high))

@@ -1,4 +1,4 @@
-"""The picture of a check of the gain reference: scores, and what was compared."""
+"""Plot of a gain check: scores, and the images compared."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.model import PixelArray
 
 DPI = 120
-MULTIPLY_COLOR, DIVIDE_COLOR = "#0072B2", "#D55E00"  # Okabe and Ito: told apart by everyone
+MULTIPLY_COLOR, DIVIDE_COLOR = "#0072B2", "#D55E00"  # Okabe and Ito: safe for colour blindness
 DETAIL_PX = 96
 
 
@@ -32,10 +32,10 @@ def draw_gain_check(
     ----------
     path : of a PNG file
     orientations : in words
-    scores : of each, as a gain that multiplies; for one that divides it is minus that
-    sure_sd : the score from which one is found
-    best : the placement that `pictures` are of
-    pictures : excess of the movies and pattern of the reference (h, w), parts of one
+    scores : of each, as a gain that multiplies; for one that divides the sign is opposite
+    sure_sd : the threshold of the score
+    best : the placement shown in `pictures`
+    pictures : excess of the movies and pattern of the reference (h, w), relative
 
     Raises
     ------
@@ -75,13 +75,13 @@ def _draw_scores(
 def _draw_details(
     figure: Any, axes: Any, pictures: tuple[PixelArray, PixelArray], best: str
 ) -> None:
-    """The same piece of both images, the one where the reference varies most."""
+    """The same section of both images, where the reference varies most."""
     top, left = _liveliest(pictures[1])
     names = ("mean of the movies", f"reference, {best}")
     for ax, image, name in zip(axes, pictures, names, strict=True):
         piece = 100 * image[top : top + DETAIL_PX, left : left + DETAIL_PX]
         limit = float(np.quantile(np.abs(piece), 0.99)) or 1.0
-        # Row 0 on top, as the words of the orientations have it.
+        # Row 0 on top, as the names of the orientations assume.
         extent = (left, left + piece.shape[1], top + piece.shape[0], top)
         drawn = ax.imshow(piece, cmap="gray", vmin=-limit, vmax=limit, extent=extent)
         ax.set_title(name, fontsize=10, wrap=True)
@@ -91,7 +91,7 @@ def _draw_details(
 
 
 def _liveliest(pattern: PixelArray) -> tuple[int, int]:
-    """First row and column of the piece with the largest variance."""
+    """First row and column of the section with the largest variance."""
     rows, columns = (max(1, side // DETAIL_PX) for side in pattern.shape)
     pieces = [(DETAIL_PX * i, DETAIL_PX * j) for i in range(rows) for j in range(columns)]
     return max(pieces, key=lambda p: float(np.var(pattern[p[0] :, p[1] :][:DETAIL_PX, :DETAIL_PX])))

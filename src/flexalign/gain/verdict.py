@@ -1,4 +1,4 @@
-"""What is said of a gain reference, and when: the values, the sentences and the decision."""
+"""The verdict on a gain reference: its values, the decision rule and its wording."""
 
 from __future__ import annotations
 
@@ -8,33 +8,28 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from flexalign.gain.limits import GAIN_MARGIN_SD, GAIN_MIN_SHARE, GAIN_NONE_SHARE, GAIN_SURE_SD
 from flexalign.gain.matching import Match, Scene
 from flexalign.model import JsonValue, PixelArray
 from flexalign.orientation import Orientation
-from flexalign.params import (
-    GAIN_LEAST_PART,
-    GAIN_MARGIN_SD,
-    GAIN_NONE_PART,
-    GAIN_SURE_SD,
-    option_name,
-)
+from flexalign.params import option_name
 
-# Less than this from pixel to pixel is a flat reference, which any orientation fits.
-LEAST_VARIATION = 1e-4
-# The sign with which the pattern of a reference is in the counts.
+# A reference with less pixel-to-pixel variation is flat, so that every orientation fits.
+MIN_VARIATION = 1e-4
+# Sign with which the pattern of a reference appears in the counts.
 SIGNS = {"multiply": -1.0, "divide": 1.0}
-# Chance may take so much from a score that is expected.
-_CHANCE_SD = 3.0
-_MOST_NAMED = 4
-# With less of its pattern in the movies a reference is noisy or old.
-_MOST_PART = 0.5
-# From this correlation of two orientations of a reference on, they are one: it is symmetrical.
+# Noise margin, in standard deviations, below an expected score.
+_NOISE_SD = 3.0
+_MAX_NAMED = 4
+# With a smaller share of its pattern in the movies, a reference is noisy or outdated.
+_GOOD_SHARE = 0.5
+# Two orientations of a reference with at least this correlation count as the same.
 _SAME = 1 - 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class Placement(JsonValue):
-    """A reference as `--gain-rotate`, `--gain-flip` and `--gain-sense` have it.
+    """Orientation and sense of a reference: `--gain-rotate`, `--gain-flip` and `--gain-sense`.
 
     Attributes
     ----------
@@ -54,17 +49,17 @@ class Placement(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Candidate(JsonValue):
-    """How well a reference fits in one placement.
+    """The fit of a reference in one placement.
 
     Attributes
     ----------
     placement : orientation and sense
     size : of the reference: "same" as the movie's, "twice" or "half" of it
-    score : standard deviations of chance by which its pattern is in the movies
-    part : of the pattern that is in the movies: 1 where it fits, 0 where it does not
+    score : significance of its pattern in the movies, in standard deviations of the noise
+    part : fraction of the pattern that is in the movies: 1 where it fits, 0 where it does not
     margin : standard deviations by which the best placement fits better than this one; zero for
         the best itself
-    is_same_as_best : the two differ in nothing, as the reference is symmetrical
+    is_same_as_best : the two are equal, as the reference is symmetrical
     """
 
     placement: Placement
@@ -77,20 +72,20 @@ class Candidate(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class GainCheck(JsonValue):
-    """What the check of a gain reference found.
+    """Result of the check of a gain reference.
 
     Attributes
     ----------
     gain : path of the reference
-    movies : paths of those looked at
-    frame_count : frames read of them
+    movies : paths of the movies read
+    frame_count : number of frames read
     counts_per_px : mean counts of a pixel in all of these frames together
     variation : standard deviation of the logarithm of the reference from pixel to pixel
-    given : the placement that was asked for
+    given : the requested placement
     verdict : "fits" (the given placement does), "other" (another one does), "none" or "unsure"
-    found : the placement that fits, None when none does or that is not known
-    reason : why nothing is known, or why none can fit; "" otherwise
-    movies_needed : about how many movies like these would tell; None when that is not the point
+    found : the placement that fits, None when none does or it is not known
+    reason : why the verdict is unsure or none; "" otherwise
+    movies_needed : estimated number of such movies for a verdict; None when more would not help
     candidates : best first
     """
 
@@ -108,7 +103,7 @@ class GainCheck(JsonValue):
 
     @property
     def is_mismatch(self) -> bool:
-        """Whether it is clear that the reference does not fit as it was given."""
+        """Whether the reference certainly does not fit as it was given."""
         return self.verdict in ("other", "none")
 
     def options(self) -> dict[str, str | int]:
@@ -122,7 +117,7 @@ class GainCheck(JsonValue):
         return wanted if found.sense == given.sense else {**wanted, "gain_sense": found.sense}
 
     def describe(self) -> str:
-        """What was found in a sentence or two."""
+        """The verdict in a sentence or two."""
         best = self.candidates[0] if self.candidates else None
         if best is None and self.verdict == "none":
             return f"the gain reference does not fit: {self.reason}"
@@ -138,7 +133,7 @@ class GainCheck(JsonValue):
                 f"{100 * max(best.part, 0):.1f} % of its pattern is in the movies at best. Is it "
                 "of another detector, or are the movies corrected already?"
             )
-        only = "only " if best.part < _MOST_PART else ""
+        only = "only " if best.part < _GOOD_SHARE else ""
         said = (
             f"score {best.score:.0f}, {only}{100 * best.part:.0f} % of its pattern is in the movies"
         )
@@ -151,19 +146,19 @@ class GainCheck(JsonValue):
         )
 
     def advice(self) -> str:
-        """What to type so that the reference fits, "" when that is not known or not needed."""
+        """The options that make the reference fit, "" when unknown or not needed."""
         return " ".join(f"{option_name(name)} {value}" for name, value in self.options().items())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """A reference in one orientation in which its size fits, and how far it is in the movies.
+    """A reference in one orientation in which its size fits, and its match with the movies.
 
     Attributes
     ----------
     orientation, size : of the reference, see `Candidate`
-    pattern : (h, w) of its logarithm
-    match : of that with the excess of the movies
+    pattern : (h, w), see `reference_pattern`
+    match : of the pattern with the excess of the movies
     """
 
     orientation: Orientation
@@ -182,36 +177,36 @@ def decided(
     """`check` with its candidates and the verdict that follows from them.
 
     - A placement is found from a score of `GAIN_SURE_SD` on, if it is better by `GAIN_MARGIN_SD`
-      than every other one in which the reference is not the same, and if `GAIN_LEAST_PART` of the
+      than every other one in which the reference is not the same, and if `GAIN_MIN_SHARE` of the
       pattern is there.
-    - "none" needs electrons enough to exclude that `GAIN_NONE_PART` is there in any orientation.
+    - "none" needs enough electrons to exclude `GAIN_NONE_SHARE` of it in every orientation.
     - Anything else is "unsure".
 
     Parameters
     ----------
     trials : in every orientation that is possible by size
-    scene : in which they were looked for
-    unweighted : gives their matches without weights, by which no orientation is excluded that fits
-        in some frequencies only, as where the reference holds more noise than signal in others
-    movies : number of movies read, with parts
+    scene : in which they were searched
+    unweighted : gives their matches without whitening, so that no orientation is excluded that fits
+        at some frequencies only, as when the reference is mostly noise at others
+    movies : number of movies read, fractions included
     """
     ranked = _ranked(trials, scene)
     best = ranked[0]
     check = replace(check, candidates=tuple(ranked))
     weakest = min((trial.match for trial in trials), key=lambda match: match.expected)
-    if best.score < GAIN_SURE_SD or best.part < GAIN_LEAST_PART:
-        if all(_most_part(match) < GAIN_NONE_PART for match in unweighted()):
+    if best.score < GAIN_SURE_SD or best.part < GAIN_MIN_SHARE:
+        if all(_max_share(match) < GAIN_NONE_SHARE for match in unweighted()):
             return replace(check, verdict="none")
-        needed_sd = GAIN_SURE_SD + _CHANCE_SD
-        if weakest.expected >= needed_sd:  # it would have been found if all of it were there
-            needed_sd = (GAIN_MARGIN_SD + _CHANCE_SD) / GAIN_NONE_PART
+        needed_sd = GAIN_SURE_SD + _NOISE_SD
+        if weakest.expected >= needed_sd:  # a complete pattern would have been found
+            needed_sd = (GAIN_MARGIN_SD + _NOISE_SD) / GAIN_NONE_SHARE
         needed = _movies_needed(weakest, needed_sd, movies)
         reason = f"too little of it is seen in the movies (score {best.score:.1f})"
         return replace(check, reason=reason, movies_needed=needed)
     possible = [c for c in ranked if c.is_same_as_best or c.margin < GAIN_MARGIN_SD]
     if not all(c.is_same_as_best for c in possible):
-        words = " or ".join(f"({c.placement.describe()})" for c in possible[:_MOST_NAMED])
-        words += " or others" if len(possible) > _MOST_NAMED else ""
+        words = " or ".join(f"({c.placement.describe()})" for c in possible[:_MAX_NAMED])
+        words += " or others" if len(possible) > _MAX_NAMED else ""
         needed = _movies_needed(weakest, math.sqrt(2) * weakest.expected, movies)
         return replace(check, reason=f"it may be {words}", movies_needed=needed)
     if any(c.placement == check.given for c in possible):
@@ -219,20 +214,20 @@ def decided(
     return replace(check, verdict="other", found=best.placement)
 
 
-def _most_part(match: Match) -> float:
-    """The part of the pattern that may be in the movies at most, in either sense."""
+def _max_share(match: Match) -> float:
+    """Upper bound of the share of the pattern that is in the movies, in either sense."""
     if match.expected == 0:
         return math.inf
     return (abs(match.score) + GAIN_MARGIN_SD) / match.expected
 
 
 def _movies_needed(match: Match, needed_sd: float, movies: float) -> int | None:
-    """Movies that would bring the expected score to `needed_sd`; None when no number would."""
+    """Number of movies for an expected score of `needed_sd`; None when no number suffices."""
     if not 0 < match.expected < needed_sd < match.ceiling:
         return None
-    # What electrons add to the variance falls with their number, the rest stays.
-    now, rest = match.expected**-2, match.ceiling**-2
-    return max(math.ceil(movies * (now - rest) / (needed_sd**-2 - rest)), math.floor(movies) + 1)
+    # The counting noise falls with the number of electrons, the self-noise of the pattern stays.
+    now, limit = match.expected**-2, match.ceiling**-2
+    return max(math.ceil(movies * (now - limit) / (needed_sd**-2 - limit)), math.floor(movies) + 1)
 
 
 def _ranked(trials: Sequence[Trial], scene: Scene) -> list[Candidate]:
@@ -242,7 +237,7 @@ def _ranked(trials: Sequence[Trial], scene: Scene) -> list[Candidate]:
         for trial in trials
         for sense, sign in SIGNS.items()
     ]
-    # Of equal ones that which was tried first, which takes the fewest steps.
+    # A stable sort: of equal scores the simplest orientation comes first.
     options.sort(key=lambda option: -option[0])
     _, best_sign, _, best = options[0]
     ranked = []
@@ -251,7 +246,7 @@ def _ranked(trials: Sequence[Trial], scene: Scene) -> list[Candidate]:
         likeness = float(np.vdot(weighted, trial.pattern)) * sign * best_sign
         likeness /= math.sqrt(best.match.energy * trial.match.energy)
         is_same = likeness > _SAME
-        # Of two scores of unit variance with this correlation.
+        # Standard deviation of the difference of two correlated scores of unit variance.
         margin = (options[0][0] - score) / math.sqrt(max(2 * (1 - likeness), 2 - 2 * _SAME))
         candidate = Candidate(
             placement=Placement(trial.orientation.rotate, trial.orientation.flip, sense),

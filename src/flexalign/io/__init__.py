@@ -1,8 +1,8 @@
-"""Files: the only place that knows formats.
+"""File formats: reading and writing.
 
-Read: `movies`, `motion_formats`, `references` (gain, dark, defects), `digital_micrograph`,
-`movie_list`, `doses`, `inspect` (what is this file?).  Written: `results` (all files of one
-movie or none), `record`, `micrographs`, `plots`, `comparison_plot`, `thumbnails`,
-`relion_project`, all by way of `writing`.  `star`, `mdoc` and `xml_tree` are the syntax of
-files, `stacks` those of a tilt series.
+Reading: `movies`, `motion_formats`, `references` (gain, dark) with `defects`,
+`digital_micrograph`, `movie_list`, `doses`, `inspect` (identify a file).  Writing: `results` (all
+files of one movie or none), `record`, `micrographs`, `stacks` (tilt series), `plots`,
+`comparison_plot`, `thumbnails`, `relion_project`, all by way of `writing`.  `star`, `mdoc` and
+`xml_tree` are the syntax of files.
 """

@@ -1,4 +1,4 @@
-"""A picture of two motions of one movie, and of how they differ."""
+"""Plot of two motions of one movie and their difference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flexalign.io.plots import AFTER_COLOR, BEFORE_COLOR, save_png
 A_STYLE = {"color": BEFORE_COLOR, "ls": "--", "marker": "s", "ms": 4, "lw": 1.6}
 B_STYLE = {"color": AFTER_COLOR, "ls": "-", "marker": "o", "ms": 4, "lw": 1.6}
 MAP_COLORS = "viridis"
-MOST_MARKERS = 60
+MAX_MARKERS = 60
 
 
 def draw_comparison(
@@ -56,7 +56,7 @@ def _draw_paths(
     axes: Any, comparison: MotionComparison, scale: float, unit: str, names: tuple[str, str]
 ) -> None:
     """Both paths, mean over the field, around their mean over frames."""
-    step = max(1, len(comparison.frame) // MOST_MARKERS)
+    step = max(1, len(comparison.frame) // MAX_MARKERS)
     for path_px, style, name in (
         (comparison.a_px, A_STYLE, names[0]),
         (comparison.b_px, B_STYLE, names[1]),
@@ -76,7 +76,7 @@ def _draw_paths(
 
 
 def _draw_frames(axes: Any, comparison: MotionComparison, scale: float, unit: str) -> None:
-    """The difference in each frame: all of it, and what the whole frame has of it."""
+    """The difference in each frame: total, and that of the whole frame."""
     from matplotlib.ticker import MaxNLocator
 
     whole_px = np.linalg.norm(comparison.b_px - comparison.a_px, axis=1)

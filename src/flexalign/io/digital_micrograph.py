@@ -13,7 +13,7 @@ import numpy.typing as npt
 from flexalign.errors import InputError
 from flexalign.model import PixelArray
 
-# Version 3 or 4, a length, and that the numbers of the tags are little-endian: what is read below.
+# Version 3 or 4, a length, and the mark of little-endian tag values, the only ones read below.
 _HEADS = {3: ">III", 4: ">IQI"}
 
 
@@ -34,7 +34,7 @@ def is_digital_micrograph(head: bytes) -> bool:
 def dm_size_px(path: Path) -> tuple[int, int] | None:
     """(height, width) of the image in a DM3 or DM4 file, from its tags alone.
 
-    None where they cannot be read: whoever needs the image says why.
+    None where they cannot be read; reading the image reports the error.
     """
     with contextlib.suppress(Exception):  # no ncempy, or a broken tree of tags
         from ncempy.io import dm
@@ -47,7 +47,7 @@ def dm_size_px(path: Path) -> tuple[int, int] | None:
 
 
 def read_dm_image(path: Path) -> PixelArray:
-    """The image (h, w) in a DM3 or DM4 file, its first row first; its thumbnail is passed over.
+    """The image (h, w) in a DM3 or DM4 file, in the order of the file; its thumbnail is skipped.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def read_dm_image(path: Path) -> PixelArray:
 
 
 def read_dm_data(path: Path) -> npt.NDArray[Any]:
-    """What a DM3 or DM4 file holds beside its thumbnail, in its own kind of numbers.
+    """The data in a DM3 or DM4 file without its thumbnail, in the file's dtype.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_dm_data(path: Path) -> npt.NDArray[Any]:
         # It counts tags in 8 bits, of which nothing depends.
         with np.errstate(all="ignore"), dm.fileDM(path, on_memory=True) as file:
             image = np.asarray(file.getDataset(0)["data"])
-    except Exception as error:  # whatever a broken tree of tags leads to
+    except Exception as error:  # a damaged tree of tags raises errors of any type
         raise InputError(
             f"{path}: expected an image of DigitalMicrograph, found one that cannot be read "
             f"({error}); transfer it again"

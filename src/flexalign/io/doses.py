@@ -1,4 +1,4 @@
-"""Doses of frames from a text file: one number a line, or the three columns of MotionCor."""
+"""Doses of frames from a text file: one number per line, or MotionCor's three columns."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 from flexalign.errors import InputError
 from flexalign.files import exists, read_text
 from flexalign.io.movies.eer_groups import read_fm_int_file, share_out
-from flexalign.params import MOST_FRAMES, shortened
+from flexalign.parameter import shortened
+from flexalign.params import MAX_FRAMES
 
-# Longer files are something else than a list of doses.
-_MOST_BYTES = 10_000_000
+# Longer files are not lists of doses.
+_MAX_BYTES = 10_000_000
 
 
 def read_doses(path: str | Path) -> tuple[float, ...]:
     """The dose of each frame of a movie, in the order of the file `path`.
 
-    Lines of three numbers are read as in `flexalign.io.movies.eer_groups`.  ``#`` begins a remark.
+    Lines of three numbers are read as in `flexalign.io.movies.eer_groups`.  ``#`` begins a comment.
 
     Raises
     ------
@@ -30,19 +31,19 @@ def read_doses(path: str | Path) -> tuple[float, ...]:
     if max(map(len, lines), default=0) > 1:
         return _doses_of_stretches(path)
     doses = [_dose(words[0], f"{path}: line {i}") for i, words in enumerate(lines, 1) if words]
-    if not 0 < len(doses) <= MOST_FRAMES:
+    if not 0 < len(doses) <= MAX_FRAMES:
         raise InputError(
-            f"{path}: expected the doses of 1 to {MOST_FRAMES} frames, found {len(doses)}"
+            f"{path}: expected the doses of 1 to {MAX_FRAMES} frames, found {len(doses)}"
         )
     return tuple(doses)
 
 
 def _doses_of_stretches(path: Path) -> tuple[float, ...]:
-    """The doses in a file of three columns, for a movie of just these raw frames."""
+    """The doses in a file of three columns, for a movie with exactly these raw frames."""
     stretches = read_fm_int_file(path)
     raw_count = sum(stretch.raw_frames for stretch in stretches)
-    if raw_count > MOST_FRAMES:
-        raise InputError(f"{path}: expected at most {MOST_FRAMES} raw frames, found {raw_count}")
+    if raw_count > MAX_FRAMES:
+        raise InputError(f"{path}: expected at most {MAX_FRAMES} raw frames, found {raw_count}")
     doses = share_out(path, stretches, raw_count).doses_e_A2
     if not doses:
         raise InputError(f"{path}: expected the dose of each raw frame, found none or 0")
@@ -50,13 +51,13 @@ def _doses_of_stretches(path: Path) -> tuple[float, ...]:
 
 
 def _text(path: Path) -> str:
-    """What the file holds."""
+    """The text of the file."""
     if not exists(path):
         raise InputError(
             f"{shortened(path)}: expected numbers with commas between them or a text file of "
             "doses, found no such file"
         )
-    return read_text(path, most_bytes=_MOST_BYTES)
+    return read_text(path, max_bytes=_MAX_BYTES)
 
 
 def _dose(word: str, where: str) -> float:

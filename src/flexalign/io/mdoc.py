@@ -85,7 +85,7 @@ def read_mdoc(path: str | Path) -> Mdoc:
     titles: list[str] = []
     sections: list[MdocSection] = []
     current = head
-    for line in read_text(path, errors="replace", most_bytes=MAX_MDOC_BYTES).split("\n"):
+    for line in read_text(path, errors="replace", max_bytes=MAX_MDOC_BYTES).split("\n"):
         line = line.strip()
         brackets = _BRACKETS.fullmatch(line)
         if brackets and brackets[1] == "T":

@@ -1,4 +1,4 @@
-"""Writing images: MRC for micrographs and aligned movies, SPIDER for Xmipp's power spectra."""
+"""Write images: MRC for micrographs and aligned movies, SPIDER for Xmipp's power spectra."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from mrcfile.dtypes import HEADER_DTYPE
 
 from flexalign import __version__
+from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
-from flexalign.io.writing.atomic import replacing
 
 MRC_LABEL_CHARACTERS = 80
 MRC_LABELS = 10
 MRC_MODES = {4: 2, 2: 12}  # of floats, by their size in bytes
 SPIDER_HEADER_WORDS = 256
-# Rows whose moments are taken together.
+# Rows per block for the statistics.
 _ROWS_TOGETHER = 64
 
 
@@ -110,11 +110,11 @@ def write_spider(path: str | Path, image: npt.ArrayLike) -> None:
 def axis_pixel_sizes_A(
     pixel_size_A: float, shape_px: tuple[int, int], binned_shape_px: tuple[int, ...]
 ) -> tuple[float, float]:
-    """True pixel sizes (y, x) of an image that shows the whole field with other numbers of pixels.
+    """True pixel sizes (y, x) of an image of the whole field after rounding of its size.
 
-    A side that the binning does not divide is rounded, so both may differ a little.
-    `flexalign.plan.Plan.output_pixel_size_A` is their geometric mean, for programs that know
-    one size only.
+    A side that is not divisible by the binning is rounded, so both may differ slightly.
+    `flexalign.plan.Plan.output_pixel_size_A` is their geometric mean, for programs with one pixel
+    size.
 
     Parameters
     ----------
@@ -181,11 +181,11 @@ def _mean_and_deviation(rows: npt.NDArray[Any]) -> tuple[float, float]:
 def _as_float16(image: npt.ArrayLike) -> npt.NDArray[np.float16]:
     """`image` in 16-bit floats, refused when a value does not fit."""
     values = np.asarray(image)
-    largest = max(float(values.max()), -float(values.min()))
+    maximum = max(float(values.max()), -float(values.min()))
     limit = float(np.finfo(np.float16).max)
-    if largest > limit:
+    if maximum > limit:
         raise ParameterError(
-            f"expected values up to {limit:g} to write 16-bit floats, found {largest:g}: "
+            f"expected values up to {limit:g} to write 16-bit floats, found {maximum:g}: "
             "write 32-bit floats instead (leave out --float16)"
         )
     return values.astype(np.float16)

@@ -1,4 +1,4 @@
-"""RELION's list of movies: what its columns, and those of the optics groups, say of each movie."""
+"""RELION's list of movies, with the parameters of each from its columns and optics group."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class ListedMovie:
 
     Attributes
     ----------
-    name : as it stands there
-    path : where the movie is, see `listed_paths`
-    optics_group : its number; 1 where there are no groups
-    parameters : what the list says of the movie, by the names of `AlignParams`; the pixel is that
-        of the frames that RELION renders
+    name : as in the list
+    path : path of the movie, see `listed_paths`
+    optics_group : its number; 1 if there are no groups
+    parameters : parameters from the list, by the names of `AlignParams`; the pixel size is that of
+        the frames that RELION renders
     """
 
     name: str
@@ -42,7 +42,7 @@ class ListedMovie:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def own_parameters(self, eer_upsampling: int) -> dict[str, Any]:
-        """The parameters as `AlignParams` means them: its pixel is that of the camera."""
+        """The parameters as in `AlignParams`, whose pixel size is that of the camera."""
         own = dict(self.parameters)
         if "pixel_size_A" in own and self.path.suffix.lower() == ".eer":
             own["pixel_size_A"] *= eer_upsampling
@@ -50,13 +50,13 @@ class ListedMovie:
 
 
 def read_movie_list(source: str | Path) -> list[ListedMovie]:
-    """The movies of a STAR file, in their order; groups that no movie has are passed over.
+    """The movies of a STAR file, in order; optics groups without movies are skipped.
 
     Raises
     ------
     InputError
-        If the file lists no movies, a value is none that its parameter can have, or a movie is of
-        a group that is not there.
+        If the file lists no movies, a value is out of its limits, or a movie's optics group is
+        missing.
     """
     with reading(source, "RELION's list of movies"):
         blocks = read_star(source)
@@ -106,7 +106,7 @@ def _rows(
 
 
 def _row(table: Mapping[str, list[str]], index: int) -> dict[str, str]:
-    """The words of a row that mean a parameter."""
+    """The values of a row that are parameters."""
     return {label: table[label][index] for label in (*_NUMBERS, *_FILES) if label in table}
 
 
@@ -122,13 +122,13 @@ def _values(words: Mapping[str, str], source: str | Path) -> Iterator[tuple[str,
             value = float(word)
         except ValueError:
             raise ValueError(f"expected numbers in the column _{label}, found {word:.40}") from None
-        # No dose in the list is an unknown one.
+        # A dose of zero in the list means unknown.
         if value or label != "rlnMicrographDoseRate":
             yield _NUMBERS[label], value
 
 
 def _check(name: str, parameters: Mapping[str, Any]) -> None:
-    """Raise `InputError` unless the values can be."""
+    """Raise `InputError` unless the values are valid."""
     try:
         AlignParams(**parameters)
     except ParameterError as error:

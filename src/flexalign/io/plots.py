@@ -1,4 +1,4 @@
-"""Pictures of one movie: where the specimen went, and its power spectra before and after."""
+"""Plots of one movie: the motion, and its power spectra before and after correction."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.model import FloatArray, PatchTracks, PixelArray, PowerSpectrum
 from flexalign.motion import Motion
 
 DPI = 120
-# Of 9; beyond, a file takes much longer to write and is little smaller.
+# PNG compression level, of 9: higher ones are much slower and hardly smaller.
 _COMPRESS_LEVEL = 3
-# Left, bottom, width and height of axes, of a bar of colours last: to let the library find places
-# for them takes as long as to draw them.
+# Fixed axes (left, bottom, width, height), the colour bar last: automatic layout takes as long as
+# drawing.
 PATH_BOXES = [(0.12, 0.1, 0.72, 0.79), (0.87, 0.16, 0.022, 0.67)]
 LOCAL_BOXES = [(0.065, 0.1, 0.4, 0.79), (0.52, 0.1, 0.4, 0.79), (0.935, 0.16, 0.012, 0.67)]
 SPECTRA_BOXES = [(0.06, 0.11, 0.4, 0.77), (0.54, 0.11, 0.44, 0.73)]
 FRAME_NUMBERS = 10
 NUMBERS_APART = 0.045  # of the width of the path
-SMALLEST_SPAN_A = 1.0  # so that noise on a specimen at rest does not look like motion
-BEFORE_COLOR, AFTER_COLOR = "#D55E00", "#0072B2"  # Okabe and Ito: told apart by everyone
+MIN_SPAN_A = 1.0  # minimum axis range, so that noise does not look like motion
+BEFORE_COLOR, AFTER_COLOR = "#D55E00", "#0072B2"  # Okabe and Ito: safe for colour blindness
 FRAME_COLORS = "viridis"
 LATTICE_WITHOUT_TRACKS = 5
-LONGEST_TRACK = 0.42  # of the distance between patches
+MAX_TRACK_RATIO = 0.42  # of the distance between patches
 
 
 def load_drawing() -> None:
-    """Load the library that draws, which takes a third of a second."""
+    """Import matplotlib, which takes a third of a second."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
 
@@ -46,10 +46,10 @@ def draw_trajectory(
     title: str,
     tracks: PatchTracks | None = None,
 ) -> None:
-    """Draw the displacement of the specimen in Angstrom, and beside it the local motion.
+    """Plot the trajectory in Angstrom, and beside it the local motion.
 
-    The local motion is what a place does beyond the trajectory, around its mean over time: lines
-    for the field, dots for the measured tracks, enlarged as a scale bar says.
+    The local motion of a place is its displacement minus the trajectory and its mean over time:
+    lines for the field, dots for the measured tracks, enlarged as given by a scale bar.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def draw_trajectory(
 def draw_spectra(
     path: str | Path, before: PowerSpectrum, after: PowerSpectrum, *, title: str
 ) -> None:
-    """Draw the power spectra before (left half) and after, and their radial means.
+    """Plot the power spectra before (left half) and after, and their radial means.
 
     Parameters
     ----------
@@ -108,19 +108,19 @@ def draw_spectra(
 
 
 def save_png(figure: Any, target: str | Path | BinaryIO) -> None:
-    """Write a figure as PNG, to a path whole or not at all."""
+    """Write a figure as PNG, atomically."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(DPI)
     with _opened(target) as file:
-        # `savefig` would draw all of it a first time to find out how large it is.
+        # `savefig` would draw everything twice, first to find the size.
         canvas: Any = FigureCanvasAgg(figure)
         canvas.print_png(file, pil_kwargs={"compress_level": _COMPRESS_LEVEL})
 
 
 @contextmanager
 def _opened(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
-    """A file to write to: `target` itself, or one that takes its path when all is written."""
+    """A file to write to: `target` itself, or a temporary file renamed at the end."""
     if not isinstance(target, str | Path):
         yield target
         return
@@ -131,7 +131,7 @@ def _opened(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
 def _colored_line(
     x: FloatArray, y: FloatArray, frame: FloatArray, limits: tuple[int, int], width: float
 ) -> Any:
-    """A line whose colour tells the frame, counted from one."""
+    """A line coloured by frame, counted from one."""
     from matplotlib.collections import LineCollection
 
     points = np.stack([x, y], axis=1)
@@ -149,7 +149,7 @@ def _colored_line(
 def _draw_path(
     axes: Any, motion: Motion, frames: Any, pixel_size_A: float, limits: tuple[int, int]
 ) -> Any:
-    """The trajectory with frame numbers and standard errors; gives what the colours belong to."""
+    """The trajectory with frame numbers and standard errors; returns the coloured line."""
     y, x = motion.trajectory.displacement_px[frames].T * pixel_size_A
     error_px = motion.trajectory.standard_error_px
     if error_px is not None:
@@ -164,7 +164,7 @@ def _draw_path(
     )
     axes.plot(x[0], y[0], "o", ms=12, mfc="none", mec="black", mew=1.5, ls="", label="first frame")
     middle = np.array([x.min() + x.max(), y.min() + y.max()]) / 2
-    axes.update_datalim([middle - SMALLEST_SPAN_A / 2, middle + SMALLEST_SPAN_A / 2])
+    axes.update_datalim([middle - MIN_SPAN_A / 2, middle + MIN_SPAN_A / 2])
     _number_frames(axes, frames, x, y)
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.12)
@@ -178,9 +178,9 @@ def _draw_path(
 
 
 def _number_frames(axes: Any, frames: Any, x: FloatArray, y: FloatArray) -> None:
-    """About ten frame numbers beside the path, on its left as one walks along it."""
+    """About ten frame numbers beside the path, on its left in the direction of motion."""
     step = max(1, math.ceil(len(frames) / FRAME_NUMBERS))
-    apart = NUMBERS_APART * max(float(np.ptp(x)), float(np.ptp(y)), SMALLEST_SPAN_A)
+    apart = NUMBERS_APART * max(float(np.ptp(x)), float(np.ptp(y)), MIN_SPAN_A)
     chosen: list[int] = []
     for i in [0, len(frames) - 1, *range(step, len(frames) - 1, step)]:
         if all(math.hypot(x[i] - x[other], y[i] - y[other]) > apart for other in chosen):
@@ -204,17 +204,17 @@ def _draw_local(
     tracks: PatchTracks | None,
     limits: tuple[int, int],
 ) -> None:
-    """What each place does beyond the trajectory, at its place on the micrograph."""
+    """The local motion of each place, drawn at its position on the micrograph."""
     from matplotlib.patches import Rectangle
 
     height_nm, width_nm = (length * pixel_size_A / 10 for length in shape_px)
     centers_px, frames = _places(motion, shape_px, tracks)
     paths_A = _field_paths(motion, centers_px, frames) * pixel_size_A
-    dots_A = None if tracks is None else _track_rest(motion, tracks) * pixel_size_A
-    largest_A = max(float(np.abs(paths_A).max()), _typical_extent(dots_A))
+    dots_A = None if tracks is None else _track_residual(motion, tracks) * pixel_size_A
+    max_A = max(float(np.abs(paths_A).max()), _typical_extent(dots_A))
     spacing_nm = math.sqrt(height_nm * width_nm / len(centers_px))
-    bar_A = _round_number(largest_A) if largest_A > 0 else 1.0
-    nm_per_A = LONGEST_TRACK * spacing_nm / max(largest_A, bar_A)
+    bar_A = _round_number(max_A) if max_A > 0 else 1.0
+    nm_per_A = MAX_TRACK_RATIO * spacing_nm / max(max_A, bar_A)
     axes.add_patch(Rectangle((0, 0), width_nm, height_nm, fill=False, ec="0.3", lw=1.2))
     for i, center_nm in enumerate(centers_px * pixel_size_A / 10):
         if dots_A is not None:
@@ -263,27 +263,27 @@ def _field_paths(motion: Motion, centers_px: FloatArray, frames: FloatArray) -> 
     return np.asarray(field - field.mean(axis=1, keepdims=True))
 
 
-def _track_rest(motion: Motion, tracks: PatchTracks) -> FloatArray:
+def _track_residual(motion: Motion, tracks: PatchTracks) -> FloatArray:
     """Measured displacement (places, times, 2) beyond the trajectory, around its mean over time."""
     frame = np.arange(motion.frame_count)
     whole = [
         np.interp(tracks.frame, frame, column) for column in motion.trajectory.displacement_px.T
     ]
-    rest = tracks.displacement_px - np.stack(whole, axis=-1)
-    return np.asarray(rest - np.nanmean(rest, axis=1, keepdims=True))
+    residual = tracks.displacement_px - np.stack(whole, axis=-1)
+    return np.asarray(residual - np.nanmean(residual, axis=1, keepdims=True))
 
 
 def _typical_extent(dots_A: FloatArray | None) -> float:
-    """How far most dots are from their place, so that a few bad ones do not set the scale."""
+    """Robust extent of the dots around their places, so that outliers do not set the scale."""
     if dots_A is None or not np.isfinite(dots_A).any():
         return 0.0
     return float(np.nanpercentile(np.abs(dots_A), 95))
 
 
-def _round_number(largest: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten not above `largest`."""
-    power = 10.0 ** math.floor(math.log10(largest))
-    return max(step * power for step in (1, 2, 5) if step * power <= largest * (1 + 1e-9))
+def _round_number(maximum: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten not above `maximum`."""
+    power = 10.0 ** math.floor(math.log10(maximum))
+    return max(step * power for step in (1, 2, 5) if step * power <= maximum * (1 + 1e-9))
 
 
 def _draw_plane(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None:
@@ -310,7 +310,7 @@ def _draw_plane(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None:
 
 def _draw_radial(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None:
     """Radial means of both spectra, with resolutions along the top."""
-    shown = slice(2, None)  # the first rings hold the taper and the gradient of the ice
+    shown = slice(2, None)  # the first rings contain the taper and the ice gradient
     for spectrum, color, style, label in (
         (before, BEFORE_COLOR, "--", "before"),
         (after, AFTER_COLOR, "-", "after"),
@@ -334,7 +334,7 @@ def _draw_radial(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None
 
 
 def _decibel(power: PixelArray | FloatArray) -> FloatArray:
-    """Power on a log scale; what has none is put ten billion times below the strongest."""
+    """Power in decibels, floored at 100 dB below the maximum."""
     values = np.asarray(power, dtype=np.float64)
     floor = max(float(values.max()) * 1e-10, float(np.finfo(np.float32).tiny))
     return np.asarray(10 * np.log10(np.maximum(values, floor)))

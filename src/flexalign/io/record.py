@@ -1,16 +1,14 @@
-"""Records in JSON: how a movie was processed, and from which files."""
+"""Records in JSON: the processing of a movie and its input files."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.files import MIB_BYTES, check_regular_file, displayed, read_json
-from flexalign.io.writing.atomic import replacing
-from flexalign.model import FrameRange, MovieRecord, to_plain
+from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.plain import field_types, typed_items
@@ -18,9 +16,9 @@ from flexalign.plan import Plan
 
 WHOLE_FILE_LIMIT_BYTES = 64 * MIB_BYTES
 END_BYTES = 16 * MIB_BYTES
-LARGEST_PIXEL_SIZE_A = 1e6
+MAX_PIXEL_SIZE_A = 1e6
 
-# What is read from these parts of a record, by place and name.
+# Required values of a record and their types, by section and name.
 _HINTS: dict[str, dict[str, Any]] = {
     "decisions": {
         **field_types(Plan),
@@ -42,22 +40,6 @@ _NEEDED = {
 }
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` (a dataclass of the model, or plain values) as JSON, whole or not at all.
-
-    NaN and infinity become null.  Rows of numbers stay on one line.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written; nothing is left behind.
-    """
-    text = _layout(to_plain(value), "") + "\n"
-    with replacing(path) as temporary:
-        # A file whose name is no UTF-8 stands there with its bytes escaped, as JSON knows them.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
 def read_record(path: str | Path) -> MovieRecord:
     """The record in a ``_record.json`` file.
 
@@ -76,9 +58,9 @@ def read_record(path: str | Path) -> MovieRecord:
 
 
 def check_finished(record: MovieRecord) -> None:
-    """Make sure that the record of a finished movie has what is read from it, in the right types.
+    """Check that the record of a finished movie has the required values with the right types.
 
-    A record names its outputs as files beside it: other names are not followed.
+    The outputs in a record must be files beside it: other names are refused.
 
     Raises
     ------
@@ -99,10 +81,10 @@ def check_finished(record: MovieRecord) -> None:
         raise InputError("inputs.movie: expected the path of the movie, found none")
     for name in ("pixel_size_A", "output_pixel_size_A"):
         size_A = record.decisions[name]
-        if size_A is None or not 0 < size_A < LARGEST_PIXEL_SIZE_A:
+        if size_A is None or not 0 < size_A < MAX_PIXEL_SIZE_A:
             raise InputError(f"decisions.{name}: expected a size, found {size_A}")
     shape_px = (record.movie.height_px, record.movie.width_px)
-    if min(shape_px) < 1 or min(record.decisions["patches"]) < 1:
+    if min(shape_px) < 1 or min(record.patches) < 1:
         raise InputError(f"movie: expected its height and width in pixels, found {shape_px}")
     for kind, output in record.outputs.items():
         if not is_plain_name(output):
@@ -111,7 +93,7 @@ def check_finished(record: MovieRecord) -> None:
                 f"found '{displayed(output)}'"
             )
     motion, frame_count = Motion.from_dict(record.motion), record.movie.frame_count
-    align = FrameRange.from_dict(record.decisions["align"])
+    align = record.align
     if motion.frame_count != frame_count or align.stop > frame_count:
         raise InputError(
             f"motion: expected that of {frame_count} frames, found {motion.frame_count}"
@@ -119,7 +101,7 @@ def check_finished(record: MovieRecord) -> None:
 
 
 def _check_parameters(values: dict[str, Any]) -> None:
-    """Make sure that those parameters that this version knows can be used."""
+    """Check the parameters that this version knows."""
     known = {name: value for name, value in values.items() if name in field_types(AlignParams)}
     try:
         AlignParams.from_dict(known)
@@ -128,7 +110,7 @@ def _check_parameters(values: dict[str, Any]) -> None:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether `name` is that of a file, in no folder and with nothing that breaks a table.
+    """Whether `name` is a plain file name, without folder or control characters.
 
     Examples
     --------
@@ -139,12 +121,12 @@ def is_plain_name(name: str) -> bool:
 
 
 def listed_output(folder: Path, name: str) -> Path:
-    """The path of a file that a record, an index or a table in `folder` names as its own.
+    """The path of a file named by a record, an index or a table in `folder`.
 
     Raises
     ------
     InputError
-        If the name leads out of the folder, itself or by a link, or to what is no regular file.
+        If the name leads out of the folder, itself or by a link, or is not a regular file.
     """
     path = folder / name
     if not is_plain_name(name):
@@ -156,7 +138,7 @@ def listed_output(folder: Path, name: str) -> Path:
 
 
 def file_state(path: str | Path) -> dict[str, int]:
-    """Size and time of the last change of a file, by which another file is told without reading.
+    """Size and modification time of a file, which identify it without reading it.
 
     Raises
     ------
@@ -168,10 +150,10 @@ def file_state(path: str | Path) -> dict[str, int]:
 
 
 def describe_file(path: str | Path) -> dict[str, Any]:
-    """What identifies a file: name, path, size, time of its last change and SHA-256.
+    """The identity of a file: name, path, size, modification time and SHA-256.
 
-    Files from 64 MiB on are hashed by their first and last 16 MiB, to be quick; the item
-    ``sha256_of`` says which.
+    Files from 64 MiB on are hashed by their first and last 16 MiB only, for speed; the item
+    ``sha256_of`` tells which.
 
     Raises
     ------
@@ -210,19 +192,3 @@ def describe_file(path: str | Path) -> dict[str, Any]:
         "sha256": digest.hexdigest(),
         "sha256_of": "whole file" if is_whole else "first and last 16 MiB",
     }
-
-
-def _layout(value: Any, indent: str) -> str:
-    """`value` as JSON, one item per line except in lists of plain values."""
-    if not isinstance(value, dict | list) or not value:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    deeper = indent + "  "
-    if isinstance(value, dict):
-        items = [f"{json.dumps(k)}: {_layout(v, deeper)}" for k, v in value.items()]
-        opening, closing = "{", "}"
-    elif any(isinstance(item, dict | list) for item in value):
-        items = [_layout(item, deeper) for item in value]
-        opening, closing = "[", "]"
-    else:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return f"{opening}\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}{closing}"

@@ -1,4 +1,4 @@
-"""Gain, dark and defects of the detector, read, turned and sized to the movie."""
+"""Read gain, dark and defects of the detector, oriented and resized to the movie."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import InputError
-from flexalign.files import read_text
 from flexalign.io import digital_micrograph
+from flexalign.io.defects import bad_pixels_in
 from flexalign.io.movies import mrc, tiff
 from flexalign.io.movies.compressed import compression_of
 from flexalign.io.movies.mrc_header import looks_like_mrc
@@ -19,14 +19,11 @@ from flexalign.io.movies.reader import TIFF_MAGIC, head_text, read_head
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
 
-# Larger factors and counts are damage, and their squares do not fit into 32 bits.
-_MOST_GAIN, _MOST_DARK = 1e6, 1e9
-SERIALEM_WORDS = ("CameraSize", "BadColumns", "BadRows", "BadPixels", "PartialBad", "K2Type")
-# No detector has so many pixels along a side.
-MOST_PX = 1 << 20
+# Larger factors and counts are damage, and their squares overflow 32 bits.
+_MAX_GAIN, _MAX_DARK = 1e6, 1e9
 
 
-# What pixels that are not finite, or whose inverse is not, lead to is looked at here.
+# Non-finite pixels are handled below; numpy need not warn.
 QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
@@ -95,7 +92,7 @@ def load_references(
         told = [] if gain is not None else notes
         image = _oriented(read_for(movie, path, tiff_rows), gain_rotate, gain_flip, told)
         dark_image = _fit_dark(_Fit(path, "dark reference", image.shape, shape, notes), image)
-        is_wrong = ~(np.abs(dark_image) <= _MOST_DARK)
+        is_wrong = ~(np.abs(dark_image) <= _MAX_DARK)
         bad |= is_wrong
         dark_image[is_wrong] = 0
     if defects is not None:
@@ -129,9 +126,9 @@ def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
 
 
 def image_size_px(path: str | Path) -> tuple[int, int] | None:
-    """(height, width) of a reference image as stored; None where it cannot be read.
+    """(height, width) of a reference image as stored; None if it cannot be read.
 
-    Whoever needs the image says why.
+    Reading the image reports the error.
     """
     path = Path(path)
     try:
@@ -184,20 +181,20 @@ def sense_of(movie: MovieInfo, path: Path, sense: str) -> str:
 
 
 def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) -> PixelArray:
-    """The gain as it multiplies, zero where it is not positive and finite; `image` is used up."""
-    most = _MOST_GAIN if sense == "multiply" else np.inf
-    good = np.isfinite(image) & (image > 0) & (image <= most)
+    """The multiplying gain, zero where not positive and finite; `image` is overwritten."""
+    maximum = _MAX_GAIN if sense == "multiply" else np.inf
+    good = np.isfinite(image) & (image > 0) & (image <= maximum)
     if not good.any():
         raise InputError(
-            f"{path}: expected a gain reference, found no pixel above 0 and up to {most:g}"
+            f"{path}: expected a gain reference, found no pixel above 0 and up to {maximum:g}"
         )
     mean = float(np.mean(image, where=good, dtype=np.float64))
     image[~good] = 0
     if sense == "divide":
         notes.append("the gain reference holds counts: frames are divided by it")
         np.divide(np.float32(mean), image, out=image, where=good)
-        # A denormal count has no finite inverse.
-        image[~(image <= _MOST_GAIN)] = 0
+        # The inverse of a subnormal value is not finite.
+        image[~(image <= _MAX_GAIN)] = 0
         return image
     if not 0.1 <= mean <= 10:
         notes.append(
@@ -209,7 +206,7 @@ def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) ->
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """How a reference of one size becomes one of another."""
+    """Resizing of a reference to the movie."""
 
     path: Path
     what: str
@@ -238,7 +235,7 @@ class _Fit:
 
 
 def _quarters(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The image (h, w) as (h / 2, w / 2, 4): the pixels that become one."""
+    """The image (h, w) as (h / 2, w / 2, 4), the pixels of each 2 x 2 block last."""
     h, w = image.shape
     return image.reshape(h // 2, 2, w // 2, 2).swapaxes(1, 2).reshape(h // 2, w // 2, 4)
 
@@ -264,7 +261,7 @@ def _fit_gain(fit: _Fit, gain: PixelArray) -> npt.NDArray[Any]:
 
 
 def _fit_dark(fit: _Fit, dark: PixelArray) -> npt.NDArray[Any]:
-    """The dark on the movie's grid, so that its sum over an area stays."""
+    """The dark on the movie's grid, with its sum over an area preserved."""
     ratio = fit.ratio()
     if ratio == "same":
         return np.ascontiguousarray(dark)
@@ -272,7 +269,7 @@ def _fit_dark(fit: _Fit, dark: PixelArray) -> npt.NDArray[Any]:
 
 
 def _fit_defects(fit: _Fit, bad: MaskArray) -> MaskArray:
-    """The defects on the movie's grid; of four pixels that become one, two may be bad."""
+    """The defects on the movie's grid; of four merged pixels, up to two may be bad."""
     ratio = fit.ratio()
     if ratio == "same":
         return bad
@@ -288,71 +285,4 @@ def _read_defects(movie: MovieInfo, path: Path, tiff_rows: str, notes: list[str]
         image = read_image(path, tiff_rows=tiff_rows)
         bad = image != 0
         return _fit_defects(_Fit(path, "defect map", bad.shape, shape, notes), bad)
-    return _parse_defects(path, shape, movie.eer.upsampling if movie.eer else 1)
-
-
-def _parse_defects(path: Path, shape: tuple[int, int], upsampling: int) -> MaskArray:
-    """The bad pixels (h, w) of a text with lines ``x y width height``."""
-    bad = np.zeros(shape, np.bool_)
-    height_px, width_px = shape[0] // upsampling, shape[1] // upsampling
-    rectangles = read_rectangles(path)
-    area_px = sum(w * h for _, _, _, w, h in rectangles)
-    if area_px > height_px * width_px:
-        raise InputError(
-            f"{path}: expected bad pixels within {width_px} x {height_px} pixels, found {area_px} "
-            f"in {len(rectangles)} rectangles; is it the list of another detector?"
-        )
-    for number, x, y, w, h in rectangles:
-        if x + w > width_px or y + h > height_px:
-            raise InputError(
-                f"{path}, line {number}: expected a rectangle within {width_px} x {height_px} "
-                f"pixels, found x {x}, y {y}, width {w}, height {h}"
-            )
-        top, left = upsampling * y, upsampling * x
-        bad[top : top + upsampling * h, left : left + upsampling * w] = True
-    return bad
-
-
-def is_rectangle_list(head: str) -> bool:
-    """Whether a text that starts with `head` is a list of bad pixels and no other text.
-
-    Examples
-    --------
-    >>> is_rectangle_list("100 0 1 4096"), is_rectangle_list("1 0.5 0.25")
-    (True, False)
-    """
-    lines = (line.split("#")[0].replace(",", " ").split() for line in head.splitlines())
-    words = next(filter(None, lines), [""])
-    is_rectangle = len(words) == 4 and all(word.isdigit() for word in words)
-    return is_rectangle or words[0].startswith(SERIALEM_WORDS)
-
-
-def read_rectangles(path: Path) -> list[tuple[int, int, int, int, int]]:
-    """Number of the line, x, y, width and height of each rectangle in a text.
-
-    Raises
-    ------
-    InputError
-        If a line is none, or the file is a list of SerialEM.
-    """
-    found = []
-    for number, line in enumerate(read_text(path, errors="replace").splitlines(), start=1):
-        words = line.split("#")[0].replace(",", " ").split()
-        if not words:
-            continue
-        if words[0].startswith(SERIALEM_WORDS):
-            raise InputError(
-                f"{path}, line {number}: expected lines 'x y width height', found SerialEM's list; "
-                "make a map of it with IMOD: clip defect -D <this file> <movie> <map.mrc>"
-            )
-        try:
-            x, y, w, h = (int(word) for word in words)
-        except ValueError:
-            x = y = w = h = -1
-        if min(x, y) < 0 or min(w, h) < 1 or max(x, y, w, h) > MOST_PX:
-            raise InputError(
-                f"{path}, line {number}: expected four whole numbers 'x y width height' of pixels, "
-                f"zero-based, found '{line.strip()[:80]}'"
-            )
-        found.append((number, x, y, w, h))
-    return found
+    return bad_pixels_in(path, shape, movie.eer.upsampling if movie.eer else 1)

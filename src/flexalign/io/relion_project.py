@@ -1,4 +1,4 @@
-"""Finished movies as RELION wants them: its facts, its gain reference, its table of micrographs."""
+"""Finished movies in a RELION project: metadata, gain reference, table of micrographs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from flexalign.io.micrographs import write_mrc
 from flexalign.io.motion_formats import relion
 from flexalign.io.references import load_references
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
-from flexalign.model import FrameRange, MovieRecord
+from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 
 RELION_TABLE = "corrected_micrographs.star"
-# As RELION's own import proposes them.
+# RELION's defaults on import.
 CS_MM = 2.7
 AMPLITUDE_CONTRAST = 0.1
 
@@ -28,25 +28,23 @@ AMPLITUDE_CONTRAST = 0.1
 def relion_movie(
     record: MovieRecord, motion: Motion, gain_name: str | None = None
 ) -> relion.RelionMovie:
-    """What RELION keeps of the movie of a record."""
+    """RELION's metadata of the movie of a record."""
     if record.movie.eer is not None and record.movie.eer.groups:
         raise InputError(
             f"{record.movie.path}: RELION makes all frames of an EER movie of equally many raw "
             "frames, found unequal groups; align it with --eer-fractions to export it"
         )
-    decisions, parameters, info = record.decisions, record.parameters, record.movie
-    pixel_size_A = float(decisions["pixel_size_A"])
-    align = decisions["align"]
-    rows, columns = (decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")
+    parameters, info = record.parameters, record.movie
+    rows, columns = (record.decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")
     return relion.RelionMovie(
         movie_name=info.path,
         shape_px=(info.height_px, info.width_px),
         frame_count=motion.frame_count,
-        pixel_size_A=pixel_size_A,
+        pixel_size_A=record.pixel_size_A,
         voltage_kV=float(parameters["voltage_kV"]),
-        used=FrameRange(int(align["first"]), int(align["stop"])),
-        binning=float(decisions["output_pixel_size_A"]) / pixel_size_A,
-        dose_per_frame_e_A2=decisions["dose_per_frame_e_A2"],
+        used=record.align,
+        binning=record.output_pixel_size_A / record.pixel_size_A,
+        dose_per_frame_e_A2=record.dose_per_frame_e_A2,
         pre_exposure_e_A2=float(parameters["pre_exposure_e_A2"]),
         gain_name=gain_name,
         eer_upsampling=info.eer.upsampling if info.eer else None,
@@ -56,11 +54,11 @@ def relion_movie(
 
 
 def relion_gain(record: MovieRecord, folder: str | Path) -> str | None:
-    """The gain reference as RELION reads it for this movie; made in `folder` where it must be.
+    """The gain reference in RELION's convention, converted in `folder` if necessary.
 
-    RELION takes an MRC that is oriented as the movie.  It multiplies with it, but for EER
-    movies divides by it, and takes zeros for bad pixels.  A gain that is not like this, and any
-    defect map, becomes a new file.
+    RELION needs an MRC in the orientation of the movie.  It multiplies by it, but divides for EER
+    movies, and takes zeros as bad pixels.  Any other gain, and any defect map, is converted to a
+    new file.
 
     Raises
     ------
@@ -91,12 +89,12 @@ def relion_gain(record: MovieRecord, folder: str | Path) -> str | None:
             gain = np.ones(references.defects.shape, np.float32)
         read = np.where(references.defects, 0, 1 / gain if is_eer else gain)
         labels = [f"gain reference of {stem} as RELION reads it"]
-        write_mrc(path, read, float(record.decisions["pixel_size_A"]), labels=labels)
+        write_mrc(path, read, record.pixel_size_A, labels=labels)
     return str(path)
 
 
 def _digest(record: MovieRecord, params: AlignParams) -> str:
-    """A word for all that the new gain reference depends on."""
+    """Digest of everything that the new gain reference depends on."""
     files = [record.inputs.get(name, {}).get("sha256") for name in ("gain", "defects")]
     ways = [params.gain_rotate, params.gain_flip, params.gain_sense, params.tiff_rows]
     size = [record.movie.height_px, record.movie.width_px, record.movie.eer is not None]
@@ -127,7 +125,7 @@ def write_relion_table(
 ) -> Path:
     """Write ``corrected_micrographs.star`` for the movies whose motion RELION can read.
 
-    Names in it begin with `folder` as it was given, so give it relative to RELION's project.
+    Paths in it begin with `folder` as given, which should be relative to RELION's project.
 
     Parameters
     ----------
@@ -144,7 +142,7 @@ def write_relion_table(
     InputError
         If there is no such movie, or the table cannot be written.
     OccupiedError
-        If somebody else's table is there.
+        If there is a foreign table.
     """
     known = {root: record for root, record in records.items() if "relion" in record.outputs}
     if not known:
@@ -165,11 +163,11 @@ def write_relion_table(
 def _optics_of(
     records: Mapping[str, MovieRecord], cs_mm: float, amplitude_contrast: float
 ) -> tuple[dict[str, list[object]], dict[str, int]]:
-    """A table with a group for each pixel size, binning and voltage, and the group of each root."""
+    """Optics table, a group for each pixel size, binning and voltage; the group of each root."""
     kinds = {
         root: (
-            round(float(record.decisions["pixel_size_A"]), 6),
-            round(float(record.decisions["output_pixel_size_A"]), 6),
+            round(record.pixel_size_A, 6),
+            round(record.output_pixel_size_A, 6),
             float(record.parameters["voltage_kV"]),
         )
         for root, record in records.items()

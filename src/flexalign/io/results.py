@@ -1,4 +1,4 @@
-"""The results of one movie on disk: all of them or none, the record last."""
+"""Write the results of one movie: all files or none, the record last."""
 
 from __future__ import annotations
 
@@ -9,98 +9,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from flexalign.atomic import UNFINISHED_LENGTH, explained, sync
 from flexalign.errors import InputError
 from flexalign.io import relion_project
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc, write_spider
 from flexalign.io.motion_formats import exports
 from flexalign.io.motion_formats.xmd import write_shifts
 from flexalign.io.plots import draw_spectra, draw_trajectory
-from flexalign.io.record import write_json
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
-from flexalign.io.writing.atomic import UNFINISHED_LENGTH, explained, sync
-from flexalign.io.writing.ownership import RECORD_SUFFIX, refuse_inputs, refuse_occupied
+from flexalign.io.writing.ownership import refuse_inputs, refuse_occupied
 from flexalign.io.writing.publishing import hidden_folder, publish, results_of, states_of
 from flexalign.model import AlignmentResult, PixelArray
+from flexalign.naming import SUFFIXES, output_names
 from flexalign.params import AlignParams
-
-# What is written after the root of the name, in this order.
-SUFFIXES = {
-    "micrograph": "_aligned_mic.mrc",
-    "dose_weighted": "_aligned_mic_DW.mrc",
-    "even": "_aligned_mic_EVN.mrc",
-    "odd": "_aligned_mic_ODD.mrc",
-    "unaligned": "_unaligned_mic.mrc",
-    "movie": "_aligned_movie.mrcs",
-    "shifts": "_shifts.xmd",
-    "motion": "_motion.json",
-    "plot": "_plot_cart.png",
-    "spectra": "_psd.png",
-    "amplitudes": "_aligned_corrected.psd",
-    "thumbnail": "_thumb.png",
-    "spectra_thumbnail": "_psd_thumb.png",
-    **exports.SUFFIXES,
-    "power_spectrum": "_PS.mrc",
-    "record": RECORD_SUFFIX,
-}
-# Whether a file of that kind may come of some parameters; of the other kinds there always is one.
-_MAY_COME: dict[str, Callable[[AlignParams], bool]] = {
-    "dose_weighted": lambda params: params.dose_weight,
-    "even": lambda params: params.odd_even,
-    "odd": lambda params: params.odd_even,
-    "unaligned": lambda params: params.save_unaligned,
-    "movie": lambda params: params.save_movie,
-    **dict.fromkeys(("spectra", "amplitudes", "spectra_thumbnail"), lambda params: params.psd),
-    **dict.fromkeys(exports.FORMAT_KINDS["relion"], lambda params: "relion" in params.formats),
-    **dict.fromkeys(
-        exports.FORMAT_KINDS["motioncor"], lambda params: "motioncor" in params.formats
-    ),
-    **dict.fromkeys(exports.FORMAT_KINDS["warp"], lambda params: "warp" in params.formats),
-    "power_spectrum": lambda params: "relion" in params.formats,
-}
-
-
-def relion_suffixes(*, dose_weighted: bool) -> dict[str, str]:
-    """What follows the root of a name in a job folder of RELION.
-
-    Parameters
-    ----------
-    dose_weighted : there is a dose-weighted micrograph, which then has the plain name
-    """
-    return {
-        **SUFFIXES,
-        "micrograph": "_noDW.mrc" if dose_weighted else ".mrc",
-        "dose_weighted": ".mrc" if dose_weighted else "_DW.mrc",
-        "even": "_EVN.mrc",
-        "odd": "_ODD.mrc",
-        "relion": ".star",
-    }
-
-
-COMPRESSIONS = (".bz2", ".gz", ".zst", ".xz", ".tbz")
-MOVIE_EXTENSIONS = (
-    ".mrc", ".mrcs", ".st", ".map", ".rec", ".ali", ".tif", ".tiff", ".eer",
-    ".dm3", ".dm4", ".stk", ".hdf", ".h5", ".txt",
-)  # fmt: skip
-
-
-def movie_root(path: str | Path) -> str:
-    """The name of a movie without its folder and its known extensions.
-
-    Examples
-    --------
-    >>> movie_root("raw/x.mrc.bz2"), movie_root("a.b_c.tif")
-    ('x', 'a.b_c')
-    """
-    name = Path(path).name
-    for extensions in (COMPRESSIONS, MOVIE_EXTENSIONS):
-        stem, extension = Path(name).stem, Path(name).suffix
-        if extension.lower() in extensions:
-            name = stem
-    return name
+from flexalign.plain import write_json
 
 
 def make_folder(folder: str | Path) -> Path:
-    """The folder `folder`, made if it is missing, that results can be written to.
+    """Make the folder `folder` if it is missing and check that it is writable.
 
     Raises
     ------
@@ -115,17 +41,6 @@ def make_folder(folder: str | Path) -> Path:
     return folder
 
 
-def output_names(
-    root: str, params: AlignParams, suffixes: Mapping[str, str] = SUFFIXES
-) -> list[str]:
-    """Names of all files that may come of a movie; some depend on the movie."""
-    return [
-        root + suffix
-        for kind, suffix in suffixes.items()
-        if kind not in _MAY_COME or _MAY_COME[kind](params)
-    ]
-
-
 def check_output(
     folder: str | Path,
     root: str,
@@ -135,14 +50,14 @@ def check_output(
     suffixes: Mapping[str, str] = SUFFIXES,
     inputs: Iterable[str | Path | None] = (),
 ) -> None:
-    """Make sure, before anything is computed, that the results of `root` can be written.
+    """Check, before anything is computed, that the results of `root` can be written.
 
-    The folder is made when it is missing.
+    The folder is made if it is missing.
 
     Parameters
     ----------
     params : decide which files there may be; None = all
-    inputs : whatever is read, which must stay as it is
+    inputs : files that are read and must not be replaced
 
     Raises
     ------
@@ -173,14 +88,14 @@ def _refuse_results(folder: Path, root: str, own: Iterable[str]) -> None:
 
 
 def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
-    """Make sure that the file system takes the names of all results, also unfinished ones."""
+    """Check that the file system accepts the length of all names, temporary ones included."""
     longest = max(len(os.fsencode(name)) for name in _names(root, suffixes).values())
-    most = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
-    if longest > most:
-        room = len(os.fsencode(root)) - (longest - most)
+    maximum = os.pathconf(folder, "PC_NAME_MAX") - UNFINISHED_LENGTH
+    if longest > maximum:
+        max_root_bytes = len(os.fsencode(root)) - (longest - maximum)
         raise InputError(
-            f"{root}: expected a name of up to {room} bytes, so that there is room for those of "
-            "its results: rename the movie, or make a link to it under a shorter name"
+            f"{root}: expected a name of up to {max_root_bytes} bytes, so that there is room for "
+            "those of its results: rename the movie, or make a link to it under a shorter name"
         )
 
 
@@ -189,8 +104,6 @@ def write_result(
     folder: str | Path,
     root: str,
     *,
-    pixel_size_A: float,
-    binned_pixel_size_A: float,
     overwrite: bool = False,
     float16: bool = False,
     save_unaligned: bool = False,
@@ -198,28 +111,26 @@ def write_result(
     suffixes: Mapping[str, str] = SUFFIXES,
     plot: Callable[[], bytes] | None = None,
 ) -> dict[str, str]:
-    """Write everything that `result` holds; the record, which lists the rest, last.
+    """Write all files of `result`; the record, which lists the others, last.
 
-    All files are finished in a hidden folder before the first gets its name.  When something
-    fails, that folder and the files that already had their names are removed.  With `overwrite`,
-    all earlier results of `root` go, also those that have no successor: the files that their
-    record lists, unchanged since.
+    All files are completed in a hidden folder before the first is renamed to its place. On failure,
+    that folder and the files already renamed are removed. With `overwrite`, all earlier results of
+    `root` are removed, also those without a successor: the files that their record lists, if
+    unchanged since.
 
     Parameters
     ----------
     folder, root : results are ``<folder>/<root>_aligned_mic.mrc`` and so on
-    pixel_size_A : of the unbinned movie, whose pixels the motion is in
-    binned_pixel_size_A : of the images, the geometric mean of both axes; their headers have each
     float16 : images in 16-bit floats
     save_unaligned : write the unaligned sum too
-    amplitudes : makes what the ``.psd`` holds, see
-        `flexalign.arrays.power_spectrum.amplitude_composite`; None = not asked
-    suffixes : what follows the root of each name, by kind
-    plot : gives the PNG of the motion, when that was drawn before
+    amplitudes : computes the content of the ``.psd``, see
+        `flexalign.arrays.power_spectrum.amplitude_composite`; None = not requested
+    suffixes : end of each file name, by kind
+    plot : returns the PNG of the motion, if it was drawn before
 
     Returns
     -------
-    What was written: from the keys of `SUFFIXES` to file names, as in the record's `outputs`
+    File names written, by the keys of `suffixes`, as in the record's `outputs`
 
     Raises
     ------
@@ -232,21 +143,21 @@ def write_result(
     own = results_of(folder, root)
     if own and not overwrite:
         _refuse_results(folder, root, own)
-    # Whatever the system says from here on is about writing.
+    # System errors from here on are about writing.
     with explained(folder), hidden_folder(folder, root) as hidden:
         names = _names(root, suffixes)
         paths = {kind: hidden / name for kind, name in names.items()}
-        # Drawing keeps the interpreter busy, writing the system, and images on their way the disk.
+        # In parallel: drawing needs the interpreter, writing the disk.
         with ThreadPoolExecutor(2) as pool:
-            drawn = pool.submit(_draw, result, paths, pixel_size_A, plot)
-            images = _write_images(result, paths, pixel_size_A, float16, save_unaligned)
+            drawn = pool.submit(_draw, result, paths, plot)
+            images = _write_images(result, paths, float16, save_unaligned)
             on_disk = [pool.submit(sync, path) for path in images]
-            _write_motion(result, paths, binned_pixel_size_A / pixel_size_A)
+            _write_motion(result, paths)
             if amplitudes is not None:
                 write_spider(paths["amplitudes"], amplitudes())
             drawn.result()
             for one in on_disk:
-                one.result()  # the system tells of a failure only once
+                one.result()  # the system reports a failure only once
         notes = _write_formats(result, paths, folder)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
         files = list(outputs.values())
@@ -264,14 +175,14 @@ def write_result(
 
 
 def _names(root: str, suffixes: Mapping[str, str]) -> dict[str, str]:
-    """File names of all results that there can be."""
+    """File names of all possible results."""
     return {kind: root + suffix for kind, suffix in suffixes.items()}
 
 
 def _write_formats(
     result: AlignmentResult, paths: Mapping[str, Path], folder: Path
 ) -> tuple[str, ...]:
-    """Write what other programs want, and what there is to know about it."""
+    """Write the formats of other programs and return notes."""
     record = result.record
     formats = record.parameters.get("write", "")
     if not formats:
@@ -290,12 +201,11 @@ def _write_formats(
 def _write_images(
     result: AlignmentResult,
     paths: Mapping[str, Path],
-    pixel_size_A: float,
     float16: bool,
     save_unaligned: bool,
 ) -> Iterator[Path]:
-    """Write the sums that were made, and give the path of each."""
-    sums = result.sums
+    """Write the sums; return the path of each."""
+    sums, pixel_size_A = result.sums, result.plan.pixel_size_A
     images = {
         "micrograph": (sums.plain, "mean of the aligned frames"),
         "dose_weighted": (sums.dose_weighted, "dose-weighted mean of the aligned frames"),
@@ -315,9 +225,10 @@ def _write_images(
             yield paths[kind]
 
 
-def _write_motion(result: AlignmentResult, paths: Mapping[str, Path], binning: float) -> None:
+def _write_motion(result: AlignmentResult, paths: Mapping[str, Path]) -> None:
     """Write the motion in both formats."""
-    movie = result.record.movie.path
+    movie, plan = result.record.movie.path, result.plan
+    binning = plan.output_pixel_size_A / plan.pixel_size_A
     write_shifts(paths["shifts"], result.motion, movie, binning=binning, tracks=result.tracks)
     write_json(paths["motion"], result.motion)
 
@@ -325,11 +236,10 @@ def _write_motion(result: AlignmentResult, paths: Mapping[str, Path], binning: f
 def _draw(
     result: AlignmentResult,
     paths: Mapping[str, Path],
-    pixel_size_A: float,
     plot: Callable[[], bytes] | None,
 ) -> None:
-    """Draw the micrograph, the motion, and the spectra where there are any."""
-    movie = result.record.movie
+    """Draw the micrograph, the motion and, if computed, the spectra."""
+    movie, pixel_size_A = result.record.movie, result.plan.pixel_size_A
     write_thumbnail(paths["thumbnail"], result.sums.plain)
     title = Path(movie.path).name
     if plot is not None:

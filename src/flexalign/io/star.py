@@ -1,4 +1,4 @@
-"""STAR files, the tables that RELION and Xmipp keep their metadata in.
+"""STAR files, the metadata tables of RELION and Xmipp.
 
 A file has named blocks.  A block is a list of labels with one value each, or a loop of rows.
 """
@@ -9,27 +9,27 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import displayed, exists, read_text
-from flexalign.io.writing.atomic import replacing
 
-# Block, then label without its underscore, then the column of words.
+# Block -> label without its underscore -> column of words.
 Blocks = dict[str, dict[str, list[str]]]
 
-# A quoted word ends with its quote before a space, so that quotes inside words are letters.
+# A quoted word ends at a quote followed by a space, so that quotes inside words are literal.
 _WORD = re.compile(r"""'((?:[^']|'(?=\S))*)'(?=\s|$)|"((?:[^"]|"(?=\S))*)"(?=\s|$)|(\S+)""")
 
 _NEEDS_NO_QUOTES = re.compile(r"""(?!data_|loop_)[^\s'"#_]\S*""")
 
 
 def read_star(path: str | Path) -> Blocks:
-    """The blocks of a STAR file, in their order; of a list, each column has one word.
+    """The blocks of a STAR file, in order; in a list, each column has one word.
 
     Raises
     ------
     InputError
-        If the file cannot be read, a row has not one word for each label, a quote is not closed, a
-        block or a label of a block is there twice, or something stands outside all blocks.
+        If the file cannot be read, a row does not have one word per label, a quote is not closed, a
+        block or a label of a block is duplicated, or text is outside all blocks.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def read_star(path: str | Path) -> Blocks:
 
 
 class _Reading:
-    """The blocks of a STAR file as far as its lines were taken."""
+    """Parser state: the blocks of a STAR file so far."""
 
     def __init__(self) -> None:
         self.blocks: Blocks = {}
@@ -57,7 +57,7 @@ class _Reading:
         self._is_loop = False
 
     def take(self, line: str) -> None:
-        """Take the next line."""
+        """Parse the next line."""
         if "\0" in line:
             raise ValueError("expected text, found a null character: the file is damaged")
         words, is_quoted = _words(line), line.lstrip()[:1] in ("'", '"')
@@ -85,7 +85,7 @@ class _Reading:
         self._columns, self._is_loop = [], False
 
     def _label(self, table: dict[str, list[str]], label: str, words: list[str]) -> None:
-        """Take a label, in a list with its word."""
+        """Parse a label, with its word in a list."""
         if label in table:
             raise ValueError(f"expected each label once, found _{label:.40} again")
         if self._is_loop:
@@ -116,9 +116,9 @@ def _words(line: str) -> list[str]:
 
 
 def listed_paths(source: str | Path, names: Iterable[str]) -> Iterator[Path]:
-    """Paths that the file `source` lists: from the current folder, else from one above the file.
+    """Paths listed in `source`, relative to the current folder or to one above the file.
 
-    RELION's are relative to its project, some folders above the file that lists them.
+    RELION's paths are relative to its project, some folders above the list.
     """
     folders = [Path(), *Path(source).absolute().parents]
     for name in names:
@@ -139,7 +139,7 @@ def star_loop(name: str, columns: Mapping[str, Sequence[object]]) -> str:
 
 
 def write_star(path: str | Path, blocks: Iterable[str], comment: str = "") -> None:
-    """Write blocks from `star_list` and `star_loop`, whole or not at all.
+    """Write blocks from `star_list` and `star_loop` atomically.
 
     Raises
     ------

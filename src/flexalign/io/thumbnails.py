@@ -1,4 +1,4 @@
-"""Small pictures of one movie for pages: its micrograph, and its spectra before and after."""
+"""Thumbnails of one movie for pages: its micrograph, and its spectra before and after."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.model import FloatArray, PixelArray, PowerSpectrum
 
 SIDE_PX = 512
-# Finer than this no rings are seen in a picture of this size.
+# No rings are visible beyond this resolution in a picture of this size.
 FINEST_SHOWN_A = 3.0
 _BLUR_PX = 1.0
 _PERCENTILES = (1.0, 99.0)
-# So few grey levels are enough for noise, and their files are half as large.
+# Few grey levels suffice for noisy images, and halve the file size.
 _GREY_LEVELS = 64
-# Rings closer to the middle hold the taper and the gradient of the ice.
+# The innermost rings contain the taper and the ice gradient.
 _FIRST_RING = 3
 _BACKGROUND_RINGS = 8.0
 
@@ -27,7 +27,7 @@ def write_thumbnail(path: str | Path, image: PixelArray) -> None:
     """Write a small grey picture (PNG) of an image (h, w), the longer side at most 512 pixels.
 
     Blocks of pixels are averaged and smoothed by a Gaussian of one pixel of the picture; the
-    darkest and the brightest hundredth of it are black and white.
+    contrast is clipped at the 1st and 99th percentiles.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def write_strip(path: str | Path, pictures: Sequence[str | Path], height_px: int
 def write_spectra_thumbnail(path: str | Path, before: PowerSpectrum, after: PowerSpectrum) -> None:
     """Write both spectra as one small picture (PNG), the left half before, the right one after.
 
-    Each is divided by its smooth part, so that rings stand out at all frequencies.  The frequency
-    at the middle of the edges is `shown_edge_per_A`.
+    Each is divided by its smooth background, so that rings are visible at all frequencies.  The
+    frequency at the middle of the edges is `shown_edge_per_A`.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def write_spectra_thumbnail(path: str | Path, before: PowerSpectrum, after: Powe
 
 
 def _flattened(spectrum: PowerSpectrum, reach: int) -> FloatArray:
-    """The middle (2 reach, 2 reach) of a spectrum over its smooth part, smoothed a little."""
+    """The centre (2 reach, 2 reach) of a spectrum over its background, slightly smoothed."""
     middle = spectrum.power.shape[0] // 2
     inside = slice(middle - reach, middle + reach)
     offset = np.arange(-reach, reach)
@@ -105,7 +105,7 @@ def _flattened(spectrum: PowerSpectrum, reach: int) -> FloatArray:
         ring, np.arange(middle + 1), _background(spectrum)
     )
     flat[ring < _FIRST_RING] = 1.0
-    # Averages along arcs would show more rings, and make some of noise.
+    # Averaging along arcs would show more rings, but also false ones in noise.
     return np.asarray(gaussian_filter(flat, _BLUR_PX))
 
 
@@ -115,7 +115,7 @@ def shown_edge_per_A(spectrum: PowerSpectrum) -> float:
 
 
 def _background(spectrum: PowerSpectrum) -> FloatArray:
-    """The smooth part (rings,) of the radial power, in which rings do not show."""
+    """Smooth background (rings,) of the radial power."""
     radial = np.array(spectrum.radial_power)
     radial[:_FIRST_RING] = radial[_FIRST_RING]
     smooth = np.exp(gaussian_filter1d(np.log(np.maximum(radial, 1e-12)), _BACKGROUND_RINGS))
@@ -123,10 +123,10 @@ def _background(spectrum: PowerSpectrum) -> FloatArray:
 
 
 def _block_means(image: PixelArray, block: int) -> PixelArray:
-    """Means over blocks of `block` x `block` pixels; what is left at the end is cut off."""
+    """Means over blocks of `block` x `block` pixels; incomplete blocks are dropped."""
     height, width = (size // block for size in image.shape)
     whole = image[: height * block, : width * block]
-    # Adding whole rows first reads the memory in order.
+    # Sum rows first, for contiguous memory access.
     rows = whole.reshape(height, block, width * block).sum(axis=1)
     return np.asarray(rows.reshape(height, width, block).sum(axis=2) / np.float32(block**2))
 
@@ -136,7 +136,7 @@ def _write_png(path: str | Path, values: PixelArray | FloatArray) -> None:
     from PIL import Image
 
     low, high = np.percentile(values, _PERCENTILES)
-    part = ((values - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
-    levels = np.rint(part * (_GREY_LEVELS - 1)) * (255 / (_GREY_LEVELS - 1))
+    grey = ((values - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
+    levels = np.rint(grey * (_GREY_LEVELS - 1)) * (255 / (_GREY_LEVELS - 1))
     with replacing(path) as temporary, temporary.open("wb") as file:
         Image.fromarray(np.rint(levels).astype(np.uint8)).save(file, format="PNG")

@@ -1,4 +1,4 @@
-"""XML of other programs, read so that entities and references to other files cannot hurt."""
+"""Read XML of other programs safely: no entities, no external references."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flexalign.io.motion_formats.boundary import reading
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-MOST_XML_BYTES = 32 << 20
+MAX_XML_BYTES = 32 << 20
 
 
 def read_xml(path: str | Path, expected: str) -> Element:
-    """The root of an XML file in UTF-8 or UTF-16; entities and document types are refused.
+    """The root element of an XML file in UTF-8 or UTF-16; entities and DTDs are refused.
 
     Parameters
     ----------
@@ -29,5 +29,5 @@ def read_xml(path: str | Path, expected: str) -> Element:
     from defusedxml.ElementTree import fromstring
 
     with reading(path, expected):
-        root: Element = fromstring(read_text(path, most_bytes=MOST_XML_BYTES), forbid_dtd=True)
+        root: Element = fromstring(read_text(path, max_bytes=MAX_XML_BYTES), forbid_dtd=True)
         return root

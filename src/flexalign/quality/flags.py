@@ -1,7 +1,6 @@
-"""What each flag on a movie means, what causes it, and what to do about it.
+"""The table of flags: meaning, cause and remedy of each.
 
-Words alone, so that pages and lists can be made without any numerical library; `estimate.flags`
-raises them.
+Text only, so that pages can be generated without numerical libraries; `raise_flags` raises them.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from flexalign.params import LIMITS, Parameter, QualityLimits
+from flexalign.params import Parameter
+from flexalign.quality_limits import LIMITS, QualityLimits
 
-# From the mildest on: what is worth knowing, what to look at, what cannot be used as it is.
+# From the mildest on: for information, to be checked, not usable as it is.
 SEVERITIES = ("note", "warning", "problem")
 
 
@@ -23,12 +23,12 @@ class FlagDefinition:
     ----------
     name : short, with hyphens
     severity : one of `SEVERITIES`
-    meaning : when it is raised, without the threshold
-    message : what is said of a movie, with {value} and {limit} for the numbers
-    cause : what it usually comes from
+    meaning : condition that raises it, without the threshold
+    message : sentence about a movie, with {value} and {limit} for the numbers
+    cause : most frequent cause
     remedy : what to do
     quantity : the number of `flexalign.model.Quality` that raises it
-    limits : fields of `flexalign.params.QualityLimits` that say where it begins
+    limits : fields of `flexalign.quality_limits.QualityLimits` with its thresholds
     """
 
     name: str
@@ -42,10 +42,8 @@ class FlagDefinition:
 
     def thresholds(self) -> dict[str, tuple[float, Parameter]]:
         """Value and description of each limit, by its name."""
-        known = {item.name: item for item in dataclasses.fields(QualityLimits)}
-        return {
-            name: (getattr(LIMITS, name), known[name].metadata["parameter"]) for name in self.limits
-        }
+        known = {f.name: f.metadata["parameter"] for f in dataclasses.fields(QualityLimits)}
+        return {name: (getattr(LIMITS, name), known[name]) for name in self.limits}
 
 
 def _table(*definitions: FlagDefinition) -> dict[str, FlagDefinition]:
@@ -84,10 +82,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
             "CTF depend on both."
         ),
         quantity="measured_dose_e_A2",
-        limits=(
-            "dose_ratio_low",
-            "dose_ratio_high",
-        ),
+        limits=("dose_ratio_low", "dose_ratio_high"),
     ),
     FlagDefinition(
         name="beyond-field",

@@ -1,4 +1,4 @@
-"""Structure of whole rows and columns that a detector leaves in a sum of frames."""
+"""Residual row and column structure of the detector in a sum of frames."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from threadpoolctl import threadpool_limits
 
 from flexalign.model import FloatArray, PixelArray
 
-FEWEST_LINES = 128
-# Structure coarser than this many lines may be ice or the edge of a hole.
+MIN_LINES = 128
+# Coarser structure, in lines, may be ice or the edge of a hole.
 COARSEST_LINES = 32
-# What rows and columns have for noise and specimen alone is measured along waves of so many
-# periods, which no readout has.
+# The background from noise and specimen is measured along cosines and sines of these numbers of
+# periods, which no readout pattern has.
 _WAVES = (3, 5, 7, 11)
-# Standard deviations by which lines must stand out from chance.
+# Significance threshold, in standard deviations of the noise.
 _SIGNIFICANT = 4.0
-# With less than this part of its power lost to the drift, a specimen's power cannot be told.
-_LEAST_LOSS = 0.02
+# Minimum fraction of its power that a specimen must lose to the drift for an estimate of it.
+_MIN_LOSS = 0.02
 
 
 def line_residuals(
     image: PixelArray, aligned: PixelArray | None = None, path_px: FloatArray | None = None
 ) -> tuple[float, float]:
-    """Scatter of rows and of columns beyond noise and specimen, over the mean of the image.
+    """Standard deviation of rows and of columns beyond noise and specimen, over the image mean.
 
-    Of the means c(x) of all columns the power spectrum is compared with that of means taken
-    along cosines and sines of a few periods, in which noise and specimen are the same but columns
-    cancel, all over their surroundings of 33 lines:
+    The power spectrum of the means c(x) of all columns is compared with that of means weighted by
+    cosines and sines of a few periods, to which noise and specimen contribute alike but in which
+    columns cancel; all relative to the local mean over 33 lines:
 
         scatter^2 = 2 / w^2 sum_f ( |C_0(f)|^2 - mean_j |C_j(f)|^2 ),   1/32 <= f < 1/2 per pixel
 
-    and likewise for rows.  A sum that does not stand out from chance gives zero.
+    and likewise for rows.  A sum that is not significant gives zero.
 
-    A specimen that drifts along the columns is smeared: of its power P the means keep the part
-    |H_0(f)|^2 and the waves |H_j(f)|^2, where H is the mean of exp(2 pi i k.d) over the frames, so
-    that it looks like columns.  The aligned sum has all of it in its waves and tells P:
+    A specimen that drifts along the columns is smeared and looks like columns: of its power P the
+    means keep the fraction |H_0(f)|^2 and the waves |H_j(f)|^2, where H is the mean of
+    exp(2 pi i k.d) over the frames.  P is estimated from the waves of the aligned sum:
 
         P = mean_j ( |A_j(f)|^2 - |C_j(f)|^2 ) / ( 1 - mean_j |H_j(f)|^2 ).
 
     Parameters
     ----------
-    image : (h, w), mean of frames, not aligned, bad pixels mended
+    image : (h, w), mean of frames, not aligned, bad pixels replaced
     aligned, path_px : (h, w) mean of the aligned frames, and their displacements (frames, 2);
-        None = the smear is left in
+        None = no correction for the smear
 
     Returns
     -------
     rows, columns : standard deviations over the mean; NaN when the image is too small or its mean
-        is not above its scatter, so that gain has no meaning
+        is below its standard deviation, so that gain has no meaning
 
     Examples
     --------
@@ -61,7 +61,7 @@ def line_residuals(
     >>> round(rows, 2), round(columns, 2)
     (0.0, 0.05)
     """
-    if min(image.shape) < FEWEST_LINES:
+    if min(image.shape) < MIN_LINES:
         return math.nan, math.nan
     rows, columns = _means(image)
     level, sample = float(rows[0].mean()), image[:: max(1, len(image) // 64)]
@@ -80,7 +80,7 @@ def _means(
     image: PixelArray,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Means (1 + 2 * waves, lines) along all rows and along all columns."""
-    # Products as thin as these gain nothing from more threads.
+    # Matrix products this thin do not profit from more threads.
     with threadpool_limits(limits=1, user_api="blas"):
         return (image @ _waves(image.shape[1]).T).T, _waves(image.shape[0]) @ image
 
@@ -91,7 +91,7 @@ def _smear(
     across_px: FloatArray,
     along: FloatArray,
 ) -> FloatArray:
-    """Power that the even means (first row of `before`) have beyond the waves by drift alone.
+    """Power of the even means (first row of `before`) beyond that of the waves due to drift.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def _smear(
         np.mean([left(wave) for wave in (*_WAVES, *(-w for w in _WAVES))], axis=0),
     )
     found = _powers(after)[1:].mean(axis=0) - _powers(before)[1:].mean(axis=0)
-    part = (even - waves) / np.maximum(1 - waves, _LEAST_LOSS)
-    return np.asarray(np.maximum(found * part, 0))
+    share = (even - waves) / np.maximum(1 - waves, _MIN_LOSS)
+    return np.asarray(np.maximum(found * share, 0))
 
 
 def _waves(size: int) -> PixelArray:
@@ -121,8 +121,8 @@ def _waves(size: int) -> PixelArray:
 
 
 def _powers(means: npt.NDArray[np.float32]) -> FloatArray:
-    """Power spectra of means along lines, over their surroundings."""
-    # A gradient over the image would leak into all frequencies.
+    """Power spectra of means along lines, relative to their local mean."""
+    # High-pass first: a gradient over the image would leak into all frequencies.
     fine = means - uniform_filter1d(means, COARSEST_LINES + 1, axis=1, mode="reflect")
     return np.asarray(np.abs(np.fft.rfft(fine.astype(np.float64), axis=1)) ** 2)
 
@@ -131,8 +131,8 @@ def _scatter(means: npt.NDArray[np.float32], smear: FloatArray | float) -> float
     """Standard deviation of the even means (first row) beyond that of the others and a `smear`."""
     size, power = means.shape[1], _powers(means)
     first = -(-size // COARSEST_LINES)
-    usual = (power[1:].mean(axis=0) + smear)[first:]
-    excess = float((power[0, first:] - usual).sum())
-    # A power is as uncertain as it is large, the mean of the others less so.
-    chance = math.sqrt((1 + 1 / (len(means) - 1)) * float((usual**2).sum()))
-    return math.sqrt(2 * excess) / size if excess > _SIGNIFICANT * chance else 0.0
+    expected = (power[1:].mean(axis=0) + smear)[first:]
+    excess = float((power[0, first:] - expected).sum())
+    # The standard deviation of a power equals its mean; that of the mean of the others is smaller.
+    noise_sd = math.sqrt((1 + 1 / (len(means) - 1)) * float((expected**2).sum()))
+    return math.sqrt(2 * excess) / size if excess > _SIGNIFICANT * noise_sd else 0.0

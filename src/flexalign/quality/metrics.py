@@ -1,4 +1,4 @@
-"""What is said of a movie: the numbers by which to judge it, its flags, and its curves."""
+"""The quality numbers of a movie, its flags, and its curves."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from flexalign.quality.thon_rings import NOT_LOOKED_FOR, find_rings
 # Cameras that write bytes, or events, write electrons.
 COUNTING_DTYPES = ("int8", "uint8")
 # In smaller micrographs rings that are there may drown in the noise of a few tiles.
-FEWEST_PX_FOR_RINGS = 1000
+MIN_PX_FOR_RINGS = 1000
 _CURVE_DIGITS = 4
 
 
-def judge(
+def quality_of(
     plan: Plan,
     params: AlignParams,
     first: FirstPass,
@@ -32,7 +32,7 @@ def judge(
     after: PowerSpectrum | None,
     lines: tuple[float, float],
 ) -> Quality:
-    """The numbers by which a person can trust the result, and the flags that they raise.
+    """The quality numbers of one movie, with the flags that they raise.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def judge(
         motion, middle, frames, pixel_A, _early_frames(plan, params)
     )
     rings = NOT_LOOKED_FOR
-    is_large = min(plan.output_shape_px) >= FEWEST_PX_FOR_RINGS
+    is_large = min(plan.output_shape_px) >= MIN_PX_FOR_RINGS
     if is_large and before is not None and after is not None:
         rings = find_rings(before, after, params.voltage_kV)
     # Without motion a pattern cannot be told from the specimen.
     pattern_is_known = estimate.pattern.significance != 0
-    judged = Quality(
+    measured = Quality(
         total_motion_A=total,
         early_motion_A=early,
         late_motion_A=late,
@@ -90,7 +90,7 @@ def judge(
         only_direction_deg=_angle_deg(estimate.direction),
         other_error_A=estimate.other_error_px * pixel_A,
     )
-    return replace(judged, flags=raise_flags.raised(judged))
+    return replace(measured, flags=raise_flags.raised(measured))
 
 
 def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum | None) -> Curves:

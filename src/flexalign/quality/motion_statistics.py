@@ -1,4 +1,4 @@
-"""Statistics of a motion: lengths of paths, roughness, local range, residuals of the tracks."""
+"""Statistics of a motion: path lengths, roughness, local range, residuals of the tracks."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def path_lengths_A(
 def roughness_A(
     motion: Motion, center_px: tuple[float, float], frames: range, pixel_size_A: float
 ) -> float:
-    """Median over frames of how much the step at one place changes; NaN of fewer than 3 frames.
+    """Median over frames of the change of step at one place; NaN for fewer than 3 frames.
 
-    Steady drift has none, a single jump adds little, noise of s per axis and frame adds 2.9 s.
+    Steady drift gives zero, a single jump adds little, noise of s per axis and frame gives 2.9 s.
     """
     index = np.arange(frames.start, frames.stop)
     path = np.stack(motion.displacement_px(index, *center_px), axis=-1) * pixel_size_A
@@ -45,20 +45,22 @@ def roughness_A(
 
 
 def track_residual_px(motion: Motion, tracks: PatchTracks | None) -> float:
-    """Rms distance of the tracks of patches from the motion, means over time out; NaN = no tracks.
+    """Rms distance of patch tracks from the motion, means over time removed; NaN = no tracks.
 
-    Groups of frames are compared at the mean of their frames.
+    Groups of frames are compared at their mean frame.
     """
     if tracks is None:
         return math.nan
     frame = np.arange(motion.frame_count)
     whole = [np.interp(tracks.frame, frame, axis) for axis in motion.trajectory.displacement_px.T]
-    rest = tracks.displacement_px - np.stack(whole, axis=-1)  # (patches, groups, 2)
+    residual = tracks.displacement_px - np.stack(whole, axis=-1)  # (patches, groups, 2)
     if motion.field is not None:
         y_px, x_px = tracks.center_px.T[:, :, None]
-        rest = rest - np.stack(motion.field.displacement_px(tracks.frame, y_px, x_px), axis=-1)
-    rest = rest - rest.mean(axis=1, keepdims=True)
-    return float(np.sqrt((rest**2).sum(axis=2).mean()))
+        residual = residual - np.stack(
+            motion.field.displacement_px(tracks.frame, y_px, x_px), axis=-1
+        )
+    residual = residual - residual.mean(axis=1, keepdims=True)
+    return float(np.sqrt((residual**2).sum(axis=2).mean()))
 
 
 def local_range_px(field: MotionField | None, frames: range) -> float:
@@ -67,12 +69,12 @@ def local_range_px(field: MotionField | None, frames: range) -> float:
         return 0.0
     y = np.linspace(0, field.height_px - 1, 9)
     x = np.linspace(0, field.width_px - 1, 9)
-    largest = 0.0
+    maximum = 0.0
     for frame in frames:
         values = field.on_lattice(frame, y, x)
-        rest = values - values.mean(axis=(1, 2), keepdims=True)
-        largest = max(largest, float(np.hypot(*rest).max()))
-    return largest
+        residual = values - values.mean(axis=(1, 2), keepdims=True)
+        maximum = max(maximum, float(np.hypot(*residual).max()))
+    return maximum
 
 
 def largest_displacement_px(motion: Motion, frames: range) -> float:

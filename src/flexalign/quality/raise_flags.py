@@ -1,18 +1,18 @@
-"""Which flags the numbers of a movie raise."""
+"""Apply the limits of the flags to the quality numbers of a movie."""
 
 from __future__ import annotations
 
 import math
 
 from flexalign.model import Flag, Quality
-from flexalign.params import LIMITS, QualityLimits
 from flexalign.quality.flags import DEFINITIONS, SEVERITIES, FlagDefinition
+from flexalign.quality_limits import LIMITS, QualityLimits
 
 
 def raised(quality: Quality, limits: QualityLimits = LIMITS) -> tuple[Flag, ...]:
     """The flags that the numbers of a movie raise, worst first.
 
-    What was not measured raises none.
+    A number that was not measured raises none.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def raised(quality: Quality, limits: QualityLimits = LIMITS) -> tuple[Flag, ...]
 
 
 def _flag(definition: FlagDefinition, value: float, limit: float) -> Flag:
-    """The flag with its numbers in words."""
+    """The flag with its message."""
     message = definition.message.format(value=value, limit=limit)
     return Flag(definition.name, definition.severity, message, definition.remedy, value, limit)
 
@@ -45,12 +45,13 @@ def _measured(
             return (math.nan, math.nan) if quality.has_signal is False else None
         case "fixed-pattern":
             value, limit = quality.fixed_pattern_significance, limits.fixed_pattern_significance
-            # Unknown where all of the common signal may have been the pattern's: it is believed.
+            # Unknown if all of the common signal may come from a fixed pattern: the signal is
+            # accepted.
             return (value, limit) if quality.fixed_pattern_removed and not value < limit else None
         case "still":
             return _still(quality, limits)
         case "uncorrected":
-            # Not below the limit: what is unknown may be large.
+            # Not below the limit: an unknown value may be large.
             value, limit = quality.motion_bound_A, limits.motion_bound_A
             is_left = quality.has_signal and quality.chosen == "none" and not value < limit
             return (value, limit) if is_left else None
@@ -82,12 +83,12 @@ def _measured(
         case _:
             value = getattr(quality, definition.quantity)
             limit = getattr(limits, definition.limits[0])
-    # False also for what is NaN.
+    # False for NaN too.
     return (value, limit) if value is not None and value > limit else None
 
 
 def _still(quality: Quality, limits: QualityLimits) -> tuple[float, float] | None:
-    """The movement, unless there is some, or none can be told."""
+    """The movement, if it is zero within its error; None if there is some or it is unknown."""
     if quality.drift_part > limits.drift_part:
         return None
     if quality.chosen == "none":
@@ -100,7 +101,7 @@ def _still(quality: Quality, limits: QualityLimits) -> tuple[float, float] | Non
 
 
 def _dose_mismatch(quality: Quality, limits: QualityLimits) -> tuple[float, float] | None:
-    """The measured dose over the declared one, where it is out of limits."""
+    """The measured over the declared dose, if out of limits."""
     ratio = quality.measured_dose_e_A2 / quality.declared_dose_e_A2
     if ratio < limits.dose_ratio_low:
         return ratio, limits.dose_ratio_low

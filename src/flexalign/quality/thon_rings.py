@@ -1,6 +1,6 @@
-"""Thon rings in power spectra: to which resolution they are seen.
+"""Thon rings in power spectra: the resolution to which they are visible.
 
-No CTF is published from here: defocus and astigmatism are found only as well as it takes to average
+This is not a CTF estimate: defocus and astigmatism are fitted only as well as needed to average
 the spectrum along the rings.
 """
 
@@ -14,17 +14,16 @@ from scipy.ndimage import gaussian_filter1d
 
 from flexalign.model import FloatArray, PowerSpectrum
 
-# What particles look like, and not the CTF, rules the spectrum at coarser resolution.
+# At coarser resolution the structure of the particles, not the CTF, dominates the spectrum.
 COARSEST_A = 20.0
 FINEST_A = 3.0
 SECTORS = 12
-# Rings count as seen while the spectrum correlates with them by this much.
+# Minimum local correlation of the spectrum with visible rings.
 SEEN_CORRELATION = 0.5
-# They exist when they stand out by so many standard deviations of noise; they are the best of
-# thousands of tries.
+# Detection threshold in standard deviations of the noise, for the best of thousands of trials.
 SIGNIFICANT = 8.0
-FEWEST_BINS = 48
-# A part of them is seen when it also stands out by so many; it is one try.
+MIN_BINS = 48
+# Threshold for a section of the rings, a single trial.
 _SEEN_DEVIATIONS = 3.0
 _STRONG_DEVIATIONS = 2.0
 _CS_A = 2.7e7
@@ -33,15 +32,15 @@ _DEFOCUS_STEP_A = 50.0
 _COARSE_STEPS = 4
 _ASTIGMATISM_A = (300.0, 700.0, 1200.0)
 _BACKGROUND_BINS = 8.0
-# Stronger ones count as this many deviations of the noise: lines and ice must not rule the search.
+# Values are clipped at this many standard deviations: lines and ice must not dominate the search.
 _CLIP_DEVIATIONS = 6.0
-# Rings fade about as exp(-40 A2 k^2) in power; what is expected to be strong counts for more.
+# Weight of the rings: their power decays about as exp(-40 A2 k^2).
 _FADING_A2 = 40.0
-# A local correlation takes in this many ring spacings, and at least so many bins.
+# Window of the local correlation in ring spacings, and its minimum in bins.
 _WINDOW_SPACINGS = 1.5
 _WINDOW_BINS = 12
 # Rings closer than this are not resolved by the tiles.
-_FEWEST_BINS_PER_SPACING = 2.5
+_MIN_BINS_PER_SPACING = 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +49,9 @@ class Rings:
 
     Attributes
     ----------
-    to_A, before_A : resolution to which they are seen after and before correction; NaN = not at all
-    score : correlation of the spectrum with the rings as far as they are seen; NaN = not looked
-        for, because the spectrum is too small
+    to_A, before_A : resolution to which they are visible after and before correction; NaN = none
+    score : correlation of the spectrum with the rings as far as they are visible; NaN = not
+        measured, because the spectrum is too small
     """
 
     to_A: float
@@ -65,7 +64,7 @@ NOT_LOOKED_FOR = Rings(math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Profiles:
-    """Ring strength (sectors, bins) over a smooth background, in deviations of the noise."""
+    """Ring strength (sectors, bins) over a smooth background, in noise standard deviations."""
 
     strength: FloatArray
     frequency_per_A: FloatArray
@@ -73,7 +72,7 @@ class _Profiles:
 
 
 def find_rings(before: PowerSpectrum, after: PowerSpectrum, voltage_kV: float) -> Rings:
-    """To which resolution Thon rings are seen in two spectra of one micrograph.
+    """The resolution to which Thon rings are visible in two spectra of one micrograph.
 
     Parameters
     ----------
@@ -86,10 +85,10 @@ def find_rings(before: PowerSpectrum, after: PowerSpectrum, voltage_kV: float) -
 
         | sum over sectors and frequencies of y w exp(2 i chi) |
 
-    is largest, with w = exp(-40 A2 k^2), chi = pi lambda dz k^2 - pi/2 Cs lambda^3 k^4 and
-    Cs = 2.7 mm.  Along the rings of this model the sectors are averaged.  Rings are seen to the
-    finest frequency from which on, down to where they stand out most, the local correlation with
-    cos(2 chi + phase) is at least 0.5 and stands out by three standard deviations of noise.
+    is largest, with w = exp(-40 A2 k^2), chi = pi lambda dz k^2 - pi/2 Cs lambda^3 k^4 and Cs = 2.7
+    mm. The sectors are averaged along the rings of this model. Rings are visible up to the highest
+    frequency to which, from their strongest section on, the local correlation with cos(2 chi +
+    phase) is at least 0.5 and significant by three standard deviations of the noise.
 
     References
     ----------
@@ -139,17 +138,17 @@ def electron_wavelength_A(voltage_kV: float) -> float:
 
 
 def _profiles(spectrum: PowerSpectrum) -> _Profiles | None:
-    """Sector profiles over the range in which rings are looked for; None when that is too short."""
+    """Sector profiles over the range in which rings are searched; None when it is too short."""
     frequency = np.asarray(spectrum.frequency_per_A)
     finest_per_A = min(0.9 * float(frequency[-1]), 1 / FINEST_A)
     wanted = np.flatnonzero((frequency >= 1 / COARSEST_A) & (frequency <= finest_per_A))
-    if wanted.size < FEWEST_BINS:
+    if wanted.size < MIN_BINS:
         return None
     power, count = _sector_means(spectrum)
     smooth = gaussian_filter1d(
         np.log(np.maximum(power, 1e-12)), _BACKGROUND_BINS, axis=1, mode="nearest"
     )
-    # Noise of a mean falls with the number of coefficients behind it.
+    # The noise of a mean falls with the number of its coefficients.
     strength = ((power / np.exp(smooth) - 1) * np.sqrt(count))[:, wanted]
     fine = strength[:, wanted.size // 2 :]
     deviation = 1.4826 * float(np.median(np.abs(fine - np.median(fine))))
@@ -164,7 +163,7 @@ def _sector_means(spectrum: PowerSpectrum) -> tuple[FloatArray, FloatArray]:
     """Mean power (sectors, rings) and number of coefficients of each ring in each sector."""
     side = spectrum.power.shape[0]
     rings = len(spectrum.frequency_per_A)
-    # The other half of the plane is the same; the axes hold what is left of rows and columns.
+    # The other half of the plane is the same; the axes hold residual row and column structure.
     y = np.arange(side)[:, None] - side // 2
     x = np.arange(1, side // 2)
     ring = np.rint(np.hypot(y, x)).astype(np.int64)
@@ -197,7 +196,7 @@ def _spacing_bins(frequency_per_A: FloatArray, defocus_A: float, wave_A: float) 
 
 
 def _best_rings(profiles: _Profiles, wave_A: float) -> tuple[FloatArray, float, float]:
-    """Defocus (sectors,) and phase of the rings that stand out most, and by how much."""
+    """Defocus (sectors,) and phase of the strongest rings, and their significance."""
     grid_A: FloatArray = np.arange(*_DEFOCUS_A, _DEFOCUS_STEP_A)
     waves = np.exp(-2j * _chi(profiles.frequency_per_A[:, None], grid_A, wave_A))
     weighted = profiles.strength * np.exp(-_FADING_A2 * profiles.frequency_per_A**2)
@@ -205,7 +204,7 @@ def _best_rings(profiles: _Profiles, wave_A: float) -> tuple[FloatArray, float, 
     cosine, sine = np.cos(2 * profiles.angle), np.sin(2 * profiles.angle)
 
     def strongest(middle: FloatArray, along: FloatArray, across: FloatArray) -> tuple[float, ...]:
-        """Mean defocus and astigmatism, of all that are tried, at which rings stand out most."""
+        """Mean defocus and astigmatism, of all trials, at which the rings are strongest."""
         mean, a, b = (part.ravel() for part in np.meshgrid(middle, along, across, indexing="ij"))
         sums = np.zeros(len(mean), np.complex128)
         for s in range(SECTORS):
@@ -245,18 +244,18 @@ def _correlation(values: FloatArray, model: FloatArray) -> float:
 
 
 def _last_seen(values: FloatArray, model: FloatArray, spacing_bins: FloatArray) -> int | None:
-    """The last bin up to which, from where they stand out most, rings are seen; None = nowhere."""
-    # Where strong rings end, those in the window must not stand for the rest of it.
+    """Last bin to which rings are visible, from their strongest section on; None = nowhere."""
+    # At the end of strong rings, those inside the window must not count for the whole window.
     limited = (values * math.sqrt(SECTORS)).clip(-_STRONG_DEVIATIONS, _STRONG_DEVIATIONS)
     correlation = np.full(len(values), -1.0)
     deviations = np.zeros(len(values))
-    resolved = np.flatnonzero(spacing_bins >= _FEWEST_BINS_PER_SPACING)
+    resolved = np.flatnonzero(spacing_bins >= _MIN_BINS_PER_SPACING)
     for i in resolved:
         reach = math.ceil(max(_WINDOW_BINS, _WINDOW_SPACINGS * spacing_bins[i]) / 2)
         window = slice(max(0, i - reach), i + reach + 1)
         correlation[i] = _correlation(limited[window], model[window])
         centred = model[window] - model[window].mean()
-        # The mean of all sectors, each of which has noise of one.
+        # Mean over sectors, each with unit noise.
         deviations[i] = (values[window] @ centred) * math.sqrt(SECTORS) / np.linalg.norm(centred)
     is_seen = (correlation >= SEEN_CORRELATION) & (deviations >= _SEEN_DEVIATIONS)
     best = int(np.argmax(np.where(is_seen, deviations, -1.0)))

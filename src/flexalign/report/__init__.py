@@ -1,6 +1,6 @@
-"""One page on which a person sees how a run went; it reads results and computes none.
+"""The HTML report of a run; it reads results and computes none.
 
-`columns` has each number once, `collect` reads records and the index, `details` is one movie,
-`summary` the session, `page` the HTML from `templates` and `assets`, `live` keeps it current.
-`series` is the report of tilt series, with plots by `svg`.
+`columns` is the table of reported numbers, `collect` reads records and the index, `details` is
+one movie, `summary` the session, `page` renders the HTML from `templates` and `assets`, `live`
+keeps it current.  `series` is the report of tilt series, with plots by `svg`.
 """

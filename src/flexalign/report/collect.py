@@ -1,29 +1,26 @@
-"""What a run folder says: a row for each record, the failures, and how the run stands.
-
-A record is checked when it is read, and then taken as plain JSON: the page needs no more.
-"""
+"""Collect a run folder: a row for each record, the failures, and the state of the run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexalign.batch.folder import MOST_INDEX_BYTES
+from flexalign.batch.folder import MAX_INDEX_BYTES
 from flexalign.batch.gain_gate import CHECK_NAME
 from flexalign.batch.inputs import INDEX_NAME
+from flexalign.batch.rows import values_of
 from flexalign.batch.tables import FAILED_NAME
 from flexalign.batch.throughput import RunSummary
 from flexalign.errors import InputError
-from flexalign.files import displayed, read_json, read_text
+from flexalign.files import read_json, read_text
 from flexalign.gain.verdict import GainCheck
-from flexalign.io.record import read_record
+from flexalign.model import MovieRecord
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import typed, typed_items
-from flexalign.report.columns import COLUMNS, look_up, rounded
+from flexalign.report.columns import COLUMNS, rounded
 
-RECORD_SUFFIX = "_record.json"
 _TEXTS = ("movie", "severity", "chosen", "version", "parameters_hash", "device", "gain")
 _ROW_TYPES: dict[str, Any] = {
     **{column.name: float | None for column in COLUMNS},
@@ -38,19 +35,17 @@ _HEAD_TYPES: dict[str, Any] = {
     "started": str, "updated": str, "version": str,
     "summary": dict[str, Any], "parameters": dict[str, Any],
 }  # fmt: skip
-# Signal is followed over a session at this resolution, where most specimens have some.
-SIGNAL_AT_A = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the report says about one movie in every table and plot.
+    """The values of one movie in the tables and plots.
 
     Attributes
     ----------
     name : what its files begin with
-    record_ns : time of the last change of its record
-    values : from the names of `COLUMNS`
+    record_ns : modification time of its record
+    values : by the names of `COLUMNS`
     """
 
     name: str
@@ -59,13 +54,13 @@ class Row:
 
     @property
     def order(self) -> tuple[int, str]:
-        """By this rows stand in the order in which the movies were written."""
+        """Sort key: the order in which the movies were written."""
         return (self.values["movie_time_s"] or 0, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A movie that failed, as ``failed.tsv`` says."""
+    """A failed movie, from ``failed.tsv``."""
 
     movie: str
     kind: str
@@ -73,48 +68,14 @@ class Failed:
     advice: str
 
 
-def read_plain(path: Path) -> dict[str, Any]:
-    """The record in a file, as JSON holds it.
-
-    Raises
-    ------
-    InputError
-        As `read_record`.
-    """
-    return read_record(path).to_dict()
-
-
-def row_of(name: str, record_ns: int, record: Mapping[str, Any]) -> Row:
+def row_of(name: str, record_ns: int, record: MovieRecord) -> Row:
     """The row that `record` gives; what the record does not say is None."""
-    values = {c.name: rounded(look_up(record, c.place), c.digits) for c in COLUMNS}
-    if values["movie"] is not None:
-        values["movie"] = displayed(values["movie"])  # as in failed.tsv
-    modified_ns = look_up(record, "inputs.movie.modified_ns")
-    timings_s = record.get("timings_s") or {}
-    values["movie_time_s"] = None if modified_ns is None else modified_ns // 10**9
-    values["seconds"] = rounded(float(sum(timings_s.values())), 4) if timings_s else None
-    flags = look_up(record, "quality.flags") or []
-    values["flags"] = [flag["name"] for flag in flags]
-    values["why"] = [flag.get("message") or flag["name"] for flag in flags]
-    values["severity"] = flags[0]["severity"] if flags else None
-    values |= _signal(look_up(record, "quality.signal_bands") or [])
-    values["warnings"] = len(record.get("warnings") or [])
-    return Row(name, record_ns, values)
-
-
-def _signal(bands: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Signal before and after, and what was gained, in the band around `SIGNAL_AT_A`."""
-    before = after = None
-    for band in bands:
-        if band["finest_A"] <= SIGNAL_AT_A < band["coarsest_A"]:
-            before, after = band["before"], band["after"]
-    gained = None if before is None or after is None else after - before
-    found = {"signal_before": before, "signal_after": after, "signal_gained": gained}
-    return {name: rounded(value, 3) for name, value in found.items()}
+    values = values_of(record, {column.name: column.source for column in COLUMNS})
+    return Row(name, record_ns, {c.name: rounded(values[c.name], c.digits) for c in COLUMNS})
 
 
 def record_states(folder: Path) -> dict[str, int]:
-    """The names of all movies that have a record in `folder`, and when each was last changed.
+    """Names of all movies that have a record in `folder`, with its modification time.
 
     Raises
     ------
@@ -136,7 +97,7 @@ def record_states(folder: Path) -> dict[str, int]:
 
 
 def read_failures(folder: Path) -> list[Failed]:
-    """The movies that failed; none where there is no list of them."""
+    """The failed movies; none if there is no list of them."""
     try:
         text = read_text(folder / FAILED_NAME)
     except InputError:
@@ -146,9 +107,9 @@ def read_failures(folder: Path) -> list[Failed]:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What the index of the run says besides its movies; empty where there is none to read."""
+    """The index of the run without its movies; empty if there is none."""
     try:
-        plain = read_json(folder / INDEX_NAME, most_bytes=MOST_INDEX_BYTES)
+        plain = read_json(folder / INDEX_NAME, max_bytes=MAX_INDEX_BYTES)
         head = {key: value for key, value in plain.items() if key != "movies"}
         found = typed_items(_HEAD_TYPES, head, "")
         if found.get("summary"):
@@ -159,9 +120,9 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def read_gain_check(folder: Path) -> dict[str, str]:
-    """What the check of the gain on the first movies found: verdict and sentence.
+    """Verdict and sentence of the gain check on the first movies.
 
-    Empty where there was no check.
+    Empty if there was no check.
     """
     try:
         found = GainCheck.from_dict(read_json(folder / CHECK_NAME))
@@ -171,14 +132,14 @@ def read_gain_check(folder: Path) -> dict[str, str]:
 
 
 def read_rows(path: Path, version: str) -> dict[str, Row]:
-    """The rows in the JSON of an earlier report, so that their records need not be read again.
+    """The rows of an earlier report's JSON, so that their records need not be read again.
 
     Parameters
     ----------
-    version : of flexalign; rows that another one made are not taken
+    version : of flexalign; rows made by another version are ignored
     """
     try:
-        plain = read_json(path, most_bytes=MOST_INDEX_BYTES)
+        plain = read_json(path, max_bytes=MAX_INDEX_BYTES)
         if plain.get("version") != version or plain.get("columns") != [c.name for c in COLUMNS]:
             return {}
         items = typed(list[dict[str, Any]], plain.get("movies"), "movies")
@@ -189,7 +150,7 @@ def read_rows(path: Path, version: str) -> dict[str, Row]:
 
 
 def _row_again(item: dict[str, Any]) -> Row:
-    """A row from what an earlier report says of a movie."""
+    """A row from an earlier report."""
     names = ("name", "record_ns", *(column.name for column in COLUMNS))
     if not set(names) <= item.keys():
         raise InputError("expected a row with all columns, found some missing")

@@ -1,10 +1,22 @@
-"""What the report says about every movie: each number once, with its name, unit and meaning."""
+"""What the report says about every movie: each column once, with its title, unit and meaning.
+
+Those of the quality numbers come from `flexalign.quality.table`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from flexalign.batch.rows import (
+    Source,
+    movie_path,
+    signal_after,
+    signal_before,
+    warning_count,
+)
+from flexalign.model import MovieRecord
+from flexalign.quality.table import NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +27,7 @@ class Column:
     ----------
     name : in the CSV and the JSON; ends in its unit
     title : for people, without the unit
-    place : where it stands in the record, keys joined by dots
+    source : where it stands in the record, or how it is computed from one
     unit : as people write it
     digits : significant ones that are kept
     priority : of columns that do not fit beside each other, those of the lowest number stay
@@ -24,7 +36,7 @@ class Column:
 
     name: str
     title: str
-    place: str
+    source: Source
     unit: str = ""
     digits: int = 4
     priority: int = 5
@@ -61,23 +73,6 @@ class Panel:
     about: str = ""
 
 
-def look_up(record: Mapping[str, Any], place: str) -> Any:
-    """What stands in the record at `place`, None when it is not there.
-
-    Examples
-    --------
-    >>> look_up({"quality": {"chosen": "refined"}}, "quality.chosen")
-    'refined'
-    >>> look_up({"quality": {}}, "quality.total_motion_A")
-    """
-    found: Any = record
-    for key in place.split("."):
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(key)
-    return found
-
-
 def rounded(value: Any, digits: int) -> Any:
     """Numbers with so many significant digits, also in lists; anything else as it is.
 
@@ -93,100 +88,90 @@ def rounded(value: Any, digits: int) -> Any:
     return value
 
 
+_UNITS = {"A": "Å", "e/A2": "e/Å²"}
+
+
+def _quality(name: str, source: str = "") -> Column:
+    """The column of one of the quality numbers."""
+    number = NUMBERS[name]
+    assert number.report is not None
+    shown, unit = number.report, _UNITS.get(number.unit, number.unit)
+    return Column(
+        name, shown.title, source or f"quality.{name}", unit, shown.digits, shown.priority,
+        shown.about,
+    )  # fmt: skip
+
+
+def _movie_time_s(record: MovieRecord) -> int | None:
+    modified_ns = record.inputs["movie"].get("modified_ns")
+    return None if modified_ns is None else modified_ns // 10**9
+
+
+def _flag_names(record: MovieRecord) -> list[str]:
+    return list(record.quality.flag_names)
+
+
+def _flag_messages(record: MovieRecord) -> list[str]:
+    return [flag.message or flag.name for flag in record.quality.flags]
+
+
+def _severity(record: MovieRecord) -> str | None:
+    return record.quality.flags[0].severity if record.quality.flags else None
+
+
+def _signal_gained(record: MovieRecord) -> float | None:
+    before, after = signal_before(record), signal_after(record)
+    return None if before is None or after is None else after - before
+
+
+def _seconds(record: MovieRecord) -> float | None:
+    return float(record.seconds) if record.timings_s else None
+
+
 COLUMNS = (
-    Column("movie", "Movie", "inputs.movie.path", about="the file"),
-    Column("movie_time_s", "Time", "", "s", about="when the movie was written"),
-    Column("flags", "Flags", "", priority=1, about="what looks wrong, worst first"),
-    Column("severity", "Severity", "", about="of the worst flag: problem, warning or note"),
-    Column("why", "Why", "", about="what was found, a sentence for each flag"),
+    Column("movie", "Movie", movie_path, about="the file"),
+    Column("movie_time_s", "Time", _movie_time_s, "s", about="when the movie was written"),
+    Column("flags", "Flags", _flag_names, priority=1, about="what looks wrong, worst first"),
+    Column("severity", "Severity", _severity, about="of the worst flag: problem, warning or note"),
+    Column("why", "Why", _flag_messages, about="what was found, a sentence for each flag"),
+    _quality("total_motion_A"),
+    _quality("early_motion_A"),
+    _quality("late_motion_A"),
+    _quality("largest_step_A"),
+    _quality("roughness_A"),
+    _quality("local_range_A"),
+    _quality("trajectory_error_A"),
+    _quality("field_error_A"),
+    _quality("track_residual_A"),
+    _quality("rings_to_A"),
+    _quality("rings_before_A"),
     Column(
-        "total_motion_A", "Motion", "quality.total_motion_A", "Å", priority=1,
-        about="length of the path in the middle of the field",
-    ),
-    Column(
-        "early_motion_A", "Early motion", "quality.early_motion_A", "Å", priority=2,
-        about="the part of it over the first 4 e/Å² (without dose: the first 4 frames)",
-    ),
-    Column(
-        "late_motion_A", "Late motion", "quality.late_motion_A", "Å", priority=7,
-        about="the rest of it",
-    ),
-    Column(
-        "largest_step_A", "Largest step", "quality.largest_step_A", "Å", priority=5,
-        about="between two consecutive frames",
-    ),
-    Column(
-        "roughness_A", "Roughness", "quality.roughness_A", "Å", 3, priority=7,
-        about="how much the step changes from one frame to the next",
-    ),
-    Column(
-        "local_range_A", "Local motion", "quality.local_range_A", "Å", priority=2,
-        about="largest deviation of any place from the motion of the whole frame",
-    ),
-    Column(
-        "trajectory_error_A", "Uncertainty", "quality.trajectory_error_A", "Å", 3, priority=3,
-        about="standard error of the displacement of a frame, per axis",
-    ),
-    Column(
-        "field_error_A", "Uncertainty, local", "quality.field_error_A", "Å", 3, priority=8,
-        about="standard error of the local motion, per axis",
-    ),
-    Column(
-        "track_residual_A", "Residual", "quality.track_residual_A", "Å", 3, priority=4,
-        about="distance of the tracks of patches from the motion that was kept",
-    ),
-    Column(
-        "rings_to_A", "Rings to", "quality.rings_to_A", "Å", 3, priority=3,
-        about="resolution to which Thon rings are seen",
-    ),
-    Column(
-        "rings_before_A", "Rings before", "quality.rings_before_A", "Å", 3, priority=8,
-        about="the same without motion correction",
-    ),
-    Column(
-        "signal_gained", "Signal gained", "", "", 3, priority=4,
+        "signal_gained", "Signal gained", _signal_gained, "", 3, priority=4,
         about="by correction: signal over noise of the sum around 8 Å, after less before",
     ),
     Column(
-        "signal_after", "Signal after", "", "", 3, priority=8,
+        "signal_after", "Signal after", signal_after, "", 3, priority=8,
         about="signal over noise of the sum around 8 Å, along the motion that was kept",
     ),
     Column(
-        "signal_before", "Signal before", "", "", 3, priority=8,
+        "signal_before", "Signal before", signal_before, "", 3, priority=8,
         about="the same without motion correction",
     ),
-    Column(
-        "measured_dose_e_A2", "Dose measured", "quality.measured_dose_e_A2", "e/Å²", 3, priority=4,
-        about="per frame, where counts are electrons",
-    ),
-    Column(
-        "declared_dose_e_A2", "Dose declared", "decisions.dose_per_frame_e_A2", "e/Å²", priority=6,
-        about="per frame, as given",
-    ),
-    Column(
-        "fixed_pattern_pull", "Fixed pattern", "quality.fixed_pattern_pull", "", 3, priority=6,
-        about="pull of what stays with the detector, over that of the specimen",
-    ),
-    Column(
-        "gain_residual_columns", "Columns left", "quality.gain_residual_columns", "", 2, priority=7,
-        about="scatter of columns that the gain reference has left, over the mean",
-    ),
-    Column(
-        "gain_residual_rows", "Rows left", "quality.gain_residual_rows", "", 2, priority=7,
-        about="scatter of rows that the gain reference has left, over the mean",
-    ),
-    Column(
-        "hot_pixel_count", "Hot pixels", "quality.hot_pixel_count", priority=6,
-        about="pixels found bad from the movie itself",
-    ),
-    Column(
-        "bad_frame_count", "Bad frames", "quality.bad_frame_count", priority=7,
-        about="frames left out: blank, broken or corrupt",
-    ),
-    Column("chosen", "Kept", "quality.chosen", priority=5, about="the motion that was kept"),
+    _quality("measured_dose_e_A2"),
+    # What was given, also where no count was measured.
+    _quality("declared_dose_e_A2", "dose_per_frame_e_A2"),
+    _quality("fixed_pattern_pull"),
+    _quality("gain_residual_columns"),
+    _quality("gain_residual_rows"),
+    _quality("hot_pixel_count"),
+    _quality("bad_frame_count"),
+    _quality("chosen"),
     Column("frames", "Frames", "movie.frame_count", priority=8, about="of the movie as aligned"),
-    Column("warnings", "Warnings", "", priority=8, about="sentences to read in the record"),
-    Column("seconds", "Time", "", "s", priority=6, about="that the alignment took"),
+    Column(
+        "warnings", "Warnings", warning_count, priority=8,
+        about="sentences to read in the record",
+    ),
+    Column("seconds", "Time", _seconds, "s", priority=6, about="that the alignment took"),
     Column("version", "Version", "version", priority=9, about="of flexalign"),
     Column(
         "parameters_hash", "Parameters", "parameters.hash", priority=9,

@@ -1,4 +1,4 @@
-"""Everything about one movie that the page shows when it is opened."""
+"""Details of one movie for the page."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 
 import numpy as np
 
+from flexalign.atomic import replacing
+from flexalign.batch.rows import look_up
 from flexalign.errors import InputError
 from flexalign.io.record import listed_output
-from flexalign.io.writing.atomic import replacing
 from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.model import FloatArray
 from flexalign.motion import Motion
-from flexalign.report.columns import look_up, rounded
+from flexalign.report.columns import rounded
 
 BEGINNING = "flexalign.receive("
 LATTICE = 8  # arrows along the longer side
 DIGITS = 4
-# Lists of bad pixels are long, and the movie and the grids are told elsewhere.
+# Not shown: long lists of bad pixels, and values that are shown elsewhere.
 NOT_SHOWN = ("movie", "hot_pixel_y", "hot_pixel_x", "schema")
-# What the page calls its pictures, and what they are among the outputs of a record.
+# Pictures on the page, and their keys among the outputs of a record.
 PICTURES = {"micrograph": "thumbnail", "spectra": "spectra_thumbnail"}
 
 
 def details_of(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page shows of the movie `name`, as plain values.
+    """Details of the movie `name` as plain values.
 
-    Motion is in Angstrom, as evaluated from the record: nothing is estimated here.  What the
-    record does not hold is left out.
+    Motion is in Angstrom, evaluated from the record.  What the record does not have is left out.
     """
     details: dict[str, Any] = {
         "name": name,
@@ -86,7 +86,7 @@ def _motion(motion: Motion, record: Mapping[str, Any], pixel_size_A: float) -> d
 
 
 def _path_px(motion: Motion, frames: Any, shape_px: tuple[int, int]) -> FloatArray:
-    """Length of the path so far, in the middle of the field, at each of `frames`."""
+    """Cumulative path length at the centre of the field, at each of `frames`."""
     middle = ((shape_px[0] - 1) / 2, (shape_px[1] - 1) / 2)
     place = np.stack(motion.displacement_px(frames, *middle), axis=-1)
     steps = np.hypot(*np.diff(place, axis=0).T)
@@ -96,7 +96,7 @@ def _path_px(motion: Motion, frames: Any, shape_px: tuple[int, int]) -> FloatArr
 def _field(
     motion: Motion, frames: Any, shape_px: tuple[int, int], pixel_size_A: float
 ) -> dict[str, Any]:
-    """How each place moved from the first to the last frame, beyond the mean over places."""
+    """Displacement of each place from the first to the last frame, minus the mean over places."""
     assert motion.field is not None
     longer = max(shape_px)
     rows, columns = (max(2, round(LATTICE * length / longer)) for length in shape_px)
@@ -109,18 +109,18 @@ def _field(
 
 
 def _plain(values: FloatArray) -> list[Any]:
-    """Nested lists of numbers with few digits; what is not finite is None."""
+    """Nested lists of rounded numbers; non-finite ones are None."""
     found = np.asarray(values, dtype=np.float64)
-    # The last digit that matters is that of the largest number, not of each.
-    largest = float(np.abs(found[np.isfinite(found)]).max(initial=0.0))
-    decimals = DIGITS - int(np.floor(np.log10(largest))) - 1 if largest > 0 else 0
+    # Decimals are set by the largest number, for all of them.
+    maximum = float(np.abs(found[np.isfinite(found)]).max(initial=0.0))
+    decimals = DIGITS - int(np.floor(np.log10(maximum))) - 1 if maximum > 0 else 0
     rounded_values = np.round(found, decimals).astype(object)
     rounded_values[~np.isfinite(found)] = None
     return list(rounded_values.tolist())
 
 
 def with_pictures(details: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """`details` with the pictures that the page shows inside, for the page by itself."""
+    """`details` with embedded pictures, for a page without its folder."""
     inside = {}
     for kind in PICTURES.values():
         name = details["outputs"].get(kind)
@@ -135,7 +135,7 @@ def with_pictures(details: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def is_details(path: Path) -> bool:
-    """Whether a file is what `write_details` writes."""
+    """Whether a file was written by `write_details`."""
     try:
         with path.open("rb") as file:
             return file.read(len(BEGINNING)) == BEGINNING.encode()
@@ -144,9 +144,9 @@ def is_details(path: Path) -> bool:
 
 
 def write_details(path: Path, details: Mapping[str, Any]) -> None:
-    """Write the details as a script that hands them to the page.
+    """Write the details as a JavaScript file.
 
-    A page from disk may load scripts and pictures beside it, but no JSON.
+    A page opened from disk may load scripts and pictures, but not JSON.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def write_details(path: Path, details: Mapping[str, Any]) -> None:
 
 
 def as_script(value: Any) -> str:
-    """JSON that may stand in a script of a page.
+    """JSON escaped for a script element of a page.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The report of a folder, made once or kept current while movies are aligned."""
+"""The report of a folder, written once or kept current during a run."""
 
 from __future__ import annotations
 
@@ -8,34 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from flexalign import __version__
+from flexalign.atomic import explained
+from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import displayed
-from flexalign.io.writing.atomic import explained
+from flexalign.io.record import read_record
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.report import collect, details, page, summary
-from flexalign.report.collect import RECORD_SUFFIX, Row
+from flexalign.report.collect import Row
+from flexalign.report.columns import COLUMNS
 
 PAGE, CSV, JSON, DATA = "report.html", "report.csv", "report.json", "report_data"
-# So many movies, the worst and then the last, can be opened from the page alone.
-MOST_INSIDE = 12
-MOST_INSIDE_BYTES = 3_000_000
-SHORTEST_BETWEEN_WRITES_S = 10.0
-# Writing the report may take this part of the time of a run.
-MOST_TIME_WRITING = 0.01
+# Number of movies, the worst and then the last, whose details are embedded in the page.
+MAX_INSIDE = 12
+MAX_INSIDE_BYTES = 3_000_000
+MIN_WRITE_INTERVAL_S = 10.0
+# Maximum share of a run's time for writing the report.
+MAX_WRITING_SHARE = 0.01
 
 
 class Report:
     """The report of the folder `path`.
 
-    `find` takes in all records of the folder, `note` one that is new; `write` makes the files.
-    Records that an earlier report has seen are not read again.
+    `find` reads all records of the folder, `note` queues a new one; `write` makes the files.
+    Records in an earlier report are not read again.
 
     Raises
     ------
     InputError
         If there is no such folder.
     OccupiedError
-        If somebody else's file has the name of one of the report's.
+        If a foreign file has the name of a file of the report.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +67,7 @@ class Report:
         return self._broken
 
     def find(self) -> None:
-        """Take in all records of the folder, and forget those that are gone."""
+        """Read all new records of the folder, and drop those that were removed."""
         states = collect.record_states(self.path)
         known = self._rows or collect.read_rows(self.path / JSON, __version__)
         self._rows = {name: row for name, row in known.items() if name in states}
@@ -79,20 +83,20 @@ class Report:
         self._is_found = True
 
     def note(self, name: str, *, is_done: bool) -> None:
-        """Have the record of a movie that has ended read before the next time of writing.
+        """Queue the record of a movie that has ended, to be read before the next writing.
 
         Parameters
         ----------
-        is_done : that there is a record, which a network file system may show a little later
+        is_done : whether there is a record, which a network file system may show with a delay
         """
         self._noted[name] = is_done
 
     def is_due(self) -> bool:
-        """Whether something is new, and enough time has passed since the last time of writing."""
+        """Whether there is something new and enough time has passed since the last writing."""
         return bool(self._noted) and time.monotonic() >= self._next_write_s
 
     def write(self) -> Path:
-        """Write the page, the tables and the details of what is new; the page's path.
+        """Write the page, the tables and new details; return the page's path.
 
         Raises
         ------
@@ -105,12 +109,12 @@ class Report:
         try:
             self._write()
         finally:
-            pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
-            self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
+            pause_s = (time.monotonic() - started) / MAX_WRITING_SHARE
+            self._next_write_s = time.monotonic() + max(pause_s, MIN_WRITE_INTERVAL_S)
         return self.page
 
     def _write(self) -> None:
-        """Bring all files up to date, the page last."""
+        """Update all files, the page last."""
         if not self._is_found:
             self.find()
         self._take_noted()
@@ -127,14 +131,15 @@ class Report:
         )
         inside = list(self._inside(content["worst"], [row.name for row in rows]))
         with kept_current(self.path / CSV) as temporary:
-            summary.write_csv(temporary, rows)
+            values = ({"name": row.name, **row.values} for row in rows)
+            write_csv(temporary, ["name", *(column.name for column in COLUMNS)], values)
         with kept_current(self.path / JSON) as temporary:
             summary.write_json(temporary, content)
         with kept_current(self.page) as temporary:
             page.write_page(temporary, content, inside, DATA)
 
     def _ordered(self, failed: set[str]) -> list[Row]:
-        """The rows in the order of the movies, without those that failed when tried again."""
+        """The rows in the order of the movies, without those whose repetition failed."""
         rows = (row for row in self._rows.values() if row.values["movie"] not in failed)
         return sorted(rows, key=lambda row: row.order)
 
@@ -152,12 +157,12 @@ class Report:
             del self._noted[name]
 
     def _read(self, name: str, record_ns: int) -> None:
-        """Take in one record, or why it cannot be read."""
+        """Read one record, or note why it cannot be read."""
         path = self.path / f"{name}{RECORD_SUFFIX}"
         try:
-            record = collect.read_plain(path)
+            record = read_record(path)
             row = collect.row_of(name, record_ns, record)
-            found = details.details_of(name, record)
+            found = details.details_of(name, record.to_dict())
         except InputError as error:
             self._rows.pop(name, None)
             self._broken[name] = displayed(str(error).removeprefix(f"{path}: "))
@@ -170,22 +175,22 @@ class Report:
         self._rows[name] = row
 
     def _plain(self, name: str) -> dict[str, Any]:
-        """A record that was read before; empty when it has gone since."""
+        """A record that was read before; empty if it was removed since."""
         try:
-            return collect.read_plain(self.path / f"{name}{RECORD_SUFFIX}")
+            return read_record(self.path / f"{name}{RECORD_SUFFIX}").to_dict()
         except InputError:
             return {}
 
     def _inside(self, worst: list[str], names: list[str]) -> Iterator[dict[str, Any]]:
         """Details, with pictures, of a bounded number of movies: the worst, the last, the first."""
-        room_bytes = MOST_INSIDE_BYTES
-        for name in list(dict.fromkeys([*worst, *reversed(names)]))[:MOST_INSIDE]:
+        remaining_bytes = MAX_INSIDE_BYTES
+        for name in list(dict.fromkeys([*worst, *reversed(names)]))[:MAX_INSIDE]:
             record = self._plain(name)
             if not record:
                 continue
             found = details.with_pictures(details.details_of(name, record), self.path)
-            room_bytes -= sum(len(picture) for picture in found["pictures"].values())
-            if room_bytes < 0:
+            remaining_bytes -= sum(len(picture) for picture in found["pictures"].values())
+            if remaining_bytes < 0:
                 return
             yield found
 

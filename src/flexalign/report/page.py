@@ -1,4 +1,4 @@
-"""The page itself: one HTML file with its scripts, styles, numbers and a few movies inside."""
+"""Render the page: one HTML file with scripts, styles, numbers and a few movies embedded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.quality.flags import DEFINITIONS
 from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS
 from flexalign.report.details import PICTURES, as_script
@@ -27,20 +27,20 @@ SCRIPTS = (
     "store.js", "charts.js", "session.js", "table.js", "figures.js", "figures_motion.js",
     "figures_signal.js", "movie.js", "start.js",
 )  # fmt: skip
-# What the page lists before it points to the table and to the other files.
-MOST_WORST, MOST_FAILURES = 20, 200
+# Length of lists on the page, before it refers to the table and to the other files.
+MAX_WORST, MAX_FAILURES = 20, 200
 
 
 def write_page(
     path: Path, summary: Mapping[str, Any], inside: Sequence[Mapping[str, Any]], data_folder: str
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Parameters
     ----------
     summary : from `flexalign.report.summary.summary_of`
-    inside : details of the movies that can be opened without the folder of the others
-    data_folder : where the details of all movies are, from the folder of the page
+    inside : details of the movies that are embedded in the page
+    data_folder : folder of the details of all movies, relative to the page
 
     Raises
     ------
@@ -64,9 +64,9 @@ def render(
         run=summary["run"],
         ended=summary["run"].get("summary"),
         counts=summary["counts"],
-        worst=[movies[name] for name in summary["worst"][:MOST_WORST]],
-        failures=_by_kind(summary["failures"][:MOST_FAILURES]),
-        listed_failures=min(MOST_FAILURES, len(summary["failures"])),
+        worst=[movies[name] for name in summary["worst"][:MAX_WORST]],
+        failures=_by_kind(summary["failures"][:MAX_FAILURES]),
+        listed_failures=min(MAX_FAILURES, len(summary["failures"])),
         flags=[
             {**_definition(name), "name": name, "count": count}
             for name, count in summary["flags"].items()
@@ -84,7 +84,7 @@ def render(
 
 
 def _by_kind(failures: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Failures that call for the same, together, the most common first."""
+    """Failures grouped by kind, the most frequent first."""
     groups: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     for failure in failures:
         groups.setdefault((failure["kind"], failure["advice"]), []).append(failure)
@@ -95,7 +95,7 @@ def _by_kind(failures: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
 
 
 def _definition(name: str) -> dict[str, str]:
-    """What is known of a flag, nothing of one that another version raised."""
+    """Definition of a flag, empty for one of another version."""
     known = DEFINITIONS.get(name)
     if known is None:
         return {"severity": "warning", "meaning": "", "cause": "", "remedy": ""}
@@ -103,7 +103,7 @@ def _definition(name: str) -> dict[str, str]:
 
 
 def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
-    """What the scripts of the page work on: a list for each column."""
+    """Data for the scripts of the page: a list for each column."""
     movies = summary["movies"]
     return {
         "folder": data_folder,
@@ -111,7 +111,11 @@ def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
         "values": {c.name: [movie[c.name] for movie in movies] for c in COLUMNS},
         "columns": [
             {
-                **asdict(column),
+                "name": column.name,
+                "title": column.title,
+                "unit": column.unit,
+                "about": column.about,
+                "priority": column.priority,
                 "heading": column.heading,
                 "inTable": column.name not in NOT_IN_TABLE,
             }
@@ -125,7 +129,7 @@ def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
 
 
 def _asset(name: str) -> Markup:
-    """A style sheet or script of the package, as it may stand in the page."""
+    """A style sheet or script of the package, for embedding."""
     text = _read_asset(name)
     if "</script" in text.lower() or "</style" in text.lower():
         raise ValueError(f"{name} cannot stand inside a page")
@@ -144,7 +148,7 @@ def style_sheet() -> Markup:
 
 @functools.cache
 def page_template(name: str) -> Any:
-    """The template of a page, which fails on a name that it does not get."""
+    """The template of a page; undefined names raise."""
     environment = Environment(
         loader=PackageLoader("flexalign.report", "templates"),
         autoescape=select_autoescape(default=True),
@@ -160,7 +164,7 @@ def page_template(name: str) -> Any:
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    """A number as people read it, a hyphen where there is none.
+    """A rounded number, a hyphen where there is none.
 
     Examples
     --------
@@ -182,14 +186,14 @@ def _clock(seconds: float | None) -> str:
     """
     if seconds is None:
         return "-"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes} min {remainder} s" if minutes else f"{remainder} s"
 
 
 def _moment(text: str) -> str:
-    """A time as ISO 8601 has it, for people.
+    """A readable form of an ISO 8601 time.
 
     Examples
     --------
@@ -205,7 +209,7 @@ def _moment(text: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """The value of a parameter for people."""
+    """The value of a parameter in words."""
     if value is None:
         return "decided for each movie"
     if isinstance(value, bool):

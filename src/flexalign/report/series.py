@@ -19,10 +19,11 @@ from flexalign.batch.series_folder import SERIES_TABLE, row_of
 from flexalign.errors import InputError
 from flexalign.io.writing.atomic import explained
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
-from flexalign.io.writing.ownership import RECORD_SUFFIX
+from flexalign.model import MovieRecord
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.report.collect import read_failures, read_gain_check
 from flexalign.report.collect import row_of as movie_row
-from flexalign.report.live import DATA, MOST_TIME_WRITING, PAGE, SHORTEST_BETWEEN_WRITES_S
+from flexalign.report.live import DATA, MAX_WRITING_SHARE, MIN_WRITE_INTERVAL_S, PAGE
 from flexalign.report.page import page_template, style_sheet
 from flexalign.report.svg import Curve, plot_against_angle
 from flexalign.tilts.model import LEFT_OUT
@@ -92,8 +93,8 @@ class SeriesReport:
         text = page_template("all_series.html").render(**self._content(), style=style_sheet())
         with kept_current(self.page) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        pause_s = (time.monotonic() - started) / MOST_TIME_WRITING
-        self._next_write_s = time.monotonic() + max(pause_s, SHORTEST_BETWEEN_WRITES_S)
+        pause_s = (time.monotonic() - started) / MAX_WRITING_SHARE
+        self._next_write_s = time.monotonic() + max(pause_s, MIN_WRITE_INTERVAL_S)
         return self.page
 
     def _states(self) -> dict[str, int]:
@@ -152,7 +153,10 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
     """What the page of one series says."""
     series, stacked = record.series, record.stacked
     angles = [tilt.angle_deg for tilt in stacked]
-    movies = [movie_row(t.movie_name, 0, record.movies[t.movie]).values for t in stacked]
+    movies = [
+        movie_row(t.movie_name, 0, MovieRecord.from_dict(record.movies[t.movie])).values
+        for t in stacked
+    ]
     lost = {tilt.order for tilt in record.losses}
     warnings = Counter(text for movie in record.movies.values() for text in movie["warnings"])
     return {

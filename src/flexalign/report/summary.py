@@ -1,8 +1,7 @@
-"""All that the report says at first sight, as plain values: the content of its JSON and CSV."""
+"""The summary of a run as plain values: the content of the report's JSON."""
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections import Counter
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from flexalign import __version__
+from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
-from flexalign.io.writing.atomic import replacing
 from flexalign.params import AlignParams, option_name, parameters
 from flexalign.report.collect import Failed, Row
 from flexalign.report.columns import COLUMNS
@@ -45,7 +44,7 @@ def summary_of(
     broken: Mapping[str, str],
     record: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole report but the details of single movies.
+    """The report without the details of single movies.
 
     Parameters
     ----------
@@ -82,7 +81,7 @@ def summary_of(
 
 
 def _in_common(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """How many movies have which version, parameters, device and gain."""
+    """Counts of movies by version, parameters, device and gain."""
     names = ("version", "parameters_hash", "device", "gain")
     return {
         name: dict(Counter(str(row.values[name] or "none") for row in rows).most_common())
@@ -91,7 +90,7 @@ def _in_common(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
 
 
 def _parameters(run: Mapping[str, Any], record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every parameter of the run: option, value, unit, meaning, and whether it was changed."""
+    """Parameters of the run: option, value, unit, help, and whether it is not the default."""
     values = dict(run.get("parameters") or record.get("parameters") or {})
     known = parameters()
     try:
@@ -126,21 +125,3 @@ def write_json(path: Path, summary: Mapping[str, Any]) -> None:
         temporary.write_text(
             "{\n" + ",\n".join(head) + f',\n"movies": [\n{movies}\n]\n}}\n', encoding="utf-8"
         )
-
-
-def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Write one line for each movie that is done, with the columns `COLUMNS`.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["name", *(column.name for column in COLUMNS)])
-        for row in rows:
-            values = (row.values[column.name] for column in COLUMNS)
-            table.writerow(
-                [row.name, *("; ".join(v) if isinstance(v, list) else v for v in values)]
-            )

@@ -1,8 +1,8 @@
 """Movies with known motion, for the demo, the tests and the benchmarks.
 
-`settings` and `motions` say what is made.  `placing` puts atoms, `specimen` images them,
-`micrograph` takes a real image in their place, `objects` adds gold, carbon and dirt, `layers`
-moves each of these in its own way; `detector` counts electrons, `movie` is the whole, `files`
+`settings` and `motions` define the movie.  `placing` places atoms, `specimen` images them,
+`micrograph` uses a real image instead, `objects` adds gold, carbon and contamination, `layers`
+gives each of these its motion; `detector` counts electrons, `movie` puts all together, `files`
 writes it, `score` compares a motion with the true one.
 
 Of a tilt series `tilt_settings` says what is made, `slab` projects particles and gold at any

@@ -1,4 +1,4 @@
-"""A counting detector: uneven pixels, hot and dead ones, and electrons that arrive one by one."""
+"""A counting detector: pixel sensitivity, hot and dead pixels, Poisson statistics."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from flexalign.model import MaskArray, PixelArray
 from flexalign.simulate.settings import SimulationSettings
 
-# MRC mode 0 is signed for some programs and unsigned for others: below 128 all agree.
-LARGEST_8_BIT_COUNT = 127
+# MRC mode 0 is signed for some programs and unsigned for others; below 128 they agree.
+MAX_8_BIT_COUNT = 127
 _BAND_ROWS = 64
 _STRIPE_COLUMNS = 128
 _STRIPE_SCATTER, _COLUMN_SCATTER, _PIXEL_SCATTER = 0.02, 0.02, 0.04
@@ -25,7 +25,7 @@ _PIXELS_PER_STUCK_BLOCK = 60_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detector:
-    """What the pixels do to the electrons.
+    """Response of the pixels to electrons.
 
     Attributes
     ----------
@@ -51,20 +51,20 @@ class Detector:
         seed : of this frame's random numbers
         """
         counts = np.empty(intensity.shape, self.dtype)
-        largest = LARGEST_8_BIT_COUNT if counts.dtype == np.uint8 else np.iinfo(counts.dtype).max
+        maximum = MAX_8_BIT_COUNT if counts.dtype == np.uint8 else np.iinfo(counts.dtype).max
 
         def fill(first: int) -> None:
             band = slice(first, first + _BAND_ROWS)
             expected = np.maximum(intensity[band], 0) * self.rate[band]
             arrived = np.random.default_rng([*seed, first]).poisson(expected)
-            counts[band] = np.minimum(arrived, largest)
+            counts[band] = np.minimum(arrived, maximum)
 
         list(pool.map(fill, range(0, len(counts), _BAND_ROWS)))
         return counts
 
 
 def make_detector(settings: SimulationSettings) -> Detector:
-    """The detector that `settings` ask for; the same for the same seed."""
+    """The detector described by `settings`; the same for the same seed."""
     rng = np.random.default_rng([settings.seed, 3])
     sensitivity = _sensitivity(settings.shape_px, rng) if settings.gain else None
     rate = np.full(settings.shape_px, settings.electrons_per_px, np.float32)
@@ -95,7 +95,7 @@ def make_detector(settings: SimulationSettings) -> Detector:
 
 
 def _unknown_sensitivity(settings: SimulationSettings) -> PixelArray:
-    """What the gain does not know of the pixels' sensitivity (h, w), mean 1."""
+    """Sensitivity of the pixels (h, w) that the gain does not correct, mean 1."""
     rng = np.random.default_rng([settings.seed, 6])
     scatter = rng.standard_normal(settings.shape_px, dtype=np.float32)
     return np.asarray(np.maximum(1 + np.float32(settings.gain_error) * scatter, 0))
@@ -130,7 +130,7 @@ def _dead_quadrant(shape_px: tuple[int, int], rng: np.random.Generator) -> Pixel
     return times
 
 
-# How many times too much the pixels (h, w) count with each fault of the detector.
+# Factor (h, w) on the counts for each detector fault.
 FAULT_TIMES: dict[str, Callable[[tuple[int, int], np.random.Generator], PixelArray]] = {
     "stuck-blocks": _stuck_blocks,
     "bad-lines": _bad_lines,

@@ -1,4 +1,4 @@
-"""Simulated movies as files that any program reads, with the truth beside them."""
+"""Write simulated movies in standard formats, with the truth beside them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
 from flexalign.io.movies.eer_writer import write_eer
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import PixelArray
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the beam goes through, layer by layer: each moves in its own way."""
+"""Layers that the beam passes, each with its own motion."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MOTIONS = {"specimen": make_motion, "itself": make_other_motion, "detector": st
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """Something in the beam.
+    """One layer in the beam.
 
     Attributes
     ----------
-    spectrum : half plane (h, w // 2 + 1) of what it adds to an intensity of one, on the canvas
+    spectrum : half plane (h, w // 2 + 1) of its relative intensity change, on the canvas
     moves_with : "specimen", "itself" or "detector"
-    is_damaged : whether radiation takes its detail away
+    is_damaged : whether radiation damage reduces its detail
     """
 
     spectrum: fourier.SpectrumArray
@@ -34,7 +34,7 @@ class Layer:
 
 
 def make_motions(settings: SimulationSettings) -> dict[str, TrueMotion]:
-    """How the layers move, by what they move with: that of the specimen comes first."""
+    """The motions of the layers, by what they move with; the specimen's comes first."""
     movers = ["specimen", *(DRAWN[name][1] for name in settings.objects)]
     return {mover: _MOTIONS[mover](settings) for mover in movers}
 
@@ -42,7 +42,7 @@ def make_motions(settings: SimulationSettings) -> dict[str, TrueMotion]:
 def make_layers(
     settings: SimulationSettings, canvas_px: tuple[int, int], threads: int = 1
 ) -> list[Layer]:
-    """The specimen, and what else is in the field; all periodic on the canvas."""
+    """The specimen and other objects in the field; all periodic on the canvas."""
     layers = [specimen_layer(settings, canvas_px, threads)]
     for name in settings.objects:
         image = draw_object(name, settings, canvas_px)
@@ -56,11 +56,11 @@ def specimen_layer(
     threads: int = 1,
     atoms_per_px: PixelArray | None = None,
 ) -> Layer:
-    """What moves as the truth says.  Stain outlasts the beam; protein, ice and others do not.
+    """The layer with the true motion.  Stain is not damaged; protein and ice are.
 
     Parameters
     ----------
-    atoms_per_px : (h, w) where atoms lie; None = as the settings say
+    atoms_per_px : (h, w) projected density of atoms; None = as the settings say
     """
     if settings.specimen in SPECIMENS:
         spectrum = specimen_spectrum(settings, canvas_px, threads, atoms_per_px)

@@ -1,4 +1,4 @@
-"""Motions that are known exactly, in families that differ from the model that is fitted.
+"""Known motions, in families outside the fitted model.
 
 Each is ``path(t) + sum over modes of mode(y, x) * course(t)``, so it can be evaluated anywhere.
 Sign: ``corrected(p) = frame(p + displacement)``; everything is zero at the first frame.
@@ -21,7 +21,7 @@ TRUTH_NODES = 17
 
 _BUMPS = 7
 _FINE_TIMES = 1024
-# Real movies start slowly, are fastest in the second step and then calm down.
+# Real movies start slowly, are fastest in the second step and then slow down.
 _MEASURED_TIME = (0.0, 0.045, 0.3, 0.6, 1.0)
 _MEASURED_SPEED = (0.62, 0.95, 0.8, 0.58, 0.42)
 _MEASURED_JITTER = (0.009, 0.015)
@@ -32,18 +32,18 @@ Modes = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 class _Pace(NamedTuple):
-    """How motion calms down: from speed 1 to the last one, within a part of the movie."""
+    """Decay of the speed: from 1 to the final speed, within a fraction of the movie."""
 
     calming_time: tuple[float, float]
     last_speed: float
 
 
-_USUAL, _FAST = _Pace((0.12, 0.25), 0.25), _Pace((0.03, 0.06), 0.02)
+_STANDARD, _FAST = _Pace((0.12, 0.25), 0.25), _Pace((0.03, 0.06), 0.02)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrueMotion:
-    """Where the specimen really went.
+    """The true motion of the specimen.
 
     Attributes
     ----------
@@ -87,13 +87,13 @@ class TrueMotion:
 
 
 def truth_lattice(shape_px: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """Rows and columns (17,) on which the truth is written down, edges included."""
+    """Rows and columns (17,) of the lattice on which the truth is saved, edges included."""
     height, width = shape_px
     return np.linspace(0, height - 1, TRUTH_NODES), np.linspace(0, width - 1, TRUTH_NODES)
 
 
 def make_motion(settings: SimulationSettings) -> TrueMotion:
-    """The motion that `settings` ask for; the same for the same seed."""
+    """The motion described by `settings`; the same for the same seed."""
     motion = _make_motion(settings, np.random.default_rng([settings.seed, 1]))
     if settings.duplicate_frame is not None:
         motion = _repeated(motion, settings.duplicate_frame)
@@ -101,7 +101,7 @@ def make_motion(settings: SimulationSettings) -> TrueMotion:
 
 
 def make_other_motion(settings: SimulationSettings) -> TrueMotion:
-    """How something goes that is not fixed to the specimen: as far, but elsewhere."""
+    """A motion independent of the specimen's, of the same size."""
     moving = "bumps" if settings.motion == "none" else settings.motion
     return make_motion(
         replace(settings, motion=moving, local_motion_px=0.0, seed=settings.seed + _OTHER_SEED)
@@ -109,19 +109,19 @@ def make_other_motion(settings: SimulationSettings) -> TrueMotion:
 
 
 def still_motion(settings: SimulationSettings) -> TrueMotion:
-    """Of what stays with the detector."""
+    """No motion, for what is fixed to the detector."""
     return make_motion(replace(settings, motion="none"))
 
 
 def _repeated(motion: TrueMotion, frame: int) -> TrueMotion:
-    """`motion`, but that `frame` is where the one before it was."""
+    """`motion` with `frame` a copy of the one before it."""
     source = np.arange(motion.frame_count)
     source[frame] -= 1
     return TrueMotion(motion.path_px[source], motion.course_px[source], motion.modes)
 
 
 def _make_motion(settings: SimulationSettings, rng: np.random.Generator) -> TrueMotion:
-    """The motion of frames of which none is there twice."""
+    """The motion without a duplicate frame."""
     last = settings.frame_count - 1
     within = (np.arange(settings.in_frame_steps) + 0.5) / settings.in_frame_steps - 0.5
     time = (np.arange(settings.frame_count)[:, None] + within) / last  # (frames, steps)
@@ -132,7 +132,7 @@ def _make_motion(settings: SimulationSettings, rng: np.random.Generator) -> True
         path, modes = _cubic(rng, time, 2), _polynomial_modes(settings.shape_px)
         course = _cubic(rng, time, 2 * 6).reshape(*time.shape, 6, 2)
     else:
-        pace = _FAST if settings.motion == "fast-start" else _USUAL
+        pace = _FAST if settings.motion == "fast-start" else _STANDARD
         measured = settings.motion == "measured"
         path = _measured_path(rng, time) if measured else _smooth(rng, time, 2, pace)
         modes = _bump_modes(settings.shape_px, rng)
@@ -148,15 +148,15 @@ def _make_motion(settings: SimulationSettings, rng: np.random.Generator) -> True
 
 
 def _unit_size(path: FloatArray) -> FloatArray:
-    """`path` (frames, steps, 2) from zero at the first frame, at most 1 away from it."""
+    """`path` (frames, steps, 2), zero at the first frame, scaled to a maximum distance of 1."""
     from_start = path - path[0].mean(axis=0)
     return np.asarray(from_start / np.linalg.norm(from_start.mean(axis=1), axis=-1).max())
 
 
 def _smooth(
-    rng: np.random.Generator, time: FloatArray, count: int, pace: _Pace = _USUAL
+    rng: np.random.Generator, time: FloatArray, count: int, pace: _Pace = _STANDARD
 ) -> FloatArray:
-    """Random smooth functions (..., count) of time in [0, 1], fast early and slower later."""
+    """Random smooth functions (..., count) of time in [0, 1], that slow down."""
     fine = np.linspace(-0.5, 1.5, _FINE_TIMES)
     calming_time = rng.uniform(*pace.calming_time, (count, 1))
     calming = pace.last_speed + np.exp(-np.clip(fine, 0, None) / calming_time)
@@ -172,7 +172,7 @@ def _integrated(fine: FloatArray, speed: FloatArray, time: FloatArray) -> FloatA
 
 
 def _cubic(rng: np.random.Generator, time: FloatArray, count: int) -> FloatArray:
-    """Random third-order polynomials (..., count) of time, zero at zero and calming down."""
+    """Random third-order polynomials (..., count) of time, zero at zero, that slow down."""
     first, second, third = rng.normal(size=(3, count))
     coefficients = np.stack([first, 0.4 * second - first, 0.2 * third + first / 3])
     return np.asarray(np.stack([time, time**2, time**3], axis=-1) @ coefficients)

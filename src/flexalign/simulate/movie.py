@@ -1,4 +1,4 @@
-"""The simulated movie: a specimen that moves and burns, counted electron by electron."""
+"""Simulate a movie: a moving specimen, radiation damage and electron counting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flexalign.arrays import fourier
 from flexalign.arrays.dose import critical_exposure_e_A2
 from flexalign.arrays.resample import lattice_nodes, sample, spline_coefficients
 from flexalign.model import FloatArray, MaskArray, PixelArray
-from flexalign.plan import fast_size
+from flexalign.plan_sizes import fast_size
 from flexalign.simulate.detector import Detector, make_detector
 from flexalign.simulate.files import save_movie
 from flexalign.simulate.layers import Layer, make_layers, make_motions
@@ -36,15 +36,15 @@ class SimulatedMovie:
 
     Attributes
     ----------
-    settings : what was asked for
+    settings : the settings of the simulation
     counts : (t, h, w) uint8 (at most 127) or, above 20 electrons per pixel, uint16
     gain : (h, w) float32 that multiplies the counts, or None
-    bad_pixels : (h, w) bool, True = hot or dead; the gain does not show them
+    bad_pixels : (h, w) bool, True = hot or dead; the gain does not mark them
     specimen : (h, w) float32, the image without noise and damage where the specimen was in the
         first frame; mean about 1
     displacement_px : (t, 17, 17, 2) (y, x), mean over each frame, at rows `lattice_y_px` and
         columns `lattice_x_px`; zero in the first frame, ``corrected(p) = frame(p + displacement)``
-    motion : the same, anywhere
+    motion : the same as a function of place
     """
 
     settings: SimulationSettings
@@ -92,7 +92,7 @@ def simulate_movie(
     Parameters
     ----------
     settings : default: `SimulationSettings()`
-    threads : default: all; the movie does not depend on it
+    threads : default: all; the result does not depend on it
     progress : called with the number of frames done and their total
     changes : fields of `settings` to replace, such as ``shape_px=(512, 512)``
 
@@ -162,7 +162,7 @@ def exposed(
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A field wide enough that real specimen moves in at the edges of the frame in its middle."""
+    """A field larger than the frame at its centre, so that specimen moves in at the edges."""
 
     frame_shape_px: tuple[int, int]
     shape_px: tuple[int, int]
@@ -183,7 +183,7 @@ class Canvas:
 
     @property
     def offset_px(self) -> tuple[int, int]:
-        """Where the frame's first pixel is on the canvas."""
+        """Offset of the frame's first pixel on the canvas."""
         (height, width), (canvas_height, canvas_width) = self.frame_shape_px, self.shape_px
         return (canvas_height - height) // 2, (canvas_width - width) // 2
 
@@ -246,13 +246,13 @@ def _seen(
     canvas: Canvas,
     threads: int,
 ) -> PixelArray:
-    """A layer (h, w) where it is at one step of one frame."""
+    """A layer (h, w) at its position at one step of one frame."""
     back = _where_from_px(motion, frame, step, canvas)
     return canvas.cropped(sample(coefficients, back, _WARP_STEP_PX, threads))
 
 
 def _through_all(parts: Sequence[PixelArray]) -> PixelArray:
-    """What layers add to an intensity of one, each of which multiplies it by one plus its part."""
+    """Product of (1 + layer) over the layers, minus one."""
     total = parts[0]
     for part in parts[1:]:
         total = total + part + total * part
@@ -260,15 +260,15 @@ def _through_all(parts: Sequence[PixelArray]) -> PixelArray:
 
 
 def _specimen(layers: Sequence[Layer], canvas: Canvas, threads: int) -> PixelArray:
-    """What moves with the specimen, on the whole canvas, minus one."""
+    """Intensity of the layers that move with the specimen, on the whole canvas, minus one."""
     spectra = [layer.spectrum for layer in layers if layer.moves_with == "specimen"]
     return _through_all([fourier.irfft2(s, canvas.shape_px, threads) for s in spectra])
 
 
 def _where_from_px(motion: TrueMotion, frame: int, step: int, canvas: Canvas) -> PixelArray:
-    """What to add to a place (2, ny, nx) in the frame to find its specimen in the first one.
+    """Displacement (2, ny, nx) from a place in the frame to the same specimen in the first one.
 
-    Solves ``back(q) = -displacement(q + back(q))`` by repetition, which converges because the
+    Solves ``back(q) = -displacement(q + back(q))`` by fixed-point iteration, which converges as the
     displacement changes by far less than a pixel per pixel.
     """
     y, x = canvas.lattice_px()

@@ -1,7 +1,7 @@
-"""What is in the field beside the specimen: gold, carbon, crystals, dirt, and shadows.
+"""Objects beside the specimen: gold, carbon, crystals, contamination and shadows.
 
-Each is an image (h, w) of what it does to the beam: the part that it adds to an intensity of one,
-between -1, which is no electron, and some per cent above zero.
+Each is an image (h, w) of the relative change of intensity, between -1 (no electrons) and a few
+per cent above zero.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GOLD_LETS_THROUGH, _GOLD_SCATTER, _GOLD_GRAIN_A = 0.35, 0.3, 40.0
 BEAD_RADIUS_A, _BEAD_DEPTH, A_PER_BEAD = 50.0, 0.85, 450.0
 _CRYSTAL_RADIUS_A, _CRYSTAL_DEPTH, _A_PER_CRYSTAL = (60.0, 250.0), (0.1, 0.35), 500.0
 _CARBON_CONTRAST, _CARBON_DEPTH = 0.06, 0.1
-_DIRT_PART, _DIRT_DEPTH, _DIRT_DETAIL_A = 0.15, 0.6, 60.0
+_DIRT_SHARE, _DIRT_DEPTH, _DIRT_DETAIL_A = 0.15, 0.6, 60.0
 _SHADOW_DEPTH, _SHADOW_EDGE_PX, _BEAM_EDGE_PX = 0.5, 12.0, 8.0
 
 
@@ -53,7 +53,7 @@ def beads_at(places_px: FloatArray, settings: SimulationSettings, shape_px: Shap
 def _ice_crystals(
     settings: SimulationSettings, shape_px: Shape, rng: np.random.Generator
 ) -> FloatArray:
-    """Lumps of crystalline ice that came down on the specimen."""
+    """Crystalline ice on the specimen."""
     count = object_count(settings, shape_px, _A_PER_CRYSTAL)
     radii_A, depths = rng.uniform(*_CRYSTAL_RADIUS_A, count), rng.uniform(*_CRYSTAL_DEPTH, count)
     places_px = rng.uniform(0, shape_px, (count, 2))
@@ -72,8 +72,8 @@ def _carbon(settings: SimulationSettings, shape_px: Shape, rng: np.random.Genera
 def _contaminant(
     settings: SimulationSettings, shape_px: Shape, rng: np.random.Generator
 ) -> FloatArray:
-    """One large thing, 0.3 of the field across."""
-    radius_px = _DIRT_PART * min(settings.shape_px)
+    """One large contaminant, 0.3 of the field across."""
+    radius_px = _DIRT_SHARE * min(settings.shape_px)
     place_px = np.array(shape_px) / 2 + rng.uniform(-0.25, 0.25, 2) * settings.shape_px
     grains = _grains(settings, shape_px, rng, _DIRT_DETAIL_A)
     depth = _DIRT_DEPTH * np.clip(1 + 0.2 * grains, 0, 1.6)
@@ -81,7 +81,7 @@ def _contaminant(
 
 
 def _shadow(settings: SimulationSettings, shape_px: Shape, rng: np.random.Generator) -> FloatArray:
-    """Something in front of the detector takes half the beam at one side."""
+    """An obstacle in front of the detector that halves the beam at one side."""
     return -_SHADOW_DEPTH * _outside_circle(settings, shape_px, rng, 0.3, _SHADOW_EDGE_PX)
 
 
@@ -92,7 +92,7 @@ def _beam_edge(
     return -_outside_circle(settings, shape_px, rng, 0.3, _BEAM_EDGE_PX)
 
 
-# How each of the objects looks, and what it moves with.
+# Function that draws each object, and what it moves with.
 DRAWN: dict[str, tuple[Draw, str]] = {
     "gold-foil": (_gold_foil, "specimen"),
     "gold-beads": (_gold_beads, "specimen"),
@@ -112,7 +112,7 @@ def draw_object(name: str, settings: SimulationSettings, shape_px: Shape) -> Pix
 
 
 def object_count(settings: SimulationSettings, shape_px: Shape, apart_A: float) -> int:
-    """How many things are on the canvas when each has a square of `apart_A` for itself."""
+    """Number of objects on the canvas, one per square of side `apart_A`."""
     return max(1, round(shape_px[0] * shape_px[1] * (settings.pixel_size_A / apart_A) ** 2))
 
 
@@ -131,11 +131,12 @@ def _outside_circle(
     from_middle: float,
     edge_px: float,
 ) -> FloatArray:
-    """One outside a hole of 1.2 um, zero inside (h, w), with an edge that is not sharper.
+    """Mask (h, w): one outside a hole of 1.2 um, zero inside, with a soft edge.
 
     Parameters
     ----------
-    from_middle : distance of the edge from the middle of the field, in its shorter side
+    from_middle : distance of the edge from the centre of the field, as a fraction of its shorter
+        side
     """
     angle = rng.uniform(0, 2 * np.pi)
     radius_px = max(_HOLE_RADIUS_A / settings.pixel_size_A, max(shape_px))
@@ -150,7 +151,7 @@ def _outside_circle(
 def _balls(
     places_px: FloatArray, radii_px: FloatArray, depths: FloatArray, shape_px: Shape
 ) -> FloatArray:
-    """Balls at `places_px` (n, 2) (y, x) (h, w), each as deep in its middle as asked for."""
+    """Balls (h, w) centred at `places_px` (n, 2) (y, x), with the given depth at their centres."""
     total = np.zeros(shape_px)
     for place_px, radius_px, depth in zip(places_px, radii_px, depths, strict=True):
         np.maximum(total, depth * _ball(shape_px, place_px, radius_px), out=total)
@@ -158,6 +159,6 @@ def _balls(
 
 
 def _ball(shape_px: Shape, place_px: FloatArray, radius_px: float) -> FloatArray:
-    """The shade (h, w) of a ball, one in its middle."""
+    """The shade (h, w) of a ball, one at its centre."""
     y, x = (np.arange(size) - place for size, place in zip(shape_px, place_px, strict=True))
     return np.asarray(np.sqrt(np.maximum(1 - (y[:, None] ** 2 + x**2) / radius_px**2, 0)))

@@ -1,4 +1,4 @@
-"""Where atoms lie: the built-in particle, scattered or in a crystal, and bundles of filaments."""
+"""Atom positions: the built-in particle, scattered or in a crystal, and filament bundles."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _cube_rotations() -> list[FloatArray]:
 def deposited_atoms(
     settings: SimulationSettings, canvas_px: tuple[int, int], rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Atoms per pixel (h, w) of the specimen that `settings` ask for, periodic on the canvas."""
+    """Atoms per pixel (h, w) of the specimen described by `settings`, periodic on the canvas."""
     if settings.specimen == "filaments":
         return _filaments(settings, canvas_px, rng)
     atoms_px = particle_atoms_A() / settings.pixel_size_A
@@ -101,9 +101,9 @@ def deposited(
     total = np.zeros(height * width)
     for place in particles_px:
         whole = np.floor(place).astype(np.int64)
-        part = place - whole
+        fraction = place - whole
         for dy, dx in product((0, 1), repeat=2):
-            weight = np.abs(1 - dy - part[:, 0]) * np.abs(1 - dx - part[:, 1])
+            weight = np.abs(1 - dy - fraction[:, 0]) * np.abs(1 - dx - fraction[:, 1])
             pixel = (whole[:, 0] + dy) % height * width + (whole[:, 1] + dx) % width
             np.add.at(total, pixel, weight)
     return total.reshape(canvas_px).astype(np.float32)
@@ -114,12 +114,12 @@ def _lattice_px(settings: SimulationSettings, canvas_px: tuple[int, int]) -> Flo
     cells = settings.pixel_size_A * math.sqrt(canvas_px[0] * canvas_px[1]) / _CELL_A
     along = max(1, round(cells * math.cos(_LATTICE_TURN)))
     across = max(1, round(cells * math.sin(_LATTICE_TURN)))
-    # Whole numbers of waves along both sides: what leaves the canvas comes in opposite.
+    # Integer numbers of waves along both sides make the lattice periodic on the canvas.
     waves = np.array([[along, across], [-across, along]])
     count = np.arange(-along - across, 2 * (along + across))
     number = np.stack(np.meshgrid(count, count), axis=-1).reshape(-1, 2)
-    part = (number @ np.linalg.inv(waves).T).round(9)
-    return np.asarray(part[((part >= 0) & (part < 1)).all(axis=1)] * canvas_px)
+    fraction = (number @ np.linalg.inv(waves).T).round(9)
+    return np.asarray(fraction[((fraction >= 0) & (fraction < 1)).all(axis=1)] * canvas_px)
 
 
 def _filaments(
@@ -139,7 +139,7 @@ def _filaments(
 
 
 def _chord_A(from_axis_A: FloatArray, radius_A: float) -> FloatArray:
-    """Way of the beam through a cylinder that it meets at a distance from its axis."""
+    """Path length of the beam through a cylinder, at a distance from its axis."""
     return 2 * np.sqrt(np.maximum(radius_A**2 - from_axis_A**2, 0))
 
 

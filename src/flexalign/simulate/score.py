@@ -1,4 +1,4 @@
-"""How far an estimated motion is from the true one."""
+"""The error of an estimated motion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to simulate: every knob with its unit, default and limits."""
+"""Settings of a simulation, with unit, default and limits of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NOT_NEGATIVE = (
 
 @dataclass(frozen=True, slots=True)
 class SimulationSettings(JsonValue):
-    """All that decides a simulated movie: equal settings give equal movies.
+    """Settings of a simulated movie: equal settings give equal movies.
 
     Attributes
     ----------
@@ -49,19 +49,19 @@ class SimulationSettings(JsonValue):
         nearly all within the first frames), "jump" (bumps and one jump of 40 A) or "none"
     global_motion_px : largest distance of the trajectory from its start
     local_motion_px : largest deviation of any place from the trajectory; 0 = none
-    particles : copies of the built-in particle where they are scattered; None = a fifth of the area
+    particles : number of scattered built-in particles; None = a fifth of the area
     ice_thickness_A : of the ice whose molecules move with the specimen; 0 = no ice signal
-    contrast : part of the weak-phase contrast that is left after all that images lose
+    contrast : fraction of the weak-phase contrast that remains after all losses
     defocus_um : underfocus
     gain : whether the detector's pixels differ in sensitivity
-    hot_pixels, dead_pixels : how many; None = as many as good detectors have
+    hot_pixels, dead_pixels : number; None = typical of good detectors
     seed : of every random number
     in_frame_steps : positions within one frame that are averaged to blur it
     specimen : one of `SPECIMENS`, or the path of a micrograph that is moved in its place
-    objects : of `OBJECTS`, what else is in the field
-    faults : of `FAULTS`, what is wrong with the detector
-    finest_signal_A : the specimen has no finer detail; 0 = no limit
-    tilt_deg : of the stage: the beam has a longer way through the ice, and loses contrast there
+    objects : of `OBJECTS`, other objects in the field
+    faults : of `FAULTS`, faults of the detector
+    finest_signal_A : resolution limit of the specimen; 0 = no limit
+    tilt_deg : of the stage: a longer path through the ice, which reduces contrast
     gain_error : standard deviation of the pixels' sensitivity that `gain` does not correct
     pre_exposure_e_A2 : dose that the specimen has had before the movie
 
@@ -143,7 +143,7 @@ class SimulationSettings(JsonValue):
 
     @property
     def duplicate_frame(self) -> int | None:
-        """The frame that is a copy of the one before it; None = there is none."""
+        """Index of the frame that is a copy of the one before it; None = there is none."""
         return self.frame_count // 2 if "duplicate-frame" in self.faults else None
 
     @property

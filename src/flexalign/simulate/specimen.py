@@ -1,4 +1,4 @@
-"""What lies under the beam, as the microscope images it: protein in ice or in negative stain.
+"""Image formation: protein in ice or in negative stain.
 
 Ice in the weak-phase approximation: a phase shift is an atom's scattering factor times the
 wavelength, and the image is one plus twice that phase times the contrast transfer function.
@@ -24,15 +24,15 @@ ICE_B_FACTOR_A2 = 60.0
 
 ELECTRON_REST_ENERGY_KEV = 510.99895
 WATER_MOLECULES_PER_A3 = 0.0311
-# Share of an atom's scattering that the water it displaces would have had.
+# Scattering of the displaced water as a fraction of an atom's.
 _DISPLACED_SHARE = 0.55
 _ATOM_VOLUME_A3 = 18.0
-# Uranyl: what a layer of 1 A that protein displaces adds to the contrast, and the grains of what
-# stays, which hide detail finer than about 20 A.
+# Uranyl stain: contrast per A of stain displaced by protein, and the grain of the stain, which
+# hides detail finer than about 20 A.
 _STAIN_CONTRAST_PER_A = 0.0015
 _STAIN_DETAIL_A = 25.0
 _STAIN_GRAIN_CONTRAST = 0.03
-# After a mean free path of ice, 1/e of the electrons have lost no energy and make the image.
+# Inelastic mean free path in ice: only electrons without energy loss form the image.
 _INELASTIC_PATH_A = 3000.0
 
 
@@ -48,8 +48,9 @@ def specimen_spectrum(
 
     Parameters
     ----------
-    canvas_px : (height, width), larger than the frames by what moves in at the edges
-    atoms_per_px : (h, w) where atoms lie, see `placing.deposited`; None = as the settings say
+    canvas_px : (height, width), larger than the frames by the margin that moves in at the edges
+    atoms_per_px : (h, w) projected density of atoms, see `placing.deposited`; None = as the
+        settings say
     """
     rng = np.random.default_rng([settings.seed, 2])
     frequency = frequency_per_A(canvas_px, settings.pixel_size_A)
@@ -72,7 +73,7 @@ def _vitrified(
     rng: np.random.Generator,
     threads: int,
 ) -> fourier.SpectrumArray:
-    """Protein in ice, given the spectrum of its atoms per pixel."""
+    """Protein in ice, from the spectrum of its atoms per pixel."""
     phase = atoms * protein_scattering_A(frequency_per_A)
     thickness_A = settings.ice_thickness_A / math.cos(math.radians(settings.tilt_deg))
     if thickness_A > 0:
@@ -124,7 +125,7 @@ def frequency_per_A(shape_px: tuple[int, int], pixel_size_A: float) -> npt.NDArr
 def image_transfer(
     frequency_per_A: npt.NDArray[np.float32], settings: SimulationSettings
 ) -> npt.NDArray[np.float32]:
-    """What the microscope makes of a projected scattering factor (A): image contrast, A2.
+    """Transfer function from a projected scattering factor (A) to image contrast, A2.
 
     Underfocus, protein dark; with an envelope of B-factor 60 A2.
 
@@ -205,6 +206,6 @@ def _gaussians(
 
 
 def _bilinear_transfer(shape_px: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """What bilinear deposition on the grid does to the amplitudes."""
+    """Transfer function of bilinear deposition on the grid."""
     ky, kx = fourier.frequencies(shape_px)
     return np.asarray((np.sinc(ky) * np.sinc(kx)) ** 2, dtype=np.float32)

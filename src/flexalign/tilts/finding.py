@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from flexalign.io.mdoc import base_name
-from flexalign.io.results import movie_root
+from flexalign.naming import movie_root
 
 
 class MovieIndex:

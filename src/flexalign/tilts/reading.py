@@ -11,9 +11,8 @@ from flexalign.errors import FlexAlignError, InputError, ParameterError
 from flexalign.files import exists, is_folder
 from flexalign.io.mdoc import Mdoc, base_name, number_of, numbers_of, read_mdoc, time_of
 from flexalign.io.motion_formats.boundary import reading
-from flexalign.io.results import MOVIE_EXTENSIONS, movie_root
 from flexalign.io.star import listed_paths, read_star
-from flexalign.io.writing.ownership import RECORD_SUFFIX
+from flexalign.naming import MOVIE_EXTENSIONS, RECORD_SUFFIX, movie_root
 from flexalign.tilts.exposures import section_dose_e_A2
 from flexalign.tilts.model import Exposure, Source
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from flexalign.errors import InputError
 from flexalign.files import read_json
 from flexalign.io.record import file_state, is_plain_name
-from flexalign.io.writing.ownership import RECORD_SUFFIX
 from flexalign.model import MovieRecord
+from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import JsonValue, from_plain, to_plain
 from flexalign.tilts.model import LOSSES, Tilt, TiltSeries
 

@@ -15,13 +15,13 @@ from flexalign import __version__
 from flexalign.errors import InputError
 from flexalign.io.mdoc import Mdoc, MdocSection, says_axis, write_mdoc
 from flexalign.io.micrographs import MRC_MODES, axis_pixel_sizes_A
-from flexalign.io.record import write_json
 from flexalign.io.stacks import read_image, write_stack
 from flexalign.io.thumbnails import write_strip
 from flexalign.io.writing.atomic import explained, replacing
-from flexalign.io.writing.ownership import RECORD_SUFFIX
 from flexalign.io.writing.publishing import hidden_folder, publish, states_of
 from flexalign.model import MovieRecord
+from flexalign.naming import RECORD_SUFFIX
+from flexalign.plain import write_json
 from flexalign.tilts.brightness import is_dark
 from flexalign.tilts.model import Tilt, TiltSeries
 from flexalign.tilts.record import SeriesRecord, kept

@@ -61,12 +61,12 @@ class GpuDownsampler:
         shape_px: tuple[int, int],
         small: PixelArray,
         device: Device,
-        kept_part: float,
+        kept_share: float,
     ) -> None:
         xp, small_shape_px = device.xp, (small.shape[1], small.shape[2])
         self._device, self._all = device, small
         sizes = zip(shape_px, small_shape_px, strict=True)
-        down, across = (axis_filter(a, b, kept_part) for a, b in sizes)
+        down, across = (axis_filter(a, b, kept_share) for a, b in sizes)
         self._along_y = xp.array(down.start), xp.array(down.weight)
         self._along_x = xp.array(across.start), xp.array(np.ascontiguousarray(across.weight.T))
         self._rows = xp.empty((small_shape_px[0], shape_px[1]), np.float32)

@@ -1,4 +1,4 @@
-"""What is known of a file, for a person and for a program."""
+"""The description of a file, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Lines = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What is known of a file.
+    """The description of a file.
 
     Attributes
     ----------
     path : the file or folder
     kind : "movie", "image", "defects", "motion", "record", "list", "run" or "other"
-    values : as JSON can hold them, units in their names
-    lines : the same for a person: what, and the words for it
-    problem : what is wrong with the file, "" when nothing is
+    values : plain JSON values, units in their names
+    lines : the same as pairs of label and text
+    problem : what is wrong with the file, "" if nothing
     """
 
     path: str
@@ -34,6 +34,6 @@ class FileFacts:
         return "\n".join(f"{name:16}{text}" for name, text in self.lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON can hold it."""
+        """The description as plain JSON."""
         head = {"path": self.path, "kind": self.kind, "problem": self.problem}
         return {**head, **to_plain(self.values)}

@@ -1,4 +1,4 @@
-"""What a single image or a list of bad pixels is: references of the detector, micrographs."""
+"""Describe a single image or a list of bad pixels: detector references, micrographs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from flexalign.io.defects import read_rectangles
 from flexalign.io.digital_micrograph import is_digital_micrograph, read_dm_data
 from flexalign.io.inspect.facts import FileFacts, Lines
 from flexalign.io.movies import mrc, tiff
 from flexalign.io.movies.reader import TIFF_MAGIC, read_head
-from flexalign.io.references import QUIET, read_image, read_rectangles
+from flexalign.io.references import QUIET, read_image
 from flexalign.model import PixelArray
 
 
@@ -30,7 +31,7 @@ def inspect_image(path: Path) -> FileFacts:
          "{standard_deviation:.3g}".format(**values)),
         ("pixels", "{zeros} zero, {negative} below zero, {not_finite} not finite".format(**values)),
     ]  # fmt: skip
-    # Most pixels are good, of whatever detector.
+    # On any detector most pixels are good.
     is_map = values["nonzero"] < image.size / 2
     lines.append(
         ("as defects", f"{values['nonzero']} bad pixels (not zero)")
@@ -41,7 +42,7 @@ def inspect_image(path: Path) -> FileFacts:
 
 
 def inspect_digital_micrograph(path: Path) -> FileFacts:
-    """An image of DigitalMicrograph, or a stack, of which only the size is told."""
+    """An image of DigitalMicrograph; of a stack, only the size."""
     data = read_dm_data(path)
     if data.ndim == 2 or (data.ndim == 3 and len(data) == 1):
         return inspect_image(path)
@@ -53,7 +54,7 @@ def inspect_digital_micrograph(path: Path) -> FileFacts:
 
 
 def _file_values(path: Path) -> dict[str, Any]:
-    """What the header says."""
+    """Values from the header."""
     values: dict[str, Any] = {"size_bytes": path.stat().st_size}
     head = read_head(path)
     if is_digital_micrograph(head):
@@ -80,7 +81,7 @@ def _file_values(path: Path) -> dict[str, Any]:
 
 
 def _statistics(image: PixelArray) -> dict[str, Any]:
-    """Numbers about the pixels of an image."""
+    """Statistics of the pixels of an image."""
     good = np.isfinite(image)
     finite = image[good].astype(np.float64)
     height, width = image.shape
@@ -100,7 +101,7 @@ def _statistics(image: PixelArray) -> dict[str, Any]:
 
 
 def _as_gain(image: PixelArray) -> str:
-    """What the image would be as a gain reference."""
+    """Interpretation of the image as a gain reference."""
     usable = np.isfinite(image) & (image > 0)
     if not usable.any():
         return "no usable pixel"

@@ -1,4 +1,4 @@
-"""What a file is: movie, reference, alignment or record, told by its content."""
+"""Identify a file by its content: movie, reference, alignment or record."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.files import read_json
+from flexalign.io.defects import is_rectangle_list
 from flexalign.io.digital_micrograph import is_digital_micrograph
 from flexalign.io.inspect.facts import FileFacts
 from flexalign.io.inspect.image_facts import (
@@ -20,23 +21,22 @@ from flexalign.io.movies import eer, mrc, tiff
 from flexalign.io.movies.compressed import compression_of
 from flexalign.io.movies.mrc_header import looks_like_mrc
 from flexalign.io.movies.reader import TIFF_MAGIC, head_text, read_head
-from flexalign.io.references import is_rectangle_list
 from flexalign.params import AlignParams
 
 
 def inspect_file(path: str | Path, params: AlignParams, *, read: bool = False) -> FileFacts:
-    """What a file is, and of a movie, how it would be aligned.
+    """Identify and describe a file; of a movie, also the plan of its alignment.
 
     Parameters
     ----------
-    params : of that alignment; also decide how an EER file is cut into frames
-    read : of a movie, read every frame too
+    params : of that alignment, including the fractionation of an EER file
+    read : read every frame of a movie too
 
     Raises
     ------
     InputError
-        If the file is missing, empty or of no known kind.  A movie that is broken is no error but
-        has a `problem`.
+        If the file is missing, empty or of no known kind.  A damaged movie does not raise; its
+        description has a `problem`.
     """
     path = Path(path)
     head = read_head(path, 4096)

@@ -1,4 +1,4 @@
-"""What a record, the motion of a movie or a list of movies says."""
+"""Describe a record, the motion of a movie or a list of movies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LIST_COLUMNS = {"rlnMicrographMovieName": "movies", "rlnMicrographName": "micro
 
 
 def inspect_record(path: Path) -> FileFacts:
-    """How a movie was aligned and how well."""
+    """The parameters and quality of an alignment."""
     record = read_record(path)
     quality = record.quality
     missing = [name for name in record.outputs.values() if not (path.parent / name).exists()]
@@ -82,7 +82,7 @@ def inspect_motion(path: Path, pixel_size_A: float | None = None) -> FileFacts:
 
     Parameters
     ----------
-    pixel_size_A : of the unbinned movie, where the file does not say it
+    pixel_size_A : of the unbinned movie, if the file does not have it
     """
     program = format_of(path, _ANY_FILE)
     movies = [_of_movie(path, program, facts, pixel_size_A) for facts in read_all_facts(path)]
@@ -100,7 +100,7 @@ def inspect_motion(path: Path, pixel_size_A: float | None = None) -> FileFacts:
 def _of_movie(
     path: Path, program: str, facts: MovieFacts, pixel_size_A: float | None
 ) -> tuple[dict[str, Any], Lines]:
-    """Values and lines about the motion of one movie."""
+    """Values and lines on the motion of one movie."""
     known = facts.pixel_size_A or pixel_size_A
     lines: Lines = [
         ("movie", facts.movie or "not named"),
@@ -109,7 +109,7 @@ def _of_movie(
         ("pixel size", "unknown" if known is None else f"{known:.4g} A"),
     ]
     values: dict[str, Any] = {"program": program, **asdict(facts), "pixel_size_A": known}
-    # Warp's and Xmipp's places are parts of the frame, whatever its size.
+    # Warp's and Xmipp's coordinates are fractions of the frame, independent of its size.
     shape_px = facts.shape_px or (ANY_SHAPE_PX if program in ("Warp", "Xmipp") else None)
     try:
         motion = read_motion_of(path, replace(facts, pixel_size_A=known, shape_px=shape_px))
@@ -121,7 +121,7 @@ def _of_movie(
 
 
 def _motion_values(motion: Motion, shape_px: tuple[int, int]) -> dict[str, Any]:
-    """Numbers about a motion."""
+    """Statistics of a motion."""
     measured = np.flatnonzero(motion.trajectory.is_measured)
     steps = np.diff(motion.trajectory.displacement_px[measured], axis=0)
     values: dict[str, Any] = {
@@ -138,7 +138,7 @@ def _motion_values(motion: Motion, shape_px: tuple[int, int]) -> dict[str, Any]:
 
 
 def _motion_lines(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The same for a person; frames counted from one."""
+    """The same as text; frames counted from one."""
     frames, reference = values["measured_frames"], values["reference_frame"] + 1
     yield "measured", f"{frames} frames, relative to frame {reference}"
     yield "path", f"{values['path_px']:.3f} px of the whole frame"

@@ -1,4 +1,4 @@
-"""What a movie is, and of a broken one, what is left."""
+"""Describe a movie; of a damaged one, what can still be read."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from flexalign.model import MovieInfo
 from flexalign.params import AlignParams, option_name
 from flexalign.plan import make_plan, movie_lines
 
-# Metadata of an EER file in which the dose of the whole movie is, and its unit.
+# Item of the EER metadata with the total dose, and its unit.
 _TOTAL_DOSE, _PER_PIXEL = "totalDose", ("e/pixel", "e/px")
 
 
 def inspect_movie(path: Path, params: AlignParams, read: bool) -> FileFacts:
-    """A movie and how it would be aligned; of a broken one, what is there."""
+    """A movie and the plan of its alignment; of a damaged one, what can be read."""
     try:
         with open_for(path, params) as reader:
             info = reader.info
@@ -44,7 +44,7 @@ def inspect_movie(path: Path, params: AlignParams, read: bool) -> FileFacts:
 
 
 def _movie_facts(path: Path, info: MovieInfo, params: AlignParams) -> tuple[dict[str, Any], Lines]:
-    """What the headers of a movie say, and the plan."""
+    """Values from the headers of a movie, and the plan."""
     values: dict[str, Any] = {"movie": info}
     lines = movie_lines(info)
     if info.file_format == "tiff":
@@ -72,7 +72,7 @@ def _movie_facts(path: Path, info: MovieInfo, params: AlignParams) -> tuple[dict
 
 
 def _total_dose_e_A2(metadata: dict[str, tuple[str, str]], info: MovieInfo) -> float | None:
-    """The dose of the whole movie, where an EER file says it and the size of its pixels."""
+    """The total dose, if an EER file has it and its pixel size."""
     value, unit = metadata.get(_TOTAL_DOSE, ("", ""))
     if unit not in _PER_PIXEL or info.pixel_size_A is None or info.eer is None:
         return None
@@ -97,7 +97,7 @@ def _read_frames(reader: MovieReader) -> tuple[dict[str, Any], str]:
 
 
 def _remains(path: Path) -> tuple[dict[str, Any], Lines]:
-    """What is there of a movie that cannot be opened."""
+    """The readable remains of a movie that cannot be opened."""
     lines: Lines = [("movie", str(path)), ("format", f"{path.stat().st_size:,} bytes")]
     head = read_head(path)
     if head.startswith(TIFF_MAGIC):

@@ -1,4 +1,4 @@
-"""What files are that lie beside movies and hold none: of SerialEM, EPU, TVIPS, tilt series.
+"""Describe other files of a session: of SerialEM, EPU, TVIPS, tilt series.
 
 References
 ----------
@@ -18,8 +18,8 @@ from flexalign.io.inspect.facts import FileFacts, Lines
 from flexalign.io.movies.reader import head_text
 from flexalign.io.star import Blocks
 
-# What an XML file of EPU is, it says in the beginning; entities are not looked at.
-_MOST_BYTES = 16 << 20
+# EPU's XML files are identified by their beginning; entities are not expanded.
+_MAX_BYTES = 16 << 20
 _MDOC_SECTION = re.compile(r"^\[(?:ZValue|FrameSet|MontSection)\s*=\s*\d+\]", re.MULTILINE)
 _MDOC_VALUE = re.compile(r"^(\w+)\s*=[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _EPU = re.compile(r"<(?:\w+:)?MicroscopeImage[\s>]")
@@ -30,7 +30,7 @@ _SERIES_COLUMN, _TILT_COLUMN = "rlnTomoTiltSeriesStarFile", "rlnTomoNominalStage
 
 
 def inspect_session_file(path: Path, head: bytes) -> FileFacts | None:
-    """What a file is that belongs to a session and is neither movie nor alignment; None if not.
+    """Describe a session file that is neither movie nor alignment; None for other files.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def inspect_tilt_series(path: Path, blocks: Blocks) -> FileFacts | None:
 
 def _inspect_mdoc(path: Path) -> FileFacts | None:
     """SerialEM's metadata of a movie, a map or a tilt series."""
-    text = read_text(path, errors="replace", most_bytes=_MOST_BYTES)
+    text = read_text(path, errors="replace", max_bytes=_MAX_BYTES)
     values: dict[str, Any] = {"sections": len(_MDOC_SECTION.findall(text))}
     if not values["sections"]:
         return None
@@ -88,10 +88,10 @@ def _inspect_mdoc(path: Path) -> FileFacts | None:
 
 def _inspect_epu(path: Path) -> FileFacts:
     """EPU's metadata of one image."""
-    text = read_text(path, errors="replace", most_bytes=_MOST_BYTES)
+    text = read_text(path, errors="replace", max_bytes=_MAX_BYTES)
 
     def value(*names: str) -> float | None:
-        """The number in the innermost of elements, without a parser of XML and what it expands."""
+        """The number in the innermost element, without an XML parser that may expand entities."""
         inside = r"[^<]*".join(rf"<(?:\w+:)?{name}(?:\s[^>]*)?>" for name in names)
         found = re.search(rf"{inside}\s*([^<\s]+)\s*<", text)
         return _number(found.group(1)) if found else None
@@ -110,7 +110,7 @@ def _inspect_aretomo(path: Path) -> FileFacts:
 
 
 def _inspect_angles(path: Path) -> FileFacts | None:
-    """Tilt angles, one a line, with what AreTomo puts beside them; None for another text."""
+    """Tilt angles, one per line, with AreTomo's further columns; None for other text."""
     rows = [line.split() for line in read_text(path, errors="replace").splitlines()]
     rows = [row for row in rows if row and not row[0].startswith("#")]
     angles = [_number(row[0]) for row in rows]
@@ -148,7 +148,7 @@ def _tilts(angles: list[float]) -> dict[str, Any]:
 
 
 def _number(word: str) -> float | None:
-    """The finite number that a word is, else None."""
+    """The word as a finite number, else None."""
     try:
         value = float(word)
     except ValueError:
@@ -160,7 +160,7 @@ _UNITS = {"_A": " A", "_kV": " kV", "_e_A2": " e/A2", "_deg": " degrees", "_px":
 
 
 def _facts(path: Path, what: str, values: dict[str, Any]) -> FileFacts:
-    """The facts, with a line for each that is known."""
+    """The facts, with a line for each known value."""
     lines: Lines = [("file", str(path)), ("what", what)]
     for name, value in values.items():
         if value is not None:

@@ -1,4 +1,4 @@
-"""Two sets of alignments of the same movies: find them, and which belong together."""
+"""Find two sets of alignments and match them by movie."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from flexalign.io.motion_formats.read_motion import (
     read_motion_of,
 )
 from flexalign.io.movies.reader import head_text, read_head
-from flexalign.io.results import movie_root
 from flexalign.io.star import listed_paths, read_star
 from flexalign.motion import Motion
+from flexalign.naming import movie_root
 
-# Of several files of one movie in a folder the one is taken whose ending comes first.
+# Of several files of one movie in a folder, the one with the first of these endings is taken.
 ENDINGS = (
     "_record.json", "_motion.json", "_motion.star", ".star", ".aln", "-Patch-Patch.log",
     "-Patch-Full.log", "-Full.log", "_motioncor.log", ".log", "_shifts.xmd", ".xmd", ".xml",
@@ -31,7 +31,7 @@ ENDINGS = (
 )  # fmt: skip
 MICROGRAPHS_STAR = "corrected_micrographs.star"
 _METADATA = "rlnMicrographMetadata"
-# In a folder, files with these endings are looked into: many of them hold something else.
+# In a folder, files with these endings are opened to check: many of them hold something else.
 _DOUBTFUL: dict[str, Callable[[str], bool]] = {
     ".star": lambda text: "_rlnMicrographFrameNumber" in text,
     ".aln": is_motioncor,
@@ -50,8 +50,8 @@ class Alignment:
     ----------
     path : where it is
     root : name of the movie, without folder and extensions
-    facts : what it says of the movie
-    problem : why it cannot be read, "" when it can
+    facts : what it tells about the movie
+    problem : the error if it cannot be read, else ""
     """
 
     path: Path
@@ -74,13 +74,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What two sets have in common and what not.
+    """Result of matching two sets.
 
     Attributes
     ----------
     pairs : movies in both
     only_a, only_b : movies in one of them
-    ambiguous : what is wrong with movies of which one set has several alignments, by their roots
+    ambiguous : error for each movie with several alignments in one set, by root
     """
 
     pairs: tuple[Pair, ...]
@@ -90,7 +90,7 @@ class Matches:
 
 
 def find_alignments(argument: str) -> list[Alignment]:
-    """The alignments that a word on the command line names.
+    """The alignments named by a command-line argument.
 
     Parameters
     ----------
@@ -110,11 +110,11 @@ def find_alignments(argument: str) -> list[Alignment]:
 
 
 def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
-    """Which alignments are of the same movie, by its name.
+    """Match alignments by the name of their movie.
 
-    Two single files belong together whatever their names.  Names that match only once what
-    programs add to them is left out (``_aligned``, ``.log0``, points for underscores) are matched
-    when that is unambiguous.
+    Two single files are matched whatever their names. Names that match only without what programs
+    add to them (``_aligned``, ``.log0``, points for underscores) are matched if that is
+    unambiguous.
     """
     if len(a) == len(b) == 1:
         return Matches((Pair(a[0].root, a[0], b[0]),))
@@ -142,11 +142,11 @@ def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
 def read_pair(
     pair: Pair, *, shape_px: tuple[int, int] | None = None, pixel_size_A: float | None = None
 ) -> tuple[Motion, Motion, MovieFacts]:
-    """Both motions of a movie, and what is known of it.
+    """Both motions of a movie, and the facts about it.
 
     Parameters
     ----------
-    shape_px, pixel_size_A : of the unbinned movie, where neither file says it
+    shape_px, pixel_size_A : of the unbinned movie, if neither file has them
 
     Raises
     ------
@@ -171,7 +171,7 @@ def read_pair(
 
 
 def file_root(path: str | Path) -> str:
-    """The name of the movie that a file of an alignment is named after.
+    """The movie name within the name of an alignment file.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def file_root(path: str | Path) -> str:
 
 
 def _plain_root(root: str) -> str:
-    """A root without what programs add to it or replace in it.
+    """A root without the additions and replacements of other programs.
 
     Examples
     --------
@@ -197,7 +197,7 @@ def _plain_root(root: str) -> str:
 
 
 def _grouped(side: Sequence[Alignment], key: Callable[[str], str]) -> dict[str, list[Alignment]]:
-    """Alignments by a form of their roots."""
+    """Alignments grouped by a function of their roots."""
     groups: dict[str, list[Alignment]] = defaultdict(list)
     for alignment in side:
         groups[key(alignment.root)].append(alignment)
@@ -205,7 +205,7 @@ def _grouped(side: Sequence[Alignment], key: Callable[[str], str]) -> dict[str, 
 
 
 def _looked_at(path: Path) -> list[Alignment]:
-    """The alignments in a file, one for each movie, or why it is none."""
+    """The alignments in a file, one for each movie, or the reason why there is none."""
     try:
         return [
             Alignment(path, movie_root(facts.movie) if facts.movie else file_root(path), facts)
@@ -216,7 +216,7 @@ def _looked_at(path: Path) -> list[Alignment]:
 
 
 def _paths(argument: str) -> Iterator[Path]:
-    """The files of alignments that one word names."""
+    """The alignment files named by one argument."""
     path = Path(argument)
     if is_folder(path):
         yield from _in_folder(path)
@@ -259,7 +259,7 @@ def _in_folder(folder: Path) -> Iterator[Path]:
 
 
 def _is_alignment(path: Path) -> bool:
-    """Whether a file in a folder is the alignment of one movie, by its name and a look inside."""
+    """Whether a file in a folder is the alignment of one movie, by name and content."""
     ending = next((ending for ending in ENDINGS[:-2] if path.name.endswith(ending)), None)
     if ending is None or not path.is_file():
         return False

@@ -1,4 +1,4 @@
-"""One boundary around each reader: what a damaged file brings about is an error with its name."""
+"""Error boundary around each reader: any failure on a damaged file becomes an `InputError`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flexalign.errors import FlexAlignError, InputError
 
 @contextmanager
 def reading(path: str | Path, expected: str) -> Iterator[None]:
-    """Turn whatever is raised while a file is read into an `InputError` that names it.
+    """Turn any exception raised while a file is read into an `InputError` that names the file.
 
-    Formats have more ways to be broken than anyone lists; none of them is a defect of ours.
+    Files can be damaged in more ways than can be listed; none of them is a defect of flexalign.
 
     Parameters
     ----------

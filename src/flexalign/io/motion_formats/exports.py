@@ -10,8 +10,8 @@ from flexalign.errors import InputError
 from flexalign.io import relion_project
 from flexalign.io.motion_formats import motioncor, relion, warp
 from flexalign.io.motion_formats.polynomial import PolynomialMotion
-from flexalign.io.record import read_record, write_json
-from flexalign.io.writing.ownership import RECORD_SUFFIX, refuse_occupied
+from flexalign.io.record import read_record
+from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.io.writing.publishing import (
     clear_leftovers,
     hidden_folder,
@@ -19,23 +19,10 @@ from flexalign.io.writing.publishing import (
     results_of,
     states_of,
 )
-from flexalign.model import FrameRange, MovieRecord
+from flexalign.model import MovieRecord
 from flexalign.motion import Motion
-
-# Kinds of files of each format, and what is written after the root of the name.
-FORMAT_KINDS = {
-    "relion": ("relion",),
-    "motioncor": ("motioncor", "motioncor_full", "motioncor_patches", "motioncor_aln"),
-    "warp": ("warp",),
-}
-SUFFIXES = {
-    "relion": "_motion.star",
-    "motioncor": "_motioncor.log",
-    "motioncor_full": "-Full.log",
-    "motioncor_patches": "-Patch-Patch.log",
-    "motioncor_aln": ".aln",
-    "warp": ".xml",
-}
+from flexalign.naming import FORMAT_KINDS, RECORD_SUFFIX, SUFFIXES
+from flexalign.plain import write_json
 
 
 def format_kinds(formats: Iterable[str]) -> list[str]:
@@ -50,14 +37,14 @@ def write_formats(
     paths: Mapping[str, Path],
     gain_name: str | None = None,
 ) -> tuple[str, ...]:
-    """Write one movie's motion in the formats asked for; what a person should know about it.
+    """Write one movie's motion in the requested formats; return notes for the user.
 
     Parameters
     ----------
     formats : some of `flexalign.params.WRITTEN_FORMATS`
     record : of the movie; its motion is not used
-    paths : of the files, by the keys of `flexalign.io.results.SUFFIXES`
-    gain_name : of the gain reference as RELION is to read it, see `relion_project.relion_gain`
+    paths : of the files, by the keys of `flexalign.naming.SUFFIXES`
+    gain_name : of the gain reference for RELION, see `relion_project.relion_gain`
 
     Raises
     ------
@@ -77,17 +64,15 @@ def write_formats(
         elif name == "motioncor":
             _write_motioncor(record, motion, paths)
         elif name == "warp":
-            pixel_size_A = float(record.decisions["pixel_size_A"])
-            warp.write_warp(paths["warp"], motion, pixel_size_A, record.movie)
+            warp.write_warp(paths["warp"], motion, record.pixel_size_A, record.movie)
     return tuple(notes)
 
 
 def _write_motioncor(record: MovieRecord, motion: Motion, paths: Mapping[str, Path]) -> None:
     """Write MotionCor's files; those of patches with local motion only."""
-    align, info = record.decisions["align"], record.movie
-    used = FrameRange(int(align["first"]), int(align["stop"]))
+    info = record.movie
     patches, shape_px = _patches(record, motion), (info.height_px, info.width_px)
-    shifts = motioncor.as_patch_shifts(motion, used, patches)
+    shifts = motioncor.as_patch_shifts(motion, record.align, patches)
     motioncor.write_console_log(paths["motioncor"], shifts)
     motioncor.write_full_log(paths["motioncor_full"], shifts)
     motioncor.write_aln(paths["motioncor_aln"], shifts, shape_px, motion.frame_count, patches)
@@ -96,8 +81,8 @@ def _write_motioncor(record: MovieRecord, motion: Motion, paths: Mapping[str, Pa
 
 
 def _patches(record: MovieRecord, motion: Motion) -> tuple[int, int]:
-    """Patches (y, x) that are listed: as many as were measured, or as the field needs."""
-    y, x = (int(count) for count in record.decisions["patches"])
+    """Number of patches (y, x) in the file: those measured, or as many as the field needs."""
+    y, x = record.patches
     if motion.field is None:
         return y, x
     _, points_y, points_x = motion.field.control_points
@@ -107,7 +92,7 @@ def _patches(record: MovieRecord, motion: Motion) -> tuple[int, int]:
 def _model_notes(
     motion: Motion, model: PolynomialMotion, first: int, pixel_size_A: float
 ) -> list[str]:
-    """What a person should know about RELION's polynomial."""
+    """Notes on the fit of RELION's polynomial."""
     if motion.field is None:
         return []
     notes = []
@@ -121,7 +106,7 @@ def _model_notes(
     return [
         *notes,
         "RELION's polynomial cannot follow the local motion (more than "
-        f"{relion.LARGEST_MODEL_ERROR_A:g} A rms are left): only the whole-frame motion, which "
+        f"{relion.MAX_MODEL_ERROR_A:g} A rms are left): only the whole-frame motion, which "
         f"leaves {model.rms_local_px * pixel_size_A:.1f} A rms, is in its file",
     ]
 
@@ -138,7 +123,7 @@ def export_folder(
 
     Returns
     -------
-    The records with the new files among their outputs, as they are now on disk
+    The updated records, with the new files among their outputs
 
     Raises
     ------
@@ -158,12 +143,12 @@ def export_folder(
 
 
 class _Place:
-    """Where the further formats of a movie go: its folder, its root there, names by their kinds."""
+    """Location of the further files of a movie: folder, root, and names by kind."""
 
     def __init__(self, path: Path, record: MovieRecord, formats: Iterable[str]) -> None:
         self.folder, self.root, self.formats = path.parent, path.name, tuple(formats)
         self.record_name = f"{self.root}{RECORD_SUFFIX}"
-        # A file that is there already keeps the name it has.
+        # An existing file keeps its name.
         self.names = {
             kind: Path(record.outputs.get(kind, f"{self.root}{SUFFIXES[kind]}")).name
             for kind in format_kinds(self.formats)
@@ -171,14 +156,14 @@ class _Place:
 
 
 def _export(record: MovieRecord, place: _Place, folder: str | Path) -> MovieRecord:
-    """Write one movie's motion in further formats; its record as it is now."""
+    """Write one movie's motion in further formats; return the updated record."""
     gain_name = relion_project.relion_gain(record, folder) if "relion" in place.formats else None
     with hidden_folder(place.folder, place.root) as hidden:
         paths = {kind: hidden / name for kind, name in place.names.items()}
         motion = Motion.from_dict(record.motion)
         notes = write_formats(place.formats, record, motion, paths, gain_name)
         written = {kind: path.name for kind, path in paths.items() if path.exists()}
-        # Those that are left unchanged since an earlier version get their states now.
+        # Unchanged files of an earlier version, whose record has no file states, get them now.
         own = results_of(place.folder, place.root) - {place.record_name, *written.values()}
         states = states_of(place.folder, own)
         exported = replace(
@@ -199,7 +184,7 @@ def read_records(
 
     Parameters
     ----------
-    tell : is told, in a sentence, of each record that cannot be read and is left out
+    tell : called with a sentence for each record that cannot be read and is left out
     """
     paths = sorted(Path(folder).rglob(f"*{RECORD_SUFFIX}"))
     roots = (str(path.relative_to(folder))[: -len(RECORD_SUFFIX)] for path in paths)

@@ -1,4 +1,4 @@
-"""Lists of frames as Xmipp's programs take them: an ``.xmd`` with one frame per row."""
+"""Xmipp's lists of frames: an ``.xmd`` with one frame per row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FrameList:
     Attributes
     ----------
     movie : the file
-    name : how the list names it, with what it says of EER fractions and format
+    name : as in the list, with EER fractions and format
     frames : zero-based in the file
     eer_fractions : frames to make of an EER movie, None for other movies
     """
@@ -61,7 +61,7 @@ def read_frame_list(path: str | Path) -> FrameList:
 
 
 def _consecutive(path: Path, images: list[str]) -> FrameList:
-    """The frames that a list names, once they are known to follow each other in one movie."""
+    """The frames in a list, checked to be consecutive frames of one movie."""
     found = [FRAME.fullmatch(image) for image in images]
     names = {match["name"] if match else "" for match in found}
     if len(names) != 1 or "" in names:

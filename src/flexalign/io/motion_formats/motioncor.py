@@ -1,8 +1,8 @@
-"""The logs and the ``.aln`` file of MotionCor2 and MotionCor3: what they hold, and writing them.
+"""Write the logs and the ``.aln`` file of MotionCor2 and MotionCor3.
 
 They hold corrections, minus our displacements, in pixels of the unbinned movie, relative to the
-first frame used.  Patches have what the whole frame leaves.  The logs keep hundredths of a pixel,
-the console output and the ``.aln`` thousandths.
+first frame used.  Patches have the residual after the whole-frame shift.  The logs have two
+decimals, the console output and the ``.aln`` three.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from pathlib import Path
 
 import numpy as np
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion, Trajectory, fit_field
 
 CONSOLE_TITLE = "Full-frame alignment shift"
 PATCH_LOG = "-Patch-Patch.log"
 FULL_LOGS = ("-Patch-Full.log", "-Full.log")
-# More control points than this would follow the noise of patches.
-MOST_POINTS_IN_PLACE, MOST_POINTS_IN_TIME = 12, 12
+# More control points than this would fit the noise of patches.
+MAX_POINTS_IN_PLACE, MAX_POINTS_IN_TIME = 12, 12
 _SPARE_PATCHES = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchShifts:
-    """What MotionCor keeps, in its sign.
+    """Shifts of MotionCor, in its sign.
 
     Attributes
     ----------
     whole_px : (frames, 2) (y, x) of the whole frame
     center_px : (patches, 2) (y, x)
-    local_px : (patches, frames, 2) (y, x), what is to be added at each patch
-    used : the frames, zero-based in the file; None = not said
-    frame_count : of the file; None = not said
-    shape_px : (height, width) of the unbinned movie; None = not said
-    movie : its name; None = not said
-    pixel_size_A : unbinned; None = not said
+    local_px : (patches, frames, 2) (y, x), local shift of each patch, added to the whole-frame one
+    used : the frames, zero-based in the file; None = unknown
+    frame_count : of the file; None = unknown
+    shape_px : (height, width) of the unbinned movie; None = unknown
+    movie : its name; None = unknown
+    pixel_size_A : unbinned; None = unknown
     """
 
     whole_px: FloatArray
@@ -53,7 +53,7 @@ class PatchShifts:
 
 
 def as_patch_shifts(motion: Motion, used: FrameRange, patches: tuple[int, int]) -> PatchShifts:
-    """The motion at the middles of `patches` (y, x), as MotionCor would keep it."""
+    """The motion at the centres of `patches` (y, x) in MotionCor's form."""
     frames = np.arange(used.first, used.stop)
     whole = -motion.trajectory.displacement_px[frames]
     if motion.field is None:
@@ -75,15 +75,15 @@ def as_patch_shifts(motion: Motion, used: FrameRange, patches: tuple[int, int]) 
 
 
 def as_motion(shifts: PatchShifts, frame_count: int, shape_px: tuple[int, int]) -> Motion:
-    """The motion behind shifts of MotionCor, zero in the first frame used.
+    """The motion of MotionCor's shifts, zero in the first frame used.
 
-    MotionCor weights patches by their distance; here a B-spline goes through them, so between
-    patches the two differ a little.
+    MotionCor interpolates between patches by distance weights, we by a B-spline: between patches
+    the two differ slightly.
 
     Raises
     ------
     InputError
-        If the shifts are not those of so many frames.
+        If the number of frames differs.
     """
     used = shifts.used or FrameRange(0, len(shifts.whole_px))
     found = shifts.frame_count or used.stop
@@ -106,25 +106,25 @@ def as_motion(shifts: PatchShifts, frame_count: int, shape_px: tuple[int, int]) 
         y,
         x,
         used,
-        (min(used.count, MOST_POINTS_IN_TIME), points[0], points[1]),
+        (min(used.count, MAX_POINTS_IN_TIME), points[0], points[1]),
         shape_px,
     )
     return Motion(trajectory, field)
 
 
 def patches_for(control_points: int) -> int:
-    """How many patches along an axis hold a field of so many control points."""
+    """Number of patches along an axis that represent a field with that many control points."""
     return control_points + _SPARE_PATCHES
 
 
 def _points(patches: int) -> int:
-    """Control points along an axis with so many patches: fewer, so that their edges stay calm."""
-    fewest = min(patches, 3)
-    return min(max(fewest, patches - _SPARE_PATCHES), MOST_POINTS_IN_PLACE)
+    """Control points along an axis for a number of patches: fewer, for stability at the edges."""
+    min_points = min(patches, 3)
+    return min(max(min_points, patches - _SPARE_PATCHES), MAX_POINTS_IN_PLACE)
 
 
 def write_console_log(path: str | Path, shifts: PatchShifts) -> None:
-    """Write the lines of MotionCor's output that RELION, Scipion and others look for."""
+    """Write the lines of MotionCor's output that RELION, Scipion and others parse."""
     lines = [
         f"...... Frame ({frame:3d}) shift: {x:9.3f}  {y:9.3f}"
         for frame, (y, x) in enumerate(shifts.whole_px + 0.0, start=1)

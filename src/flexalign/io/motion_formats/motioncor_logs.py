@@ -1,4 +1,4 @@
-"""MotionCor's shifts read from its ``.aln``, its logs and its console output, each by its mark.
+"""Read MotionCor's shifts from its ``.aln``, its logs and its console output.
 
 References
 ----------
@@ -20,7 +20,7 @@ from flexalign.files import read_text
 from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.motioncor import CONSOLE_TITLE, FULL_LOGS, PATCH_LOG, PatchShifts
 from flexalign.io.motion_formats.numbers_in_files import (
-    MOST_FRAMES,
+    MAX_FRAMES,
     frame_count,
     shifts,
     size_px,
@@ -29,10 +29,10 @@ from flexalign.io.motion_formats.numbers_in_files import (
 from flexalign.model import FloatArray, FrameRange
 
 WHAT = "MotionCor's .aln, -Full.log, -Patch-Patch.log or console output"
-MOST_PATCHES = 10_000
+MAX_PATCHES = 10_000
 
 _TABLE_TITLE, _TABLE_HEAD = "Full-frame alignment", "Frame x Shift y Shift"
-# No pattern looks at a place twice, however the text is: it may be of any length.
+# The patterns do not backtrack: their time is linear in the length of the text.
 _ALN_SIZE = re.compile(r"^[ \t]*stackSize:", re.MULTILINE)
 _ALN_SHIFTS = re.compile(r"^[ \t]*globalShift", re.MULTILINE)
 _FULL_LOG = re.compile(r"^# *(?:full frame alignment|Patch based alignment) *$", re.MULTILINE)
@@ -50,12 +50,12 @@ _STORED = re.compile(r"^(?:TIFF|MRC) file size mode: *(\d+) +(\d+)", re.MULTILIN
 
 
 def is_motioncor(text: str) -> bool:
-    """Whether a text has one of the marks of MotionCor's files."""
+    """Whether a text is one of MotionCor's files, by its signature."""
     return _is_aln(text) or any(mark.search(text) for mark in (_FULL_LOG, _CONSOLE))
 
 
 def _is_aln(text: str) -> bool:
-    """Whether a text is an ``.aln``; AreTomo's of that name are others."""
+    """Whether a text is MotionCor's ``.aln``; AreTomo uses the name for another format."""
     return bool(_ALN_SIZE.search(text) and _ALN_SHIFTS.search(text))
 
 
@@ -67,13 +67,13 @@ def read_motioncor(path: str | Path, movie: str | None = None) -> PatchShifts:
 
     Parameters
     ----------
-    movie : the one of which they are, by its name, where the console output is of several
+    movie : name of the movie to read from console output of several
 
     Raises
     ------
     InputError
         If the file is none of these, the log of the whole frame is missing, or there are several
-        movies and none is the one asked for.
+        movies and none is the requested one.
     """
     found = read_movies(path)
     if len(found) == 1:
@@ -84,7 +84,7 @@ def read_motioncor(path: str | Path, movie: str | None = None) -> PatchShifts:
             if movie and one.movie and getattr(Path(one.movie), part) == getattr(Path(movie), part)
         ]  # fmt: skip
         if named:
-            # A movie that was aligned again is there twice; the last time counts.
+            # A movie that was aligned again occurs twice; the last one counts.
             return named[-1]
     names = ", ".join(sorted({Path(one.movie or "one that is not named").name for one in found}))
     raise InputError(
@@ -103,7 +103,7 @@ def read_movies(path: str | Path) -> list[PatchShifts]:
     """
     path = Path(path)
     with reading(path, WHAT):
-        # What people or wrappers wrote around the output may be in any encoding.
+        # Text that users or wrappers wrote around the output may be in any encoding.
         text = read_text(path, errors="replace")
         if _is_aln(text):
             return [_from_aln(text)]
@@ -130,7 +130,7 @@ def _from_console(text: str) -> list[PatchShifts]:
 
 
 def _movie_names(run: str, options: dict[str, str], count: int) -> list[str | None]:
-    """The names of the movies that a run aligned, None where it does not say which is which."""
+    """The names of the movies of a run, None if they cannot be assigned."""
     if options.get("Serial", "0") == "0" and count == 1:
         inputs = (options.get(f"In{kind}") for kind in ("Mrc", "Tiff", "Eer"))
         return [next((name for name in inputs if name), None)]
@@ -139,7 +139,7 @@ def _movie_names(run: str, options: dict[str, str], count: int) -> list[str | No
 
 
 def _of_run(whole: FloatArray, movie: str | None, run: str, options: dict[str, str]) -> PatchShifts:
-    """The shifts of one movie with what the run says of it."""
+    """The shifts of one movie with the run's facts about it."""
     sizes = set(_RENDERED.findall(run)) or set(_STORED.findall(run))
     shape_px = None
     if len(sizes) == 1:
@@ -155,7 +155,7 @@ def _of_run(whole: FloatArray, movie: str | None, run: str, options: dict[str, s
     if "Throw" not in options:
         return found
     before, behind = (
-        whole_number(options.get(name, "0"), f"-{name}", 0, MOST_FRAMES)
+        whole_number(options.get(name, "0"), f"-{name}", 0, MAX_FRAMES)
         for name in ("Throw", "Trunc")
     )
     used = FrameRange(before, before + len(whole))
@@ -242,7 +242,7 @@ def _from_aln(text: str) -> PatchShifts:
 
 def _with_patches(whole: FloatArray, table: FloatArray) -> PatchShifts:
     """Shifts from rows of frame, centre x and y, shift x and y, patch by patch."""
-    if not len(table) or len(table) % len(whole) or len(table) > MOST_PATCHES * len(whole):
+    if not len(table) or len(table) % len(whole) or len(table) > MAX_PATCHES * len(whole):
         raise ValueError(f"expected patches of {len(whole)} frames, found {len(table)} rows")
     by_patch = table.reshape(-1, len(whole), 5)
     for patch in by_patch:
@@ -257,7 +257,7 @@ def _without_patches(whole: FloatArray) -> PatchShifts:
 
 
 def _check_frames(numbers: FloatArray, first: int) -> None:
-    """Make sure that rows are of frames in order."""
+    """Check that rows are of frames in order."""
     if not len(numbers) or (numbers != np.arange(first, first + len(numbers))).any():
         raise ValueError(
             f"expected rows of all frames from {first} on, found {numbers[:3].tolist()} and so on"
@@ -265,7 +265,7 @@ def _check_frames(numbers: FloatArray, first: int) -> None:
 
 
 def _rows(text: str, count: int) -> FloatArray:
-    """The first `count` numbers of each line, comments, blank lines and words of titles left out.
+    """The first `count` numbers of each line, without comments, blank lines and titles.
 
     Older versions end rows of patches with the fitted shift, newer ones with a mark for bad ones.
     """

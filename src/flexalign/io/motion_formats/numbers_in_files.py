@@ -1,4 +1,4 @@
-"""Numbers in files of motion, checked before memory is taken for them or anything is computed."""
+"""Checks of numbers in motion files, before memory is allocated for them."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy.typing as npt
 
 from flexalign.model import FloatArray
 
-# Above all that cameras write: raw EER frames of a long exposure are some thousands.
-MOST_FRAMES = 10_000
-LARGEST_SIZE_PX = 1_000_000
-LARGEST_SHIFT = 1e6  # pixels or Angstrom
+# More than any camera writes: a long EER exposure has some thousands of raw frames.
+MAX_FRAMES = 10_000
+MAX_SIZE_PX = 1_000_000
+MAX_SHIFT = 1e6  # pixels or Angstrom
 
 
-def whole_number(word: str, what: str, least: int, most: int) -> int:
-    """The whole number that `word` is.
+def whole_number(word: str, what: str, minimum: int, maximum: int) -> int:
+    """Parse `word` as an integer.
 
     Raises
     ------
     ValueError
-        If it is none, or outside `least` to `most`.
+        If it is none, or outside `minimum` to `maximum`.
 
     Examples
     --------
     >>> whole_number("7", "frames", 1, 10)
     7
     """
-    # int() gives up at thousands of digits, with words of its own
-    if len(word) > 20 or not least <= (number := int(word)) <= most:
-        raise ValueError(f"expected {what} from {least} to {most}, found {word:.40}")
+    # int() refuses thousands of digits with an error of its own
+    if len(word) > 20 or not minimum <= (number := int(word)) <= maximum:
+        raise ValueError(f"expected {what} from {minimum} to {maximum}, found {word:.40}")
     return number
 
 
@@ -42,7 +42,7 @@ def frame_count(word: str) -> int:
     ValueError
         If it is none, or larger than that of any movie.
     """
-    return whole_number(word, "a number of frames", 1, MOST_FRAMES)
+    return whole_number(word, "a number of frames", 1, MAX_FRAMES)
 
 
 def size_px(word: str) -> int:
@@ -53,7 +53,7 @@ def size_px(word: str) -> int:
     ValueError
         If it is none.
     """
-    return whole_number(word, "a size in pixels", 1, LARGEST_SIZE_PX)
+    return whole_number(word, "a size in pixels", 1, MAX_SIZE_PX)
 
 
 def shifts(values: Iterable[str] | npt.ArrayLike, what: str = "shifts") -> FloatArray:
@@ -70,6 +70,6 @@ def shifts(values: Iterable[str] | npt.ArrayLike, what: str = "shifts") -> Float
     array([ 1. , -2.5])
     """
     numbers = np.array(values, dtype=np.float64)
-    if not (np.abs(numbers) <= LARGEST_SHIFT).all():
-        raise ValueError(f"expected {what} up to {LARGEST_SHIFT:g}, found larger ones or none")
+    if not (np.abs(numbers) <= MAX_SHIFT).all():
+        raise ValueError(f"expected {what} up to {MAX_SHIFT:g}, found larger ones or none")
     return numbers

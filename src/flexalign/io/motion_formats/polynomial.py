@@ -21,7 +21,7 @@ from flexalign.motion import Motion, MotionField, Trajectory, fit_field
 
 ORDERS, PLACES = 3, 6
 COEFFICIENTS = ORDERS * PLACES
-# B-splines with so many points hold every such polynomial exactly.
+# B-splines with this many control points represent every such polynomial exactly.
 CONTROL_POINTS = (4, 3, 3)
 
 _NODES = 9
@@ -29,7 +29,7 @@ _NODES = 9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolynomialMotion:
-    """A motion as RELION keeps it, in RELION's sign: the correction to apply.
+    """A motion in RELION's model and sign: the correction to apply.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class PolynomialMotion:
     coefficients_px : (2, 18), components (y, x), place by place and in each the orders of z;
         None = no local motion
     first : the frame with z = 0, zero-based in the file
-    rms_error_px, largest_error_px : length of what is left of the motion it was fitted to
+    rms_error_px, largest_error_px : length of the residual of the fit
     rms_local_px : of the local motion it was fitted to
     """
 
@@ -56,10 +56,10 @@ class PolynomialMotion:
 
 
 def fit_polynomial(motion: Motion, frames: FrameRange) -> PolynomialMotion:
-    """RELION's model that comes closest to `motion` over `frames`, in least squares.
+    """Least-squares fit of RELION's model to `motion` over `frames`.
 
     The whole-frame correction is that of the mean over the field, free in every frame, so that
-    the polynomial has to follow only how places differ.
+    the polynomial has to fit only the differences between places.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def fit_polynomial(motion: Motion, frames: FrameRange) -> PolynomialMotion:
     solution = np.linalg.lstsq(flat, local.T, rcond=None)[0]
     left = np.linalg.norm(local - (flat @ solution).T, axis=0)
     varying = solution.T.reshape(2, PLACES - 1, ORDERS) / scale
-    # The mean over the field is the business of the whole frame.
+    # The mean over the field belongs to the whole-frame shift.
     constant = -np.einsum("cki,k->ci", varying, mean[1:])
     coefficients = np.concatenate([constant[:, None], varying], axis=1)
     return PolynomialMotion(
@@ -96,7 +96,7 @@ def fit_polynomial(motion: Motion, frames: FrameRange) -> PolynomialMotion:
 def whole_frame_px(motion: Motion, frames: FrameRange) -> FloatArray:
     """The correction (frames of the file, 2) of the whole frame: the mean over the field.
 
-    Before and after `frames` the field is taken as at their ends.
+    Before and after `frames` the field is constant.
     """
     whole = -motion.trajectory.displacement_px
     if motion.field is None:
@@ -125,11 +125,11 @@ def correction_px(
 
 
 def as_motion(model: PolynomialMotion, frames: FrameRange, shape_px: tuple[int, int]) -> Motion:
-    """The motion behind RELION's model, exactly, relative to the frame with z = 0.
+    """The motion of RELION's model, exactly, relative to the frame with z = 0.
 
     Parameters
     ----------
-    frames : that RELION observed; others move like the nearest of them
+    frames : the frames that RELION used; others move like the nearest of them
     shape_px : (height, width) of the unbinned movie
     """
     count = len(model.global_px)

@@ -1,4 +1,4 @@
-"""The front door to motions: look at the content of a file and hand it to the format's reader."""
+"""Read a motion in any known format, detected by the content of the file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FORMATS = (
     "flexalign (_motion.json, _record.json), RELION (the STAR file of one movie), Xmipp "
     "(_shifts.xmd), MotionCor (.aln, logs), Warp (.xml) or a simulation (_truth.npz)"
 )
-LARGEST_PIXEL_SIZE_RATIO = 1.01
-# Lengths along the frame of a motion that is the same at every place.
+MAX_PIXEL_SIZE_RATIO = 1.01
+# Placeholder size for a motion that is the same at every place.
 ANY_SHAPE_PX = (1000, 1000)
 _HEAD_BYTES = 4096
 _STAR_BLOCK = re.compile(r"(?:^|[\r\n])data_")
@@ -37,7 +37,7 @@ _OTHERS = {
 
 @dataclass(frozen=True, slots=True)
 class MovieFacts:
-    """What the file of an alignment says of its movie; None = it does not say.
+    """Facts about the movie in an alignment file; None = not in the file.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class MovieFacts:
 
 
 def read_motion(path: str | Path, movie: MovieInfo, pixel_size_A: float) -> Motion:
-    """The motion of `movie` in a file of ours or of another program, told by its content.
+    """The motion of `movie` in a file of ours or of another program, detected by content.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ def read_motion(path: str | Path, movie: MovieInfo, pixel_size_A: float) -> Moti
 
 
 def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
-    """The motion in a file, with what is known of its movie from elsewhere.
+    """The motion in a file, with facts about its movie from elsewhere.
 
     Raises
     ------
     InputError
-        If the file is of no known format or is broken, if it is that of other frames, or if it
-        does not say how a movie must be known to read it and `facts` do not either.
+        If the file is of no known format or is broken, if it is of other frames, or if facts needed
+        to read it are neither in the file nor in `facts`.
     """
     shape_px = facts.shape_px or ANY_SHAPE_PX
     with reading(path, "the motion of a movie"):
@@ -107,7 +107,7 @@ def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
 
 
 def read_all_facts(path: str | Path) -> list[MovieFacts]:
-    """What a file says of each movie whose alignment it holds; MotionCor's output holds several.
+    """Facts about each movie in an alignment file; MotionCor's output may hold several.
 
     Raises
     ------
@@ -122,13 +122,13 @@ def read_all_facts(path: str | Path) -> list[MovieFacts]:
 
 
 def _facts_of_shifts(found: motioncor.PatchShifts) -> MovieFacts:
-    """What MotionCor says of a movie."""
+    """Facts about a movie in MotionCor's files."""
     count = found.frame_count or len(found.whole_px)
     return MovieFacts(found.movie, count, found.shape_px, found.pixel_size_A)
 
 
 def _facts_of_one(path: str | Path, kind: str) -> MovieFacts:
-    """What a file of any format but MotionCor's says of its movie."""
+    """Facts about the movie in a file of any format except MotionCor's."""
     if kind == "flexalign":
         return _facts_of_ours(path)
     if kind == "Warp":
@@ -148,7 +148,7 @@ def _facts_of_one(path: str | Path, kind: str) -> MovieFacts:
 
 
 def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
-    """What two files say of one movie together.
+    """Merge the facts about one movie from two files.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
             f"expected movies of one size, found {one_x} x {one_y} in A and {other_x} x {other_y} "
             "in B; was one of them binned, upsampled or turned?"
         )
-    if None not in size_A and max(size_A) > LARGEST_PIXEL_SIZE_RATIO * min(size_A):
+    if None not in size_A and max(size_A) > MAX_PIXEL_SIZE_RATIO * min(size_A):
         raise InputError(
             f"expected one pixel size of the movie, found {size_A[0]:.4g} A in A and "
             f"{size_A[1]:.4g} A in B"
@@ -181,9 +181,9 @@ def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
 
 
 def format_of(path: str | Path, expected: str = f"a motion as of {FORMATS}") -> str:
-    """Whose file it is: flexalign, RELION, Xmipp, MotionCor, Warp or simulation.
+    """The format of a file: flexalign, RELION, Xmipp, MotionCor, Warp or simulation.
 
-    Each is known by a mark of its own.
+    Each has a signature.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def format_of(path: str | Path, expected: str = f"a motion as of {FORMATS}") -> 
         return "Warp"
     if _STAR_BLOCK.search(text):
         return _format_of_star(path)
-    # A long prelude may come before the mark of MotionCor's output.
+    # MotionCor's signature may come after other output.
     if motioncor_logs.is_motioncor(read_text(path, errors="replace")):
         return "MotionCor"
     found = next((words for mark, words in _OTHERS.items() if text.startswith(mark)), None)
@@ -232,7 +232,7 @@ def _format_of_star(path: str | Path) -> str:
 
 
 def _facts_of_ours(path: str | Path) -> MovieFacts:
-    """What a record or a motion in JSON says of its movie."""
+    """Facts about the movie in a record or a motion in JSON."""
     plain = read_json(path)
     motion = Motion.from_dict(plain)
     field = motion.field
@@ -247,7 +247,7 @@ def _facts_of_ours(path: str | Path) -> MovieFacts:
 
 
 def check_motion(motion: Motion, movie: MovieInfo) -> None:
-    """Make sure that a motion is that of this movie, as it is read now.
+    """Check that a motion fits this movie as it is read now.
 
     Raises
     ------

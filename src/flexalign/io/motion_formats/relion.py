@@ -1,8 +1,7 @@
 """RELION's files of a motion correction job: one STAR per movie, one for all micrographs.
 
 The shifts are corrections, minus our displacements, in pixels of the unbinned movie, for the
-whole-frame and for the local motion alike.  Frames are counted from 1.  These functions know
-nothing of runs and folders: they write what they are given.
+whole-frame and for the local motion alike.  Frames are counted from 1.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from flexalign.model import FrameRange
 from flexalign.motion import Motion
 
 NOT_OBSERVED = -9999.0
-# Above it, tracks that start from the polynomial are worse than tracks that start without.
-LARGEST_MODEL_ERROR_A = 2.0
+# Above this error, polishing is worse when it starts from the polynomial than when it does not.
+MAX_MODEL_ERROR_A = 2.0
 EARLY_DOSE_E_A2 = 4.0
 EARLY_FRAMES = 4
 
@@ -37,11 +36,11 @@ _NO_PIXELS = np.zeros((0, 2), np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelionMovie:
-    """What RELION keeps of a movie beside its motion.
+    """The movie's entry in RELION's files, without its motion.
 
     Attributes
     ----------
-    movie_name, gain_name : as RELION finds them, from its project folder
+    movie_name, gain_name : paths relative to RELION's project folder
     shape_px : (height, width) unbinned; EER: after upsampling
     frame_count : of the file; EER: of fractions
     pixel_size_A : unbinned
@@ -69,11 +68,11 @@ class RelionMovie:
 
 @dataclass(frozen=True, slots=True)
 class RelionMicrograph:
-    """One row of ``corrected_micrographs.star``; names as RELION finds them.
+    """One row of ``corrected_micrographs.star``; paths relative to RELION's project folder.
 
     Attributes
     ----------
-    name : micrograph to pick from, dose-weighted where there is one
+    name : micrograph for picking, dose-weighted if there is one
     metadata : its STAR file
     motion_px : total, early and late path of the whole frame, see `path_lengths_px`
     not_weighted : micrograph without dose weighting, for the CTF
@@ -90,9 +89,9 @@ class RelionMicrograph:
 
 
 def model_for(motion: Motion, movie: RelionMovie) -> PolynomialMotion:
-    """The motion as RELION gets it: without its local part when the polynomial is too far off."""
+    """The motion in RELION's model, without local motion if the polynomial fits badly."""
     model = fit_polynomial(motion, movie.used)
-    if model.rms_error_px * movie.pixel_size_A > LARGEST_MODEL_ERROR_A:
+    if model.rms_error_px * movie.pixel_size_A > MAX_MODEL_ERROR_A:
         return model.without_local()
     return model
 
@@ -113,7 +112,7 @@ def write_motion_star(
 
     Returns
     -------
-    What was written, with its distance from `motion`
+    The polynomial written, with its error
 
     Raises
     ------
@@ -197,7 +196,7 @@ def write_micrographs_star(
 ) -> None:
     """Write ``corrected_micrographs.star``: the optics groups, then one row per micrograph.
 
-    Columns of what only some micrographs have are left out.
+    Columns that only some micrographs have are left out.
 
     Raises
     ------
@@ -222,7 +221,7 @@ def write_micrographs_star(
 
 
 def _general(movie: RelionMovie, model: PolynomialMotion) -> dict[str, object]:
-    """The block of the movie's facts, in RELION's order; what is unknown is left out."""
+    """The ``general`` block, in RELION's order; unknown values are left out."""
     height, width = movie.shape_px
     items = {
         "rlnImageSizeX": width,

@@ -1,4 +1,4 @@
-"""RELION's STAR file of one movie, read: its facts and its motion."""
+"""Read RELION's STAR file of one movie: its facts and its motion."""
 
 from __future__ import annotations
 

@@ -22,15 +22,15 @@ from flexalign.io.motion_formats.numbers_in_files import shifts, size_px
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion, Trajectory, fit_field
 
-# With so many control points in time the lattice is met exactly; a system of more is unstable.
-MOST_TIMES = 60
-# A thousand frames at 50 x 50 places are 40 MB.
-MOST_ARRAY_BYTES = 64 << 20
+# Up to this many control points in time the lattice is interpolated exactly; more are unstable.
+MAX_TIMES = 60
+# For scale: a thousand frames at 50 x 50 places are 40 MB.
+MAX_ARRAY_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What is known of a simulated movie.
+    """The truth about a simulated movie.
 
     Attributes
     ----------
@@ -74,16 +74,16 @@ def read_truth(path: str | Path) -> Truth:
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """One array of an archive of NumPy, once its size is known to be that in its head."""
+    """One array of a NumPy archive, with its size checked against its header."""
     size_bytes = archive.getinfo(f"{name}.npy").file_size
-    if size_bytes > MOST_ARRAY_BYTES:
-        raise ValueError(f"expected up to {MOST_ARRAY_BYTES} bytes of {name}, found {size_bytes}")
+    if size_bytes > MAX_ARRAY_BYTES:
+        raise ValueError(f"expected up to {MAX_ARRAY_BYTES} bytes of {name}, found {size_bytes}")
     with archive.open(f"{name}.npy") as file:
         version = np.lib.format.read_magic(file)
         if version != (1, 0):
             raise ValueError(f"expected version 1.0 of {name}, found {version}")
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        data = file.read(MOST_ARRAY_BYTES)
+        data = file.read(MAX_ARRAY_BYTES)
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"expected {shape} values of {name}, found {len(data)} bytes")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
@@ -98,7 +98,7 @@ def true_motion(truth: Truth) -> Motion:
     if not local.any():
         return Motion(trajectory)
     rows, columns = np.meshgrid(truth.y_px, truth.x_px, indexing="ij")
-    points = (min(frames.count, MOST_TIMES), len(truth.y_px), len(truth.x_px))
+    points = (min(frames.count, MAX_TIMES), len(truth.y_px), len(truth.x_px))
     tracks = local.reshape(frames.count, -1, 2).transpose(1, 0, 2)
     field = fit_field(tracks, rows.ravel(), columns.ravel(), frames, points, truth.shape_px)
     return Motion(trajectory, field)

@@ -1,9 +1,9 @@
-"""Warp's XML file of one movie: motion on grids, written and read.
+"""Read and write Warp's XML file of one movie: motion on grids.
 
-The grids hold corrections, minus our displacements, in Angstrom.  All of them are added up.  On
-their axes, place p of the movie is at p / size and frame z at z / (frames - 1), however many nodes
-there are.  How many frames the movie has, of which size and in which pixels, stands among the
-options with which Warp measured the motion.
+The grids hold corrections, minus our displacements, in Angstrom; the motion is their sum.  On
+their axes, place p of the movie is at p / size and frame z at z / (frames - 1), whatever the
+number of nodes.  The number of frames, their size and their pixel size are among the options of
+the measurement.
 
 References
 ----------
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.io.motion_formats.boundary import reading
-from flexalign.io.motion_formats.numbers_in_files import LARGEST_SIZE_PX, MOST_FRAMES
+from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, MAX_SIZE_PX
 from flexalign.io.motion_formats.warp_grids import Grid, add_grid, grids_of
-from flexalign.io.writing.atomic import replacing
 from flexalign.io.xml_tree import read_xml
 from flexalign.model import FloatArray, FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 
 # Nodes for each control point of ours: the natural spline then differs by thousandths of a pixel.
 NODES_PER_CONTROL_POINT = 3
-LARGEST_PIXEL_SIZE_RATIO = 1.01
+MAX_PIXEL_SIZE_RATIO = 1.01
 
 _GRIDS = {
     axis: (f"GridMovement{axis}", f"GridLocalMovement{axis}", f"PyramidShift{axis}")
     for axis in "YX"
 }
 _OPTIONS = ("OptionsMovement", "OptionsMovieExport")
-_SAMPLES_PER_NODE, _MOST_SAMPLES = 3, 25
+_SAMPLES_PER_NODE, _MAX_SAMPLES = 3, 25
 _WHAT = "Warp's XML of a movie"
 
 
 @dataclass(frozen=True, slots=True)
 class WarpOptions:
-    """What Warp's XML says of the movie; None = it does not say.
+    """Facts about the movie in Warp's XML; None = not in the file.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class WarpOptions:
 
 
 def write_warp(path: str | Path, motion: Motion, pixel_size_A: float, movie: MovieInfo) -> None:
-    """Write the XML that Warp keeps beside a movie, with its motion and nothing else.
+    """Write Warp's XML of a movie, with its motion only.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def write_warp(path: str | Path, motion: Motion, pixel_size_A: float, movie: Mov
 
 
 def read_options(path: str | Path) -> WarpOptions:
-    """What Warp's XML says of its movie.
+    """Facts about the movie in Warp's XML.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _motion_grids(root: Element) -> list[list[Grid]]:
 
 
 def _options(root: Element) -> WarpOptions:
-    """What the options say with which the motion was measured, or else applied."""
+    """The options with which the motion was measured, or else applied."""
     element = next((found for name in _OPTIONS if (found := root.find(name)) is not None), None)
     if element is None:
         return WarpOptions()
@@ -171,9 +171,9 @@ def _options(root: Element) -> WarpOptions:
     shape_px = None
     if pixel_A > 0 and not is_binned:
         sizes = [round(size_A / pixel_A) for size_A in (height_A, width_A)]
-        shape_px = (sizes[0], sizes[1]) if all(0 < n <= LARGEST_SIZE_PX for n in sizes) else None
+        shape_px = (sizes[0], sizes[1]) if all(0 < n <= MAX_SIZE_PX for n in sizes) else None
     return WarpOptions(
-        round(frames) if 1 < frames <= MOST_FRAMES else None,
+        round(frames) if 1 < frames <= MAX_FRAMES else None,
         shape_px,
         pixel_A if pixel_A > 0 else None,
         int(_number(words.get("EERGroupFrames", "0"))) or None,
@@ -181,7 +181,7 @@ def _options(root: Element) -> WarpOptions:
 
 
 def _number(word: str) -> float:
-    """A number of the options."""
+    """A number among the options."""
     value = float(word)
     if not abs(value) <= 1e9:
         raise ValueError(f"expected numbers among the options, found {word:.40}")
@@ -189,7 +189,7 @@ def _number(word: str) -> float:
 
 
 def _known_frame_count(options: WarpOptions, frame_count: int | None) -> int:
-    """The number of frames, in which file and movie must agree."""
+    """The number of frames, checked between file and movie."""
     found = options.frame_count
     if found is None and frame_count is None:
         raise InputError(
@@ -205,7 +205,7 @@ def _known_frame_count(options: WarpOptions, frame_count: int | None) -> int:
 
 
 def _known_pixel_size_A(options: WarpOptions, pixel_size_A: float | None) -> float:
-    """The pixel size with which Warp made Angstrom of pixels, in pixels of this movie.
+    """The pixel size that Warp used to convert pixels to Angstrom, in pixels of this movie.
 
     EER frames may be twice or four times as fine here.
     """
@@ -217,7 +217,7 @@ def _known_pixel_size_A(options: WarpOptions, pixel_size_A: float | None) -> flo
     finer = (1, 2, 4) if options.eer_grouping is not None else (1,)
     for times in finer:
         ratio = times * (pixel_size_A or found) / found
-        if 1 / LARGEST_PIXEL_SIZE_RATIO <= ratio <= LARGEST_PIXEL_SIZE_RATIO:
+        if 1 / MAX_PIXEL_SIZE_RATIO <= ratio <= MAX_PIXEL_SIZE_RATIO:
             return found / times
     raise InputError(
         f"expected the motion of a movie of {pixel_size_A:.4g} A pixels, found {found:.4g} A in "
@@ -247,9 +247,9 @@ def _motion(
 def _field(
     grids: list[list[Grid]], frame_count: int, shape_px: tuple[int, int], pixel_size_A: float
 ) -> tuple[FloatArray, MotionField]:
-    """Mean over the field (frames, 2) of the sum of grids for each axis, and what it leaves."""
+    """Mean over the field (frames, 2) of the sum of grids for each axis, and the residual."""
     nodes = np.array([grid.values.shape for found in grids for grid in found]).max(axis=0)
-    samples = [min(_SAMPLES_PER_NODE * int(count), _MOST_SAMPLES) for count in nodes[1:]]
+    samples = [min(_SAMPLES_PER_NODE * int(count), _MAX_SAMPLES) for count in nodes[1:]]
     time = np.linspace(0, 1, frame_count)
     y, x = (np.linspace(0, 1, count) for count in samples)
     local = np.zeros((2, frame_count, *samples))
@@ -265,12 +265,12 @@ def _field(
     return mean.T, fit_field(tracks, rows.ravel(), columns.ravel(), frames, points, shape_px)
 
 
-def _control_points(nodes: Sequence[int], most: Sequence[int]) -> tuple[int, int, int]:
-    """Control points (t, y, x) with two intervals between nodes: they hold that grid's spline.
+def _control_points(nodes: Sequence[int], maximum: Sequence[int]) -> tuple[int, int, int]:
+    """Control points (t, y, x), two intervals per grid interval: they represent the grid's spline.
 
-    Splines of coarser grids, whose nodes lie between, are held to hundredths of a pixel.
+    Splines of coarser grids, with nodes in between, are represented to hundredths of a pixel.
     """
-    t, y, x = (min(2 * int(n) + 1, limit) for n, limit in zip(nodes, most, strict=True))
+    t, y, x = (min(2 * int(n) + 1, limit) for n, limit in zip(nodes, maximum, strict=True))
     return t, y, x
 
 
@@ -283,7 +283,7 @@ def _at_nodes(field: MotionField, frame_count: int) -> FloatArray:
 
 
 def _add_options(root: Element, frames: int, pixel_size_A: float, movie: MovieInfo) -> None:
-    """Add what Warp needs to know of the movie to follow its motion from frame to frame."""
+    """Add the options that Warp needs to evaluate the motion frame by frame."""
     from xml.etree.ElementTree import SubElement
 
     width_A, height_A = movie.width_px * pixel_size_A, movie.height_px * pixel_size_A

@@ -1,7 +1,7 @@
 """The grids in Warp's XML: values at nodes, and natural cubic splines between them.
 
-The nodes of an axis are spread evenly from its margin to one minus its margin; the first and last
-polynomial go on beyond them.
+The nodes of an axis are spaced evenly from its margin to one minus its margin; beyond them the
+first and last polynomials extrapolate.
 
 References
 ----------
@@ -21,7 +21,7 @@ from flexalign.model import FloatArray
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-MOST_NODES_ALONG_AN_AXIS = 100_000
+MAX_NODES_ALONG_AN_AXIS = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class Grid:
     Attributes
     ----------
     values : (z, y, x) at the nodes; z is time
-    margins : (z, y, x) before the first and behind the last node, in parts of the axis
+    margins : (z, y, x) before the first and behind the last node, as fractions of the axis
     """
 
     values: FloatArray
@@ -39,7 +39,7 @@ class Grid:
 
     @property
     def is_alike_everywhere(self) -> bool:
-        """Whether it says nothing of places."""
+        """Whether it is constant over the field."""
         return self.values.shape[1:] == (1, 1)
 
     def on_lattice(self, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
@@ -56,7 +56,7 @@ class Grid:
 
 
 def grids_of(root: Element, name: str) -> list[Grid]:
-    """All grids of this name right in `root`.
+    """All grids of this name that are direct children of `root`.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def add_grid(root: Element, name: str, values: FloatArray) -> None:
 def _grid(element: Element) -> Grid:
     """The grid in one element."""
     depth, height, width = (
-        whole_number(element.get(side, "1"), side, 1, MOST_NODES_ALONG_AN_AXIS)
+        whole_number(element.get(side, "1"), side, 1, MAX_NODES_ALONG_AN_AXIS)
         for side in ("Depth", "Height", "Width")
     )
     nodes = element.findall("Node")
@@ -101,5 +101,5 @@ def _grid(element: Element) -> Grid:
     margins = (z, y, x)
     if not all(0 <= margin < 0.5 for margin in margins):
         raise ValueError(f"expected margins of {element.tag} from 0 to 0.5, found {margins}")
-    # A node that is there twice leaves another without a value.
+    # A duplicate node means that another one has no value.
     return Grid(shifts(values, f"a value at each node of {element.tag}"), margins)

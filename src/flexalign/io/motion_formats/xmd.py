@@ -1,4 +1,4 @@
-"""Motion as Xmipp stores it: ``<root>_shifts.xmd``, with its own kind of B-spline.
+"""Read and write Xmipp's motion: ``<root>_shifts.xmd``, with its own B-spline convention.
 
 Xmipp keeps the correction, minus the displacement; the minus signs are in this module only.
 """
@@ -12,22 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import read_text
 from flexalign.io.motion_formats.boundary import reading
-from flexalign.io.motion_formats.numbers_in_files import MOST_FRAMES, shifts, whole_number
+from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, shifts, whole_number
 from flexalign.io.star import read_star
-from flexalign.io.writing.atomic import replacing
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field
 
-FEWEST_CONTROL_POINTS = 3
+MIN_CONTROL_POINTS = 3
 LATTICE_POINTS_PER_CONTROL_POINT = 5
 
 _SPLINE_SAMPLES = 25
-# Of (x, y, t): as many as samples decide.
-_MOST_CONTROL_POINTS = (_SPLINE_SAMPLES, _SPLINE_SAMPLES, 100)
-_LEAST_MOTION_PX2 = 4.0
+# (x, y, t), limited by the number of samples of the fit.
+_MAX_CONTROL_POINTS = (_SPLINE_SAMPLES, _SPLINE_SAMPLES, 100)
+_MIN_MOTION_PX2 = 4.0
 _BINNING_COMMENT = "flexalign: the B-spline is binned by"
 
 
@@ -92,17 +92,16 @@ def write_shifts(
     The block ``frameShifts`` has the corrections of whole frames in pixels of the unbinned
     movie; a frame that was not measured has ``enabled`` -1, and no shift before the first and
     after the last one that was.  The block ``localAlignment`` has the B-spline of the whole
-    motion, in pixels of the movie binned by `binning`, and how far it is from the trajectory
-    at the middles of the patches (2.5 and 97.5 percentiles).
+    motion, in pixels of the movie binned by `binning`, and its distance from the trajectory at the
+    centres of the patches (2.5 and 97.5 percentiles).
 
     Parameters
     ----------
     binning : of the micrograph
-    tracks : whose patches were measured; without them the patches are taken to be as many
-        as the control points
-    listed : frames that get a row, from the first of which the reference frame is counted; in
-        their aligned range a frame that was not measured is enabled too, as programs expect that
-        gave this list and count on as many shifts.  Default: all frames of the movie
+    tracks : the measured patches; without them there are as many patches as control points
+    listed : frames that get a row, from the first of which the reference frame is counted; within
+        the aligned range a frame that was not measured is enabled too, for programs that expect one
+        shift per listed frame.  Default: all frames of the movie
 
     Raises
     ------
@@ -130,18 +129,18 @@ def read_shifts(path: str | Path) -> XmippShifts:
         table = blocks["frameShifts"]
         displacement = -shifts([table["shiftY"], table["shiftX"]]).T
         enabled = [int(item) > 0 for item in table["enabled"]]
-        if not 0 < len(enabled) <= MOST_FRAMES:
-            raise ValueError(f"expected 1 to {MOST_FRAMES} frames, found {len(enabled)}")
+        if not 0 < len(enabled) <= MAX_FRAMES:
+            raise ValueError(f"expected 1 to {MAX_FRAMES} frames, found {len(enabled)}")
         reference = int(blocks["referenceFrame"]["ref"][0])
     return XmippShifts(displacement + 0.0, np.array(enabled), reference)
 
 
 def read_motion(path: str | Path, shape_px: tuple[int, int]) -> Motion:
-    """The motion that Xmipp applied: its B-spline where there is one, else the whole frames'.
+    """The motion that Xmipp applied: its B-spline if there is one, else the whole-frame shifts.
 
-    Xmipp's files do not say how the B-spline was binned; ours do, in a comment.  Of others the
-    binning is the ratio of the shifts of whole frames to the mean of the B-spline over the frame,
-    to the nearest half; where there is hardly any motion, it is 1.
+    Xmipp's files do not give the binning of the B-spline; ours do, in a comment.  In other files it
+    is estimated as the ratio of the whole-frame shifts to the mean of the B-spline over the frame,
+    to the nearest half; 1 if there is hardly any motion.
 
     Parameters
     ----------
@@ -187,9 +186,9 @@ def read_motion(path: str | Path, shape_px: tuple[int, int]) -> Motion:
 def _spline(table: dict[str, list[str]], size: tuple[int, int, int]) -> XmippSpline:
     """The B-spline in the block ``localAlignment``."""
     x, y, t = (
-        whole_number(word, "control points", FEWEST_CONTROL_POINTS, most)
-        for word, most in zip(
-            table["localAlignmentControlPoints"][0].split(), _MOST_CONTROL_POINTS, strict=True
+        whole_number(word, "control points", MIN_CONTROL_POINTS, maximum)
+        for word, maximum in zip(
+            table["localAlignmentControlPoints"][0].split(), _MAX_CONTROL_POINTS, strict=True
         )
     )
     components = [
@@ -199,10 +198,10 @@ def _spline(table: dict[str, list[str]], size: tuple[int, int, int]) -> XmippSpl
 
 
 def _binning(whole_px: FloatArray, spline_px: FloatArray) -> float:
-    """How many pixels of the movie make one of the B-spline, by the motion in both."""
+    """Binning of the B-spline, from the whole-frame motion in both."""
     a, b = (path - path.mean(axis=0) for path in (whole_px, spline_px))
     power = float(np.sum(b * b))
-    if power < _LEAST_MOTION_PX2:
+    if power < _MIN_MOTION_PX2:
         return 1.0
     return max(1.0, round(2 * float(np.sum(a * b)) / power) / 2)
 
@@ -214,13 +213,13 @@ def _written_binning(path: str | Path) -> float | None:
 
 
 def fit_xmipp_spline(motion: Motion, field: MotionField, binning: float = 1.0) -> XmippSpline:
-    """Xmipp's B-spline that comes closest to minus the whole motion, in least squares.
+    """Least-squares fit of Xmipp's B-spline to minus the whole motion.
 
     It has as many control points as `field` (at least three) and is fitted at every frame
-    of the field on a lattice over the whole image.  Steps of the trajectory that are
-    quicker than its control points in time can follow are lost, as in Xmipp itself.
+    of the field on a lattice over the whole image.  Steps of the trajectory faster than the
+    spacing of its control points in time are lost, as in Xmipp itself.
     """
-    counts = tuple(max(count, FEWEST_CONTROL_POINTS) for count in field.control_points)
+    counts = tuple(max(count, MIN_CONTROL_POINTS) for count in field.control_points)
     size = (field.frames.count, field.height_px, field.width_px)
     y_px, x_px = (
         _middles(LATTICE_POINTS_PER_CONTROL_POINT * count, length)
@@ -228,7 +227,7 @@ def fit_xmipp_spline(motion: Motion, field: MotionField, binning: float = 1.0) -
     )
     planes = [motion.on_lattice(frame, y_px, x_px) for frame in field.frames]
     correction = -np.stack(planes, axis=1) / binning  # (2, t, y, x)
-    # The least-squares solution of a product of bases is the product of their pseudo-inverses.
+    # The least-squares solution for a tensor product of bases is the product of pseudo-inverses.
     inverses = [np.linalg.pinv(basis) for basis in _lattice_basis(size, counts, y_px, x_px)]
     coefficients = np.einsum("cijk,ai,bj,dk->cabd", correction, *inverses, optimize=True)
     return XmippSpline(np.asarray(coefficients), size)
@@ -281,7 +280,7 @@ def _reference_frame(motion: Motion, listed: FrameRange | None) -> str:
 def _local_alignment(
     motion: Motion, field: MotionField, binning: float, tracks: PatchTracks | None
 ) -> str:
-    """The block of the B-spline; two of its labels are misspelt, as Xmipp reads them so."""
+    """The block of the B-spline; two labels are misspelt, as in Xmipp."""
     spline = fit_xmipp_spline(motion, field, binning)
     if tracks is None:
         y_px = _middles(spline.control_points[1], field.height_px)
@@ -315,7 +314,7 @@ def _vector(values: Iterable[float]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """`text` as one item."""
+    """`text` quoted as one item."""
     if not any(character.isspace() for character in text):
         return text
     return f'"{text}"' if "'" in text else f"'{text}'"

@@ -1,4 +1,4 @@
-"""The content of files compressed as a whole (bz2, gz, xz, zst), in small pieces and to the end."""
+"""Read files compressed as a whole (bz2, gz, xz, zst) as streams of bounded memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from flexalign.errors import InputError
 from flexalign.io.movies.reader import read_head
 
 COMPRESSIONS = {b"BZh": "bz2", b"\x1f\x8b": "gz", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zst"}
-# Memory grows by this much at a time, with what is really there.
+# Read block: memory grows only with the data that are really there.
 PIECE_BYTES = 1 << 20
-# Movies of few counts shrink to a thirtieth, seldom to a hundredth. What claims to be larger than
-# this many times its file, and not small anyhow, is damaged or made to fill the memory.
-MOST_RATIO = 2000
+# Movies of few counts compress by a factor of 30, seldom 100. A larger claimed ratio than this is
+# damage or a decompression bomb.
+MAX_RATIO = 2000
 SMALL_BYTES = 64 << 20
-# The strongest preset needs a quarter of this; a header can ask for gigabytes.
-MOST_XZ_BYTES = 256 << 20
+# Memory limit: the strongest preset needs a quarter of this; a header can demand gigabytes.
+MAX_XZ_BYTES = 256 << 20
 _DECODE_ERRORS = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
@@ -35,14 +35,14 @@ def compression_of(head: bytes) -> str | None:
 
 
 class CompressedFile:
-    """What is in a compressed file, from its beginning; use it in a ``with`` block."""
+    """Decompressed stream of a file; use it in a ``with`` block."""
 
     def __init__(self, path: Path) -> None:
         head = read_head(path)
         self._path = path
         self.compression = compression_of(head) or ""
         self.has_checksum = self.compression != "zst" or _zst_has_checksum(head)
-        # What the four decompressors have in common is not IO[bytes] in the eyes of mypy.
+        # The common interface of the four decompressors is not IO[bytes] for mypy.
         self._stream: Any = _opened(path, self.compression)
 
     def read(self, count_bytes: int) -> bytearray:
@@ -63,33 +63,33 @@ class CompressedFile:
         return data
 
     def skip(self, count_bytes: int) -> int:
-        """Pass over so many bytes without keeping them; how many there were."""
+        """Skip bytes; return how many there were."""
         left = count_bytes
         while left > 0 and (piece := self.read(min(PIECE_BYTES, left))):
             left -= len(piece)
         return count_bytes - left
 
-    def finish(self, most_bytes: int) -> None:
-        """Go to the end, where the checksums are.
+    def finish(self, max_bytes: int) -> None:
+        """Read to the end, where the checksums are.
 
         Parameters
         ----------
-        most_bytes : that may follow
+        max_bytes : maximum number of further bytes
 
         Raises
         ------
         InputError
             If the file is damaged, or more follows.
         """
-        if self.skip(most_bytes + 1) > most_bytes:
+        if self.skip(max_bytes + 1) > max_bytes:
             raise InputError(
                 f"{self._path}: expected the end of the data after decompression, found more than "
-                f"{most_bytes} further bytes; the header or the file is damaged, transfer it again"
+                f"{max_bytes} further bytes; the header or the file is damaged, transfer it again"
             )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the decompressors say of damage into an `InputError`."""
+        """Turn errors of the decompressors into an `InputError`."""
         try:
             yield
         except _DECODE_ERRORS as error:
@@ -106,12 +106,12 @@ class CompressedFile:
 
 
 class _Chained:
-    """Streams of bz2 or xz one after the other, and nothing else: Python's passes over garbage."""
+    """Concatenated bz2 or xz streams; trailing garbage, which Python ignores, is an error."""
 
     def __init__(self, path: Path, new: Callable[[], Any]) -> None:
         self._file, self._new, self._stream = path.open("rb"), new, new()
 
-    def read(self, most_bytes: int) -> bytes:
+    def read(self, max_bytes: int) -> bytes:
         """The next bytes, none only at the end."""
         while True:
             more = b""
@@ -126,7 +126,7 @@ class _Chained:
                 self._stream = self._new()
             elif self._stream.needs_input and not (more := self._file.read(PIECE_BYTES)):
                 raise EOFError("it ends within a stream")
-            if data := self._stream.decompress(more, most_bytes):
+            if data := self._stream.decompress(more, max_bytes):
                 return bytes(data)
 
     def close(self) -> None:
@@ -141,25 +141,25 @@ def _opened(path: Path, compression: str) -> Any:
     if compression == "gz":
         return gzip.GzipFile(path, "rb")
     if compression == "xz":
-        return _Chained(path, partial(lzma.LZMADecompressor, memlimit=MOST_XZ_BYTES))
+        return _Chained(path, partial(lzma.LZMADecompressor, memlimit=MAX_XZ_BYTES))
     decompressor = zstandard.ZstdDecompressor()
     return decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
 
 
 def _zst_has_checksum(head: bytes) -> bool:
-    """Whether damage to a zstd file can be noticed; `head` is its beginning."""
+    """Whether a zstd file with this `head` has a checksum."""
     try:
         return bool(zstandard.get_frame_parameters(head).has_checksum)
     except zstandard.ZstdError:
-        return True  # it cannot be read at all, and that will be said
+        return True  # it cannot be read at all, which the reader reports
 
 
 def check_size(path: Path, claimed_bytes: int) -> None:
-    """Raise `InputError` unless a compressed file can hold as much as its header claims."""
+    """Raise `InputError` if a compressed file is too small for the size in its header."""
     found_bytes = path.stat().st_size
-    if claimed_bytes > max(SMALL_BYTES, MOST_RATIO * found_bytes):
+    if claimed_bytes > max(SMALL_BYTES, MAX_RATIO * found_bytes):
         raise InputError(
-            f"{path}: expected at most {MOST_RATIO} times the {found_bytes} bytes of the file "
+            f"{path}: expected at most {MAX_RATIO} times the {found_bytes} bytes of the file "
             f"after decompression, found a header that claims {claimed_bytes}; it is damaged, "
             "transfer the file again"
         )

@@ -31,8 +31,7 @@ from flexalign.io.movies.tiff_layout import is_of_events
 from flexalign.model import EerInfo, MovieInfo
 
 METADATA_TAG = 65001
-# Neither goes past the next "<", so that the time grows with the length and no faster; nothing in
-# it is expanded.
+# The patterns stop at the next "<", so that their time is linear; entities are not expanded.
 ITEM = re.compile(rb"<item\s([^<>]*)>([^<]*)</item>")
 ATTRIBUTE = re.compile(rb'\b(name|unit)="([^"]*)"')
 
@@ -42,20 +41,20 @@ def is_eer(path: Path) -> bool:
     try:
         with collected_messages(), tifffile.TiffFile(path) as file:
             return any(is_of_events(page.aspage()) for page in file.pages[:2])
-    except Exception:  # a broken TIFF; the TIFF reader explains what is wrong with it
+    except Exception:  # a broken TIFF; the TIFF reader reports the error
         return False
 
 
 class EerMovie(SeekableMovie):
-    """An EER file, its raw frames summed to frames.
+    """An EER movie: raw frames are summed into frames.
 
     Parameters
     ----------
     path : the file
-    fractions : number of frames to make; each has floor(raw frames / fractions) raw frames
-    raw_frames_per_frame : raw frames summed to each frame, instead of `fractions`
-    groups : raw frames summed to each of the frames, one after the other, instead of both
-    doses_e_A2 : of each of these frames, to be kept with them
+    fractions : number of frames; each has floor(raw frames / fractions) raw frames
+    raw_frames_per_frame : raw frames summed into each frame, instead of `fractions`
+    groups : number of raw frames in each frame, instead of both
+    doses_e_A2 : dose of each of these frames
     upsampling : 1, or 2 for a grid twice as fine, events placed by their sub-pixel bits
 
     Raises
@@ -63,7 +62,7 @@ class EerMovie(SeekableMovie):
     InputError
         If the file is broken or truncated.
     ParameterError
-        If there are fewer raw frames than asked for.
+        If there are fewer raw frames than requested.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class EerMovie(SeekableMovie):
             groups = _equal_groups(path, len(pages), fractions, raw_frames_per_frame)
         self._groups = groups
         self._starts = _starts(path, groups, len(pages))
-        # A raw frame has at most one event in a pixel, so that the sum cannot overflow.
+        # A raw frame has at most one event per pixel, so the sum cannot overflow.
         self._dtype = np.min_scalar_type(max(groups))
         eer = EerInfo(
             raw_frame_count=len(pages),
@@ -119,9 +118,9 @@ class EerMovie(SeekableMovie):
     def read_frame(self, index: int) -> RawFrame:
         """The frame `index`: events counted in pixels.
 
-        A raw frame whose runs do not add up to the number of pixels, or end long before its bits,
-        is left out, and the problem says how many were; without a single good raw frame there are
-        no pixels.
+        A raw frame whose runs do not add up to the number of pixels, or that has too many unused
+        bits, is left out, and `problem` gives their number; without a good raw frame there are no
+        pixels.
         """
         first, count = self._starts[index], self._groups[index]
         try:
@@ -137,9 +136,9 @@ class EerMovie(SeekableMovie):
     def _sum(
         self, file: IO[bytes], streams: list[EventStream]
     ) -> tuple[npt.NDArray[Any] | None, int]:
-        """The events of raw frames counted in pixels, and how many raw frames are broken.
+        """Event counts per pixel over raw frames, and the number of broken raw frames.
 
-        There is no image before a raw frame has shown that it has that many pixels.
+        The image is allocated only once a raw frame has proved the number of pixels.
         """
         info, image, broken = self.info, None, 0
         pixel_count = info.height_px * info.width_px // self._upsampling**2
@@ -155,7 +154,7 @@ class EerMovie(SeekableMovie):
 
     @cached_property
     def _style(self) -> Style:
-        """How the file is written; every thread that asks finds the same."""
+        """The encoding style of the file; the same for every thread."""
         info = self.info
         pixel_count = info.height_px * info.width_px // self._upsampling**2
         return find_style(self._path, self._streams, pixel_count)
@@ -164,7 +163,7 @@ class EerMovie(SeekableMovie):
 def _equal_groups(
     path: Path, raw_count: int, fractions: int, raw_per_frame: int | None
 ) -> tuple[int, ...]:
-    """The number of raw frames in each frame, when all have as many."""
+    """The number of raw frames per frame, if it is the same for all."""
     wanted = fractions if raw_per_frame is None else raw_per_frame
     if not 1 <= wanted <= raw_count:
         what = "fractions" if raw_per_frame is None else "raw frames per frame"
@@ -183,7 +182,7 @@ def _equal_groups(
 
 
 def _starts(path: Path, groups: tuple[int, ...], raw_count: int) -> tuple[int, ...]:
-    """The first raw frame of each group, once the groups are known to fit."""
+    """The first raw frame of each group; raises if the groups do not fit."""
     if len(groups) < 2 or min(groups) < 1 or sum(groups) > raw_count:
         raise ParameterError(
             f"{path}: expected at least 2 groups of at least 1 raw frame, {raw_count} in all, "
@@ -193,7 +192,7 @@ def _starts(path: Path, groups: tuple[int, ...], raw_count: int) -> tuple[int, .
 
 
 def _notes(eer: EerInfo, frame_count: int) -> tuple[str, ...]:
-    """What a user should know of how the raw frames are shared out."""
+    """Notes on the fractionation for the user."""
     if not eer.leftover_raw_frames:
         return ()
     size = f"of {eer.raw_frames_per_frame} raw frames " if not eer.groups else ""
@@ -222,7 +221,7 @@ def metadata_of(page: tifffile.TiffPage) -> dict[str, tuple[str, str]]:
 
 
 def _text(words: bytes) -> str:
-    """What stands in the metadata, as text."""
+    """The metadata as text."""
     return words.decode("utf-8", errors="replace").strip()
 
 
@@ -237,12 +236,12 @@ def read_metadata(path: str | Path) -> dict[str, tuple[str, str]]:
     try:
         with collected_messages(), tifffile.TiffFile(path) as file:
             return metadata_of(file.pages[0].aspage())
-    except Exception as error:  # a broken TIFF is answered with whatever the parser stumbled over
+    except Exception as error:  # the parser raises errors of any type on a broken TIFF
         raise InputError(f"{path}: expected an EER file: {error}") from error
 
 
 def _pixel_size_A(metadata: dict[str, tuple[str, str]]) -> float | None:
-    """The pixel size at the specimen, of the detector's grid, where the metadata say it."""
+    """Pixel size at the specimen, of the detector's grid, if in the metadata."""
     try:
         sides = [metadata[f"sensorPixelSize.{side}"] for side in ("width", "height")]
         if any(unit != "m" for _, unit in sides):

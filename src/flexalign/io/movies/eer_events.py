@@ -1,4 +1,4 @@
-"""The loops over the bits and events of EER movies, compiled.  `eer` describes the format."""
+"""Compiled loops over the bits and events of EER movies; `eer_streams` describes the format."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def decode(
     """Fill `events` with pixel << sub_bits | place; their number, -1 for a broken stream, and the
     number of bits up to the last pixel.
 
-    With `keeps_places` there is a place after the longest run too, which means nothing.
+    With `keeps_places` there are unused sub-pixel bits after the longest run too.
     """  # noqa: D205
-    longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
+    max_run, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
     event_count, pixel, bit = 0, 0, 0
     last_bit = 8 * stream_bytes
     while pixel < pixel_count and bit + run_bits <= last_bit:
         byte = bit >> 3
         word = int(stream[byte]) | int(stream[byte + 1]) << 8 | int(stream[byte + 2]) << 16
         word = (word | int(stream[byte + 3]) << 24) >> (bit & 7)
-        run = word & longest
+        run = word & max_run
         bit += run_bits
         pixel += run
-        if run == longest:
+        if run == max_run:
             if keeps_places:
                 bit += sub_bits
             continue
@@ -59,7 +59,7 @@ def add_up(
         if upsampling == 1:
             flat[pixel] += 1
         else:
-            # The sign bit, turned over, says which half of the pixel.
+            # The inverted sign bit tells the half of the pixel.
             right = 1 - ((event >> (x_bits - 1)) & 1)
             upper = 1 - ((event >> (sub_bits - 1)) & 1)
             y, x = 2 * (pixel // width_px) + upper, 2 * (pixel % width_px) + right

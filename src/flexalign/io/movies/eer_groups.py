@@ -1,4 +1,4 @@
-"""How many raw frames of an EER movie make each frame, from the file that MotionCor takes.
+"""Fractionation of an EER movie from MotionCor's ``-FmIntFile``.
 
 References
 ----------
@@ -15,16 +15,16 @@ from typing import NamedTuple
 
 from flexalign.errors import InputError
 from flexalign.files import read_text
-from flexalign.params import shortened
+from flexalign.parameter import shortened
 
-# Longer files are something else.
-_MOST_BYTES = 1_000_000
-_MOST_RAW_FRAMES = 1_000_000
-_MOST_DOSE_E_A2 = 1000.0
+# Longer files are not of this format.
+_MAX_BYTES = 1_000_000
+_MAX_RAW_FRAMES = 1_000_000
+_MAX_DOSE_E_A2 = 1000.0
 
 
 class Stretch(NamedTuple):
-    """Raw frames that follow each other and are treated alike.
+    """Consecutive raw frames that are grouped alike.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Stretch(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """How the raw frames of one movie are shared out.
+    """Fractionation of one movie.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Groups(NamedTuple):
 def read_fm_int_file(path: str | Path) -> tuple[Stretch, ...]:
     """The stretches in a text with three columns; the third, the dose, may be left out.
 
-    ``#`` begins a remark.
+    ``#`` begins a comment.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def read_fm_int_file(path: str | Path) -> tuple[Stretch, ...]:
     """
     path = Path(path)
     stretches: list[Stretch] = []
-    for number, line in enumerate(read_text(path, most_bytes=_MOST_BYTES).splitlines(), 1):
+    for number, line in enumerate(read_text(path, max_bytes=_MAX_BYTES).splitlines(), 1):
         words = line.split("#")[0].replace(",", " ").split()
         if words:
             stretches.append(_stretch(words, f"{path}: line {number}"))
@@ -75,32 +75,32 @@ def read_fm_int_file(path: str | Path) -> tuple[Stretch, ...]:
 
 
 def _stretch(words: Sequence[str], where: str) -> Stretch:
-    """What one line says."""
+    """Parse one line."""
     try:
         raw_frames, per_frame = int(words[0]), int(words[1])
         dose_e_A2 = float(words[2]) if len(words) == 3 else 0.0
         if (
             len(words) in (2, 3)
-            and 1 <= per_frame <= _MOST_RAW_FRAMES
-            and 1 <= raw_frames <= _MOST_RAW_FRAMES
-            and 0 <= dose_e_A2 <= _MOST_DOSE_E_A2
+            and 1 <= per_frame <= _MAX_RAW_FRAMES
+            and 1 <= raw_frames <= _MAX_RAW_FRAMES
+            and 0 <= dose_e_A2 <= _MAX_DOSE_E_A2
         ):
             return Stretch(raw_frames, per_frame, dose_e_A2)
     except (ValueError, IndexError):
         pass
     raise InputError(
-        f"{where}: expected two numbers from 1 to {_MOST_RAW_FRAMES}, raw frames and raw frames "
-        f"per frame, and a dose of at most {_MOST_DOSE_E_A2:g} e/A2, found "
+        f"{where}: expected two numbers from 1 to {_MAX_RAW_FRAMES}, raw frames and raw frames "
+        f"per frame, and a dose of at most {_MAX_DOSE_E_A2:g} e/A2, found "
         f"'{shortened(' '.join(words))}'"
     )
 
 
 def share_out(path: str | Path, stretches: Sequence[Stretch], raw_count: int) -> Groups:
-    """The frames that `raw_count` raw frames make, as MotionCor makes them.
+    """Divide `raw_count` raw frames into frames as MotionCor does.
 
-    What does not fill a frame at the end of a stretch goes to the next one.  Raw frames beyond the
-    last stretch belong to it, and stretches beyond the last raw frame are left out.  What is left
-    at the end is given to the last frames, one raw frame to each.
+    Raw frames that do not fill a frame at the end of a stretch go to the next one. Raw frames
+    beyond the last stretch belong to it, and stretches beyond the last raw frame are ignored. Those
+    left over at the end go to the last frames, one to each.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def share_out(path: str | Path, stretches: Sequence[Stretch], raw_count: int) ->
 
 
 def _sizes(stretches: Sequence[Stretch], raw_count: int) -> list[int]:
-    """The raw frames of each stretch in a movie that has so many, none for those past its end."""
+    """Number of raw frames of each stretch within a movie."""
     ends = list(accumulate(stretch.raw_frames for stretch in stretches))
     ends = [min(end, raw_count) for end in ends[:-1]] + [raw_count]
     return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
@@ -143,7 +143,7 @@ def _sizes(stretches: Sequence[Stretch], raw_count: int) -> list[int]:
 def _doses_e_A2(
     stretches: Sequence[Stretch], sizes: Sequence[int], groups: Sequence[int]
 ) -> tuple[float, ...]:
-    """The dose of each frame, empty where that of some raw frames is not known."""
+    """The dose of each frame, empty if that of some raw frames is unknown."""
     used = [(stretch, size) for stretch, size in zip(stretches, sizes, strict=True) if size]
     if any(stretch.dose_e_A2 == 0 for stretch, _ in used):
         return ()

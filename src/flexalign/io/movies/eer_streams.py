@@ -1,4 +1,4 @@
-"""The raw frames of an EER file: where each one lies, and the events that are in it.
+"""The raw frames of an EER file: location, bit format and events.
 
 Each raw frame is a stream of bits, lowest first: a run of pixels without an event, then the event's
 place within its pixel, first x then y, each a signed number in units of 1/2**bits pixel. The
@@ -27,19 +27,19 @@ from flexalign.io.movies.tiff_layout import EVENT_CODECS
 RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG = 65007, 65008, 65009
 RUN_BITS = dict(zip(EVENT_CODECS, (8, 7, 7), strict=True))
 SUB_PIXEL_BITS = 2
-# So that 32 bits can be fetched at any bit of the stream.
+# Padding, so that 32 bits can be read at any bit of the stream.
 PADDING = bytes(8)
-# Programs round a raw frame up to a whole word of 64 bits.
+# Programs pad a raw frame to a multiple of 64 bits.
 WORD_BYTES = 8
-# More than this at the end of every raw frame is no filling and no mark.
-MOST_SPARE_BYTES = 64
-# So many raw frames are looked at to find out how a file is written.
+# More unused bytes than this at the end of every raw frame are neither padding nor a marker.
+MAX_SPARE_BYTES = 64
+# Number of raw frames read to determine the style of a file.
 PROBED_FRAMES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """Where one raw frame lies in the file, and how its bits are to be read.
+    """Location of one raw frame in the file, and its bit format.
 
     Attributes
     ----------
@@ -54,20 +54,19 @@ class EventStream:
     may_keep_places: bool = False
 
     @property
-    def most_pixels(self) -> int:
-        """More pixels cannot be passed over in the bits that there are."""
+    def max_pixels(self) -> int:
+        """Upper bound of the number of pixels that the bits can encode."""
         size_bytes = sum(size for _, size in self.pieces)
         return 8 * size_bytes // self.run_bits * ((1 << self.run_bits) - 1)
 
 
 def event_streams(path: Path, pages: Sequence[tifffile.TiffPage]) -> list[EventStream]:
-    """Where the raw frames are, once their sizes are known to agree.
+    """The streams of all raw frames, checked for consistent sizes.
 
     Raises
     ------
     InputError
-        If sizes differ, numbers of bits are impossible, or no raw frame is long enough for its
-        size.
+        If sizes differ, numbers of bits are invalid, or no raw frame is long enough for its size.
     """
     size = (int(pages[0].imagelength), int(pages[0].imagewidth))
     if min(size) <= 0:
@@ -80,7 +79,7 @@ def event_streams(path: Path, pages: Sequence[tifffile.TiffPage]) -> list[EventS
                 f"{page.imagewidth} x {page.imagelength} in raw frame {number}"
             )
         streams.append(_stream(path, number, page))
-    if all(stream.most_pixels < size[0] * size[1] for stream in streams):
+    if all(stream.max_pixels < size[0] * size[1] for stream in streams):
         raise InputError(
             f"{path}: expected raw frames of {size[1]} x {size[0]}, found none with events enough "
             "to fill that; the file is damaged, transfer it again"
@@ -89,12 +88,14 @@ def event_streams(path: Path, pages: Sequence[tifffile.TiffPage]) -> list[EventS
 
 
 def _stream(path: Path, number: int, page: tifffile.TiffPage) -> EventStream:
-    """Where one raw frame is."""
+    """The stream of one page."""
     codec = int(page.compression)
     bits = (RUN_BITS[codec], SUB_PIXEL_BITS, SUB_PIXEL_BITS)
     if codec == 65002:
         tags = (RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG)
-        values = [page.tags.valueof(tag, usual) for tag, usual in zip(tags, bits, strict=True)]
+        values = [
+            page.tags.valueof(tag, standard) for tag, standard in zip(tags, bits, strict=True)
+        ]
         bits = (int(values[0]), int(values[1]), int(values[2]))
     if not (2 <= bits[0] <= 15 and 0 <= bits[1] <= 4 and 0 <= bits[2] <= 4):
         raise InputError(
@@ -106,12 +107,12 @@ def _stream(path: Path, number: int, page: tifffile.TiffPage) -> EventStream:
 
 
 class Style(NamedTuple):
-    """How the program that wrote a file ends runs and raw frames.
+    """Encoding style of the program that wrote a file.
 
     Attributes
     ----------
-    keeps_places : whether there is a place after the longest run too
-    spare_bytes : most that may be left behind the last pixel of a raw frame that is whole
+    keeps_places : whether sub-pixel bits follow the longest run too
+    spare_bytes : maximum of unused bytes after the last pixel of a complete raw frame
     """
 
     keeps_places: bool = False
@@ -124,7 +125,7 @@ class Decoded(NamedTuple):
     Attributes
     ----------
     events : pixel << bits of the place | place
-    spare_bytes : that are left behind the last pixel and are no mere filling
+    spare_bytes : unused bytes after the last pixel, padding excluded
     """
 
     events: npt.NDArray[np.int64]
@@ -134,9 +135,9 @@ class Decoded(NamedTuple):
 def read_events(
     file: IO[bytes], stream: EventStream, pixel_count: int, style: Style
 ) -> npt.NDArray[np.int64] | None:
-    """The events of a raw frame, pixel << bits of the place | place; None when it is broken.
+    """The events of a raw frame, pixel << sub-pixel bits | sub-pixel position; None if broken.
 
-    It is whole when its runs add up to the number of pixels and use up its bytes.
+    It is complete if its runs add up to the number of pixels and use up its bytes.
     """
     found = _decoded(file, stream, pixel_count, keeps_places=style.keeps_places)
     return None if found is None or found.spare_bytes > style.spare_bytes else found.events
@@ -146,10 +147,10 @@ def _decoded(
     file: IO[bytes], stream: EventStream, pixel_count: int, *, keeps_places: bool
 ) -> Decoded | None:
     """The events of a raw frame; None when its runs do not add up to the number of pixels."""
-    # Loading numba takes longer than all that is asked of a header.
+    # Imported here: loading numba takes longer than reading all headers.
     from flexalign.io.movies import eer_events
 
-    if stream.most_pixels < pixel_count:
+    if stream.max_pixels < pixel_count:
         return None
     data = np.frombuffer(_read(file, stream) + PADDING, np.uint8)
     size_bytes, sub_bits = data.size - len(PADDING), stream.x_bits + stream.y_bits
@@ -172,25 +173,25 @@ def _read(file: IO[bytes], stream: EventStream) -> bytes:
 
 
 def find_style(path: Path, streams: Sequence[EventStream], pixel_count: int) -> Style:
-    """How a file is written: as most of its first raw frames can be read to the end.
+    """The style of a file, by majority vote of its first raw frames.
 
-    One that is broken decides nothing, and neither do those without a longest run.
+    Broken raw frames, and those without a longest run, do not vote.
     """
-    votes, usual_spare, other_spare = 0, [], []
+    votes, standard_spare, other_spare = 0, [], []
     with path.open("rb") as file:
         for stream in streams[:PROBED_FRAMES]:
-            usual = _decoded(file, stream, pixel_count, keeps_places=False)
+            standard = _decoded(file, stream, pixel_count, keeps_places=False)
             other = None
             if stream.may_keep_places:
                 other = _decoded(file, stream, pixel_count, keeps_places=True)
-            spare = [MOST_SPARE_BYTES if d is None else d.spare_bytes for d in (usual, other)]
+            spare = [MAX_SPARE_BYTES if d is None else d.spare_bytes for d in (standard, other)]
             votes += (spare[1] < spare[0]) - (spare[0] < spare[1])
-            usual_spare.append(spare[0])
+            standard_spare.append(spare[0])
             other_spare.append(spare[1])
-    spare_bytes = sorted(other_spare if votes > 0 else usual_spare)
+    spare_bytes = sorted(other_spare if votes > 0 else standard_spare)
     typical = spare_bytes[(len(spare_bytes) - 1) // 2]
-    # Where most are broken, what is usual is not known.
-    return Style(votes > 0, WORD_BYTES + (typical if typical < MOST_SPARE_BYTES else 0))
+    # If most are broken, the normal number of spare bytes is unknown.
+    return Style(votes > 0, WORD_BYTES + (typical if typical < MAX_SPARE_BYTES else 0))
 
 
 def count_into(

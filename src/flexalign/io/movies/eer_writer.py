@@ -1,4 +1,4 @@
-"""Write EER movies: bits of events in pages of a BigTIFF.  `eer` describes the format."""
+"""Write EER movies: encoded events in pages of a BigTIFF; `eer_streams` describes the format."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.atomic import replacing
 from flexalign.compiling import cached_njit
 from flexalign.io.movies.eer import METADATA_TAG
 from flexalign.io.movies.eer_streams import (
@@ -20,22 +21,21 @@ from flexalign.io.movies.eer_streams import (
     X_BITS_TAG,
     Y_BITS_TAG,
 )
-from flexalign.io.writing.atomic import replacing
 
 
 @cached_njit(nogil=True)
 def _encode(events: Any, run_bits: int, sub_bits: int, pixel_count: int, stream: Any) -> int:
     """Write sorted `events`, as `eer_events` decodes them, to zeroed `stream`; the bits used."""
-    longest, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
+    max_run, sub_mask = (1 << run_bits) - 1, (1 << sub_bits) - 1
     bit, pixel = 0, 0
     for index in range(len(events) + 1):
         is_event = index < len(events)
         run = (events[index] >> sub_bits if is_event else pixel_count) - pixel
         pixel += run + 1
         while run >= 0:
-            step = min(run, longest)
+            step = min(run, max_run)
             word, size = step, run_bits
-            if step < longest and is_event:
+            if step < max_run and is_event:
                 word |= (events[index] & sub_mask) << run_bits
                 size += sub_bits
             word <<= bit & 7
@@ -43,7 +43,7 @@ def _encode(events: Any, run_bits: int, sub_bits: int, pixel_count: int, stream:
                 stream[byte] |= word & 255
                 word >>= 8
             bit += size
-            run = run - longest if step == longest else -1
+            run = run - max_run if step == max_run else -1
     return bit
 
 
@@ -92,16 +92,16 @@ def _encoded(place: npt.NDArray[Any], height_px: int, width_px: int, codec: int)
     if place.size and (place.min() < 0 or (place >= 4 * np.array([height_px, width_px])).any()):
         raise ValueError(f"expected events within {4 * height_px} x {4 * width_px}")
     pixel, first = np.unique(place[:, 0] // 4 * width_px + place[:, 1] // 4, return_index=True)
-    # The place within the pixel is signed: -2, -1, 0, 1 are the quarters from the lower edge on.
+    # The sub-pixel position is signed: -2, -1, 0, 1 are the quarters from the lower edge on.
     y_sub, x_sub = (place[first] % 4 ^ 2).T
     run_bits, sub_bits = RUN_BITS[codec], 2 * SUB_PIXEL_BITS
     events = pixel << sub_bits | y_sub << SUB_PIXEL_BITS | x_sub
     pixel_count = height_px * width_px
-    longest_runs = pixel_count // (2**run_bits - 1) + 1
-    most_bits = len(events) * (run_bits + sub_bits) + longest_runs * run_bits
-    stream = np.zeros(most_bits // 8 + len(PADDING), np.uint8)
+    max_runs = pixel_count // (2**run_bits - 1) + 1
+    max_bits = len(events) * (run_bits + sub_bits) + max_runs * run_bits
+    stream = np.zeros(max_bits // 8 + len(PADDING), np.uint8)
     used_bits = _encode(events, run_bits, sub_bits, pixel_count, stream)
-    # Readers fetch a whole code, in words of 16 bits, even where the last one is shorter.
+    # Readers fetch whole 16-bit words, even for a shorter last code.
     used_bytes = (used_bits + run_bits + sub_bits) // 16 * 2 + 2
     return stream[:used_bytes].tobytes().ljust(used_bytes, b"\0")
 
@@ -157,7 +157,7 @@ class _Container:
 
 
 def _pixel_size_items(pixel_size_A: float | None) -> dict[str, tuple[str, str]]:
-    """The items of the metadata that say the pixel size."""
+    """The metadata items of the pixel size."""
     if pixel_size_A is None:
         return {}
     size_m = f"{pixel_size_A * 1e-10:.9g}"
@@ -165,7 +165,7 @@ def _pixel_size_items(pixel_size_A: float | None) -> dict[str, tuple[str, str]]:
 
 
 def _xml(items: Mapping[str, tuple[str, str]]) -> bytes:
-    """The metadata as an EER file holds them."""
+    """The XML metadata of an EER file."""
     lines = [
         f'<item name="{name}"' + (f' unit="{unit}"' if unit else "") + f">{value}</item>"
         for name, (value, unit) in items.items()

@@ -48,7 +48,7 @@ def read_header(path: Path) -> MrcHeader:
 
 
 def count_planes(path: Path) -> tuple[int, int]:
-    """How many planes of an uncompressed MRC file are there as a whole, and how many should be.
+    """Number of complete planes in an uncompressed MRC file, and the number in its header.
 
     Raises
     ------
@@ -105,12 +105,12 @@ class CompressedMrc:
 
     @contextmanager
     def planes(self, first: int, count: int) -> Iterator[Callable[[], npt.NDArray[Any]]]:
-        """What gives the next plane at each call, from `first` on; the file is read to its end.
+        """A function that returns the next plane, from `first` on; the file is read to its end.
 
         Raises
         ------
         InputError
-            If the file is damaged or ends too early, be it behind the planes asked for.
+            If the file is damaged or truncated, even after the requested planes.
         """
         header = self.header
         with CompressedFile(self.path) as file:
@@ -123,13 +123,13 @@ class CompressedMrc:
                 return header.pixels(np.frombuffer(data, np.uint8))
 
             yield read
-            rest = (header.plane_count - first - count) * header.plane_bytes
-            self._whole(file.skip, rest)
-            # Checksums come at the end. What programs leave there is small.
+            remaining_bytes = (header.plane_count - first - count) * header.plane_bytes
+            self._whole(file.skip, remaining_bytes)
+            # Checksums come at the end; trailing data of programs are small.
             file.finish(header.plane_bytes + PIECE_BYTES)
 
     def _whole(self, skip: Callable[[int], int], count_bytes: int) -> None:
-        """Pass over so many bytes, all of which must be there."""
+        """Skip bytes, all of which must be there."""
         if skip(count_bytes) < count_bytes:
             raise self._too_short()
 
@@ -143,7 +143,7 @@ class CompressedMrc:
 class CompressedMrcMovie(SeekableMovie):
     """An MRC stack compressed as a whole; each pass decompresses it as a stream.
 
-    Whether it is complete and undamaged is known only at its end: if not, there is an `InputError`.
+    Damage or truncation is detected only at its end, with an `InputError`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -151,11 +151,11 @@ class CompressedMrcMovie(SeekableMovie):
         super().__init__(_info(path, f"{self._file.compression} mrc", self._file.header))
 
     def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
-        """The frames of the range in order; see `MovieReader`.  One thread, whatever is asked."""
+        """The frames of the range in order; see `MovieReader`.  Always one thread."""
         return self._pass(frames_within(self.info, frames))
 
     def _pass(self, frames: FrameRange) -> Iterator[RawFrame]:
-        """One run of the decompressor, a few frames ahead of the reader."""
+        """One pass of the decompressor, a few frames ahead of the reader."""
         with self._file.planes(frames.first, frames.count) as plane:
             yield from read_ahead(lambda index: RawFrame(index, plane()), frames, threads=1)
 
@@ -177,7 +177,7 @@ def header_of(path: Path) -> tuple[str, MrcHeader]:
     Raises
     ------
     InputError
-        If the header is broken, or the file cannot hold what it says.
+        If the header is broken, or the file is too small for it.
     """
     if compression_of(read_head(path)) is None:
         return "mrc", read_header(path)
@@ -203,7 +203,7 @@ def read_image(path: Path) -> npt.NDArray[Any]:
 
 
 def _info(path: Path, file_format: str, header: MrcHeader) -> MovieInfo:
-    """What the header says of the movie, refused when there is one frame only."""
+    """Properties of the movie from its header; raises if there is only one frame."""
     check_frame_count(path, header.plane_count)
     return MovieInfo(
         path=os.fspath(path),

@@ -1,4 +1,4 @@
-"""Headers of MRC files: sizes, and what the bytes behind them are.
+"""Headers of MRC files: sizes and data types.
 
 References
 ----------
@@ -20,13 +20,13 @@ from flexalign.errors import InputError
 from flexalign.io.movies.reader import trusted_pixel_size_A
 
 HEADER_BYTES = 1024
-LARGEST_SIDE = 1 << 20
-# FEI's extended headers have 768 bytes an image, most others less.
-LARGEST_EXTENDED_BYTES = 64 << 20
+MAX_SIDE = 1 << 20
+# FEI's extended headers have 768 bytes per image, most others less.
+MAX_EXTENDED_BYTES = 64 << 20
 DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 BYTES, FOUR_BIT = 0, 101
 
-# IMOD marks its files with this number and bit flags that follow it.
+# IMOD's stamp; bit flags follow it.
 IMOD_STAMP = 1146047817
 IMOD_STAMP_OFFSET = 152
 IMOD_SIGNED_BYTES = 1
@@ -36,7 +36,7 @@ UNSTAMPED = "bytes without IMOD's stamp are taken as signed, as MRC2014 has them
 
 @dataclass(frozen=True, slots=True)
 class MrcHeader:
-    """What is needed of an MRC header to find and read its planes.
+    """The fields of an MRC header needed to read its planes.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class MrcHeader:
 
     @property
     def pixel_dtype(self) -> str:
-        """The kind of numbers that pixels are read as."""
+        """The dtype of decoded pixels."""
         return str(self.dtype.newbyteorder("=").name)
 
     @property
@@ -92,16 +92,16 @@ class MrcHeader:
 
 
 def looks_like_mrc(head: bytes) -> bool:
-    """Whether a file that starts with `head` has MRC's mark and sizes that can be true."""
+    """Whether a file that starts with `head` has MRC's stamp and plausible sizes."""
     return head[208:212] in (b"MAP ", b"MAP\0") and _byte_order(head) is not None
 
 
 def _byte_order(head: bytes) -> str | None:
-    """The byte order, "<" or ">", in which the header makes sense; None if neither does."""
-    # The machine stamp decides where both make sense, but older files have none.
+    """The byte order, "<" or ">", in which the header is valid; None if in neither."""
+    # The machine stamp decides if both are valid; older files have none.
     for order in "><" if head[212:213] == b"\x11" else "<>":
         sizes_and_mode = np.frombuffer(head, f"{order}i4", count=4) if len(head) >= 16 else [0] * 4
-        sensible = all(0 < size <= LARGEST_SIDE for size in sizes_and_mode[:3])
+        sensible = all(0 < size <= MAX_SIDE for size in sizes_and_mode[:3])
         if sensible and int(sizes_and_mode[3]) in DTYPES:
             return order
     return None
@@ -133,9 +133,9 @@ def parse_header(path: Path, head: bytes) -> MrcHeader:
         raise InputError(
             f"{path}: expected an extended header of 0 or more bytes, found {extended_bytes}"
         )
-    if extended_bytes > LARGEST_EXTENDED_BYTES:
+    if extended_bytes > MAX_EXTENDED_BYTES:
         raise InputError(
-            f"{path}: expected an extended header of at most {LARGEST_EXTENDED_BYTES} bytes, found "
+            f"{path}: expected an extended header of at most {MAX_EXTENDED_BYTES} bytes, found "
             f"{extended_bytes}; the header is damaged, transfer the file again"
         )
     kind = _kind_of_bytes(path, fields, head, order)
@@ -154,7 +154,7 @@ def parse_header(path: Path, head: bytes) -> MrcHeader:
 
 
 class _Bytes(NamedTuple):
-    """What the bytes of mode 0 are; "" for another mode."""
+    """The type of the bytes of mode 0; "" for other modes."""
 
     dtype: str = ""
     is_shifted: bool = False
@@ -163,15 +163,15 @@ class _Bytes(NamedTuple):
 
 
 def _kind_of_bytes(path: Path, fields: Any, head: bytes, order: str) -> _Bytes:
-    """Signed, unsigned or packed bytes: MRC2014 says signed, IMOD's flags say which.
+    """Signed, unsigned or packed bytes: MRC2014 means signed, IMOD's flags tell which.
 
-    IMOD takes all bytes for 0 to 255: those that it marks as signed it wrote less 128.
+    IMOD uses 0 to 255 throughout: bytes that it marks as signed were stored minus 128.
     """
     if int(fields["mode"]) != BYTES:
         return _Bytes()
     stamp, flags = np.frombuffer(head, f"{order}i4", count=2, offset=IMOD_STAMP_OFFSET).tolist()
     if stamp != IMOD_STAMP:
-        # The camera plugin of SerialEM names what it packed in its only label.
+        # SerialEM's camera plugin marks packed data in its only label.
         if int(fields["nlabl"]) == 1 and b"4 bits packed" in bytes(fields["label"][0]):
             return _Bytes("u1", is_half_width=True, notes=("two 4-bit values in each byte",))
         return _Bytes("i1", notes=(UNSTAMPED,))

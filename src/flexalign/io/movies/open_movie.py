@@ -1,4 +1,4 @@
-"""The front door to movies: look at the content of a file and hand it to `mrc`, `tiff` or `eer`."""
+"""Open a movie: detect the format from the content and return the reader."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def open_movie(
     eer_groups: Groups | None = None,
     eer_upsampling: int = 1,
 ) -> MovieReader:
-    """The movie in `path`, open for reading; nothing but its headers has been read.
+    """Open the movie in `path`; only its headers are read.
 
-    The format is told from the content; the suffix decides only where the content does not.
+    The format is detected from the content; the suffix decides only where that is ambiguous.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def open_movie(
     InputError
         If the file is missing, of no known format, broken, truncated, or holds one frame only.
     ParameterError
-        If an EER file has fewer raw frames than asked for.
+        If an EER file has fewer raw frames than requested.
     """
     path = Path(path)
     head = read_head(path)
@@ -71,7 +71,7 @@ def open_movie(
 
 
 def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
-    """The movie opened as the parameters say."""
+    """Open the movie with the options in the parameters."""
     raw_frames_per_frame, groups = _shares(movie, params)
     reader = open_movie(
         movie,
@@ -88,7 +88,7 @@ def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
 
 
 def _shares(movie: str | Path, params: AlignParams) -> tuple[int | None, Groups | None]:
-    """How many raw frames of an EER movie make a frame, where that is not a number of frames."""
+    """Raw frames per frame of an EER movie, from a dose or a file instead of a number of frames."""
     dose_e_A2, total_e_A2 = params.eer_dose_per_frame_e_A2, params.eer_total_dose_e_A2
     by_dose = dose_e_A2 is not None and total_e_A2 is not None
     if params.eer_groups is None and not by_dose:
@@ -106,7 +106,7 @@ def _shares(movie: str | Path, params: AlignParams) -> tuple[int | None, Groups 
 
 
 def _is_packed(reader: TiffMovie, gain: str | None) -> bool:
-    """Whether the gain reference, turned or not, fits the movie only when bytes are two counts."""
+    """Whether the gain reference, in any orientation, fits only if each byte holds two counts."""
     if gain is None or not reader.may_be_packed:
         return False
     size_px = (reader.info.height_px, 2 * reader.info.width_px)
@@ -114,6 +114,6 @@ def _is_packed(reader: TiffMovie, gain: str | None) -> bool:
 
 
 def plan_movie(movie: str | Path, params: AlignParams) -> Plan:
-    """What `flexalign.align_movie` would do; reads the movie's header only."""
+    """The plan of `flexalign.align_movie`; reads the movie's header only."""
     with open_for(movie, params) as reader:
         return make_plan(reader.info, params)

@@ -1,4 +1,4 @@
-"""What readers of all formats share: the frame, the reader, reading ahead, and common checks."""
+"""Common base of the readers: the frame, the reader, read-ahead and checks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from flexalign.errors import InputError, ParameterError
 from flexalign.files import check_regular_file
 from flexalign.model import FrameRange, MovieInfo
 
-# Smaller pixels are finer than atoms; headers with such a size have it in another unit.
-SMALLEST_PIXEL_A, LARGEST_PIXEL_A = 0.1, 100.0
+# Pixels smaller than atoms: such headers use another unit.
+MIN_PIXEL_A, MAX_PIXEL_A = 0.1, 100.0
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawFrame:
-    """One frame as the file holds it, before dark and gain.
+    """One raw frame, before dark and gain.
 
     Attributes
     ----------
     index : zero-based in the file
-    pixels : (h, w) in the file's own kind of numbers, rows as MRC stores them; may be a read-only
-        view; None when it cannot be had
-    problem : what is wrong with the frame, "" when nothing is
+    pixels : (h, w) in the file's dtype, rows as MRC stores them; may be a read-only view; None if
+        it cannot be read
+    problem : what is wrong with the frame, "" if nothing
     """
 
     index: int
@@ -51,15 +51,15 @@ class MovieReader(Protocol):
         Parameters
         ----------
         frames : zero-based in the file
-        threads : number of threads that decode; about that many frames wait in memory
+        threads : number of decoding threads; about that many frames wait in memory
 
         Raises
         ------
         ParameterError
             If the range reaches past the last frame.
         InputError
-            If the file cannot be read on. A frame that is all there and cannot be decoded
-            is no error but a `RawFrame` with a problem.
+            If the file cannot be read further. A frame that cannot be decoded does not raise: it is
+            a `RawFrame` with a problem.
         """
         ...
 
@@ -73,7 +73,7 @@ class MovieReader(Protocol):
 
 
 class SeekableMovie(abc.ABC):
-    """A `MovieReader` for files in which any frame can be read at any time, by any thread."""
+    """A `MovieReader` for files with random access to frames, from any thread."""
 
     def __init__(self, info: MovieInfo) -> None:
         self.info = info
@@ -97,7 +97,7 @@ class SeekableMovie(abc.ABC):
 
 
 class RememberingMovie:
-    """A `MovieReader` that keeps the frames it has read, so that a second pass decodes none."""
+    """A `MovieReader` that caches decoded frames for the second pass."""
 
     def __init__(self, reader: MovieReader) -> None:
         self.info, self._reader = reader.info, reader
@@ -126,7 +126,7 @@ class RememberingMovie:
 
 
 def read_head(path: Path, size_bytes: int = 1024) -> bytes:
-    """The first bytes of a file, with an `InputError` for what is no readable file."""
+    """The first bytes of a file; `InputError` if it cannot be read."""
     check_regular_file(path)
     try:
         with path.open("rb") as file:
@@ -139,7 +139,7 @@ def read_head(path: Path, size_bytes: int = 1024) -> bytes:
 
 
 def head_text(head: bytes) -> str | None:
-    r"""What a file that starts with `head` begins with as text, None where it is no text.
+    r"""`head`, the first bytes of a file, decoded as text; None if it is not text.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def head_text(head: bytes) -> str | None:
 
 
 def frames_within(info: MovieInfo, frames: FrameRange | None) -> FrameRange:
-    """The range asked for, or all frames, once it is known to lie within the movie."""
+    """The requested range, or all frames; raises if it exceeds the movie."""
     if frames is None:
         return FrameRange(0, info.frame_count)
     if frames.stop > info.frame_count:
@@ -172,9 +172,9 @@ def check_frame_count(path: Path, frame_count: int) -> None:
 
 
 def trusted_pixel_size_A(x_A: float, y_A: float) -> float | None:
-    """A header's pixel size if it can be true: square within 1 %, 0.1 to 100 A, not exactly 1.
+    """A header's pixel size if plausible: square within 1 %, 0.1 to 100 A, not exactly 1.
 
-    Exactly 1 is what programs write that do not know.
+    Programs write exactly 1 when the size is unknown.
 
     Examples
     --------
@@ -183,21 +183,18 @@ def trusted_pixel_size_A(x_A: float, y_A: float) -> float | None:
     >>> trusted_pixel_size_A(1.0, 1.0) is None, trusted_pixel_size_A(0.083, 0.083) is None
     (True, True)
     """
-    if (
-        not (np.isfinite(x_A) and np.isfinite(y_A))
-        or not SMALLEST_PIXEL_A <= x_A <= LARGEST_PIXEL_A
-    ):
+    if not (np.isfinite(x_A) and np.isfinite(y_A)) or not MIN_PIXEL_A <= x_A <= MAX_PIXEL_A:
         return None
     if x_A == 1.0 or abs(x_A - y_A) > 0.01 * x_A:
         return None
-    # Headers hold 32-bit floats; their noise digits would travel into every output.
+    # Headers hold 32-bit floats; rounding removes their spurious digits.
     return float(f"{x_A:.6g}")
 
 
 def read_ahead(
     read: Callable[[int], RawFrame], frames: FrameRange, threads: int
 ) -> Iterator[RawFrame]:
-    """`read` of each frame in order, up to `threads` frames ahead in as many threads.
+    """Yield `read` of each frame in order, reading up to `threads` frames ahead.
 
     The threads end when the iterator is exhausted or closed.
     """

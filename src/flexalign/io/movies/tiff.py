@@ -1,7 +1,7 @@
 """TIFF and BigTIFF files, one page per image, or all images behind one page.
 
 Rows run from the bottom up, as IMOD, RELION and MotionCor have it: the last row of the file
-becomes row 0, unless the rows are asked for in the order of the file.
+becomes row 0, unless the order of the file is requested.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ANGSTROM_PER_IMAGEJ_UNIT = {"nm": 10.0, "nanometer": 10.0, "angstrom": 1.0, "A":
 
 @contextlib.contextmanager
 def collected_messages() -> Iterator[list[str]]:
-    """What tifffile logs in this thread meanwhile; none of it reaches the user."""
+    """Collect tifffile's log messages of this thread; the user does not see them."""
     messages: list[str] = []
     here = threading.get_ident()
 
@@ -52,12 +52,12 @@ def collected_messages() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def broken_tiff(path: Path) -> Iterator[None]:
-    """An `InputError` for whatever a parser stumbles over in the tags of a broken file."""
+    """Turn any error of the parser on a broken file into an `InputError`."""
     try:
         yield
     except FlexAlignError:
         raise
-    except Exception as error:  # tags of another type or size lead to errors of every kind
+    except Exception as error:  # tags of wrong type or size raise errors of any type
         raise InputError(
             f"{path}: expected a TIFF, found a broken header ({error}); the file is truncated or "
             "damaged, transfer it again"
@@ -65,7 +65,7 @@ def broken_tiff(path: Path) -> Iterator[None]:
 
 
 def open_tiff(path: Path) -> tuple[tifffile.TiffFile, list[tifffile.TiffPage]]:
-    """The file and all its pages; the caller closes the file.
+    """Open a file with all its pages; the caller closes it.
 
     Raises
     ------
@@ -76,10 +76,10 @@ def open_tiff(path: Path) -> tuple[tifffile.TiffFile, list[tifffile.TiffPage]]:
     try:
         with broken_tiff(path), collected_messages() as messages:
             file = tifffile.TiffFile(path)
-            # Frames may be read by several threads through this one handle.
+            # Several threads may read frames through this handle.
             file.filehandle.set_lock(True)
             page_count = len(file.pages)
-            # The class that follows the chain names itself in what it logs.
+            # Log messages on the chain of pages begin with the name of the class.
             if any("TiffPages" in message for message in messages):
                 raise InputError(
                     f"{path}: expected a whole TIFF, found a broken chain of pages after page "
@@ -95,10 +95,10 @@ def open_tiff(path: Path) -> tuple[tifffile.TiffFile, list[tifffile.TiffPage]]:
 
 
 def whole_pages(path: Path) -> list[tuple[int, int]]:
-    """(height, width) of each image, from the first on, that is there as a whole.
+    """(height, width) of each complete image, from the first on.
 
-    Of a file cut short those are counted whose tags and data lie before the cut; none, where the
-    program that wrote it puts the tags at the end.
+    In a truncated file these are the images whose tags and data are complete; none if the tags are
+    at the end of the file.
     """
     sizes: list[tuple[int, int]] = []
     found_bytes = path.stat().st_size
@@ -116,12 +116,12 @@ def whole_pages(path: Path) -> list[tuple[int, int]]:
 
 
 class PageFacts(NamedTuple):
-    """What the first page of a file says.
+    """Facts from the first page of a file.
 
     Attributes
     ----------
     compression : "none" without
-    page_count : of the file, frames behind its only page included
+    page_count : of the file, including frames stored after its only page
     pixel_size_A : where it can be trusted, else None
     """
 
@@ -132,7 +132,7 @@ class PageFacts(NamedTuple):
 
 
 def first_page(path: Path) -> PageFacts:
-    """What the first page of a file says.
+    """Facts from the first page of a file.
 
     Raises
     ------
@@ -156,9 +156,9 @@ def _directory_end(file: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
 
 
 def _check_extent(path: Path, pages: list[tifffile.TiffPage], end_bytes: int) -> None:
-    """Raise `InputError` if any data of a page lie beyond the end of the file, or on each other.
+    """Raise `InputError` if data of a page lie beyond the end of the file or overlap.
 
-    `end_bytes` is where the last directory ends, which tifffile does not look at.
+    `end_bytes` is the end of the last directory, which tifffile does not check.
     """
     found_bytes = path.stat().st_size
     for number, page in enumerate(pages, start=1):
@@ -178,12 +178,12 @@ def _check_extent(path: Path, pages: list[tifffile.TiffPage], end_bytes: int) ->
 
 
 def image_count(path: Path, pages: list[tifffile.TiffPage]) -> int:
-    """The number of images: one a page, or as many as lie behind the only page.
+    """The number of images: one per page, or those stored after the only page.
 
     Raises
     ------
     InputError
-        If the only page tells of others that are not there.
+        If the only page declares more images than there are.
     """
     count = planes_behind(pages[0]) if len(pages) == 1 else len(pages)
     if count == len(pages):
@@ -205,7 +205,7 @@ def image_count(path: Path, pages: list[tifffile.TiffPage]) -> int:
 
 
 def image_pages(path: Path, pages: list[tifffile.TiffPage]) -> list[tifffile.TiffPage]:
-    """The pages that are frames: thumbnails left out, the rest of one size and kind.
+    """The pages that are frames, without thumbnails; all of one size and type.
 
     Raises
     ------
@@ -244,12 +244,12 @@ def image_pages(path: Path, pages: list[tifffile.TiffPage]) -> list[tifffile.Tif
 
 
 def read_page(page: tifffile.TiffPage, rows: str, plane: int = 0) -> npt.NDArray[Any]:
-    """The pixels (h, w) of a page, rows in MRC order, or those of an image behind the only page.
+    """The pixels (h, w) of a page, or of an image stored after the only page; rows in MRC order.
 
     Raises
     ------
     Exception
-        Whatever the decoder says of broken data, and ValueError where some are missing.
+        Any error of the decoder on broken data, and ValueError if data are missing.
     """
     with collected_messages():
         if missing := missing_data(page):
@@ -257,12 +257,12 @@ def read_page(page: tifffile.TiffPage, rows: str, plane: int = 0) -> npt.NDArray
         pixels = np.asarray(page.asarray(maxworkers=1)) if plane == 0 else _behind(page, plane)
     pixels = pixels.reshape(page.imagelength, page.imagewidth)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    # Whoever works on the rows has them one after the other, in both passes.
+    # Contiguous rows, for both passes.
     return np.ascontiguousarray(pixels[::-1]) if rows == "imod" else pixels
 
 
 def _behind(page: tifffile.TiffPage, plane: int) -> npt.NDArray[Any]:
-    """The pixels of the image number `plane` behind the only page."""
+    """The pixels of image number `plane` after the only page."""
     dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
     offset_bytes = int(page.dataoffsets[0]) + plane * int(page.nbytes)
     count = int(page.imagelength) * int(page.imagewidth)
@@ -270,7 +270,7 @@ def _behind(page: tifffile.TiffPage, plane: int) -> npt.NDArray[Any]:
 
 
 def pixel_size_A(page: tifffile.TiffPage) -> float | None:
-    """The pixel size, if the resolution is that of a microscope image and not of a print."""
+    """The pixel size, if the resolution tag is that of a microscope image and not of a print."""
     with collected_messages():
         x, y = (page.tags.valueof(code) for code in (282, 283))
         unit = page.tags.valueof(296, 2)

@@ -1,4 +1,4 @@
-"""What the tags of a TIFF page promise, and whether that lies in the file.
+"""Check the tags of a TIFF page against the file.
 
 References
 ----------
@@ -17,18 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-# Raw frames of EER, which are lists of events in any number of strips.
+# Compression codes of EER raw frames, which are lists of events in any number of strips.
 EVENT_CODECS = (65000, 65001, 65002)
 NO_COMPRESSION = 1
-# No frame with counts in it is compressed further than this by LZW, Deflate or the like.
-LARGEST_RATIO = 4000
-# SerialEM's words for two counts of 4 bits in a byte.  IMOD writes "4-bits" once they are unpacked.
+# Maximum compression ratio of a frame with counts by LZW, Deflate or the like.
+MAX_RATIO = 4000
+# SerialEM's mark of two 4-bit counts per byte.  IMOD writes "4-bits" once they are unpacked.
 PACKED_WORDS = "4 bits packed"
-# Two counts in each byte are alike; so much may what is left of them differ.
-_ALIKE_PART = 0.15
-# With fewer counts than this there is nothing to tell, with more 4 bits would not hold them.
-_FEWEST_COUNTED = 100
-_MOST_MEAN_COUNTS = 4.0
+# Tolerance between the means of both 4-bit halves, if each is a count.
+_ALIKE_SHARE = 0.15
+# Minimum counts for a decision, and maximum mean for 4 bits.
+_MIN_COUNTED = 100
+_MAX_MEAN_COUNTS = 4.0
 _SAMPLED_ROWS = 64
 
 
@@ -38,7 +38,7 @@ def is_of_events(page: tifffile.TiffPage) -> bool:
 
 
 def missing_data(page: tifffile.TiffPage) -> str:
-    """What is missing of the data that a page needs, "" when nothing is."""
+    """Description of missing data of a page, "" if complete."""
     found, sizes_bytes = len(page.dataoffsets), page.databytecounts
     if is_of_events(page):
         return "" if found and sum(sizes_bytes) > 0 else "it has no events"
@@ -51,7 +51,7 @@ def missing_data(page: tifffile.TiffPage) -> str:
     if empty:
         return f"{empty} of its {pieces.needed} {pieces.what} have no data"
     if int(page.compression) != NO_COMPRESSION:
-        is_short = pieces.needed * pieces.bytes > LARGEST_RATIO * sum(sizes_bytes)
+        is_short = pieces.needed * pieces.bytes > MAX_RATIO * sum(sizes_bytes)
         size = f"{page.imagewidth} x {page.imagelength} pixels"
         return f"its {sum(sizes_bytes)} compressed bytes cannot hold {size}" if is_short else ""
     short = sum(size < pieces.bytes for size in sizes_bytes[:-1])
@@ -60,7 +60,7 @@ def missing_data(page: tifffile.TiffPage) -> str:
 
 
 class _Pieces(NamedTuple):
-    """The strips or tiles that the size of a page asks for, and their bytes without compression."""
+    """The expected strips or tiles of a page, and their uncompressed sizes."""
 
     what: str
     needed: int
@@ -69,7 +69,7 @@ class _Pieces(NamedTuple):
 
 
 def _pieces(page: tifffile.TiffPage) -> _Pieces:
-    """The pieces in which a page comes."""
+    """The expected pieces of a page."""
     height, width = int(page.imagelength), int(page.imagewidth)
 
     def size_bytes(rows: int, columns: int) -> int:
@@ -86,9 +86,9 @@ def _pieces(page: tifffile.TiffPage) -> _Pieces:
 
 
 def planes_behind(page: tifffile.TiffPage) -> int:
-    """How many images the only page of a file says are there, one after the other; 1 for itself.
+    """Number of consecutive images declared by the only page of a file; 1 for itself.
 
-    ImageJ writes stacks of more than 4 GB like this, and tifffile where it is asked to.
+    ImageJ writes stacks of more than 4 GB like this; tifffile can too.
     """
     description = str(page.description)
     if description.startswith("ImageJ="):
@@ -100,7 +100,7 @@ def planes_behind(page: tifffile.TiffPage) -> int:
 
 
 def _planes_of_shape(description: str) -> int:
-    """The number of planes in the JSON with which tifffile describes what it wrote."""
+    """The number of planes in tifffile's JSON description."""
     try:
         told = json.loads(description)
         shape = [int(length) for length in told["shape"]]
@@ -110,14 +110,14 @@ def _planes_of_shape(description: str) -> int:
 
 
 def are_contiguous(page: tifffile.TiffPage) -> bool:
-    """Whether the pixels of a page lie in the file as in memory, row after row."""
+    """Whether the pixels of a page are stored uncompressed and contiguously."""
     return bool(page.is_contiguous and page.predictor == 1 and page.fillorder == 1)
 
 
 def says_packed(page: tifffile.TiffPage) -> bool:
-    """Whether SerialEM wrote two counts of 4 bits into each byte of a page.
+    """Whether SerialEM stored two 4-bit counts in each byte of a page.
 
-    Where another program has added its title below, that has unpacked them.
+    If another program has added a title, it has unpacked them.
     """
     lines = str(page.description).splitlines()
     if not holds_bytes(page) or PACKED_WORDS not in str(page.description):
@@ -126,12 +126,12 @@ def says_packed(page: tifffile.TiffPage) -> bool:
 
 
 def holds_bytes(page: tifffile.TiffPage) -> bool:
-    """Whether the pixels are bytes without a sign, which may hold two counts each."""
+    """Whether the pixels are unsigned bytes, which may hold two counts each."""
     return page.dtype == np.uint8 and int(page.bitspersample) == 8
 
 
 def unpacked(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The counts (h, 2 w) of 4 bits in bytes (h, w), the one in the low half first."""
+    """The 4-bit counts (h, 2 w) in bytes (h, w), low half first."""
     both = np.empty((pixels.shape[0], 2 * pixels.shape[1]), np.uint8)
     both[:, 0::2] = pixels & 15
     both[:, 1::2] = pixels >> 4
@@ -139,10 +139,10 @@ def unpacked(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def look_packed(pixels: npt.NDArray[Any]) -> bool:
-    """Whether the two halves of the bytes (h, w) are alike, as two counts of few electrons are.
+    """Whether both halves of the bytes (h, w) have the statistics of 4-bit counts.
 
-    Of one count the upper half is nearly always zero where counts are few, and varies less than the
-    lower one where they are many.
+    In an 8-bit count the upper half is nearly always zero at low counts, and varies less than the
+    lower one at high counts.
 
     Examples
     --------
@@ -154,6 +154,6 @@ def look_packed(pixels: npt.NDArray[Any]) -> bool:
     values = np.bincount(some.ravel(), minlength=256).reshape(16, 16)
     low, high = values.sum(axis=0), values.sum(axis=1)
     counted = int(low[1:].sum())
-    if counted < _FEWEST_COUNTED or low @ np.arange(16) > _MOST_MEAN_COUNTS * some.size:
+    if counted < _MIN_COUNTED or low @ np.arange(16) > _MAX_MEAN_COUNTS * some.size:
         return False
-    return bool(np.abs(low[1:] - high[1:]).sum() < _ALIKE_PART * 2 * counted)
+    return bool(np.abs(low[1:] - high[1:]).sum() < _ALIKE_SHARE * 2 * counted)

@@ -1,4 +1,4 @@
-"""TIFF movies, one page per frame, or all frames behind one page.  `tiff` reads the pages."""
+"""TIFF movies, one page per frame or all frames after one page.  `tiff` reads the pages."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ LOOKS_PACKED = (
 
 
 class TiffMovie(SeekableMovie):
-    """A TIFF stack, one page per frame or all frames behind its only page.
+    """A TIFF stack, one page per frame or all frames after its only page.
 
     Parameters
     ----------
     path : the file
     rows : "imod" puts the last row first, "file" keeps the order of the file
-    packed : whether each byte holds two counts of 4 bits; None = as its description says
+    packed : whether each byte holds two 4-bit counts; None = from its description
 
     Raises
     ------
@@ -70,7 +70,7 @@ class TiffMovie(SeekableMovie):
     def _understand(
         self, path: Path, pages: list[tifffile.TiffPage], packed: bool | None
     ) -> MovieInfo:
-        """What the movie is, once it is known which pages are its frames."""
+        """Set the properties of the movie from the pages that are its frames."""
         self._pages = image_pages(path, pages)
         frame_count = image_count(path, self._pages)
         check_frame_count(path, frame_count)
@@ -102,13 +102,13 @@ class TiffMovie(SeekableMovie):
 
     @property
     def may_be_packed(self) -> bool:
-        """Whether the pixels are bytes that may hold two counts each, and are not taken apart."""
+        """Whether the pixels are bytes that may hold two counts each and are not unpacked."""
         return self._holds_bytes and not self._is_packed
 
     def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
         """The frames of the range (all by default) in order; see `MovieReader`.
 
-        Of the first one it is told when its bytes look as if each held two counts.
+        The first frame gets a problem if its bytes look as if each held two counts.
         """
         wanted = frames_within(self.info, frames)
 

@@ -1,5 +1,5 @@
-"""How files are written: whole or not at all, and never over what is not ours.
+"""Writing files atomically, and never over files that are not ours.
 
-`atomic` writes one file, `publishing` gives several their names at once, `ownership` knows
-which files are ours, `ledger` keeps the list of tables that are made again.
+`publishing` renames several files to their places at once, `ownership` decides which files are
+ours, `ledger` lists the tables that are rewritten.  `flexalign.atomic` writes a single file.
 """

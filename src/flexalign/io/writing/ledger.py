@@ -1,7 +1,7 @@
-"""The tables of a folder that are made again and again, and which of them are ours.
+"""The list of our tables in a folder, which are rewritten repeatedly.
 
-A hidden file lists what was written by the digests of the content, so a copied folder is as good as
-the first.  Each file is listed before it gets its name: a run that is killed finds its own again.
+A hidden file lists the digests of the contents, so it remains valid in a copied folder.  Each file
+is listed before it is renamed to its place, so a run that was killed recognises its own files.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import read_json
-from flexalign.io.writing.atomic import replacing
 from flexalign.io.writing.ownership import refuse_occupied
 
 LEDGER_NAME = ".flexalign-files.json"
 SCHEMA = 1
-# What stands near the beginning of our files of these names: for folders of versions that had no
-# list, and where the hidden file was not copied.
+# Text near the beginning of our files of these names, for folders without a list: of earlier
+# versions, or copied without the hidden file.
 BEGINNINGS = {
     "failed.tsv": b"movie\ttype\treason\twhat to do",
     "micrographs.csv": b"micrograph,dose_weighted,movie,",
@@ -34,13 +34,13 @@ BEGINNINGS = {
     "run.json": b'"schema"',
 }
 BEGINNING_BYTES = 4096
-# What is made again from the records, also when somebody has edited it.
+# Files that are rewritten from the records even if a user has edited them.
 MADE_AGAIN = ("run.json",)
 
 
 @contextmanager
 def kept_current(path: Path) -> Iterator[Path]:
-    """As `flexalign.io.writing.atomic.replacing`, and the file is listed as ours.
+    """As `flexalign.atomic.replacing`, and list the file as ours.
 
     Examples
     --------
@@ -55,11 +55,11 @@ def kept_current(path: Path) -> Iterator[Path]:
 
 
 def add(folder: Path, files: dict[str, Path]) -> None:
-    """List files as ours; what they were before is ours too until the next time.
+    """List files as ours; their previous contents stay listed until the next call.
 
     Parameters
     ----------
-    files : from the names in `folder` to where the content is now
+    files : names in `folder`, and the present path of each content
     """
     listed = _read(folder)
     for name, path in files.items():
@@ -69,7 +69,7 @@ def add(folder: Path, files: dict[str, Path]) -> None:
 
 
 def refuse_foreign(folder: Path, names: Iterable[str]) -> None:
-    """Make sure that no file of one of `names` in `folder` is somebody else's.
+    """Check that no file of one of `names` in `folder` is foreign.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def refuse_foreign(folder: Path, names: Iterable[str]) -> None:
 
 
 def is_listed(path: Path) -> bool:
-    """Whether a file is one that was listed as ours, unchanged since."""
+    """Whether a file is listed as ours and unchanged since."""
     return path.is_file() and _digest(path) in _read(path.parent).get(path.name, ())
 
 
@@ -101,7 +101,7 @@ def _is_ours(path: Path, listed: dict[str, list[str]]) -> bool:
 
 
 def _read(folder: Path) -> dict[str, list[str]]:
-    """What is listed; nothing where there is no list to read."""
+    """The list; empty if there is none."""
     try:
         files = read_json(folder / LEDGER_NAME)["files"]
         return {str(name): [str(digest) for digest in found] for name, found in files.items()}
@@ -110,7 +110,7 @@ def _read(folder: Path) -> dict[str, list[str]]:
 
 
 def _digest(path: Path) -> str:
-    """What tells the content of a file from any other; nothing where it cannot be read."""
+    """Digest of the content of a file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

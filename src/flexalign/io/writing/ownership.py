@@ -1,7 +1,7 @@
-"""What is ours in a folder, and what must not be touched.
+"""Which files in a folder are ours and may be replaced.
 
-Only files that a record of ours names, unchanged since, are replaced or removed.  Anything else
-in the place of an output is somebody's, whatever its name, and so is whatever a command reads.
+Only files that a record of ours lists, unchanged since, are replaced or removed.  Anything else in
+the place of an output is foreign, whatever its name, and so is every input.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 from flexalign.errors import InputError, OccupiedError
 from flexalign.files import read_json
+from flexalign.naming import RECORD_SUFFIX
 
-RECORD_SUFFIX = "_record.json"
-MOST_NAMES = 5
+MAX_NAMES = 5
 
 
 def results_listed(record: Path, folder: Path, root: str) -> set[str]:
-    """Names of the files in `folder` that a record of `root` lists and nobody changed since.
+    """Names of the files in `folder` that a record of `root` lists and that are unchanged.
 
-    A record of an earlier version does not say how its files were: it was written after them, so
-    what is newer than it is not taken for one.  The record itself is left out.
+    A record of an earlier version has no file states: since it was written after its files, a file
+    newer than the record does not count.  The record itself is left out.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def results_listed(record: Path, folder: Path, root: str) -> set[str]:
 
 
 def is_record(path: Path) -> bool:
-    """Whether `path` is a record of ours, which names itself."""
+    """Whether `path` is a record of ours, which lists itself."""
     try:
         return not path.is_symlink() and read_json(path)["outputs"]["record"] == path.name
     except (InputError, KeyError, TypeError):
@@ -52,7 +52,7 @@ def is_record(path: Path) -> bool:
 
 
 def unchanged_before(folder: Path, names: Iterable[str], root: str, record_ns: int) -> set[str]:
-    """Those of `names`, results of `root` by an index, that are not newer than their record was."""
+    """Those of `names`, results of `root` in an index, that are not newer than their record."""
     return {
         name
         for name in names
@@ -61,7 +61,7 @@ def unchanged_before(folder: Path, names: Iterable[str], root: str, record_ns: i
 
 
 def _is_result_name(name: Any, root: str) -> bool:
-    """Whether a result of `root` can have the name, which leads nowhere else."""
+    """Whether the name is a possible result of `root`, without a folder."""
     return (
         isinstance(name, str)
         and name.startswith(root)
@@ -71,7 +71,7 @@ def _is_result_name(name: Any, root: str) -> bool:
 
 
 def _is_as(path: Path, state: Mapping[str, int] | None, record_ns: int) -> bool:
-    """Whether a file is as it was, or, where that is not known, no newer than its record."""
+    """Whether a file is unchanged or, if its state is unknown, not newer than its record."""
     try:
         found = path.lstat()
     except OSError:
@@ -84,7 +84,7 @@ def _is_as(path: Path, state: Mapping[str, int] | None, record_ns: int) -> bool:
 
 
 def refuse_occupied(folder: Path, names: Iterable[str], ours: Set[str]) -> None:
-    """Make sure that nothing of somebody else has one of `names`.
+    """Check that no foreign file has one of `names`.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def refuse_occupied(folder: Path, names: Iterable[str], ours: Set[str]) -> None:
     Raises
     ------
     OccupiedError
-        If a file, folder or link stands there that is not among `ours`.
+        If there is a file, folder or link of such a name that is not among `ours`.
     """
     found = [name for name in names if name not in ours and os.path.lexists(folder / name)]
     if found:
@@ -104,7 +104,7 @@ def refuse_occupied(folder: Path, names: Iterable[str], ours: Set[str]) -> None:
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Make sure that a file that a person named may be written.
+    """Check that a file named by the user may be written.
 
     Raises
     ------
@@ -119,14 +119,14 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 
 def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) -> None:
-    """Make sure that no output has the place of an input, by whatever name or link.
+    """Check that no output is an input, under any name or link.
 
-    Nothing is read.  Folders of outputs are listed, which is cheaper than asking for each file.
+    No file is read.  Output folders are listed, which is cheaper than a query for each file.
 
     Parameters
     ----------
-    outputs : all that may be written
-    inputs : all that is read; None is left out
+    outputs : all files that may be written
+    inputs : all files that are read; None is ignored
 
     Raises
     ------
@@ -152,10 +152,10 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | Path | None]) 
 
 
 def resolved(path: str | Path) -> Path:
-    """The one absolute path of a file, whatever links lead to it and however it is spelt."""
+    """The canonical absolute path of a file, links resolved."""
     try:
         return Path(os.path.realpath(path))
-    except ValueError:  # no name of a file, which whoever opens it says
+    except ValueError:  # not a file name; opening it reports the error
         return Path(path)
 
 
@@ -200,6 +200,6 @@ def _refuse(output: Path, source: Path) -> None:
 
 
 def _shortened(names: list[str]) -> str:
-    """Some of the names, and how many more there are."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    """The first names and the number of others."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

@@ -1,8 +1,8 @@
-"""Finished files get their names all at once, and a run that is killed in between is known.
+"""Rename finished files to their places as one transaction that survives a killed process.
 
-Files are made in a hidden folder beside their place.  The last of them is the record, which lists
-the others with their sizes and times: until it has its name, it says from the hidden folder which
-files of the unfinished publication are ours.
+Files are made in a hidden folder beside their place.  The last one is the record, which lists
+the others with their sizes and times: until it is renamed, it tells from the hidden folder which
+files of an incomplete publication are ours.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from flexalign.atomic import explained, sync
 from flexalign.io.record import file_state
-from flexalign.io.writing.atomic import explained, sync
-from flexalign.io.writing.ownership import RECORD_SUFFIX, is_record, refuse_occupied, results_listed
+from flexalign.io.writing.ownership import is_record, refuse_occupied, results_listed
+from flexalign.naming import RECORD_SUFFIX
 
 HIDDEN = re.compile(r"\.flexalign-(?P<root>.+)-[a-z0-9_]{8}")
 MARK = ".flexalign"
-# The record that stood for the earlier files while they are replaced.
+# The record of the earlier files while they are replaced.
 EARLIER = ".earlier"
 
 
 @contextmanager
 def hidden_folder(folder: Path, root: str) -> Iterator[Path]:
-    """A folder inside `folder`, so on the same disk, that is gone afterwards.
+    """A temporary folder inside `folder`, hence on the same file system.
 
-    A file in it marks it as ours; that file is locked while somebody works in the folder.
+    A file in it marks it as ours and is locked while a process works in the folder.
     """
     with explained(folder):
         hidden = Path(tempfile.mkdtemp(prefix=f".flexalign-{root}-", dir=folder))
@@ -46,7 +47,7 @@ def hidden_folder(folder: Path, root: str) -> Iterator[Path]:
 
 
 def _is_locked_elsewhere(descriptor: int) -> bool:
-    """Lock an open file, unless somebody else did; where no locks are known nobody does."""
+    """Try to lock an open file; False too on file systems without locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -55,7 +56,7 @@ def _is_locked_elsewhere(descriptor: int) -> bool:
 
 
 def leftover_root(path: Path) -> str | None:
-    """The root of the results for which the folder `path` was made; None when it is not ours."""
+    """The root of the results in the hidden folder `path`; None if it is not ours."""
     found = HIDDEN.fullmatch(path.name)
     if found is None or path.is_symlink() or not path.is_dir():
         return None
@@ -64,7 +65,7 @@ def leftover_root(path: Path) -> str | None:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What processes that were killed left in `folder`."""
+    """Hidden folders that killed processes left in `folder`."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as listing:
@@ -73,16 +74,16 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def results_of(folder: Path, root: str) -> set[str]:
-    """Names of the files in `folder` that are results of `root`, unchanged since, by its record."""
+    """Names of the unchanged results of `root` in `folder`, from its record."""
     record = folder / f"{root}{RECORD_SUFFIX}"
     own = results_listed(record, folder, root)
     return own | ({record.name} if is_record(record) else set())
 
 
 def take_back(hidden: Path) -> None:
-    """Remove what a process that was killed left, and the files that it had published.
+    """Remove the leftovers of a killed process, and the files that it had published.
 
-    Where the process lives on, nothing is done.
+    Does nothing if the process is alive.
     """
     root, folder = leftover_root(hidden), hidden.parent
     if root is None or _is_in_use(hidden):
@@ -96,13 +97,13 @@ def take_back(hidden: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in `folder`, for commands that do not hold it."""
+    """Remove leftovers of killed processes in `folder`, for commands that do not lock it."""
     for hidden in leftovers(folder):
         take_back(hidden)
 
 
 def _is_in_use(hidden: Path) -> bool:
-    """Whether somebody works in a hidden folder."""
+    """Whether a process works in a hidden folder."""
     try:
         mark = os.open(hidden / MARK, os.O_RDWR)
     except OSError:
@@ -114,10 +115,10 @@ def _is_in_use(hidden: Path) -> bool:
 
 
 def states_of(folder: Path, names: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Size and time of each file, once it is on disk."""
+    """Flush the files to disk; return size and time of each."""
     found = list(names)
     with explained(folder):
-        # Side by side, since the disk gets them out together.
+        # In parallel, since the disk flushes them together.
         with ThreadPoolExecutor(max(1, len(found))) as pool:
             list(pool.map(sync, (folder / name for name in found)))
         return {name: file_state(folder / name) for name in found}
@@ -126,17 +127,17 @@ def states_of(folder: Path, names: Iterable[str]) -> dict[str, dict[str, int]]:
 def publish(
     hidden: Path, folder: Path, names: Iterable[str], record: str, *, replaces: bool = True
 ) -> None:
-    """Give finished files their names, the record last.
+    """Rename finished files to their places, the record last.
 
-    What a record stands for is on disk before it: a loss of power leaves no record of less.  When
-    something fails, the files that already had their names are removed.
+    All files are flushed to disk before the record, so that a power failure leaves no record
+    without its files. On failure, the files already renamed are removed.
 
     Parameters
     ----------
     hidden : holds the files and the record, which lists them
-    names : of the files that are new, without the record
-    replaces : all earlier results go, also those that have no successor; else the new files come
-        beside them
+    names : of the new files, without the record
+    replaces : remove all earlier results, also those without a successor; else the new files are
+        added to them
 
     Raises
     ------

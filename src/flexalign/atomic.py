@@ -1,4 +1,4 @@
-"""Files that appear whole under their name, or not at all."""
+"""Write a file atomically."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from flexalign.errors import OutputError
 
-# Bytes that the name of an unfinished file has more than its last name: ".", "-" and a number.
+# Extra length of a temporary name: ".", "-" and a number.
 UNFINISHED_LENGTH = 10
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the same folder, which takes the name `path` when the block ends well.
+    """A temporary path in the same folder, renamed to `path` when the block succeeds.
 
-    When the block fails, nothing is left and a file that had the name before is untouched.
+    On failure nothing is left, and an existing file `path` is untouched.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def sync(path: str | Path) -> None:
-    """Wait until the file or folder `path` is on disk, so that a loss of power cannot undo it."""
+    """Flush the file or folder `path` to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -55,7 +55,7 @@ def sync(path: str | Path) -> None:
 
 @contextmanager
 def explained(path: str | Path) -> Iterator[None]:
-    """Turn the system's errors about writing `path` into an `OutputError` that says what to do."""
+    """Turn system errors on writing `path` into an `OutputError` with advice."""
     try:
         yield
     except OSError as error:

@@ -1,0 +1,288 @@
+"""Every number by which a movie is judged, once: its name, unit, definition, and where it is shown.
+
+The reference page, the columns of ``micrographs.csv`` and those of the report come from `NUMBERS`;
+`metrics` computes the values, the fields of `flexalign.model.Quality`.  Words alone, so that pages
+can be made without any numerical library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MOTION = "Motion"
+ERRORS = "Errors"
+DETECTOR = "Detector"
+SPECTRUM = "Spectrum"
+CHOICE = "Choice of the motion"
+
+# What the numbers of each group have in common.
+GROUPS = {
+    MOTION: "Of the motion that was kept, over the frames that are summed; paths and steps are "
+    "those of the middle of the field.",
+    ERRORS: "Standard errors are per axis.",
+    DETECTOR: "Of the frames as they were recorded, and of what stays with the detector in them.",
+    SPECTRUM: "Of the sum of all frames, before and after correction.",
+    CHOICE: "How the motion that was kept compares with the others that were considered.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportColumn:
+    """How the report shows a number.
+
+    Attributes
+    ----------
+    title : for people, without the unit
+    about : what it means, in one sentence
+    digits : significant ones that are kept
+    priority : of columns that do not fit beside each other, those of the lowest number stay
+    """
+
+    title: str
+    about: str
+    digits: int = 4
+    priority: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class QualityNumber:
+    """One field of `flexalign.model.Quality`.
+
+    Attributes
+    ----------
+    name : of the field; ends in its unit
+    group : one of `GROUPS`, the heading under which it is listed
+    definition : as the reference page has it
+    unit : "" for none
+    in_csv : whether it is a column of ``micrographs.csv``, where the order is that of the table
+    report : its column in the report; None = it has none
+    """
+
+    name: str
+    group: str
+    definition: str
+    unit: str = ""
+    in_csv: bool = False
+    report: ReportColumn | None = None
+
+
+def _table(*numbers: QualityNumber) -> dict[str, QualityNumber]:
+    return {number.name: number for number in numbers}
+
+
+NUMBERS: dict[str, QualityNumber] = _table(
+    QualityNumber(
+        "total_motion_A", MOTION, "length of the path: the sum of the steps from frame to frame",
+        "A", True, ReportColumn("Motion", "length of the path in the middle of the field", 4, 1),
+    ),
+    QualityNumber(
+        "early_motion_A", MOTION,
+        "the steps until 4 e/A2 have accumulated; without a dose, the first 4 steps",
+        "A", True,
+        ReportColumn(
+            "Early motion",
+            "the part of it over the first 4 e/Å² (without dose: the first 4 frames)", 4, 2,
+        ),
+    ),
+    QualityNumber(
+        "late_motion_A", MOTION, "the other steps",
+        "A", True, ReportColumn("Late motion", "the rest of it", 4, 7),
+    ),
+    QualityNumber(
+        "largest_step_A", MOTION, "the longest step",
+        "A", True, ReportColumn("Largest step", "between two consecutive frames"),
+    ),
+    QualityNumber(
+        "roughness_A", MOTION,
+        "median over frames of the change of the step, |d(t+1) - 2 d(t) + d(t-1)|: zero for steady "
+        "drift, small for a single jump, 2.9 times the error of a displacement where that is all",
+        "A", True,
+        ReportColumn("Roughness", "how much the step changes from one frame to the next", 3, 7),
+    ),
+    QualityNumber(
+        "movement_A", MOTION,
+        "the farthest that any of 9 x 9 places went between two frames along x or y", "A",
+    ),
+    QualityNumber(
+        "local_range_A", MOTION,
+        "the largest distance between the motion of any of 9 x 9 places and its mean over places",
+        "A", True,
+        ReportColumn(
+            "Local motion", "largest deviation of any place from the motion of the whole frame", 4,
+            2,
+        ),
+    ),
+    QualityNumber(
+        "trajectory_error_A", ERRORS,
+        "median over frames of the standard error of the displacement of the whole frame; the "
+        "trajectory in `motion` has that of each frame",
+        "A", True,
+        ReportColumn(
+            "Uncertainty", "standard error of the displacement of a frame, per axis", 3, 3
+        ),
+    ),
+    QualityNumber(
+        "field_error_A", ERRORS,
+        "median over control points of the standard error of the local motion at their places",
+        "A", True,
+        ReportColumn("Uncertainty, local", "standard error of the local motion, per axis", 3, 8),
+    ),
+    QualityNumber(
+        "track_residual_A", ERRORS,
+        "root mean square distance between the tracks of patches, as correlations of pairs gave "
+        "them, and the motion kept, means over time removed. The tracks are the rougher "
+        "measurement of the two",
+        "A",
+        report=ReportColumn(
+            "Residual", "distance of the tracks of patches from the motion that was kept", 3, 4
+        ),
+    ),
+    QualityNumber(
+        "fixed_pattern_pull", DETECTOR,
+        "how strongly what stays with the detector pulls on the motion, over the pull of the "
+        "specimen; `null` without motion, where a pattern cannot be told from the specimen",
+        "", True,
+        ReportColumn(
+            "Fixed pattern", "pull of what stays with the detector, over that of the specimen", 3,
+            6,
+        ),
+    ),
+    QualityNumber(
+        "fixed_pattern_significance", DETECTOR,
+        "significance of that pull in standard deviations of the noise; `null` where the pull is",
+    ),
+    QualityNumber(
+        "fixed_pattern_removed", DETECTOR,
+        "whether such a pattern was taken out of the estimate (pull above 0.02 and significance "
+        "above 6, or a movie that would otherwise have been called still)",
+    ),
+    QualityNumber(
+        "gain_residual_rows", DETECTOR,
+        "[scatter of the rows](../explanation/quality.md#gain-residual) of the unaligned sum "
+        "beyond noise, over its mean",
+        "", True,
+        ReportColumn(
+            "Rows left", "scatter of rows that the gain reference has left, over the mean", 2, 7
+        ),
+    ),
+    QualityNumber(
+        "gain_residual_columns", DETECTOR,
+        "the same of the columns; the larger of the two raises the flag",
+        "", True,
+        ReportColumn(
+            "Columns left", "scatter of columns that the gain reference has left, over the mean", 2,
+            7,
+        ),
+    ),
+    QualityNumber(
+        "bad_frame_count", DETECTOR,
+        "frames left out because they were blank, broken, corrupt or copies of the one before; the "
+        "warnings name them",
+        "", True, ReportColumn("Bad frames", "frames left out: blank, broken or corrupt", 4, 7),
+    ),
+    QualityNumber(
+        "hot_pixel_count", DETECTOR, "pixels found hot or dead in the movie itself",
+        "", True, ReportColumn("Hot pixels", "pixels found bad from the movie itself", 4, 6),
+    ),
+    QualityNumber("hot_pixel_part", DETECTOR, "those pixels over all"),
+    QualityNumber(
+        "uneven_dose", DETECTOR,
+        "most by which the counts of a frame are off a straight line through those of all (over "
+        "the dose declared for each, where there is a list); 0 where it is at most 20 %, or is not "
+        "significant",
+    ),
+    QualityNumber(
+        "measured_dose_e_A2", DETECTOR,
+        "[dose of a frame as the detector counted it](../explanation/quality.md#measured-dose)",
+        "e/A2", True, ReportColumn("Dose measured", "per frame, where counts are electrons", 3, 4),
+    ),
+    QualityNumber(
+        "declared_dose_e_A2", DETECTOR,
+        "dose of a frame as given, the mean over the frames whose counts were measured",
+        "e/A2", True, ReportColumn("Dose declared", "per frame, as given", 4, 6),
+    ),
+    QualityNumber(
+        "rings_before_A", SPECTRUM,
+        "[resolution to which Thon rings are seen](../explanation/quality.md#thon-rings) before "
+        "correction",
+        "A", True, ReportColumn("Rings before", "the same without motion correction", 3, 8),
+    ),
+    QualityNumber(
+        "rings_to_A", SPECTRUM, "the same after correction",
+        "A", True, ReportColumn("Rings to", "resolution to which Thon rings are seen", 3, 3),
+    ),
+    QualityNumber(
+        "ring_score", SPECTRUM,
+        "correlation of the spectrum with these rings, as far as they are seen",
+    ),
+    QualityNumber(
+        "signal_bands", SPECTRUM,
+        "in each band of resolution the [spectral signal-to-noise "
+        "ratio](../explanation/quality.md#signal) of the sum of the frames: `before` without "
+        "motion, `after` along the motion kept, and the standard `error` of both for noise alone. "
+        "The CSV has the band from 10 to 7 A (`signal_before_10_7_A`, `signal_after_10_7_A`), as "
+        "has the report",
+    ),
+    QualityNumber(
+        "chosen", CHOICE,
+        'the motion that was kept: "none", "global", "local", "refined", or "given"',
+        "", True, ReportColumn("Kept", "the motion that was kept"),
+    ),
+    QualityNumber(
+        "candidate_scores", CHOICE,
+        "log-likelihood of each candidate on data that it was not fitted to, over that of no "
+        "motion",
+    ),
+    QualityNumber(
+        "has_signal", CHOICE,
+        "whether any candidate brings out a signal of four standard deviations of the noise",
+    ),
+    QualityNumber(
+        "searched_wider", CHOICE,
+        "whether the motion was found only by coarser detail than usual, or by all frames together",
+    ),
+    QualityNumber(
+        "motion_bound_A", CHOICE,
+        "where no motion was kept, how far places may have gone along x or y all the same: the "
+        "extent of the likeliest motion and two standard errors more",
+        "A",
+    ),
+    QualityNumber(
+        "drift_part", CHOICE,
+        "how far the motion found goes, over the length of the field along the same axis; above "
+        "0.5 it is not applied",
+    ),
+    QualityNumber(
+        "lost_frames", CHOICE,
+        "frames, counted from 0, that have less than 0.3 of the power in common with the others "
+        "that is expected along the motion kept, by five standard deviations",
+    ),
+    QualityNumber(
+        "halves_apart", CHOICE,
+        "root mean square distance of the paths that either half of the Fourier rings leads to, "
+        "over what their standard errors allow: about one",
+    ),
+    QualityNumber(
+        "only_direction_deg", CHOICE,
+        "the only direction in which motion is known, and was corrected, from the x axis toward y: "
+        "that in which the Fisher information of the frames on their displacements exceeds the "
+        "noise; `null` where motion is known in all directions",
+        "degrees",
+    ),
+    QualityNumber(
+        "other_error_A", CHOICE,
+        "where motion is known in one direction only, the standard error at right angles to it: "
+        "the standard deviation over frames of the path in the known one",
+        "A",
+    ),
+    QualityNumber(
+        "flags", CHOICE,
+        "the [flags](flags.md) that these numbers raise, worst first, with the number and the "
+        "limit",
+    ),
+)  # fmt: skip
+
+
+def csv_names() -> tuple[str, ...]:
+    """Names of the numbers that are columns of ``micrographs.csv``, in their order."""
+    return tuple(number.name for number in NUMBERS.values() if number.in_csv)
