@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_text
-from flexalign.io.writing.atomic import replacing
 
 MAX_MDOC_BYTES = 64 * MIB_BYTES
 _BRACKETS = re.compile(r"\[\s*(\w+)\s*=\s*(.*?)\s*\]\s*")

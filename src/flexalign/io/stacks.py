@@ -16,9 +16,9 @@ import mrcfile
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.io.micrographs import MRC_MODES, new_header
-from flexalign.io.writing.atomic import replacing
 
 # Of SerialEM's extended header: two bytes for each image, that hold the angle in hundredths of a
 # degree; the bit flag says so.

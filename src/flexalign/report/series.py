@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from flexalign import __version__
+from flexalign.atomic import explained
 from flexalign.batch.series_folder import SERIES_TABLE, row_of
 from flexalign.errors import InputError
-from flexalign.io.writing.atomic import explained
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from flexalign.io.writing.atomic import replacing
+from flexalign.atomic import replacing
 from flexalign.simulate.files import check_format, save_gain, save_movie
 from flexalign.simulate.tilt_series import SimulatedTilt, simulate_tilt_series
 from flexalign.simulate.tilt_settings import TiltSeriesSettings

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign import __version__
+from flexalign.atomic import explained, replacing
 from flexalign.errors import InputError
 from flexalign.io.mdoc import Mdoc, MdocSection, says_axis, write_mdoc
 from flexalign.io.micrographs import MRC_MODES, axis_pixel_sizes_A
 from flexalign.io.stacks import read_image, write_stack
 from flexalign.io.thumbnails import write_strip
-from flexalign.io.writing.atomic import explained, replacing
 from flexalign.io.writing.publishing import hidden_folder, publish, states_of
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
