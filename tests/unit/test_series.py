@@ -11,7 +11,8 @@ from flexalign.estimate import refine
 from flexalign.estimate.evidence import PatchLikelihood, fit_motion
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.series import _habits_of, _paths_of, series_priors, usual_prior
+from flexalign.estimate.series import series_priors, usual_prior
+from flexalign.estimate.series_paths import habits_of, paths_of
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
     SeenSignal,
@@ -86,8 +87,8 @@ def test_the_scatter_says_how_far_tilts_are_from_what_is_expected(own_px):
 
 def test_what_a_tilt_says_itself_has_no_say_in_its_prior():
     truth = true_paths(own_px=1.0)
-    paths = _paths_of(ANGLES, [said(path) for path in truth])
-    _, habits, _ = _habits_of(paths)
+    paths = paths_of(ANGLES, [said(path) for path in truth])
+    _, habits, _ = habits_of(paths)
     other = replace(paths, linear=paths.linear.copy())
     other.linear[4] += 100.0
 

@@ -7,5 +7,6 @@ smooth as the data ask for (5, 6).  `candidates`, `held_out_likelihood` and `mod
 decide which motion is kept (8), with `path_search`, `outlier_frames` and `frame_agreement` for
 difficult movies; `fixed_pattern` takes out what stays with the detector (9); `signal_bands`
 measures the signal.  `series_prior` holds what the tilts of a series say of each other, and
-`series` estimates it (10).
+`series`,
+with `series_paths`, estimates it (10).
 """

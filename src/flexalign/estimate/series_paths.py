@@ -1,0 +1,264 @@
+"""What the paths of tilts say of each other: habits of the stage, by Gaussian processes.
+
+The path of tilt i at the times u of a clock is, alike for y and x, ``habit(angle_i, u) + own_i(u)``
+with Gaussian processes of the covariances
+
+    habit  h g(angle_i - angle_j) K(u, u')        own  [i = j] ((1 - h) K(u, u') + j^2 [u = u'])
+    K(u, u') = a^2 u u' + s^2 M(2 |u - u'|)
+
+h is the part of the variance that the stage repeats, g a Gaussian over angles, M the Matern
+correlation of order 3/2.  The likelihood of each tilt is the quadratic that its own alignment left
+behind, so all is linear: the evidence chooses the numbers, and the prior of a tilt is what the
+others predict of it.
+
+References
+----------
+Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), chapters 2 and 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg
+
+from flexalign.estimate import evidence
+from flexalign.estimate.series_prior import (
+    SeriesPath,
+    TiltStatistics,
+    exposed_part,
+    interpolation,
+)
+from flexalign.model import FloatArray
+
+# Paths of more frames are looked at with so many nodes in time.
+MOST_NODES = 8
+# A tilt that lies off counts less, as under Student's t with so many degrees of freedom.
+_TAIL_FREEDOM = 4.0
+_ROBUST_ROUNDS = 8
+_SETTLED_WEIGHT = 0.02
+# A tilt is suspected from the start when it goes so many times as far as the median one.
+_FAR_TIMES = 3.0
+_LEAST_WEIGHT = 0.2
+_MATERN_LENGTH = 0.5
+# Numbers of the prior are usually within such a factor of the usual ones, standard deviation.
+_USUAL_WITHIN = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """Numbers of the prior of paths: see the module.
+
+    Attributes
+    ----------
+    drift_px, smooth_px, jitter_px : a, s and j
+    odds : h / (1 - h)
+    angle_deg : over which the habit changes
+    slowing : t0 of the clock, as part of the exposure; 0 = an even clock
+    """
+
+    drift_px: float = 4.0
+    smooth_px: float = 1.0
+    jitter_px: float = 0.1
+    odds: float = 1.0
+    angle_deg: float = 30.0
+    slowing: float = 0.0
+
+    def in_time(self, time: FloatArray) -> FloatArray:
+        """K (n, n) at parts of the exposure (n,)."""
+        clock = evidence.slowed(time, 1.0, self.slowing)
+        smooth = evidence.matern(np.abs(clock[:, None] - clock), _MATERN_LENGTH)
+        return self.drift_px**2 * np.outer(clock, clock) + self.smooth_px**2 * smooth
+
+    def covariance(
+        self, angles_deg: FloatArray, time: FloatArray, contrast: FloatArray
+    ) -> FloatArray:
+        """Covariance (tilts * m, tilts * m) of the contrasts (n, m) of all paths."""
+        part = self.odds / (1 + self.odds)
+        in_time = contrast.T @ self.in_time(time) @ contrast
+        alike = np.exp(-0.5 * ((angles_deg[:, None] - angles_deg) / self.angle_deg) ** 2)
+        own = (1 - part) * in_time + (self.jitter_px**2 + 1e-6) * np.eye(len(in_time))
+        return part * np.kron(alike, in_time) + np.kron(np.eye(len(angles_deg)), own)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paths:
+    """What all tilts say of their paths, at common times, without the constant of each.
+
+    Attributes
+    ----------
+    angles_deg : (tilts,)
+    time : (n,) parts of the exposure
+    contrast : (n, n - 1) orthonormal columns that do not see a constant
+    precision : (tilts, n - 1, n - 1)
+    linear : (tilts, n - 1, 2)
+    """
+
+    angles_deg: FloatArray
+    time: FloatArray
+    contrast: FloatArray
+    precision: FloatArray
+    linear: FloatArray
+
+    def weighted(self, weight: FloatArray) -> Paths:
+        """The same where each tilt counts by a weight (tilts,)."""
+        return replace(
+            self,
+            precision=self.precision * weight[:, None, None],
+            linear=self.linear * weight[:, None, None],
+        )
+
+    def log_evidence(self, habits: Habits) -> float:
+        """Of the numbers, up to a constant."""
+        root = _root(habits.covariance(self.angles_deg, self.time, self.contrast))
+        factor, right = self._posterior(root, self.precision, self.linear)
+        white = linalg.solve_triangular(factor, right, lower=True)
+        return 0.5 * float((white**2).sum()) - 2 * float(np.log(np.diag(factor)).sum())
+
+    def predicted(self, habits: Habits, tilt: int) -> tuple[FloatArray, FloatArray]:
+        """Mean (n - 1, 2) and covariance (n - 1, n - 1) of a tilt's contrasts by all others."""
+        root = _root(habits.covariance(self.angles_deg, self.time, self.contrast))
+        precision, linear = self.precision.copy(), self.linear.copy()
+        precision[tilt], linear[tilt] = 0, 0
+        factor, right = self._posterior(root, precision, linear)
+        size = self.contrast.shape[1]
+        rows = root[tilt * size : (tilt + 1) * size]
+        half = linalg.solve_triangular(factor, rows.T, lower=True)
+        white = linalg.solve_triangular(factor, right, lower=True)
+        return half.T @ white, half.T @ half
+
+    def _posterior(
+        self, root: FloatArray, precision: FloatArray, linear: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Factor of the posterior precision of white numbers, and the right-hand side."""
+        tilts, size = len(precision), precision.shape[1]
+        by_tilt = root.reshape(tilts, size, -1)
+        inner = root.T @ (precision @ by_tilt).reshape(tilts * size, -1)
+        inner[np.diag_indices_from(inner)] += 1
+        right = root.T @ linear.reshape(tilts * size, 2)
+        return _root(inner), right
+
+
+def _root(matrix: FloatArray) -> FloatArray:
+    """The lower triangular square root."""
+    return np.asarray(linalg.cholesky(matrix, lower=True), np.float64)
+
+
+def paths_of(angles_deg: FloatArray, tilts: Sequence[TiltStatistics]) -> Paths:
+    """The paths of all tilts at common times."""
+    count = min(max(len(tilt.likelihood.frame) for tilt in tilts), MOST_NODES)
+    time = exposed_part(np.arange(count, dtype=np.float64), count)
+    contrast = linalg.null_space(np.ones((1, count)))
+    precision, linear = [], []
+    for tilt in tilts:
+        data = tilt.likelihood
+        at = interpolation(exposed_part(data.frame, tilt.frame_count), time) @ contrast
+        precision.append(at.T @ data.precision.sum(axis=0) @ at)
+        linear.append(at.T @ data.linear.sum(axis=0))
+    return Paths(angles_deg, time, contrast, np.array(precision), np.array(linear))
+
+
+def habits_of(paths: Paths) -> tuple[Paths, Habits, FloatArray]:
+    """The numbers of greatest evidence when tilts that lie off count less, and how much each."""
+    habits, weight = Habits(), _first_weights(paths)
+    for done in range(_ROBUST_ROUNDS):
+        weighted, before = paths.weighted(weight), weight
+        habits = _chosen(weighted, habits, evidence.SLOWING_PARTS if done == 1 else ())
+        weight = np.array([_weight(paths, weighted, habits, k) for k in range(len(weight))])
+        if done > 1 and np.abs(weight - before).max() < _SETTLED_WEIGHT:
+            break
+    return paths.weighted(weight), habits, weight
+
+
+def _first_weights(paths: Paths) -> FloatArray:
+    """Less for tilts (tilts,) that go several times as far as most, before anything is expected."""
+    free = np.linalg.pinv(paths.precision, rcond=1e-6, hermitian=True) @ paths.linear
+    lengths = np.sqrt((free**2).sum(axis=(1, 2)))
+    usual = _FAR_TIMES * float(np.median(lengths))
+    return np.array([_kept((usual / length) ** 2 if length > usual else 1.0) for length in lengths])
+
+
+def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habits:
+    """The numbers of greatest evidence near `start`, with one of `slowings` if that is better."""
+    span = float(np.ptp(paths.angles_deg)) + 1
+    limits = ((0.01, 300.0), (0.01, 100.0), (1e-3, 50.0), (0.01, 1e3), (span / 20, 5 * span))
+    first = Habits()
+    usual = [first.drift_px, first.smooth_px, first.jitter_px, first.odds, first.angle_deg]
+
+    def climbed(slowing: float, near: Habits) -> tuple[float, Habits]:
+        def habits(*numbers: float) -> Habits:
+            drift, smooth, jitter, odds, angle = numbers
+            return Habits(drift, smooth, jitter, odds, angle, slowing)
+
+        def score(*numbers: float) -> float:
+            # Where paths say little the numbers stay what they usually are.
+            off = np.log(np.array(numbers) / usual) / math.log(_USUAL_WITHIN)
+            return paths.log_evidence(habits(*numbers)) - 0.5 * float(off @ off)
+
+        begin = (near.drift_px, near.smooth_px, near.jitter_px, near.odds, near.angle_deg)
+        best = habits(*evidence.climb(score, begin, limits))
+        return paths.log_evidence(best), best
+
+    best_score, best = climbed(start.slowing, start)
+    if not slowings:
+        return best
+    scores = {part: paths.log_evidence(replace(best, slowing=part)) for part in slowings}
+    likely = max(scores, key=lambda part: scores[part])
+    return max((best_score, best), climbed(likely, best), key=lambda found: found[0])[1]
+
+
+def _weight(paths: Paths, weighted: Paths, habits: Habits, tilt: int) -> float:
+    """How much a tilt counts, by how far it lies from what the others predict of it."""
+    mean, covariance = weighted.predicted(habits, tilt)
+    precision = paths.precision[tilt]
+    off = paths.linear[tilt] - precision @ mean
+    variance = precision + precision @ covariance @ precision
+    chi2 = float((off * (linalg.pinvh(variance) @ off)).sum())
+    return _kept((_TAIL_FREEDOM + off.size) / (_TAIL_FREEDOM + chi2))
+
+
+def _kept(weight: float) -> float:
+    """At most one, and nothing for a tilt that is far off: however sure it seems of itself."""
+    return min(1.0, weight) if weight > _LEAST_WEIGHT else 0.0
+
+
+def path_priors(
+    angles_deg: FloatArray,
+    known: Sequence[int],
+    tilts: Sequence[TiltStatistics | None],
+    paths: Paths,
+    habits: Habits,
+) -> list[SeriesPath]:
+    """What the others predict of the path of each tilt, known or not."""
+    frame_count = next(tilt.frame_count for tilt in tilts if tilt is not None)
+    found = []
+    for k, (angle, tilt) in enumerate(zip(angles_deg, tilts, strict=True)):
+        if k in known:
+            at, among = list(known).index(k), paths
+        else:
+            at, among = len(known), _with_unknown(paths, float(angle))
+        mean, covariance = among.predicted(habits, at)
+        contrast = paths.contrast
+        found.append(
+            SeriesPath(
+                tilt.frame_count if tilt is not None else frame_count,
+                paths.time,
+                contrast @ mean,
+                contrast @ covariance @ contrast.T,
+                habits.jitter_px if len(paths.time) == MOST_NODES else 0.0,
+            )
+        )
+    return found
+
+
+def _with_unknown(paths: Paths, angle_deg: float) -> Paths:
+    """The same and one more tilt of which nothing is known."""
+    return replace(
+        paths,
+        angles_deg=np.append(paths.angles_deg, angle_deg),
+        precision=np.concatenate([paths.precision, 0 * paths.precision[:1]]),
+        linear=np.concatenate([paths.linear, 0 * paths.linear[:1]]),
+    )
