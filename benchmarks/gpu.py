@@ -140,7 +140,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
         ("sample", lambda: kernels.sample(frame, lattice, LATTICE_STEP_PX, room), 2 * px),
         ("sum", lambda: np.add(frame, room, out=frame), 3 * px),
         ("spectrum", lambda: fourier.rfft2_cropped(room, plan.output_shape_px), px + 3 * half),
-        ("weigh", lambda: kernels.weigh(spectrum, weighted, weight, ratio, 1), 3.5 * half),
+        ("weigh", lambda: kernels.add_weighted(spectrum, weighted, weight, ratio, 1), 3.5 * half),
     ]  # fmt: skip
     found = [Stage(name, seconds_on(device, act), moved) for name, act, moved in work]
     again = {stage.name: stage for stage in found}

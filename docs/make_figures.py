@@ -26,6 +26,7 @@ from flexalign.comparison import AnyMotion
 from flexalign.estimate import evidence, held_out_likelihood, pairwise, patches, refine
 from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra, pair_weight, sweep
 from flexalign.estimate.refine import Refinement
+from flexalign.estimate.spectral_powers import finest_signal_A, independent_share
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import load_references
 from flexalign.motion import MotionField
@@ -96,7 +97,7 @@ def inside(movie: SimulatedMovie, *, from_pairs: bool = True) -> Inside:
         frames, _ = first_pass(reader, plan, references, params, 1, lambda *_: None)
     assert plan.control_points is not None
     found_px, _ = pairwise.global_trajectory(
-        frames.shrunk(plan.pairwise_shape_px), params.max_resolution_A, params.max_shift_A
+        frames.downsampled(plan.pairwise_shape_px), params.max_resolution_A, params.max_shift_A
     )
     grid = patches.make_grid(frames, plan.patches)
     path_px = found_px if from_pairs else np.zeros_like(found_px)
@@ -133,7 +134,7 @@ def draw_weights(movie: SimulatedMovie) -> Figure:
     all_there_is = _information(spectra, end).sum()
     true_px = tracks_px(movie.motion, spectra.grid.center_px, spectra.frame)
     print(
-        f"weights: effective part {refine.effective_part(spectra.grid):.2f},",
+        f"weights: effective part {independent_share(spectra.grid):.2f},",
         f"motion {rms_px(true_px):.2f} px RMS",
     )
     figure = Figure(figsize=SIZE_IN, layout="constrained")
@@ -148,7 +149,7 @@ def draw_weights(movie: SimulatedMovie) -> Figure:
         shares.plot(frequency, 100 * share, **style)
         print(
             f"  round {result.rounds}: {100 * share[-1]:.0f} % of the information,",
-            f"rings up to {refine.finest_signal_A(result.powers, frequency):.1f} A,",
+            f"rings up to {finest_signal_A(result.powers, frequency):.1f} A,",
             f"error after it {rms_px(_error_px(result, start, movie)):.2f} px",
         )
     for limit_A in (30, 8):
@@ -323,7 +324,7 @@ def draw_choice(movies: dict[str, SimulatedMovie], results: dict[str, AlignmentR
         none = {"none": (np.zeros_like(start.start_px),) * 2}
         limit_A = AlignParams().max_resolution_A
         of_none = held_out_likelihood.held_out_scores(start.spectra, none, found.powers, limit_A)
-        needed = held_out_likelihood.SIGNIFICANT * of_none.chance
+        needed = held_out_likelihood.SIGNIFICANT * of_none.noise_sd
         values = [judged.candidate_scores[c] for c in candidates]
         at = np.arange(len(candidates)) + 0.4 * (position - 0.5)
         bars = scores.bar(at, values, 0.38, color=color, label=f"{name}: {judged.chosen} kept")

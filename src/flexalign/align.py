@@ -26,7 +26,7 @@ from flexalign.estimate.model_selection import (
     given_motion,
     statistics_of,
 )
-from flexalign.estimate.series import usual_prior
+from flexalign.estimate.series import default_prior
 from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.files import check_name
 from flexalign.io.motion_formats.read_motion import check_motion
@@ -155,7 +155,7 @@ def measure_tilt(
         threads = _threads(params)
         with device.active():
             frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
-            prior = series_prior or usual_prior(plan.movie.frame_count)
+            prior = series_prior or default_prior(plan.movie.frame_count)
             estimate = estimate_motion(frames, plan, params, threads, clock, prior)
     return MeasuredTilt(estimate.motion, estimate.chosen, statistics_of(estimate, plan))
 

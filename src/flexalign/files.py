@@ -111,7 +111,7 @@ def read_text(path: str | Path, *, errors: str = "strict", max_bytes: int = MAX_
     ----------
     errors : handling of undecodable bytes, as in `bytes.decode`: "strict" refuses the file,
         "replace" is for free text such as comments
-    most_bytes : a larger file is refused
+    max_bytes : a larger file is refused
 
     Raises
     ------

@@ -22,7 +22,7 @@ from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.downsample import DownsampledFrame, downsampled_pixels, mean_corrected
 from flexalign.arrays.duplicate_frames import Copies
 from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
-from flexalign.arrays.kernels.float16 import add_part, stored
+from flexalign.arrays.kernels.float16 import add_scaled, stored
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.power_spectrum import GroupedAmplitude
 from flexalign.arrays.threads import ThreadPool, share_equally
@@ -38,12 +38,12 @@ from flexalign.quality_limits import LIMITS
 
 Progress = Callable[[str, int, int], None]
 
-# A frame with less than this part of the usual counts is blank: the beam was off.
-_BLANK_PART = 0.2
+# A frame with less than this part of the median counts is blank: the beam was off.
+_BLANK_SHARE = 0.2
 # Frames whose mean is within so many standard errors of zero had their mean subtracted.
 _LEVEL_ERRORS = 5.0
 # With more bad frames than this part, something is wrong with the whole movie.
-_BAD_PART_AT_MOST = 0.5
+_MAX_BAD_SHARE = 0.5
 # Frames up to about this dose are summed before their amplitudes are, for the CTF; without a
 # dose so many frames.
 _GROUP_DOSE_E_A2 = 4.0
@@ -64,7 +64,7 @@ class FirstPass:
     mean_counts : mean corrected value of a good frame
     frame_counts : (frames of the file,) mean corrected value of each, NaN = not read or no image
     uneven_frames : frame index -> part by which its counts are off those of the others, where it is
-        more than usual
+        more than median
     """
 
     unaligned: PixelArray
@@ -197,8 +197,8 @@ class _SmallSums:
 
     def __init__(self, plan: Plan, device: Device) -> None:
         self._plan, self._device = plan, device
-        most = -(-plan.align.count // plan.frames_per_time)
-        self.pixels = np.empty((most, *plan.correlation_shape_px), plan.small_frame_dtype)
+        max_times = -(-plan.align.count // plan.frames_per_time)
+        self.pixels = np.empty((max_times, *plan.correlation_shape_px), plan.small_frame_dtype)
         self._time: list[int] = []  # position in `pixels` of each frame
         self.index: list[int] = []
         self.means: list[float] = []
@@ -232,7 +232,7 @@ class _SmallSums:
 
         def take_out(start: int, stop: int) -> None:
             for image, part in zip(images[start:stop], factor[start:stop], strict=False):
-                add_part(pattern, -part, image)
+                add_scaled(pattern, -part, image)
 
         share_equally(take_out, len(factor), threads)
 
@@ -264,13 +264,13 @@ def _outliers(mean_image: PixelArray, known_bad: MaskArray, threads: int) -> Mas
 
 
 def _relative_counts(means: list[float], spreads: list[float], small_px: int) -> FloatArray:
-    """Counts of each frame over the usual; all one for frames whose mean was subtracted."""
+    """Counts of each frame over the median; all one for frames whose mean was subtracted."""
     if not means:
         return np.ones(0)
-    usual = float(np.median(np.abs(means)))
-    if usual <= _LEVEL_ERRORS * float(np.median(spreads)) / math.sqrt(small_px):
+    median = float(np.median(np.abs(means)))
+    if median <= _LEVEL_ERRORS * float(np.median(spreads)) / math.sqrt(small_px):
         return np.ones(len(means))
-    return np.abs(means) / usual
+    return np.abs(means) / median
 
 
 def _good_frames(
@@ -283,15 +283,15 @@ def _good_frames(
 ) -> MaskArray:
     """Which of the frames read are good; adds copies and those with hardly any counts to `bad`."""
     expected = plan.relative_counts(np.array(index, np.int64))
-    is_blank = relative <= _BLANK_PART * np.minimum(expected, 1.0)
+    is_blank = relative <= _BLANK_SHARE * np.minimum(expected, 1.0)
     is_copy = np.isin(index, list(copies))
     good = ~is_blank & ~is_copy & ~np.isin(index, list(bad))
     for frame, part, is_empty in zip(index, relative, is_blank, strict=True):
         if frame in copies and not is_empty:
             bad[frame] = f"it is a copy of frame {copies[frame] + 1}"
         if is_empty:
-            bad[frame] = f"it is nearly blank: {100 * part:.2g} % of the usual counts"
-    if good.sum() < 2 or len(bad) > _BAD_PART_AT_MOST * plan.align.count:
+            bad[frame] = f"it is nearly blank: {100 * part:.2g} % of the median counts"
+    if good.sum() < 2 or len(bad) > _MAX_BAD_SHARE * plan.align.count:
         first = min(bad, default=0)
         raise InputError(
             f"{path}: expected good frames, found {len(bad)} of {plan.align.count} that cannot be "
@@ -335,8 +335,8 @@ def _uneven_frames(
     share = plan.relative_counts(index)
     share = share / share.mean()
     px = math.prod(plan.correlation_shape_px)
-    usual = max(float(np.median(np.abs(small.means))), 1e-30)
-    error = np.array(small.spreads)[good] / (usual * math.sqrt(px))
+    median = max(float(np.median(np.abs(small.means))), 1e-30)
+    error = np.array(small.spreads)[good] / (median * math.sqrt(px))
     return frame_checks.uneven_frames(
         index, relative[good] / share, error / share, LIMITS.uneven_dose
     )

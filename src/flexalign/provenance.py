@@ -11,8 +11,8 @@ import numpy as np
 
 from flexalign import __version__
 from flexalign.arrays.device import Device
-from flexalign.estimate import refine
 from flexalign.estimate.model_selection import Estimate
+from flexalign.estimate.spectral_powers import finest_signal_A
 from flexalign.io.record import describe_file
 from flexalign.model import MovieRecord, Quality
 from flexalign.params import AlignParams
@@ -49,7 +49,7 @@ def record_of(
         decisions["trajectory_prior"] = asdict(estimate.refinement.trajectory_prior)
         if estimate.refinement.field_prior is not None:
             decisions["field_prior"] = asdict(estimate.refinement.field_prior)
-        decisions["finest_signal_A"] = refine.finest_signal_A(
+        decisions["finest_signal_A"] = finest_signal_A(
             estimate.refinement.powers, estimate.refinement.ring_frequency_per_A
         )
     return MovieRecord(

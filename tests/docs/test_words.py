@@ -13,34 +13,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "flexalign"
 
-# Paths below src/flexalign, or pages, that still have retired words. Remove a path once it is done.
-PENDING = (
-    "arrays/device.py",
-    "arrays/gpu/kernels.py",
-    "arrays/gpu/passes.py",
-    "arrays/gpu/upload.py",
-    "arrays/kernels/elementwise.py",
-    "arrays/kernels/float16.py",
-    "arrays/kernels/likelihood.py",
-    "arrays/kernels/peaks.py",
-    "arrays/kernels/warp.py",
-    "estimate/candidates.py",
-    "estimate/evidence.py",
-    "estimate/fixed_pattern.py",
-    "estimate/frame_agreement.py",
-    "estimate/frames.py",
-    "estimate/held_out_likelihood.py",
-    "estimate/model_selection.py",
-    "estimate/outlier_frames.py",
-    "estimate/pairwise.py",
-    "estimate/patch_spectra.py",
-    "estimate/path_search.py",
-    "estimate/refine.py",
-    "passes.py",
-    "docs/explanation/estimation.md",
-    "docs/reference/flags.md",
-)
-
 # Names that stay because they are keys of records or of other files that users have.
 KEYS = {"busy_part", "computing_part", "drift_part", "hot_pixel_part", "lost_part"}
 
@@ -114,13 +86,8 @@ def _retired(words: set[str] | str) -> list[str]:
 
 
 def _cases(paths: list[Path], folder: Path) -> list[object]:
-    """Parameters of a test, those of pending paths expected to fail."""
-    pending = pytest.mark.xfail(strict=True, reason="done: remove it from PENDING")
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    return [
-        pytest.param(path, id=name, marks=[pending] if name in PENDING else [])
-        for path, name in zip(paths, names, strict=True)
-    ]
+    """Parameters of a test, named by their paths from `folder`."""
+    return [pytest.param(path, id=path.relative_to(folder).as_posix()) for path in paths]
 
 
 MODULES = sorted(SOURCE.rglob("*.py"))

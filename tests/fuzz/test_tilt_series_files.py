@@ -45,7 +45,7 @@ def test_what_describes_a_series(folder, name, data):
     """Whatever it says, each tilt that is used has parameters that can be."""
     path = folder / name
     path.write_bytes(data.draw(mutated_text(TEXTS[name])))
-    with only_typed_errors(most_bytes=4_000_000):
+    with only_typed_errors(max_bytes=4_000_000):
         sources, _ = read_sources([str(path)])
         for source in sources:
             series = understand(source, PARAMS, SeriesChoices())
@@ -68,5 +68,5 @@ def test_records_of_series(folder, data):
     write_json(path, plain)
     text = path.read_text()
     path.write_bytes(data.draw(mutated_text(text)))
-    with only_typed_errors(most_bytes=4_000_000):
+    with only_typed_errors(max_bytes=4_000_000):
         read_series_record(path)

@@ -70,6 +70,6 @@ def test_spectra_are_weighed(time):
     found = (image(3) + 0j).astype(np.complex64)
     expected = found + np.exp(rate * time) * spectrum
 
-    kernels.weigh(spectrum, found, rate, time)
+    kernels.add_weighted(spectrum, found, rate, time)
 
     np.testing.assert_allclose(found, expected, rtol=1e-5)

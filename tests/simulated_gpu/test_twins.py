@@ -78,9 +78,9 @@ def test_sums_of_moved_frames_are_those_of_the_cpu(raw, correction, device, outp
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("most_bytes", [None, 1])
+@pytest.mark.parametrize("max_bytes", [None, 1])
 @pytest.mark.parametrize("rings", [5, 9])
-def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, most_bytes, rings):
+def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, max_bytes, rings):
     rng, sides, patches, times = np.random.default_rng(4), (14, 20), 2, 3
     radius = np.hypot(*fourier.frequencies(sides)) * 20
     ring = np.where((radius < 9) & (radius > 1), radius, -1).astype(np.int32)
@@ -97,7 +97,7 @@ def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, 
         0, patches,
     )  # fmt: skip
 
-    sweeps = GpuSweeps(packed, packing, sides, device, most_bytes)
+    sweeps = GpuSweeps(packed, packing, sides, device, max_bytes)
     found = sweeps.sweep(rest[None], weight[None], rings, 4)
 
     np.testing.assert_allclose(found[0], gradient, rtol=1e-4, atol=1e-3)

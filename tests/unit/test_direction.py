@@ -12,6 +12,7 @@ from flexalign.estimate.direction import information_in_directions, only_directi
 from flexalign.estimate.pairwise import global_trajectory, path_through
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
+from flexalign.estimate.spectral_powers import ring_powers
 
 TIMES, SHAPE_PX = 12, (128, 160)
 PATH = np.stack([np.linspace(-2, 2, TIMES), np.linspace(1.5, -1.5, TIMES)], axis=1)
@@ -41,7 +42,7 @@ def make_stripes(make_drifting_frames):
 def spectra_at(frames, path_px):
     at = np.repeat(path_px[None], 4, axis=0)
     patches = cut_spectra(frames, make_grid(frames, (2, 2)), at, coarsest_A=np.inf)
-    return patches, at, refine.ring_powers(patches, sweep(patches, at, None))
+    return patches, at, ring_powers(patches, sweep(patches, at, None))
 
 
 @pytest.mark.parametrize("noise", [3.0, 12.0])

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flexalign.estimate import fixed_pattern, refine
+from flexalign.estimate import fixed_pattern
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
+from flexalign.estimate.spectral_powers import ring_powers
 
 SHAPE_PX = (128, 160)
 COUNT = 12
@@ -31,7 +32,7 @@ def with_pattern(frames, size):
 def seen_closely(frames, path):
     at = np.repeat((path * np.array(frames.scale))[None], 4, axis=0)
     patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
-    powers = refine.ring_powers(patches, sweep(patches, at, None))
+    powers = ring_powers(patches, sweep(patches, at, None))
     return fixed_pattern.measure_closely(patches, at, powers)
 
 
@@ -55,7 +56,7 @@ def measured(frames, path):
     path_px = path * np.array(frames.scale)
     at = np.repeat(path_px[None], 4, axis=0)
     patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
-    powers = refine.ring_powers(patches, sweep(patches, at, None))
+    powers = ring_powers(patches, sweep(patches, at, None))
     still = sweep(patches, 0 * at, powers.weight).cross.sum(axis=0)
     return fixed_pattern.measure(patches, still, path_px, powers)
 

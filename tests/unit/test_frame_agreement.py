@@ -10,7 +10,8 @@ import pytest
 from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.refine import refine, refine_halves, ring_powers
+from flexalign.estimate.refine import refine, refine_halves
+from flexalign.estimate.spectral_powers import ring_powers
 
 TIMES = 10
 PATH = np.stack([np.linspace(0, 5, TIMES), np.linspace(0, -3, TIMES)], axis=1)

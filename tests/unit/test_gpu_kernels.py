@@ -47,8 +47,8 @@ def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
     signatures = [
         ("_correct", (uint8[:, ::1], pixels, pixels, int64, int64, pixels)),
         ("_correct", (int16[:, ::1], pixels, pixels, int64, int64, pixels)),
-        ("_shrink_down", (pixels, index, pixels, pixels)),
-        ("_shrink_across", (pixels, index, pixels, pixels)),
+        ("_downsample_down", (pixels, index, pixels, pixels)),
+        ("_downsample_across", (pixels, index, pixels, pixels)),
         ("_prefilter_x", (pixels, pixels)),
         ("_prefilter_y", (pixels, pixels)),
         ("sample", (pixels, stack, pixels)),

@@ -16,7 +16,7 @@ from flexalign.estimate.held_out_likelihood import (
 )
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.refine import ring_powers
+from flexalign.estimate.spectral_powers import ring_powers
 
 TIMES = 8
 

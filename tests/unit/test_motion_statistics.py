@@ -7,8 +7,8 @@ import pytest
 
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.refine import ring_powers
 from flexalign.estimate.signal_bands import signal_bands
+from flexalign.estimate.spectral_powers import ring_powers
 from flexalign.model import FrameRange, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory
 from flexalign.quality import motion_statistics

@@ -146,7 +146,7 @@ def test_many_faint_frames_are_measured_in_groups_and_each_has_its_place(make_dr
 
     found, pairs = pairwise.global_trajectory(frames, 14.0, 10.0)
 
-    assert pairs.second.max() == pairwise.MOST_IMAGES - 1
+    assert pairs.second.max() == pairwise.MAX_IMAGES - 1
     assert found.shape == (150, 2)
     assert np.abs(found - SCALE * (path - path.mean(axis=0))).max() < 0.5
 

@@ -10,7 +10,7 @@ import pytest
 from flexalign.arrays.correlate import ring_index
 from flexalign.estimate import pairwise
 from flexalign.estimate.path_search import straight_path, straight_path_by_halves
-from flexalign.estimate.refine import half_of_ring
+from flexalign.estimate.spectral_powers import half_of_ring
 
 TIMES = 16
 

@@ -11,7 +11,14 @@ from flexalign.arrays.fourier import cropped, irfft2, rfft2
 from flexalign.estimate import refine
 from flexalign.estimate.patch_spectra import cut_spectra, sweep, sweep_together
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.refine import RingPowers
+from flexalign.estimate.spectral_powers import (
+    RingPowers,
+    finest_signal_A,
+    half_of_ring,
+    independent_share,
+    ring_powers,
+    score_sd,
+)
 from flexalign.model import FrameRange
 from flexalign.motion import MotionField
 
@@ -166,7 +173,7 @@ def test_the_powers_are_those_of_specimen_and_noise(make_drifting_frames):
     displacement = everywhere(SCALE * path, 4)
     patches = cut_spectra(frames, grid, displacement)
 
-    powers = refine.ring_powers(patches, sweep(patches, displacement, None))
+    powers = ring_powers(patches, sweep(patches, displacement, None))
 
     size = np.prod(grid.shape_px)
     fine = slice(8, -2)
@@ -184,7 +191,7 @@ def test_rings_without_signal_have_hardly_any_weight(make_drifting_frames):
     for seed in range(8):
         frames = make_drifting_frames(still[0], (96, 128), noise=1e4, seed=seed)
         patches = cut_spectra(frames, make_grid(frames, (2, 2)), still)
-        powers = refine.ring_powers(patches, sweep(patches, still, None))
+        powers = ring_powers(patches, sweep(patches, still, None))
         assert not powers.weight[:, powers.trust == 0].any()
         trusted.append(powers.trust)
 
@@ -296,7 +303,7 @@ def test_one_half_of_the_rings_is_not_looked_at(make_drifting_frames):
     halves = refine.refine_halves(spectra, start, None, refine.refine(spectra, start, None))
 
     for half, found in enumerate(halves):
-        other = refine.half_of_ring(len(found.powers.signal)) != half
+        other = half_of_ring(len(found.powers.signal)) != half
         assert not found.powers.weight[:, other].any()
         assert found.powers.weight.any()
 
@@ -318,17 +325,17 @@ def test_sweeps_along_several_motions_at_once_are_those_along_each(make_drifting
 
 
 def test_the_halves_are_blocks_of_rings_in_turn():
-    assert refine.half_of_ring(10).tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 0, 0]
+    assert half_of_ring(10).tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 0, 0]
 
 
 def test_the_finest_signal_is_where_the_weight_ends():
     frequency = np.arange(10) / 100
     weight = np.array([0, 0, 0, 1, 1, 0, 1, 0, 0, 0.0])
 
-    found = refine.finest_signal_A(RingPowers(*[weight] * 5), frequency)
+    found = finest_signal_A(RingPowers(*[weight] * 5), frequency)
 
     assert found == pytest.approx(100 / 6)
-    assert np.isnan(refine.finest_signal_A(RingPowers(*[0.4 * weight] * 5), frequency))
+    assert np.isnan(finest_signal_A(RingPowers(*[0.4 * weight] * 5), frequency))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -346,7 +353,7 @@ def test_the_finest_signal_of_a_blurred_specimen_is_where_it_was_cut_off(
 
     found = refine.refine(cut_spectra(frames, make_grid(frames, (2, 2)), start), start, None)
 
-    finest = refine.finest_signal_A(found.powers, found.ring_frequency_per_A)
+    finest = finest_signal_A(found.powers, found.ring_frequency_per_A)
     assert 128 / 17 < finest < 128 / 12
 
 
@@ -359,13 +366,13 @@ def test_the_chance_of_a_score_is_its_scatter_on_noise(make_drifting_frames):
         if seed == 0:
             weight = np.linspace(1, 2, len(patches.ring_count))
             flat = np.full(len(weight), 1e8 * np.prod(patches.grid.shape_px))
-            chance = refine.chance_of_score(
+            chance = score_sd(
                 patches, RingPowers(0 * flat, flat, weight, 0 * flat, 0 * flat), weight
             )
         scores.append((sweep(patches, still, weight).cross * weight).sum())
 
     # The taper makes neighbouring coefficients alike: fewer are independent, sums scatter more.
-    chance /= np.sqrt(refine.effective_part(patches.grid))
+    chance /= np.sqrt(independent_share(patches.grid))
     assert np.std(scores) == pytest.approx(chance, rel=0.25)
 
 

@@ -7,18 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flexalign.estimate import refine
 from flexalign.estimate.evidence import PatchLikelihood, fit_motion
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.series import series_priors, usual_prior
+from flexalign.estimate.series import default_prior, series_priors
 from flexalign.estimate.series_paths import habits_of, paths_of
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
     SeenSignal,
     SeriesPath,
     TiltStatistics,
-    exposed_part,
+    exposed_ratio,
+)
+from flexalign.estimate.spectral_powers import (
+    expected_weight,
+    noise_level,
+    ring_powers,
+    seen_signal,
 )
 
 FRAMES, TILTS = 5, 21
@@ -33,7 +38,7 @@ def without_mean(path):
 def true_paths(own_px, seed=0):
     """Paths (tilts, frames, 2): a habit that turns with the angle, and a straight own part."""
     rng = np.random.default_rng(seed)
-    time = exposed_part(np.arange(FRAMES), FRAMES)
+    time = exposed_ratio(np.arange(FRAMES), FRAMES)
     turn = np.radians(0.5 * ANGLES)
     habit = 4.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1)[:, None] * time[:, None] ** 0.7
     own = own_px * rng.normal(size=(TILTS, 1, 2)) * time[:, None]
@@ -136,8 +141,8 @@ def test_three_tilts_say_too_little_of_each_other():
 
 def test_tilts_of_different_numbers_of_frames_share_their_habit():
     truth = true_paths(own_px=0.1)
-    fine = exposed_part(np.arange(2 * FRAMES), 2 * FRAMES)
-    time = exposed_part(np.arange(FRAMES), FRAMES)
+    fine = exposed_ratio(np.arange(2 * FRAMES), 2 * FRAMES)
+    time = exposed_ratio(np.arange(FRAMES), FRAMES)
     tilts = []
     for number, path in enumerate(truth):
         if number % 2:
@@ -152,7 +157,7 @@ def test_tilts_of_different_numbers_of_frames_share_their_habit():
 
 def test_without_data_a_fit_is_the_expected_path_and_with_precise_data_it_is_theirs():
     expected, found = true_paths(0.2)[3], true_paths(1.0, seed=5)[9]
-    time = exposed_part(np.arange(FRAMES), FRAMES)
+    time = exposed_ratio(np.arange(FRAMES), FRAMES)
     path = SeriesPath(FRAMES, time, expected, 0.5 * np.eye(FRAMES), 0.0)
 
     nothing = fit_motion(said(found, 1e6).likelihood, path, None, None)
@@ -164,7 +169,7 @@ def test_without_data_a_fit_is_the_expected_path_and_with_precise_data_it_is_the
 
 def test_a_path_is_as_wide_as_its_data_ask_for():
     expected = true_paths(0.2)[3]
-    time = exposed_part(np.arange(FRAMES), FRAMES)
+    time = exposed_ratio(np.arange(FRAMES), FRAMES)
     path = SeriesPath(FRAMES, time, expected, 0.01 * np.eye(FRAMES), 0.0)
     far = expected + 3.0 * np.linspace(-1, 1, FRAMES)[:, None]
 
@@ -211,13 +216,13 @@ def faint(make_drifting_frames):
 
 
 def powers_of(patches):
-    return refine.ring_powers(patches, sweep(patches, np.zeros((1, 3, 2)), None))
+    return ring_powers(patches, sweep(patches, np.zeros((1, 3, 2)), None))
 
 
 def expected_of(clear, times_noise):
     """The signal of a clear movie as neighbours with more noise would know it."""
     powers = powers_of(clear)
-    level = refine.noise_level(clear, powers.noise) * times_noise
+    level = noise_level(clear, powers.noise) * times_noise
     return ExpectedSignal(
         SeenSignal(
             clear.ring_frequency_per_A, powers.signal / level**2, np.full(len(powers.signal), 1e-12)
@@ -240,7 +245,7 @@ def test_a_ring_too_faint_to_be_seen_counts_by_what_neighbours_have(faint):
 
 
 def test_before_neighbours_say_anything_the_signal_is_left_to_the_movie(faint):
-    prior = usual_prior(3)
+    prior = default_prior(3)
 
     for patches in faint:
         alone, usual = powers_of(patches), powers_of(replace(patches, expected=prior.signal))
@@ -265,11 +270,11 @@ def test_a_clear_ring_counts_by_itself(faint):
 def test_a_movie_tells_its_neighbours_a_signal_that_they_get_back(faint):
     _, clear = faint
     powers = powers_of(clear)
-    seen = refine.seen_signal(clear, powers)
+    seen = seen_signal(clear, powers)
 
-    level = refine.noise_level(clear, powers.noise)
+    level = noise_level(clear, powers.noise)
     np.testing.assert_allclose(seen.power * level**2, powers.measured, rtol=1e-9)
     assert np.isinf(seen.error[clear.ring_count == 0]).all()
-    weight = refine.expected_weight(clear, ExpectedSignal(seen, 0.1))
+    weight = expected_weight(clear, ExpectedSignal(seen, 0.1))
     assert weight[seen.power > 4 * seen.error].min() > 0
     assert not weight[clear.ring_count == 0].any()

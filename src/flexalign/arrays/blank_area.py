@@ -15,11 +15,11 @@ from scipy import ndimage
 from flexalign.arrays.threads import share_equally
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
-# Blocks of so many pixels along either axis are looked at.  One is blank that has less than this
-# part of the usual counts in the mean of all frames.
+# Side of the blocks whose means are compared.  One is blank that has less than this
+# part of the median counts in the mean of all frames.
 _BLOCK_PX = 8
-_BLANK_PART = 0.02
-# Blocks that scatter by more than this part of the usual have no level that could be missed.
+_BLANK_SHARE = 0.02
+# Blocks that scatter by more than this part of the median have no level that could be missed.
 _MAX_SCATTER = 0.2
 # Beside the area so many small pixels are as good as lost.
 _MARGIN_PX = 6
@@ -44,12 +44,12 @@ def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray |
         return None
     covered = mean_image[: counts[0] * _BLOCK_PX, : counts[1] * _BLOCK_PX]
     blocks = covered.reshape(counts[0], _BLOCK_PX, counts[1], _BLOCK_PX).mean(axis=(1, 3))
-    usual = float(np.median(blocks))
-    is_blank = blocks < _BLANK_PART * usual
+    median = float(np.median(blocks))
+    is_blank = blocks < _BLANK_SHARE * median
     if not is_blank.any():
         return None
-    scatter = 1.4826 * float(np.median(np.abs(blocks[~is_blank] - usual)))
-    if scatter > _MAX_SCATTER * usual:
+    scatter = 1.4826 * float(np.median(np.abs(blocks[~is_blank] - median)))
+    if scatter > _MAX_SCATTER * median:
         return None
     row, column = (
         np.arange(size) * count // size for size, count in zip(shape_px, counts, strict=True)

@@ -1,8 +1,8 @@
-"""Where arrays live and are computed on: the CPU, or one GPU. Only here is hardware looked for.
+"""The device of arrays: the CPU, or one GPU.  The only module that detects hardware.
 
 A `Device` is an argument that flows.  CuPy and numba-cuda are imported when a GPU is used, and not
 before.  In numba's CUDA simulator (``NUMBA_ENABLE_CUDASIM=1``) there is one GPU, whose arrays are
-NumPy's: slow, but every kernel can be looked at.
+NumPy's: slow, but every kernel can be stepped through.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DRIVER = "libcuda.so.1"
 # The versions of CUDA that there are extras for.
 _EXTRAS = {12: "cuda12", 13: "cuda13"}
 _ON_CPU = "or choose --device cpu"
-# Which of several processes this one is, counted from 0; whoever starts them says so.
+# Which of several processes this one is, counted from 0; set by the process that starts them.
 PROCESS_VARIABLE = "FLEXALIGN_PROCESS"
 
 
@@ -83,14 +83,14 @@ class Device:
         return self.is_gpu and not self.is_simulated
 
     def describe(self) -> str:
-        """Its name with what stands on the box."""
+        """Its name, with the model of a GPU."""
         if not self._has_own_memory:
             return self.name + (" (simulated)" if self.is_simulated else "")
         facts = self.xp.cuda.runtime.getDeviceProperties(int(self.name.partition(":")[2]))
         return f"{self.name} ({facts['name'].decode()})"
 
     def host(self, array: Any) -> npt.NDArray[Any]:
-        """`array` on the host, once all that was asked for before is done."""
+        """`array` on the host, after all queued work is done."""
         found: npt.NDArray[Any] = array.get() if hasattr(array, "get") else np.asarray(array)
         return found
 
@@ -104,16 +104,16 @@ class Device:
     def empty_on_host(
         self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32
     ) -> npt.NDArray[Any]:
-        """Room on the host; for a GPU it is pinned, so that copies need not wait."""
+        """An array on the host; pinned for a GPU, so that copies are asynchronous."""
         if self._has_own_memory:
             from cupyx import empty_pinned
 
-            room: npt.NDArray[Any] = empty_pinned(shape, dtype)
-            return room
+            buffer: npt.NDArray[Any] = empty_pinned(shape, dtype)
+            return buffer
         return np.empty(shape, dtype)
 
     def mark(self) -> Callable[[], object]:
-        """What waits until all is done that was asked for before this call."""
+        """A function that waits until all work queued before this call is done."""
         if not self._has_own_memory:
             return lambda: None
         event = self.xp.cuda.Event(disable_timing=True)
@@ -122,12 +122,12 @@ class Device:
         return wait
 
     def finish(self) -> None:
-        """Wait until all that was asked for is done."""
+        """Wait until all queued work is done."""
         if self._has_own_memory:
             self.xp.cuda.get_current_stream().synchronize()
 
     def free_bytes(self) -> int | None:
-        """Memory that arrays can still have on a GPU; None where nobody counts."""
+        """Memory that arrays can still have on a GPU; None on the CPU."""
         if not self._has_own_memory:
             return None
         free, _ = self.xp.cuda.runtime.memGetInfo()
@@ -151,7 +151,7 @@ class Device:
             try:
                 yield
             except self.xp.cuda.memory.OutOfMemoryError as error:
-                # The traceback would keep arrays alive that the next movie needs the room of.
+                # The traceback would keep arrays alive that the next movie needs the buffer of.
                 message = str(error.with_traceback(None))
                 self.xp.cuda.runtime.deviceSynchronize()
                 raise DeviceError(
@@ -189,7 +189,7 @@ def _library_cuda() -> int | None:
         except PackageNotFoundError:
             continue
         return major
-    return min(_EXTRAS)  # built by somebody else, who knows
+    return min(_EXTRAS)  # of another build
 
 
 def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) -> Device:
@@ -210,7 +210,7 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
     Raises
     ------
     DeviceError
-        If the GPU that was asked for cannot be used; it says what to install or to change.
+        If the requested GPU cannot be used; the message says what to install or change.
     ParameterError
         If a list of GPUs cannot be understood.
 

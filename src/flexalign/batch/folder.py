@@ -120,7 +120,7 @@ class RunFolder:
                 (self.path / output).unlink(missing_ok=True)
 
     def forget(self, movie: str) -> None:
-        """Remove the results of a movie that is done, as somebody else has what is in them."""
+        """Remove the results of a movie that is done, whose content has been taken over."""
         movie = self.names.spelling(movie)
         entry = self._entries.get(movie)
         if entry is None or entry.failure is not None:

@@ -68,7 +68,7 @@ class SeriesWork:
     ----------
     folder : of the results
     tilts : of the run on the movies, whose `params` hold for all of them
-    observe : is told of all events, and of each series in a note
+    observe : receives all events, and a note for each series
     keep_tilts : the files of single movies stay
     redo : also series that are done
     retry_failed : also those of which tilts failed
@@ -218,7 +218,7 @@ class SeriesWork:
                 pass
 
     def say(self, text: str) -> None:
-        """Tell whoever watches."""
+        """Pass a note to the observer."""
         self._observe(Note(text))
 
     def finish(self) -> None:

@@ -51,7 +51,7 @@ class SeriesFolder:
     Raises
     ------
     OccupiedError
-        If somebody else's file has the name of a table.
+        If a foreign file has the name of a table.
     """
 
     def __init__(self, path: Path) -> None:
@@ -194,7 +194,7 @@ def series_lines(record: SeriesRecord) -> list[str]:
 
 
 def left_out_line(tilt: Tilt) -> str:
-    """What is said of an exposure that is left out."""
+    """The row of an exposure that is left out."""
     named = f" ({tilt.movie_name})" if tilt.movie_name and tilt.movie_name not in tilt.why else ""
     return (
         f"left out, {tilt.left_out}: exposure {tilt.order} at {tilt.angle_deg:g} degrees{named}: "

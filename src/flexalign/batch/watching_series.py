@@ -174,7 +174,7 @@ class WatchedSeries:
                 yield str(path), found
 
     def _is_wanted(self, path: Path) -> bool:
-        """Whether an mdoc file is one of those that were asked for."""
+        """Whether an mdoc file is one of those requested."""
         pattern = self._choices.pattern
         return not pattern or fnmatch(os.path.relpath(path, self._folder), pattern)
 

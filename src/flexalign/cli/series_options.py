@@ -100,7 +100,7 @@ class SeriesOptions:
         Parameters
         ----------
         given : parameters that were typed or stand in the settings
-        out : folder of the results, in which no movies are looked for
+        out : folder of the results, excluded from the search for movies
 
         Raises
         ------

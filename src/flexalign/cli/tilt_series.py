@@ -268,7 +268,7 @@ def _exit_code(
 
 
 def series_table(series: TiltSeries) -> str:
-    """A series as a person checks it: its tilts in order of time, then its notes."""
+    """The listing of a series: its tilts in order of time, then its notes."""
     axis = "unknown" if math.isnan(series.tilt_axis_deg) else f"{series.tilt_axis_deg:g} degrees"
     used = len(series.used)
     lines = [f"{series.name}: {used} of {len(series.tilts)} exposures are used, tilt axis {axis}"]

@@ -12,7 +12,7 @@ _REMEMBERED = 2
 _DEGENERATE = 1e-3
 
 
-class Steps:
+class AndersonSteps:
     """Steps of an iteration x -> x + change(x), chosen such that it ends sooner.
 
     The last changes say how the next one depends on x, to first order: the step is to where it

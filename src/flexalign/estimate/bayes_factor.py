@@ -21,6 +21,7 @@ from flexalign.estimate import evidence, refine
 from flexalign.estimate.evidence import PatchLikelihood, TrajectoryPrior
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep
 from flexalign.estimate.refine import Refinement
+from flexalign.estimate.spectral_powers import independent_share, weight_by_others
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
@@ -81,8 +82,8 @@ def bayes_factor(
     )
     found = sweep(patches, at_px, powers.weight, threads)
     data = refine.patch_likelihood(patches, found, powers, at_px, refinement.axes)
-    weight = refine.weight_by_others(patches, powers)
-    part = refine.effective_part(patches.grid)
+    weight = weight_by_others(patches, powers)
+    part = independent_share(patches.grid)
     moved = (weight * found.cross).sum() - (weight * still.cross).sum()
     explained = weight * powers.patch_noise * (patches.envelope**2).sum(axis=0)
     spread = patches.ring_count * np.log1p(-explained.clip(max=1 - 1e-12))

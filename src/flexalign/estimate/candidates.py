@@ -1,4 +1,4 @@
-"""What a start leads to: candidates for the motion, judged on data that they have not seen."""
+"""What a start leads to: candidates for the motion, held_out on data that they have not seen."""
 
 from __future__ import annotations
 
@@ -31,9 +31,15 @@ from flexalign.estimate.patch_spectra import (
     sweep,
     sweep_together,
 )
-from flexalign.estimate.refine import Refinement, RingPowers
+from flexalign.estimate.refine import Refinement
 from flexalign.estimate.series_prior import SeriesPath, SeriesPrior
 from flexalign.estimate.signal_bands import signal_bands
+from flexalign.estimate.spectral_powers import (
+    RingPowers,
+    expected_weight,
+    independent_share,
+    ring_powers,
+)
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import MotionField
 from flexalign.params import AlignParams
@@ -41,11 +47,11 @@ from flexalign.plan import Plan
 
 _ROUNDS_PER_HALF = 6
 # Less than this part of an amplitude is nothing, but can be divided by.
-_LEAST_LEFT = 1e-15
+_MIN_ATTENUATION = 1e-15
 # Cosine of the angle between two directions that are as good as one.
 _SAME_DIRECTION = 0.9995
 # Along a shorter path a pattern cannot be told from the specimen.
-_SMALLEST_MOTION_PX = 1.0
+_MIN_MOTION_PX = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +77,11 @@ class Start:
     Attributes
     ----------
     frame : (n,) times of the path
-    seen_to_A : resolution limit of what it has looked at; infinite for nothing
+    seen_to_A : resolution limit of the data it was fitted to; infinite = none
     coarsest_A : resolution of the coarsest rings that are to take part
-    halves_px : paths (n, 2) by either half of the rings alone, see `refine.half_of_ring`, where the
+    halves_px : paths (n, 2) by either half of the rings alone, see `half_of_ring`, where the
         path comes from all rings; None where it has seen those coarser than `seen_to_A` alone
-    axes : (axes, 2) unit vectors (y, x) along which motion is looked for
+    axes : (axes, 2) unit vectors (y, x) along which motion is estimated
     """
 
     frame: FloatArray
@@ -101,11 +107,11 @@ class Start:
 
     @property
     def direction(self) -> FloatArray | None:
-        """The only direction (y, x) in which motion is looked for; None = in both."""
+        """The only direction (y, x) in which motion is estimated; None = in both."""
         return self.axes[0] if len(self.axes) == 1 else None
 
     def is_along(self, direction: FloatArray) -> bool:
-        """Whether motion is looked for along a `direction` (y, x) of length one only."""
+        """Whether motion is estimated along a `direction` (y, x) of length one only."""
         only = self.direction
         return only is not None and abs(float(only @ direction)) > _SAME_DIRECTION
 
@@ -128,7 +134,7 @@ class Trial:
 
     start: Start
     candidates: dict[str, Candidate]
-    judged: HeldOut
+    held_out: HeldOut
     refinement: Refinement | None
     pattern: FixedPattern
     signal: tuple[SignalBand, ...]
@@ -143,23 +149,25 @@ class Trial:
         """Name of the candidate to keep, see `_best`; of a series, the most probable motion."""
         if self.log_posterior is not None:
             return "refined"
-        return _best(self.judged, self.factor)
+        return _best(self.held_out, self.factor)
 
     @property
     def is_by_all_data(self) -> bool:
         """Whether unseen data alone are not clear about what is chosen."""
         if self.log_posterior is not None:
             return False
-        return self.chosen != "none" and self.judged.best() == "none"
+        return self.chosen != "none" and self.held_out.best() == "none"
 
     @property
     def pairs_led_astray(self) -> bool:
         """Whether no motion of the pairs explains unseen data clearly better than none."""
-        return not any(self.judged.is_clear(n) for n in ("global", "local") if n in self.candidates)
+        return not any(
+            self.held_out.is_clear(n) for n in ("global", "local") if n in self.candidates
+        )
 
     def is_clearly_better(self, other: Trial) -> bool:
         """Whether what this one has chosen explains unseen data clearly better."""
-        scores = (t.judged.over_none()[t.chosen] for t in (self, other))
+        scores = (t.held_out.over_none()[t.chosen] for t in (self, other))
         return next(scores) > next(scores) + held_out_likelihood.ENOUGH_EVIDENCE
 
 
@@ -173,16 +181,16 @@ def better(one: Trial, other: Trial) -> Trial:
         return other if one.chosen == "none" else one
     if one.factor is not None and other.factor is not None:
         return other if other.factor.log > one.factor.log else one
-    return max(one, other, key=lambda trial: trial.judged.score[trial.chosen])
+    return max(one, other, key=lambda trial: trial.held_out.score[trial.chosen])
 
 
-def _best(judged: HeldOut, factor: BayesFactor | None) -> str:
+def _best(held_out: HeldOut, factor: BayesFactor | None) -> str:
     """Name of the candidate to keep.
 
     Unseen data tell where they bring out so much signal that they are sure, else all of the data.
     """
     if factor is None:
-        return judged.best()
+        return held_out.best()
     return "refined" if factor.is_clear else "none"
 
 
@@ -209,19 +217,19 @@ def try_from(
     places = [candidate.halves_px[0] for candidate in candidates.values()]
     found = sweep_together(spectra, places, [None] * len(places), threads)
     swept = dict(zip(candidates, found, strict=True))
-    powers = refine.ring_powers(spectra, swept[list(candidates)[-1]])
+    powers = ring_powers(spectra, swept[list(candidates)[-1]])
 
-    def judge() -> HeldOut:
+    def score_candidates() -> HeldOut:
         halves = {name: candidate.halves_px for name, candidate in candidates.items()}
         return held_out_likelihood.held_out_scores(
             spectra, halves, powers, start.seen_to_A, threads, swept
         )
 
-    judged, refinement, factor = judge(), None, None
+    held_out, refinement, factor = score_candidates(), None, None
     if params.refine:
         # Tracks of patches may have led astray where the path has not.
         names = [name for name in candidates if name != "none"] or ["none"]
-        nearest = max(names, key=lambda name: judged.score[name])
+        nearest = max(names, key=lambda name: held_out.score[name])
         at, first = candidates[nearest].halves_px[0], swept[nearest]
         if start.halves_px is None:
             at, first = brought_back(spectra, at, first, threads)
@@ -238,15 +246,15 @@ def try_from(
         candidates["refined"] = _from_refinement(
             refinement, spectra, by_halves or at, None if by_halves else first, shape, threads
         )
-        judged = judge()
-        if not judged.is_sure and series is None:
+        held_out = score_candidates()
+        if not held_out.is_sure and series is None:
             factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
-    likely = candidates[max(judged.score, key=lambda name: judged.score[name])]
-    pattern = _pattern(spectra, judged.still_cross, likely, powers, threads)
-    kept = _best(judged, factor)
-    along = powers if kept == "refined" else refine.ring_powers(spectra, swept[kept])
-    signal = signal_bands(spectra, judged.still_cross, along)
+    likely = candidates[max(held_out.score, key=lambda name: held_out.score[name])]
+    pattern = _pattern(spectra, held_out.still_cross, likely, powers, threads)
+    kept = _best(held_out, factor)
+    along = powers if kept == "refined" else ring_powers(spectra, swept[kept])
+    signal = signal_bands(spectra, held_out.still_cross, along)
     at = _whole(candidates[kept], spectra)
     direction = None if kept == "none" else only_direction(spectra, at, powers)
     lost, apart = np.zeros(0, np.int64), math.nan
@@ -259,8 +267,8 @@ def try_from(
     if series is not None and refinement is not None:
         log_posterior = _log_posterior(refinement, spectra, series, threads)
     return Trial(
-        start, candidates, judged, refinement, pattern, signal, factor, lost, apart, log_posterior,
-        direction,
+        start, candidates, held_out, refinement, pattern, signal, factor, lost, apart,
+        log_posterior, direction,
     )  # fmt: skip
 
 
@@ -274,9 +282,9 @@ def _log_posterior(
     at = refine.displacement_at(
         refinement.fit.trajectory_px, refinement.fit.field, spectra.grid.center_px, spectra.frame
     )
-    weight = refine.expected_weight(spectra, series.signal)
+    weight = expected_weight(spectra, series.signal)
     found = (sweep(spectra, at, None, threads).cross * weight).sum()
-    likelihood = float(found) * refine.effective_part(spectra.grid)
+    likelihood = float(found) * independent_share(spectra.grid)
     return likelihood + path.log_density(refinement.fit.trajectory_px, spectra.frame)
 
 
@@ -292,13 +300,13 @@ def pattern_along(
 
     Along a path so short that the two cannot be told apart, it is as it was found.
     """
-    if np.ptp(path_px, axis=0).max() < _SMALLEST_MOTION_PX:
+    if np.ptp(path_px, axis=0).max() < _MIN_MOTION_PX:
         return found
     spectra = _spectra(frames, plan, params, path_px, None, threads)
     return measure_in_patches(spectra, path_px, plan.patches, found, threads)
 
 
-def direction_at_rest(
+def direction_without_motion(
     frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
 ) -> FloatArray | None:
     """The only direction (y, x) in which frames as they lie tell of displacements; None = in both.
@@ -308,7 +316,7 @@ def direction_at_rest(
     path = np.zeros((len(frames.frame), 2))
     spectra = _spectra(frames, plan, params, path, None, threads, math.inf)
     at = _along(path, spectra)
-    powers = refine.ring_powers(spectra, sweep(spectra, at, None, threads))
+    powers = ring_powers(spectra, sweep(spectra, at, None, threads))
     return only_direction(spectra, at, powers)
 
 
@@ -329,7 +337,7 @@ def _spectra(
 
         def envelope(frequency_per_A: FloatArray) -> FloatArray:
             left = dose.exposure_weights(frequency_per_A, middle[:, None], params.voltage_kV)
-            return np.maximum(left.astype(np.float64), _LEAST_LEFT)
+            return np.maximum(left.astype(np.float64), _MIN_ATTENUATION)
 
     grid = patches.make_grid(frames, plan.patches)
     displacement = refine.displacement_at(path_px, field, grid.center_px, frames.frame)
@@ -345,7 +353,7 @@ def _pattern(
 ) -> FixedPattern:
     """What stays with the detector while the specimen moves as a candidate says."""
     path_px = moving.path_px
-    if np.ptp(path_px, axis=0).max() < _SMALLEST_MOTION_PX:
+    if np.ptp(path_px, axis=0).max() < _MIN_MOTION_PX:
         path_px = np.zeros_like(path_px)
     found = measure(spectra, still_cross, path_px, powers)
     if found.is_suspicious:
@@ -379,18 +387,18 @@ def _from_refinement(
     shape: MotionField | None,
     threads: int,
 ) -> Candidate:
-    """The refined candidate, with its refinements on either half for the other to judge."""
+    """The refined candidate, with its refinements on either half for the other to score."""
     fit = refinement.fit
     assert fit.trajectory_px is not None
     halves = refine.refine_halves(
         spectra, start_px, shape, refinement, threads, _ROUNDS_PER_HALF, first
     )
-    judged = []
+    held_out = []
     for half in (halves[1].fit, halves[0].fit):
         assert half.trajectory_px is not None
-        judged.append(
+        held_out.append(
             refine.displacement_at(
                 half.trajectory_px, half.field, spectra.grid.center_px, spectra.frame
             )
         )
-    return Candidate(fit.trajectory_px, fit.field, (judged[0], judged[1]), halves)
+    return Candidate(fit.trajectory_px, fit.field, (held_out[0], held_out[1]), halves)

@@ -15,16 +15,16 @@ import math
 import numpy as np
 
 from flexalign.estimate.patch_spectra import PatchSpectra, moved_spectra, pair_weight
-from flexalign.estimate.refine import RingPowers, effective_part
+from flexalign.estimate.spectral_powers import RingPowers, independent_share
 from flexalign.model import FloatArray
 
-# So many patches are looked at, those that say most.
+# Number of patches used, those of most information.
 _PATCHES = 4
-# A direction may be unknown whose information is less than so many standard deviations of chance,
+# A direction may be unknown whose information is less than so many standard deviations of noise,
 # or so small a part of that in the other, which edges of patches make of it; while that in the
-# other is more by so many deviations, which of equal ones it is by chance once in a million times.
+# other is more by so many deviations, which of equal ones it is by noise once in a million times.
 _UNKNOWN = 5.0
-_UNKNOWN_PART = 0.05
+_UNKNOWN_RATIO = 0.05
 _MORE = 6.0
 
 
@@ -37,9 +37,9 @@ def only_direction(
     ----------
     displacement_px : (patches, times, 2) along which the frames agree
     """
-    information, chance = information_in_directions(patches, displacement_px, powers)
+    information, noise_sd = information_in_directions(patches, displacement_px, powers)
     (less, more), directions = np.linalg.eigh(information)
-    if less > max(_UNKNOWN * chance, _UNKNOWN_PART * more) or more < less + _MORE * chance:
+    if less > max(_UNKNOWN * noise_sd, _UNKNOWN_RATIO * more) or more < less + _MORE * noise_sd:
         return None
     return np.asarray(directions[:, 1])
 
@@ -66,7 +66,7 @@ def information_in_directions(
         of_ring = patches.ring_count * (2 * np.pi * patches.ring_frequency_per_A) ** 4 * 3 / 8
         scatter = (weight[p] * noise[p]) ** 2 * pair_weight(patches.envelope)
         variance += float((of_ring * scatter).sum())
-    return information, math.sqrt(variance * effective_part(patches.grid))
+    return information, math.sqrt(variance * independent_share(patches.grid))
 
 
 def _waves_per_A(patches: PatchSpectra) -> FloatArray:

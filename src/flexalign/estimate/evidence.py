@@ -30,9 +30,9 @@ FREE_PX = 300.0
 _NUGGET = 1e-6
 # A jump is one more thing that might be anywhere: its logarithm of odds must make up for that.
 _JUMP_EVIDENCE = 8.0
-_MOST_JUMPS = 3
+_MAX_JUMPS = 3
 # Motion may slow down in these parts of the movie, from no slowing on.
-SLOWING_PARTS = (0.0, 1 / 4, 1 / 12, 1 / 36)
+SLOWING_RATIOS = (0.0, 1 / 4, 1 / 12, 1 / 36)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +114,7 @@ class Fit:
     ----------
     trajectory_px : (times, 2), mean over time zero; None when the trajectory was not fitted
     trajectory_error_px : (times,) standard error per axis, mean over time taken out; None also when
-        no errors were asked for
+        no errors were requested
     field : None when no field was fitted; its standard errors are per control point
     log_evidence : of the prior, up to a constant that all fits to the same data share
     """
@@ -161,7 +161,7 @@ def fit_motion(
     Parameters
     ----------
     shape : a field of the wanted size, when `field` is given; its coefficients do not matter
-    with_errors : whether to compute standard errors, which take longer than the rest
+    with_errors : whether to compute standard errors, which take longer than the residual
     """
     shape = shape if field is not None else None
     mean_px = None if trajectory is None else trajectory.mean_px(data.frame)
@@ -186,7 +186,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
 
     The largest steps are let go as jumps, one by one, while that makes the data clearly more
     probable: else the smooth and the jittery part would have to grow for their sake.  How motion
-    slows down is looked for in steps from `start` on, before that.
+    slows down is searched in steps from `start` on, before that.
     """
     normal = _normal_equations(data, True, None)
     span = float(np.ptp(data.frame)) + 1
@@ -205,7 +205,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
         return found, score(found.smooth_px, found.smooth_frames, found.jitter_px)
 
     best, best_score = climbed(replace(start, jump_frames=()))
-    slowings = [part * span for part in SLOWING_PARTS]
+    slowings = [part * span for part in SLOWING_RATIOS]
     at = int(np.argmin(np.abs(np.array(slowings) - start.slowing_frames)))
     for nearby in (range(at + 1, len(slowings)), range(at - 1, -1, -1)):
         before = best_score
@@ -216,7 +216,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
             best, best_score = trial, trial_score
         if best_score > before:
             break
-    while len(best.jump_frames) < _MOST_JUMPS:
+    while len(best.jump_frames) < _MAX_JUMPS:
         jumps = (*best.jump_frames, _largest_step(data, best))
         trial, trial_score = climbed(replace(best, jump_frames=jumps))
         if trial_score < best_score + _JUMP_EVIDENCE:
@@ -466,8 +466,8 @@ def give_mean_to_path(
     size = field.coefficients_px.shape
     space = space_basis(field, center_px).mean(axis=0)
     common = field.coefficients_px.reshape(2, size[1], -1) @ space  # (2, points t)
-    rest = replace(field, coefficients_px=field.coefficients_px - common[:, :, None, None])
-    return path_px + field.basis_t(frame) @ common.T, rest
+    residual = replace(field, coefficients_px=field.coefficients_px - common[:, :, None, None])
+    return path_px + field.basis_t(frame) @ common.T, residual
 
 
 def _unpacked(

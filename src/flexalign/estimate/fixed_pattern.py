@@ -15,15 +15,14 @@ from scipy.special import j0
 
 from flexalign.arrays import correlate, fourier
 from flexalign.arrays.kernels import likelihood
-from flexalign.arrays.kernels.float16 import add_part, stored
+from flexalign.arrays.kernels.float16 import add_scaled, stored
 from flexalign.arrays.threads import share_equally
-from flexalign.estimate import refine
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_together
-from flexalign.estimate.refine import RingPowers, effective_part
+from flexalign.estimate.spectral_powers import RingPowers, independent_share, ring_powers
 from flexalign.model import FloatArray
 
-# So many standard deviations its pull must stand out to be believed, and to be looked at closely.
+# So many standard deviations its pull must stand out to be believed, and to be measured closely.
 SIGNIFICANT_PULL = 6.0
 _SUSPICIOUS_PULL = 3.0
 # One that pulls less than this, relative to the specimen, may stay.
@@ -49,7 +48,7 @@ class FixedPattern:
     power_over_noise : (rings,) in units of the noise of one frame, not negative
     ring_frequency_per_A : (rings,)
     pull : its pull on the motion, relative to that of the specimen
-    significance : of the pull, in standard deviations of chance
+    significance : of the pull, in standard deviations of noise
     strength : (y, x) power in each patch over that mean; (1, 1) = all alike
     """
 
@@ -61,7 +60,7 @@ class FixedPattern:
 
     @property
     def is_harmful(self) -> bool:
-        """Whether it is there beyond chance, and pulls on the motion."""
+        """Whether it is there beyond noise, and pulls on the motion."""
         return self.significance > SIGNIFICANT_PULL and self.pull > _HARMFUL_PULL
 
     @property
@@ -110,20 +109,23 @@ def measure(
     if apart_A.any():
         frequency = patches.ring_frequency_per_A
         specimen = powers.signal * _summed_over_pairs(squared, frequency, apart_A)
-    rest = np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / once
+    residual = np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / once
     if not apart_A.any():
         return FixedPattern(
-            (rest / powers.noise).clip(0), patches.ring_frequency_per_A, pull=0.0, significance=0.0
+            (residual / powers.noise).clip(0),
+            patches.ring_frequency_per_A,
+            pull=0.0,
+            significance=0.0,
         )
     weight = np.broadcast_to(powers.weight, (patches.count, len(count))).mean(axis=0)
     pull = count * weight * patches.ring_frequency_per_A**2
-    chance = np.sqrt((pull**2 * powers.noise**2 * pairs / np.maximum(count * once**2, 1)).sum())
+    noise_sd = np.sqrt((pull**2 * powers.noise**2 * pairs / np.maximum(count * once**2, 1)).sum())
     of_specimen = (pull * powers.signal).sum()
     return FixedPattern(
-        power_over_noise=(rest / powers.noise).clip(0),
+        power_over_noise=(residual / powers.noise).clip(0),
         ring_frequency_per_A=patches.ring_frequency_per_A,
-        pull=float((pull * rest).sum() / of_specimen) if of_specimen > 0 else 0.0,
-        significance=float((pull * rest).sum() / chance) if chance > 0 else 0.0,
+        pull=float((pull * residual).sum() / of_specimen) if of_specimen > 0 else 0.0,
+        significance=float((pull * residual).sum() / noise_sd) if noise_sd > 0 else 0.0,
     )
 
 
@@ -143,7 +145,7 @@ def measure_closely(
     with sums over all pairs of different frames, and the pattern is what they have beyond that.
     """
     shape = patches.count, len(patches.ring_frequency_per_A)
-    rest, seen, variance = np.zeros((3, *shape))
+    residual, seen, variance = np.zeros((3, *shape))
 
     def measure_patches(start: int, stop: int) -> None:
         for patch in range(start, stop):
@@ -151,26 +153,26 @@ def measure_closely(
                 np.broadcast_to(power, shape)[patch]
                 for power in (powers.patch_signal, powers.patch_noise)
             )
-            found = _rest_of_patch(patches, patch, displacement_px[patch], signal, noise)
-            rest[patch], seen[patch], variance[patch] = found
+            found = _residual_of_patch(patches, patch, displacement_px[patch], signal, noise)
+            residual[patch], seen[patch], variance[patch] = found
 
     share_equally(measure_patches, patches.count, threads)
     once = np.maximum(patches.envelope.sum(axis=0) ** 2 - (patches.envelope**2).sum(axis=0), 1e-30)
     pull = np.broadcast_to(powers.weight, shape).mean(axis=0) * patches.ring_frequency_per_A**2
     of_specimen = float((pull * patches.ring_count * patches.count * powers.signal).sum())
-    found = float((pull * rest.sum(axis=0) / once).sum())
-    part = effective_part(patches.grid)
-    chance = float(np.sqrt((pull**2 * variance.sum(axis=0) / once**2).sum() / part))
-    power = rest.sum(axis=0) / np.maximum(seen.sum(axis=0), 1e-30)
+    found = float((pull * residual.sum(axis=0) / once).sum())
+    part = independent_share(patches.grid)
+    noise_sd = float(np.sqrt((pull**2 * variance.sum(axis=0) / once**2).sum() / part))
+    power = residual.sum(axis=0) / np.maximum(seen.sum(axis=0), 1e-30)
     return FixedPattern(
         power_over_noise=(power / powers.noise).clip(0),
         ring_frequency_per_A=patches.ring_frequency_per_A,
         pull=found / of_specimen if of_specimen > 0 else 0.0,
-        significance=found / chance if chance > 0 else 0.0,
+        significance=found / noise_sd if noise_sd > 0 else 0.0,
     )
 
 
-def _rest_of_patch(
+def _residual_of_patch(
     patches: PatchSpectra,
     patch: int,
     displacement_px: FloatArray,
@@ -186,9 +188,9 @@ def _rest_of_patch(
 
     Returns
     -------
-    rest : (rings,) that power
+    residual : (rings,) that power
     seen : (rings,) as much as a pattern of power one would leave of it
-    variance : (rings,) of the rest, by noise and by noise times specimen
+    variance : (rings,) of the residual, by noise and by noise times specimen
     """
     inside = patches.ring >= 0
     ring = patches.ring[inside]
@@ -215,7 +217,7 @@ def _rest_of_patch(
     # The pattern, which is attenuated once, has something in common along the motion, too.
     seen = once.sum(axis=0) ** 2 - summed
     seen = seen - kappa * (np.abs((once * phase).sum(axis=0)) ** 2 - summed)
-    # By how much the noise of each frame, times the specimen, changes the rest.
+    # By how much the noise of each frame, times the specimen, changes the residual.
     lever = np.abs(of_all * phase.conj() - squared - kappa * (summed - squared)) ** 2
     variance = noise[ring] ** 2 * pairs * (1 - kappa**2).clip(0)
     variance += 2 * signal[ring] * noise[ring] * (squared * lever).sum(axis=0)
@@ -248,7 +250,7 @@ def measure_in_patches(
     """
     along_px = np.repeat(path_px[None], patches.count, axis=0)
     still, along = sweep_together(patches, [0 * along_px, along_px], [None] * 2, threads)
-    powers = refine.ring_powers(patches, along)
+    powers = ring_powers(patches, along)
     squared, pairs = patches.envelope**2, pair_weight(patches.envelope)
     once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
     apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
@@ -260,15 +262,15 @@ def measure_in_patches(
     power = per_count * (still.cross * pairs - along.cross * moved)
     # By noise both common powers scatter by N^2 sum a_s^2 a_t^2, with the correlation J0.
     variance = powers.patch_noise**2 * per_count**2 * patches.ring_count
-    variance = variance * pairs * (pairs**2 - moved**2) / refine.effective_part(patches.grid)
+    variance = variance * pairs * (pairs**2 - moved**2) / independent_share(patches.grid)
     mean, of_mean = power.mean(axis=0), variance.mean(axis=0) / patches.count
     window = np.full(_SMOOTH_RINGS, 1 / _SMOOTH_RINGS)
     mean = np.convolve(mean, window, mode="same").clip(0)
     of_smooth = np.convolve(of_mean, window**2, mode="same")
-    # What chance may have made of nothing is nothing.
+    # What noise may have made of nothing is nothing.
     mean *= (1 - of_smooth / np.maximum(mean**2, 1e-30)).clip(0)
     strength, deviations = _strength(power, variance, mean, of_mean)
-    # As much beyond chance as one number of so many deviations; half of all are above zero.
+    # As much beyond noise as one number of so many deviations; half of all are above zero.
     beyond = float((deviations.clip(0) ** 2).sum()) - patches.count / 2
     return replace(
         found,
@@ -296,8 +298,8 @@ def _strength(
 ) -> tuple[FloatArray, FloatArray]:
     """Power (patches,) of the pattern over its `mean` (rings,), as far as it can be told.
 
-    As measured with a `variance` (patches, rings), shrunk to one, the more the less of the scatter
-    among patches is more than chance (empirical Bayes).
+    Measured with a `variance` (patches, rings), with shrinkage toward one by how little of the
+    scatter among patches exceeds the noise (empirical Bayes).
 
     Returns
     -------
@@ -309,10 +311,10 @@ def _strength(
     if total == 0:
         return np.ones(len(power)), np.zeros(len(power))
     strength = power @ weight / total
-    chance = variance @ weight**2 / total**2
-    scatter = max(float(np.mean((strength - 1) ** 2 - chance)), 0.0)
-    shrunk = np.asarray((strength * scatter + chance) / (scatter + chance)).clip(0)
-    return shrunk, strength / np.sqrt(chance)
+    noise_sd = variance @ weight**2 / total**2
+    scatter = max(float(np.mean((strength - 1) ** 2 - noise_sd)), 0.0)
+    posterior = np.asarray((strength * scatter + noise_sd) / (scatter + noise_sd)).clip(0)
+    return posterior, strength / np.sqrt(noise_sd)
 
 
 def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:
@@ -338,7 +340,7 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
 
     def take_out(start: int, stop: int) -> None:
         for image in stored(pixels)[start:stop]:
-            add_part(common, np.float32(-1), image)
+            add_scaled(common, np.float32(-1), image)
 
     share_equally(take_out, len(pixels), threads)
     return replace(frames, pixels=pixels)

@@ -12,15 +12,16 @@ import numpy.typing as npt
 
 from flexalign.estimate.evidence import fit_motion
 from flexalign.estimate.patch_spectra import PatchSpectra, moved_spectra
-from flexalign.estimate.refine import Refinement, RingPowers
+from flexalign.estimate.refine import Refinement
+from flexalign.estimate.spectral_powers import RingPowers
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# So many patches are looked at, those that say most.
+# Number of patches used, those of most information.
 _PATCHES = 4
 # A frame is lost that has less than this part of the common signal expected of it, by so many
 # standard deviations.
-_LEAST_PART = 0.3
+_MIN_COMMON_RATIO = 0.3
 _DEVIATIONS = 5.0
 
 
@@ -46,7 +47,7 @@ def lost_frames(
         of_frame = squared * (noise[p] + squared * signal[p])
         of_others = others * (noise[p] + others * signal[p])
         variance += (of_frame * of_others / 2) @ (patches.ring_count * weight[p] ** 2)
-    is_less = found < _LEAST_PART * expected
+    is_less = found < _MIN_COMMON_RATIO * expected
     return np.flatnonzero(is_less & (found < expected - _DEVIATIONS * np.sqrt(variance)))
 
 

@@ -46,7 +46,7 @@ class SmallFrames:
         (height, width), (small_height, small_width) = self.full_shape_px, self.shape_px
         return height / small_height, width / small_width
 
-    def shrunk(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
+    def downsampled(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
         """These frames at the smaller size `shape_px` (h, w)."""
         pixels = downsampled_images(self.pixels, shape_px, PAIRWISE_NYQUIST_SHARE, threads)
         return replace(self, pixels=pixels)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from flexalign.estimate import refine
 from flexalign.estimate.patch_spectra import (
     PatchSpectra,
     Sweep,
@@ -17,14 +16,20 @@ from flexalign.estimate.patch_spectra import (
     sweep,
     sweep_together,
 )
-from flexalign.estimate.refine import RingPowers
+from flexalign.estimate.spectral_powers import (
+    RingPowers,
+    half_of_ring,
+    independent_share,
+    score_sd,
+    weight_by_others,
+)
 from flexalign.model import FloatArray
 
 # Only rings finer than this part of the pairwise stage's limit count for the score: what the
 # pairwise stage has seen cannot judge it.
-_UNSEEN_PART = 0.6
+_UNSEEN_RATIO = 0.6
 # So many standard deviations a score must stand out from noise; of thirty candidates one in a
-# thousand does by chance.
+# thousand does by noise.
 SIGNIFICANT = 4.0
 # From so many on, what is brought out leads a refinement to any motion that is left.
 SURELY = 10.0
@@ -32,7 +37,7 @@ SURELY = 10.0
 # logarithm) to be believed.  For a specimen that stands still that happens at most once in 10 000:
 # the ratio of two likelihoods has the mean one under the hypothesis in its denominator.
 ENOUGH_EVIDENCE = math.log(1e4)
-# To tell how far two motions are apart, so many patches and directions are looked at.
+# To tell how far two motions are apart, so many patches and directions are used.
 _PATCHES_LOOKED_AT = 9
 _DIRECTIONS = 4
 
@@ -45,31 +50,31 @@ class HeldOut:
     ----------
     score : log-likelihood of each candidate over that of frames without common signal
     gain : that over the one of no motion, the least of those by different weights
-    chance : standard deviation of such a score when there is no common signal
+    noise_sd : standard deviation of such a score when there is no common signal
     spread : standard deviation, by noise, of the difference of two scores; by the two names
     still_cross : (rings,) common power of all pairs of frames without motion, over all patches
     """
 
     score: dict[str, float]
     gain: dict[str, float]
-    chance: float
+    noise_sd: float
     spread: dict[frozenset[str], float]
     still_cross: FloatArray
 
     @property
     def has_signal(self) -> bool:
-        """Whether any candidate brings out a signal that chance does not explain."""
-        return max(self.score.values()) > SIGNIFICANT * self.chance
+        """Whether any candidate brings out a signal that noise does not explain."""
+        return max(self.score.values()) > SIGNIFICANT * self.noise_sd
 
     def is_clear(self, name: str) -> bool:
-        """Whether a candidate explains unseen data clearly better than no motion, and chance."""
+        """Whether a candidate explains unseen data clearly better than no motion, and noise."""
         if name == "none":
             return False
-        return self.gain[name] > ENOUGH_EVIDENCE and self.score[name] > SIGNIFICANT * self.chance
+        return self.gain[name] > ENOUGH_EVIDENCE and self.score[name] > SIGNIFICANT * self.noise_sd
 
     def is_surely(self, name: str) -> bool:
         """Whether a candidate brings out so much signal that any motion beside it would show."""
-        return self.score[name] > SURELY * self.chance
+        return self.score[name] > SURELY * self.noise_sd
 
     @property
     def is_sure(self) -> bool:
@@ -78,10 +83,10 @@ class HeldOut:
         return best != "none" and self.is_surely(best)
 
     def best(self) -> str:
-        """The candidate of the highest score; "none" unless it clearly beats that and chance.
+        """The candidate of the highest score; "none" unless it clearly beats that and noise.
 
         The refined one is judged by what half of the data made of it; the whole that is kept is
-        better, so it may fall short by as much as the two differ by chance.
+        better, so it may fall short by as much as the two differ by noise.
         """
         highest = max(self.score, key=lambda name: self.score[name])
         if not self.is_clear(highest):
@@ -120,10 +125,10 @@ def held_out_scores(
     measured : candidates that come once, of which there has been a sweep over all rings
     """
     frequency = patches.ring_frequency_per_A
-    half = refine.half_of_ring(len(frequency))
-    unseen = frequency > 1 / (_UNSEEN_PART * seen_to_A)
-    part = refine.effective_part(patches.grid)
-    weight = np.where(unseen, refine.weight_by_others(patches, powers), 0.0)
+    half = half_of_ring(len(frequency))
+    unseen = frequency > 1 / (_UNSEEN_RATIO * seen_to_A)
+    part = independent_share(patches.grid)
+    weight = np.where(unseen, weight_by_others(patches, powers), 0.0)
     rings = rings_with_weight(weight)
     swept = {name: (found, found) for name, found in (measured or {}).items()}
     if "none" not in swept:
@@ -143,20 +148,20 @@ def held_out_scores(
         # half has found makes that of the rings look so that judge it.  Neither is to decide alone.
         coefficients = np.maximum(patches.ring_count * patches.count, 1)
         seen = crosses["refined"].sum(axis=0) / (coefficients * pair_weight(patches.envelope))
-        by_halves = refine.weight_by_others(patches, replace(powers, measured=seen))
+        by_halves = weight_by_others(patches, replace(powers, measured=seen))
         for name in candidates:
             gain = ((crosses[name] - crosses["none"]) * np.where(unseen, by_halves, 0.0)).sum()
             gains[name] = min(gains[name], float(gain) * part)
-    chance = refine.chance_of_score(patches, powers, weight) * part**0.5
+    noise_sd = score_sd(patches, powers, weight) * part**0.5
     spread = {
         frozenset((one, other)): part**0.5
-        * _chance_of_difference(patches, powers, weight, candidates[one][0] - candidates[other][0])
+        * _difference_sd(patches, powers, weight, candidates[one][0] - candidates[other][0])
         for one, other in itertools.combinations(candidates, 2)
     }
-    return HeldOut(scores, gains, chance, spread, swept["none"][0].cross.sum(axis=0))
+    return HeldOut(scores, gains, noise_sd, spread, swept["none"][0].cross.sum(axis=0))
 
 
-def _chance_of_difference(
+def _difference_sd(
     patches: PatchSpectra, powers: RingPowers, weight: FloatArray, apart_px: FloatArray
 ) -> float:
     """Standard deviation, by noise, of the difference of the scores of two motions.

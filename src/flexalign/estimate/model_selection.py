@@ -1,4 +1,4 @@
-"""Estimate the motion in each way that was asked for, and keep what explains unseen data best."""
+"""Estimate the motion by each model that was requested, and select one of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flexalign.estimate.candidates import (
     Start,
     Trial,
     better,
-    direction_at_rest,
+    direction_without_motion,
     pattern_along,
     try_from,
 )
@@ -206,7 +206,7 @@ def _with_pattern_or_not(estimate: Estimate, again: Estimate, search: _Search) -
     trial = search.made_of(start, None if start.field is None else search.shape)
     if trial.pattern.is_harmful:
         return replace(again, has_fixed_pattern=True, pattern=trial.pattern)
-    if trial.judged.is_clear("refined"):
+    if trial.held_out.is_clear("refined"):
         return _as_estimate(trial, "refined", again.is_from_wider_search, search)
     return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
 
@@ -216,7 +216,7 @@ def _pattern_to_take_out(
 ) -> FixedPattern | None:
     """The fixed pattern without which the motion may be another one; None = there is none.
 
-    What is in a part of the field only stands out more where patches are looked at one by one.
+    What is in a part of the field only stands out more where patches are measured one by one.
     """
     pattern = estimate.pattern
     if pattern.is_suspicious:
@@ -248,14 +248,14 @@ class _Search:
         self.shape = None if plan.control_points is None else _empty_field(plan)
         self.straight_px: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
 
-    def from_pairs(self, most_images: int, resolution_A: float | None = None) -> Start:
-        """The pairwise motion of at most `most_images` frames or groups of them."""
+    def from_pairs(self, max_images: int, resolution_A: float | None = None) -> Start:
+        """The pairwise motion of at most `max_images` frames or groups of them."""
         limit_A = resolution_A or self.params.max_resolution_A
         with self.clock("pairwise"):
             # Made anew where it is needed twice: it would stand in the way of the refinement.
-            small = self.frames.shrunk(self.plan.pairwise_shape_px, self.threads)
+            small = self.frames.downsampled(self.plan.pairwise_shape_px, self.threads)
             path, pairs = pairwise.global_trajectory(
-                small, limit_A, self.params.max_shift_A, self.threads, most_images
+                small, limit_A, self.params.max_shift_A, self.threads, max_images
             )
         if self.shape is None:
             return Start(self.frames.frame, path, pairs, None, None, limit_A)
@@ -292,18 +292,18 @@ class _Search:
         Without motion as its rival: that a stage which moves in all other tilts stands still in
         this one is as improbable as the prior says.
         """
-        starts = [replace(self.from_pairs(pairwise.MOST_IMAGES), coarsest_A=math.inf)]
+        starts = [replace(self.from_pairs(pairwise.MAX_IMAGES), coarsest_A=math.inf)]
         if series.signal.is_known:
             expected_px = series.path.mean_px(self.frames.frame)
             starts.append(replace(starts[0], path_px=expected_px, field=None))
         trials = [self.made_of(start, self.shape, series) for start in starts]
         return max(trials, key=_log_posterior)
 
-    def usual(self) -> Trial:
+    def from_default_starts(self) -> Trial:
         """From the pairs, and from wherever else a motion may be where that is not sure."""
-        start = self.from_pairs(pairwise.MOST_IMAGES)
+        start = self.from_pairs(pairwise.MAX_IMAGES)
         trial = self.made_of(start, self.shape)
-        for other in () if trial.judged.is_sure else self.others(start, trial):
+        for other in () if trial.held_out.is_sure else self.others(start, trial):
             trial = better(trial, self.made_of(other, self.shape))
         return trial
 
@@ -320,7 +320,7 @@ class _Search:
             yield replace(start, field=None)
         # Weak signal may be found from rest, or by all frames together.
         yield self.still(start)
-        straight = None if trial.judged.is_surely("none") else self.straight(start)
+        straight = None if trial.held_out.is_surely("none") else self.straight(start)
         if straight is not None:
             yield straight
 
@@ -329,7 +329,7 @@ class _Search:
         if self.straight_px is None:  # there is so much signal that motion would have shown
             return
         with self.clock("direction"):
-            direction = direction_at_rest(self.frames, self.plan, self.params, self.threads)
+            direction = direction_without_motion(self.frames, self.plan, self.params, self.threads)
         if direction is None:
             return
         for one in chain(self._by_all_frames(start), self._by_coarser_pairs()):
@@ -386,7 +386,7 @@ class _Search:
         """The motion of pairs by coarser detail than usual, from fine to coarse."""
         for resolution_A, coarsest_A in _COARSER_A:
             if resolution_A > self.params.max_resolution_A:
-                found = self.from_pairs(pairwise.MOST_IMAGES, resolution_A)
+                found = self.from_pairs(pairwise.MAX_IMAGES, resolution_A)
                 yield replace(found, coarsest_A=coarsest_A)
 
 
@@ -419,11 +419,11 @@ def _estimate_once(
 ) -> Estimate:
     """The motion in `frames`, taken as they are."""
     search, is_wide = _Search(frames, plan, params, threads, clock), False
-    trial = search.usual() if series is None else search.by_series(series)
+    trial = search.from_default_starts() if series is None else search.by_series(series)
     if trial.chosen == "none" and params.refine:
         wider = chain(
             search.along_one_direction(trial.start),
-            search.wider(trial.start, trial.judged.has_signal),
+            search.wider(trial.start, trial.held_out.has_signal),
         )
         found = next((t for t in wider if t.chosen != "none"), None)
         trial, is_wide = found or trial, found is not None
@@ -433,7 +433,7 @@ def _estimate_once(
 def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> Estimate:
     """What a trial has found, with the candidate `chosen`."""
     frames, plan, params, errors = search.frames, search.plan, search.params, None
-    drift_part = _drift_part(trial.candidates[chosen].path_px, plan)
+    drift_part = _drift_ratio(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
         chosen = "none"
     kept, refinement = trial.candidates[chosen], trial.refinement
@@ -449,8 +449,8 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: _Search) -> E
     return Estimate(
         motion=_as_motion(kept, frames, plan, params, _errors_px(kept, errors, direction)),
         tracks=trial.start.tracks,
-        scores=trial.judged.over_none(),
-        has_signal=trial.judged.has_signal or trial.chosen != "none",
+        scores=trial.held_out.over_none(),
+        has_signal=trial.held_out.has_signal or trial.chosen != "none",
         has_fixed_pattern=False,
         chosen=chosen,
         trajectory_error_px=float("nan") if errors is None else float(np.median(errors)),
@@ -482,7 +482,7 @@ def _errors_px(
     return np.asarray(np.hypot(along_px[:, None] * direction, other * direction[::-1]))
 
 
-def _drift_part(path_px: FloatArray, plan: Plan) -> float:
+def _drift_ratio(path_px: FloatArray, plan: Plan) -> float:
     """How far a path (n, 2) goes along either axis, over the length of the field."""
     return float((np.ptp(path_px, axis=0) / (plan.movie.height_px, plan.movie.width_px)).max())
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.estimate import refine
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep_together
+from flexalign.estimate.spectral_powers import ring_powers
 from flexalign.model import FloatArray
 
-# A frame is looked at again that is so many times as far from the middle of its neighbours as
-# frames usually are, and so many Angstrom at least.
+# A frame is tried again that is so many times as far from the middle of its neighbours as
+# frames usually are, and so many Angstrom at minimum.
 _TIMES_USUAL = 4.0
-_LEAST_A = 6.0
-_MOST_STRAYS = 6
+_MIN_DISTANCE_A = 6.0
+_MAX_OUTLIERS = 6
 # A place on a shorter way is as good where a frame has so much of the power in common with others
 # that it has where it is; a part of it is lost where patches were cut elsewhere.
 _AS_GOOD = 0.4
@@ -33,14 +33,14 @@ def brought_back(
     ----------
     first : a sweep at `displacement_px`
     """
-    least_px = _LEAST_A / patches.pixel_size_A
-    strays = _far_ones(displacement_px, least_px)
+    min_px = _MIN_DISTANCE_A / patches.pixel_size_A
+    strays = _far_ones(displacement_px, min_px)
     if strays.size == 0:
         return displacement_px, first
-    weight, kept, swept = refine.ring_powers(patches, first).weight, displacement_px, first
+    weight, kept, swept = ring_powers(patches, first).weight, displacement_px, first
     seen: set[int] = set()
-    while len(seen) < _MOST_STRAYS:
-        strays = np.array([t for t in _far_ones(kept, least_px) if t not in seen], np.int64)
+    while len(seen) < _MAX_OUTLIERS:
+        strays = np.array([t for t in _far_ones(kept, min_px) if t not in seen], np.int64)
         if strays.size == 0:
             break
         stray = int(strays[0])
@@ -49,11 +49,11 @@ def brought_back(
         found = sweep_together(patches, moved, [None] * len(moved), threads)
         before = float((swept.cross * weight).sum())
         # All others lose what they have in common with one frame, and it loses as much.
-        least = before * (1 - (1 - _AS_GOOD) * 2 / kept.shape[1])
-        way_px = _way_px(kept, stray) - least_px
+        minimum = before * (1 - (1 - _AS_GOOD) * 2 / kept.shape[1])
+        way_px = _way_px(kept, stray) - min_px
         likelihood = np.array([float((one.cross * weight).sum()) for one in found])
         is_shorter = np.array([_way_px(one, stray) for one in moved]) < way_px
-        is_better = (likelihood > before) | (is_shorter & (likelihood > max(least, 0.0)))
+        is_better = (likelihood > before) | (is_shorter & (likelihood > max(minimum, 0.0)))
         if is_better.any():
             best = int(np.argmax(np.where(is_better, likelihood, -np.inf)))
             kept, swept = moved[best], found[best]
@@ -87,10 +87,10 @@ def _between_neighbours(displacement_px: FloatArray) -> FloatArray:
     return np.concatenate([displacement_px[:, 1:2], inner, displacement_px[:, -2:-1]], axis=1)
 
 
-def _far_ones(displacement_px: FloatArray, least_px: float) -> npt.NDArray[np.int64]:
+def _far_ones(displacement_px: FloatArray, min_px: float) -> npt.NDArray[np.int64]:
     """Frames far from the middle of their neighbours, in the mean over patches, farthest first."""
     apart_px = displacement_px - _between_neighbours(displacement_px)
     distance = np.hypot(*apart_px.mean(axis=0).T)
-    limit = max(_TIMES_USUAL * float(np.median(distance)), least_px)
-    far = np.argsort(-distance)[:_MOST_STRAYS]
+    limit = max(_TIMES_USUAL * float(np.median(distance)), min_px)
+    far = np.argsort(-distance)[:_MAX_OUTLIERS]
     return np.asarray(far[distance[far] > limit])

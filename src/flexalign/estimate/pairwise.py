@@ -26,12 +26,12 @@ from flexalign.motion import Trajectory
 
 # More frames than this are summed to groups first: single ones are faint, and pairs grow with the
 # square of their number.
-MOST_IMAGES = 40
+MAX_IMAGES = 40
 _ROBUST_ROUNDS = 20
 # Tukey's biweight: 95 % efficient for Gaussian residuals.
 _TUKEY_CUT = 4.685
 # Residuals below this many unbinned pixels are never called outliers.
-_SMALLEST_SPREAD_PX = 0.02
+_MIN_SPREAD_PX = 0.02
 
 
 def measure_pairs(
@@ -79,7 +79,7 @@ def solve(pairs: PairwiseShifts, count: int) -> tuple[FloatArray, FloatArray, Pa
         displacement = _weighted_solution(pairs, weight, count)
         residual = pairs.shift_px - (displacement[pairs.second] - displacement[pairs.first])
         distance = np.hypot(*residual.T) * np.sqrt(base)
-        spread = max(float(np.median(distance[base > 0])) / (1.1774 * freedom), _SMALLEST_SPREAD_PX)
+        spread = max(float(np.median(distance[base > 0])) / (1.1774 * freedom), _MIN_SPREAD_PX)
         weight = base * np.clip(1 - (distance / (_TUKEY_CUT * spread)) ** 2, 0, None) ** 2
         if np.abs(displacement - previous).max() < 1e-4:
             break
@@ -154,14 +154,14 @@ def global_trajectory(
     max_resolution_A: float,
     max_shift_A: float,
     threads: int = 1,
-    most_images: int = MOST_IMAGES,
+    max_images: int = MAX_IMAGES,
 ) -> tuple[FloatArray, PairwiseShifts]:
     """Displacement (n, 2) of each small frame in unbinned pixels, mean zero, and its pairs.
 
-    Of more frames than `most_images`, groups are measured, and the frames in between interpolated.
+    Of more frames than `max_images`, groups are measured, and the frames in between interpolated.
     """
     count = len(frames.frame)
-    groups = np.array_split(np.arange(count), min(count, most_images))
+    groups = np.array_split(np.arange(count), min(count, max_images))
     frame = np.array([frames.frame[g].mean() for g in groups])
     spectra = filtered_spectra(frames, groups, max_resolution_A, threads)
     radius = search_radius_px(frame, frames, max_shift_A)

@@ -33,7 +33,7 @@ _FIRST_RING = 3
 # changes of the illumination, which no pattern of the detector's pixels describes.
 COARSEST_RESOLUTION_A = 45.0
 # Data without noise would have weights that 32 bits cannot hold.
-_MOST_WEIGHT = 1e30
+_MAX_WEIGHT = 1e30
 # Frames of a patch that are transformed together have about so many pixels, and stay in the cache.
 _PIXELS_TOGETHER = 2**19
 
@@ -201,10 +201,10 @@ def sweep_together(
     rings = ring_count if rings is None else rings
     shape = patches.count, ring_count
     wanted = np.array([np.broadcast_to(0.0 if w is None else w, shape) for w in weights])
-    rest_px = np.array(displacements_px) / patches.scale - patches.offset_px
+    residual_px = np.array(displacements_px) / patches.scale - patches.offset_px
     weighted_rings = min(rings, rings_with_weight(wanted.max(axis=(0, 1))))
-    wanted = wanted.clip(max=_MOST_WEIGHT).astype(np.float32)
-    gradient, summed = patches.sweeps.sweep(rest_px, wanted, rings, weighted_rings, threads)
+    wanted = wanted.clip(max=_MAX_WEIGHT).astype(np.float32)
+    gradient, summed = patches.sweeps.sweep(residual_px, wanted, rings, weighted_rings, threads)
     # Kernel frequencies are in cycles per patch side; X moves by exp(2 pi i k.d).
     gradient *= -4 * np.pi / (np.array(patches.grid.shape_px) * patches.scale)
     cross = np.where(np.arange(ring_count) < rings, summed - patches.power, 0.0)
@@ -230,10 +230,10 @@ def moved_spectra(
 ) -> npt.NDArray[np.complex64]:
     """Spectra (times, coefficients inside) of one patch, moved along displacements (times, 2)."""
     height, width = patches.grid.shape_px
-    rest = displacement_px / patches.scale - patches.offset_px[patch]
+    residual = displacement_px / patches.scale - patches.offset_px[patch]
     ky, kx = np.fft.fftfreq(height), np.fft.rfftfreq(width)
-    along_y = np.exp(2j * np.pi * rest[:, :1] * ky).astype(np.complex64)
-    along_x = np.exp(2j * np.pi * rest[:, 1:] * kx).astype(np.complex64)
+    along_y = np.exp(2j * np.pi * residual[:, :1] * ky).astype(np.complex64)
+    along_x = np.exp(2j * np.pi * residual[:, 1:] * kx).astype(np.complex64)
     moved = likelihood.unpacked(patches.packing, patches.packed[patch])
     moved *= along_y[:, :, None] * along_x[:, None, :]
     return moved[:, patches.ring >= 0]

@@ -98,7 +98,7 @@ def track_patches(
     """
     grid = make_grid(frames, counts)
     count = len(frames.frame)
-    group_count = min(count, max(3, count // group_frames), pairwise.MOST_IMAGES)
+    group_count = min(count, max(3, count // group_frames), pairwise.MAX_IMAGES)
     groups = np.array_split(np.arange(count), group_count)
     frame = np.array([frames.frame[g].mean() for g in groups])
     scale = np.array(frames.scale)

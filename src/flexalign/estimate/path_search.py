@@ -13,17 +13,18 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from flexalign.arrays import correlate, fourier
-from flexalign.estimate import evidence, pairwise, refine
+from flexalign.estimate import evidence, pairwise
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.spectral_powers import half_of_ring
 from flexalign.model import FloatArray
 
 # More frames than this are summed to groups.
-_MOST_GROUPS = 10
+_MAX_GROUPS = 10
 # How far the specimen may go in all.
 _REACH_A = 60.0
-# Ways are looked for one after the other, each beside those found before.
+# Terms of the path are searched one after the other, each in addition to those found.
 _ROUNDS = 3
-# Detail is weighed by a Gaussian that is one half at this resolution.
+# The low-pass is a Gaussian that is one half at this resolution.
 _HALF_AT_A = 12.0
 
 
@@ -36,7 +37,7 @@ def straight_path(
     ----------
     mask : (h, w // 2 + 1) of the coefficients to look at, None = all
     """
-    groups = np.array_split(np.arange(len(frames.frame)), min(len(frames.frame), _MOST_GROUPS))
+    groups = np.array_split(np.arange(len(frames.frame)), min(len(frames.frame), _MAX_GROUPS))
     spectra = pairwise.filtered_spectra(frames, groups, _HALF_AT_A, threads, mask)
     pixel_A = frames.pixel_size_A * min(frames.scale)
     reach = min(round(_REACH_A / pixel_A), (min(frames.shape_px) - 1) // 3)
@@ -72,7 +73,7 @@ def straight_path(
 def straight_path_by_halves(
     frames: SmallFrames, rings_per_A: float, threads: int = 1
 ) -> tuple[FloatArray, FloatArray]:
-    """As `straight_path`, by either half of the rings alone; see `refine.half_of_ring`.
+    """As `straight_path`, by either half of the rings alone; see `spectral_powers.half_of_ring`.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def straight_path_by_halves(
     scale = np.array(frames.scale) * frames.pixel_size_A
     frequency = correlate.ring_index(frames.shape_px, (scale[0], scale[1]))
     ring = np.rint(frequency * rings_per_A).astype(np.int64)
-    half = refine.half_of_ring(int(ring.max()) + 1)[ring]
+    half = half_of_ring(int(ring.max()) + 1)[ring]
     one, other = (straight_path(frames, threads, half == h) for h in (0, 1))
     return one, other
 
@@ -89,5 +90,5 @@ def straight_path_by_halves(
 def _paces(frame: FloatArray) -> FloatArray:
     """Parts (paces, n) of the way that are done at each time: evenly, and slowing down."""
     since, span = frame - frame[0], float(np.ptp(frame))
-    slowings = [part * (span + 1) for part in evidence.SLOWING_PARTS]
+    slowings = [part * (span + 1) for part in evidence.SLOWING_RATIOS]
     return np.array([evidence.slowed(since, span, t0) / max(span, 1e-9) for t0 in slowings])

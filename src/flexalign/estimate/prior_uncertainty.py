@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from flexalign.estimate.evidence import (
-    SLOWING_PARTS,
+    SLOWING_RATIOS,
     FieldPrior,
     Fit,
     PatchLikelihood,
@@ -26,10 +26,10 @@ from flexalign.motion import MotionField
 
 # Numbers of the prior are tried in steps of this factor, until one is less probable than this.
 _STEP = 4.0
-_LEAST_WEIGHT = 0.02
-_MOST_STEPS = 4
-# Smaller motion is none; where there is none, how it would change is looked for at this size.
-_LEAST_SIZE_PX = 0.05
+_MIN_WEIGHT = 0.02
+_MAX_STEPS = 4
+# Smaller motion is none; where there is none, its change is measured at this size.
+_MIN_SIZE_PX = 0.05
 
 Priors = tuple[TrajectoryPrior, FieldPrior | None]
 
@@ -55,7 +55,7 @@ def with_unknown_prior(
 ) -> Fit:
     """`fit`, made with `priors`, with standard errors for priors that may be others.
 
-    Each number is varied alone.  Priors weigh by their evidence, and the variance is the mean of
+    Each number is varied alone.  Priors are weighted by their evidence; the variance is the mean of
     theirs plus that of their motions: the law of total variance.
 
     Notes
@@ -89,7 +89,7 @@ def _variance_along(
         for (trajectory, field), before in direction:
             one = _possible(fit_motion(data, trajectory, field, shape), data)
             weight = before * math.exp(min(one.log_evidence - best.log_evidence, 50.0))
-            if weight < _LEAST_WEIGHT:
+            if weight < _MIN_WEIGHT:
                 break
             found.append(one)
             weights.append(weight)
@@ -120,17 +120,17 @@ def _lines(
 
     def of_slowing() -> Iterator[tuple[Priors, float]]:
         span = float(np.ptp(data.frame)) + 1
-        for part in SLOWING_PARTS:
+        for part in SLOWING_RATIOS:
             if not math.isclose(part * span, path.slowing_frames):
                 other = replace(path, slowing_frames=part * span)
                 yield (other, field and replace(field, slowing_frames=part * span)), 1.0
 
     lines = [[of_path(n, s) for s in steps] for n in ("smooth_px", "smooth_frames", "jitter_px")]
     if field is not None and shape is not None:
-        if field.size_px < _LEAST_SIZE_PX:
+        if field.size_px < _MIN_SIZE_PX:
             # Of no field the data do not say how smooth it is.
-            usual = FieldPrior(smooth_px=shape.width_px / 2, slowing_frames=path.slowing_frames)
-            field = replace(usual, size_px=field.size_px)
+            default = FieldPrior(smooth_px=shape.width_px / 2, slowing_frames=path.slowing_frames)
+            field = replace(default, size_px=field.size_px)
         names = ("size_px", "smooth_frames", "smooth_px")
         lines += [[of_field(field, n, s) for s in steps] for n in names]
     return [*lines, [of_slowing()]]
@@ -138,12 +138,12 @@ def _lines(
 
 def _ladder(value: float, step: float, is_size: bool) -> Iterator[tuple[float, float]]:
     """Values from `value` on, each with its probability beforehand over that of the first."""
-    first = max(value, _LEAST_SIZE_PX) if is_size and step > 1 else value
-    for k in range(1, _MOST_STEPS + 1):
+    first = max(value, _MIN_SIZE_PX) if is_size and step > 1 else value
+    for k in range(1, _MAX_STEPS + 1):
         other = first * step**k
-        if is_size and other < _LEAST_SIZE_PX:
+        if is_size and other < _MIN_SIZE_PX:
             return
-        yield other, other / max(value, _LEAST_SIZE_PX) if is_size else 1.0
+        yield other, other / max(value, _MIN_SIZE_PX) if is_size else 1.0
 
 
 def _possible(fit: Fit, data: PatchLikelihood) -> _Possible:

@@ -16,14 +16,14 @@ from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import evidence
 from flexalign.estimate.evidence import FieldPrior
-from flexalign.estimate.series_paths import MOST_NODES, Habits, habits_of, path_priors, paths_of
+from flexalign.estimate.series_paths import MAX_NODES, Habits, habits_of, path_priors, paths_of
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
     SeenSignal,
     SeriesPath,
     SeriesPrior,
     TiltStatistics,
-    exposed_part,
+    exposed_ratio,
 )
 from flexalign.model import FloatArray
 
@@ -32,19 +32,21 @@ MIN_NEIGHBOURS = 3
 # Signal is averaged over neighbours up to about so many steps of angle away.
 _SIGNAL_STEPS = 2.0
 # Rings on either side that are averaged: at least so many, and this part of a ring's number.
-_LEAST_RINGS, _RING_PART = 2, 0.1
+_MIN_RINGS, _RING_RATIO = 2, 0.1
 _SCATTER_LIMITS = (0.1, 1.0)
 # The field's prior is chosen with so many tilts.
 _FIELD_TILTS = 6
 
 
-def usual_prior(frame_count: int) -> SeriesPrior:
+def default_prior(frame_count: int) -> SeriesPrior:
     """The prior of a tilt of whose neighbours nothing is known yet: motion as it usually is."""
-    count = min(frame_count, MOST_NODES)
-    time = exposed_part(np.arange(count, dtype=np.float64), count)
-    usual, nothing = Habits(), np.zeros(2)
+    count = min(frame_count, MAX_NODES)
+    time = exposed_ratio(np.arange(count, dtype=np.float64), count)
+    default, nothing = Habits(), np.zeros(2)
     seen = SeenSignal(np.array([0.0, 1.0]), nothing, np.full(2, np.inf))
-    path = SeriesPath(frame_count, time, np.zeros((count, 2)), usual.in_time(time), usual.jitter_px)
+    path = SeriesPath(
+        frame_count, time, np.zeros((count, 2)), default.in_time(time), default.jitter_px
+    )
     return SeriesPrior(path, ExpectedSignal(seen, _SCATTER_LIMITS[0]), FieldPrior())
 
 
@@ -118,7 +120,7 @@ def _smoothed(power: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatAr
     By its own power a ring would count the more, the more noise happens to look like signal there.
     """
     rings = np.arange(power.shape[1])
-    half = np.maximum(_LEAST_RINGS, np.rint(_RING_PART * rings)).astype(np.int64)
+    half = np.maximum(_MIN_RINGS, np.rint(_RING_RATIO * rings)).astype(np.int64)
     first, last = np.maximum(rings - half, 0), np.minimum(rings + half + 1, len(rings))
     is_known = np.isfinite(error)
     precise = np.where(is_known, 1 / np.where(is_known, error, 1.0) ** 2, 0.0)

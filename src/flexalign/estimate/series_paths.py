@@ -29,22 +29,22 @@ from flexalign.estimate import evidence
 from flexalign.estimate.series_prior import (
     SeriesPath,
     TiltStatistics,
-    exposed_part,
+    exposed_ratio,
     interpolation,
 )
 from flexalign.model import FloatArray
 
-# Paths of more frames are looked at with so many nodes in time.
-MOST_NODES = 8
+# Paths of more frames are represented by so many nodes in time.
+MAX_NODES = 8
 # A tilt that lies off counts less, as under Student's t with so many degrees of freedom.
 _TAIL_FREEDOM = 4.0
 _ROBUST_ROUNDS = 8
 _SETTLED_WEIGHT = 0.02
 # A tilt is suspected from the start when it goes so many times as far as the median one.
 _FAR_TIMES = 3.0
-_LEAST_WEIGHT = 0.2
+_MIN_WEIGHT = 0.2
 _MATERN_LENGTH = 0.5
-# Numbers of the prior are usually within such a factor of the usual ones, standard deviation.
+# Numbers of the prior are usually within such a factor of the default ones, standard deviation.
 _USUAL_WITHIN = 5.0
 
 
@@ -149,13 +149,13 @@ def _root(matrix: FloatArray) -> FloatArray:
 
 def paths_of(angles_deg: FloatArray, tilts: Sequence[TiltStatistics]) -> Paths:
     """The paths of all tilts at common times."""
-    count = min(max(len(tilt.likelihood.frame) for tilt in tilts), MOST_NODES)
-    time = exposed_part(np.arange(count, dtype=np.float64), count)
+    count = min(max(len(tilt.likelihood.frame) for tilt in tilts), MAX_NODES)
+    time = exposed_ratio(np.arange(count, dtype=np.float64), count)
     contrast = linalg.null_space(np.ones((1, count)))
     precision, linear = [], []
     for tilt in tilts:
         data = tilt.likelihood
-        at = interpolation(exposed_part(data.frame, tilt.frame_count), time) @ contrast
+        at = interpolation(exposed_ratio(data.frame, tilt.frame_count), time) @ contrast
         precision.append(at.T @ data.precision.sum(axis=0) @ at)
         linear.append(at.T @ data.linear.sum(axis=0))
     return Paths(angles_deg, time, contrast, np.array(precision), np.array(linear))
@@ -166,7 +166,7 @@ def habits_of(paths: Paths) -> tuple[Paths, Habits, FloatArray]:
     habits, weight = Habits(), _first_weights(paths)
     for done in range(_ROBUST_ROUNDS):
         weighted, before = paths.weighted(weight), weight
-        habits = _chosen(weighted, habits, evidence.SLOWING_PARTS if done == 1 else ())
+        habits = _chosen(weighted, habits, evidence.SLOWING_RATIOS if done == 1 else ())
         weight = np.array([_weight(paths, weighted, habits, k) for k in range(len(weight))])
         if done > 1 and np.abs(weight - before).max() < _SETTLED_WEIGHT:
             break
@@ -177,8 +177,10 @@ def _first_weights(paths: Paths) -> FloatArray:
     """Less for tilts (tilts,) that go several times as far as most, before anything is expected."""
     free = np.linalg.pinv(paths.precision, rcond=1e-6, hermitian=True) @ paths.linear
     lengths = np.sqrt((free**2).sum(axis=(1, 2)))
-    usual = _FAR_TIMES * float(np.median(lengths))
-    return np.array([_kept((usual / length) ** 2 if length > usual else 1.0) for length in lengths])
+    default = _FAR_TIMES * float(np.median(lengths))
+    return np.array(
+        [_kept((default / length) ** 2 if length > default else 1.0) for length in lengths]
+    )
 
 
 def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habits:
@@ -186,7 +188,7 @@ def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habi
     span = float(np.ptp(paths.angles_deg)) + 1
     limits = ((0.01, 300.0), (0.01, 100.0), (1e-3, 50.0), (0.01, 1e3), (span / 20, 5 * span))
     first = Habits()
-    usual = [first.drift_px, first.smooth_px, first.jitter_px, first.odds, first.angle_deg]
+    default = [first.drift_px, first.smooth_px, first.jitter_px, first.odds, first.angle_deg]
 
     def climbed(slowing: float, near: Habits) -> tuple[float, Habits]:
         def habits(*numbers: float) -> Habits:
@@ -195,7 +197,7 @@ def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habi
 
         def score(*numbers: float) -> float:
             # Where paths say little the numbers stay what they usually are.
-            off = np.log(np.array(numbers) / usual) / math.log(_USUAL_WITHIN)
+            off = np.log(np.array(numbers) / default) / math.log(_USUAL_WITHIN)
             return paths.log_evidence(habits(*numbers)) - 0.5 * float(off @ off)
 
         begin = (near.drift_px, near.smooth_px, near.jitter_px, near.odds, near.angle_deg)
@@ -222,7 +224,7 @@ def _weight(paths: Paths, weighted: Paths, habits: Habits, tilt: int) -> float:
 
 def _kept(weight: float) -> float:
     """At most one, and nothing for a tilt that is far off: however sure it seems of itself."""
-    return min(1.0, weight) if weight > _LEAST_WEIGHT else 0.0
+    return min(1.0, weight) if weight > _MIN_WEIGHT else 0.0
 
 
 def path_priors(
@@ -248,7 +250,7 @@ def path_priors(
                 paths.time,
                 contrast @ mean,
                 contrast @ covariance @ contrast.T,
-                habits.jitter_px if len(paths.time) == MOST_NODES else 0.0,
+                habits.jitter_px if len(paths.time) == MAX_NODES else 0.0,
             )
         )
     return found

@@ -74,10 +74,10 @@ class SeriesPath:
 
     def _between(self, frame: FloatArray) -> FloatArray:
         """Weights (times, n) that interpolate to frames of the movie."""
-        return interpolation(exposed_part(frame, self.frame_count), self.time)
+        return interpolation(exposed_ratio(frame, self.frame_count), self.time)
 
 
-def exposed_part(frame: FloatArray, frame_count: int) -> FloatArray:
+def exposed_ratio(frame: FloatArray, frame_count: int) -> FloatArray:
     """Part of the exposure of a movie that is over in the middle of a frame."""
     return np.asarray((frame + 0.5) / frame_count)
 
@@ -98,7 +98,7 @@ class SeenSignal:
     ----------
     frequency_per_A : (rings,)
     power : (rings,)
-    error : (rings,) its standard error by chance
+    error : (rings,) its standard error
     """
 
     frequency_per_A: FloatArray

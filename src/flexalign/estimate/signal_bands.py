@@ -6,9 +6,8 @@ import itertools
 
 import numpy as np
 
-from flexalign.estimate import refine
 from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
-from flexalign.estimate.refine import RingPowers
+from flexalign.estimate.spectral_powers import RingPowers, independent_share
 from flexalign.model import FloatArray, SignalBand
 
 # Signal is told in bands between these resolutions.
@@ -36,7 +35,7 @@ def signal_bands(
     pairs = np.maximum(count * pair_weight(patches.envelope), 1e-30)
     per_noise = summed / np.maximum(along.noise, 1e-30)
     before, after = per_noise * still_cross / pairs, per_noise * along.measured
-    variance = summed**2 / (pairs * refine.effective_part(patches.grid))
+    variance = summed**2 / (pairs * independent_share(patches.grid))
     bands = []
     for coarsest_A, finest_A in itertools.pairwise(BAND_EDGES_A):
         inside = (frequency >= 1 / coarsest_A) & (frequency < 1 / finest_A)

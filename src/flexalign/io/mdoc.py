@@ -29,7 +29,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 @dataclass(frozen=True, slots=True)
 class MdocSection:
-    """What is said of one image.
+    """The entries of one image.
 
     Attributes
     ----------

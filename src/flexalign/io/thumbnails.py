@@ -61,8 +61,8 @@ def write_strip(path: str | Path, pictures: Sequence[str | Path], height_px: int
                 shown.append(found.resize((width_px, height_px)))
         except OSError:
             shown.append(None)
-    usual_px = next((image.width for image in shown if image is not None), height_px)
-    widths_px = [usual_px if image is None else image.width for image in shown]
+    default_px = next((image.width for image in shown if image is not None), height_px)
+    widths_px = [default_px if image is None else image.width for image in shown]
     strip = Image.new("L", (sum(widths_px) + len(shown) - 1, height_px), 255)
     left_px = 0
     for image, width_px in zip(shown, widths_px, strict=True):

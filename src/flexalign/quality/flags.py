@@ -59,7 +59,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         ),
         message="no motion could be told from noise, so none was corrected",
         cause=(
-            "An empty or very thick area, no specimen, a dose far below the usual, or a wrong "
+            "An empty or very thick area, no specimen, a dose that is far too low, or a wrong "
             "pixel size."
         ),
         remedy=(
@@ -149,7 +149,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         ),
         message="a pattern that stays with the detector was taken out of the estimate",
         cause=(
-            "A gain reference that does not fit, bad columns or pixels that nobody listed, dirt, "
+            "A gain reference that does not fit, bad columns or pixels that are not listed, dirt, "
             "or a support that stays while the specimen moves."
         ),
         remedy=(
@@ -229,7 +229,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         ),
         cause="Vibration or a stage that is not quiet; or too little signal for so short frames.",
         remedy=(
-            "Compare with other movies: if all are rough, have the microscope looked at. If the "
+            "Compare with other movies: if all are rough, have the microscope checked. If the "
             "standard errors are as large, sum more raw frames to one."
         ),
         quantity="roughness_A",
@@ -346,7 +346,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         name="wide-search",
         severity="note",
         meaning=(
-            "the usual ways found no motion; it was found by coarser detail, or by all frames "
+            "the default search found no motion; it was found by coarser detail, or by all frames "
             "together"
         ),
         message="the motion was found by a wider search than usual",

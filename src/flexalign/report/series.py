@@ -57,7 +57,7 @@ class SeriesReport:
     Raises
     ------
     OccupiedError
-        If somebody else's file has the name of the page.
+        If a foreign file has the name of the page.
     """
 
     def __init__(self, path: Path) -> None:

@@ -13,17 +13,17 @@ from flexalign.simulate.tilt_settings import TiltSeriesSettings
 
 # Over 60 degrees of tilt the habit turns and grows by so much, standard deviations.
 _TURN_RAD, _GROWTH, _OVER_DEG = 0.6, 0.25, 60.0
-_LEAST_SIZE = 0.4
+_MIN_SIZE = 0.4
 
 
 def make_tilt_motion(settings: TiltSeriesSettings, number: int) -> TrueMotion:
     """The motion of a tilt: ``s habit(t) + sqrt(1 - s^2) own(t)`` and the field of its own.
 
     The habit has the same course in time in all tilts; its direction and its size change linearly
-    with the angle.  s is `habit_part`.
+    with the angle.  s is `habit_share`.
     """
     own = make_motion(settings.of_tilt(number))
-    part = settings.habit_part
+    part = settings.habit_share
     path = part * _habit_px(settings, number) + math.sqrt(1 - part**2) * own.path_px
     return TrueMotion(path, own.course_px, own.modes)
 
@@ -36,6 +36,6 @@ def _habit_px(settings: TiltSeriesSettings, number: int) -> FloatArray:
     turn, growth = np.random.default_rng([movie.seed, 10]).normal(size=2)
     tilt = settings.angles_deg[number] / _OVER_DEG
     angle = _TURN_RAD * turn * tilt
-    size = max(1 + _GROWTH * growth * tilt, _LEAST_SIZE)
+    size = max(1 + _GROWTH * growth * tilt, _MIN_SIZE)
     rotation = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
     return np.asarray(size * path @ np.array(rotation))

@@ -41,9 +41,9 @@ def simulate_tilt_series(
     progress: Callable[[int, int], None] | None = None,
     **changes: Any,
 ) -> Iterator[SimulatedTilt]:
-    """The tilts of a series with known motion, in order of time, each made when it is asked for.
+    """The tilts of a series with known motion, in order of time, each made on demand.
 
-    All show one slab of ice with particles and, if asked for, gold; each molecule of ice is seen
+    All show one slab of ice with particles and, on request, gold; each molecule of ice is seen
     in one tilt only, as neighbouring tilts of a real slab have little fine detail of it in common.
     The signal falls with the tilt, since the beam has a longer way through the ice, and
     with the dose that earlier tilts have given.  The defocus is that of the middle everywhere.

@@ -8,10 +8,10 @@ from flexalign.errors import ParameterError
 from flexalign.model import JsonValue
 from flexalign.simulate.settings import STEEPEST_TILT_DEG, SimulationSettings
 
-MOST_TILTS = 1000
+MAX_TILTS = 1000
 
 
-def _usual_movie() -> SimulationSettings:
+def _default_movie() -> SimulationSettings:
     return SimulationSettings(frame_count=6, pixel_size_A=1.35)
 
 
@@ -28,7 +28,7 @@ class TiltSeriesSettings(JsonValue):
     dose_per_tilt_e_A2 : at the specimen, and on the detector
     tilt_axis_deg : of the axis in the image, from the rising y axis toward falling x
     fiducials : whether beads of gold of 10 nm lie on both faces of the slab
-    habit_part : part of the trajectory, from 0 to 1, that the stage repeats from tilt to tilt
+    habit_share : part of the trajectory, from 0 to 1, that the stage repeats from tilt to tilt
 
     Raises
     ------
@@ -41,24 +41,24 @@ class TiltSeriesSettings(JsonValue):
     (0.0, 3.0, -3.0, -6.0, 6.0, 9.0)
     """
 
-    movie: SimulationSettings = field(default_factory=_usual_movie)
+    movie: SimulationSettings = field(default_factory=_default_movie)
     tilt_count: int = 41
     tilt_step_deg: float = 3.0
     dose_per_tilt_e_A2: float = 3.0
     tilt_axis_deg: float = 85.0
     fiducials: bool = False
-    habit_part: float = 0.8
+    habit_share: float = 0.8
 
     def __post_init__(self) -> None:
-        if not 1 <= self.tilt_count <= MOST_TILTS:
-            raise ParameterError(f"tilt_count: expected 1 to {MOST_TILTS}, found {self.tilt_count}")
+        if not 1 <= self.tilt_count <= MAX_TILTS:
+            raise ParameterError(f"tilt_count: expected 1 to {MAX_TILTS}, found {self.tilt_count}")
         for name in ("tilt_step_deg", "dose_per_tilt_e_A2"):
             if not getattr(self, name) > 0:
                 raise ParameterError(
                     f"{name}: expected more than zero, found {getattr(self, name)}"
                 )
-        if not 0 <= self.habit_part <= 1:
-            raise ParameterError(f"habit_part: expected 0 to 1, found {self.habit_part}")
+        if not 0 <= self.habit_share <= 1:
+            raise ParameterError(f"habit_share: expected 0 to 1, found {self.habit_share}")
         if not abs(self.tilt_axis_deg) <= 180:
             raise ParameterError(f"tilt_axis_deg: expected -180 to 180, found {self.tilt_axis_deg}")
         if not self.steepest_deg <= STEEPEST_TILT_DEG:
@@ -94,7 +94,7 @@ class TiltSeriesSettings(JsonValue):
         dose_e_A2 = self.dose_per_tilt_e_A2 / self.movie.frame_count
         return replace(
             self.movie,
-            seed=(self.movie.seed + 1) * MOST_TILTS + number,
+            seed=(self.movie.seed + 1) * MAX_TILTS + number,
             electrons_per_px=dose_e_A2 * self.movie.pixel_size_A**2,
             dose_per_frame_e_A2=dose_e_A2,
             pre_exposure_e_A2=number * self.dose_per_tilt_e_A2,

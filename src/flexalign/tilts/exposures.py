@@ -12,8 +12,8 @@ from typing import NamedTuple
 from flexalign.io.mdoc import base_name, number_of, numbers_of
 from flexalign.tilts.model import Exposure, Tilt
 
-# Angles that differ by less than this part of the usual step are one, within these limits: what the
-# stage reports scatters by hundredths of a degree.
+# Angles that differ by less than this fraction of the median step are one, within these limits:
+# the readout of the stage scatters by hundredths of a degree.
 SAME_ANGLE_STEP_RATIO = 0.25
 MIN_SAME_ANGLE_DEG, MAX_SAME_ANGLE_DEG = 0.1, 0.5
 MAX_ANGLE_DEG = 90.0
@@ -22,7 +22,7 @@ PRIOR_DOSE_TOLERANCE = 0.05
 
 
 class Ordered(NamedTuple):
-    """Exposures in order of time, and what is to be said of that order."""
+    """Exposures in order of time, and notes on that order."""
 
     exposures: list[Exposure]
     notes: list[str]
@@ -122,10 +122,10 @@ def tilts_of(
     if not known and exposures:
         notes.append("the dose is not known, so there is no pre-exposure: give --tilt-dose")
     elif len(known) < len(doses):
-        usual = median(known)
+        assumed = median(known)
         unknown = [e.number for e, dose in zip(exposures, doses, strict=True) if dose is None]
-        notes.append(f"no dose for {_numbers(unknown)}: taken as {usual:.3g} e/A2, the median")
-        doses = [usual if dose is None else dose for dose in doses]
+        notes.append(f"no dose for {_numbers(unknown)}: taken as {assumed:.3g} e/A2, the median")
+        doses = [assumed if dose is None else dose for dose in doses]
     is_typed = typed_dose_e_A2 is not None
     tilts: list[Tilt] = []
     before = 0.0
@@ -229,7 +229,7 @@ def same_angle_deg(angles_deg: Sequence[float]) -> float:
     return min(max(tolerance_deg, MIN_SAME_ANGLE_DEG), MAX_SAME_ANGLE_DEG)
 
 
-def _numbers(numbers: Sequence[int], most: int = 8) -> str:
+def _numbers(numbers: Sequence[int], maximum: int = 8) -> str:
     """Some numbers for a sentence."""
-    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
-    return ", ".join(map(str, numbers[:most])) + more
+    more = f" and {len(numbers) - maximum} more" if len(numbers) > maximum else ""
+    return ", ".join(map(str, numbers[:maximum])) + more

@@ -95,7 +95,7 @@ def is_series_mdoc(path: Path) -> bool:
     try:
         sections = read_mdoc(path).sections
     except FlexAlignError:
-        return True  # whoever reads it says what is wrong
+        return True  # reading it reports the error
     angles = sum(s.kind == "ZValue" and "TiltAngle" in s.items for s in sections)
     return angles >= MIN_TILTS_IN_FOLDER and not record.exists()
 

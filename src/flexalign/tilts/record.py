@@ -18,7 +18,7 @@ from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import JsonValue, from_plain, to_plain
 from flexalign.tilts.model import LOSSES, Tilt, TiltSeries
 
-# Long lists that nobody looks for in the record of a series.
+# Long lists that the record of a series leaves out.
 _NOT_KEPT = ("hot_pixel_y", "hot_pixel_x")
 
 
@@ -59,7 +59,7 @@ class SeriesRecord(JsonValue):
 
     @property
     def losses(self) -> tuple[Tilt, ...]:
-        """The tilts that are lost, which a person should look after."""
+        """The tilts that are lost, which the user should know of."""
         return tuple(tilt for tilt in self.series.left_out if tilt.left_out in LOSSES)
 
 

@@ -37,7 +37,7 @@ class SeriesChoices:
     tilt_axis_deg : None = as the source says
     eer_dose_e_A2 : of a frame that is made of an EER movie; None = as the parameters say
     given : parameters that were typed or stand in the settings, which win over the source's
-    others : folders in which no movies are looked for
+    others : folders that are excluded from the search for movies
     """
 
     movies: Path | None = None
@@ -61,7 +61,7 @@ def understand_all(
 
 
 def _folder(source: Source) -> Path:
-    """Where the movies of a series are looked for, unless another folder is given."""
+    """Where the movies of a series are searched, unless another folder is given."""
     path = source.path.absolute()
     return path if path.is_dir() else path.parent
 
@@ -172,8 +172,8 @@ def _own(tilt: Tilt, info: MovieInfo, source: Source, choices: SeriesChoices) ->
     if choices.eer_dose_e_A2 is not None:
         # That of a whole number of raw frames, of which there are enough for two frames.
         raw_e_A2 = tilt.dose_e_A2 / info.eer.raw_frame_count
-        most = info.eer.raw_frame_count // 2
-        per_frame = max(1, min(most, round(choices.eer_dose_e_A2 / raw_e_A2)))
+        maximum = info.eer.raw_frame_count // 2
+        per_frame = max(1, min(maximum, round(choices.eer_dose_e_A2 / raw_e_A2)))
         values["eer_dose_per_frame_e_A2"] = per_frame * raw_e_A2
     return values
 

@@ -151,12 +151,12 @@ def selected(
 def _unfit(aligned: Sequence[Aligned]) -> Iterator[tuple[Aligned, tuple[str, str]]]:
     """Those that are dark or have another size than most, each with kind and reason."""
     shapes = [_shape_px(item.record) for item in aligned]
-    usual = max(shapes, key=shapes.count, default=(0, 0))
+    common = max(shapes, key=shapes.count, default=(0, 0))
     counts = [_counts_per_dose(item) for item in aligned]
     dark = is_dark(counts, [item.tilt.angle_deg for item in aligned])
     for item, shape, count, is_so in zip(aligned, shapes, counts, dark, strict=True):
-        if shape != usual:
-            size = f"{shape[1]} x {shape[0]} px, the others {usual[1]} x {usual[0]} px"
+        if shape != common:
+            size = f"{shape[1]} x {shape[0]} px, the others {common[1]} x {common[0]} px"
             yield item, ("other-size", f"the image has {size}")
         elif is_so:
             yield item, ("dark", f"the image is dark: {count:.3g} counts per pixel and dose")

@@ -25,7 +25,7 @@ _config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 _BLOCK_PX = (32, 4)  # x, y
 # Rows of a column that one thread filters: most of what it reads serves several of them.
 _FILTERED_ROWS = 8
-# Numbers that one thread makes together when it shrinks, as they have weights in common.
+# Outputs per thread in down-sampling, which share their weights.
 _TOGETHER, _WARP = 4, 32
 _REACH_PX = len(SPLINE_FILTER) - 1
 
@@ -76,7 +76,7 @@ def _correct(raw, dark, gain, has_dark, has_gain, out):  # type: ignore[no-untyp
 
 
 def downsample(
-    frame: Any, along_y: tuple[Any, Any], along_x: tuple[Any, Any], room: Any, out: Any
+    frame: Any, along_y: tuple[Any, Any], along_x: tuple[Any, Any], buffer: Any, out: Any
 ) -> None:
     """Fill `out` (h, w) with `frame` at a smaller size.
 
@@ -84,15 +84,15 @@ def downsample(
     ----------
     along_y : start and weight (h of out, taps) of `downsample.AxisFilter`, on the device
     along_x : the same, but weight as (taps, w of out), so that neighbours lie side by side
-    room : (h of out, w of frame) float32 to work in
+    buffer : (h of out, w of frame) float32 work array
     """
-    height, groups = len(room), math.ceil(room.shape[1] / (_TOGETHER * _WARP))
-    _launch(_shrink_down, groups * _WARP, height, frame, *along_y, room)
-    _launch(_shrink_across, out.shape[1], math.ceil(height / _TOGETHER), room, *along_x, out)
+    height, groups = len(buffer), math.ceil(buffer.shape[1] / (_TOGETHER * _WARP))
+    _launch(_downsample_down, groups * _WARP, height, frame, *along_y, buffer)
+    _launch(_downsample_across, out.shape[1], math.ceil(height / _TOGETHER), buffer, *along_x, out)
 
 
 @cuda.jit(fastmath=True, cache=True)
-def _shrink_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
+def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
     # Four columns, a warp apart, have each weight in common.
     group, y = cuda.grid(2)
     x, (height, width) = group // _WARP * (_TOGETHER * _WARP) + group % _WARP, frame.shape
@@ -118,7 +118,7 @@ def _shrink_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
 
 
 @cuda.jit(fastmath=True, cache=True)
-def _shrink_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
+def _downsample_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
     # Four rows have each weight in common.
     x, group = cuda.grid(2)
     y, (height, width) = group * _TOGETHER, frame.shape
@@ -142,11 +142,11 @@ def _shrink_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
         out[row, x] = total
 
 
-def prefilter(image: Any, room: Any) -> None:
-    """Turn float32 `image` (h, w) into its cubic spline coefficients; `room` is as large."""
+def prefilter(image: Any, buffer: Any) -> None:
+    """Turn float32 `image` (h, w) into its cubic spline coefficients; `buffer` is as large."""
     height, width = image.shape
-    _launch(_prefilter_x, width, height, image, room)
-    _launch(_prefilter_y, width, math.ceil(height / _FILTERED_ROWS), room, image)
+    _launch(_prefilter_x, width, height, image, buffer)
+    _launch(_prefilter_y, width, math.ceil(height / _FILTERED_ROWS), buffer, image)
 
 
 @cuda.jit(fastmath=True, cache=True)
@@ -240,7 +240,7 @@ def _between(nodes, j, i, v, u):  # type: ignore[no-untyped-def]
     return upper + (lower - upper) * v
 
 
-def weigh(spectrum: Any, total: Any, rate: Any, time: float) -> None:
+def add_weighted(spectrum: Any, total: Any, rate: Any, time: float) -> None:
     """Add `spectrum` times the exponential of `rate` times `time` to `total`."""
     _launch(_weigh, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
 

@@ -29,7 +29,7 @@ from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.model import FloatArray, PixelArray
 
 # Spectra of patches may take this part of the memory that is free.
-_PART_FOR_SPECTRA = 0.5
+_SPECTRA_MEMORY_SHARE = 0.5
 
 
 class _Detector:
@@ -139,7 +139,7 @@ class GpuAlignedSums:
         self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
         self._totals = {name: xp.zeros(shape_px, np.float32) for name in names}
         self._counts = dict.fromkeys(names, 0)
-        self._frame, self._room = (xp.empty(shape_px, np.float32) for _ in range(2))
+        self._frame, self._buffer = (xp.empty(shape_px, np.float32) for _ in range(2))
         self._weights = weights
         self._rate: Any = None
         if weights is not None:
@@ -160,10 +160,10 @@ class GpuAlignedSums:
         """Correct a frame, move it along a displacement, and add it; see `AlignedSums.add`."""
         self._detector.correct(self._upload.send(raw), frame_index, self._frame)
         self._upload.done()
-        kernels.prefilter(self._frame, self._room)
+        kernels.prefilter(self._frame, self._buffer)
         lattice = resample.lattice_for_loops(displacement_px, self._shape)
         lattice = self._device.xp.array(lattice, np.float32)
-        moved = self._room
+        moved = self._buffer
         kernels.sample(self._frame, lattice, LATTICE_STEP_PX, moved)
         for name in names:
             self._totals[name] += moved
@@ -173,7 +173,9 @@ class GpuAlignedSums:
         spectrum = fourier.rfft2_cropped(moved, self._output_shape)
         if self._weights is not None:
             self._times.append(time)
-            kernels.weigh(spectrum, self._weighted, self._rate, float(self._weights.time[time]))
+            kernels.add_weighted(
+                spectrum, self._weighted, self._rate, float(self._weights.time[time])
+            )
         if len(self._images) > 0:
             image = fourier.irfft2(spectrum, self._output_shape)
             self._device.fetch(image, self._images[self._image_count])
@@ -198,7 +200,7 @@ class GpuAlignedSums:
         return self._device.host(fourier.irfft2(spectrum, self._output_shape))
 
     def images(self) -> PixelArray | None:
-        """The moved frames (t, h, w); None = not asked for."""
+        """The moved frames (t, h, w); None = not requested."""
         self._device.finish()
         return self._images[: self._image_count] if len(self._images) > 0 else None
 
@@ -226,7 +228,7 @@ class GpuSweeps:
     packed : (patches, 2, times * coefficients) uint16, as `packing` and `likelihood.pack` say; the
         GPU holds them as float32
     sides_px : (h, w) of a patch
-    most_bytes : memory for the spectra; None = half of what is free
+    max_bytes : memory for the spectra; None = half of what is free
     """
 
     def __init__(
@@ -235,7 +237,7 @@ class GpuSweeps:
         packing: Packing,
         sides_px: tuple[int, int],
         device: Device,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         xp, ring = device.xp, packing.ring_packed
         self._packed, self._packing, self._sides, self._device = packed, packing, sides_px, device
@@ -250,10 +252,10 @@ class GpuSweeps:
             np.searchsorted(np.sort(ring), np.arange(self._ring_count + 1)), np.int64
         )
         free = device.free_bytes()
-        if most_bytes is None and free is not None:
-            most_bytes = int(_PART_FOR_SPECTRA * free)
+        if max_bytes is None and free is not None:
+            max_bytes = int(_SPECTRA_MEMORY_SHARE * free)
         each_bytes = 2 * packed[0].nbytes
-        fitting = len(packed) if most_bytes is None else max(1, most_bytes // each_bytes)
+        fitting = len(packed) if max_bytes is None else max(1, max_bytes // each_bytes)
         self._together = min(fitting, len(packed))
         self._held = self._sent(packed) if self._together == len(packed) else None
 

@@ -39,7 +39,7 @@ class FrameUpload:
 
 
 class _Slot:
-    """Room for one frame, pinned on the host and on the device, and when each may be used again."""
+    """Buffers for one frame, pinned on the host and on the device, and when each is free again."""
 
     def __init__(self, device: Device, stream: Any, shape_px: tuple[int, ...], kind: Any) -> None:
         cupy = device.xp

@@ -49,8 +49,8 @@ def from_16_bits(half):  # type: ignore[no-untyped-def]
 def rounded_to_half(value):  # type: ignore[no-untyped-def]
     """The bits of the nearest 16-bit float, which has 11 bits of mantissa; the largest is 65504.
 
-    Times 2^-112 the exponents of both kinds are the same, and what is too small for the usual form
-    of the one is so for the other.
+    Times 2^-112 the exponents of both kinds are the same, and numbers that are subnormal
+    in one are so in the other.
     """
     within = min(max(value, np.float32(-65504)), np.float32(65504))
     bits = np.float32(within * np.float32(2.0**-112)).view(np.uint32)

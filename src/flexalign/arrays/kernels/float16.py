@@ -114,7 +114,7 @@ def store_row(row, level, factor, is_more, out):  # type: ignore[no-untyped-def]
 
 
 @cached_njit(nogil=True, fastmath=True)
-def add_part(image, part, out):  # type: ignore[no-untyped-def]
+def add_scaled(image, part, out):  # type: ignore[no-untyped-def]
     """Add `part` of `image` (h, w) to a stored image `out`."""
     for y in range(out.shape[0]):
         row, to = image[y], out[y]

@@ -107,7 +107,7 @@ def unpacked(packing: Packing, packed: npt.NDArray[np.uint16]) -> npt.NDArray[np
 
 @cached_njit(nogil=True, fastmath=True)
 def likelihood_sweep(  # type: ignore[no-untyped-def]
-    packed, rest, sides, wave, row_start, ring, columns, weighted, weight, gradient, summed,
+    packed, residual, sides, wave, row_start, ring, columns, weighted, weight, gradient, summed,
     start, stop,
 ):  # fmt: skip
     """Gradient of the alignment likelihood and ring powers of the sum, patches `start` to `stop`.
@@ -117,7 +117,7 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     packed : (patches, 2, times * coefficients) uint16, see `pack`
-    rest : (motions, patches, times, 2) displacement to undo, pixels
+    residual : (motions, patches, times, 2) displacement to undo, pixels
     sides : (h, w) of a patch, pixels
     wave, row_start, ring : of the `Packing`, ring packed
     columns : (rows,) number of coefficients to look at in each row
@@ -127,7 +127,7 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
         side
     summed : (motions, patches, rings) set to the sums of |S|^2
     """
-    motions, times, rows, widest = len(rest), rest.shape[2], len(wave), columns.max()
+    motions, times, rows, widest = len(residual), residual.shape[2], len(wave), columns.max()
     along_y = np.empty((motions, 2, rows, times), np.float32)
     along_x = np.empty((motions, 2, times, widest), np.float32)
     moved, sums = np.empty((2, times * widest), np.float32), np.empty((2, widest), np.float32)
@@ -137,7 +137,7 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
         gradient[:, p] = 0
         summed[:, p] = 0
         for m in range(motions):
-            _phases(rest[m, p], sides, wave, along_y[m], along_x[m])
+            _phases(residual[m, p], sides, wave, along_y[m], along_x[m])
         for r in range(rows):
             n, all_columns = columns[r], row_start[r + 1] - row_start[r]
             if n == 0:
@@ -163,21 +163,21 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
 
 
 @cached_njit(nogil=True, fastmath=True)
-def _phases(rest, sides, wave, along_y, along_x):  # type: ignore[no-untyped-def]
+def _phases(residual, sides, wave, along_y, along_x):  # type: ignore[no-untyped-def]
     """Phases exp(2 pi i k.rest), real and imaginary parts: of rows `wave`, and of columns.
 
     `along_y` is (2, rows, times), `along_x` (2, times, columns).
     Powers of one phase, in double precision, which take far less time than as many exponentials.
     """
-    for t in range(len(rest)):
-        angle = 2 * np.pi * rest[t, 0] / sides[0]
+    for t in range(len(residual)):
+        angle = 2 * np.pi * residual[t, 0] / sides[0]
         turn, phase, k = np.exp(1j * angle), 1 + 0j, 0
         for r in range(len(wave)):
             # Waves rise by one but for one step, from the highest to the lowest.
             phase = phase * turn if wave[r] == k + 1 else np.exp(1j * angle * wave[r])
             k = wave[r]
             along_y[0, r, t], along_y[1, r, t] = phase.real, phase.imag
-        turn, phase = np.exp(2j * np.pi * rest[t, 1] / sides[1]), 1 + 0j
+        turn, phase = np.exp(2j * np.pi * residual[t, 1] / sides[1]), 1 + 0j
         for i in range(along_x.shape[2]):
             phase *= turn
             along_x[0, t, i], along_x[1, t, i] = phase.real, phase.imag

@@ -18,7 +18,7 @@ _PEAK_STEPS_PX = (0.5, 0.25, 0.125, 0.0625)
 # So many pixels more than the search are needed to either side: a top may lie a little outside.
 PEAK_MARGIN_PX = PEAK_TAPS + 1
 # Pixels around a top are at least this part as high: it may lie half a pixel off on either axis.
-_NEARLY_HIGHEST = 0.75
+_MIN_CANDIDATE_RATIO = 0.75
 
 
 @cached_njit(nogil=True, fastmath=True)
@@ -72,7 +72,7 @@ def highest_near(rows, radius_px, top_px, height):  # type: ignore[no-untyped-de
         surface = rows[k]
         tops = _highest_by_row(surface, radius_px[k])
         best = highest = tops.max()
-        lowest = np.float32(_NEARLY_HIGHEST * highest)
+        lowest = np.float32(_MIN_CANDIDATE_RATIO * highest)
         top_px[k], height[k] = 0.0, 0.0
         for j in range(len(surface)):
             if tops[j] <= lowest:

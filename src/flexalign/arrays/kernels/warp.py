@@ -4,7 +4,7 @@ A tile of the result needs the tile of a frame that the motion points at, with a
 filter; both stay in the cache while the frame is corrected, filtered, moved and added up.
 
 The loops release the interpreter's lock, so ordinary threads run them side by side and the number
-of threads is exactly the one asked for.  Compiled code is cached on disk by numba.  A loop has
+of threads is exactly the requested one.  Compiled code is cached on disk by numba.  A loop has
 the functions that it calls written into it (``inline="always"``): where numba links a callee from
 the cache instead, the same loop rounds differently the first time it runs than ever after.
 """

@@ -1,0 +1,274 @@
+"""Signal and noise power of the patches by Fourier ring, and the likelihood's weights.
+
+Symbols are those of section 4 of ``docs/explanation/estimation.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, pair_weight
+from flexalign.estimate.patches import PatchGrid
+from flexalign.estimate.series_prior import ExpectedSignal, SeenSignal
+from flexalign.model import FloatArray
+
+# Rings over which signal power is averaged.
+SMOOTH_RINGS = 5
+# Rings on either side by which a ring's power is told without itself.
+_RINGS_BESIDE = 4
+# From this trust on, twice what noise would give, a ring is said to have signal.
+_SIGNAL_TRUST = 0.5
+# So many times what noise would give a ring's signal must be to count at all, and in full.
+_NOISE_RATIOS_TRUSTED = (1.0, 3.0)
+# Noise in no ring is less than this part of that in the finest ones, and in no patch less than this
+# part of the mean.
+_MIN_RELATIVE_NOISE = 0.5
+_MIN_NOISE_RATIO = 0.05
+# The strength of a patch in a ring is that over the rings up to so many times as coarse or fine.
+_STRENGTH_RATIO = 1.3
+# Its scatter among patches is at least this, squared; and it lies between these.
+_MIN_SCATTER = 0.0025
+_STRENGTHS = (0.02, 50.0)
+# Rings alternate between two halves in blocks of this many, for scores on unseen data.
+HALF_BLOCK_RINGS = 4
+
+
+def _alike() -> FloatArray:
+    """The factor of patches that are all alike."""
+    return np.ones((1, 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RingPowers:
+    """Signal power P, noise power N and likelihood weight W by ring, and those of each patch.
+
+    Attributes
+    ----------
+    signal, noise : (rings,) P and N, means over patches
+    weight : (rings,) W of such a patch, or (patches, rings) that of each
+    measured : (rings,) signal power before it is smoothed over rings and clipped at zero
+    trust : (rings,) from 0 to 1, how clearly the smoothed one stands out from noise; a factor of
+        the weight
+    strength : (patches, rings) signal power of each patch over that mean; (1, 1) = all alike
+    relative_noise : (patches, 1) noise power of each patch over that mean; (1, 1) = all alike
+    """
+
+    signal: FloatArray
+    noise: FloatArray
+    weight: FloatArray
+    measured: FloatArray
+    trust: FloatArray
+    strength: FloatArray = field(default_factory=_alike)
+    relative_noise: FloatArray = field(default_factory=_alike)
+
+    @property
+    def patch_signal(self) -> FloatArray:
+        """Signal power of each patch (patches, rings)."""
+        return self.strength * self.signal
+
+    @property
+    def patch_noise(self) -> FloatArray:
+        """Noise power of each patch (patches, rings)."""
+        return self.relative_noise * self.noise
+
+
+def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
+    """Powers by ring, smoothed over rings and clipped at zero, and the weights of each patch."""
+    squared = patches.envelope**2  # (times, rings)
+    pairs = pair_weight(patches.envelope)
+    coefficients = np.maximum(patches.ring_count * len(found.cross), 1)
+    measured = found.cross.sum(axis=0) / (coefficients * pairs)
+    signal = _smoothed(measured, patches.ring_count, np.ones(SMOOTH_RINGS)).clip(0)
+    total = found.auto.sum(axis=0) / coefficients
+    noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
+    noise = np.maximum(noise, _noise_floor(noise, patches.ring_count))
+    trust = _trust(patches, signal, noise, SMOOTH_RINGS)
+    if patches.expected is not None:
+        signal, trust = _with_expected(patches, patches.expected, signal, noise, trust)
+    relative_noise = _relative_noise(patches, found)
+    strength = _strength(patches, found, signal, noise, relative_noise)
+    weight = _weight(patches, trust, strength * signal, relative_noise * noise)
+    return RingPowers(signal, noise, weight, measured, trust, strength, relative_noise)
+
+
+def _trust(
+    patches: PatchSpectra, signal: FloatArray, noise: FloatArray, rings_together: int
+) -> FloatArray:
+    """How clearly the signal power of each ring stands out from noise, from 0 to 1.
+
+    A ring whose signal does not says nothing.  At a sharp bound rings would come and go from round
+    to round, and the motion with them.
+    """
+    pairs = pair_weight(patches.envelope)
+    coefficients = np.maximum(patches.ring_count * patches.count, 1)
+    noise_sd = noise / np.sqrt(coefficients * pairs * rings_together)
+    trust = np.interp(signal / noise_sd, _NOISE_RATIOS_TRUSTED, (0.0, 1.0))
+    return np.where(patches.ring_count > 0, trust, 0.0)
+
+
+def _with_expected(
+    patches: PatchSpectra,
+    expected: ExpectedSignal,
+    signal: FloatArray,
+    noise: FloatArray,
+    trust: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Signal power (rings,) and trust in it, once it is known what neighbours have.
+
+    What is measured and what is expected count by their precisions.  Strong rings are known by
+    themselves; faint ones, and those of frames that lie far off, by the neighbours.
+    """
+    pairs = pair_weight(patches.envelope)
+    coefficients = np.maximum(patches.ring_count * patches.count * SMOOTH_RINGS, 1)
+    variance = noise**2 / (coefficients * pairs)
+    scale = noise_level(patches, noise) ** 2 / (patches.envelope**2).mean(axis=0)
+    power, error = expected.seen.at(patches.ring_frequency_per_A)
+    before = (error**2 + (expected.scatter * power) ** 2) * scale**2
+    measured, known_by = 1 / np.maximum(variance, 1e-300), 1 / np.maximum(before, 1e-12 * variance)
+    posterior = (signal * measured + power * scale * known_by) / (measured + known_by)
+    known = np.interp(power / np.maximum(error, 1e-300), _NOISE_RATIOS_TRUSTED, (0.0, 1.0))
+    known = np.where(patches.ring_count > 0, known, 0.0)
+    return np.asarray(posterior.clip(0)), np.where(np.isfinite(error), known, trust)
+
+
+def expected_weight(patches: PatchSpectra, expected: ExpectedSignal) -> FloatArray:
+    """Weight W (rings,) of the likelihood by what neighbours have, the same for all motions.
+
+    Noise is all power that there is.
+    """
+    squared = patches.envelope**2
+    coefficients = np.maximum(patches.ring_count * patches.count, 1)
+    noise = patches.power.sum(axis=0) / coefficients / squared.sum(axis=0)
+    noise = np.maximum(noise, _noise_floor(noise, patches.ring_count))
+    power, error = expected.seen.at(patches.ring_frequency_per_A)
+    known = np.interp(power / np.maximum(error, 1e-300), _NOISE_RATIOS_TRUSTED, (0.0, 1.0))
+    signal = power * noise_level(patches, noise) ** 2 / squared.mean(axis=0)
+    weight = known * signal / (noise * (noise + signal * squared.sum(axis=0)))
+    return np.asarray(np.where(patches.ring_count > 0, weight, 0.0))
+
+
+def noise_level(patches: PatchSpectra, noise: FloatArray) -> float:
+    """Noise power of the finest quarter of the rings."""
+    used = np.flatnonzero(patches.ring_count)
+    return float(np.median(noise[used[3 * len(used) // 4 :]]))
+
+
+def seen_signal(patches: PatchSpectra, powers: RingPowers) -> SeenSignal:
+    """The signal of a movie as it tells its neighbours of it."""
+    squared, pairs = (patches.envelope**2).mean(axis=0), pair_weight(patches.envelope)
+    coefficients = np.maximum(patches.ring_count * patches.count, 1)
+    scale = squared / noise_level(patches, powers.noise) ** 2
+    error = powers.noise / np.sqrt(coefficients * pairs)
+    error = np.where(patches.ring_count > 0, error, np.inf)
+    return SeenSignal(patches.ring_frequency_per_A, powers.measured * scale, error * scale)
+
+
+def _weight(
+    patches: PatchSpectra, trust: FloatArray, signal: FloatArray, noise: FloatArray
+) -> FloatArray:
+    """Weight W (patches, rings) of the likelihood for powers of each patch."""
+    summed = (patches.envelope**2).sum(axis=0)
+    return np.asarray(trust * signal / (noise * (noise + signal * summed)))
+
+
+def weight_by_others(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
+    """Weight (patches, rings) whose signal power is that of the rings around each but itself.
+
+    By its own power a ring would count the more, the more noise happens to look like signal there.
+    """
+    window = np.ones(2 * _RINGS_BESIDE + 1)
+    window[_RINGS_BESIDE] = 0
+    signal = _smoothed(powers.measured, patches.ring_count, window).clip(0)
+    trust = _trust(patches, signal, powers.noise, 2 * _RINGS_BESIDE)
+    return _weight(patches, trust, powers.strength * signal, powers.patch_noise)
+
+
+def _noise_floor(noise: FloatArray, count: FloatArray) -> float:
+    """The least that noise can be in any ring.
+
+    The noise of a detector hardly falls toward coarse rings.  What seems to be far less of it is a
+    signal that radiation leaves as it is, so that frames share more than the dose says.
+    """
+    used = np.flatnonzero(count)
+    finest = noise[used[3 * len(used) // 4 :]]
+    median = float(np.median(finest)) if finest.size else 0.0
+    return max(_MIN_RELATIVE_NOISE * median, 1e-6 * float(noise.max(initial=0.0)), 1e-30)
+
+
+def _relative_noise(patches: PatchSpectra, found: Sweep) -> FloatArray:
+    """Noise power (patches, 1) of each patch over the mean, by the finest rings."""
+    used = np.flatnonzero(patches.ring_count)
+    power = found.auto[:, used[3 * len(used) // 4 :]].sum(axis=1, keepdims=True)
+    return np.asarray((power / max(float(power.mean()), 1e-30)).clip(_MIN_NOISE_RATIO))
+
+
+def _strength(
+    patches: PatchSpectra,
+    found: Sweep,
+    signal: FloatArray,
+    noise: FloatArray,
+    relative_noise: FloatArray,
+) -> FloatArray:
+    """Signal power (patches, rings) of each patch over the mean, as far as it can be told.
+
+    The measured ratio over the rings around each, with shrinkage toward one by how little of the
+    scatter among patches exceeds the noise (empirical Bayes).
+    """
+    rings = np.arange(len(signal))
+    first = np.floor(rings / _STRENGTH_RATIO).astype(np.int64)
+    last = np.minimum(np.ceil(rings * _STRENGTH_RATIO).astype(np.int64) + 1, len(rings))
+
+    def around(values: FloatArray) -> FloatArray:
+        total = np.cumsum(np.concatenate([0 * values[..., :1], values], axis=-1), axis=-1)
+        return np.asarray(total[..., last] - total[..., first])
+
+    # Each ring counts by what it says about the strength.
+    says = signal / noise**2
+    expected = around(patches.ring_count * pair_weight(patches.envelope) * signal * says)
+    is_known = expected > 0
+    expected = np.where(is_known, expected, 1.0)
+    strength = around(found.cross * says) / expected
+    variance = relative_noise**2 / (expected * independent_share(patches.grid))
+    scatter = np.mean((strength - 1) ** 2 - variance, axis=0).clip(_MIN_SCATTER)
+    posterior = (strength * scatter + variance) / (scatter + variance)
+    return np.where(is_known, posterior, 1.0).clip(*_STRENGTHS)
+
+
+def _smoothed(values: FloatArray, count: FloatArray, window: FloatArray) -> FloatArray:
+    """Mean over a window of rings, each weighted by its number of coefficients."""
+    beyond = max(0, len(window) - len(count))
+    window = window[beyond // 2 : len(window) - (beyond + 1) // 2]
+    total = np.convolve(values * count, window, mode="same")
+    return np.asarray(total / np.maximum(np.convolve(count, window, mode="same"), 1))
+
+
+def independent_share(grid: PatchGrid) -> float:
+    """Part of a tapered patch's coefficients that are independent."""
+    squared = grid.window.ravel() ** 2
+    return float(squared.size / (squared @ squared))
+
+
+def score_sd(patches: PatchSpectra, powers: RingPowers, weight: FloatArray) -> float:
+    """Standard deviation of sum W (|S|^2 - sum |X|^2) over all patches when there is only noise."""
+    pairs = pair_weight(patches.envelope)
+    variance = patches.ring_count * pairs * (weight * powers.patch_noise) ** 2
+    return float(np.sqrt(np.broadcast_to(variance, (patches.count, len(pairs))).sum()))
+
+
+def half_of_ring(count: int) -> npt.NDArray[np.int64]:
+    """To which half, 0 or 1, each of `count` rings belongs: blocks of rings in turn."""
+    return np.arange(count) // HALF_BLOCK_RINGS % 2
+
+
+def finest_signal_A(powers: RingPowers, ring_frequency_per_A: FloatArray) -> float:
+    """Resolution in Angstrom up to which rings have signal; NaN when none has.
+
+    Rings beyond a gap as wide as the smoothing are there by noise.
+    """
+    used = np.flatnonzero(powers.trust >= _SIGNAL_TRUST)
+    gaps = np.flatnonzero(np.diff(used) > SMOOTH_RINGS)
+    used = used[: gaps[0] + 1] if gaps.size else used
+    return float(1 / ring_frequency_per_A[used[-1]]) if used.size else float("nan")
