@@ -206,3 +206,12 @@ def test_the_python_of_the_readme_runs(example_folder, monkeypatch, capsys):
 
     assert names["micrograph"].shape == (160, 192)
     assert capsys.readouterr().out
+
+
+def test_every_equation_of_the_method_is_named_where_it_is_computed():
+    page = _text("docs/explanation/estimation.md")
+    numbers = set(re.findall(r"^ {4}.* \((\d+)\)$", page, flags=re.M))
+    code = "".join(path.read_text() for path in (SOURCE / "estimate").glob("*.py"))
+
+    assert numbers == set(re.findall(r"[Ee]q\. \((\d+)\)", code))
+    assert len(numbers) > 10

@@ -84,6 +84,7 @@ def bayes_factor(
     data = refine.patch_likelihood(patches, found, powers, at_px, refinement.axes)
     weight = weight_by_others(patches, powers)
     part = independent_share(patches.grid)
+    # Eq. (9); the second term is the logarithm of the Occam factor.
     moved = (weight * found.cross).sum() - (weight * still.cross).sum()
     explained = weight * powers.patch_noise * (patches.envelope**2).sum(axis=0)
     spread = patches.ring_count * np.log1p(-explained.clip(max=1 - 1e-12))

@@ -61,6 +61,7 @@ def information_in_directions(
     for p in np.argsort(-says)[:_PATCHES]:
         moved = moved_spectra(patches, int(p), displacement_px[p])
         common = np.abs(moved.sum(axis=0)) ** 2 - (np.abs(moved) ** 2).sum(axis=0)
+        # Eq. (10).
         information += (wave_per_A * (weight[p][ring] * common)) @ wave_per_A.T
         # By noise the common power scatters by N^2 sum a_s^2 a_t^2; cos^4 has the mean 3 / 8.
         of_ring = patches.ring_count * (2 * np.pi * patches.ring_frequency_per_A) ** 4 * 3 / 8

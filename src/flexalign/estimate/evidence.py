@@ -297,6 +297,7 @@ def _solve(
     white : (n, axes) the most probable z
     log_evidence : of the prior; each of the axes has half the logarithm of the determinant
     """
+    # Eq. (7).
     precision, linear = normal
     right = root.after(linear.T).T
     inner = root.after(root.after(precision).T)
@@ -387,6 +388,7 @@ def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatAr
     calm = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
     distance = np.abs(calm[:, None] - calm[None, :])
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
+    # Eq. (5), with a jump as one more step that is free.
     covariance = prior.smooth_px**2 * matern(distance, prior.smooth_frames)
     covariance += FREE_PX**2 + prior.drift_px**2 * np.outer(slope, slope)
     for jump in prior.jump_frames:
@@ -401,6 +403,7 @@ def _field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray
     t, y, x = shape.control_points
     frames = max(shape.frames.count - 1, 1)
     calm = slowed(_positions(t) * frames, frames, prior.slowing_frames)
+    # Eq. (6), a product of three factors.
     in_time = matern(_distances(calm), prior.smooth_frames)
     in_y = np.exp(-0.5 * (_distances(_positions(y)) * shape.height_px / prior.smooth_px) ** 2)
     in_x = np.exp(-0.5 * (_distances(_positions(x)) * shape.width_px / prior.smooth_px) ** 2)

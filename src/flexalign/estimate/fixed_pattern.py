@@ -109,6 +109,7 @@ def measure(
     if apart_A.any():
         frequency = patches.ring_frequency_per_A
         specimen = powers.signal * _summed_over_pairs(squared, frequency, apart_A)
+    # Eq. (11).
     residual = np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / once
     if not apart_A.any():
         return FixedPattern(
@@ -259,6 +260,7 @@ def measure_in_patches(
     determinant = pairs * once - moved * moved_once
     is_known = (patches.ring_count > 0) & (determinant > 1e-6 * pairs * once)
     per_count = np.where(is_known, 1 / np.maximum(patches.ring_count * determinant, 1e-30), 0.0)
+    # Eq. (13), solved for G.
     power = per_count * (still.cross * pairs - along.cross * moved)
     # By noise both common powers scatter by N^2 sum a_s^2 a_t^2, with the correlation J0.
     variance = powers.patch_noise**2 * per_count**2 * patches.ring_count
@@ -333,6 +335,7 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
     levels = _levels(pattern.strength)
     common = np.zeros(shape, np.float32)
     for level, of_level in zip(levels, np.eye(len(levels)), strict=True):
+        # Eq. (12).
         part = 1 - 1 / np.sqrt(1 + len(frames.frame) * level * power)
         image = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
         common += image * np.interp(strength, levels, of_level).astype(np.float32)

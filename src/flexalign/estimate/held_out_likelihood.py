@@ -141,6 +141,7 @@ def held_out_scores(
     crosses = {
         name: np.where(half == 0, one.cross, other.cross) for name, (one, other) in swept.items()
     }
+    # Eq. (8).
     scores = {name: float((crosses[name] * weight).sum()) * part for name in candidates}
     gains = {name: score - scores["none"] for name, score in scores.items()}
     if "refined" in candidates:

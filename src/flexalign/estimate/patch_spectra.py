@@ -128,6 +128,7 @@ def cut_spectra(
     envelope = np.ones((times, len(frequency)))
     if envelope_of is not None:
         envelope = envelope_of(frequency)
+    # The factor a_t of eq. (1), which the weighted sum of frames has once more.
     attenuation = envelope.astype(np.float32)
     packing = likelihood.packing_of(ring)
     packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
@@ -206,6 +207,7 @@ def sweep_together(
     wanted = wanted.clip(max=_MAX_WEIGHT).astype(np.float32)
     gradient, summed = patches.sweeps.sweep(residual_px, wanted, rings, weighted_rings, threads)
     # Kernel frequencies are in cycles per patch side; X moves by exp(2 pi i k.d).
+    # Eq. (3).
     gradient *= -4 * np.pi / (np.array(patches.grid.shape_px) * patches.scale)
     cross = np.where(np.arange(ring_count) < rings, summed - patches.power, 0.0)
     return [Sweep(*found, patches.power) for found in zip(gradient, cross, strict=True)]

@@ -88,6 +88,7 @@ def _curvature(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
     """
     squared = patches.envelope**2
     wave_per_A = 2 * np.pi * patches.ring_frequency_per_A
+    # Eq. (4).
     per_ring = patches.ring_count * powers.weight * powers.patch_signal * wave_per_A**2
     per_ring = np.broadcast_to(per_ring, (patches.count, len(wave_per_A)))
     coupling = (squared * per_ring[:, None, :]) @ squared.T

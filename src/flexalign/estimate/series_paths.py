@@ -81,6 +81,7 @@ class Habits:
         in_time = contrast.T @ self.in_time(time) @ contrast
         alike = np.exp(-0.5 * ((angles_deg[:, None] - angles_deg) / self.angle_deg) ** 2)
         own = (1 - part) * in_time + (self.jitter_px**2 + 1e-6) * np.eye(len(in_time))
+        # Eq. (14).
         return part * np.kron(alike, in_time) + np.kron(np.eye(len(angles_deg)), own)
 
 

@@ -171,6 +171,7 @@ def _weight(
 ) -> FloatArray:
     """Weight W (patches, rings) of the likelihood for powers of each patch."""
     summed = (patches.envelope**2).sum(axis=0)
+    # Eq. (2), less what is not trusted.
     return np.asarray(trust * signal / (noise * (noise + signal * summed)))
 
 
