@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import fuzzing, mutated_text, only_typed_errors
 
-from flexalign.io.record import write_json
+from flexalign.plain import write_json
 from flexalign.params import AlignParams
 from flexalign.tilts.reading import read_sources
 from flexalign.tilts.record import read_series_record

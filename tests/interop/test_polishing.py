@@ -22,7 +22,7 @@ def places_and_turns(movie):
     """Where the simulator put its particles (n, 2) (y, x), px, and how it turned them."""
     canvas = Canvas.around(movie.settings, [movie.motion])
     rng = np.random.default_rng([movie.settings.seed, 2])
-    places = placing._places_px(movie.settings, canvas.shape_px, rng)
+    places = placing.places_px(movie.settings, canvas.shape_px, rng)
     turns = [
         TO_RELION @ Rotation.random(random_state=rng).as_matrix() @ TO_RELION.T for _ in places
     ]

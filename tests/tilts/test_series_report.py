@@ -15,7 +15,7 @@ from tilts_data import write_series
 
 from flexalign.cli import main
 from flexalign.errors import OccupiedError
-from flexalign.io.record import write_json
+from flexalign.plain import write_json
 from flexalign.report.series import SeriesReport
 from flexalign.report.svg import Curve, plot_against_angle
 from flexalign.tilts.record import read_series_record

@@ -21,7 +21,11 @@ def test_the_table_has_every_number_of_a_movie_and_no_other():
 
 @pytest.mark.parametrize("number", NUMBERS.values(), ids=lambda number: number.name)
 def test_every_number_has_its_group_its_definition_and_the_unit_of_its_name(number):
-    units = [unit for suffix, unit in (("_e_A2", "e/A2"), ("_A", "A")) if suffix in number.name]
+    units = [
+        unit
+        for suffix, unit in (("_e_A2", "e/A2"), ("_A", "A"), ("_deg", "degrees"))
+        if suffix in number.name
+    ]
 
     assert number.group in GROUPS
     assert number.definition

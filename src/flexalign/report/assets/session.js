@@ -37,7 +37,7 @@ const session = (() => {
     return found;
   }
 
-  const isFlagged = (row) => flexalign.quality.flagsOf(row).length > 0;
+  const isFlagged = (row) => flexalign.flagsOf(row).length > 0;
   const isSelected = (row) => flexalign.selected.has(row);
 
   function seriesOf(panel, color) {
@@ -102,7 +102,7 @@ const session = (() => {
       option.tooltip.formatter = ({ data: point, seriesName }) => {
         const row = point[0] - 1;
         const name = echarts.format.encodeHTML(data.names[row]);
-        const flags = flexalign.quality.flagsOf(row).map(echarts.format.encodeHTML).join(", ");
+        const flags = flexalign.flagsOf(row).map(echarts.format.encodeHTML).join(", ");
         const what = panel.labels.length && seriesName !== "flagged" ? `${seriesName} ` : "";
         return `<b>${name}</b><br>${what}${number(point[1], 4)} ${panel.unit}${flags ? `<br>flags: ${flags}` : ""}`;
       };
@@ -187,7 +187,7 @@ const session = (() => {
     const parts = panel.columns.map(
       (name, i) => `${panel.labels[i] ?? panel.title} ${number(value(name, row), 4)} ${panel.unit}`,
     );
-    const flags = flexalign.quality.flagsOf(row);
+    const flags = flexalign.flagsOf(row);
     return [
       `Movie ${row + 1} of ${flexalign.count}, ${data.names[row]}`,
       ...parts,

@@ -21,7 +21,7 @@
     const selector = target.closest("[data-flag]");
     if (selector) {
       const rows = [...flexalign.data.names.keys()].filter((row) =>
-        flexalign.quality.flagsOf(row).includes(selector.dataset.flag),
+        flexalign.flagsOf(row).includes(selector.dataset.flag),
       );
       flexalign.select(rows);
       table.showSelected(true);

@@ -57,7 +57,7 @@ const table = (() => {
       data: null,
       responsivePriority: 3,
       render: (row, type) => {
-        const flags = flexalign.quality.flagsOf(row);
+        const flags = flexalign.flagsOf(row);
         if (type === "sort" || type === "type") return `${9 - flags.length}${flags.join(" ")}`;
         const chips = flags.map(
           (flag) =>
@@ -116,7 +116,7 @@ const table = (() => {
 
   function fits(row) {
     const flag = byId("filter-flag").value;
-    const flags = flexalign.quality.flagsOf(row);
+    const flags = flexalign.flagsOf(row);
     if (flag === "*" ? !flags.length : flag === "-" ? flags.length : flag && !flags.includes(flag))
       return false;
     if (byId("filter-selected").checked && !flexalign.selected.has(row)) return false;
