@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import fuzzing, mutated_text, only_typed_errors
 
-from flexalign.plain import write_json
 from flexalign.params import AlignParams
+from flexalign.plain import write_json
 from flexalign.tilts.reading import read_sources
 from flexalign.tilts.record import read_series_record
 from flexalign.tilts.understanding import SeriesChoices, understand

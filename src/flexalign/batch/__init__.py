@@ -1,10 +1,11 @@
 """Runs over many movies: a run folder that can be resumed, and executors that work in parallel.
 
 `inputs` and `watching` find movies, `names` makes their names unique, `gain_gate` checks the
-gain reference, `jobs` is the unit of work, one movie, `failures` classifies errors.  `run` is the
-main loop; `folder`, `tables` with `rows`, and `lock` are the run folder, `folder_facts` describes
-a folder.  `executors` is the interface of executors: this process, `local_processes` with
-`worker`, or `dask_executor` on `clusters`.  `resources` measures cores and memory, `throughput`
-the speed, `events` are for observers.  `series` is a run over the movies of tilt series, in the
-folder of `series_folder` and with `series_priors`; `watching_series` waits for them.
+gain reference, `jobs` is the unit of work, one movie, `failures` classifies errors.  `run` is
+the main loop; `folder`, `tables` (micrographs.csv and others) with `rows`, and `lock` are the
+run folder, `folder_facts` describes a folder.  `executors` is the interface of executors: this
+process, `local_processes` with `worker`, or `dask_executor` on `clusters`.  `resources`
+measures cores and memory, `throughput` the speed, `events` are for observers.  `series` is a
+run over the movies of tilt series, in the folder of `series_folder` and with `series_priors`;
+`watching_series` waits for them.
 """

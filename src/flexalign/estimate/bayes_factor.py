@@ -25,11 +25,10 @@ from flexalign.estimate.spectral_powers import independent_share, weight_by_othe
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# Nothing that is at rest reaches such a logarithm more than once in 300 times: the ratio of two
-# probabilities has the mean one under the hypothesis in its denominator.
-_ENOUGH_FOR_MOTION = math.log(300)
-# A movie without common signal is worse to be wrong about: any motion may be found in it.
-_ENOUGH_FOR_SIGNAL = math.log(1e4)
+# Without motion, or without signal, such a logarithm is reached once in 10 000 times at most for
+# one start: the ratio of two probabilities has the mean one under the hypothesis in its
+# denominator.  Several starts are tried.
+_ENOUGH = math.log(1e4)
 # How far motion may drift, all alike probable.
 _DRIFTS_A = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -50,7 +49,7 @@ class BayesFactor:
     @property
     def is_clear(self) -> bool:
         """Whether there is motion, and a signal."""
-        return self.log > _ENOUGH_FOR_MOTION and self.log_signal > _ENOUGH_FOR_SIGNAL
+        return min(self.log, self.log_signal) > _ENOUGH
 
 
 def bayes_factor(

@@ -1,4 +1,4 @@
-"""What a start leads to: candidates for the motion, held_out on data that they have not seen."""
+"""Candidate motions from one start, scored on data that they were not fitted to."""
 
 from __future__ import annotations
 
@@ -356,8 +356,8 @@ def _pattern(
     if np.ptp(path_px, axis=0).max() < _MIN_MOTION_PX:
         path_px = np.zeros_like(path_px)
     found = measure(spectra, still_cross, path_px, powers)
-    if found.is_suspicious:
-        return measure_closely(spectra, _whole(moving, spectra), powers, threads)
+    if found.is_harmful:
+        return measure_closely(spectra, _whole(moving, spectra), path_px, powers, threads)
     return found
 
 

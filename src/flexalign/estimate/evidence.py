@@ -58,7 +58,11 @@ class PatchLikelihood:
 
 
 class PathPrior(Protocol):
-    """A Gaussian prior of the trajectory."""
+    """A Gaussian prior of the trajectory.
+
+    A further class of priors needs a place in `refine` (its start values and their choice),
+    `prior_uncertainty` (the numbers that are varied) and `bayes_factor` (the size of the drift).
+    """
 
     def covariance_px2(self, frame: FloatArray) -> FloatArray:
         """Covariance (times, times), alike for y and x; that of a common constant is free."""
@@ -161,7 +165,7 @@ def fit_motion(
     Parameters
     ----------
     shape : a field of the wanted size, when `field` is given; its coefficients do not matter
-    with_errors : whether to compute standard errors, which take longer than the residual
+    with_errors : whether to compute standard errors, which take longer than the fit
     """
     shape = shape if field is not None else None
     mean_px = None if trajectory is None else trajectory.mean_px(data.frame)

@@ -131,9 +131,18 @@ def measure(
 
 
 def measure_closely(
-    patches: PatchSpectra, displacement_px: FloatArray, powers: RingPowers, threads: int = 1
+    patches: PatchSpectra,
+    displacement_px: FloatArray,
+    path_px: FloatArray,
+    powers: RingPowers,
+    threads: int = 1,
 ) -> FixedPattern:
     """The fixed pattern beside a specimen that moves by `displacement_px` (patches, times, 2).
+
+    Parameters
+    ----------
+    path_px : (times, 2) the common part of that motion, which separates it from the pattern: where
+        a pattern is strong in a part of the field, the motion found there is too small
 
     Notes
     -----
@@ -143,7 +152,8 @@ def measure_closely(
 
         kappa C',  kappa = sum a_s^2 a_t^2 cos(2 pi k.(d_s - d_t)) / sum a_s^2 a_t^2
 
-    with sums over all pairs of different frames, and the pattern is what they have beyond that.
+    with sums over all pairs of different frames, d the path, and the pattern is what they have
+    beyond that.
     """
     shape = patches.count, len(patches.ring_frequency_per_A)
     residual, seen, variance = np.zeros((3, *shape))
@@ -154,7 +164,9 @@ def measure_closely(
                 np.broadcast_to(power, shape)[patch]
                 for power in (powers.patch_signal, powers.patch_noise)
             )
-            found = _residual_of_patch(patches, patch, displacement_px[patch], signal, noise)
+            found = _residual_of_patch(
+                patches, patch, displacement_px[patch], path_px, signal, noise
+            )
             residual[patch], seen[patch], variance[patch] = found
 
     share_equally(measure_patches, patches.count, threads)
@@ -177,6 +189,7 @@ def _residual_of_patch(
     patches: PatchSpectra,
     patch: int,
     displacement_px: FloatArray,
+    path_px: FloatArray,
     signal: FloatArray,
     noise: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -184,7 +197,7 @@ def _residual_of_patch(
 
     Parameters
     ----------
-    displacement_px : (times, 2)
+    displacement_px, path_px : (times, 2) of the patch, and common to all
     signal, noise : (rings,) powers of the patch
 
     Returns
@@ -213,13 +226,14 @@ def _residual_of_patch(
     own = (np.abs(lying) ** 2).sum(axis=0)
     in_place = np.abs(lying.sum(axis=0)) ** 2 - own
     along = np.abs((lying * phase.conj()).sum(axis=0)) ** 2 - own
-    of_all = (squared * phase).sum(axis=0)
+    path_phase = turned(path_px / patches.scale)
+    of_all = (squared * path_phase).sum(axis=0)
     kappa = (np.abs(of_all) ** 2 - (squared**2).sum(axis=0)) / pairs
     # The pattern, which is attenuated once, has something in common along the motion, too.
     seen = once.sum(axis=0) ** 2 - summed
     seen = seen - kappa * (np.abs((once * phase).sum(axis=0)) ** 2 - summed)
     # By how much the noise of each frame, times the specimen, changes the residual.
-    lever = np.abs(of_all * phase.conj() - squared - kappa * (summed - squared)) ** 2
+    lever = np.abs(of_all * path_phase.conj() - squared - kappa * (summed - squared)) ** 2
     variance = noise[ring] ** 2 * pairs * (1 - kappa**2).clip(0)
     variance += 2 * signal[ring] * noise[ring] * (squared * lever).sum(axis=0)
 
@@ -313,10 +327,12 @@ def _strength(
     if total == 0:
         return np.ones(len(power)), np.zeros(len(power))
     strength = power @ weight / total
-    noise_sd = variance @ weight**2 / total**2
-    scatter = max(float(np.mean((strength - 1) ** 2 - noise_sd)), 0.0)
-    posterior = np.asarray((strength * scatter + noise_sd) / (scatter + noise_sd)).clip(0)
-    return posterior, strength / np.sqrt(noise_sd)
+    noise_variance = variance @ weight**2 / total**2
+    scatter = max(float(np.mean((strength - 1) ** 2 - noise_variance)), 0.0)
+    posterior = np.asarray((strength * scatter + noise_variance) / (scatter + noise_variance)).clip(
+        0
+    )
+    return posterior, strength / np.sqrt(noise_variance)
 
 
 def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:

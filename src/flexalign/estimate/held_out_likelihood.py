@@ -78,9 +78,8 @@ class HeldOut:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the best candidate moves, and any motion beside it would show."""
-        best = self.best()
-        return best != "none" and self.is_surely(best)
+        """Whether the best candidate brings out so much that any motion beside it would show."""
+        return self.is_surely(self.best())
 
     def best(self) -> str:
         """The candidate of the highest score; "none" unless it clearly beats that and noise.

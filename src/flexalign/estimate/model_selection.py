@@ -1,4 +1,10 @@
-"""Estimate the motion by each model that was requested, and select one of them."""
+"""Estimate the motion by each model that was requested, and select one of them.
+
+That nothing moved is decided in three steps.  Each trial (`candidates.Trial.chosen`) takes the best
+candidate by data that it was not fitted to (`HeldOut.best`) or, where these are few, by all data
+(`bayes_factor`).  Where that is "none", other starts are tried (`_Search`).  A drift over more than
+half of the field is not believed (`_as_estimate`).
+"""
 
 from __future__ import annotations
 
@@ -199,7 +205,7 @@ def _with_pattern_or_not(estimate: Estimate, again: Estimate, search: _Search) -
     """The motion found `again` without a suspected pattern, if there is one along that motion.
 
     Beside a wrong motion the specimen itself looks like a pattern.  Where it is none, the frames
-    as they are lead from there to the motion.
+    as they are lead from there to the motion, or to none.
     """
     start = again.start
     assert start is not None
@@ -208,7 +214,11 @@ def _with_pattern_or_not(estimate: Estimate, again: Estimate, search: _Search) -
         return replace(again, has_fixed_pattern=True, pattern=trial.pattern)
     if trial.held_out.is_clear("refined"):
         return _as_estimate(trial, "refined", again.is_from_wider_search, search)
-    return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
+    given = search.frames, search.plan, search.params, search.threads
+    along = pattern_along(again.path_px(search.frames), estimate.pattern, *given)
+    if along.significance > SIGNIFICANT_PULL:
+        return replace(again, has_fixed_pattern=True, pattern=estimate.pattern)
+    return estimate
 
 
 def _pattern_to_take_out(
@@ -303,8 +313,9 @@ class _Search:
         """From the pairs, and from wherever else a motion may be where that is not sure."""
         start = self.from_pairs(pairwise.MAX_IMAGES)
         trial = self.made_of(start, self.shape)
-        for other in () if trial.held_out.is_sure else self.others(start, trial):
-            trial = better(trial, self.made_of(other, self.shape))
+        if trial.chosen == "none" or not trial.held_out.is_sure:
+            for other in self.others(start, trial):
+                trial = better(trial, self.made_of(other, self.shape))
         return trial
 
     def others(self, start: Start, trial: Trial) -> Iterator[Start]:

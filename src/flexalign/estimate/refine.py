@@ -8,7 +8,8 @@ unknown but of power P(k), the log-likelihood of the displacements is, up to a c
 
 over the independent coefficients k of each patch.  P and N are measured ring by ring on the frames
 as currently aligned: fine rings count for nothing while the alignment is coarse and come in as it
-improves.  Each round takes the gradient of log L, its expected curvature, and the priors of
+improves.  d_t is where the specimen has moved to in frame t, so that the phase factor moves it
+back.  Each round takes the gradient of log L, its expected curvature, and the priors of
 `evidence`, and moves to the optimum of that quadratic.
 """
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from flexalign.io.mdoc import base_name, number_of, numbers_of
 from flexalign.tilts.model import Exposure, Tilt
 
+# A pixel of another size is none that a dose can be computed with.
+MIN_PIXEL_A, MAX_PIXEL_A = 0.01, 1000.0
 # Angles that differ by less than this fraction of the median step are one, within these limits:
 # the readout of the stage scatters by hundredths of a degree.
 SAME_ANGLE_STEP_RATIO = 0.25
@@ -93,14 +95,16 @@ def section_dose_e_A2(section: Mapping[str, str], pixel_size_A: float | None) ->
     if dose is not None and dose > 0:
         return dose
     pairs = numbers_of(section.get("FrameDosesAndNumber"))
-    total = math.fsum(d * n for d, n in zip(pairs[::2], pairs[1::2], strict=False))
-    if total > 0:
+    total = sum(d * n for d, n in zip(pairs[::2], pairs[1::2], strict=False))
+    if 0 < total < math.inf:
         return total
     rate, time_s = number_of(section.get("DoseRate")), number_of(section.get("ExposureTime"))
     pixel_A = number_of(section.get("PixelSpacing")) or pixel_size_A
     binning = number_of(section.get("Binning")) or 1.0
-    if rate and time_s and pixel_A and min(rate, time_s, pixel_A, binning) > 0:
-        return rate * time_s / (pixel_A / binning) ** 2
+    if rate and time_s and pixel_A and min(rate, time_s, binning) > 0:
+        unbinned_A = pixel_A / binning
+        if MIN_PIXEL_A < unbinned_A < MAX_PIXEL_A and rate * time_s < math.inf:
+            return rate * time_s / unbinned_A**2
     return None
 
 
