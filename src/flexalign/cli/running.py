@@ -106,7 +106,7 @@ class RunOptions:
         tuple[int, int],
         typer.Option(
             help="Minimum and maximum number of jobs; in between it follows the amount of work.",
-            metavar="FEWEST MOST", rich_help_panel=CLUSTER_PANEL,
+            metavar="MIN MAX", rich_help_panel=CLUSTER_PANEL,
         ),
     ] = (1, 4)  # fmt: skip
     queue: Annotated[
