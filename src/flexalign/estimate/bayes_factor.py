@@ -25,10 +25,12 @@ from flexalign.estimate.spectral_powers import independent_share, weight_by_othe
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# Without motion, or without signal, such a logarithm is reached once in 10 000 times at most for
-# one start: the ratio of two probabilities has the mean one under the hypothesis in its
-# denominator.  Several starts are tried.
-_ENOUGH = math.log(1e4)
+# Without motion such a logarithm is reached once in 1000 times at most for one start: the ratio of
+# two probabilities has the mean one under the hypothesis in its denominator.  Several starts are
+# tried.  A motion that is kept for a specimen at rest is small; one that is missed may be large.
+_ENOUGH_FOR_MOTION = math.log(1e3)
+# Where there is no signal any motion may be found, so that this has to be surer.
+_ENOUGH_FOR_SIGNAL = math.log(1e4)
 # How far motion may drift, all alike probable.
 _DRIFTS_A = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -49,7 +51,7 @@ class BayesFactor:
     @property
     def is_clear(self) -> bool:
         """Whether there is motion, and a signal."""
-        return min(self.log, self.log_signal) > _ENOUGH
+        return self.log > _ENOUGH_FOR_MOTION and self.log_signal > _ENOUGH_FOR_SIGNAL
 
 
 def bayes_factor(
