@@ -44,6 +44,7 @@ from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
 from flexalign.motion import MotionField
 from flexalign.params import AlignParams
 from flexalign.plan import Plan
+from flexalign.quality_limits import LIMITS
 
 _ROUNDS_PER_HALF = 6
 # Less than this part of an amplitude is nothing, but can be divided by.
@@ -149,7 +150,7 @@ class Trial:
         """Name of the candidate to keep, see `_best`; of a series, the most probable motion."""
         if self.log_posterior is not None:
             return "refined"
-        return _best(self.held_out, self.factor)
+        return _best(self.held_out, self.factor, self.halves_apart)
 
     @property
     def is_by_all_data(self) -> bool:
@@ -184,14 +185,20 @@ def better(one: Trial, other: Trial) -> Trial:
     return max(one, other, key=lambda trial: trial.held_out.score[trial.chosen])
 
 
-def _best(held_out: HeldOut, factor: BayesFactor | None) -> str:
+def _best(held_out: HeldOut, factor: BayesFactor | None, apart: float) -> str:
     """Name of the candidate to keep.
 
     Unseen data tell where they bring out so much signal that they are sure, else all of the data.
+    What all data have found is not kept where either half of the rings leads elsewhere: specimens
+    that look the same after many displacements make a wrong motion probable.
+
+    Parameters
+    ----------
+    apart : distance of the paths by either half, see `halves_apart`; NaN = not known
     """
     if factor is None:
         return held_out.best()
-    return "refined" if factor.is_clear else "none"
+    return "none" if apart > LIMITS.halves_apart or not factor.is_clear else "refined"
 
 
 def try_from(
@@ -252,17 +259,17 @@ def try_from(
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(held_out.score, key=lambda name: held_out.score[name])]
     pattern = _pattern(spectra, held_out.still_cross, likely, powers, threads)
-    kept = _best(held_out, factor)
+    apart = math.nan
+    if refinement is not None and (factor is not None or held_out.best() == "refined"):
+        halves = candidates["refined"].halves
+        assert halves is not None
+        apart = halves_apart(*halves, shape)
+    kept = _best(held_out, factor, apart)
     along = powers if kept == "refined" else ring_powers(spectra, swept[kept])
     signal = signal_bands(spectra, held_out.still_cross, along)
     at = _whole(candidates[kept], spectra)
     direction = None if kept == "none" else only_direction(spectra, at, powers)
-    lost, apart = np.zeros(0, np.int64), math.nan
-    if kept == "refined":
-        lost = lost_frames(spectra, at, powers)
-        halves = candidates[kept].halves
-        assert halves is not None
-        apart = halves_apart(*halves, shape)
+    lost = lost_frames(spectra, at, powers) if kept == "refined" else np.zeros(0, np.int64)
     log_posterior = None
     if series is not None and refinement is not None:
         log_posterior = _log_posterior(refinement, spectra, series, threads)
