@@ -20,7 +20,7 @@ MDOC_SUFFIX = ".mdoc"
 # In a folder, an mdoc with fewer images with an angle is that of a movie or a map.
 MIN_TILTS_IN_FOLDER = 2
 _FIELDS = {
-    "series": r"(?P<series>.+?)",
+    "series": r"(?P<series>.+)",
     "order": r"(?P<order>\d{1,6})",
     "angle": r"(?P<angle>[-+]?\d{1,3}(?:\.\d+)?)",
 }
