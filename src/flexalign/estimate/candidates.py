@@ -188,7 +188,8 @@ def better(one: Trial, other: Trial) -> Trial:
 def _best(held_out: HeldOut, factor: BayesFactor | None, apart: float) -> str:
     """Name of the candidate to keep.
 
-    Unseen data tell where they bring out so much signal that they are sure, else all of the data.
+    Unseen data tell where they are clear, or bring out so much signal that they are sure; else all
+    of the data.
     What all data have found is not kept where either half of the rings leads elsewhere: specimens
     that look the same after many displacements make a wrong motion probable.
 
@@ -196,7 +197,7 @@ def _best(held_out: HeldOut, factor: BayesFactor | None, apart: float) -> str:
     ----------
     apart : distance of the paths by either half, see `halves_apart`; NaN = not known
     """
-    if factor is None:
+    if factor is None or held_out.best() != "none":
         return held_out.best()
     return "none" if apart > LIMITS.halves_apart or not factor.is_clear else "refined"
 
