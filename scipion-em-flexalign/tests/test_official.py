@@ -117,7 +117,7 @@ def test_an_eer_movie_in_fractions(folder, import_movies, align):
 
 def test_local_motion_is_in_the_spline_that_xmipp_reads(simulate, import_movies, align):
     folder = simulate(
-        ("l1", "mrc", 3), shape_px=(512, 512), pixel_size_A=2.5, local_motion_px=8.0, gain=False
+        ("l1", "mrc", 4), shape_px=(512, 512), pixel_size_A=2.5, local_motion_px=8.0, gain=False
     )
     imported = import_movies(folder, "l1.mrc", samplingRate=2.5)
 
