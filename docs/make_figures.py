@@ -23,7 +23,7 @@ from scipy.stats import norm
 from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
 from flexalign.arrays import dose
 from flexalign.comparison import AnyMotion
-from flexalign.estimate import evidence, held_out_likelihood, pairwise, patches, refine
+from flexalign.estimate import evidence, held_out_likelihood, pairwise, patches, priors, refine
 from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra, pair_weight, sweep
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.spectral_powers import finest_signal_A, independent_share
@@ -359,7 +359,7 @@ def _evidence(found: Refinement, start: Inside) -> list[float]:
     none = evidence.fit_motion(data, path, None, None).log_evidence
     # One smoothness for all movies, since that of a field of no size is arbitrary.
     smooth = shape.frames.count, shape.width_px / 3
-    fields = [evidence.FieldPrior(float(size), *smooth) for size in TRIED_PX]
+    fields = [priors.FieldPrior(float(size), *smooth) for size in TRIED_PX]
     return [evidence.fit_motion(data, path, f, shape).log_evidence - none for f in fields]
 
 

@@ -20,12 +20,8 @@ from flexalign.arrays.detector import load_search
 from flexalign.arrays.device import resolve
 from flexalign.arrays.downsample import load_compiled_loops
 from flexalign.errors import InputError
-from flexalign.estimate.model_selection import (
-    Estimate,
-    estimate_motion,
-    given_motion,
-    statistics_of,
-)
+from flexalign.estimate.model_selection import estimate_motion
+from flexalign.estimate.result import Estimate, given_motion, statistics_of
 from flexalign.estimate.series import default_prior
 from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.files import check_name

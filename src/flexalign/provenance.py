@@ -11,7 +11,7 @@ import numpy as np
 
 from flexalign import __version__
 from flexalign.arrays.device import Device
-from flexalign.estimate.model_selection import Estimate
+from flexalign.estimate.result import Estimate
 from flexalign.estimate.spectral_powers import finest_signal_A
 from flexalign.io.record import describe_file
 from flexalign.model import MovieRecord, Quality

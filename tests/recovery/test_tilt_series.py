@@ -62,6 +62,7 @@ def test_tilts_that_know_of_each_other_are_nearer_to_the_truth(series):
     assert after.mean() < 0.8 * before.mean()
     assert after.max() < before.max()
     assert {result.quality.chosen for result in together} == {"refined"}
+    assert all(result.quality.halves_apart > 0 for result in together)
     assert "expected_px" in together[0].record.decisions["trajectory_prior"]
 
 

@@ -7,15 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flexalign.estimate.evidence import (
-    FieldPrior,
-    PatchLikelihood,
-    TrajectoryPrior,
-    choose_field_prior,
-    choose_trajectory_prior,
-    fit_motion,
-    give_mean_to_path,
-)
+from flexalign.estimate.evidence import PatchLikelihood, fit_motion, give_mean_to_path
+from flexalign.estimate.prior_choice import choose_field_prior, choose_trajectory_prior
+from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
 from flexalign.model import FrameRange
 from flexalign.motion import MotionField
 

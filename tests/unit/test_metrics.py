@@ -10,7 +10,7 @@ import pytest
 
 from flexalign.arrays.detector import make_correction
 from flexalign.arrays.power_spectrum import power_spectrum
-from flexalign.estimate.model_selection import given_motion
+from flexalign.estimate.result import given_motion
 from flexalign.model import EerInfo, MovieInfo, SignalBand
 from flexalign.motion import Motion
 from flexalign.params import AlignParams

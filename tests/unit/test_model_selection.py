@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from flexalign.estimate.model_selection import estimate_motion, is_erratic
+from flexalign.estimate.model_selection import estimate_motion
+from flexalign.estimate.path_search import is_erratic
 from flexalign.model import MovieInfo
 from flexalign.params import AlignParams
 from flexalign.plan import make_plan

@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.estimate.evidence import (
-    FieldPrior,
-    PatchLikelihood,
-    TrajectoryPrior,
-    choose_field_prior,
-    choose_trajectory_prior,
-    fit_motion,
-)
+from flexalign.estimate.evidence import PatchLikelihood, fit_motion
+from flexalign.estimate.prior_choice import choose_field_prior, choose_trajectory_prior
 from flexalign.estimate.prior_uncertainty import with_unknown_prior
+from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
 from flexalign.model import FrameRange
 from flexalign.motion import MotionField
 

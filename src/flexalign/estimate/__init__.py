@@ -2,11 +2,13 @@
 
 `frames` holds the input.  `pairwise` finds the trajectory by all pairs of frames (section 2),
 `patches` follows patches along it (3), `patch_spectra` and `refine` are the likelihood and its
-maximum, with powers by `spectral_powers` (4); `anderson` accelerates the iteration, `evidence`
-fits trajectory and field as smooth as the data ask for (5, 6), `prior_uncertainty` says what it
-leaves open (7).  `candidates`, `held_out_likelihood`, `bayes_factor` and `model_selection`
-decide which motion is kept (8), with `path_search`, `outlier_frames`, `frame_agreement` and
-`direction` for difficult movies; `fixed_pattern` takes out what stays with the detector (9);
+maximum, with powers by `spectral_powers` (4); `anderson` accelerates the iteration.  `priors` says
+how motion usually is, `evidence` fits trajectory and field under them, `prior_choice` makes them as
+smooth as the data ask for (5, 6), and `prior_uncertainty` says what that leaves open (7).
+`model_selection` decides which motion is kept, and gives it as the `Estimate` of `result` (8): by
+`search` it goes through the `starts`, each of which leads to `candidates`, judged by
+`held_out_likelihood` and `bayes_factor`, with `path_search`, `outlier_frames`, `frame_agreement`
+and `direction` for difficult movies.  `fixed_pattern` takes out what stays with the detector (9);
 `signal_bands` measures the signal.  `series_prior` holds what the tilts of a series say of each
 other, and `series` with `series_paths` estimates it (10).
 """

@@ -18,8 +18,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 from flexalign.estimate import evidence, refine
-from flexalign.estimate.evidence import PatchLikelihood, TrajectoryPrior
+from flexalign.estimate.evidence import PatchLikelihood
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep
+from flexalign.estimate.priors import TrajectoryPrior
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.spectral_powers import independent_share, weight_by_others
 from flexalign.model import FloatArray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, replace
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import dose
-from flexalign.estimate import evidence, held_out_likelihood, pairwise, patches, refine
+from flexalign.estimate import evidence, held_out_likelihood, patches, refine
 from flexalign.estimate.bayes_factor import BayesFactor, bayes_factor
 from flexalign.estimate.direction import only_direction
 from flexalign.estimate.fixed_pattern import (
@@ -40,7 +39,8 @@ from flexalign.estimate.spectral_powers import (
     independent_share,
     ring_powers,
 )
-from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, SignalBand
+from flexalign.estimate.starts import Start
+from flexalign.model import FloatArray, SignalBand
 from flexalign.motion import MotionField
 from flexalign.params import AlignParams
 from flexalign.plan import Plan
@@ -49,8 +49,6 @@ from flexalign.quality_limits import LIMITS
 _ROUNDS_PER_HALF = 6
 # Less than this part of an amplitude is nothing, but can be divided by.
 _MIN_ATTENUATION = 1e-15
-# Cosine of the angle between two directions that are as good as one.
-_SAME_DIRECTION = 0.9995
 # Along a shorter path a pattern cannot be told from the specimen.
 _MIN_MOTION_PX = 1.0
 
@@ -72,57 +70,12 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Start:
-    """What the pairwise stage found: path (n, 2), pairs, and of the patches tracks and field.
-
-    Attributes
-    ----------
-    frame : (n,) times of the path
-    seen_to_A : resolution limit of the data it was fitted to; infinite = none
-    coarsest_A : resolution of the coarsest rings that are to take part
-    halves_px : paths (n, 2) by either half of the rings alone, see `half_of_ring`, where the
-        path comes from all rings; None where it has seen those coarser than `seen_to_A` alone
-    axes : (axes, 2) unit vectors (y, x) along which motion is estimated
-    """
-
-    frame: FloatArray
-    path_px: FloatArray
-    pairs: PairwiseShifts
-    tracks: PatchTracks | None
-    field: MotionField | None
-    seen_to_A: float
-    coarsest_A: float = COARSEST_RESOLUTION_A
-    halves_px: tuple[FloatArray, FloatArray] | None = None
-    axes: FloatArray = dataclasses.field(default_factory=lambda: np.eye(2))
-
-    def along(self, direction: FloatArray) -> Start:
-        """What is left of the motion along a `direction` (y, x) of length one."""
-        axes = direction[None]
-        path, halves = (self.path_px @ axes.T) @ axes, None
-        if self.halves_px is not None:
-            one, other = ((half @ axes.T) @ axes for half in self.halves_px)
-            halves = one, other
-        elif path.any():
-            path = pairwise.path_through(self.pairs, self.frame, axes)[0]
-        return replace(self, path_px=path, field=None, halves_px=halves, axes=axes)
-
-    @property
-    def direction(self) -> FloatArray | None:
-        """The only direction (y, x) in which motion is estimated; None = in both."""
-        return self.axes[0] if len(self.axes) == 1 else None
-
-    def is_along(self, direction: FloatArray) -> bool:
-        """Whether motion is estimated along a `direction` (y, x) of length one only."""
-        only = self.direction
-        return only is not None and abs(float(only @ direction)) > _SAME_DIRECTION
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """All candidates from one start, and which of them predicts unseen data best.
+    """All candidates from one start, and the one to keep.
 
     Attributes
     ----------
+    chosen : name of the candidate to keep, see `_best`; of a series, the most probable motion
     factor : by all data, of the refined motion against none; None = unseen data are sure enough,
         or nothing was refined
     lost : positions of the times that do not agree with the others along the refined motion, where
@@ -135,6 +88,7 @@ class Trial:
 
     start: Start
     candidates: dict[str, Candidate]
+    chosen: str
     held_out: HeldOut
     refinement: Refinement | None
     pattern: FixedPattern
@@ -144,13 +98,6 @@ class Trial:
     halves_apart: float
     log_posterior: float | None = None
     direction: FloatArray | None = None
-
-    @property
-    def chosen(self) -> str:
-        """Name of the candidate to keep, see `_best`; of a series, the most probable motion."""
-        if self.log_posterior is not None:
-            return "refined"
-        return _best(self.held_out, self.factor, self.halves_apart)
 
     @property
     def is_by_all_data(self) -> bool:
@@ -260,12 +207,11 @@ def try_from(
     # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
     likely = candidates[max(held_out.score, key=lambda name: held_out.score[name])]
     pattern = _pattern(spectra, held_out.still_cross, likely, powers, threads)
-    apart = math.nan
-    if refinement is not None and (factor is not None or held_out.best() == "refined"):
-        halves = candidates["refined"].halves
-        assert halves is not None
+    is_of_series = series is not None and refinement is not None
+    halves, apart = candidates.get("refined", candidates["none"]).halves, math.nan
+    if halves is not None and (is_of_series or factor is not None or held_out.best() == "refined"):
         apart = halves_apart(*halves, shape)
-    kept = _best(held_out, factor, apart)
+    kept = "refined" if is_of_series else _best(held_out, factor, apart)
     along = powers if kept == "refined" else ring_powers(spectra, swept[kept])
     signal = signal_bands(spectra, held_out.still_cross, along)
     at = _whole(candidates[kept], spectra)
@@ -275,7 +221,7 @@ def try_from(
     if series is not None and refinement is not None:
         log_posterior = _log_posterior(refinement, spectra, series, threads)
     return Trial(
-        start, candidates, held_out, refinement, pattern, signal, factor, lost, apart,
+        start, candidates, kept, held_out, refinement, pattern, signal, factor, lost, apart,
         log_posterior, direction,
     )  # fmt: skip
 

@@ -19,13 +19,10 @@ from flexalign.arrays.kernels.float16 import stored
 from flexalign.arrays.kernels.tiles import taper_tile
 from flexalign.arrays.threads import share_equally
 from flexalign.estimate import pairwise
-from flexalign.estimate.evidence import (
-    FieldPrior,
-    PatchLikelihood,
-    choose_field_prior,
-    fit_motion,
-)
+from flexalign.estimate.evidence import PatchLikelihood, fit_motion
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.prior_choice import choose_field_prior
+from flexalign.estimate.priors import FieldPrior
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, PixelArray
 from flexalign.motion import MotionField
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from flexalign.arrays import correlate, fourier
-from flexalign.estimate import evidence, pairwise
+from flexalign.estimate import pairwise, priors
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.spectral_powers import half_of_ring
 from flexalign.model import FloatArray
@@ -90,5 +90,19 @@ def straight_path_by_halves(
 def _paces(frame: FloatArray) -> FloatArray:
     """Parts (paces, n) of the way that are done at each time: evenly, and slowing down."""
     since, span = frame - frame[0], float(np.ptp(frame))
-    slowings = [part * (span + 1) for part in evidence.SLOWING_RATIOS]
-    return np.array([evidence.slowed(since, span, t0) / max(span, 1e-9) for t0 in slowings])
+    slowings = [part * (span + 1) for part in priors.SLOWING_RATIOS]
+    return np.array([priors.slowed(since, span, t0) / max(span, 1e-9) for t0 in slowings])
+
+
+def is_erratic(path_px: FloatArray) -> bool:
+    """Whether a path (n, 2) goes to and fro from frame to frame, as no specimen does.
+
+    Steps that do not depend on each other change by 1.4 times their length, places that do not by
+    1.7 times; a drift, a bend and a single jump by less than the length of a step.  Filaments and
+    crystals look the same after many displacements, and coarse detail cannot tell which is right.
+    """
+    steps = np.diff(path_px, axis=0)
+    if len(steps) < 2:
+        return False
+    changes = np.hypot(*np.diff(steps, axis=0).T)
+    return bool(np.median(changes) > np.median(np.hypot(*steps.T)))

@@ -13,14 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from flexalign.estimate.evidence import (
-    SLOWING_RATIOS,
-    FieldPrior,
-    Fit,
-    PatchLikelihood,
-    TrajectoryPrior,
-    fit_motion,
-)
+from flexalign.estimate.evidence import Fit, PatchLikelihood, fit_motion
+from flexalign.estimate.priors import SLOWING_RATIOS, FieldPrior, TrajectoryPrior
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.estimate import evidence
+from flexalign.estimate import evidence, prior_choice
 from flexalign.estimate.anderson import AndersonSteps
-from flexalign.estimate.evidence import FieldPrior, Fit, PatchLikelihood, TrajectoryPrior
+from flexalign.estimate.evidence import Fit, PatchLikelihood
 from flexalign.estimate.patch_spectra import (
     PatchSpectra,
     Sweep,
@@ -31,6 +31,7 @@ from flexalign.estimate.patch_spectra import (
     sweep,
     sweep_together,
 )
+from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
 from flexalign.estimate.series_prior import SeenSignal, SeriesPath, SeriesPrior
 from flexalign.estimate.spectral_powers import (
     SMOOTH_RINGS,
@@ -314,7 +315,7 @@ def _chosen(
     """The priors of greatest evidence near those given; of a series, how wide it is."""
     if isinstance(path, SeriesPath):
         return path.as_wide_as(data), field_prior
-    path = evidence.choose_trajectory_prior(data, path)
+    path = prior_choice.choose_trajectory_prior(data, path)
     if shape is not None and field_prior is not None:
-        field_prior = evidence.choose_field_prior(data, path, shape, field_prior)
+        field_prior = prior_choice.choose_field_prior(data, path, shape, field_prior)
     return path, field_prior

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from flexalign.estimate import evidence
-from flexalign.estimate.evidence import FieldPrior
+from flexalign.estimate import prior_choice
+from flexalign.estimate.priors import FieldPrior
 from flexalign.estimate.series_paths import MAX_NODES, Habits, habits_of, path_priors, paths_of
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
@@ -142,7 +142,7 @@ def _field_of(tilts: Sequence[TiltStatistics], paths: Sequence[SeriesPath]) -> F
     chosen = np.unique(np.linspace(0, len(some) - 1, min(_FIELD_TILTS, len(some))).astype(int))
     shape = tilts[some[0]].shape
     assert shape is not None
-    return evidence.choose_common_field_prior(
+    return prior_choice.choose_common_field_prior(
         [tilts[some[k]].likelihood for k in chosen],
         [paths[some[k]] for k in chosen],
         [tilts[some[k]].shape or shape for k in chosen],

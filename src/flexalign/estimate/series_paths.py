@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from flexalign.estimate import evidence
+from flexalign.estimate import prior_choice, priors
 from flexalign.estimate.series_prior import (
     SeriesPath,
     TiltStatistics,
@@ -69,8 +69,8 @@ class Habits:
 
     def in_time(self, time: FloatArray) -> FloatArray:
         """K (n, n) at parts of the exposure (n,)."""
-        clock = evidence.slowed(time, 1.0, self.slowing)
-        smooth = evidence.matern(np.abs(clock[:, None] - clock), _MATERN_LENGTH)
+        clock = priors.slowed(time, 1.0, self.slowing)
+        smooth = priors.matern(np.abs(clock[:, None] - clock), _MATERN_LENGTH)
         return self.drift_px**2 * np.outer(clock, clock) + self.smooth_px**2 * smooth
 
     def covariance(
@@ -167,7 +167,7 @@ def habits_of(paths: Paths) -> tuple[Paths, Habits, FloatArray]:
     habits, weight = Habits(), _first_weights(paths)
     for done in range(_ROBUST_ROUNDS):
         weighted, before = paths.weighted(weight), weight
-        habits = _chosen(weighted, habits, evidence.SLOWING_RATIOS if done == 1 else ())
+        habits = _chosen(weighted, habits, priors.SLOWING_RATIOS if done == 1 else ())
         weight = np.array([_weight(paths, weighted, habits, k) for k in range(len(weight))])
         if done > 1 and np.abs(weight - before).max() < _SETTLED_WEIGHT:
             break
@@ -202,7 +202,7 @@ def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habi
             return paths.log_evidence(habits(*numbers)) - 0.5 * float(off @ off)
 
         begin = (near.drift_px, near.smooth_px, near.jitter_px, near.odds, near.angle_deg)
-        best = habits(*evidence.climb(score, begin, limits))
+        best = habits(*prior_choice.climb(score, begin, limits))
         return paths.log_evidence(best), best
 
     best_score, best = climbed(start.slowing, start)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import linalg
 
-from flexalign.estimate.evidence import FREE_PX, FieldPrior, PatchLikelihood, fit_motion
+from flexalign.estimate.evidence import PatchLikelihood, fit_motion
+from flexalign.estimate.priors import FREE_PX, FieldPrior
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from flexalign.estimate.model_selection import Estimate
+from flexalign.estimate.result import Estimate
 from flexalign.io.thumbnails import shown_edge_per_A
 from flexalign.model import Curves, FloatArray, MovieInfo, PowerSpectrum, Quality, SignalBand
 from flexalign.motion import MotionField
