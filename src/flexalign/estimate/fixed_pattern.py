@@ -1,4 +1,4 @@
-"""A pattern that stays with the detector, and frames from which it is taken out.
+"""A pattern that stays with the detector.
 
 What a slightly wrong gain or a bad column leaves in every frame looks like a specimen that does not
 move, and pulls the motion toward zero.  It shows as more common power of the frames as they lie on
@@ -13,11 +13,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import j0
 
-from flexalign.arrays import correlate, fourier
+from flexalign.arrays import fourier
 from flexalign.arrays.kernels import likelihood
-from flexalign.arrays.kernels.float16 import add_scaled, stored
 from flexalign.arrays.threads import share_equally
-from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_together
 from flexalign.estimate.spectral_powers import RingPowers, independent_share, ring_powers
 from flexalign.model import FloatArray
@@ -29,9 +27,6 @@ _SUSPICIOUS_PULL = 3.0
 _HARMFUL_PULL = 0.02
 # Rings over which its power is averaged where it is measured patch by patch.
 _SMOOTH_RINGS = 5
-# Frames are filtered for so many strengths of the pattern, over so wide a range.
-_LEVELS = 7
-_LEVEL_RANGE = 64.0
 
 
 def _alike() -> FloatArray:
@@ -333,51 +328,3 @@ def _strength(
         0
     )
     return posterior, strength / np.sqrt(noise_variance)
-
-
-def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:
-    """Frames whose remaining noise and pattern have nothing in common.
-
-    Each loses the part 1 - 1 / sqrt(1 + n G / N) of the mean of all n, ring by ring: what whitens
-    noise of power N with a common pattern of power G.  Taking out the whole mean would leave the
-    noise of the mean behind, with the opposite sign.  Between the middles of patches G is
-    interpolated.
-    """
-    shape, pixel_A = frames.shape_px, frames.pixel_size_A
-    mean = fourier.rfft2(frames.pixels.mean(axis=0, dtype=np.float32), threads)
-    frequency = correlate.ring_index(shape, (frames.scale[0] * pixel_A, frames.scale[1] * pixel_A))
-    power = np.interp(frequency, pattern.ring_frequency_per_A, pattern.power_over_noise)
-    strength = _over_field(pattern.strength, shape)
-    levels = _levels(pattern.strength)
-    common = np.zeros(shape, np.float32)
-    for level, of_level in zip(levels, np.eye(len(levels)), strict=True):
-        # Eq. (12).
-        part = 1 - 1 / np.sqrt(1 + len(frames.frame) * level * power)
-        image = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
-        common += image * np.interp(strength, levels, of_level).astype(np.float32)
-    pixels = frames.pixels.copy()
-
-    def take_out(start: int, stop: int) -> None:
-        for image in stored(pixels)[start:stop]:
-            add_scaled(common, np.float32(-1), image)
-
-    share_equally(take_out, len(pixels), threads)
-    return replace(frames, pixels=pixels)
-
-
-def _levels(strength: FloatArray) -> FloatArray:
-    """Rising strengths (n,) between which the filter may be interpolated."""
-    highest, lowest = float(strength.max()), float(strength.min())
-    if highest == lowest:
-        return np.array([highest])
-    return np.append(0.0, np.geomspace(highest / _LEVEL_RANGE, highest, _LEVELS))
-
-
-def _over_field(strength: FloatArray, shape_px: tuple[int, int]) -> FloatArray:
-    """Values (y, x) of patches side by side at every pixel, linear between their middles."""
-    weights = []
-    for count, size in zip(strength.shape, shape_px, strict=True):
-        place = (np.arange(size) + 0.5) * count / size - 0.5
-        weights.append([np.interp(place, np.arange(count), one) for one in np.eye(count)])
-    in_y, in_x = np.array(weights[0]), np.array(weights[1])
-    return np.asarray(in_y.T @ strength @ in_x)

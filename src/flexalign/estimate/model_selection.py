@@ -1,6 +1,6 @@
 """Estimate the motion by each model that was requested, and select one of them.
 
-That nothing moved is decided in three steps.  Each trial (`candidates.Trial.chosen`) takes the best
+That nothing moved is decided in three steps.  Each trial (`trials.Trial.chosen`) takes the best
 candidate by data that it was not fitted to (`HeldOut.best`) or, where these are few, by all data
 (`bayes_factor`).  Where that is "none", other starts are tried (`search`).  A drift over more than
 half of the field is not believed (`_as_estimate`).
@@ -17,14 +17,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import pairwise
-from flexalign.estimate.candidates import Candidate, Trial, pattern_along
-from flexalign.estimate.fixed_pattern import SIGNIFICANT_PULL, FixedPattern, taken_out
+from flexalign.estimate.candidates import pattern_along
+from flexalign.estimate.fixed_pattern import SIGNIFICANT_PULL, FixedPattern
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.pattern_removal import taken_out
 from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.priors import TrajectoryPrior
 from flexalign.estimate.result import Estimate
 from flexalign.estimate.search import Search
 from flexalign.estimate.series_prior import SeriesPrior
+from flexalign.estimate.trials import Candidate, Trial
 from flexalign.model import FloatArray
 from flexalign.motion import Motion
 from flexalign.params import AlignParams

@@ -12,12 +12,13 @@ from itertools import chain
 import numpy as np
 
 from flexalign.estimate import pairwise, patches
-from flexalign.estimate.candidates import Trial, better, direction_without_motion, try_from
+from flexalign.estimate.candidates import direction_without_motion, try_from
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import is_erratic, straight_path, straight_path_by_halves
 from flexalign.estimate.series_prior import SeriesPrior
 from flexalign.estimate.starts import Start
+from flexalign.estimate.trials import Trial, better
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 from flexalign.params import AlignParams
