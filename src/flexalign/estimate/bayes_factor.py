@@ -26,10 +26,10 @@ from flexalign.estimate.spectral_powers import independent_share, weight_by_othe
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# Without motion such a logarithm is reached once in 1000 times at most for one start: the ratio of
-# two probabilities has the mean one under the hypothesis in its denominator.  Several starts are
-# tried.  A motion that is kept for a specimen at rest is small; one that is missed may be large.
-_ENOUGH_FOR_MOTION = math.log(1e3)
+# A motion that is kept for a specimen at rest is as small as its standard error; one that is missed
+# is left in the image in full.  Were both equally probable beforehand, the mean squared error would
+# be least with a threshold of one.  It is ten times that, to harm nothing.
+_ENOUGH_FOR_MOTION = math.log(10.0)
 # Where there is no signal any motion may be found, so that this has to be surer.
 _ENOUGH_FOR_SIGNAL = math.log(1e4)
 # How far motion may drift, all alike probable.

@@ -26,7 +26,9 @@ _MAX_JUMPS = 3
 
 
 def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> TrajectoryPrior:
-    """The trajectory prior of greatest evidence, without a field.
+    """The trajectory prior of greatest posterior density, without a field.
+
+    That is its evidence times how probable its numbers are beforehand.
 
     The largest steps are let go as jumps, one by one, while that makes the data clearly more
     probable: else the smooth and the jittery part would have to grow for their sake.  How motion
@@ -43,7 +45,8 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
             )
 
         def score(*numbers: float) -> float:
-            return log_evidence(normal, data.frame, prior(*numbers), None, None)
+            tried = prior(*numbers)
+            return tried.log_density + log_evidence(normal, data.frame, tried, None, None)
 
         found = prior(*climb(score, (near.smooth_px, near.smooth_frames, near.jitter_px), limits))
         return found, score(found.smooth_px, found.smooth_frames, found.jitter_px)

@@ -54,8 +54,9 @@ def with_unknown_prior(
 
     Notes
     -----
-    All values of a size are equally probable beforehand, and all of the logarithm of a length
-    (Gelman, Bayesian Anal. 1 (2006) 515).
+    All values of a size are equally probable beforehand, but for those of the jitter (see
+    `TrajectoryPrior.log_density`), and all of the logarithm of a length (Gelman, Bayesian Anal. 1
+    (2006) 515).
     """
     if fit.trajectory_px is None or fit.trajectory_error_px is None:
         return fit
@@ -105,7 +106,8 @@ def _lines(
         is_size = name != "smooth_frames"
         for value, weight in _ladder(getattr(path, name), step, is_size):
             changed: dict[str, Any] = {name: value}
-            yield (replace(path, **changed), field), weight
+            other = replace(path, **changed)
+            yield (other, field), weight * math.exp(other.log_density - path.log_density)
 
     def of_field(near: FieldPrior, name: str, step: float) -> Iterator[tuple[Priors, float]]:
         for value, weight in _ladder(getattr(near, name), step, name == "size_px"):

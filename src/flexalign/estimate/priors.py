@@ -1,7 +1,13 @@
-"""Gaussian priors of the trajectory and of the field: how motion usually is."""
+"""Gaussian priors of the trajectory and of the field: how motion usually is.
+
+References
+----------
+Gelman, Bayesian Anal. 1 (2006) 515: half-Cauchy priors of standard deviations.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +19,8 @@ from flexalign.motion import MotionField
 # Standard deviation of what is free: a constant, which the data cannot see, and a steady drift.
 FREE_PX = 300.0
 _NUGGET = 1e-6
+# Frames seldom jump about by themselves by much more than this.
+_USUAL_JITTER_PX = 0.3
 # Motion may slow down in these parts of the movie, from no slowing on.
 SLOWING_RATIOS = (0.0, 1 / 4, 1 / 12, 1 / 36)
 
@@ -55,6 +63,15 @@ class TrajectoryPrior:
     def mean_px(self, frame: FloatArray) -> None:
         """Nothing is known of where a path goes."""
         return
+
+    @property
+    def log_density(self) -> float:
+        """Logarithm of the probability density of these numbers beforehand, up to a constant.
+
+        The jitter has a half-Cauchy distribution: three frames can hardly tell a bent path from a
+        jittery one, and many frames decide for themselves.
+        """
+        return -math.log1p((self.jitter_px / _USUAL_JITTER_PX) ** 2)
 
 
 @dataclass(frozen=True, slots=True)
