@@ -88,13 +88,13 @@ def choose_field_prior(
     shape: MotionField,
     start: FieldPrior,
 ) -> FieldPrior:
-    """The field prior of greatest evidence beside the given trajectory prior; both slow alike."""
+    """The field prior of greatest posterior density beside a trajectory prior; both slow alike."""
     normal = normal_equations(data, trajectory is not None, shape)
     slowing = 0.0 if trajectory is None else trajectory.slowing_frames
 
     def score(*numbers: float) -> float:
         prior = replace(FieldPrior(*numbers), slowing_frames=slowing)
-        return log_evidence(normal, data.frame, trajectory, prior, shape)
+        return prior.log_density + log_evidence(normal, data.frame, trajectory, prior, shape)
 
     limits = _field_limits(data.frame, shape)
     numbers = climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits)
@@ -107,7 +107,7 @@ def choose_common_field_prior(
     shapes: Sequence[MotionField],
     start: FieldPrior,
 ) -> FieldPrior:
-    """The field prior of greatest evidence for several movies, each with a prior of its path."""
+    """The same for several movies, each with a prior of its path."""
     normals = []
     for one, path, shape in zip(data, paths, shapes, strict=True):
         mean_px = path.mean_px(one.frame)
@@ -117,7 +117,7 @@ def choose_common_field_prior(
 
     def score(*numbers: float) -> float:
         prior = FieldPrior(*numbers)
-        return sum(
+        return prior.log_density + sum(
             log_evidence(normal, one.frame, path, prior, shape)
             for normal, one, path, shape in zip(normals, data, paths, shapes, strict=True)
         )

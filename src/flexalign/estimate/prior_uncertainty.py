@@ -54,9 +54,9 @@ def with_unknown_prior(
 
     Notes
     -----
-    All values of a size are equally probable beforehand, but for those of the jitter (see
-    `TrajectoryPrior.log_density`), and all of the logarithm of a length (Gelman, Bayesian Anal. 1
-    (2006) 515).
+    Beforehand, all values of the size of the path are equally probable, those of the jitter and the
+    field have the `log_density` of their priors, and all of the logarithm of a length are equally
+    probable (Gelman, Bayesian Anal. 1 (2006) 515).
     """
     if fit.trajectory_px is None or fit.trajectory_error_px is None:
         return fit
@@ -112,7 +112,8 @@ def _lines(
     def of_field(near: FieldPrior, name: str, step: float) -> Iterator[tuple[Priors, float]]:
         for value, weight in _ladder(getattr(near, name), step, name == "size_px"):
             changed: dict[str, Any] = {name: value}
-            yield (path, replace(near, **changed)), weight
+            other = replace(near, **changed)
+            yield (path, other), weight * math.exp(other.log_density - near.log_density)
 
     def of_slowing() -> Iterator[tuple[Priors, float]]:
         span = float(np.ptp(data.frame)) + 1

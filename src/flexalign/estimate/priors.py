@@ -19,8 +19,9 @@ from flexalign.motion import MotionField
 # Standard deviation of what is free: a constant, which the data cannot see, and a steady drift.
 FREE_PX = 300.0
 _NUGGET = 1e-6
-# Frames seldom jump about by themselves by much more than this.
+# Frames seldom jump about by themselves by much more than this, and few fields are much larger.
 _USUAL_JITTER_PX = 0.3
+_USUAL_FIELD_PX = 1.0
 # Motion may slow down in these parts of the movie, from no slowing on.
 SLOWING_RATIOS = (0.0, 1 / 4, 1 / 12, 1 / 36)
 
@@ -71,7 +72,7 @@ class TrajectoryPrior:
         The jitter has a half-Cauchy distribution: three frames can hardly tell a bent path from a
         jittery one, and many frames decide for themselves.
         """
-        return -math.log1p((self.jitter_px / _USUAL_JITTER_PX) ** 2)
+        return _log_half_cauchy(self.jitter_px, _USUAL_JITTER_PX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,20 @@ class FieldPrior:
     smooth_frames: float = 12.0
     smooth_px: float = 2000.0
     slowing_frames: float = 0.0
+
+    @property
+    def log_density(self) -> float:
+        """Logarithm of the probability density of these numbers beforehand, up to a constant.
+
+        The size has a half-Cauchy distribution: a field is the freer, the larger it may be, and
+        faint patches seem to ask for one by their noise.
+        """
+        return _log_half_cauchy(self.size_px, _USUAL_FIELD_PX)
+
+
+def _log_half_cauchy(value: float, scale: float) -> float:
+    """Logarithm of the density of a half-Cauchy distribution, up to a constant."""
+    return -math.log1p((value / scale) ** 2)
 
 
 def matern(distance: FloatArray, length: float) -> FloatArray:
