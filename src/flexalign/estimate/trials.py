@@ -79,6 +79,16 @@ class Trial:
             self.held_out.is_clear(n) for n in ("global", "local") if n in self.candidates
         )
 
+    def is_at_rest_rather_than(self, other: Trial) -> bool:
+        """Whether rest explains these data better than the motion of another trial its own.
+
+        Both over no signal.  The other one may look at coarser rings, too, in which chance has more
+        in common; it sees all that is seen here, so that a motion which is there stands out more.
+        """
+        if self.factor is None or other.factor is None:
+            return False
+        return self.factor.log_signal - self.factor.log > other.factor.log_signal
+
     def is_clearly_better(self, other: Trial) -> bool:
         """Whether what this one has chosen explains unseen data clearly better."""
         scores = (t.held_out.over_none()[t.chosen] for t in (self, other))
