@@ -14,11 +14,11 @@ from flexalign.params import AlignParams
 from flexalign.passes import FirstPass
 from flexalign.plan import Plan
 from flexalign.quality import motion_statistics, raise_flags
-from flexalign.quality.thon_rings import NOT_LOOKED_FOR, find_rings
+from flexalign.quality.thon_rings import NOT_MEASURED, find_thon_rings
 
 # Cameras that write bytes, or events, write electrons.
 COUNTING_DTYPES = ("int8", "uint8")
-# In smaller micrographs rings that are there may drown in the noise of a few tiles.
+# In smaller micrographs the mean of a few tiles is too noisy to show rings.
 MIN_PX_FOR_RINGS = 1000
 _CURVE_DIGITS = 4
 
@@ -30,14 +30,14 @@ def quality_of(
     estimate: Estimate,
     before: PowerSpectrum | None,
     after: PowerSpectrum | None,
-    lines: tuple[float, float],
+    gain_residuals: tuple[float, float],
 ) -> Quality:
     """The quality numbers of one movie, with the flags that they raise.
 
     Parameters
     ----------
     before, after : of the micrograph without and with the motion; None = not computed
-    lines : `line_residuals` of the unaligned micrograph
+    gain_residuals : `line_residuals` of the unaligned micrograph
     """
     motion, pixel_A = estimate.motion, plan.pixel_size_A
     frames = range(plan.sum.first, plan.sum.stop)
@@ -45,10 +45,10 @@ def quality_of(
     total, early, late, step = motion_statistics.path_lengths_A(
         motion, middle, frames, pixel_A, _early_frames(plan, params)
     )
-    rings = NOT_LOOKED_FOR
+    rings = NOT_MEASURED
     is_large = min(plan.output_shape_px) >= MIN_PX_FOR_RINGS
     if is_large and before is not None and after is not None:
-        rings = find_rings(before, after, params.voltage_kV)
+        rings = find_thon_rings(before, after, params.voltage_kV)
     # Without motion a pattern cannot be told from the specimen.
     pattern_is_known = estimate.pattern.significance != 0
     measured = Quality(
@@ -75,8 +75,8 @@ def quality_of(
         drift_part=estimate.drift_part,
         uneven_dose=max(map(abs, first.uneven_frames.values()), default=0.0),
         hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),
-        gain_residual_rows=lines[0],
-        gain_residual_columns=lines[1],
+        gain_residual_rows=gain_residuals[0],
+        gain_residual_columns=gain_residuals[1],
         measured_dose_e_A2=_measured_dose_e_A2(plan, params, first),
         declared_dose_e_A2=_declared_dose_e_A2(plan, first),
         rings_to_A=rings.to_A,
@@ -94,7 +94,7 @@ def quality_of(
 
 
 def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum | None) -> Curves:
-    """What a page draws of this movie."""
+    """The curves of a movie for the report."""
     counts = _rounded(first.frame_counts)
     if before is None or after is None:
         return Curves(mean_counts=counts)
@@ -113,8 +113,8 @@ def _early_frames(plan: Plan, params: AlignParams) -> float:
     dose_e_A2 = plan.dose_before_e_A2(frames)
     if dose_e_A2 is None:
         return float(motion_statistics.EARLY_FRAMES)
-    left = max(0.0, motion_statistics.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
-    return float(np.interp(left, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
+    early_e_A2 = max(0.0, motion_statistics.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
+    return float(np.interp(early_e_A2, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
 
 
 def _angle_deg(direction: FloatArray | None) -> float:
@@ -131,7 +131,7 @@ def _angle_deg(direction: FloatArray | None) -> float:
 
 
 def _signal_bands(estimate: Estimate) -> tuple[SignalBand, ...]:
-    """Signal by resolution; before correction it is unknown where a pattern was taken out."""
+    """Signal by resolution; before correction it is unknown where a fixed pattern was removed."""
     if not estimate.has_fixed_pattern:
         return estimate.signal
     return tuple(replace(band, before=float("nan")) for band in estimate.signal)
@@ -145,14 +145,14 @@ def _field_error_px(field: MotionField | None) -> float:
 
 
 def counts_are_electrons(movie: MovieInfo) -> bool:
-    """Whether the raw values of a movie are electrons counted, as far as its format tells."""
+    """Whether the raw values of a movie are electron counts, judging by its format."""
     return movie.file_format.endswith("eer") or movie.pixel_dtype in COUNTING_DTYPES
 
 
 def _measured_dose_e_A2(plan: Plan, params: AlignParams, first: FirstPass) -> float:
-    """Dose of a frame as the detector counted it; NaN where its counts are no electrons.
+    """Dose of a frame as the detector counted it; NaN if its values are not electron counts.
 
-    The gain evens out the pixels; its own mean is a matter of taste and is divided out.
+    The mean of a gain reference is arbitrary and is divided out.
     """
     if not counts_are_electrons(plan.movie) or params.dark is not None:
         return float("nan")
