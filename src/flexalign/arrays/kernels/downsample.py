@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from flexalign.arrays.kernels.float16 import store_row
-from flexalign.arrays.kernels.warp import correct_tile
+from flexalign.arrays.kernels.raw_frames import correct_tile
 from flexalign.compiling import cached_njit
 
 # Rows that are filtered together.
