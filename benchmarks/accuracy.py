@@ -60,7 +60,7 @@ METHODS = ("none", "pairwise global", "pairwise local", "refined", "RELION 5x5",
 SEEDS = (101, 102, 103)
 CACHE = Path(__file__).parent / "cache"
 # What the numbers depend on; reading and writing files and the command line are left out.
-_SOURCES = ("arrays", "estimate", "align.py", "motion.py", "passes.py", "plan.py", "simulate")
+_SOURCES = ("arrays", "estimate", "align.py", "motion.py", "passes", "plan.py", "simulate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def version_of(method: str) -> str:
         return peers.relion_version() or ""
     root = Path(flexalign.__file__).parent
     files = [root / name for name in _SOURCES if name.endswith(".py")]
-    files += [file for name in _SOURCES for file in sorted((root / name).glob("*.py"))]
+    files += [file for name in _SOURCES for file in sorted((root / name).rglob("*.py"))]
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
     return f"flexalign {flexalign.__version__} ({code})"
 
