@@ -8,13 +8,23 @@ import numpy as np
 
 from flexalign.estimate.model_selection import Estimate
 from flexalign.io.thumbnails import shown_edge_per_A
-from flexalign.model import Curves, FloatArray, MovieInfo, PowerSpectrum, Quality, SignalBand
-from flexalign.motion import MotionField
+from flexalign.model import (
+    Curves,
+    FloatArray,
+    FrameSums,
+    MovieInfo,
+    PowerSpectrum,
+    Quality,
+    SignalBand,
+)
+from flexalign.motion import Motion, MotionField
 from flexalign.params import AlignParams
 from flexalign.passes import FirstPass
 from flexalign.plan import Plan
 from flexalign.quality import motion_statistics, raise_flags
+from flexalign.quality.gain_residual import line_residuals
 from flexalign.quality.thon_rings import NOT_MEASURED, find_thon_rings
+from flexalign.quality_limits import LIMITS
 
 # Cameras that write bytes, or events, write electrons.
 COUNTING_DTYPES = ("int8", "uint8")
@@ -30,14 +40,14 @@ def quality_of(
     estimate: Estimate,
     before: PowerSpectrum | None,
     after: PowerSpectrum | None,
-    gain_residuals: tuple[float, float],
+    residuals: tuple[float, float],
 ) -> Quality:
     """The quality numbers of one movie, with the flags that they raise.
 
     Parameters
     ----------
     before, after : of the micrograph without and with the motion; None = not computed
-    gain_residuals : `line_residuals` of the unaligned micrograph
+    residuals : `gain_residuals` of rows and columns
     """
     motion, pixel_A = estimate.motion, plan.pixel_size_A
     frames = range(plan.sum.first, plan.sum.stop)
@@ -75,8 +85,8 @@ def quality_of(
         drift_part=estimate.drift_part,
         uneven_dose=max(map(abs, first.uneven_frames.values()), default=0.0),
         hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),
-        gain_residual_rows=gain_residuals[0],
-        gain_residual_columns=gain_residuals[1],
+        gain_residual_rows=residuals[0],
+        gain_residual_columns=residuals[1],
         measured_dose_e_A2=_measured_dose_e_A2(plan, params, first),
         declared_dose_e_A2=_declared_dose_e_A2(plan, first),
         rings_to_A=rings.to_A,
@@ -91,6 +101,23 @@ def quality_of(
         other_error_A=estimate.other_error_px * pixel_A,
     )
     return replace(measured, flags=raise_flags.raised(measured))
+
+
+def gain_residuals(
+    uncorrected: tuple[float, float], sums: FrameSums, plan: Plan, motion: Motion
+) -> tuple[float, float]:
+    """Gain residuals of rows and columns, corrected for drift of the specimen if they are large.
+
+    Parameters
+    ----------
+    uncorrected : `line_residuals` of the unaligned sum alone
+    """
+    if not max(uncorrected) > LIMITS.gain_residual or sums.unaligned is None:
+        return uncorrected
+    frames = [i for i in plan.sum if motion.trajectory.is_measured[i]]
+    path_px = motion.trajectory.displacement_px[frames] / np.array(plan.binning)
+    corrected = line_residuals(sums.unaligned, sums.plain, path_px)
+    return uncorrected if np.isnan(corrected).any() else corrected
 
 
 def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum | None) -> Curves:
