@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from flexalign.errors import ParameterError
 from flexalign.model import JsonValue
-
-MOTIONS = ("bumps", "polynomial", "measured", "fast-start", "jump", "none")
-SPECIMENS = ("protein", "negative-stain", "crystal", "filaments")
-OBJECTS = (
-    "gold-foil", "gold-beads", "ice-crystals", "carbon", "still-carbon", "contaminant", "shadow",
-    "beam-edge",
-)  # fmt: skip
-FAULTS = ("stuck-blocks", "bad-lines", "dead-quadrant", "duplicate-frame")
+from flexalign.simulated_choices import FAULTS, MOTIONS, OBJECTS
 
 PARTICLE_DIAMETER_A = 134.0
 _DEFAULT_COVERAGE = 0.2

@@ -63,7 +63,7 @@ def save_tilt_series(
 
     Parameters
     ----------
-    file_format : one of `SAVED_FORMATS`; EER has 32 raw frames for each frame
+    file_format : one of `FORMATS`; EER has 32 raw frames for each frame
     threads, progress : as for `simulate_tilt_series`
 
     Raises
