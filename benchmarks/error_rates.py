@@ -19,8 +19,6 @@ Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import tempfile
 import time
@@ -31,8 +29,8 @@ from typing import Any
 
 import numpy as np
 import peers
-from accuracy import CACHE, version_of
 from conditions import stated_error_px
+from store import Store, make_parser, parse, version_of
 
 from flexalign.align import align_movie
 from flexalign.motion import Motion
@@ -131,6 +129,9 @@ class Verdict:
     stated_px: float | None
     peer_px: float | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "flags", tuple(self.flags))  # JSON has lists
+
     @property
     def moves(self) -> bool:
         """Whether there was a motion to be found."""
@@ -224,13 +225,14 @@ def _path_error_px(motion: Motion, movie: SimulatedMovie) -> float:
 
 def _by_relion(movie: SimulatedMovie, files: dict[str, Path], threads: int) -> float | None:
     """RMS distance of RELION's motion from the true one; None = it failed or is not there."""
-    if not version_of("RELION 5x5"):
+    method = "RELION 5x5"
+    if not version_of(method):
         return None
     try:
-        found = peers.run_relion(files["movie"], files["gain"], movie.settings, threads)
+        found, _ = peers.relion_motions(files["movie"], files["gain"], movie.settings, threads)
     except peers.PeerError:
         return None
-    return motion_error_px(found.motion, movie).rms_px
+    return motion_error_px(found[method], movie).rms_px
 
 
 def cases(situations: Iterable[str], sizes_px: Sequence[int], seeds: Sequence[int]) -> list[Case]:
@@ -248,7 +250,8 @@ def cases(situations: Iterable[str], sizes_px: Sequence[int], seeds: Sequence[in
 def run(wanted: Iterable[Case], cache: Path, threads: int, minutes: float = math.inf) -> None:
     """Do what has not been done by the same version yet, until the time is up."""
     ends = time.monotonic() + 60 * minutes
-    done = {_key(verdict) for verdict in read_results(cache / _RESULTS)}
+    results = Store(cache / _RESULTS, Verdict)
+    done = {_key(verdict) for verdict in results.read()}
     for case in wanted:
         if time.monotonic() > ends:
             return
@@ -256,8 +259,7 @@ def run(wanted: Iterable[Case], cache: Path, threads: int, minutes: float = math
             continue
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             verdict = judged(case, threads, Path(folder))
-        with (cache / _RESULTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(verdict)) + "\n")
+        results.append(verdict)
         wrong = [name for name, is_wrong in WRONG.items() if is_wrong(verdict)]
         print(case, verdict.chosen, *verdict.flags, *(f"[{name}]" for name in wrong), flush=True)
 
@@ -266,14 +268,6 @@ def _key(verdict: Verdict) -> tuple[Case, str]:
     case = Case(verdict.situation, verdict.size_px, verdict.frames, verdict.electrons_per_px,
                 verdict.seed)  # fmt: skip
     return case, verdict.version
-
-
-def read_results(path: Path) -> list[Verdict]:
-    """All results in a file, oldest first."""
-    if not path.exists():
-        return []
-    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [Verdict(**{**line, "flags": tuple(line["flags"])}) for line in lines]
 
 
 def interval(wrong: int, of: int) -> tuple[float, float]:
@@ -318,29 +312,17 @@ def _counted(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("situations", nargs="*", metavar="SITUATION", help="default: all")
-    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser = make_parser(__doc__)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES_PX), metavar="PX")
     parser.add_argument("--seeds", nargs="+", type=int, default=[101, 102, 103, 104])
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
-    parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
-    chosen = parser.parse_args()
-    if unknown := [name for name in chosen.situations if name not in SITUATIONS]:
-        parser.error(f"expected some of {', '.join(SITUATIONS)}, found {', '.join(unknown)}")
-    if chosen.list:
-        for name, changes in SITUATIONS.items():
-            print(f"{name:16} {', '.join(f'{key}={value}' for key, value in changes.items())}")
-        return
-    wanted = cases(chosen.situations or SITUATIONS, chosen.sizes, chosen.seeds)
-    chosen.cache.mkdir(parents=True, exist_ok=True)
+    chosen = parse(parser, SITUATIONS, "SITUATION")
+    wanted = cases(chosen.names or SITUATIONS, chosen.sizes, chosen.seeds)
     if not chosen.table:
         run(wanted, chosen.cache, chosen.threads, chosen.minutes)
-    latest = {_key(verdict)[0]: verdict for verdict in read_results(chosen.cache / _RESULTS)}
+    latest = {
+        _key(verdict)[0]: verdict for verdict in Store(chosen.cache / _RESULTS, Verdict).read()
+    }
     print("\n" + table([latest[case] for case in wanted if case in latest]))
 
 

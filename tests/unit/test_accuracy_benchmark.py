@@ -18,7 +18,7 @@ BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 @pytest.fixture(scope="module")
 def modules():
     """The scripts accuracy, peers and scoring, which are no package."""
-    names = ("accuracy", "peers", "scoring")
+    names = ("accuracy", "peers", "scoring", "store")
     sys.path.insert(0, BENCHMARKS)
     try:
         yield {name: importlib.import_module(name) for name in names}

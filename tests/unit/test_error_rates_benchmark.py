@@ -14,7 +14,7 @@ BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
 @pytest.fixture(scope="module")
 def rates():
-    names = ("error_rates", "conditions", "catalogue", "accuracy", "peers", "scoring")
+    names = ("error_rates", "conditions", "catalogue", "store", "peers")
     sys.path.insert(0, BENCHMARKS)
     try:
         yield importlib.import_module("error_rates")
@@ -100,7 +100,7 @@ def test_a_run_goes_on_where_it_ended(rates, tmp_path, monkeypatch):
     rates.run(wanted, tmp_path, 1)
     rates.run(wanted, tmp_path, 1, minutes=0)
 
-    results = rates.read_results(tmp_path / "error_rates.jsonl")
+    results = rates.Store(tmp_path / "error_rates.jsonl", rates.Verdict).read()
     assert [result.frames for result in results] == [2, 3]
     assert list(tmp_path.iterdir()) == [tmp_path / "error_rates.jsonl"]
 
