@@ -1,4 +1,4 @@
-"""Interpolate frames along a motion and sum them tile by tile: no moved frame is held whole."""
+"""Interpolate frames along a motion and sum them tile by tile, so that none is held whole."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class AlignedSums:
         return len(self._totals)
 
     def flush(self) -> None:
-        """Move and add the frames waiting in the batch; every result calls this first."""
+        """Interpolate and add the frames waiting in the batch; every result calls this first."""
         count, (height, width) = len(self._lattices), self._shape
         if count == 0:
             return

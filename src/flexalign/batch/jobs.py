@@ -177,7 +177,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
 def _worked_on(
     job: Job, threads: int, progress: Progress
 ) -> tuple[MovieRecord | None, TiltStatistics | None]:
-    """The record of a movie that was aligned, or what a tilt says that was only measured."""
+    """The record of an aligned movie, or the statistics of a tilt that was only measured."""
     from flexalign.align import align_and_write, measure_tilt
 
     params = replace(AlignParams.from_dict(job.parameters), threads=threads)

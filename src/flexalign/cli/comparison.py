@@ -31,7 +31,7 @@ MAX_NAME_LENGTH = 32
 
 @dataclass(frozen=True, slots=True)
 class CompareOptions:
-    """What is printed and drawn of a comparison, and what no file of the alignments has."""
+    """Outputs of a comparison, and properties of the movies that no file has."""
 
     worst: Annotated[
         int,
@@ -173,10 +173,10 @@ def _compared(pair: Pair, options: CompareOptions) -> Compared:
 
 def _nothing_in_common(a: str, b: str, in_a: list[Alignment], in_b: list[Alignment]) -> str:
     """The error message when no movie is in both."""
-    names = (names([item.root for item in side]) for side in (in_a, in_b))
+    found = (names([item.root for item in side]) for side in (in_a, in_b))
     return (
-        f"expected alignments of the same movies, found none of one name: {next(names)} in {a}, "
-        f"{next(names)} in {b}"
+        f"expected alignments of the same movies, found none of one name: {next(found)} in {a}, "
+        f"{next(found)} in {b}"
     )
 
 

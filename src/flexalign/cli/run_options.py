@@ -1,4 +1,4 @@
-"""The options of a run over many movies, alike for every command that starts one."""
+"""The options of a run over many movies, shared by all commands that start one."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _DECAY_A2 = 40.0
 # Window of the local correlation in ring spacings, and its minimum in bins.
 _WINDOW_SPACINGS = 1.5
 _WINDOW_BINS = 12
-# ThonRings closer than this are not resolved by the tiles.
+# Rings closer than this are not resolved by the tiles.
 _MIN_BINS_PER_SPACING = 2.5
 
 

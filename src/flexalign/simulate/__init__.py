@@ -5,8 +5,8 @@
 gives each of these its motion; `detector` counts electrons, `movie` puts all together, `files`
 writes it, `score` compares a motion with the true one.
 
-Of a tilt series `tilt_settings` says what is made, `slab` projects particles and gold at any
-angle, `stage` moves, `tilt_series` makes the movies and `tilt_files` writes them with an mdoc.
+For tilt series, `tilt_settings` has the settings, `slab` projects particles and gold at any angle,
+`stage` has the motion, `tilt_series` makes the movies and `tilt_files` writes them with an mdoc.
 """
 
 from flexalign.simulate.motions import TrueMotion

@@ -149,14 +149,14 @@ class SimulationSettings(JsonValue):
 
     @property
     def hot_pixel_count(self) -> int:
-        """Pixels that count far too much."""
+        """Number of hot pixels."""
         if self.hot_pixels is not None:
             return self.hot_pixels
         return self.pixel_count // _PIXELS_PER_HOT_PIXEL
 
     @property
     def dead_pixel_count(self) -> int:
-        """Pixels that never count."""
+        """Number of dead pixels."""
         if self.dead_pixels is not None:
             return self.dead_pixels
         return self.pixel_count // _PIXELS_PER_DEAD_PIXEL
