@@ -1,8 +1,8 @@
 """The device of arrays: the CPU, or one GPU.  The only module that detects hardware.
 
 A `Device` is passed as an argument.  CuPy and numba-cuda are imported only when a GPU is used.  In
-numba's CUDA simulator (``NUMBA_ENABLE_CUDASIM=1``) there is one GPU, whose arrays are NumPy's: it is
-slow, but every kernel can be debugged.
+numba's CUDA simulator (``NUMBA_ENABLE_CUDASIM=1``) there is one GPU with arrays of
+NumPy: slow, but every kernel can be debugged.
 """
 
 from __future__ import annotations
