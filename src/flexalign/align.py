@@ -27,9 +27,10 @@ from flexalign.estimate.series import default_prior
 from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.files import check_name
 from flexalign.io.motion_formats.read_motion import check_motion
+from flexalign.io.motion_plot import draw_trajectory
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader, RememberingMovie
-from flexalign.io.plots import draw_trajectory, load_drawing
+from flexalign.io.png import load_drawing
 from flexalign.io.record import file_state
 from flexalign.io.references import references_for
 from flexalign.io.results import check_output, write_result

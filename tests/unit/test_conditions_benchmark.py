@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from scripts import benchmarks
 
 from flexalign.simulate import OBJECTS, SPECIMENS
-
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
 
 @pytest.fixture(scope="module")
 def conditions():
-    names = ("conditions", "catalogue", "store", "peers")
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield importlib.import_module("conditions")
-    finally:
-        sys.path.remove(BENCHMARKS)
-        for name in names:
-            sys.modules.pop(name, None)
+    with benchmarks("conditions") as scripts:
+        yield scripts["conditions"]
 
 
 @pytest.fixture

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+from scripts import benchmarks
 
 
 @pytest.fixture(scope="module")
 def rates():
-    names = ("error_rates", "conditions", "catalogue", "store", "peers")
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield importlib.import_module("error_rates")
-    finally:
-        sys.path.remove(BENCHMARKS)
-        for name in names:
-            sys.modules.pop(name, None)
+    with benchmarks("error_rates") as scripts:
+        yield scripts["error_rates"]
 
 
 @pytest.fixture

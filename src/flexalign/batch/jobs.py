@@ -192,6 +192,20 @@ def _worked_on(
     return record, None
 
 
+def throttled(send: Progress, interval_s: float) -> Progress:
+    """`send`, called at each change of the stage and otherwise at most once per interval."""
+    last = ("", 0.0)
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if stage != last[0] or now > last[1] + interval_s:
+            last = (stage, now)
+            send(stage, done, total)
+
+    return tell
+
+
 def needed_bytes(job: Job) -> tuple[int, int]:
     """Memory of the plan of the movie, with the given number of threads and with one.
 
