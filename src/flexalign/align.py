@@ -291,7 +291,7 @@ def _check_unchanged(movie: str | Path, opened: dict[str, int]) -> None:
     if not is_unchanged:
         raise InputError(
             f"{movie}: expected a movie that is complete, found one that changed while it was "
-            "read: wait until nobody writes to it"
+            "read: wait until it is written completely"
         )
 
 

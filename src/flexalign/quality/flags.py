@@ -66,8 +66,7 @@ def _table(*definitions: FlagDefinition) -> dict[str, FlagDefinition]:
 DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
         "no-signal", "problem",
-        meaning="the frames have nothing in common that chance does not explain, so none was "
-        "corrected",
+        meaning="the frames have no significant common signal, so no motion was corrected",
         message="no motion could be told from noise, so none was corrected",
         cause="An empty or very thick area, no specimen, a dose that is far too low, or a wrong "
         "pixel size.",
@@ -92,7 +91,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "field in common; the motion is not believed, and none was corrected",
         message="a drift over {value:.0%} of the field (at most {limit:.0%}): none was corrected",
         cause="A stage that ran on while the movie was recorded, or frames with too little "
-        "signal, in which chance was taken for motion.",
+        "signal, in which noise was taken for motion.",
         remedy="Look at the frames. Align those that belong together with --align-first and "
         "--align-last, or lower --max-shift where so large a motion cannot be.",
         quantity="drift_part", limits=("drift_part",),
