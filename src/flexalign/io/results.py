@@ -95,8 +95,8 @@ def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
     if longest > maximum:
         max_root_bytes = len(os.fsencode(root)) - (longest - maximum)
         raise InputError(
-            f"{root}: expected a name of up to {max_root_bytes} bytes, so that there is room for "
-            "those of its results: rename the movie, or make a link to it under a shorter name"
+            f"{root}: expected a name of up to {max_root_bytes} bytes, since the names of its "
+            "results are longer: rename the movie, or make a link to it under a shorter name"
         )
 
 
