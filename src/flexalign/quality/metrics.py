@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -49,58 +50,107 @@ def quality_of(
     before, after : of the micrograph without and with the motion; None = not computed
     residuals : `gain_residuals` of rows and columns
     """
-    motion, pixel_A = estimate.motion, plan.pixel_size_A
-    frames = range(plan.sum.first, plan.sum.stop)
+    measured = Quality(
+        **_motion_numbers(estimate.motion, plan, params),
+        **_errors(estimate, plan.pixel_size_A),
+        **_detector_numbers(plan, params, first, residuals),
+        **_fixed_pattern_numbers(estimate),
+        **_spectrum_numbers(plan, params, estimate, before, after),
+        **_choice_numbers(estimate, plan.pixel_size_A),
+    )
+    return replace(measured, flags=raise_flags.raised(measured))
+
+
+def _motion_numbers(motion: Motion, plan: Plan, params: AlignParams) -> dict[str, Any]:
+    """Motion over the summed frames, in Angstrom; paths are those of the middle of the field."""
+    pixel_A, frames = plan.pixel_size_A, range(plan.sum.first, plan.sum.stop)
     middle = ((plan.movie.height_px - 1) / 2, (plan.movie.width_px - 1) / 2)
     total, early, late, step = motion_statistics.path_lengths_A(
         motion, middle, frames, pixel_A, _early_frames(plan, params)
     )
+    return {
+        "total_motion_A": total,
+        "early_motion_A": early,
+        "late_motion_A": late,
+        "largest_step_A": step,
+        "roughness_A": motion_statistics.roughness_A(motion, middle, frames, pixel_A),
+        "movement_A": motion_statistics.largest_displacement_px(motion, frames) * pixel_A,
+        "local_range_A": motion_statistics.local_range_px(motion.field, frames) * pixel_A,
+    }
+
+
+def _errors(estimate: Estimate, pixel_A: float) -> dict[str, Any]:
+    """Standard errors per axis, and the residual of the tracks, in Angstrom."""
+    residual_px = motion_statistics.track_residual_px(estimate.motion, estimate.tracks)
+    return {
+        "trajectory_error_A": estimate.trajectory_error_px * pixel_A,
+        "field_error_A": _field_error_px(estimate.motion.field) * pixel_A,
+        "track_residual_A": residual_px * pixel_A,
+    }
+
+
+def _detector_numbers(
+    plan: Plan, params: AlignParams, first: FirstPass, residuals: tuple[float, float]
+) -> dict[str, Any]:
+    """The frames as they were recorded: gain residual, bad frames and pixels, dose."""
+    hot_pixel_count = int(np.count_nonzero(first.hot_pixels))
+    return {
+        "gain_residual_rows": residuals[0],
+        "gain_residual_columns": residuals[1],
+        "bad_frame_count": len(first.bad_frames),
+        "hot_pixel_count": hot_pixel_count,
+        "hot_pixel_part": hot_pixel_count / first.hot_pixels.size,
+        "uneven_dose": max(map(abs, first.uneven_frames.values()), default=0.0),
+        "measured_dose_e_A2": _measured_dose_e_A2(plan, params, first),
+        "declared_dose_e_A2": _declared_dose_e_A2(plan, first),
+    }
+
+
+def _fixed_pattern_numbers(estimate: Estimate) -> dict[str, Any]:
+    """The fixed pattern, which without motion cannot be told from the specimen."""
+    pattern, nan = estimate.pattern, float("nan")
+    is_known = pattern.significance != 0
+    return {
+        "fixed_pattern_pull": pattern.pull if is_known else nan,
+        "fixed_pattern_significance": pattern.significance if is_known else nan,
+        "fixed_pattern_removed": estimate.has_fixed_pattern,
+    }
+
+
+def _spectrum_numbers(
+    plan: Plan,
+    params: AlignParams,
+    estimate: Estimate,
+    before: PowerSpectrum | None,
+    after: PowerSpectrum | None,
+) -> dict[str, Any]:
+    """Thon rings and signal of the sum of all frames."""
     rings = NOT_MEASURED
     is_large = min(plan.output_shape_px) >= MIN_PX_FOR_RINGS
     if is_large and before is not None and after is not None:
         rings = find_thon_rings(before, after, params.voltage_kV)
-    # Without motion a pattern cannot be told from the specimen.
-    pattern_is_known = estimate.pattern.significance != 0
-    measured = Quality(
-        total_motion_A=total,
-        early_motion_A=early,
-        late_motion_A=late,
-        largest_step_A=step,
-        local_range_A=motion_statistics.local_range_px(motion.field, frames) * pixel_A,
-        candidate_scores=estimate.scores,
-        chosen=estimate.chosen,
-        hot_pixel_count=int(np.count_nonzero(first.hot_pixels)),
-        trajectory_error_A=estimate.trajectory_error_px * pixel_A,
-        field_error_A=_field_error_px(motion.field) * pixel_A,
-        movement_A=motion_statistics.largest_displacement_px(motion, frames) * pixel_A,
-        roughness_A=motion_statistics.roughness_A(motion, middle, frames, pixel_A),
-        track_residual_A=motion_statistics.track_residual_px(motion, estimate.tracks) * pixel_A,
-        has_signal=estimate.has_signal,
-        fixed_pattern_pull=estimate.pattern.pull if pattern_is_known else float("nan"),
-        fixed_pattern_significance=(
-            estimate.pattern.significance if pattern_is_known else float("nan")
-        ),
-        fixed_pattern_removed=estimate.has_fixed_pattern,
-        bad_frame_count=len(first.bad_frames),
-        drift_part=estimate.drift_part,
-        uneven_dose=max(map(abs, first.uneven_frames.values()), default=0.0),
-        hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),
-        gain_residual_rows=residuals[0],
-        gain_residual_columns=residuals[1],
-        measured_dose_e_A2=_measured_dose_e_A2(plan, params, first),
-        declared_dose_e_A2=_declared_dose_e_A2(plan, first),
-        rings_to_A=rings.to_A,
-        rings_before_A=rings.before_A,
-        ring_score=rings.score,
-        signal_bands=_signal_bands(estimate),
-        motion_bound_A=estimate.motion_bound_px * pixel_A,
-        searched_wider=estimate.is_from_wider_search,
-        lost_frames=estimate.lost_frames,
-        halves_apart=estimate.halves_apart,
-        only_direction_deg=_angle_deg(estimate.direction),
-        other_error_A=estimate.other_error_px * pixel_A,
-    )
-    return replace(measured, flags=raise_flags.raised(measured))
+    return {
+        "rings_to_A": rings.to_A,
+        "rings_before_A": rings.before_A,
+        "ring_score": rings.score,
+        "signal_bands": _signal_bands(estimate),
+    }
+
+
+def _choice_numbers(estimate: Estimate, pixel_A: float) -> dict[str, Any]:
+    """How the motion that was kept compares with the other candidates."""
+    return {
+        "candidate_scores": estimate.scores,
+        "chosen": estimate.chosen,
+        "has_signal": estimate.has_signal,
+        "searched_wider": estimate.is_from_wider_search,
+        "motion_bound_A": estimate.motion_bound_px * pixel_A,
+        "drift_part": estimate.drift_part,
+        "lost_frames": estimate.lost_frames,
+        "halves_apart": estimate.halves_apart,
+        "only_direction_deg": _angle_deg(estimate.direction),
+        "other_error_A": estimate.other_error_px * pixel_A,
+    }
 
 
 def gain_residuals(
