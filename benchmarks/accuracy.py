@@ -125,7 +125,7 @@ class Movie:
 
     @cached_property
     def params(self) -> AlignParams:
-        """Defaults, without the images that nobody looks at here."""
+        """Defaults, without images that are not scored."""
         return AlignParams(
             pixel_size_A=self.settings.pixel_size_A,
             voltage_kV=self.settings.voltage_kV,
@@ -173,7 +173,7 @@ class Movie:
 
 
 def _silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Progress callback that does nothing."""
 
 
 def find(movie: Movie, method: str) -> scoring.Found:

@@ -1,4 +1,4 @@
-"""The movies of benchmarks/conditions.py: conditions by name, and any number by chance."""
+"""The movies of benchmarks/conditions.py: conditions by name, and random ones."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def condition(name: str, seed: int, size_px: int | None = None) -> Condition:
 
 
 def random_condition(seed: int, largest_px: int = MAX_PX) -> Condition:
-    """A movie in which everything is by chance; the same for the same seed."""
+    """A movie with random settings; the same for the same seed."""
     rng = np.random.default_rng([seed, 18])
 
     def between(low: float, high: float) -> float:

@@ -59,7 +59,7 @@ class Result:
     version : of the program
     rms_px, worst_px : distance to the true displacement; None where the program failed
     stated_px : the typical standard error that it states, of the length
-    chosen, flags : which motion flexalign kept, and what it said of the movie
+    chosen, flags : which motion flexalign kept, and the flags of the movie
     error : why there is no motion
     """
 
@@ -89,7 +89,7 @@ class Movie:
             self._truth = {name: file[name] for name in file.files if name != "specimen"}
 
     def params(self, **changes: Any) -> AlignParams:
-        """What a user gives; no images that nobody looks at here."""
+        """Parameters as a user gives them, without images that are not scored."""
         settings = self.condition.settings
         return AlignParams(
             pixel_size_A=settings.pixel_size_A, voltage_kV=settings.voltage_kV,
@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--size", type=int, metavar="PX", help="square fields of this size")
     parser.add_argument("--random", type=int, metavar="N",
-                        help="N movies in which everything is by chance")  # fmt: skip
+                        help="N movies with random settings")  # fmt: skip
     parser.add_argument("--first", type=int, default=1001, metavar="SEED", help="of --random")
     parser.add_argument("--largest", type=int, default=MAX_PX, metavar="PX",
                         help="side of a field of --random")  # fmt: skip

@@ -1,4 +1,4 @@
-"""How often the program says of a movie what is not so: wrong verdicts, wrong flags, wrong errors.
+"""Rates of wrong verdicts, false flags and wrong standard errors.
 
 Movies without any specimen, with one at rest and with one that moves are aligned, at many sizes,
 frame numbers and doses.  Results are appended to ``error_rates.jsonl`` in the cache, so a long run
@@ -60,18 +60,18 @@ EXPOSURES = ((2, 2.0), (3, 2.0), (4, 1.0), (8, 1.0), (8, 0.2), (24, 1.0), (24, 0
              (100, 0.02))  # fmt: skip
 SIZES_PX = (512, 1024, 2048)
 PIXEL_SIZE_A = 1.2
-# Said of too little signal, which is so where it is faint.
+# Flags for too little signal, which are true of faint movies.
 _OF_LITTLE_SIGNAL = {"no-signal", "uncorrected", "uncertain", "rough-path"}
-# What may be said of other situations; any other warning or problem is false.
+# Flags that are true in other situations; any other warning or problem is false.
 _TRUE_FLAGS = {
     "flat": {"no-signal"},
     "flat-pattern": {"no-signal", "fixed-pattern", "gain-residual", "uncorrected"},
     "flat-hot": {"no-signal", "hot-pixels", "uncorrected"},
     "still-pattern": {"fixed-pattern", "gain-residual"} | _OF_LITTLE_SIGNAL,
 }
-# A motion that is worse than none by as much as this is no motion at all; another program has found
-# one when it left less than this part of it.
-_LEAST_PX, _FOUND_PART, _STATED_ERRORS = 0.05, 0.5, 5.0
+# Tolerance below which a motion counts as none; RELION has found a motion if it leaves less than
+# this share of it.
+_MIN_PX, _FOUND_SHARE, _STATED_ERRORS = 0.05, 0.5, 5.0
 _RESULTS = "error_rates.jsonl"
 _WILSON = 1.96
 
@@ -98,19 +98,19 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was said of one movie: a line of the results.
+    """The verdict on one movie: a line of the results.
 
     Attributes
     ----------
     situation, size_px, frames, electrons_per_px, seed : of the `Case`
     version : of the program
-    chosen, flags : which motion was kept, and what was said of the movie
-    bound_px : how far the specimen may have gone, as was said; None = not said
-    extent_px : how far it went along y or x, farthest of all places
+    chosen, flags : which motion was kept, and the flags of the movie
+    bound_px : stated upper bound of the motion; None = not stated
+    extent_px : largest true displacement of any place along y or x
     before_px, after_px : rms distance from the true motion of none and of the one kept
-    told_px : the distance that a standard error is told of: of the path where there is no field
-    stated_px : that standard error; None = none said
-    peer_px : that distance for RELION, asked where the specimen moved and no motion was kept
+    told_px : the error to which the standard error refers: of the path where there is no field
+    stated_px : that standard error; None = not stated
+    peer_px : the error of RELION's motion, where the specimen moved and no motion was kept
     """
 
     situation: str
@@ -150,18 +150,18 @@ def _kept_without_signal(v: Verdict) -> bool | None:
 
 
 def _kept_at_rest(v: Verdict) -> bool | None:
-    return v.after_px > _LEAST_PX if v.situation.startswith("still") else None
+    return v.after_px > _MIN_PX if v.situation.startswith("still") else None
 
 
 def _missed(v: Verdict) -> bool | None:
     """Whether no motion was kept where another program has found one."""
     if not v.moves:
         return None
-    return v.peer_px is not None and v.peer_px < _FOUND_PART * v.before_px
+    return v.peer_px is not None and v.peer_px < _FOUND_SHARE * v.before_px
 
 
 def _worse(v: Verdict) -> bool | None:
-    return v.after_px > 1.05 * v.before_px + _LEAST_PX if v.moves else None
+    return v.after_px > 1.05 * v.before_px + _MIN_PX if v.moves else None
 
 
 def _beyond_bound(v: Verdict) -> bool | None:
@@ -173,7 +173,7 @@ def _beyond_errors(v: Verdict) -> bool | None:
     """Whether the motion is wrong by more than its errors say, and was not called unsafe."""
     if v.stated_px is None or v.chosen == "none":
         return None
-    is_off = v.told_px > _STATED_ERRORS * v.stated_px + _LEAST_PX
+    is_off = v.told_px > _STATED_ERRORS * v.stated_px + _MIN_PX
     return is_off and "unsafe-motion" not in v.flags
 
 
@@ -188,8 +188,8 @@ WRONG: dict[str, Callable[[Verdict], bool | None]] = {
 }
 
 
-def judged(case: Case, threads: int, folder: Path) -> Verdict:
-    """What the program says of one movie, and whether RELION finds a motion that it did not."""
+def verdict_on(case: Case, threads: int, folder: Path) -> Verdict:
+    """The verdict on one movie, and whether RELION finds a motion that flexalign did not."""
     movie = simulate_movie(case.settings, threads=threads)
     files = movie.save(folder, "movie")
     params = AlignParams(
@@ -258,7 +258,7 @@ def run(wanted: Iterable[Case], cache: Path, threads: int, minutes: float = math
         if (case, version_of("refined")) in done:
             continue
         with tempfile.TemporaryDirectory(dir=cache) as folder:
-            verdict = judged(case, threads, Path(folder))
+            verdict = verdict_on(case, threads, Path(folder))
         results.append(verdict)
         wrong = [name for name, is_wrong in WRONG.items() if is_wrong(verdict)]
         print(case, verdict.chosen, *verdict.flags, *(f"[{name}]" for name in wrong), flush=True)

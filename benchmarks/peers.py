@@ -39,7 +39,7 @@ print(json.dumps([code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss *
 
 
 class PeerError(Exception):
-    """Another program did not do what it was asked for."""
+    """Another program did not write the requested outputs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class Series:
         return self.folder / f"{number}.mrc"
 
     def params(self, number: int, threads: int) -> AlignParams:
-        """What a user gives; no images that nobody looks at here."""
+        """Parameters as a user gives them, without images that are not scored."""
         movie = self.settings.of_tilt(number)
         return AlignParams(
             pixel_size_A=movie.pixel_size_A, voltage_kV=movie.voltage_kV,

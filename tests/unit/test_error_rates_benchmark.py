@@ -104,4 +104,4 @@ def test_in_short_form_nothing_is_wrong(rates, tmp_path, situation, frames, elec
     # Of this seed, four frames at rest had a motion while scores knew the rings that they judged.
     case = rates.Case(situation, 512, frames, electrons_per_px, 102)
 
-    assert faults(rates, rates.judged(case, 2, tmp_path)) == []
+    assert faults(rates, rates.verdict_on(case, 2, tmp_path)) == []
