@@ -12,22 +12,20 @@ Seeds below 100 are for tuning and are not reported.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import itertools
-import json
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peers
 import scoring
+from store import Store, code_of, installed, make_parser, version_of
 
 import flexalign
 from flexalign.align import align_movie
@@ -58,9 +56,7 @@ CLASSES: dict[str, dict[str, Any]] = {
 QUICK = ("tiny", "small")
 METHODS = ("none", "pairwise global", "pairwise local", "refined", "RELION 5x5", "oracle")
 SEEDS = (101, 102, 103)
-CACHE = Path(__file__).parent / "cache"
-# What the numbers depend on; reading and writing files and the command line are left out.
-_SOURCES = ("arrays", "estimate", "align.py", "motion.py", "passes.py", "plan.py", "simulate")
+_RESULTS = "results.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +89,6 @@ class Score:
 def settings_of(name: str, seed: int) -> SimulationSettings:
     """What to simulate for one class and seed."""
     return SimulationSettings(**CLASSES[name], seed=seed)
-
-
-def code_of(settings: SimulationSettings) -> str:
-    """A short name of the settings, so that nothing in the cache is taken for something else."""
-    plain = json.dumps(settings.to_dict(), sort_keys=True)
-    return hashlib.sha256(plain.encode()).hexdigest()[:8]
 
 
 class Movie:
@@ -135,7 +125,7 @@ class Movie:
 
     @cached_property
     def params(self) -> AlignParams:
-        """Defaults, without the images that nobody looks at here."""
+        """Defaults, without images that are not scored."""
         return AlignParams(
             pixel_size_A=self.settings.pixel_size_A,
             voltage_kV=self.settings.voltage_kV,
@@ -183,7 +173,7 @@ class Movie:
 
 
 def _silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Progress callback that does nothing."""
 
 
 def find(movie: Movie, method: str) -> scoring.Found:
@@ -204,18 +194,6 @@ def find(movie: Movie, method: str) -> scoring.Found:
     return scoring.Found(result.motion, result.sums.plain, seconds, result.quality.chosen)
 
 
-@cache
-def version_of(method: str) -> str:
-    """The program behind `method`; ours with a fingerprint of the code that decides the numbers."""
-    if method == "RELION 5x5":
-        return peers.relion_version() or ""
-    root = Path(flexalign.__file__).parent
-    files = [root / name for name in _SOURCES if name.endswith(".py")]
-    files += [file for name in _SOURCES for file in sorted((root / name).glob("*.py"))]
-    code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
-    return f"flexalign {flexalign.__version__} ({code})"
-
-
 def warm_up(cache: Path, threads: int) -> None:
     """Let numba compile before anything is timed."""
     movie = simulate_movie(shape_px=(512, 512), frame_count=8, threads=threads)
@@ -227,8 +205,8 @@ def warm_up(cache: Path, threads: int) -> None:
 
 def run(names: Iterable[str], seeds: Iterable[int], methods: list[str], cache: Path, threads: int):
     """Score what has not been scored by the same version yet."""
-    results = cache / "results.jsonl"
-    done = {(s.movie, s.seed, s.method, s.version) for s in read_scores(results)}
+    results = Store(cache / _RESULTS, Score)
+    done = {(s.movie, s.seed, s.method, s.version) for s in current(results.read())}
     is_warm = False
     for name, seed in itertools.product(names, seeds):
         missing = [m for m in methods if (name, seed, m, version_of(m)) not in done]
@@ -244,17 +222,12 @@ def run(names: Iterable[str], seeds: Iterable[int], methods: list[str], cache: P
             except (flexalign.FlexAlignError, peers.PeerError) as error:
                 print(f"{name} {seed} {method}: failed: {error}", flush=True)
                 continue
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(score)) + "\n")
+            results.append(score)
             print(f"{name} {seed} {method}: {score.rms_px:.3f} px", flush=True)
 
 
-def read_scores(results: Path) -> list[Score]:
-    """All scores in the file that are for the movies of today's `CLASSES`, oldest first."""
-    if not results.exists():
-        return []
-    lines = results.read_text(encoding="utf-8").splitlines()
-    scores = [Score(**json.loads(line)) for line in lines]
+def current(scores: Iterable[Score]) -> list[Score]:
+    """Those scores that are for the movies of today's `CLASSES`."""
     return [
         s for s in scores
         if s.movie in CLASSES and s.code == code_of(settings_of(s.movie, s.seed))
@@ -316,26 +289,21 @@ def _row(method: str, scores: dict[int, Score], oracle: dict[int, Score]) -> str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--classes", nargs="+", choices=CLASSES, metavar="CLASS",
                         help=f"of {', '.join(CLASSES)}; default: all but tiny")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--quick", action="store_true",
                         help=f"only {' and '.join(QUICK)}, one seed")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
     chosen = parser.parse_args()
     names = chosen.classes or (QUICK if chosen.quick else [n for n in CLASSES if n != "tiny"])
     seeds = chosen.seeds[:1] if chosen.quick else chosen.seeds
-    methods = [m for m in chosen.methods if m != "RELION 5x5" or version_of(m)]
+    methods = installed(chosen.methods)
     chosen.cache.mkdir(parents=True, exist_ok=True)
     if not chosen.table:
         run(names, seeds, methods, chosen.cache, chosen.threads)
-    print(tables(read_scores(chosen.cache / "results.jsonl"), names))
+    print(tables(current(Store(chosen.cache / _RESULTS, Score).read()), names))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""The movies of benchmarks/conditions.py: conditions by name, and any number by chance."""
+"""The movies of benchmarks/conditions.py: conditions by name, and random ones."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from store import code_of
 
 import flexalign
 from flexalign.simulate import FAULTS, MOTIONS, OBJECTS, SPECIMENS, SimulationSettings
@@ -80,8 +80,7 @@ class Condition:
     @property
     def code(self) -> str:
         """A short name of the movie: other settings or another simulator, another code."""
-        plain = json.dumps(self.settings.to_dict(), sort_keys=True) + _simulator()
-        return hashlib.sha256(plain.encode()).hexdigest()[:8]
+        return code_of(self.settings, _simulator())
 
 
 def condition(name: str, seed: int, size_px: int | None = None) -> Condition:
@@ -93,7 +92,7 @@ def condition(name: str, seed: int, size_px: int | None = None) -> Condition:
 
 
 def random_condition(seed: int, largest_px: int = MAX_PX) -> Condition:
-    """A movie in which everything is by chance; the same for the same seed."""
+    """A movie with random settings; the same for the same seed."""
     rng = np.random.default_rng([seed, 18])
 
     def between(low: float, high: float) -> float:

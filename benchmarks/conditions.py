@@ -16,18 +16,16 @@ each place's mean over frames removed.  Seeds below 100 are for tuning and are n
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peers
-from accuracy import CACHE, version_of
 from catalogue import CONDITIONS, MAX_PX, Condition, condition, random_condition
+from store import Store, installed, make_parser, parse, version_of
 
 import flexalign
 from flexalign.align import align_movie
@@ -37,13 +35,13 @@ from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.simulate import motion_error_px, simulate_movie
 
-METHODS = ("none", "ours", "ours global", "RELION global", "RELION 5x5")
+METHODS = ("none", "ours", "ours global", *peers.RELION_METHODS)
 # A motion may be off by so much more before it is called worse, or by so many stated errors
 # before these are called wrong.
 _WORSE, _MIN_PX, _STATED_ERRORS = 1.05, 0.05, 5.0
 OTHERS = {
     "worse than none": ("none",),
-    "worse than RELION": ("RELION global", "RELION 5x5"),
+    "worse than RELION": peers.RELION_METHODS,
     "worse than our global": ("ours global",),
 }
 OFF = f"off by more than {_STATED_ERRORS:g} stated errors"
@@ -61,7 +59,7 @@ class Result:
     version : of the program
     rms_px, worst_px : distance to the true displacement; None where the program failed
     stated_px : the typical standard error that it states, of the length
-    chosen, flags : which motion flexalign kept, and what it said of the movie
+    chosen, flags : which motion flexalign kept, and the flags of the movie
     error : why there is no motion
     """
 
@@ -91,7 +89,7 @@ class Movie:
             self._truth = {name: file[name] for name in file.files if name != "specimen"}
 
     def params(self, **changes: Any) -> AlignParams:
-        """What a user gives; no images that nobody looks at here."""
+        """Parameters as a user gives them, without images that are not scored."""
         settings = self.condition.settings
         return AlignParams(
             pixel_size_A=settings.pixel_size_A, voltage_kV=settings.voltage_kV,
@@ -105,19 +103,12 @@ class Movie:
             error = motion_error_px(motion, self._truth)
             more.update(rms_px=error.rms_px, worst_px=error.worst_px)
         made = self.condition
-        return Result(made.name, made.settings.seed, made.code, method, version(method), **more)
+        return Result(made.name, made.settings.seed, made.code, method, version_of(method), **more)
 
 
 def samples_Gpx(made: Condition) -> float:
     """Pixels of all frames of a movie, in 1e9."""
     return made.settings.pixel_count * made.settings.frame_count / 1e9
-
-
-def version(method: str) -> str:
-    """The program behind a method."""
-    if method == "none":
-        return ""
-    return version_of("RELION 5x5" if method.startswith("RELION") else "refined")
 
 
 def results_of(movie: Movie, missing: Iterable[str]) -> Iterator[Result]:
@@ -128,7 +119,7 @@ def results_of(movie: Movie, missing: Iterable[str]) -> Iterator[Result]:
     for method, local in (("ours", True), ("ours global", False)):
         if method in missing:
             yield _by_flexalign(movie, method, local)
-    if any(method.startswith("RELION") for method in missing):
+    if missing.intersection(peers.RELION_METHODS):
         yield from _by_relion(movie)
 
 
@@ -145,17 +136,14 @@ def _by_flexalign(movie: Movie, method: str, local: bool) -> Result:
 
 
 def _by_relion(movie: Movie) -> Iterator[Result]:
-    """Both motions of one run: the global one is where the local one starts."""
-    methods = ("RELION global", "RELION 5x5")
+    """Both motions of one run."""
+    settings, methods = movie.condition.settings, peers.RELION_METHODS
     try:
-        found = peers.run_relion(movie.path, movie.gain, movie.condition.settings, movie.threads)
+        motions, _ = peers.relion_motions(movie.path, movie.gain, settings, movie.threads)
     except peers.PeerError as error:
         yield from (movie.result(method, error=str(error)[-200:]) for method in methods)
         return
-    local = found.motion
-    rigid = replace(local, coefficients_px=np.zeros_like(local.coefficients_px))
-    for method, motion in zip(methods, (rigid, local), strict=True):
-        yield movie.result(method, motion)
+    yield from (movie.result(method, motion) for method, motion in motions.items())
 
 
 def stated_error_px(quality: Quality, pixel_size_A: float) -> float | None:
@@ -171,26 +159,18 @@ def run(
     wanted: Iterable[Condition], methods: Sequence[str], cache: Path, threads: int, *, keep: bool
 ) -> None:
     """Do what has not been done by the same versions yet."""
-    results = cache / _RESULTS
-    done = {(r.code, r.method, r.version) for r in read_results(results)}
+    results = Store(cache / _RESULTS, Result)
+    done = {(r.code, r.method, r.version) for r in results.read()}
     for made in wanted:
-        missing = [m for m in methods if (made.code, m, version(m)) not in done]
+        missing = [m for m in methods if (made.code, m, version_of(m)) not in done]
         if not missing:
             continue
         movie = Movie(made, cache, threads)
         for result in results_of(movie, missing):
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(result)) + "\n")
+            results.append(result)
             print(f"{made.name} {made.settings.seed} {result.method}: {_px(result)}", flush=True)
         if not keep:
             shutil.rmtree(movie.folder)
-
-
-def read_results(path: Path) -> list[Result]:
-    """All results in a file, oldest first."""
-    if not path.exists():
-        return []
-    return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 Rows = dict[tuple[str, int], dict[str, Result]]
@@ -267,32 +247,19 @@ def summary(rows: Rows) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("names", nargs="*", metavar="CONDITION", help="default: all")
-    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser = make_parser(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[101])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--size", type=int, metavar="PX", help="square fields of this size")
     parser.add_argument("--random", type=int, metavar="N",
-                        help="N movies in which everything is by chance")  # fmt: skip
+                        help="N movies with random settings")  # fmt: skip
     parser.add_argument("--first", type=int, default=1001, metavar="SEED", help="of --random")
     parser.add_argument("--largest", type=int, default=MAX_PX, metavar="PX",
                         help="side of a field of --random")  # fmt: skip
     parser.add_argument("--max-samples", type=float, metavar="GPX",
                         help="leave out movies of more pixels in all, in 1e9")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--discard", action="store_true", help="keep no movies in the cache")
-    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
-    chosen = parser.parse_args()
-    if unknown := [name for name in chosen.names if name not in CONDITIONS]:
-        parser.error(f"expected some of {', '.join(CONDITIONS)}, found {', '.join(unknown)}")
-    if chosen.list:
-        for name, changes in CONDITIONS.items():
-            print(f"{name:16} {', '.join(f'{key}={value}' for key, value in changes.items())}")
-        return
+    chosen = parse(parser, CONDITIONS, "CONDITION")
     if chosen.random:
         seeds = range(chosen.first, chosen.first + chosen.random)
         wanted = [random_condition(seed, chosen.largest) for seed in seeds]
@@ -301,12 +268,11 @@ def main() -> None:
         wanted = [condition(name, seed, chosen.size) for name in names for seed in chosen.seeds]
     if chosen.max_samples is not None:
         wanted = [made for made in wanted if samples_Gpx(made) <= chosen.max_samples]
-    methods = [m for m in chosen.methods if m in METHODS[:3] or version(m)]
-    chosen.cache.mkdir(parents=True, exist_ok=True)
+    methods = installed(chosen.methods)
     if not chosen.table:
         keep = not (chosen.discard or chosen.random)
         run(wanted, methods, chosen.cache, chosen.threads, keep=keep)
-    rows = latest(read_results(chosen.cache / _RESULTS), wanted)
+    rows = latest(Store(chosen.cache / _RESULTS, Result).read(), wanted)
     print("\n" + table(rows) + "\n\n" + summary(rows))
 
 

@@ -1,4 +1,4 @@
-"""How often the program says of a movie what is not so: wrong verdicts, wrong flags, wrong errors.
+"""Rates of wrong verdicts, false flags and wrong standard errors.
 
 Movies without any specimen, with one at rest and with one that moves are aligned, at many sizes,
 frame numbers and doses.  Results are appended to ``error_rates.jsonl`` in the cache, so a long run
@@ -19,8 +19,6 @@ Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import tempfile
 import time
@@ -31,8 +29,8 @@ from typing import Any
 
 import numpy as np
 import peers
-from accuracy import CACHE, version_of
 from conditions import stated_error_px
+from store import Store, make_parser, parse, version_of
 
 from flexalign.align import align_movie
 from flexalign.motion import Motion
@@ -62,18 +60,18 @@ EXPOSURES = ((2, 2.0), (3, 2.0), (4, 1.0), (8, 1.0), (8, 0.2), (24, 1.0), (24, 0
              (100, 0.02))  # fmt: skip
 SIZES_PX = (512, 1024, 2048)
 PIXEL_SIZE_A = 1.2
-# Said of too little signal, which is so where it is faint.
+# Flags for too little signal, which are true of faint movies.
 _OF_LITTLE_SIGNAL = {"no-signal", "uncorrected", "uncertain", "rough-path"}
-# What may be said of other situations; any other warning or problem is false.
+# Flags that are true in other situations; any other warning or problem is false.
 _TRUE_FLAGS = {
     "flat": {"no-signal"},
     "flat-pattern": {"no-signal", "fixed-pattern", "gain-residual", "uncorrected"},
     "flat-hot": {"no-signal", "hot-pixels", "uncorrected"},
     "still-pattern": {"fixed-pattern", "gain-residual"} | _OF_LITTLE_SIGNAL,
 }
-# A motion that is worse than none by as much as this is no motion at all; another program has found
-# one when it left less than this part of it.
-_LEAST_PX, _FOUND_PART, _STATED_ERRORS = 0.05, 0.5, 5.0
+# Tolerance below which a motion counts as none; RELION has found a motion if it leaves less than
+# this share of it.
+_MIN_PX, _FOUND_SHARE, _STATED_ERRORS = 0.05, 0.5, 5.0
 _RESULTS = "error_rates.jsonl"
 _WILSON = 1.96
 
@@ -100,19 +98,19 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was said of one movie: a line of the results.
+    """The verdict on one movie: a line of the results.
 
     Attributes
     ----------
     situation, size_px, frames, electrons_per_px, seed : of the `Case`
     version : of the program
-    chosen, flags : which motion was kept, and what was said of the movie
-    bound_px : how far the specimen may have gone, as was said; None = not said
-    extent_px : how far it went along y or x, farthest of all places
+    chosen, flags : which motion was kept, and the flags of the movie
+    bound_px : stated upper bound of the motion; None = not stated
+    extent_px : largest true displacement of any place along y or x
     before_px, after_px : rms distance from the true motion of none and of the one kept
-    told_px : the distance that a standard error is told of: of the path where there is no field
-    stated_px : that standard error; None = none said
-    peer_px : that distance for RELION, asked where the specimen moved and no motion was kept
+    told_px : the error to which the standard error refers: of the path where there is no field
+    stated_px : that standard error; None = not stated
+    peer_px : the error of RELION's motion, where the specimen moved and no motion was kept
     """
 
     situation: str
@@ -130,6 +128,9 @@ class Verdict:
     told_px: float
     stated_px: float | None
     peer_px: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "flags", tuple(self.flags))  # JSON has lists
 
     @property
     def moves(self) -> bool:
@@ -149,18 +150,18 @@ def _kept_without_signal(v: Verdict) -> bool | None:
 
 
 def _kept_at_rest(v: Verdict) -> bool | None:
-    return v.after_px > _LEAST_PX if v.situation.startswith("still") else None
+    return v.after_px > _MIN_PX if v.situation.startswith("still") else None
 
 
 def _missed(v: Verdict) -> bool | None:
     """Whether no motion was kept where another program has found one."""
     if not v.moves:
         return None
-    return v.peer_px is not None and v.peer_px < _FOUND_PART * v.before_px
+    return v.peer_px is not None and v.peer_px < _FOUND_SHARE * v.before_px
 
 
 def _worse(v: Verdict) -> bool | None:
-    return v.after_px > 1.05 * v.before_px + _LEAST_PX if v.moves else None
+    return v.after_px > 1.05 * v.before_px + _MIN_PX if v.moves else None
 
 
 def _beyond_bound(v: Verdict) -> bool | None:
@@ -172,7 +173,7 @@ def _beyond_errors(v: Verdict) -> bool | None:
     """Whether the motion is wrong by more than its errors say, and was not called unsafe."""
     if v.stated_px is None or v.chosen == "none":
         return None
-    is_off = v.told_px > _STATED_ERRORS * v.stated_px + _LEAST_PX
+    is_off = v.told_px > _STATED_ERRORS * v.stated_px + _MIN_PX
     return is_off and "unsafe-motion" not in v.flags
 
 
@@ -187,8 +188,8 @@ WRONG: dict[str, Callable[[Verdict], bool | None]] = {
 }
 
 
-def judged(case: Case, threads: int, folder: Path) -> Verdict:
-    """What the program says of one movie, and whether RELION finds a motion that it did not."""
+def verdict_on(case: Case, threads: int, folder: Path) -> Verdict:
+    """The verdict on one movie, and whether RELION finds a motion that flexalign did not."""
     movie = simulate_movie(case.settings, threads=threads)
     files = movie.save(folder, "movie")
     params = AlignParams(
@@ -224,13 +225,14 @@ def _path_error_px(motion: Motion, movie: SimulatedMovie) -> float:
 
 def _by_relion(movie: SimulatedMovie, files: dict[str, Path], threads: int) -> float | None:
     """RMS distance of RELION's motion from the true one; None = it failed or is not there."""
-    if not version_of("RELION 5x5"):
+    method = "RELION 5x5"
+    if not version_of(method):
         return None
     try:
-        found = peers.run_relion(files["movie"], files["gain"], movie.settings, threads)
+        found, _ = peers.relion_motions(files["movie"], files["gain"], movie.settings, threads)
     except peers.PeerError:
         return None
-    return motion_error_px(found.motion, movie).rms_px
+    return motion_error_px(found[method], movie).rms_px
 
 
 def cases(situations: Iterable[str], sizes_px: Sequence[int], seeds: Sequence[int]) -> list[Case]:
@@ -248,16 +250,16 @@ def cases(situations: Iterable[str], sizes_px: Sequence[int], seeds: Sequence[in
 def run(wanted: Iterable[Case], cache: Path, threads: int, minutes: float = math.inf) -> None:
     """Do what has not been done by the same version yet, until the time is up."""
     ends = time.monotonic() + 60 * minutes
-    done = {_key(verdict) for verdict in read_results(cache / _RESULTS)}
+    results = Store(cache / _RESULTS, Verdict)
+    done = {_key(verdict) for verdict in results.read()}
     for case in wanted:
         if time.monotonic() > ends:
             return
         if (case, version_of("refined")) in done:
             continue
         with tempfile.TemporaryDirectory(dir=cache) as folder:
-            verdict = judged(case, threads, Path(folder))
-        with (cache / _RESULTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(verdict)) + "\n")
+            verdict = verdict_on(case, threads, Path(folder))
+        results.append(verdict)
         wrong = [name for name, is_wrong in WRONG.items() if is_wrong(verdict)]
         print(case, verdict.chosen, *verdict.flags, *(f"[{name}]" for name in wrong), flush=True)
 
@@ -266,14 +268,6 @@ def _key(verdict: Verdict) -> tuple[Case, str]:
     case = Case(verdict.situation, verdict.size_px, verdict.frames, verdict.electrons_per_px,
                 verdict.seed)  # fmt: skip
     return case, verdict.version
-
-
-def read_results(path: Path) -> list[Verdict]:
-    """All results in a file, oldest first."""
-    if not path.exists():
-        return []
-    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [Verdict(**{**line, "flags": tuple(line["flags"])}) for line in lines]
 
 
 def interval(wrong: int, of: int) -> tuple[float, float]:
@@ -318,29 +312,17 @@ def _counted(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("situations", nargs="*", metavar="SITUATION", help="default: all")
-    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser = make_parser(__doc__)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES_PX), metavar="PX")
     parser.add_argument("--seeds", nargs="+", type=int, default=[101, 102, 103, 104])
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
-    parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
-    chosen = parser.parse_args()
-    if unknown := [name for name in chosen.situations if name not in SITUATIONS]:
-        parser.error(f"expected some of {', '.join(SITUATIONS)}, found {', '.join(unknown)}")
-    if chosen.list:
-        for name, changes in SITUATIONS.items():
-            print(f"{name:16} {', '.join(f'{key}={value}' for key, value in changes.items())}")
-        return
-    wanted = cases(chosen.situations or SITUATIONS, chosen.sizes, chosen.seeds)
-    chosen.cache.mkdir(parents=True, exist_ok=True)
+    chosen = parse(parser, SITUATIONS, "SITUATION")
+    wanted = cases(chosen.names or SITUATIONS, chosen.sizes, chosen.seeds)
     if not chosen.table:
         run(wanted, chosen.cache, chosen.threads, chosen.minutes)
-    latest = {_key(verdict)[0]: verdict for verdict in read_results(chosen.cache / _RESULTS)}
+    latest = {
+        _key(verdict)[0]: verdict for verdict in Store(chosen.cache / _RESULTS, Verdict).read()
+    }
     print("\n" + table([latest[case] for case in wanted if case in latest]))
 
 

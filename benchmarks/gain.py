@@ -122,7 +122,7 @@ def foreign_table(folder: Path, seeds: int) -> None:
 
 
 def hostile_table(folder: Path, trials: int) -> None:
-    """What is said of one small movie where everything that can mislead does, at random."""
+    """Verdicts on one small movie with random adverse conditions."""
     rng, said = np.random.default_rng(0), Counter()
     for _ in range(trials):
         shape = ((128, 128), (128, 192), (256, 256))[rng.integers(3)]
@@ -148,7 +148,7 @@ def hostile_table(folder: Path, trials: int) -> None:
             file.set_image_stack()
         mrcfile.write(folder / "gain.mrc", reference.astype(np.float32), overwrite=True)
         found = check_gain([folder / "m.mrcs"], AlignParams(gain=str(folder / "gain.mrc")))
-        said[kind, _judged(found, kind, Placement(place.rotate, place.flip, sense))] += 1
+        said[kind, _verdict_on(found, kind, Placement(place.rotate, place.flip, sense))] += 1
     print("| reference | right | not sure | wrong |\n| --- | --- | --- | --- |")
     for kind in ("right", "noisy", "foreign", "corrected"):
         print("|", kind, *(f"| {said[kind, word]}" for word in ("right", "unsure", "wrong")), "|")
@@ -176,7 +176,7 @@ def _placed(gain: np.ndarray, place: Orientation) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(flipped, -(place.rotate // 90)))
 
 
-def _judged(found: GainCheck, kind: str, place: Placement) -> str:
+def _verdict_on(found: GainCheck, kind: str, place: Placement) -> str:
     """Whether what was found is right."""
     if found.verdict == "unsure":
         return "unsure"

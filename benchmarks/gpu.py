@@ -94,12 +94,12 @@ def seconds_on(device: Device, work: Callable[[], object]) -> float:
     The device is kept busy until all of it is in the queue: the host's time does not count.
     """
     events, found = device.xp.cuda, []
-    busy, room = (device.xp.zeros(BUSY_BYTES // 4, np.float32) for _ in range(2))
+    busy, buffer = (device.xp.zeros(BUSY_BYTES // 4, np.float32) for _ in range(2))
     work()
     for _ in range(REPEATS):
         start, stop = events.Event(), events.Event()
         for _ in range(BUSY_COPIES):
-            room[...] = busy
+            buffer[...] = busy
         start.record()
         work()
         stop.record()
@@ -114,7 +114,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
     dtype = np.dtype(plan.movie.pixel_dtype)
     host = device.empty_on_host(shape, dtype)
     raw, counts = xp.zeros(shape, dtype), xp.zeros(shape, sum_dtype(host))
-    frame, room, gain = (xp.ones(shape, np.float32) for _ in range(3))
+    frame, buffer, gain = (xp.ones(shape, np.float32) for _ in range(3))
     nodes = [resample.lattice_nodes(size, LATTICE_STEP_PX).size for size in shape]
     lattice = xp.ones((2, *nodes), np.float32) * np.float32(1.3)
     spectrum = fourier.rfft2_cropped(frame, plan.output_shape_px)
@@ -136,17 +136,17 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
         ("raw sum", lambda: np.add(counts, raw, out=counts), raw.nbytes + 2 * counts.nbytes),
         ("shrink", lambda: kernels.downsample(frame, along_y, along_x, rows, small),
          px + 2 * rows.nbytes + small.nbytes),
-        ("prefilter", lambda: kernels.prefilter(frame, room), 4 * px),
-        ("sample", lambda: kernels.sample(frame, lattice, LATTICE_STEP_PX, room), 2 * px),
-        ("sum", lambda: np.add(frame, room, out=frame), 3 * px),
-        ("spectrum", lambda: fourier.rfft2_cropped(room, plan.output_shape_px), px + 3 * half),
+        ("prefilter", lambda: kernels.prefilter(frame, buffer), 4 * px),
+        ("sample", lambda: kernels.sample(frame, lattice, LATTICE_STEP_PX, buffer), 2 * px),
+        ("sum", lambda: np.add(frame, buffer, out=frame), 3 * px),
+        ("spectrum", lambda: fourier.rfft2_cropped(buffer, plan.output_shape_px), px + 3 * half),
         ("weigh", lambda: kernels.add_weighted(spectrum, weighted, weight, ratio, 1), 3.5 * half),
     ]  # fmt: skip
     found = [Stage(name, seconds_on(device, act), moved) for name, act, moved in work]
     again = {stage.name: stage for stage in found}
     found[4:4] = [again[UPLOAD], again["correct"]]
     transforms_s = seconds_on(device, lambda: fourier.rfft2(frame))
-    copied_s = seconds_on(device, lambda: room.__setitem__(slice(None), frame))
+    copied_s = seconds_on(device, lambda: buffer.__setitem__(slice(None), frame))
     return found, transforms_s, 2 * px / copied_s
 
 
@@ -175,7 +175,7 @@ def stage_table(found: list[Stage], transforms_s: float, bandwidth: float, frame
 
 
 def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
-    """Seconds of each pass over frames that are in memory, as whoever waits sees them."""
+    """Seconds of each pass over frames that are in memory, as elapsed time."""
     shape = (plan.movie.height_px, plan.movie.width_px)
     rng, count = np.random.default_rng(1), plan.movie.frame_count
     dtype = np.dtype(plan.movie.pixel_dtype)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mrcfile
@@ -22,6 +22,8 @@ from flexalign.model import FloatArray
 from flexalign.simulate import SimulationSettings
 
 RELION = "relion_run_motioncorr"
+# Both from one run.
+RELION_METHODS = ("RELION global", "RELION 5x5")
 _TIMES, _PLACES = 3, 6  # terms z, z2, z3 and 1, x, x2, y, y2, xy of the local model
 _UNOBSERVED = -9999
 # Linux counts the memory of the process that starts a program as the program's own, so a small
@@ -37,7 +39,7 @@ print(json.dumps([code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss *
 
 
 class PeerError(Exception):
-    """Another program did not do what it was asked for."""
+    """Another program did not write the requested outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,24 @@ def run_relion(movie: Path, gain: Path | None, settings: SimulationSettings, thr
     with _by_relion(movie, gain, settings, threads) as (folder, cost):
         motion = read_relion_motion(folder / "movie.star")
         return Found(motion, mrcfile.read(folder / "movie.mrc"), cost.seconds)
+
+
+def relion_motions(
+    movie: Path, gain: Path | None, settings: SimulationSettings, threads: int
+) -> tuple[dict[str, RelionMotion], float]:
+    """Both motions of one run of RELION by their method, and its seconds.
+
+    The global motion is the one from which the local one starts.
+
+    Raises
+    ------
+    PeerError
+        As `run_relion`.
+    """
+    found = run_relion(movie, gain, settings, threads)
+    local = found.motion
+    rigid = replace(local, coefficients_px=np.zeros_like(local.coefficients_px))
+    return dict(zip(RELION_METHODS, (rigid, local), strict=True)), found.seconds
 
 
 def time_relion(

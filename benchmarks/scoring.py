@@ -118,7 +118,7 @@ def band_ssnr(
     """Mean spectral signal-to-noise ratio of `image` in each band, given what it should show.
 
     In rings, ``FRC = Re<M, S> / sqrt(<M, M> <S, S>)`` and ``SSNR = FRC^2 / (1 - FRC^2)``; the mean
-    is over the Fourier components of the band.  What pure noise would give by chance, one over
+    is over the Fourier components of the band.  The expectation for pure noise, one over
     twice the number of independent components, is taken off, so a ratio may be below zero.  A
     border of 64 px is left out, tapered over another 64.
 

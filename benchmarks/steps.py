@@ -187,7 +187,7 @@ def _first_pass(
     frame_bytes = {
         # Raw, there and back once more; of a few frames, gain and sum once; the small frame.
         "correct, filter, sum": 4 * px * raw_bytes
-        + 12 * px / downsample.FRAMES_SHRUNK_TOGETHER
+        + 12 * px / downsample.FRAMES_DOWNSAMPLED_TOGETHER
         + 4 * small_shape[0] * small_shape[1],
     }
     steps = laps.steps(plan.align.count, frame_bytes, len(few))

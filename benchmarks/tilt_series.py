@@ -15,19 +15,16 @@ each place's mean over frames removed.  Seeds below 100 are for tuning and are n
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peers
-from accuracy import CACHE, version_of
+from store import Store, code_of, installed, make_parser, parse, version_of
 
 import flexalign
 from flexalign.align import align_movie, measure_tilt
@@ -44,7 +41,7 @@ from flexalign.simulate import (
 )
 from flexalign.simulate.files import save_movie
 
-METHODS = ("none", "alone", "series", "RELION global", "RELION 5x5")
+METHODS = ("none", "alone", "series", *peers.RELION_METHODS)
 # Frames of a tilt, and whether there are fiducials.
 SERIES: dict[str, tuple[int, bool]] = {
     f"frames-{frames}{'-gold' if gold else ''}": (frames, gold)
@@ -97,12 +94,6 @@ def settings_of(name: str, seed: int, size: int, tilts: int) -> TiltSeriesSettin
     )
 
 
-def code_of(settings: TiltSeriesSettings) -> str:
-    """A short name of the settings."""
-    plain = json.dumps(settings.to_dict(), sort_keys=True)
-    return hashlib.sha256(plain.encode()).hexdigest()[:8]
-
-
 class Series:
     """A series in the cache."""
 
@@ -127,7 +118,7 @@ class Series:
         return self.folder / f"{number}.mrc"
 
     def params(self, number: int, threads: int) -> AlignParams:
-        """What a user gives; no images that nobody looks at here."""
+        """Parameters as a user gives them, without images that are not scored."""
         movie = self.settings.of_tilt(number)
         return AlignParams(
             pixel_size_A=movie.pixel_size_A, voltage_kV=movie.voltage_kV,
@@ -145,15 +136,8 @@ class Series:
             more["rms_px"] = motion_error_px(motion, truth).rms_px
         angle = self.settings.angles_deg[number]
         return Result(
-            self.name, self.seed, self.code, number, angle, method, version(method), **more
+            self.name, self.seed, self.code, number, angle, method, version_of(method), **more
         )
-
-
-def version(method: str) -> str:
-    """The program behind a method."""
-    if method == "none":
-        return ""
-    return version_of("RELION 5x5" if method.startswith("RELION") else "refined")
 
 
 def results_of(series: Series, missing: set[str], threads: int) -> Iterator[Result]:
@@ -166,7 +150,7 @@ def results_of(series: Series, missing: set[str], threads: int) -> Iterator[Resu
         yield from (_alone(series, number, threads) for number in tilts)
     if "series" in missing:
         yield from _together(series, threads)
-    if missing & {"RELION global", "RELION 5x5"}:
+    if missing.intersection(peers.RELION_METHODS):
         for number in tilts:
             yield from _by_relion(series, number, threads)
 
@@ -196,48 +180,38 @@ def _together(series: Series, threads: int) -> Iterator[Result]:
 
 
 def _by_relion(series: Series, number: int, threads: int) -> Iterator[Result]:
-    """Both motions of one run: the global one is where the local one starts."""
-    methods = ("RELION global", "RELION 5x5")
+    """Both motions of one run."""
     movie, settings = series.movie(number), series.settings.of_tilt(number)
     try:
-        found = peers.run_relion(movie, series.gain, settings, threads)
+        motions, seconds = peers.relion_motions(movie, series.gain, settings, threads)
     except peers.PeerError as error:
         said = str(error)[-200:]
-        yield from (series.result(number, method, error=said) for method in methods)
+        yield from (series.result(number, name, error=said) for name in peers.RELION_METHODS)
         return
-    local = found.motion
-    rigid = replace(local, coefficients_px=np.zeros_like(local.coefficients_px))
-    for method, motion in zip(methods, (rigid, local), strict=True):
-        yield series.result(number, method, motion, seconds=found.seconds)
+    for method, motion in motions.items():
+        yield series.result(number, method, motion, seconds=seconds)
 
 
 def run(
     wanted: Iterable[Series], methods: Sequence[str], cache: Path, threads: int, *, keep: bool
 ) -> None:
     """Do what has not been done by the same versions yet."""
-    results = cache / _RESULTS
+    results = Store(cache / _RESULTS, Result)
     for series in wanted:
-        known = read_results(results)
-        done = {(r.code, r.number, r.method, r.version) for r in known}
+        done = {(r.code, r.number, r.method, r.version) for r in results.read()}
         tilts = range(series.settings.tilt_count)
-        missing = {m for m in methods for k in tilts if (series.code, k, m, version(m)) not in done}
+        missing = {
+            m for m in methods for k in tilts if (series.code, k, m, version_of(m)) not in done
+        }
         if not missing:
             continue
         series.simulate(threads)
         for result in results_of(series, missing, threads):
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(result)) + "\n")
+            results.append(result)
             words = (series.name, series.seed, f"{result.angle_deg:g}", result.method, _px(result))
             print(*words, flush=True)
         if not keep:
             shutil.rmtree(series.folder)
-
-
-def read_results(path: Path) -> list[Result]:
-    """All results in a file, oldest first."""
-    if not path.exists():
-        return []
-    return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 Rows = dict[int, dict[str, Result]]
@@ -305,36 +279,26 @@ def summary(found: Sequence[tuple[Series, Rows]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("names", nargs="*", metavar="SERIES", help="default: all")
-    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser = make_parser(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[101])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--size", type=int, default=1024, metavar="PX", help="side of a field")
     parser.add_argument("--tilts", type=int, default=21, metavar="N", help="within 50 degrees")
-    parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--discard", action="store_true", help="keep no movies in the cache")
-    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
-    chosen = parser.parse_args()
-    if unknown := [name for name in chosen.names if name not in SERIES]:
-        parser.error(f"expected some of {', '.join(SERIES)}, found {', '.join(unknown)}")
-    if chosen.list:
-        for name, (frames, gold) in SERIES.items():
-            print(f"{name:16} {frames} frames per tilt{', fiducials' if gold else ''}")
-        return
+    described = {
+        name: {"frames per tilt": frames, "fiducials": gold}
+        for name, (frames, gold) in SERIES.items()
+    }
+    chosen = parse(parser, described, "SERIES")
     wanted = [
         Series(name, seed, settings_of(name, seed, chosen.size, chosen.tilts), chosen.cache)
         for name in chosen.names or SERIES
         for seed in chosen.seeds
     ]
-    methods = [m for m in chosen.methods if not m.startswith("RELION") or version(m)]
-    chosen.cache.mkdir(parents=True, exist_ok=True)
+    methods = installed(chosen.methods)
     if not chosen.table:
         run(wanted, methods, chosen.cache, chosen.threads, keep=not chosen.discard)
-    results = read_results(chosen.cache / _RESULTS)
+    results = Store(chosen.cache / _RESULTS, Result).read()
     found = [(series, rows) for series in wanted if (rows := latest(results, series))]
     for series, rows in found:
         print(f"\n{series.name}, seed {series.seed}, flexalign {flexalign.__version__}\n")

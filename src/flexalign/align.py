@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -26,13 +23,14 @@ from flexalign.estimate.series import default_prior
 from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.files import check_name
 from flexalign.io.motion_formats.read_motion import check_motion
+from flexalign.io.motion_plot import draw_trajectory
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader, RememberingMovie
-from flexalign.io.plots import draw_trajectory, load_drawing
+from flexalign.io.png import load_drawing
 from flexalign.io.record import file_state
-from flexalign.io.references import load_references
+from flexalign.io.references import references_for
 from flexalign.io.results import check_output, write_result
-from flexalign.model import AlignmentResult, FrameSums, MovieRecord, References
+from flexalign.model import AlignmentResult, FrameSums, MovieRecord, PixelArray, PowerSpectrum
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
 from flexalign.params import AlignParams
@@ -40,8 +38,8 @@ from flexalign.passes import Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
 from flexalign.provenance import describe_inputs, record_of
 from flexalign.quality.gain_residual import line_residuals
-from flexalign.quality.metrics import curves, quality_of
-from flexalign.quality_limits import LIMITS
+from flexalign.quality.metrics import curves, gain_residuals, quality_of
+from flexalign.timing import StageTimer
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -64,14 +62,14 @@ def align_movie(
     params : default: `AlignParams()`
     motion : a known motion to apply instead of estimating one, to the frames in which it was
         measured
-    series_prior : what the other tilts of a tilt series say of this one, see
-        `estimate.series.series_priors`; None = nothing
+    series_prior : prior of the motion from the other tilts of a series, see
+        `estimate.series.series_priors`; None = the default prior
     progress : called as ``progress(stage, done, total)``
 
     Returns
     -------
-    The motion, in pixels of the unbinned movie, and the images that were summed along it, (h, w);
-    quality numbers in Angstrom with their flags, the plan, and the record with all provenance
+    The motion, in pixels of the unbinned movie, and the images (h, w) summed along it; quality
+    numbers in Angstrom with their flags, the plan, and the record with the provenance
 
     Raises
     ------
@@ -84,11 +82,11 @@ def align_movie(
 
     Notes
     -----
-    The movie is read twice.  From frames that were corrected and down-sampled in the first pass the
+    The movie is read twice.  The first pass corrects and down-samples the frames.  From these the
     motion is estimated: a trajectory by correlation of pairs of frames, local motion by patches,
-    and both together by maximum likelihood under a smoothness prior; the model that explains data
-    best to which it was not fitted is kept.  The second pass corrects full frames, resamples each
-    once along the motion, and sums them.  The equations are in ``docs/explanation/estimation.md``.
+    and both together by maximum likelihood under a smoothness prior; the motion with the highest
+    held-out likelihood is kept.  The second pass corrects full frames, interpolates each once
+    along the motion, and sums them.  The equations are in ``docs/explanation/estimation.md``.
 
     The same movie and parameters give the same result.
     `align_and_write` writes what this returns.
@@ -107,67 +105,6 @@ def align_movie(
         return _align(
             movie, params or AlignParams(), motion, progress, beside, _ignored, series_prior
         )
-
-
-class MeasuredTilt(NamedTuple):
-    """The motion of one movie of a tilt series, of which nothing is summed yet.
-
-    Attributes
-    ----------
-    motion : as `align_movie` would apply it with the same prior
-    chosen : name of the candidate that was kept
-    statistics : for `estimate.series.series_priors`; None when the motion was not refined
-    """
-
-    motion: Motion
-    chosen: str
-    statistics: TiltStatistics | None
-
-
-def measure_tilt(
-    movie: str | Path,
-    params: AlignParams | None = None,
-    *,
-    series_prior: SeriesPrior | None = None,
-    progress: Progress = _silent,
-) -> MeasuredTilt:
-    """The motion of one movie of a tilt series, and what it says about the priors of the others.
-
-    Parameters
-    ----------
-    series_prior : what the other tilts said in an earlier round; None = nothing yet, as in the
-        first round: motion is taken to be as it usually is
-
-    Raises
-    ------
-    FlexAlignError
-        As `align_movie`.
-    """
-    params, clock = params or AlignParams(), _Clock()
-    with open_for(movie, params) as reader:
-        plan = make_plan(reader.info, params)
-        device = resolve(params.device, plan.gpu_memory_bytes)
-        references = _references(reader, params)
-        threads = _threads(params)
-        with device.active():
-            frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
-            prior = series_prior or default_prior(plan.movie.frame_count)
-            estimate = estimate_motion(frames, plan, params, threads, clock, prior)
-    return MeasuredTilt(estimate.motion, estimate.chosen, statistics_of(estimate, plan))
-
-
-def _references(reader: MovieReader, params: AlignParams) -> References:
-    """The references of a movie that is open."""
-    return load_references(
-        reader.info,
-        gain=params.gain,
-        gain_rotate=params.gain_rotate,
-        gain_flip=params.gain_flip,
-        gain_sense=params.gain_sense,
-        dark=params.dark,
-        defects=params.defects,
-        tiff_rows=params.tiff_rows,
-    )
 
 
 def _ignored(plan: Plan, estimate: Estimate) -> None:
@@ -189,8 +126,8 @@ def _align(
     """
     if motion is not None:
         params = _params_for(motion, params)
-    clock = _Clock()
-    threads = _threads(params)
+    clock = StageTimer()
+    threads = params.thread_count
     with open_for(movie, params) as reader:
         opened = file_state(movie)
         plan = make_plan(reader.info, params)
@@ -199,7 +136,7 @@ def _align(
             check_motion(motion, reader.info)
         device = resolve(params.device, plan.gpu_memory_bytes)
         with clock("references"):
-            references = _references(reader, params)
+            references = references_for(reader.info, params)
         with device.active():
             with clock("first pass"):
                 frames, first = first_pass(
@@ -210,7 +147,7 @@ def _align(
                 estimate = estimate_motion(frames, plan, params, threads, clock, series_prior)
             else:
                 estimate = given_motion(motion)
-            del frames  # the largest allocation, not needed any more
+            del frames  # the largest allocation, not needed by the second pass
             progress("estimate", 1, 1)
             on_motion(plan, estimate)
             lines = beside.submit(line_residuals, first.unaligned)
@@ -219,31 +156,34 @@ def _align(
                 sums = second_pass(
                     source, plan, first, estimate.motion, params, threads, progress, device
                 )
-    before = after = None
-    if params.psd and sums.unaligned is not None:
-        with clock("spectra"):
-            pixel_A = plan.output_pixel_size_A
-            before = power_spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
-            after = power_spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
+    before, after = _spectra(sums, plan, params, threads, clock)
     with clock("judgement"):
-        found = _without_smear(lines.result(), plan, sums, estimate.motion)
-        quality = quality_of(plan, params, first, estimate, before, after, found)
+        residuals = gain_residuals(lines.result(), sums, plan, estimate.motion)
+        quality = quality_of(plan, params, first, estimate, before, after, residuals)
     record = record_of(
         plan, params, first, estimate, quality, clock.seconds, references.notes, device,
         inputs.result(),
     )  # fmt: skip
     record = replace(record, curves=curves(first, before, after))
-    if not _is_unchanged(movie, opened):
-        raise InputError(
-            f"{movie}: expected a movie that is complete, found one that changed while it was "
-            "read: wait until nobody writes to it"
-        )
+    _check_unchanged(movie, opened)
     for_ctf = None
     if sums.amplitude is not None:
         for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
     return AlignmentResult(
         estimate.motion, sums, estimate.tracks, before, after, quality, record, plan, for_ctf
     )
+
+
+def _spectra(
+    sums: FrameSums, plan: Plan, params: AlignParams, threads: int, clock: StageTimer
+) -> tuple[PowerSpectrum | None, PowerSpectrum | None]:
+    """Power spectra of the micrograph without and with the motion; None = not requested."""
+    if not params.psd or sums.unaligned is None:
+        return None, None
+    with clock("spectra"):
+        pixel_A = plan.output_pixel_size_A
+        before = power_spectrum.power_spectrum(sums.unaligned, pixel_A, threads=threads)
+        return before, power_spectrum.power_spectrum(sums.plain, pixel_A, threads=threads)
 
 
 def align_and_write(
@@ -267,9 +207,9 @@ def align_and_write(
     root : common beginning of the file names; default: the movie's name
     motion : a known motion to apply instead of estimating one
     series_prior : as for `align_movie`
-    series_key : what the record says of the work on the series that gave the prior
+    series_key : identifies the measurement of the series in the record
     suffixes : end of each file name, by kind
-    inputs : further files that were read and must not be replaced
+    inputs : further input files, which must not be replaced
 
     Raises
     ------
@@ -293,25 +233,30 @@ def align_and_write(
     if series_key:
         decisions = {**result.record.decisions, "series_key": series_key}
         result = replace(result, record=replace(result.record, decisions=decisions))
-    sums, amplitudes = result.sums, None
-    if params.psd and sums.unaligned is not None:
-        amplitudes = partial(
-            power_spectrum.amplitude_composite, sums.plain, sums.unaligned, threads=_threads(params)
+    clock = StageTimer()
+    with clock("writing"):
+        outputs = write_result(
+            result,
+            folder,
+            root,
+            overwrite=overwrite,
+            float16=params.float16,
+            save_unaligned=params.save_unaligned,
+            amplitudes=_amplitudes(result.sums, params),
+            suffixes=suffixes,
+            plot=drawn[0].result,
         )
-    started = time.perf_counter()
-    outputs = write_result(
-        result,
-        folder,
-        root,
-        overwrite=overwrite,
-        float16=params.float16,
-        save_unaligned=params.save_unaligned,
-        amplitudes=amplitudes,
-        suffixes=suffixes,
-        plot=drawn[0].result,
-    )
-    timings = {**result.record.timings_s, "writing": time.perf_counter() - started}
+    timings = {**result.record.timings_s, **clock.seconds}
     return replace(result.record, outputs=outputs, timings_s=timings)
+
+
+def _amplitudes(sums: FrameSums, params: AlignParams) -> Callable[[], PixelArray] | None:
+    """A function that computes the image of both amplitude spectra; None = not requested."""
+    if not params.psd or sums.unaligned is None:
+        return None
+    return partial(
+        power_spectrum.amplitude_composite, sums.plain, sums.unaligned, threads=params.thread_count
+    )
 
 
 def _drawn(plan: Plan, estimate: Estimate) -> bytes:
@@ -324,18 +269,6 @@ def _drawn(plan: Plan, estimate: Estimate) -> bytes:
     return picture.getvalue()
 
 
-def _without_smear(
-    lines: tuple[float, float], plan: Plan, sums: FrameSums, motion: Motion
-) -> tuple[float, float]:
-    """The residual `lines` of the unaligned sum, corrected for drift of the specimen if needed."""
-    if not max(lines) > LIMITS.gain_residual or sums.unaligned is None:
-        return lines
-    frames = [i for i in plan.sum if motion.trajectory.is_measured[i]]
-    path_px = motion.trajectory.displacement_px[frames] / np.array(plan.binning)
-    found = line_residuals(sums.unaligned, sums.plain, path_px)
-    return lines if np.isnan(found).any() else found
-
-
 def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
     """`params` without estimation options, restricted to the frames in which `motion` is known."""
     measured = np.flatnonzero(motion.trajectory.is_measured)
@@ -345,28 +278,61 @@ def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
     return replace(params, local=False, refine=False)
 
 
-def _threads(params: AlignParams) -> int:
-    """Number of threads: as requested, else as many as the process may use."""
-    return params.threads or len(os.sched_getaffinity(0))
-
-
-class _Clock:
-    """Seconds spent in each stage, in order."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        elapsed = time.perf_counter() - started
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + elapsed
-
-
-def _is_unchanged(movie: str | Path, opened: dict[str, int]) -> bool:
-    """Whether a movie is unchanged since it was `opened`."""
+def _check_unchanged(movie: str | Path, opened: dict[str, int]) -> None:
+    """Raise `InputError` if the file of a movie has changed since it was `opened`."""
     try:
-        return file_state(movie) == opened
+        is_unchanged = file_state(movie) == opened
     except OSError:
-        return False
+        is_unchanged = False
+    if not is_unchanged:
+        raise InputError(
+            f"{movie}: expected a movie that is complete, found one that changed while it was "
+            "read: wait until it is written completely"
+        )
+
+
+class MeasuredTilt(NamedTuple):
+    """The motion of one movie of a tilt series, before its frames are summed.
+
+    Attributes
+    ----------
+    motion : as `align_movie` would apply it with the same prior
+    chosen : name of the candidate that was kept
+    statistics : for `estimate.series.series_priors`; None when the motion was not refined
+    """
+
+    motion: Motion
+    chosen: str
+    statistics: TiltStatistics | None
+
+
+def measure_tilt(
+    movie: str | Path,
+    params: AlignParams | None = None,
+    *,
+    series_prior: SeriesPrior | None = None,
+    progress: Progress = _silent,
+) -> MeasuredTilt:
+    """The motion of one movie of a tilt series, and its statistics for the priors of the others.
+
+    Parameters
+    ----------
+    series_prior : prior from the other tilts in an earlier round; None = the default prior, as in
+        the first round
+
+    Raises
+    ------
+    FlexAlignError
+        As `align_movie`.
+    """
+    params, clock = params or AlignParams(), StageTimer()
+    with open_for(movie, params) as reader:
+        plan = make_plan(reader.info, params)
+        device = resolve(params.device, plan.gpu_memory_bytes)
+        references = references_for(reader.info, params)
+        threads = params.thread_count
+        with device.active():
+            frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
+            prior = series_prior or default_prior(plan.movie.frame_count)
+            estimate = estimate_motion(frames, plan, params, threads, clock, prior)
+    return MeasuredTilt(estimate.motion, estimate.chosen, statistics_of(estimate, plan))

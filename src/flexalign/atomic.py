@@ -62,5 +62,5 @@ def explained(path: str | Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         raise OutputError(
             f"cannot write {path}: {reason}. Expected an existing folder that you may write to, "
-            "with room for the results: free some space or choose another folder"
+            "with space for the results: free some or choose another folder"
         ) from error

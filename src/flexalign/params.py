@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import typing
 from dataclasses import dataclass
@@ -303,6 +304,11 @@ class AlignParams:
                 f"{option_name('tiff_rows')}: RELION turns the rows of TIFF movies over; "
                 f"expected 'imod', found '{self.tiff_rows}'"
             )
+
+    @property
+    def thread_count(self) -> int:
+        """Number of threads: as requested, else as many as the process may use."""
+        return self.threads or len(os.sched_getaffinity(0))
 
     def to_dict(self) -> dict[str, Any]:
         """All parameters with the defaults filled in, as JSON can hold them."""

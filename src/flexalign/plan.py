@@ -17,9 +17,9 @@ from flexalign.params import AlignParams, option_name, parameters
 from flexalign.plan_memory import FRAMES_MOVED_TOGETHER as FRAMES_MOVED_TOGETHER
 from flexalign.plan_memory import fit_to_memory, gpu_memory_bytes, small_item_bytes
 from flexalign.plan_sizes import (
-    MIN_FRAME_PX,
+    align_range,
     control_point_counts,
-    frame_range,
+    output_shape,
     patch_counts,
     reduced_shape,
     reference_frame,
@@ -205,26 +205,12 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
     ParameterError
         If a frame range does not fit the movie, or patches do not fit the frame.
     """
-    if min(movie.height_px, movie.width_px) < MIN_MOVIE_PX:
-        raise InputError(
-            f"{movie.path}: expected frames of at least {MIN_MOVIE_PX} x {MIN_MOVIE_PX} "
-            f"px, found {movie.width_px} x {movie.height_px} px: too small to be aligned"
-        )
+    _check_size(movie)
     pixel_size_A = _pixel_size_A(movie, params)
     _check_equal_groups(movie, params)
-    align = frame_range("align", params.align_first, params.align_last, movie.frame_count)
-    if align.count < 2:
-        raise ParameterError(
-            f"{option_name('align_first')}, {option_name('align_last')}: expected at least two "
-            f"frames to align, found {align.count} (frames {align})"
-        )
+    align = align_range(params, movie.frame_count)
     summed = sum_range(align, params, movie.frame_count)
-    field_A = min(movie.height_px, movie.width_px) * pixel_size_A
-    if field_A < MIN_FIELD_A:
-        raise InputError(
-            f"{movie.path}: expected a field of at least {MIN_FIELD_A:g} A, found "
-            f"{field_A:.3g} A at {pixel_size_A:.3g} A per pixel: compare the pixel size"
-        )
+    _check_field(movie, pixel_size_A)
     correlation = reduced_shape(
         movie, pixel_size_A, CORRELATION_NYQUIST_SHARE * FINEST_RESOLUTION_A / 2
     )
@@ -232,16 +218,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         movie, pixel_size_A, params.max_resolution_A / (2 * PAIRWISE_NYQUIST_RATIO)
     )
     pairwise = (min(pairwise[0], correlation[0]), min(pairwise[1], correlation[1]))
-    output = (
-        round(movie.height_px / params.binning),
-        round(movie.width_px / params.binning),
-    )
-    if min(output) < MIN_FRAME_PX:
-        raise ParameterError(
-            f"{option_name('binning')}: expected a micrograph of at least {MIN_FRAME_PX} x "
-            f"{MIN_FRAME_PX} px, found {params.binning:g}, which makes it {output[1]} x "
-            f"{output[0]} px"
-        )
+    output = output_shape(movie, params)
     patches = patch_counts(movie, pixel_size_A, correlation, params)
     if params.local:
         correlation = shape_of_fast_patches(movie, correlation, patches)
@@ -270,6 +247,25 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         gpu_memory_bytes=gpu_memory_bytes(movie, params),
         fallback=fallback,
     )
+
+
+def _check_size(movie: MovieInfo) -> None:
+    """Raise `InputError` if a movie is too small to be aligned."""
+    if min(movie.height_px, movie.width_px) < MIN_MOVIE_PX:
+        raise InputError(
+            f"{movie.path}: expected frames of at least {MIN_MOVIE_PX} x {MIN_MOVIE_PX} "
+            f"px, found {movie.width_px} x {movie.height_px} px: too small to be aligned"
+        )
+
+
+def _check_field(movie: MovieInfo, pixel_size_A: float) -> None:
+    """Raise `InputError` if the field is smaller than any specimen."""
+    field_A = min(movie.height_px, movie.width_px) * pixel_size_A
+    if field_A < MIN_FIELD_A:
+        raise InputError(
+            f"{movie.path}: expected a field of at least {MIN_FIELD_A:g} A, found "
+            f"{field_A:.3g} A at {pixel_size_A:.3g} A per pixel: compare the pixel size"
+        )
 
 
 def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:

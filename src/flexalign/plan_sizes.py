@@ -40,6 +40,28 @@ def frame_range(name: str, first: int, last: int, frame_count: int) -> FrameRang
     return FrameRange(first - 1, last)
 
 
+def align_range(params: AlignParams, frame_count: int) -> FrameRange:
+    """The range from which the motion is estimated, of at least two frames."""
+    align = frame_range("align", params.align_first, params.align_last, frame_count)
+    if align.count < 2:
+        raise ParameterError(
+            f"{option_name('align_first')}, {option_name('align_last')}: expected at least two "
+            f"frames to align, found {align.count} (frames {align})"
+        )
+    return align
+
+
+def output_shape(movie: MovieInfo, params: AlignParams) -> tuple[int, int]:
+    """Size (h, w) of the micrograph."""
+    height, width = round(movie.height_px / params.binning), round(movie.width_px / params.binning)
+    if min(height, width) < MIN_FRAME_PX:
+        raise ParameterError(
+            f"{option_name('binning')}: expected a micrograph of at least {MIN_FRAME_PX} x "
+            f"{MIN_FRAME_PX} px, found {params.binning:g}, which makes it {width} x {height} px"
+        )
+    return height, width
+
+
 def sum_range(align: FrameRange, params: AlignParams, frame_count: int) -> FrameRange:
     """The range to sum, which must lie inside the range that is aligned."""
     first = align.first + 1 if params.sum_first is None else params.sum_first

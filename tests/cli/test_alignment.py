@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from terminal import read_all
 
 from flexalign.cli.console import run_each
 from flexalign.errors import DeviceError, InputError, ParameterError
@@ -239,7 +240,7 @@ def test_on_a_terminal_a_bar_shows_the_movie_and_the_line_of_result_stays(movie_
         [sys.executable, "-c", code], stderr=theirs, stdout=subprocess.PIPE, env=environment
     ) as process:
         os.close(theirs)
-        shown = _read_all(ours)
+        shown = read_all(ours)
         assert process.stdout.read() == b""
     os.close(ours)
 
@@ -250,16 +251,3 @@ def test_on_a_terminal_a_bar_shows_the_movie_and_the_line_of_result_stays(movie_
     assert flags[-1].startswith("  gain-residual: ")
     assert report.startswith("report: ")
     assert "b.mrc: sum" not in "".join(flags)
-
-
-def _read_all(terminal: int) -> str:
-    """What is written to a terminal until its other end closes."""
-    parts = []
-    while True:
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:  # Linux says so when nobody has the other end open
-            part = b""
-        if not part:
-            return b"".join(parts).decode()
-        parts.append(part)

@@ -1,4 +1,4 @@
-"""Names, docstrings and pages use the terms of the glossary in docs/explanation/conventions.md."""
+"""Names, docstrings, messages and pages use the terms of the glossary in conventions.md."""
 
 from __future__ import annotations
 
@@ -61,12 +61,9 @@ def _names(tree: ast.Module) -> set[str]:
 
 
 def _prose(text: str) -> str:
-    """The docstrings and comments of a module."""
-    tree = ast.parse(text)
-    documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
-    parts = [
-        ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)
-    ]
+    """The docstrings, comments and messages of a module."""
+    constants = (n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant))
+    parts = [value for value in constants if isinstance(value, str)]
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return "\n".join(parts + [t.string for t in tokens if t.type == tokenize.COMMENT])
 
@@ -119,6 +116,7 @@ def test_retired_names_and_words_are_found():
         "'rest': write residual, remaining",
     ]
     assert _retired("Every so\n# manieth row.") == ["'manieth': write step, every n-th"]
+    assert _retired(_prose("print('there is room for it')")) == ["'room for': write buffer, memory"]
 
 
 def test_the_glossary_has_every_retired_name():

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from scripts import benchmarks
 
 from flexalign import align_movie
 from flexalign.motion import Motion
 from flexalign.simulate import motion_error_px
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
-
 
 @pytest.fixture(scope="module")
 def rms_px(save_movie, params_for):
     """Function: the distance from the true motion of a condition, without and with alignment."""
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        catalogue = importlib.import_module("catalogue")
-    finally:
-        sys.path.remove(BENCHMARKS)
-        sys.modules.pop("catalogue", None)
+    with benchmarks("catalogue") as scripts:
+        catalogue = scripts["catalogue"]
 
     def measured(name: str, size_px: int = 512) -> tuple[float, float]:
         settings = replace(

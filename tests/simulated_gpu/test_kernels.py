@@ -1,4 +1,4 @@
-"""Each launcher of `gpu.kernels` gives what its twin on the CPU gives."""
+"""Each launcher of `gpu.kernels` agrees with its CPU implementation."""
 
 from __future__ import annotations
 

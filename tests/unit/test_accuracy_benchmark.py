@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from scripts import benchmarks
 
 from flexalign.arrays import fourier, resample
 from flexalign.simulate import simulate_movie
-
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
 
 @pytest.fixture(scope="module")
 def modules():
     """The scripts accuracy, peers and scoring, which are no package."""
-    names = ("accuracy", "peers", "scoring")
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(BENCHMARKS)
-        for name in names:
-            sys.modules.pop(name, None)
+    with benchmarks("accuracy", "peers", "scoring") as scripts:
+        yield scripts
 
 
 @pytest.fixture

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from scripts import benchmarks
 
 from flexalign.simulate import OBJECTS, SPECIMENS
-
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
 
 @pytest.fixture(scope="module")
 def conditions():
-    names = ("conditions", "catalogue", "accuracy", "peers", "scoring")
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield importlib.import_module("conditions")
-    finally:
-        sys.path.remove(BENCHMARKS)
-        for name in names:
-            sys.modules.pop(name, None)
+    with benchmarks("conditions") as scripts:
+        yield scripts["conditions"]
 
 
 @pytest.fixture
@@ -58,7 +48,7 @@ def test_what_has_been_done_is_not_done_again(conditions, tiny, tmp_path):
     conditions.run([tiny], methods, tmp_path, 1, keep=False)
     conditions.run([tiny], methods, tmp_path, 1, keep=False)
 
-    results = conditions.read_results(tmp_path / "conditions.jsonl")
+    results = conditions.Store(tmp_path / "conditions.jsonl", conditions.Result).read()
     row = conditions.latest(results, [tiny])["tiny", 7]
     assert [result.method for result in results] == list(methods)
     assert list(tmp_path.iterdir()) == [tmp_path / "conditions.jsonl"]
@@ -79,7 +69,9 @@ def test_a_program_that_fails_is_a_line_of_its_own(conditions, tiny, tmp_path, m
     monkeypatch.setattr(conditions.peers, "run_relion", fails)
     conditions.run([tiny], ["RELION global", "RELION 5x5"], tmp_path, 1, keep=False)
 
-    rows = conditions.latest(conditions.read_results(tmp_path / "conditions.jsonl"), [tiny])
+    rows = conditions.latest(
+        conditions.Store(tmp_path / "conditions.jsonl", conditions.Result).read(), [tiny]
+    )
     assert [result.error for result in rows["tiny", 7].values()] == ["no micrograph"] * 2
     assert "| failed | failed |" in conditions.table(rows)
 

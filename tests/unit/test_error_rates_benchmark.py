@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+from scripts import benchmarks
 
 
 @pytest.fixture(scope="module")
 def rates():
-    names = ("error_rates", "conditions", "catalogue", "accuracy", "peers", "scoring")
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield importlib.import_module("error_rates")
-    finally:
-        sys.path.remove(BENCHMARKS)
-        for name in names:
-            sys.modules.pop(name, None)
+    with benchmarks("error_rates") as scripts:
+        yield scripts["error_rates"]
 
 
 @pytest.fixture
@@ -100,7 +90,7 @@ def test_a_run_goes_on_where_it_ended(rates, tmp_path, monkeypatch):
     rates.run(wanted, tmp_path, 1)
     rates.run(wanted, tmp_path, 1, minutes=0)
 
-    results = rates.read_results(tmp_path / "error_rates.jsonl")
+    results = rates.Store(tmp_path / "error_rates.jsonl", rates.Verdict).read()
     assert [result.frames for result in results] == [2, 3]
     assert list(tmp_path.iterdir()) == [tmp_path / "error_rates.jsonl"]
 
@@ -114,4 +104,4 @@ def test_in_short_form_nothing_is_wrong(rates, tmp_path, situation, frames, elec
     # Of this seed, four frames at rest had a motion while scores knew the rings that they judged.
     case = rates.Case(situation, 512, frames, electrons_per_px, 102)
 
-    assert faults(rates, rates.judged(case, 2, tmp_path)) == []
+    assert faults(rates, rates.verdict_on(case, 2, tmp_path)) == []

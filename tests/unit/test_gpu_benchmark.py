@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import benchmarks
 
 from flexalign import AlignParams, FlexAlignError, align_movie
 from flexalign.simulate import simulate_movie
-
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
 
 @pytest.fixture(scope="module")
 def gpu():
     """The script, which is no package."""
-    before = set(sys.modules)
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield importlib.import_module("gpu")
-    finally:
-        sys.path.remove(BENCHMARKS)
-        for name in set(sys.modules) - before:
-            if BENCHMARKS in str(getattr(sys.modules[name], "__file__", "")):
-                del sys.modules[name]
+    with benchmarks("gpu") as scripts:
+        yield scripts["gpu"]
 
 
 @pytest.fixture(scope="module")

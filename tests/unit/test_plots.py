@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.plots import draw_spectra, draw_trajectory
+from flexalign.io.motion_plot import draw_trajectory
+from flexalign.io.spectra_plot import draw_spectra
 from flexalign.model import FrameRange, PatchTracks, PowerSpectrum
 from flexalign.motion import Motion, MotionField, Trajectory
 

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from flexalign.errors import ParameterError
 from flexalign.io.movies.open_movie import open_movie
 from flexalign.simulate import (
-    SAVED_FORMATS,
+    FORMATS,
     SimulationSettings,
     TiltSeriesSettings,
     save_tilt_series,
@@ -178,7 +178,7 @@ def sections(path):
     return found
 
 
-@pytest.mark.parametrize("file_format", SAVED_FORMATS)
+@pytest.mark.parametrize("file_format", FORMATS)
 def test_the_mdoc_says_what_the_movies_are(tmp_path, file_format):
     paths = save_tilt_series(SERIES, tmp_path, "ts", file_format, threads=1)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+from scripts import benchmarks
 
 from flexalign.align import align_movie
 from flexalign.io.movies.open_movie import open_movie
@@ -16,7 +15,6 @@ from flexalign.params import AlignParams
 from flexalign.simulate import SimulationSettings, motion_error_px
 from flexalign.simulate.motions import make_motion, truth_lattice
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 NAMES = ("account", "accuracy", "drifting", "peers", "scoring", "speed", "steps")
 MB = 1_000_000
 SETTINGS = SimulationSettings(shape_px=(384, 448), frame_count=6, local_motion_px=1.0)
@@ -25,13 +23,8 @@ SETTINGS = SimulationSettings(shape_px=(384, 448), frame_count=6, local_motion_p
 @pytest.fixture(scope="module")
 def modules():
     """The scripts, which are no package."""
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        yield {name: importlib.import_module(name) for name in NAMES}
-    finally:
-        sys.path.remove(BENCHMARKS)
-        for name in NAMES:
-            sys.modules.pop(name, None)
+    with benchmarks(*NAMES) as scripts:
+        yield scripts
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flexalign.arrays.power_spectrum import power_spectrum
-from flexalign.quality.thon_rings import electron_wavelength_A, find_rings
+from flexalign.quality.thon_rings import electron_wavelength_A, find_thon_rings
 
 SIDE_PX = 1024
 CS_A = 2.7e7
@@ -36,7 +36,7 @@ def none(seed=0, pixel_A=1.0):
 
 @pytest.mark.parametrize("end_A", [10.0, 6.0, 4.0])
 def test_rings_are_seen_to_where_they_end(end_A):
-    found = find_rings(none(), spectrum_with(end_A), 300.0)
+    found = find_thon_rings(none(), spectrum_with(end_A), 300.0)
 
     assert found.to_A == pytest.approx(end_A, rel=0.15)
     assert found.score > 0.7
@@ -56,7 +56,7 @@ def test_rings_are_seen_to_where_they_end(end_A):
     ids=str,
 )
 def test_defocus_astigmatism_voltage_and_phase_may_be_any(changes):
-    found = find_rings(
+    found = find_thon_rings(
         none(pixel_A=changes.get("pixel_A", 1.0)),
         spectrum_with(6.0, **changes),
         changes.get("voltage_kV", 300.0),
@@ -66,19 +66,21 @@ def test_defocus_astigmatism_voltage_and_phase_may_be_any(changes):
 
 
 def test_both_spectra_are_judged_on_their_own():
-    found = find_rings(spectrum_with(9.0, seed=2), spectrum_with(5.0), 300.0)
+    found = find_thon_rings(spectrum_with(9.0, seed=2), spectrum_with(5.0), 300.0)
 
     assert found.before_A == pytest.approx(9.0, rel=0.15)
     assert found.to_A == pytest.approx(5.0, rel=0.15)
 
 
 def test_none_before_is_none():
-    assert np.isnan(find_rings(none(3), spectrum_with(5.0), 300.0).before_A)
+    assert np.isnan(find_thon_rings(none(3), spectrum_with(5.0), 300.0).before_A)
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_noise_has_none_and_was_looked_at(seed):
-    found = find_rings(*(none(s, [0.7, 1.0, 1.3][seed % 3]) for s in (seed, seed + 100)), 300.0)
+    found = find_thon_rings(
+        *(none(s, [0.7, 1.0, 1.3][seed % 3]) for s in (seed, seed + 100)), 300.0
+    )
 
     assert np.isnan(found.to_A)
     assert np.isnan(found.before_A)
@@ -89,14 +91,14 @@ def test_a_spectrum_of_few_rings_is_not_looked_at():
     noise = np.random.default_rng(0).normal(size=(128, 128))
     small, coarse = power_spectrum(noise, 1.0), power_spectrum(np.tile(noise, (4, 4)), 8.0)
 
-    assert np.isnan(find_rings(small, small, 300.0).score)
-    assert np.isnan(find_rings(coarse, coarse, 300.0).score)
+    assert np.isnan(find_thon_rings(small, small, 300.0).score)
+    assert np.isnan(find_thon_rings(coarse, coarse, 300.0).score)
 
 
 def test_an_empty_spectrum_has_none():
     empty = power_spectrum(np.zeros((SIDE_PX, SIDE_PX)), 1.0)
 
-    assert np.isnan(find_rings(empty, empty, 300.0).to_A)
+    assert np.isnan(find_thon_rings(empty, empty, 300.0).to_A)
 
 
 @pytest.mark.parametrize(("voltage_kV", "wave_A"), [(100, 0.0370), (200, 0.02508), (300, 0.01969)])

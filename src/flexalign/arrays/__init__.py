@@ -1,6 +1,6 @@
 """Images as arrays on a device: no paths, no Angstroms, no parameters object.
 
-Shared by all: `device` (CPU or GPU), `backends` (what CPU and GPU each have an implementation of),
+Shared by all: `device` (CPU or GPU), `backends` (interfaces that both implement),
 `threads`, `fourier` (the only caller of FFTs), `kernels` (compiled loops) and `gpu`.
 
 First pass: `detector` (dark, gain, bad pixels), `frame_checks` and `duplicate_frames` (frames

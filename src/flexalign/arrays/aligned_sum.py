@@ -1,4 +1,4 @@
-"""Interpolate frames along a motion and sum them tile by tile: no moved frame is held whole."""
+"""Interpolate frames along a motion and sum them tile by tile, so that none is held whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from flexalign.arrays import detector, fourier, resample
 from flexalign.arrays.detector import STRIP_ROWS, Correction
-from flexalign.arrays.kernels import warp
+from flexalign.arrays.kernels import raw_frames, warp
 from flexalign.arrays.lowrank_weights import ExponentialWeights, TimeFunctions, time_functions
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
@@ -98,7 +98,7 @@ class AlignedSums:
             weights[len(self._names) :] = self._functions.value[1:, time]
         lattice = resample.lattice_for_loops(displacement_px, self._shape)
         mended = detector.mended_values(raw, self._correction, frame_index)
-        self._raws.append(warp.for_loops(raw))
+        self._raws.append(raw_frames.for_loops(raw))
         self._lattices.append(lattice)
         self._mended.append(mended)
         self._in_sums.append(weights)
@@ -114,7 +114,7 @@ class AlignedSums:
         return len(self._totals)
 
     def flush(self) -> None:
-        """Move and add the frames waiting in the batch; every result calls this first."""
+        """Interpolate and add the frames waiting in the batch; every result calls this first."""
         count, (height, width) = len(self._lattices), self._shape
         if count == 0:
             return
@@ -122,7 +122,7 @@ class AlignedSums:
         lattices, mended, weights = (np.stack(part) for part in waiting[1:])
         kept = count if len(self._images) > 0 else 0
         moved = np.empty((kept, height, width), np.float32)
-        raws, correction = warp.filled_up(self._raws, self._frames_together), self._correction
+        raws, correction = raw_frames.padded(self._raws, self._frames_together), self._correction
         columns = -(-width // _TILE_PX[1])
 
         def add_tiles(start: int, stop: int) -> None:

@@ -1,7 +1,7 @@
-"""Areas of the detector that get no electrons: dead parts, and what lies beyond the beam.
+"""Areas of the detector without electrons: dead sections, and the area outside the beam.
 
-Their edges stay where they are and are sharper than any specimen, and would hold the motion of the
-patches that they cross.  Nothing can be learnt there, so that frames may fade out toward them.
+Their edges do not move and are sharper than any specimen, which would bias the motion of patches
+that they cross toward zero.  Frames are therefore tapered toward them.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from scipy import ndimage
 from flexalign.arrays.threads import share_equally
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
-# Side of the blocks whose means are compared.  One is blank that has less than this
-# part of the median counts in the mean of all frames.
+# Side of the blocks whose means are compared.  A block is blank if it has less than this
+# fraction of the median counts in the mean of all frames.
 _BLOCK_PX = 8
 _BLANK_SHARE = 0.02
-# Blocks that scatter by more than this part of the median have no level that could be missed.
+# If blocks scatter by more than this fraction of their median, none can be called blank.
 _MAX_SCATTER = 0.2
-# Beside the area so many small pixels are as good as lost.
+# Small pixels beside the area that are affected by the filter.
 _MARGIN_PX = 6
 
 
 def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray | None:
-    """Where (h, w) of small frames of a shape there are no electrons; None = everywhere some.
+    """Mask (h, w), at the size of the small frames, of the area without electrons; None = none.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray |
 
 
 def fade_out(images: npt.NDArray[Any], blank: MaskArray, width_px: float, threads: int = 1) -> None:
-    """Let `images` (n, h, w) fade to the mean of each toward a `blank` area (h, w), in place.
+    """Taper `images` (n, h, w) to the mean of each toward a `blank` area (h, w), in place.
 
     Parameters
     ----------
-    width_px : over how much
+    width_px : width of the taper
     """
     away: FloatArray = np.asarray(ndimage.distance_transform_edt(~blank))
     part = np.clip((away - _MARGIN_PX) / width_px, 0, 1)

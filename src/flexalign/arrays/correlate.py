@@ -1,4 +1,4 @@
-"""Cross-correlations of images, their peaks, and how far to trust them."""
+"""Cross-correlations of images, and the positions and significance of their peaks."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def pair_peaks(
     ----------
     spectra : (n, h, columns), filtered; the columns of the half planes that are not zero
     first, second : (pairs,) indices into `spectra`
-    radius_px : (pairs,) largest displacement to look for
+    radius_px : (pairs,) search radius
 
     Returns
     -------

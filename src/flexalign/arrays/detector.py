@@ -31,7 +31,7 @@ class Correction:
     gain : (h, w) float32 or None; multiplies
     dark : (h, w) float32 or None; subtracted before
     bad_index : (n,) int64, flat indices of the bad pixels, ascending
-    bad_start : (h + 1,) int64, where those of each row begin among them
+    bad_start : (h + 1,) int64, index of the first bad pixel of each row
     bad_x : (n,) int64, their columns
     neighbour_index : (n, 8) int64, flat indices of the nearest good pixels of each, nearest first
     """

@@ -1,8 +1,8 @@
 """The device of arrays: the CPU, or one GPU.  The only module that detects hardware.
 
-A `Device` is an argument that flows.  CuPy and numba-cuda are imported when a GPU is used, and not
-before.  In numba's CUDA simulator (``NUMBA_ENABLE_CUDASIM=1``) there is one GPU, whose arrays are
-NumPy's: slow, but every kernel can be stepped through.
+A `Device` is passed as an argument.  CuPy and numba-cuda are imported only when a GPU is used.  In
+numba's CUDA simulator (``NUMBA_ENABLE_CUDASIM=1``) there is one GPU with arrays of
+NumPy: slow, but every kernel can be debugged.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import numpy.typing as npt
 from flexalign.errors import DeviceError, ParameterError
 
 _DRIVER = "libcuda.so.1"
-# The versions of CUDA that there are extras for.
+# Versions of CUDA for which the package has extras.
 _EXTRAS = {12: "cuda12", 13: "cuda13"}
 _ON_CPU = "or choose --device cpu"
-# Which of several processes this one is, counted from 0; set by the process that starts them.
+# Environment variable with the number of this worker process, from 0, set by its parent.
 PROCESS_VARIABLE = "FLEXALIGN_PROCESS"
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What there is beside the CPU.
+    """The GPUs of this machine, their driver and libraries.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Device:
     Attributes
     ----------
     name : "cpu", or "cuda:" and the number of the GPU, from 0
-    note : why it is not the GPU that might have been, "" otherwise
+    note : why "auto" selected no GPU, "" otherwise
     is_simulated : whether it is numba's simulator
     """
 
@@ -66,7 +66,7 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it is not the CPU."""
+        """Whether it is a GPU."""
         return self.name != "cpu"
 
     @property
@@ -83,7 +83,7 @@ class Device:
         return self.is_gpu and not self.is_simulated
 
     def describe(self) -> str:
-        """Its name, with the model of a GPU."""
+        """The name, with the model of a GPU."""
         if not self._has_own_memory:
             return self.name + (" (simulated)" if self.is_simulated else "")
         facts = self.xp.cuda.runtime.getDeviceProperties(int(self.name.partition(":")[2]))
@@ -127,7 +127,7 @@ class Device:
             self.xp.cuda.get_current_stream().synchronize()
 
     def free_bytes(self) -> int | None:
-        """Memory that arrays can still have on a GPU; None on the CPU."""
+        """Free memory of a GPU for arrays; None on the CPU."""
         if not self._has_own_memory:
             return None
         free, _ = self.xp.cuda.runtime.memGetInfo()
@@ -151,7 +151,7 @@ class Device:
             try:
                 yield
             except self.xp.cuda.memory.OutOfMemoryError as error:
-                # The traceback would keep arrays alive that the next movie needs the buffer of.
+                # The traceback would keep arrays alive whose memory the next movie needs.
                 message = str(error.with_traceback(None))
                 self.xp.cuda.runtime.deviceSynchronize()
                 raise DeviceError(
@@ -164,7 +164,7 @@ CPU = Device("cpu")
 
 
 def find_hardware() -> Hardware:
-    """What there is beside the CPU, as the driver says; no library for GPUs is loaded."""
+    """The hardware that the driver reports; no GPU library is loaded."""
     if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return Hardware((max(_EXTRAS), 0), 1, max(_EXTRAS), is_simulated=True)
     try:
@@ -189,7 +189,7 @@ def _library_cuda() -> int | None:
         except PackageNotFoundError:
             continue
         return major
-    return min(_EXTRAS)  # of another build
+    return min(_EXTRAS)  # of an incompatible build
 
 
 def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) -> Device:
@@ -293,7 +293,7 @@ def _trial(gpu: Device) -> tuple[str, str]:
         if np.abs(found - pixels).max() < 1:
             return "", ""
         what = "wrong numbers"
-    except Exception as error:  # versions that do not fit each other fail in any way
+    except Exception as error:  # incompatible versions raise errors of any type
         what = f"{type(error).__name__}: {error}"
     return (
         f"expected {gpu.name} to compute, found {what}",
@@ -304,7 +304,7 @@ def _trial(gpu: Device) -> tuple[str, str]:
 def turn_of(word: str) -> int:
     """Number of the GPU that "auto", "cuda", "cuda:1" or "cuda:0-3" stands for.
 
-    Of several it is the one whose turn it is among the processes side by side.
+    A list is assigned to the worker processes in turn.
 
     Raises
     ------
@@ -316,7 +316,7 @@ def turn_of(word: str) -> int:
 
 
 def gpu_numbers(text: str) -> tuple[int, ...]:
-    """The GPUs of a list as Scipion writes it.
+    """The GPUs in a list in Scipion's notation.
 
     Raises
     ------

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from flexalign.arrays import detector
 from flexalign.arrays.detector import STRIP_ROWS, Correction
-from flexalign.arrays.kernels import downsample, float16, warp
+from flexalign.arrays.kernels import downsample, float16, raw_frames
 from flexalign.arrays.kernels.elementwise import reflected_index
 from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for
 from flexalign.arrays.threads import ThreadPool
@@ -25,13 +25,13 @@ from flexalign.model import PixelArray
 # Integers of at most this many bits have exact sums over all frames of a movie in 32 bits.
 _SMALL_ITEM_BYTES = 2
 # Stop-band attenuation of the filter in dB; its pass-band ripple is equally small.
-_STOPPED_DB = 40.0
+_ATTENUATION_DB = 40.0
 # Step between the sampled rows and columns that decide the dtype of the small frames.
 _CODING_STEP_PX = 16
 # Rows of the small frame computed together: their input rows fit into the cache.
 _SMALL_ROWS = 64
 # Frames processed per batch: gain and sums are read from memory once for all of them.
-FRAMES_SHRUNK_TOGETHER = 4
+FRAMES_DOWNSAMPLED_TOGETHER = 4
 # 16-bit images down-sampled together; each needs a 32-bit copy.
 _WIDENED_TOGETHER = 2
 
@@ -75,8 +75,8 @@ def axis_filter(size_px: int, new_size_px: int, kept_share: float) -> AxisFilter
         delta[:, 0] = 1
         return AxisFilter(np.arange(size_px), delta)
     ratio = size_px / new_size_px
-    length = (_STOPPED_DB - 7.95) / (14.36 * (1 - kept_share)) * ratio
-    beta = 0.5842 * (_STOPPED_DB - 21) ** 0.4 + 0.07886 * (_STOPPED_DB - 21)
+    length = (_ATTENUATION_DB - 7.95) / (14.36 * (1 - kept_share)) * ratio
+    beta = 0.5842 * (_ATTENUATION_DB - 21) ** 0.4 + 0.07886 * (_ATTENUATION_DB - 21)
     together = downsample.TAPS_TOGETHER
     taps = math.ceil((math.floor(length) + 1) / together) * together
     center = np.arange(new_size_px) * ratio
@@ -101,13 +101,13 @@ def downsampled_images(
             [1., 1., 1.]]], dtype=float32)
     """
     count, height, width = images.shape
-    nothing = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
+    no_correction = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
     small = np.empty((count, *new_shape_px), np.float32)
     none_mended = np.empty(0, np.float32)
-    together = FRAMES_SHRUNK_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
+    together = FRAMES_DOWNSAMPLED_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
     buffer = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
     with ThreadPool(threads) as workers:
-        downsampler = Downsampler(nothing, (height, width), small, workers, kept_share)
+        downsampler = Downsampler(no_correction, (height, width), small, workers, kept_share)
         for first in range(0, count, together):
             some = _widened(images[first : first + together], buffer, workers)
             places = range(first, first + len(some))
@@ -259,11 +259,11 @@ class Downsampler:
             some = slice(None, None, _CODING_STEP_PX)
             pixels = detector.corrected_at((some, some), raw, self._correction)
             self.coding = coding_for(self._small, float(pixels.mean()), float(pixels.std()))
-        self._raws.append(warp.for_loops(raw))
+        self._raws.append(raw_frames.for_loops(raw))
         mended = detector.mended_values(raw, self._correction, frame_index)
         self._waiting.append(_Waiting(frame_index, place, place in self._used, mended, sums))
         self._used.add(place)
-        return self.flush() if len(self._waiting) == FRAMES_SHRUNK_TOGETHER else []
+        return self.flush() if len(self._waiting) == FRAMES_DOWNSAMPLED_TOGETHER else []
 
     def flush(self) -> list[DownsampledFrame]:
         """Process the frames that still wait for their batch."""
@@ -274,9 +274,9 @@ class Downsampler:
     def downsample_now(
         self, raws: Sequence[npt.NDArray[Any]], waiting: Sequence[_Waiting]
     ) -> list[DownsampledFrame]:
-        """Process frames (h, w) from `warp.for_loops`, at most `FRAMES_SHRUNK_TOGETHER`."""
+        """Process a batch of frames (h, w) from `raw_frames.for_loops`."""
         correction = self._correction
-        together = warp.filled_up(raws, FRAMES_SHRUNK_TOGETHER)
+        together = raw_frames.padded(raws, FRAMES_DOWNSAMPLED_TOGETHER)
         mended = np.stack([frame.mended for frame in waiting])
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])

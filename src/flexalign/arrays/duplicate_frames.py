@@ -14,7 +14,7 @@ _SAME_NOISE = 0.1
 
 
 class Copies:
-    """Finds frames with the same noise as the one before, which no two exposures have."""
+    """Finds frames with the same noise as the one before; independent exposures differ in it."""
 
     def __init__(self) -> None:
         self._last: tuple[int, npt.NDArray[np.float32]] | None = None

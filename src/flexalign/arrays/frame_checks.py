@@ -1,4 +1,4 @@
-"""Find frames that cannot be used as they are: blank, partly blank, or of another dose."""
+"""Find frames that are blank, partly blank, or of a deviating dose."""
 
 from __future__ import annotations
 

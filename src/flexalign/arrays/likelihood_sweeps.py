@@ -11,7 +11,7 @@ from flexalign.model import FloatArray
 
 
 class CpuSweeps:
-    """Sweeps over the same packed spectra again and again.
+    """Repeated sweeps over the same packed spectra.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class CpuSweeps:
         ----------
         residual_px : (motions, patches, times, 2) displacement to undo
         weight : (motions, patches, rings)
-        rings, weighted_rings : how many rings to look at, and how many may have a weight
+        rings, weighted_rings : number of rings to use, and of rings that may have a weight
         """
         packing = self._packing
         gradient, summed = np.empty(residual_px.shape), np.empty(weight.shape)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flexalign.arrays.kernels import warp
+from flexalign.arrays.kernels import raw_frames, warp
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
@@ -115,7 +115,7 @@ def _cut(image: PixelArray, top: int, bottom: int, left: int, right: int) -> Pix
     nothing, no_pixels = np.empty((0, 0), np.float32), np.empty(0, np.int64)
     part = np.empty((bottom - top, right - left), np.float32)
     no_starts = np.zeros(len(image) + 1, np.int64)
-    warp.correct_tile(
+    raw_frames.correct_tile(
         image, nothing, nothing, no_starts, no_pixels, nothing.ravel(), top, left, part
     )
     return part

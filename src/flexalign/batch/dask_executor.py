@@ -18,7 +18,16 @@ from uuid import uuid4
 
 from flexalign.batch.executors import Listener
 from flexalign.batch.failures import Failure, explain
-from flexalign.batch.jobs import Job, Note, Outcome, Stage, needed_bytes, refused, run_job
+from flexalign.batch.jobs import (
+    Job,
+    Note,
+    Outcome,
+    Stage,
+    needed_bytes,
+    refused,
+    run_job,
+    throttled,
+)
 from flexalign.batch.resources import core_count
 from flexalign.errors import InputError
 
@@ -223,18 +232,12 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     from distributed import get_worker
 
     worker = get_worker()
-    last = ("", 0.0)
 
-    def tell(stage: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if stage != last[0] or now > last[1] + MIN_NEWS_INTERVAL_S:
-            last = (stage, now)
-            news = {"movie": job.movie, "stage": stage, "done": done, "total": total}
-            worker.log_event(topic, {**news, "worker": worker.address})
+    def send(stage: str, done: int, total: int) -> None:
+        news = {"movie": job.movie, "stage": stage, "done": done, "total": total}
+        worker.log_event(topic, {**news, "worker": worker.address})
 
-    tell("", 0, 0)
-    last = ("", 0.0)
+    send("", 0, 0)
     places = max(1, worker.state.nthreads)
     limit_bytes = (worker.memory_manager.memory_limit or 1 << 50) // places
     try:
@@ -245,7 +248,9 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
         return refused(job, min_bytes)
     if normal_bytes > limit_bytes:
         job = replace(job, is_careful=True)
-    outcome = run_job(job, threads or max(1, core_count() // places), tell)
+    outcome = run_job(
+        job, threads or max(1, core_count() // places), throttled(send, MIN_NEWS_INTERVAL_S)
+    )
     # The process time includes that of other movies in the same process.
     return replace(outcome, cpu_s=float("nan")) if places > 1 else outcome
 

@@ -54,7 +54,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A tilt has said what it knows about the others of its series; it is aligned later."""
+    """A tilt was measured for the priors of its series; it is aligned later."""
 
     outcome: Outcome
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -63,7 +62,7 @@ class GainGate:
         self._folder, self._observe = folder, observe
         from flexalign.gain.check import GainChecker  # loads the compiled loops
 
-        threads = params.threads or len(os.sched_getaffinity(0))
+        threads = params.thread_count
         self._checker = GainChecker(
             params, max_px=GAIN_RUN_SIDE_PX, goal_sd=GAIN_RUN_GOAL_SD, threads=threads
         )

@@ -177,7 +177,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
 def _worked_on(
     job: Job, threads: int, progress: Progress
 ) -> tuple[MovieRecord | None, TiltStatistics | None]:
-    """The record of a movie that was aligned, or what a tilt says that was only measured."""
+    """The record of an aligned movie, or the statistics of a tilt that was only measured."""
     from flexalign.align import align_and_write, measure_tilt
 
     params = replace(AlignParams.from_dict(job.parameters), threads=threads)
@@ -190,6 +190,20 @@ def _worked_on(
         series_key=job.series_key, inputs=job.inputs, progress=progress,
     )  # fmt: skip
     return record, None
+
+
+def throttled(send: Progress, interval_s: float) -> Progress:
+    """`send`, called at each change of the stage and otherwise at most once per interval."""
+    last = ("", 0.0)
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if stage != last[0] or now > last[1] + interval_s:
+            last = (stage, now)
+            send(stage, done, total)
+
+    return tell
 
 
 def needed_bytes(job: Job) -> tuple[int, int]:

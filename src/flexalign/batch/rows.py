@@ -1,28 +1,25 @@
-"""The row of one movie in a table: what its record says, by the names of the columns."""
+"""Rows of tables, one for each movie, with values from its record; and CSV files of them."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from flexalign.atomic import replacing
 from flexalign.files import displayed
 from flexalign.model import MovieRecord, to_plain
 
-# Where a value stands in a record, keys joined by dots, or how it is computed from one.
+# Place of a value in a record, keys joined by dots, or a function that computes it.
 Source = str | Callable[[MovieRecord], Any]
-# Signal is followed over a session at this resolution: fine enough to suffer from motion, coarse
-# enough to be there in most movies.
+# Resolution at which signal is compared over a session: fine enough to be affected by motion,
+# coarse enough to be present in most movies.
 SIGNAL_AT_A = 8.0
 
 
 def values_of(record: MovieRecord, sources: Mapping[str, Source]) -> dict[str, Any]:
-    """The values of one movie as JSON holds them, by the names in `sources`.
-
-    What the record does not say is None.
-    """
+    """The values of one movie as plain JSON, by the names in `sources`; None = missing."""
     return {
         name: to_plain(look_up(record, source) if isinstance(source, str) else source(record))
         for name, source in sources.items()
@@ -30,7 +27,7 @@ def values_of(record: MovieRecord, sources: Mapping[str, Source]) -> dict[str, A
 
 
 def look_up(record: object, place: str) -> Any:
-    """What stands at `place` in a record, as it is or as plain values; None when nothing does.
+    """The value at `place` in a record or its plain JSON; None if there is none.
 
     Parameters
     ----------
@@ -49,12 +46,12 @@ def look_up(record: object, place: str) -> Any:
 
 
 def movie_path(record: MovieRecord) -> str:
-    """Path of the movie, as it may stand in a table."""
+    """Path of the movie, with unprintable characters escaped."""
     return displayed(record.inputs["movie"]["path"])
 
 
 def warning_count(record: MovieRecord) -> int:
-    """Number of sentences to read in the record."""
+    """Number of warnings in the record."""
     return len(record.warnings)
 
 
@@ -89,9 +86,14 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
         If the file cannot be written.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns)
-        table.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+        write_rows(file, columns, rows)
+
+
+def write_rows(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """As `write_csv`, to an open file."""
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows([_cell(row.get(name)) for name in columns] for row in rows)
 
 
 def _cell(value: Any) -> Any:

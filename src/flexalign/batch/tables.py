@@ -1,4 +1,4 @@
-"""The tables of a run: what failed and why, and the micrographs for other programs."""
+"""The tables of a run: failures with their reasons, and micrographs for other programs."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ _ROW_NEEDS = (
 
 
 def row_of(record: MovieRecord, seconds: float) -> dict[str, Any]:
-    """What the tables say about a movie that is done; files are named from the folder of the run.
+    """The table row of a finished movie; file names are relative to the run folder.
 
     Beside the columns it holds "outputs", the names of all its files.
 
     Parameters
     ----------
-    seconds : that it took
+    seconds : processing time
     """
     row = values_of(record, _SOURCES)
     return {**row, "seconds": round(seconds, 2), "outputs": list(record.outputs.values())}
 
 
 def checked_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as `row_of` gives it, read from the index of a run.
+    """A row of `row_of`, read from the index of a run and checked.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def checked_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_failed(path: Path, failed: Iterable[tuple[str, Failure | None]]) -> None:
-    """Write ``failed.tsv``: a head, then movie, type, reason and advice in each line."""
+    """Write ``failed.tsv``: a header, then movie, type, reason and advice in each line."""
     lines = ["movie\ttype\treason\twhat to do"]
     for movie, failure in failed:
         if failure is not None:
@@ -110,7 +110,7 @@ def write_star(path: Path, rows: Sequence[dict[str, Any]], voltage_kV: float) ->
 
     Parameters
     ----------
-    voltage_kV : of rows of an index that an earlier version wrote, which do not say it
+    voltage_kV : for rows in the index of an earlier version, which have none
     """
     kinds = [
         (
@@ -137,7 +137,7 @@ def write_star(path: Path, rows: Sequence[dict[str, Any]], voltage_kV: float) ->
     }
     for part in ("Total", "Early", "Late"):
         columns[f"rlnAccumMotion{part}"] = [row[f"{part.lower()}_motion_A"] or 0.0 for row in rows]
-    # Rows of an index that an earlier version wrote lack some.
+    # Rows in the index of an earlier version lack some columns.
     columns["flexalignRingsTo"] = [_number(row.get("rings_to_A")) for row in rows]
     columns["flexalignSignalAfter"] = [_number(row.get("signal_after_10_7_A")) for row in rows]
     columns["flexalignFlags"] = [row["flags"].replace(" ", ",") or "none" for row in rows]

@@ -12,13 +12,12 @@ import os
 import signal
 import sys
 import threading
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from flexalign.batch.failures import explain
-from flexalign.batch.jobs import Job, Note, Outcome, needed_bytes, refused, run_job
+from flexalign.batch.jobs import Job, Note, Outcome, needed_bytes, refused, run_job, throttled
 
 # Minimum interval of progress messages within a stage.
 MIN_NEWS_INTERVAL_S = 0.2
@@ -55,16 +54,11 @@ def _work(connection: Connection[Any, Any], job: Job) -> Outcome:
     job, threads = connection.recv()
     if not threads:
         return refused(job, needed[1])
-    last = ("", 0.0)
 
-    def tell(stage: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if stage != last[0] or now > last[1] + MIN_NEWS_INTERVAL_S:
-            last = (stage, now)
-            connection.send((stage, done, total))
+    def send(stage: str, done: int, total: int) -> None:
+        connection.send((stage, done, total))
 
-    return run_job(job, threads, tell)
+    return run_job(job, threads, throttled(send, MIN_NEWS_INTERVAL_S))
 
 
 def _end_with_parent(life_number: int) -> None:

@@ -3,8 +3,9 @@
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
 `interop` (apply, export), `comparison`, `relion` (a job of RELION), `simulation` (simulate, demo)
 and `xmipp` are the commands.  `options` makes options from the table of parameters,
-`series_options` has those of tilt series; `checks` refuses outputs that would replace inputs,
-`running` runs many movies; `console` prints the progress of one movie, `run_display` that of a run.
+`option_groups` from dataclasses, as in `run_options`, `series_options` and `simulation_options`.
+`checks` refuses outputs that would replace inputs, `running` runs many movies; `console` prints
+the progress of one movie, `run_display` that of a run, `comparison_output` a comparison.
 """
 
 from __future__ import annotations

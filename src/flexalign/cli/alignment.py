@@ -27,16 +27,11 @@ from flexalign.cli.console import (
     run_each,
     say_gain_check,
 )
+from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
 from flexalign.cli.reporting import refuse_foreign_report, write_report
-from flexalign.cli.running import (
-    INTERRUPTED,
-    RunOptions,
-    pop_run_options,
-    run_movies,
-    takes_run_options,
-    write_relion_tables,
-)
+from flexalign.cli.run_options import RunOptions
+from flexalign.cli.running import INTERRUPTED, run_movies, write_relion_tables
 from flexalign.params import AlignParams
 
 Movies = Annotated[
@@ -57,7 +52,7 @@ Settings = Annotated[
 
 
 @takes_parameters
-@takes_run_options
+@takes_options
 def align(
     movies: Movies,
     out: Annotated[Path, typer.Option(help="Folder for the outputs.", metavar="DIR")],
@@ -73,6 +68,8 @@ def align(
         bool, typer.Option("--dry-run", help="Print the plan, as 'plan' does, and stop.")
     ] = False,
     debug: Debug = False,
+    *,
+    options: RunOptions,
     **values: Any,
 ) -> None:
     """Align movies and write micrographs, motion and evidence to a folder.
@@ -83,7 +80,6 @@ def align(
     changed, or, with --retry-failed, failed.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
-    options = pop_run_options(values)
     paths, params, own = _movies_and_parameters(movies, settings, values)
     if dry_run:
         raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,7 +66,7 @@ def check_gain(
         refuse_inputs([plot], [*paths, params.gain, *list_files(movies)])
         refuse_existing(plot, overwrite=overwrite)
     announce_compiling()
-    threads = params.threads or len(os.sched_getaffinity(0))
+    threads = params.thread_count
     checker = GainChecker(params, max_px=GAIN_SIDE_PX, threads=threads)
     with progress_bar(Path(params.gain)) as progress:
         found = checker.take(paths[:max_movies], progress)
@@ -157,7 +156,7 @@ def estimate_gain(
             params,
             keep_illumination=keep_illumination,
             overwrite=overwrite,
-            threads=params.threads or len(os.sched_getaffinity(0)),
+            threads=params.thread_count,
             progress=show,
         )
     ledger.add(out.parent, {out.name: out})

@@ -14,16 +14,15 @@ import typer
 from flexalign.cli.alignment import Settings
 from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.console import Debug, announce_compiling, announce_device, say_error
+from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters_without
 from flexalign.cli.reporting import Reporting, SeriesReporting
 from flexalign.cli.run_display import view
+from flexalign.cli.run_options import RunOptions
 from flexalign.cli.running import (
     INTERRUPTED,
-    RunOptions,
     make_executor,
-    pop_run_options,
     stopped_by_signals,
-    takes_run_options,
 )
 from flexalign.cli.series_options import (
     DEFAULTS,
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @takes_parameters_without(*NOT_FOR_SERIES)
-@takes_run_options
+@takes_options
 def tilt_series(
     series: Annotated[
         list[str],
@@ -79,6 +78,8 @@ def tilt_series(
         ),
     ] = False,
     debug: Debug = False,
+    *,
+    options: RunOptions,
     **values: Any,
 ) -> None:
     """Align the movies of tilt series and write stacks with angles, doses and mdoc files.
@@ -89,7 +90,6 @@ def tilt_series(
     Exit code: 0 all done, 1 some tilts or series are lost, 2 parameters, 3 input, 4 device, 130
     stopped by Ctrl-C.
     """
-    options = pop_run_options(values)
     wanted = SeriesOptions(movies, tilt_dose, tilt_axis, eer_dose, save_tilts, shared_prior)
     params = series_parameters(values, settings)
     choices = wanted.choices(given_parameters(values, settings), out)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flexalign.cli.alignment import Settings
 from flexalign.cli.console import Debug
+from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, takes_parameters
-from flexalign.cli.running import MAX_TYPED, pop_run_options, run_movies, takes_run_options
+from flexalign.cli.run_options import MAX_TYPED, RunOptions
+from flexalign.cli.running import run_movies
 from flexalign.cli.series_options import (
     PANEL,
     NamePattern,
@@ -22,15 +26,23 @@ from flexalign.cli.series_options import (
 from flexalign.cli.tilt_series import watch_series
 from flexalign.errors import ParameterError
 
+if TYPE_CHECKING:
+    from flexalign.batch.watching import WatchChoices
+    from flexalign.batch.watching_series import SeriesWatch
 
-@takes_parameters
-@takes_run_options
-def watch(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="Folder in which movies appear, including subfolders.", metavar="DIR"),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the outputs.", metavar="DIR")],
+
+def _check_positive(name: str, value: float | None) -> None:
+    """Raise `ParameterError` unless the value of an option is above 0 and not a typing error."""
+    if value is not None and not 0 < value <= MAX_TYPED:
+        raise ParameterError(
+            f"--{name}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """When a movie is complete, and when to stop."""
+
     pattern: Annotated[
         str | None,
         typer.Option(
@@ -39,11 +51,11 @@ def watch(
             metavar="PATTERN",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     settle: Annotated[
         float,
         typer.Option(help="A movie is complete if unchanged for this long.", metavar="SECONDS"),
-    ] = 15.0,
+    ] = 15.0
     sidecar: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,7 +64,7 @@ def watch(
             metavar="SUFFIX",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     poll: Annotated[
         float,
         typer.Option(
@@ -60,7 +72,7 @@ def watch(
             "notifications.",
             metavar="SECONDS",
         ),
-    ] = 10.0,
+    ] = 10.0
     idle: Annotated[
         float | None,
         typer.Option(
@@ -68,7 +80,34 @@ def watch(
             metavar="MINUTES",
             show_default=False,
         ),
-    ] = None,
+    ] = None
+
+    def __post_init__(self) -> None:
+        for name in ("settle", "poll", "idle"):
+            _check_positive(name, getattr(self, name))
+
+    @property
+    def idle_s(self) -> float | None:
+        """Seconds without a new movie after which to stop; None = never."""
+        return None if self.idle is None else 60 * self.idle
+
+    def choices(self) -> WatchChoices:
+        """The options as the source of movies takes them."""
+        from flexalign.batch.watching import SIDECAR_SUFFIXES, WatchChoices
+
+        return WatchChoices(
+            pattern=self.pattern or "",
+            settle_s=self.settle,
+            poll_s=self.poll,
+            idle_s=self.idle_s,
+            sidecars=SIDECAR_SUFFIXES if self.sidecar is None else tuple(self.sidecar),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesWatchOptions:
+    """Whether to wait for tilt series, and when one is complete."""
+
     tilt_series: Annotated[
         bool,
         typer.Option(
@@ -77,7 +116,7 @@ def watch(
             "complete when it has been quiet for a time, or has --tilts exposures.",
             rich_help_panel=PANEL,
         ),
-    ] = False,
+    ] = False
     quiet: Annotated[
         float,
         typer.Option(
@@ -85,7 +124,7 @@ def watch(
             metavar="MINUTES",
             rich_help_panel=PANEL,
         ),
-    ] = 10.0,
+    ] = 10.0
     tilts: Annotated[
         int | None,
         typer.Option(
@@ -96,21 +135,46 @@ def watch(
             show_default=False,
             rich_help_panel=PANEL,
         ),
-    ] = None,
-    name_pattern: NamePattern = None,
-    tilt_dose: TiltDose = None,
-    tilt_axis: TiltAxis = None,
-    save_tilts: SaveTilts = False,
-    shared_prior: SharedPrior = True,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            help="Take parameters from this TOML file, or from the _record.json of an earlier "
-            "run; options typed here win.",
-            metavar="FILE",
-        ),
-    ] = None,
+    ] = None
+    name_pattern: NamePattern = None
+    tilt_dose: TiltDose = None
+    tilt_axis: TiltAxis = None
+    save_tilts: SaveTilts = False
+    shared_prior: SharedPrior = True
+
+    def __post_init__(self) -> None:
+        _check_positive("quiet", self.quiet)
+
+    def watched(self, watch: WatchOptions) -> SeriesWatch:
+        """The options as the source of series takes them."""
+        from flexalign.batch.watching_series import SeriesWatch
+
+        return SeriesWatch(
+            60 * self.quiet, self.tilts, watch.settle, watch.pattern or "", self.name_pattern,
+            watch.poll, watch.idle_s,
+        )  # fmt: skip
+
+    def options(self, eer_dose: float | None) -> SeriesOptions:
+        """The options that `tilt-series` has too."""
+        return SeriesOptions(
+            None, self.tilt_dose, self.tilt_axis, eer_dose, self.save_tilts, self.shared_prior
+        )
+
+
+@takes_parameters
+@takes_options
+def watch(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder in which movies appear, including subfolders.", metavar="DIR"),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the outputs.", metavar="DIR")],
+    watching: WatchOptions,
+    series: SeriesWatchOptions,
+    settings: Settings = None,
     debug: Debug = False,
+    *,
+    options: RunOptions,
     **values: Any,
 ) -> None:
     """Align movies as they appear in a folder, each once it is complete.
@@ -119,35 +183,18 @@ def watch(
     Ctrl-C finishes the movies in progress and stops; the same command resumes later.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device.
     """
-    options = pop_run_options(values)
-    for name, value in (("settle", settle), ("poll", poll), ("idle", idle), ("quiet", quiet)):
-        if value is not None and not 0 < value <= MAX_TYPED:
-            raise ParameterError(
-                f"--{name}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
-            )
-    idle_s = None if idle is None else 60 * idle
-    if tilt_series:
-        eer_dose = values.pop("eer_dose_per_frame_e_A2")
-        wanted = SeriesOptions(None, tilt_dose, tilt_axis, eer_dose, save_tilts, shared_prior)
-        from flexalign.batch.watching_series import SeriesWatch
-
-        watched = SeriesWatch(60 * quiet, tilts, settle, pattern or "", name_pattern, poll, idle_s)
+    if series.tilt_series:
+        wanted = series.options(values.pop("eer_dose_per_frame_e_A2"))
         code = watch_series(
-            folder, out, watched, wanted, values, options, settings=settings, debug=debug
-        )
+            folder, out, series.watched(watching), wanted, values, options,
+            settings=settings, debug=debug,
+        )  # fmt: skip
         raise typer.Exit(code)
     params = collect_parameters(values, settings)
-    from flexalign.batch.watching import SIDECAR_SUFFIXES, WatchChoices, Watched
+    from flexalign.batch.watching import Watched
 
-    choices = WatchChoices(
-        pattern=pattern or "",
-        settle_s=settle,
-        poll_s=poll,
-        idle_s=idle_s,
-        sidecars=SIDECAR_SUFFIXES if sidecar is None else tuple(sidecar),
-    )
     references = [Path(name) for name in (params.gain, params.dark, params.defects) if name]
-    with Watched(folder, choices, [out, *references]) as source:
+    with Watched(folder, watching.choices(), [out, *references]) as source:
         read = [settings] if settings else []
         summary = run_movies(source, params, out, options, debug=debug, inputs=read)
     raise typer.Exit(summary.exit_code)

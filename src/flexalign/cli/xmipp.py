@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flexalign.cli.console import Debug, announce_compiling, progress_bar, record_line
+from flexalign.cli.option_groups import takes_options
 from flexalign.errors import DeviceError, ParameterError
 from flexalign.io.writing.ownership import refuse_existing
 from flexalign.params import AlignParams
+
+if TYPE_CHECKING:
+    from flexalign.compat.xmipp import XmippFiles
 
 DEFAULT_SHIFTS = Path("out.xmd")
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
@@ -26,27 +31,30 @@ def _pair(name: str, text: str, metavar: str = "FIRST LAST") -> Any:
     return typer.Option(name, help=text, metavar=metavar)
 
 
-def xmipp_movie_alignment(
-    frames: Annotated[Path, _file("-i", text="List of frames (.xmd), or a movie.")],
+@dataclass(frozen=True, slots=True)
+class XmippOptions:
+    """The arguments of Xmipp's programs."""
+
+    frames: Annotated[Path, _file("-i", text="List of frames (.xmd), or a movie.")]
     shifts: Annotated[
         Path | None,
         _file("-o", text="The motion, as Xmipp's metadata. Default: a new file out.xmd."),
-    ] = None,
-    average: Annotated[
-        Path | None, _file("--oavg", text="Mean of the aligned frames (MRC).")
-    ] = None,
+    ] = None
+    average: Annotated[Path | None, _file("--oavg", text="Mean of the aligned frames (MRC).")] = (
+        None
+    )
     unaligned_average: Annotated[
         Path | None, _file("--oavgInitial", text="Mean of the unaligned frames (MRC).")
-    ] = None,
-    aligned: Annotated[Path | None, _file("--oaligned", text="The aligned frames (MRC).")] = None,
+    ] = None
+    aligned: Annotated[Path | None, _file("--oaligned", text="The aligned frames (MRC).")] = None
     sampling: Annotated[
         float, typer.Option("--sampling", help="Pixel size of the movie.", metavar="A")
-    ] = 1.0,
-    binning: Annotated[float, typer.Option("--bin", help="Bin the outputs by this factor.")] = 1.0,
+    ] = 1.0
+    binning: Annotated[float, typer.Option("--bin", help="Bin the outputs by this factor.")] = 1.0
     max_shift: Annotated[
         float,
         typer.Option("--maxShift", help="Maximum displacement between frames.", metavar="A"),
-    ] = 50.0,
+    ] = 50.0
     max_resolution: Annotated[
         float,
         typer.Option(
@@ -54,44 +62,73 @@ def xmipp_movie_alignment(
             help="Resolution limit of the correlation of frames.",
             metavar="A",
         ),
-    ] = 30.0,
+    ] = 30.0
     frame_range: Annotated[
         tuple[int, int],
         _pair("--frameRange", "Frames to align, counted from 0 in the list; -1 = first or last."),
-    ] = (-1, -1),
+    ] = (-1, -1)
     sum_range: Annotated[
         tuple[int, int],
         _pair("--frameRangeSum", "Frames to sum, among those that are aligned."),
-    ] = (-1, -1),
-    dark: Annotated[Path | None, _file("--dark", text="Dark reference, subtracted first.")] = None,
+    ] = (-1, -1)
+    dark: Annotated[Path | None, _file("--dark", text="Dark reference, subtracted first.")] = None
     gain: Annotated[
         Path | None, _file("--gain", text="Gain reference, which multiplies, as it is in the file.")
-    ] = None,
+    ] = None
     skip_local: Annotated[
         bool, typer.Option("--skipLocalAlignment", help="Move whole frames only.")
-    ] = False,
+    ] = False
     control_points: Annotated[
         tuple[int, int, int] | None,
         _pair("--controlPoints", "Control points of the local motion.", "X Y T"),
-    ] = None,
-    patches: Annotated[
-        tuple[int, int] | None, _pair("--patches", "Number of patches.", "X Y")
-    ] = None,
+    ] = None
+    patches: Annotated[tuple[int, int] | None, _pair("--patches", "Number of patches.", "X Y")] = (
+        None
+    )
     min_patch: Annotated[
         float,
         typer.Option("--minLocalRes", help="Smallest side of a patch.", metavar="A"),
-    ] = 500.0,
+    ] = 500.0
     group_frames: Annotated[
         int, typer.Option("--patchesAvg", help="Frames summed to measure a patch.")
-    ] = 3,
+    ] = 3
     device: Annotated[
         int | None,
         typer.Option("--device", help="GPU to use, if there is one; otherwise the CPU is used."),
-    ] = None,
+    ] = None
     storage: Annotated[
         Path | None,
         _file("--storage", text="Accepted and ignored: no transform is timed beforehand."),
-    ] = None,
+    ] = None
+
+    def files(self) -> XmippFiles:
+        """The input and the outputs."""
+        from flexalign.compat.xmipp import XmippFiles
+
+        motion = self.shifts or DEFAULT_SHIFTS
+        return XmippFiles(self.frames, motion, self.average, self.unaligned_average, self.aligned)
+
+    def params(self) -> AlignParams:
+        """The parameters of the alignment."""
+        return AlignParams(
+            pixel_size_A=self.sampling,
+            binning=self.binning,
+            max_shift_A=self.max_shift,
+            max_resolution_A=self.max_resolution,
+            gain=str(self.gain) if self.gain else None,
+            dark=str(self.dark) if self.dark else None,
+            local=not self.skip_local,
+            control_points=self.control_points,
+            patches=self.patches,
+            min_patch_A=self.min_patch,
+            group_frames=self.group_frames,
+            device=_device(self.device),
+        )
+
+
+@takes_options
+def xmipp_movie_alignment(
+    options: XmippOptions,
     debug: Debug = False,
 ) -> None:
     """Align one movie with the arguments of Xmipp's programs, and write their files.
@@ -100,32 +137,18 @@ def xmipp_movie_alignment(
     chosen for the movie. Output files are replaced, as by Xmipp's programs, unless they are inputs
     too.
     """
-    from flexalign.compat.xmipp import XmippFiles, align_as_xmipp
+    from flexalign.compat.xmipp import align_as_xmipp
 
-    params = AlignParams(
-        pixel_size_A=sampling,
-        binning=binning,
-        max_shift_A=max_shift,
-        max_resolution_A=max_resolution,
-        gain=str(gain) if gain else None,
-        dark=str(dark) if dark else None,
-        local=not skip_local,
-        control_points=control_points,
-        patches=patches,
-        min_patch_A=min_patch,
-        group_frames=group_frames,
-        device=_device(device),
-    )
-    if shifts is None:
+    params = options.params()
+    if options.shifts is None:
         refuse_existing(DEFAULT_SHIFTS, overwrite=False)
-    motion = shifts or DEFAULT_SHIFTS
-    files = XmippFiles(frames, motion, average, unaligned_average, aligned)
     announce_compiling()
     start = time.perf_counter()
-    with progress_bar(frames) as progress:
+    with progress_bar(options.frames) as progress:
         record = align_as_xmipp(
-            files, params, align_range=frame_range, sum_range=sum_range, progress=progress
-        )
+            options.files(), params,
+            align_range=options.frame_range, sum_range=options.sum_range, progress=progress,
+        )  # fmt: skip
     movie = Path(record.movie.path)
     typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
 

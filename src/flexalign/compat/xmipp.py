@@ -184,7 +184,7 @@ def _in_place(result: AlignmentResult) -> PixelArray:
 
     align, summed = result.plan.align, result.plan.sum
     if result.sums.aligned is None:
-        raise ValueError("expected aligned frames, which were not asked for")
+        raise ValueError("expected aligned frames, which were not requested")
     is_measured = result.motion.trajectory.is_measured
     places = [frame - align.first for frame in summed if is_measured[frame]]
     stack = np.zeros((align.count, *result.sums.plain.shape), np.float32)

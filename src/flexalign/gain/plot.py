@@ -67,7 +67,7 @@ def _draw_scores(
     axes.axvline(0, color="0.2", linewidth=0.8)
     reach = 1.15 * max(2 * sure_sd, *(abs(score) for score in scores))
     axes.set_xlim(-reach, reach)
-    axes.set_xlabel("score (standard deviations of chance)\n< 0: divides     > 0: multiplies")
+    axes.set_xlabel("score (standard deviations of the noise)\n< 0: divides     > 0: multiplies")
     axes.set_ylabel("reference turned, then flipped")
     axes.set_title(f"found beyond the dashed lines ({sure_sd:g})", fontsize=10)
 

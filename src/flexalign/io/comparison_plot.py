@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flexalign.comparison import MotionComparison
-from flexalign.io.plots import AFTER_COLOR, BEFORE_COLOR, save_png
+from flexalign.io.png import AFTER_COLOR, BEFORE_COLOR, save_png
 
 A_STYLE = {"color": BEFORE_COLOR, "ls": "--", "marker": "s", "ms": 4, "lw": 1.6}
 B_STYLE = {"color": AFTER_COLOR, "ls": "-", "marker": "o", "ms": 4, "lw": 1.6}

@@ -18,6 +18,7 @@ from flexalign.io.movies.mrc_header import looks_like_mrc
 from flexalign.io.movies.reader import TIFF_MAGIC, head_text, read_head
 from flexalign.model import MaskArray, MovieInfo, PixelArray, References
 from flexalign.orientation import Orientation
+from flexalign.params import AlignParams
 
 # Larger factors and counts are damage, and their squares overflow 32 bits.
 _MAX_GAIN, _MAX_DARK = 1e6, 1e9
@@ -100,6 +101,20 @@ def load_references(
     if bad.all():
         raise InputError(f"{movie.path}: expected some good pixels, found only defects")
     return References(gain_image, dark_image, bad, tuple(notes))
+
+
+def references_for(movie: MovieInfo, params: AlignParams) -> References:
+    """As `load_references`, of the files that the parameters name."""
+    return load_references(
+        movie,
+        gain=params.gain,
+        gain_rotate=params.gain_rotate,
+        gain_flip=params.gain_flip,
+        gain_sense=params.gain_sense,
+        dark=params.dark,
+        defects=params.defects,
+        tiff_rows=params.tiff_rows,
+    )
 
 
 @QUIET

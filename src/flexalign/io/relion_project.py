@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from flexalign.errors import InputError
 from flexalign.io.micrographs import write_mrc
 from flexalign.io.motion_formats import relion
-from flexalign.io.references import load_references
+from flexalign.io.references import references_for
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
@@ -75,15 +76,7 @@ def relion_gain(record: MovieRecord, folder: str | Path) -> str | None:
     stem = Path(params.gain or params.defects or "").stem
     path = Path(folder) / f"{stem}_relion_{_digest(record, params)}.mrc"
     if not path.exists():
-        references = load_references(
-            record.movie,
-            gain=params.gain,
-            gain_rotate=params.gain_rotate,
-            gain_flip=params.gain_flip,
-            gain_sense=params.gain_sense,
-            defects=params.defects,
-            tiff_rows=params.tiff_rows,
-        )
+        references = references_for(record.movie, replace(params, dark=None))
         gain = references.gain
         if gain is None:
             gain = np.ones(references.defects.shape, np.float32)

@@ -15,7 +15,8 @@ from flexalign.io import relion_project
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc, write_spider
 from flexalign.io.motion_formats import exports
 from flexalign.io.motion_formats.xmd import write_shifts
-from flexalign.io.plots import draw_spectra, draw_trajectory
+from flexalign.io.motion_plot import draw_trajectory
+from flexalign.io.spectra_plot import draw_spectra
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
 from flexalign.io.writing.ownership import refuse_inputs, refuse_occupied
 from flexalign.io.writing.publishing import hidden_folder, publish, results_of, states_of
@@ -94,8 +95,8 @@ def _check_length(folder: Path, root: str, suffixes: Mapping[str, str]) -> None:
     if longest > maximum:
         max_root_bytes = len(os.fsencode(root)) - (longest - maximum)
         raise InputError(
-            f"{root}: expected a name of up to {max_root_bytes} bytes, so that there is room for "
-            "those of its results: rename the movie, or make a link to it under a shorter name"
+            f"{root}: expected a name of up to {max_root_bytes} bytes, since the names of its "
+            "results are longer: rename the movie, or make a link to it under a shorter name"
         )
 
 

@@ -1,15 +1,21 @@
-"""The table of flags: meaning, cause and remedy of each.
+"""The table of flags: meaning, cause, remedy and condition of each.
 
-Text only, so that pages can be generated without numerical libraries; `raise_flags` raises them.
+It imports no numerical library, so that pages can be generated without one; `raise_flags` applies
+the conditions to the quality numbers of a movie.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flexalign.params import Parameter
+from flexalign.quality import flag_conditions as conditions
 from flexalign.quality_limits import LIMITS, QualityLimits
+
+if TYPE_CHECKING:
+    from flexalign.model import Quality
 
 # From the mildest on: for information, to be checked, not usable as it is.
 SEVERITIES = ("note", "warning", "problem")
@@ -29,6 +35,7 @@ class FlagDefinition:
     remedy : what to do
     quantity : the number of `flexalign.model.Quality` that raises it
     limits : fields of `flexalign.quality_limits.QualityLimits` with its thresholds
+    condition : when it is raised; None = `quantity` exceeds its only limit
     """
 
     name: str
@@ -39,11 +46,17 @@ class FlagDefinition:
     remedy: str
     quantity: str
     limits: tuple[str, ...] = ()
+    condition: conditions.Condition | None = None
 
     def thresholds(self) -> dict[str, tuple[float, Parameter]]:
         """Value and description of each limit, by its name."""
         known = {f.name: f.metadata["parameter"] for f in dataclasses.fields(QualityLimits)}
         return {name: (getattr(LIMITS, name), known[name]) for name in self.limits}
+
+    def exceeded(self, quality: Quality, limits: QualityLimits) -> conditions.Exceeded | None:
+        """The number that raises the flag and its limit; None if the flag is not raised."""
+        condition = self.condition or conditions.above(self.quantity, *self.limits)
+        return condition(quality, limits)
 
 
 def _table(*definitions: FlagDefinition) -> dict[str, FlagDefinition]:
@@ -52,322 +65,210 @@ def _table(*definitions: FlagDefinition) -> dict[str, FlagDefinition]:
 
 DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
-        name="no-signal",
-        severity="problem",
-        meaning=(
-            "the frames have nothing in common that chance does not explain, so none was corrected"
-        ),
+        "no-signal", "problem",
+        meaning="the frames have no significant common signal, so no motion was corrected",
         message="no motion could be told from noise, so none was corrected",
-        cause=(
-            "An empty or very thick area, no specimen, a dose that is far too low, or a wrong "
-            "pixel size."
-        ),
-        remedy=(
-            "Look at the micrograph; leave the movie out if there is nothing to see. If there "
-            "is, check --pixel-size, and raise --max-shift if the motion may be large."
-        ),
-        quantity="has_signal",
+        cause="An empty or very thick area, no specimen, a dose that is far too low, or a wrong "
+        "pixel size.",
+        remedy="Look at the micrograph; leave the movie out if there is nothing to see. If there "
+        "is, check --pixel-size, and raise --max-shift if the motion may be large.",
+        quantity="has_signal", condition=conditions.is_false("has_signal"),
     ),
     FlagDefinition(
-        name="dose-mismatch",
-        severity="problem",
+        "dose-mismatch", "problem",
         meaning="the counts of the detector do not agree with the dose that was declared",
         message="the detector counted {value:.3g} times the declared dose per frame",
-        cause=(
-            "The dose of the whole movie or of another number of frames was given, a pixel size "
-            "that is wrong by a factor of two (super-resolution), or very thick ice."
-        ),
-        remedy=(
-            "Compare --dose-per-frame and --pixel-size with the microscope's; dose weights and "
-            "CTF depend on both."
-        ),
-        quantity="measured_dose_e_A2",
-        limits=("dose_ratio_low", "dose_ratio_high"),
+        cause="The dose of the whole movie or of another number of frames was given, a pixel size "
+        "that is wrong by a factor of two (super-resolution), or very thick ice.",
+        remedy="Compare --dose-per-frame and --pixel-size with the microscope's; dose weights and "
+        "CTF depend on both.",
+        quantity="measured_dose_e_A2", limits=("dose_ratio_low", "dose_ratio_high"),
+        condition=conditions.dose_mismatch,
     ),
     FlagDefinition(
-        name="beyond-field",
-        severity="problem",
-        meaning=(
-            "the frames drift so far that the first and the last have less than half of the field "
-            "in common; the motion is not believed, and none was corrected"
-        ),
+        "beyond-field", "problem",
+        meaning="the frames drift so far that the first and the last have less than half of the "
+        "field in common; the motion is not believed, and none was corrected",
         message="a drift over {value:.0%} of the field (at most {limit:.0%}): none was corrected",
-        cause=(
-            "A stage that ran on while the movie was recorded, or frames with too little signal, "
-            "in which chance was taken for motion."
-        ),
-        remedy=(
-            "Look at the frames. Align those that belong together with --align-first and "
-            "--align-last, or lower --max-shift where so large a motion cannot be."
-        ),
-        quantity="drift_part",
-        limits=("drift_part",),
+        cause="A stage that ran on while the movie was recorded, or frames with too little "
+        "signal, in which noise was taken for motion.",
+        remedy="Look at the frames. Align those that belong together with --align-first and "
+        "--align-last, or lower --max-shift where so large a motion cannot be.",
+        quantity="drift_part", limits=("drift_part",),
     ),
     FlagDefinition(
-        name="unsafe-motion",
-        severity="problem",
-        meaning=(
-            "along the motion that was kept some frames have nothing in common with the others "
-            "(lost_frames in the record), or either half of the detail leads to another motion: "
-            "standard errors do not hold"
-        ),
+        "unsafe-motion", "problem",
+        meaning="along the motion that was kept some frames have nothing in common with the "
+        "others (lost_frames in the record), or either half of the detail leads to another "
+        "motion: standard errors do not hold",
         message="frames, or halves of the detail, do not agree about the motion",
         cause="Frames that went far or are blurred, or so little signal that a wrong place wins.",
-        remedy=(
-            "Look at the micrograph. Leave out the frames named in lost_frames with --sum-first, "
-            "--sum-last or --align-first, --align-last, and raise --max-shift if they went far. "
-            "Where none is named, use frames of a higher dose (for EER, fewer fractions)."
-        ),
-        quantity="halves_apart",
-        limits=("halves_apart",),
+        remedy="Look at the micrograph. Leave out the frames named in lost_frames with "
+        "--sum-first, --sum-last or --align-first, --align-last, and raise --max-shift if they "
+        "went far. Where none is named, use frames of a higher dose (for EER, fewer fractions).",
+        quantity="halves_apart", limits=("halves_apart",), condition=conditions.unsafe_motion,
     ),
     FlagDefinition(
-        name="gain-residual",
-        severity="problem",
+        "gain-residual", "problem",
         meaning="rows or columns of the unaligned sum differ by more than noise explains",
-        message=(
-            "rows or columns scatter by {value:.2%} of the mean beyond noise (at most "
-            "{limit:.2%} is usual)"
-        ),
-        cause=(
-            "A gain reference that is missing, old, turned or flipped, or that divides where it "
-            "should multiply."
-        ),
-        remedy=(
-            "Ask flexalign check-gain how --gain lies, for --gain-rotate, --gain-flip and "
-            "--gain-sense; record a new reference if it is old."
-        ),
-        quantity="gain_residual_rows",
-        limits=("gain_residual",),
+        message="rows or columns scatter by {value:.2%} of the mean beyond noise (at most "
+        "{limit:.2%} is usual)",
+        cause="A gain reference that is missing, old, turned or flipped, or that divides where it "
+        "should multiply.",
+        remedy="Ask flexalign check-gain how --gain lies, for --gain-rotate, --gain-flip and "
+        "--gain-sense; record a new reference if it is old.",
+        quantity="gain_residual_rows", limits=("gain_residual",),
+        condition=conditions.gain_residual,
     ),
     FlagDefinition(
-        name="fixed-pattern",
-        severity="warning",
-        meaning=(
-            "something that stays with the detector pulled the motion toward zero; it was taken "
-            "out of the estimate, not of the micrograph"
-        ),
+        "fixed-pattern", "warning",
+        meaning="something that stays with the detector pulled the motion toward zero; it was "
+        "taken out of the estimate, not of the micrograph",
         message="a pattern that stays with the detector was taken out of the estimate",
-        cause=(
-            "A gain reference that does not fit, bad columns or pixels that are not listed, dirt, "
-            "or a support that stays while the specimen moves."
-        ),
-        remedy=(
-            "Ask flexalign check-gain whether --gain fits; list known bad pixels with --defects."
-        ),
-        quantity="fixed_pattern_removed",
-        limits=("fixed_pattern_significance",),
+        cause="A gain reference that does not fit, bad columns or pixels that are not listed, "
+        "dirt, or a support that stays while the specimen moves.",
+        remedy="Ask flexalign check-gain whether --gain fits; list known bad pixels with "
+        "--defects.",
+        quantity="fixed_pattern_removed", limits=("fixed_pattern_significance",),
+        condition=conditions.fixed_pattern,
     ),
     FlagDefinition(
-        name="bad-frames",
-        severity="warning",
+        "bad-frames", "warning",
         meaning="frames were blank, broken or corrupt, and were left out",
         message="{value:.0f} frames were left out",
-        cause=(
-            "The beam was off or blanked, the camera dropped frames, or the file was not copied "
-            "whole."
-        ),
-        remedy=(
-            "Read the warnings in the record, which name the frames. If it is always the first "
-            "or last ones, leave them out with --align-first and --align-last; copy corrupt "
-            "files again."
-        ),
-        quantity="bad_frame_count",
-        limits=("bad_frame_count",),
+        cause="The beam was off or blanked, the camera dropped frames, or the file was not copied "
+        "whole.",
+        remedy="Read the warnings in the record, which name the frames. If it is always the first "
+        "or last ones, leave them out with --align-first and --align-last; copy corrupt files "
+        "again.",
+        quantity="bad_frame_count", limits=("bad_frame_count",),
     ),
     FlagDefinition(
-        name="uneven-dose",
-        severity="warning",
+        "uneven-dose", "warning",
         meaning="some frames have more or fewer counts than the others and their dose explain",
-        message=(
-            "the counts of a frame are {value:.0%} off those of the others (at most {limit:.0%} "
-            "is usual)"
-        ),
-        cause=(
-            "A shutter or beam that was late, frames summed from different numbers of raw frames, "
-            "a beam that flickers, or frames that were lost and filled up."
-        ),
-        remedy=(
-            "Read the warnings in the record, which name the frames. Where their doses are known, "
-            "give them as a list to --dose-per-frame; else leave the frames out."
-        ),
-        quantity="uneven_dose",
-        limits=("uneven_dose",),
+        message="the counts of a frame are {value:.0%} off those of the others (at most "
+        "{limit:.0%} is usual)",
+        cause="A shutter or beam that was late, frames summed from different numbers of raw "
+        "frames, a beam that flickers, or frames that were lost and filled up.",
+        remedy="Read the warnings in the record, which name the frames. Where their doses are "
+        "known, give them as a list to --dose-per-frame; else leave the frames out.",
+        quantity="uneven_dose", limits=("uneven_dose",),
     ),
     FlagDefinition(
-        name="jump",
-        severity="warning",
+        "jump", "warning",
         meaning="the specimen moved far from one frame to the next",
         message="{value:.0f} A from one frame to the next (at most {limit:.0f} A is usual)",
         cause="A stage that slipped, a bump of the microscope, ice that broke.",
-        remedy=(
-            "Look at the trajectory and the micrograph. Leave the frames before or after the "
-            "jump out of the sum (--sum-first, --sum-last) if the image is blurred."
-        ),
-        quantity="largest_step_A",
-        limits=("largest_step_A",),
+        remedy="Look at the trajectory and the micrograph. Leave the frames before or after the "
+        "jump out of the sum (--sum-first, --sum-last) if the image is blurred.",
+        quantity="largest_step_A", limits=("largest_step_A",),
     ),
     FlagDefinition(
-        name="large-motion",
-        severity="warning",
+        "large-motion", "warning",
         meaning="the specimen went a long way",
         message="a path of {value:.0f} A (at most {limit:.0f} A is usual)",
         cause="A stage that had not settled, or ice that is not held by its support.",
-        remedy=(
-            "Wait longer after moving the stage; look whether the trajectory is straight (drift) "
-            "or only the start is fast (beam-induced: another grid or support may help)."
-        ),
-        quantity="total_motion_A",
-        limits=("total_motion_A",),
+        remedy="Wait longer after moving the stage; look whether the trajectory is straight "
+        "(drift) or only the start is fast (beam-induced: another grid or support may help).",
+        quantity="total_motion_A", limits=("total_motion_A",),
     ),
     FlagDefinition(
-        name="rough-path",
-        severity="warning",
+        "rough-path", "warning",
         meaning="the step changes much from frame to frame",
-        message=(
-            "steps change by {value:.1f} A from frame to frame (at most {limit:.1f} A is usual)"
-        ),
+        message="steps change by {value:.1f} A from frame to frame (at most {limit:.1f} A is "
+        "usual)",
         cause="Vibration or a stage that is not quiet; or too little signal for so short frames.",
-        remedy=(
-            "Compare with other movies: if all are rough, have the microscope checked. If the "
-            "standard errors are as large, sum more raw frames to one."
-        ),
-        quantity="roughness_A",
-        limits=("roughness_A",),
+        remedy="Compare with other movies: if all are rough, have the microscope checked. If the "
+        "standard errors are as large, sum more raw frames to one.",
+        quantity="roughness_A", limits=("roughness_A",),
     ),
     FlagDefinition(
-        name="uncertain",
-        severity="warning",
+        "uncertain", "warning",
         meaning="the motion is known only roughly",
         message="a standard error of {value:.2f} A per frame (at most {limit:.2f} A is usual)",
         cause="Thick ice, few particles, a low dose per frame, or a strong defocus gradient.",
-        remedy=(
-            "Use frames of a higher dose (for EER, fewer fractions); expect little signal at "
-            "high resolution."
-        ),
-        quantity="trajectory_error_A",
-        limits=("trajectory_error_A",),
+        remedy="Use frames of a higher dose (for EER, fewer fractions); expect little signal at "
+        "high resolution.",
+        quantity="trajectory_error_A", limits=("trajectory_error_A",),
     ),
     FlagDefinition(
-        name="hot-pixels",
-        severity="warning",
+        "hot-pixels", "warning",
         meaning="many pixels are hot or dead",
         message="{value:.2%} of the pixels are hot or dead (at most {limit:.2%} is usual)",
-        cause=(
-            "A camera that needs annealing or a new dark reference, or a gain reference that "
-            "does not fit."
-        ),
-        remedy=(
-            "List known bad pixels and columns with --defects, renew the camera's references, "
-            "check the orientation of --gain."
-        ),
-        quantity="hot_pixel_part",
-        limits=("hot_pixel_part",),
+        cause="A camera that needs annealing or a new dark reference, or a gain reference that "
+        "does not fit.",
+        remedy="List known bad pixels and columns with --defects, renew the camera's references, "
+        "check the orientation of --gain.",
+        quantity="hot_pixel_part", limits=("hot_pixel_part",), condition=conditions.hot_pixels,
     ),
     FlagDefinition(
-        name="no-rings",
-        severity="warning",
+        "no-rings", "warning",
         meaning="no Thon rings are seen in the power spectrum of the micrograph",
         message="no Thon rings are seen",
-        cause=(
-            "Empty or very thick ice, a very small defocus, strong motion within frames, or a "
-            "wrong pixel size."
-        ),
-        remedy=(
-            "Look at the power spectrum before you use the micrograph; your CTF program has the "
-            "last word."
-        ),
-        quantity="ring_score",
+        cause="Empty or very thick ice, a very small defocus, strong motion within frames, or a "
+        "wrong pixel size.",
+        remedy="Look at the power spectrum before you use the micrograph; your CTF program has "
+        "the last word.",
+        quantity="ring_score", condition=conditions.no_thon_rings,
     ),
     FlagDefinition(
-        name="poor-rings",
-        severity="warning",
+        "poor-rings", "warning",
         meaning="Thon rings fade early",
         message="Thon rings are seen to {value:.1f} A only ({limit:.0f} A or finer is usual)",
-        cause=(
-            "Thick ice, motion within frames, a charging or tilted specimen, or a wrong pixel size."
-        ),
-        remedy=(
-            "Look at the power spectrum before you use the micrograph; your CTF program has the "
-            "last word."
-        ),
-        quantity="rings_to_A",
-        limits=("rings_to_A",),
+        cause="Thick ice, motion within frames, a charging or tilted specimen, or a wrong pixel "
+        "size.",
+        remedy="Look at the power spectrum before you use the micrograph; your CTF program has "
+        "the last word.",
+        quantity="rings_to_A", limits=("rings_to_A",),
     ),
     FlagDefinition(
-        name="uncorrected",
-        severity="warning",
-        meaning=(
-            "there is signal, but no motion that explains it clearly better than none; how much "
-            "motion is left is large or not known"
-        ),
+        "uncorrected", "warning",
+        meaning="there is signal, but no motion that explains it clearly better than none; how "
+        "much motion is left is large or not known",
         message="no motion was clear enough to be corrected, and some may be left",
         cause="Little signal in each frame: few or dim frames, a high tilt, thick ice.",
-        remedy=(
-            "Look at the micrograph: if it is blurred, record frames of a higher dose (for EER, "
-            "sum more raw frames to one), check --gain with flexalign check-gain, or bring an "
-            "alignment of another program with flexalign apply."
-        ),
-        quantity="motion_bound_A",
-        limits=("motion_bound_A",),
+        remedy="Look at the micrograph: if it is blurred, record frames of a higher dose (for "
+        "EER, sum more raw frames to one), check --gain with flexalign check-gain, or bring an "
+        "alignment of another program with flexalign apply.",
+        quantity="motion_bound_A", limits=("motion_bound_A",), condition=conditions.uncorrected,
     ),
     FlagDefinition(
-        name="lost-area",
-        severity="problem",
+        "lost-area", "problem",
         meaning="a good part of the detector gives no image, and was filled from what is around it",
         message="{value:.0%} of the pixels give no image (at most {limit:.0%} can be done without)",
         cause="A part of the camera that is not read out, or a gain reference that does not fit.",
-        remedy=(
-            "Look at the frames with flexalign info and at --gain; leave the movies out if the "
-            "camera is broken."
-        ),
-        quantity="hot_pixel_part",
-        limits=("lost_part",),
+        remedy="Look at the frames with flexalign info and at --gain; leave the movies out if the "
+        "camera is broken.",
+        quantity="hot_pixel_part", limits=("lost_part",),
     ),
     FlagDefinition(
-        name="one-direction",
-        severity="warning",
-        meaning=(
-            "the frames tell of motion in one direction only; motion at right angles to it is not "
-            "known, and was not corrected"
-        ),
+        "one-direction", "warning",
+        meaning="the frames tell of motion in one direction only; motion at right angles to it is "
+        "not known, and was not corrected",
         message="motion was corrected along {value:.0f} degrees only, from the x axis toward y",
-        cause=(
-            "Filaments, stripes or edges that all lie one way, which look the same after any "
-            "motion along them, and nothing else with as much signal."
-        ),
-        remedy=(
-            "Use the movie for what varies across the filaments. For the rest take areas with more "
-            "ice, particles or filaments of other directions; see other_error_A in the record."
-        ),
-        quantity="only_direction_deg",
+        cause="Filaments, stripes or edges that all lie one way, which look the same after any "
+        "motion along them, and nothing else with as much signal.",
+        remedy="Use the movie for what varies across the filaments. For the rest take areas with "
+        "more ice, particles or filaments of other directions; see other_error_A in the record.",
+        quantity="only_direction_deg", condition=conditions.is_measured("only_direction_deg"),
     ),
     FlagDefinition(
-        name="wide-search",
-        severity="note",
-        meaning=(
-            "the default search found no motion; it was found by coarser detail, or by all frames "
-            "together"
-        ),
+        "wide-search", "note",
+        meaning="the default search found no motion; it was found by coarser detail, or by all "
+        "frames together",
         message="the motion was found by a wider search than usual",
         cause="Little signal finer than 18 A: negative stain, a high tilt, dim frames.",
         remedy="Look whether the micrograph is sharp; expect larger errors than usual.",
-        quantity="searched_wider",
+        quantity="searched_wider", condition=conditions.is_true("searched_wider"),
     ),
     FlagDefinition(
-        name="still",
-        severity="note",
+        "still", "note",
         meaning="nothing moved by more than its error",
         message="nothing moved by more than {limit:.2g} A",
-        cause=(
-            "A very quiet specimen; frames that were aligned before; or a fixed pattern so "
-            "strong that it hides the motion."
-        ),
-        remedy=(
-            "If the movie was aligned before, use the raw one. If many movies of a session are "
-            "still, check the gain reference."
-        ),
-        quantity="movement_A",
-        limits=("still_errors",),
+        cause="A very quiet specimen; frames that were aligned before; or a fixed pattern so "
+        "strong that it hides the motion.",
+        remedy="If the movie was aligned before, use the raw one. If many movies of a session are "
+        "still, check the gain reference.",
+        quantity="movement_A", limits=("still_errors",), condition=conditions.still,
     ),
-)
+)  # fmt: skip

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from flexalign.estimate.result import Estimate
 from flexalign.io.thumbnails import shown_edge_per_A
-from flexalign.model import Curves, FloatArray, MovieInfo, PowerSpectrum, Quality, SignalBand
-from flexalign.motion import MotionField
+from flexalign.model import (
+    Curves,
+    FloatArray,
+    FrameSums,
+    MovieInfo,
+    PowerSpectrum,
+    Quality,
+    SignalBand,
+)
+from flexalign.motion import Motion, MotionField
 from flexalign.params import AlignParams
 from flexalign.passes import FirstPass
 from flexalign.plan import Plan
 from flexalign.quality import motion_statistics, raise_flags
-from flexalign.quality.thon_rings import NOT_LOOKED_FOR, find_rings
+from flexalign.quality.gain_residual import line_residuals
+from flexalign.quality.thon_rings import NOT_MEASURED, find_thon_rings
+from flexalign.quality_limits import LIMITS
 
 # Cameras that write bytes, or events, write electrons.
 COUNTING_DTYPES = ("int8", "uint8")
-# In smaller micrographs rings that are there may drown in the noise of a few tiles.
+# In smaller micrographs the mean of a few tiles is too noisy to show rings.
 MIN_PX_FOR_RINGS = 1000
 _CURVE_DIGITS = 4
 
@@ -30,71 +41,137 @@ def quality_of(
     estimate: Estimate,
     before: PowerSpectrum | None,
     after: PowerSpectrum | None,
-    lines: tuple[float, float],
+    residuals: tuple[float, float],
 ) -> Quality:
     """The quality numbers of one movie, with the flags that they raise.
 
     Parameters
     ----------
     before, after : of the micrograph without and with the motion; None = not computed
-    lines : `line_residuals` of the unaligned micrograph
+    residuals : `gain_residuals` of rows and columns
     """
-    motion, pixel_A = estimate.motion, plan.pixel_size_A
-    frames = range(plan.sum.first, plan.sum.stop)
-    middle = ((plan.movie.height_px - 1) / 2, (plan.movie.width_px - 1) / 2)
-    total, early, late, step = motion_statistics.path_lengths_A(
-        motion, middle, frames, pixel_A, _early_frames(plan, params)
-    )
-    rings = NOT_LOOKED_FOR
-    is_large = min(plan.output_shape_px) >= MIN_PX_FOR_RINGS
-    if is_large and before is not None and after is not None:
-        rings = find_rings(before, after, params.voltage_kV)
-    # Without motion a pattern cannot be told from the specimen.
-    pattern_is_known = estimate.pattern.significance != 0
     measured = Quality(
-        total_motion_A=total,
-        early_motion_A=early,
-        late_motion_A=late,
-        largest_step_A=step,
-        local_range_A=motion_statistics.local_range_px(motion.field, frames) * pixel_A,
-        candidate_scores=estimate.scores,
-        chosen=estimate.chosen,
-        hot_pixel_count=int(np.count_nonzero(first.hot_pixels)),
-        trajectory_error_A=estimate.trajectory_error_px * pixel_A,
-        field_error_A=_field_error_px(motion.field) * pixel_A,
-        movement_A=motion_statistics.largest_displacement_px(motion, frames) * pixel_A,
-        roughness_A=motion_statistics.roughness_A(motion, middle, frames, pixel_A),
-        track_residual_A=motion_statistics.track_residual_px(motion, estimate.tracks) * pixel_A,
-        has_signal=estimate.has_signal,
-        fixed_pattern_pull=estimate.pattern.pull if pattern_is_known else float("nan"),
-        fixed_pattern_significance=(
-            estimate.pattern.significance if pattern_is_known else float("nan")
-        ),
-        fixed_pattern_removed=estimate.has_fixed_pattern,
-        bad_frame_count=len(first.bad_frames),
-        drift_part=estimate.drift_part,
-        uneven_dose=max(map(abs, first.uneven_frames.values()), default=0.0),
-        hot_pixel_part=float(np.count_nonzero(first.hot_pixels) / first.hot_pixels.size),
-        gain_residual_rows=lines[0],
-        gain_residual_columns=lines[1],
-        measured_dose_e_A2=_measured_dose_e_A2(plan, params, first),
-        declared_dose_e_A2=_declared_dose_e_A2(plan, first),
-        rings_to_A=rings.to_A,
-        rings_before_A=rings.before_A,
-        ring_score=rings.score,
-        signal_bands=_signal_bands(estimate),
-        motion_bound_A=estimate.motion_bound_px * pixel_A,
-        searched_wider=estimate.is_from_wider_search,
-        lost_frames=estimate.lost_frames,
-        halves_apart=estimate.halves_apart,
-        only_direction_deg=_angle_deg(estimate.direction),
-        other_error_A=estimate.other_error_px * pixel_A,
+        **_motion_numbers(estimate.motion, plan, params),
+        **_errors(estimate, plan.pixel_size_A),
+        **_detector_numbers(plan, params, first, residuals),
+        **_fixed_pattern_numbers(estimate),
+        **_spectrum_numbers(plan, params, estimate, before, after),
+        **_choice_numbers(estimate, plan.pixel_size_A),
     )
     return replace(measured, flags=raise_flags.raised(measured))
 
 
+def _motion_numbers(motion: Motion, plan: Plan, params: AlignParams) -> dict[str, Any]:
+    """Motion over the summed frames, in Angstrom; paths are those of the middle of the field."""
+    pixel_A, frames = plan.pixel_size_A, range(plan.sum.first, plan.sum.stop)
+    middle = ((plan.movie.height_px - 1) / 2, (plan.movie.width_px - 1) / 2)
+    total, early, late, step = motion_statistics.path_lengths_A(
+        motion, middle, frames, pixel_A, _early_frames(plan, params)
+    )
+    return {
+        "total_motion_A": total,
+        "early_motion_A": early,
+        "late_motion_A": late,
+        "largest_step_A": step,
+        "roughness_A": motion_statistics.roughness_A(motion, middle, frames, pixel_A),
+        "movement_A": motion_statistics.largest_displacement_px(motion, frames) * pixel_A,
+        "local_range_A": motion_statistics.local_range_px(motion.field, frames) * pixel_A,
+    }
+
+
+def _errors(estimate: Estimate, pixel_A: float) -> dict[str, Any]:
+    """Standard errors per axis, and the residual of the tracks, in Angstrom."""
+    residual_px = motion_statistics.track_residual_px(estimate.motion, estimate.tracks)
+    return {
+        "trajectory_error_A": estimate.trajectory_error_px * pixel_A,
+        "field_error_A": _field_error_px(estimate.motion.field) * pixel_A,
+        "track_residual_A": residual_px * pixel_A,
+    }
+
+
+def _detector_numbers(
+    plan: Plan, params: AlignParams, first: FirstPass, residuals: tuple[float, float]
+) -> dict[str, Any]:
+    """The frames as they were recorded: gain residual, bad frames and pixels, dose."""
+    hot_pixel_count = int(np.count_nonzero(first.hot_pixels))
+    return {
+        "gain_residual_rows": residuals[0],
+        "gain_residual_columns": residuals[1],
+        "bad_frame_count": len(first.bad_frames),
+        "hot_pixel_count": hot_pixel_count,
+        "hot_pixel_part": hot_pixel_count / first.hot_pixels.size,
+        "uneven_dose": max(map(abs, first.uneven_frames.values()), default=0.0),
+        "measured_dose_e_A2": _measured_dose_e_A2(plan, params, first),
+        "declared_dose_e_A2": _declared_dose_e_A2(plan, first),
+    }
+
+
+def _fixed_pattern_numbers(estimate: Estimate) -> dict[str, Any]:
+    """The fixed pattern, which without motion cannot be told from the specimen."""
+    pattern, nan = estimate.pattern, float("nan")
+    is_known = pattern.significance != 0
+    return {
+        "fixed_pattern_pull": pattern.pull if is_known else nan,
+        "fixed_pattern_significance": pattern.significance if is_known else nan,
+        "fixed_pattern_removed": estimate.has_fixed_pattern,
+    }
+
+
+def _spectrum_numbers(
+    plan: Plan,
+    params: AlignParams,
+    estimate: Estimate,
+    before: PowerSpectrum | None,
+    after: PowerSpectrum | None,
+) -> dict[str, Any]:
+    """Thon rings and signal of the sum of all frames."""
+    rings = NOT_MEASURED
+    is_large = min(plan.output_shape_px) >= MIN_PX_FOR_RINGS
+    if is_large and before is not None and after is not None:
+        rings = find_thon_rings(before, after, params.voltage_kV)
+    return {
+        "rings_to_A": rings.to_A,
+        "rings_before_A": rings.before_A,
+        "ring_score": rings.score,
+        "signal_bands": _signal_bands(estimate),
+    }
+
+
+def _choice_numbers(estimate: Estimate, pixel_A: float) -> dict[str, Any]:
+    """How the motion that was kept compares with the other candidates."""
+    return {
+        "candidate_scores": estimate.scores,
+        "chosen": estimate.chosen,
+        "has_signal": estimate.has_signal,
+        "searched_wider": estimate.is_from_wider_search,
+        "motion_bound_A": estimate.motion_bound_px * pixel_A,
+        "drift_part": estimate.drift_part,
+        "lost_frames": estimate.lost_frames,
+        "halves_apart": estimate.halves_apart,
+        "only_direction_deg": _angle_deg(estimate.direction),
+        "other_error_A": estimate.other_error_px * pixel_A,
+    }
+
+
+def gain_residuals(
+    uncorrected: tuple[float, float], sums: FrameSums, plan: Plan, motion: Motion
+) -> tuple[float, float]:
+    """Gain residuals of rows and columns, corrected for drift of the specimen if they are large.
+
+    Parameters
+    ----------
+    uncorrected : `line_residuals` of the unaligned sum alone
+    """
+    if not max(uncorrected) > LIMITS.gain_residual or sums.unaligned is None:
+        return uncorrected
+    frames = [i for i in plan.sum if motion.trajectory.is_measured[i]]
+    path_px = motion.trajectory.displacement_px[frames] / np.array(plan.binning)
+    corrected = line_residuals(sums.unaligned, sums.plain, path_px)
+    return uncorrected if np.isnan(corrected).any() else corrected
+
+
 def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum | None) -> Curves:
-    """What a page draws of this movie."""
+    """The curves of a movie for the report."""
     counts = _rounded(first.frame_counts)
     if before is None or after is None:
         return Curves(mean_counts=counts)
@@ -113,8 +190,8 @@ def _early_frames(plan: Plan, params: AlignParams) -> float:
     dose_e_A2 = plan.dose_before_e_A2(frames)
     if dose_e_A2 is None:
         return float(motion_statistics.EARLY_FRAMES)
-    left = max(0.0, motion_statistics.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
-    return float(np.interp(left, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
+    early_e_A2 = max(0.0, motion_statistics.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
+    return float(np.interp(early_e_A2, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
 
 
 def _angle_deg(direction: FloatArray | None) -> float:
@@ -131,7 +208,7 @@ def _angle_deg(direction: FloatArray | None) -> float:
 
 
 def _signal_bands(estimate: Estimate) -> tuple[SignalBand, ...]:
-    """Signal by resolution; before correction it is unknown where a pattern was taken out."""
+    """Signal by resolution; before correction it is unknown where a fixed pattern was removed."""
     if not estimate.has_fixed_pattern:
         return estimate.signal
     return tuple(replace(band, before=float("nan")) for band in estimate.signal)
@@ -145,14 +222,14 @@ def _field_error_px(field: MotionField | None) -> float:
 
 
 def counts_are_electrons(movie: MovieInfo) -> bool:
-    """Whether the raw values of a movie are electrons counted, as far as its format tells."""
+    """Whether the raw values of a movie are electron counts, judging by its format."""
     return movie.file_format.endswith("eer") or movie.pixel_dtype in COUNTING_DTYPES
 
 
 def _measured_dose_e_A2(plan: Plan, params: AlignParams, first: FirstPass) -> float:
-    """Dose of a frame as the detector counted it; NaN where its counts are no electrons.
+    """Dose of a frame as the detector counted it; NaN if its values are not electron counts.
 
-    The gain evens out the pixels; its own mean is a matter of taste and is divided out.
+    The mean of a gain reference is arbitrary and is divided out.
     """
     if not counts_are_electrons(plan.movie) or params.dark is not None:
         return float("nan")

@@ -1,8 +1,8 @@
-"""Every number by which a movie is judged, once: its name, unit, definition, and where it is shown.
+"""The table of quality numbers: name, unit, definition of each, and where it is shown.
 
 The reference page, the columns of ``micrographs.csv`` and those of the report come from `NUMBERS`;
-`metrics` computes the values, the fields of `flexalign.model.Quality`.  Words alone, so that pages
-can be made without any numerical library.
+`metrics` computes the values, the fields of `flexalign.model.Quality`.  It imports no numerical
+library, so that pages can be generated without one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DETECTOR = "Detector"
 SPECTRUM = "Spectrum"
 CHOICE = "Choice of the motion"
 
-# What the numbers of each group have in common.
+# Introduction to each group on the reference page.
 GROUPS = {
     MOTION: "Of the motion that was kept, over the frames that are summed; paths and steps are "
     "those of the middle of the field.",
@@ -28,14 +28,14 @@ GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class ReportColumn:
-    """How the report shows a number.
+    """The column of a number in the report.
 
     Attributes
     ----------
-    title : for people, without the unit
-    about : what it means, in one sentence
-    digits : significant ones that are kept
-    priority : of columns that do not fit beside each other, those of the lowest number stay
+    title : heading without the unit
+    about : meaning, in one sentence
+    digits : significant digits
+    priority : when columns do not fit the window, those of the highest number are hidden first
     """
 
     title: str
@@ -51,11 +51,11 @@ class QualityNumber:
     Attributes
     ----------
     name : of the field; ends in its unit
-    group : one of `GROUPS`, the heading under which it is listed
-    definition : as the reference page has it
+    group : one of `GROUPS`, its heading on the reference page
+    definition : as on the reference page
     unit : "" for none
-    in_csv : whether it is a column of ``micrographs.csv``, where the order is that of the table
-    report : its column in the report; None = it has none
+    in_csv : whether it is a column of ``micrographs.csv``; columns have the order of this table
+    report : its column in the report, None = none
     """
 
     name: str

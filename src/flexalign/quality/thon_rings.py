@@ -18,13 +18,13 @@ from flexalign.model import FloatArray, PowerSpectrum
 COARSEST_A = 20.0
 FINEST_A = 3.0
 SECTORS = 12
-# Minimum local correlation of the spectrum with visible rings.
-SEEN_CORRELATION = 0.5
+# Minimum local correlation of the spectrum with rings that count as visible.
+VISIBLE_CORRELATION = 0.5
 # Detection threshold in standard deviations of the noise, for the best of thousands of trials.
-SIGNIFICANT = 8.0
+SIGNIFICANCE = 8.0
 MIN_BINS = 48
 # Threshold for a section of the rings, a single trial.
-_SEEN_DEVIATIONS = 3.0
+_VISIBLE_DEVIATIONS = 3.0
 _STRONG_DEVIATIONS = 2.0
 _CS_A = 2.7e7
 _DEFOCUS_A = (2000.0, 50000.0)
@@ -32,10 +32,10 @@ _DEFOCUS_STEP_A = 50.0
 _COARSE_STEPS = 4
 _ASTIGMATISM_A = (300.0, 700.0, 1200.0)
 _BACKGROUND_BINS = 8.0
-# Values are clipped at this many standard deviations: lines and ice must not dominate the search.
+# Values are clipped at this many standard deviations, so that lines and ice do not dominate.
 _CLIP_DEVIATIONS = 6.0
 # Weight of the rings: their power decays about as exp(-40 A2 k^2).
-_FADING_A2 = 40.0
+_DECAY_A2 = 40.0
 # Window of the local correlation in ring spacings, and its minimum in bins.
 _WINDOW_SPACINGS = 1.5
 _WINDOW_BINS = 12
@@ -44,13 +44,13 @@ _MIN_BINS_PER_SPACING = 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rings:
+class ThonRings:
     """Thon rings of one micrograph.
 
     Attributes
     ----------
     to_A, before_A : resolution to which they are visible after and before correction; NaN = none
-    score : correlation of the spectrum with the rings as far as they are visible; NaN = not
+    score : correlation of the spectrum with the rings up to the limit of visibility; NaN = not
         measured, because the spectrum is too small
     """
 
@@ -59,7 +59,7 @@ class Rings:
     score: float
 
 
-NOT_LOOKED_FOR = Rings(math.nan, math.nan, math.nan)
+NOT_MEASURED = ThonRings(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ class _Profiles:
     angle: FloatArray
 
 
-def find_rings(before: PowerSpectrum, after: PowerSpectrum, voltage_kV: float) -> Rings:
+def find_thon_rings(before: PowerSpectrum, after: PowerSpectrum, voltage_kV: float) -> ThonRings:
     """The resolution to which Thon rings are visible in two spectra of one micrograph.
 
     Parameters
@@ -96,24 +96,24 @@ def find_rings(before: PowerSpectrum, after: PowerSpectrum, voltage_kV: float) -
     """
     profiles = _profiles(after)
     if profiles is None:
-        return NOT_LOOKED_FOR
+        return NOT_MEASURED
     wavelength_A = electron_wavelength_A(voltage_kV)
-    defocus_A, phase, significance = _best_rings(profiles, wavelength_A)
+    defocus_A, phase, significance = _fit_rings(profiles, wavelength_A)
     frequency = profiles.frequency_per_A
     model = np.cos(2 * _chi(frequency, float(np.mean(defocus_A)), wavelength_A) - phase)
     averaged = _along_rings(profiles, defocus_A)
-    if significance < SIGNIFICANT:
-        return Rings(math.nan, math.nan, _correlation(averaged, model))
+    if significance < SIGNIFICANCE:
+        return ThonRings(math.nan, math.nan, _correlation(averaged, model))
     spacing_bins = _spacing_bins(frequency, float(np.mean(defocus_A)), wavelength_A)
-    end = _last_seen(averaged, model, spacing_bins)
+    end = _last_visible(averaged, model, spacing_bins)
     score = 0.0 if end is None else _correlation(averaged[: end + 1], model[: end + 1])
-    if end is None or score < SEEN_CORRELATION:
-        return Rings(math.nan, math.nan, _correlation(averaged, model))
+    if end is None or score < VISIBLE_CORRELATION:
+        return ThonRings(math.nan, math.nan, _correlation(averaged, model))
     other = _profiles(before)
     end_before = None
     if other is not None:
-        end_before = _last_seen(_along_rings(other, defocus_A), model, spacing_bins)
-    return Rings(
+        end_before = _last_visible(_along_rings(other, defocus_A), model, spacing_bins)
+    return ThonRings(
         to_A=1 / float(frequency[end]),
         before_A=math.nan if end_before is None else 1 / float(frequency[end_before]),
         score=score,
@@ -163,7 +163,7 @@ def _sector_means(spectrum: PowerSpectrum) -> tuple[FloatArray, FloatArray]:
     """Mean power (sectors, rings) and number of coefficients of each ring in each sector."""
     side = spectrum.power.shape[0]
     rings = len(spectrum.frequency_per_A)
-    # The other half of the plane is the same; the axes hold residual row and column structure.
+    # The spectrum is symmetric; its axes hold the residual row and column structure.
     y = np.arange(side)[:, None] - side // 2
     x = np.arange(1, side // 2)
     ring = np.rint(np.hypot(y, x)).astype(np.int64)
@@ -176,40 +176,43 @@ def _sector_means(spectrum: PowerSpectrum) -> tuple[FloatArray, FloatArray]:
     mean = (total / np.maximum(count, 1)).reshape(SECTORS, rings)
     counts = count.reshape(SECTORS, rings).astype(np.float64)
     # Small rings miss some sectors.
-    whole = np.broadcast_to(np.asarray(spectrum.radial_power), mean.shape)
-    return np.where(counts > 0, mean, whole), np.maximum(counts, 1)
+    over_all = np.broadcast_to(np.asarray(spectrum.radial_power), mean.shape)
+    return np.where(counts > 0, mean, over_all), np.maximum(counts, 1)
 
 
-def _chi(frequency_per_A: FloatArray, defocus_A: float | FloatArray, wave_A: float) -> FloatArray:
+def _chi(
+    frequency_per_A: FloatArray, defocus_A: float | FloatArray, wavelength_A: float
+) -> FloatArray:
     """Phase of the CTF."""
     squared = frequency_per_A**2
     return np.asarray(
-        math.pi * wave_A * defocus_A * squared - math.pi / 2 * _CS_A * wave_A**3 * squared**2
+        math.pi * wavelength_A * defocus_A * squared
+        - math.pi / 2 * _CS_A * wavelength_A**3 * squared**2
     )
 
 
-def _spacing_bins(frequency_per_A: FloatArray, defocus_A: float, wave_A: float) -> FloatArray:
+def _spacing_bins(frequency_per_A: FloatArray, defocus_A: float, wavelength_A: float) -> FloatArray:
     """Distance (bins,) of neighbouring rings."""
     step = float(frequency_per_A[1] - frequency_per_A[0])
-    slope = np.gradient(_chi(frequency_per_A, defocus_A, wave_A), step)
+    slope = np.gradient(_chi(frequency_per_A, defocus_A, wavelength_A), step)
     return np.asarray(math.pi / np.maximum(np.abs(slope), 1e-9) / step)
 
 
-def _best_rings(profiles: _Profiles, wave_A: float) -> tuple[FloatArray, float, float]:
+def _fit_rings(profiles: _Profiles, wavelength_A: float) -> tuple[FloatArray, float, float]:
     """Defocus (sectors,) and phase of the strongest rings, and their significance."""
     grid_A: FloatArray = np.arange(*_DEFOCUS_A, _DEFOCUS_STEP_A)
-    waves = np.exp(-2j * _chi(profiles.frequency_per_A[:, None], grid_A, wave_A))
-    weighted = profiles.strength * np.exp(-_FADING_A2 * profiles.frequency_per_A**2)
-    table = weighted @ waves  # (sectors, defocus)
+    waves = np.exp(-2j * _chi(profiles.frequency_per_A[:, None], grid_A, wavelength_A))
+    weighted = profiles.strength * np.exp(-_DECAY_A2 * profiles.frequency_per_A**2)
+    projections = weighted @ waves  # (sectors, defocus)
     cosine, sine = np.cos(2 * profiles.angle), np.sin(2 * profiles.angle)
 
-    def strongest(middle: FloatArray, along: FloatArray, across: FloatArray) -> tuple[float, ...]:
-        """Mean defocus and astigmatism, of all trials, at which the rings are strongest."""
-        mean, a, b = (part.ravel() for part in np.meshgrid(middle, along, across, indexing="ij"))
+    def strongest(*trials: FloatArray) -> tuple[float, ...]:
+        """Mean defocus, both components of astigmatism and phase of the strongest rings."""
+        mean, a, b = (grid.ravel() for grid in np.meshgrid(*trials, indexing="ij"))
         sums = np.zeros(len(mean), np.complex128)
         for s in range(SECTORS):
-            place = (mean + a * cosine[s] + b * sine[s] - grid_A[0]) / _DEFOCUS_STEP_A
-            sums += table[s, np.rint(place).astype(np.int64).clip(0, len(grid_A) - 1)]
+            step = (mean + a * cosine[s] + b * sine[s] - grid_A[0]) / _DEFOCUS_STEP_A
+            sums += projections[s, np.rint(step).astype(np.int64).clip(0, len(grid_A) - 1)]
         best = int(np.argmax(np.abs(sums)))
         return float(mean[best]), float(a[best]), float(b[best]), float(np.angle(sums[best]))
 
@@ -219,8 +222,8 @@ def _best_rings(profiles: _Profiles, wave_A: float) -> tuple[FloatArray, float, 
     near_A = np.asarray(_DEFOCUS_STEP_A * np.arange(-6, 7), np.float64)
     mean, a, b, phase = strongest(start[0] + near_A, start[1] + near_A, start[2] + near_A)
     defocus_A = mean + a * cosine + b * sine
-    model = np.cos(2 * _chi(profiles.frequency_per_A, defocus_A[:, None], wave_A) + phase)
-    model *= np.exp(-_FADING_A2 * profiles.frequency_per_A**2)
+    model = np.cos(2 * _chi(profiles.frequency_per_A, defocus_A[:, None], wavelength_A) + phase)
+    model *= np.exp(-_DECAY_A2 * profiles.frequency_per_A**2)
     significance = float((profiles.strength * model).sum() / np.sqrt((model**2).sum()))
     return defocus_A, -phase, significance
 
@@ -229,11 +232,11 @@ def _along_rings(profiles: _Profiles, defocus_A: FloatArray) -> FloatArray:
     """Mean over sectors (bins,) at equal phase of the rings."""
     frequency = profiles.frequency_per_A
     scale = np.sqrt(np.mean(defocus_A) / defocus_A)
-    moved = [
+    stretched = [
         np.interp(frequency * factor, frequency, values)
         for factor, values in zip(scale, profiles.strength, strict=True)
     ]
-    return np.asarray(np.mean(moved, axis=0))
+    return np.asarray(np.mean(stretched, axis=0))
 
 
 def _correlation(values: FloatArray, model: FloatArray) -> float:
@@ -243,7 +246,7 @@ def _correlation(values: FloatArray, model: FloatArray) -> float:
     return covariance / spread if spread > 0 else 0.0
 
 
-def _last_seen(values: FloatArray, model: FloatArray, spacing_bins: FloatArray) -> int | None:
+def _last_visible(values: FloatArray, model: FloatArray, spacing_bins: FloatArray) -> int | None:
     """Last bin to which rings are visible, from their strongest section on; None = nowhere."""
     # At the end of strong rings, those inside the window must not count for the whole window.
     limited = (values * math.sqrt(SECTORS)).clip(-_STRONG_DEVIATIONS, _STRONG_DEVIATIONS)
@@ -257,9 +260,9 @@ def _last_seen(values: FloatArray, model: FloatArray, spacing_bins: FloatArray) 
         centred = model[window] - model[window].mean()
         # Mean over sectors, each with unit noise.
         deviations[i] = (values[window] @ centred) * math.sqrt(SECTORS) / np.linalg.norm(centred)
-    is_seen = (correlation >= SEEN_CORRELATION) & (deviations >= _SEEN_DEVIATIONS)
-    best = int(np.argmax(np.where(is_seen, deviations, -1.0)))
-    if not is_seen[best]:
+    is_visible = (correlation >= VISIBLE_CORRELATION) & (deviations >= _VISIBLE_DEVIATIONS)
+    best = int(np.argmax(np.where(is_visible, deviations, -1.0)))
+    if not is_visible[best]:
         return None
-    beyond = np.flatnonzero(~is_seen[best:])
+    beyond = np.flatnonzero(~is_visible[best:])
     return best + int(beyond[0]) - 1 if beyond.size else len(values) - 1

@@ -43,7 +43,7 @@ class Row:
 
     Attributes
     ----------
-    name : what its files begin with
+    name : common beginning of its file names
     record_ns : modification time of its record
     values : by the names of `COLUMNS`
     """
@@ -69,7 +69,7 @@ class Failed:
 
 
 def row_of(name: str, record_ns: int, record: MovieRecord) -> Row:
-    """The row that `record` gives; what the record does not say is None."""
+    """The row of a record; None = missing in the record."""
     values = values_of(record, {column.name: column.source for column in COLUMNS})
     return Row(name, record_ns, {c.name: rounded(values[c.name], c.digits) for c in COLUMNS})
 

@@ -1,4 +1,4 @@
-"""What the report says about every movie: each column once, with its title, unit and meaning.
+"""The table of the report's columns: title, unit, source and meaning of each.
 
 Those of the quality numbers come from `flexalign.quality.table`.
 """
@@ -21,17 +21,17 @@ from flexalign.quality.table import NUMBERS
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One number, or word, of every movie.
+    """A number or a word of each movie.
 
     Attributes
     ----------
     name : in the CSV and the JSON; ends in its unit
-    title : for people, without the unit
-    source : where it stands in the record, or how it is computed from one
-    unit : as people write it
-    digits : significant ones that are kept
-    priority : of columns that do not fit beside each other, those of the lowest number stay
-    about : what it means, in one sentence
+    title : heading without the unit
+    source : its place in the record, or a function that computes it
+    unit : as displayed
+    digits : significant digits
+    priority : when columns do not fit the window, those of the highest number are hidden first
+    about : meaning, in one sentence
     """
 
     name: str
@@ -60,10 +60,10 @@ class Panel:
 
     Attributes
     ----------
-    title, unit : of what is drawn upward
-    columns : names of what is drawn, the first for flags and selection
-    labels : what the columns are called in the legend, where there is more than one
-    about : how to read it
+    title, unit : of the vertical axis
+    columns : names of the plotted columns; flags and selection are shown on the first
+    labels : of the columns in the legend, if there are several
+    about : explanation below the plot
     """
 
     title: str
@@ -74,7 +74,7 @@ class Panel:
 
 
 def rounded(value: Any, digits: int) -> Any:
-    """Numbers with so many significant digits, also in lists; anything else as it is.
+    """`value` with numbers, also in lists, rounded to significant digits.
 
     Examples
     --------
@@ -158,7 +158,7 @@ COLUMNS = (
         about="the same without motion correction",
     ),
     _quality("measured_dose_e_A2"),
-    # What was given, also where no count was measured.
+    # The dose as given, even if no counts were measured.
     _quality("declared_dose_e_A2", "dose_per_frame_e_A2"),
     _quality("fixed_pattern_pull"),
     _quality("gain_residual_columns"),
@@ -181,7 +181,7 @@ COLUMNS = (
     Column("gain", "Gain", "inputs.gain.sha256", priority=9, about="SHA-256 of the gain reference"),
 )  # fmt: skip
 
-# What the table of the page leaves to other places.
+# Columns that the table of the page does not show.
 NOT_IN_TABLE = (
     "movie", "severity", "why", "version", "parameters_hash", "device", "gain", "movie_time_s",
 )  # fmt: skip

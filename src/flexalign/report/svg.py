@@ -16,7 +16,7 @@ _CLASSES = ("main", "second")
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What is drawn against the tilt angle.
+    """A curve against the tilt angle.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ def plot_against_angle(angles_deg: Sequence[float], curves: Sequence[Curve], tit
     Parameters
     ----------
     angles_deg : ascending
-    title : that a screen reader says
+    title : for screen readers
     """
     known = [v for curve in curves for v in curve.values if v is not None and math.isfinite(v)]
     if not known or not angles_deg:

@@ -5,24 +5,24 @@
 gives each of these its motion; `detector` counts electrons, `movie` puts all together, `files`
 writes it, `score` compares a motion with the true one.
 
-Of a tilt series `tilt_settings` says what is made, `slab` projects particles and gold at any
-angle, `stage` moves, `tilt_series` makes the movies and `tilt_files` writes them with an mdoc.
+For tilt series, `tilt_settings` has the settings, `slab` projects particles and gold at any angle,
+`stage` has the motion, `tilt_series` makes the movies and `tilt_files` writes them with an mdoc.
 """
 
-from flexalign.simulate.files import SAVED_FORMATS
 from flexalign.simulate.motions import TrueMotion
 from flexalign.simulate.movie import SimulatedMovie, simulate_movie
 from flexalign.simulate.score import MotionError, motion_error_px
-from flexalign.simulate.settings import FAULTS, MOTIONS, OBJECTS, SPECIMENS, SimulationSettings
+from flexalign.simulate.settings import SimulationSettings
 from flexalign.simulate.tilt_files import save_tilt_series
 from flexalign.simulate.tilt_series import SimulatedTilt, simulate_tilt_series
 from flexalign.simulate.tilt_settings import TiltSeriesSettings
+from flexalign.simulated_choices import FAULTS, FORMATS, MOTIONS, OBJECTS, SPECIMENS
 
 __all__ = [
     "FAULTS",
+    "FORMATS",
     "MOTIONS",
     "OBJECTS",
-    "SAVED_FORMATS",
     "SPECIMENS",
     "MotionError",
     "SimulatedMovie",

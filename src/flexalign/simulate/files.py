@@ -16,11 +16,10 @@ from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
 from flexalign.io.movies.eer_writer import write_eer
 from flexalign.model import PixelArray
+from flexalign.simulated_choices import FORMATS
 
 if TYPE_CHECKING:
     from flexalign.simulate.movie import SimulatedMovie
-
-SAVED_FORMATS = ("mrc", "tiff", "eer")
 
 _EER_COMPRESSION = 65001
 _EER_SUBPIXELS = 4
@@ -49,7 +48,7 @@ def save_movie(
     Parameters
     ----------
     folder : is made when missing
-    file_format : one of `SAVED_FORMATS`
+    file_format : one of `FORMATS`
     raw_frames_per_frame : EER only; None = as many as the fullest pixel needs, so that no count
         is lost; with fewer, counts above it are cut off
     with_gain : whether to write the gain, too
@@ -80,8 +79,8 @@ def save_movie(
 
 def check_format(file_format: str) -> None:
     """Raise a `ParameterError` unless movies can be saved in a format."""
-    if file_format not in SAVED_FORMATS:
-        raise ParameterError(f"file_format: expected one of {SAVED_FORMATS}, found {file_format!r}")
+    if file_format not in FORMATS:
+        raise ParameterError(f"file_format: expected one of {FORMATS}, found {file_format!r}")
 
 
 def save_gain(

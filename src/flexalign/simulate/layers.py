@@ -11,8 +11,9 @@ from flexalign.model import PixelArray
 from flexalign.simulate.micrograph import micrograph_contrast
 from flexalign.simulate.motions import TrueMotion, make_motion, make_other_motion, still_motion
 from flexalign.simulate.objects import DRAWN, draw_object
-from flexalign.simulate.settings import SPECIMENS, SimulationSettings
+from flexalign.simulate.settings import SimulationSettings
 from flexalign.simulate.specimen import frequency_per_A, specimen_spectrum
+from flexalign.simulated_choices import SPECIMENS
 
 _MOTIONS = {"specimen": make_motion, "itself": make_other_motion, "detector": still_motion}
 

@@ -10,7 +10,7 @@ from flexalign.arrays import fourier
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.references import read_image
 from flexalign.model import FloatArray, PixelArray
-from flexalign.simulate.settings import SPECIMENS
+from flexalign.simulated_choices import SPECIMENS
 
 # Rings beyond this fraction of Nyquist are taken as pure noise.
 _NOISE_FROM = 0.9

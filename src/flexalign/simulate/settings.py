@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from flexalign.errors import ParameterError
 from flexalign.model import JsonValue
-
-MOTIONS = ("bumps", "polynomial", "measured", "fast-start", "jump", "none")
-SPECIMENS = ("protein", "negative-stain", "crystal", "filaments")
-OBJECTS = (
-    "gold-foil", "gold-beads", "ice-crystals", "carbon", "still-carbon", "contaminant", "shadow",
-    "beam-edge",
-)  # fmt: skip
-FAULTS = ("stuck-blocks", "bad-lines", "dead-quadrant", "duplicate-frame")
+from flexalign.simulated_choices import FAULTS, MOTIONS, OBJECTS
 
 PARTICLE_DIAMETER_A = 134.0
 _DEFAULT_COVERAGE = 0.2
@@ -156,14 +149,14 @@ class SimulationSettings(JsonValue):
 
     @property
     def hot_pixel_count(self) -> int:
-        """Pixels that count far too much."""
+        """Number of hot pixels."""
         if self.hot_pixels is not None:
             return self.hot_pixels
         return self.pixel_count // _PIXELS_PER_HOT_PIXEL
 
     @property
     def dead_pixel_count(self) -> int:
-        """Pixels that never count."""
+        """Number of dead pixels."""
         if self.dead_pixels is not None:
             return self.dead_pixels
         return self.pixel_count // _PIXELS_PER_DEAD_PIXEL

@@ -1,4 +1,4 @@
-"""A thin slab of particles and gold, and how it looks from any angle.
+"""A thin slab of particles and gold, and its projection at any tilt.
 
 Places are (u, v, z) in Angstrom from the middle of the slab: u along the tilt axis, v across it,
 z along the beam of the untilted slab.  A tilt is a right-handed rotation about u.
@@ -23,13 +23,13 @@ from flexalign.simulate.tilt_settings import TiltSeriesSettings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slab:
-    """What lies in the slab.
+    """The contents of the slab.
 
     Attributes
     ----------
     settings : of the series
     particles_A : (n, 3) middles of particles
-    turns : how each is turned
+    turns : orientation of each
     beads_A : (m, 3) middles of beads of gold
     """
 
@@ -62,7 +62,7 @@ class Slab:
         return beads_at(centred_px, movie, canvas_px).astype(np.float32)
 
     def _projected_A(self, places_A: FloatArray, tilt_deg: float) -> FloatArray:
-        """Where places (n, 3) are seen, (n, 2) (y, x), from the middle of the image."""
+        """Projected positions (n, 2) (y, x) of places (n, 3), from the middle of the image."""
         tilt, axis = math.radians(tilt_deg), math.radians(self.settings.tilt_axis_deg)
         along = places_A[:, 0]
         across = places_A[:, 1] * math.cos(tilt) + places_A[:, 2] * math.sin(tilt)
@@ -80,7 +80,7 @@ class Slab:
 
 
 def make_slab(settings: TiltSeriesSettings, canvas_px: tuple[int, int]) -> Slab:
-    """The slab that `settings` ask for, wide enough to fill the canvas at the steepest tilt.
+    """The slab described by `settings`, wide enough to fill the canvas at the steepest tilt.
 
     Particles lie at any height at which they are within the ice, beads on both faces.
     """

@@ -1,4 +1,4 @@
-"""How a stage moves from tilt to tilt: its habits, which change slowly with angle, and chance."""
+"""Motion of a stage over tilts: a common part that varies slowly with angle, and a random one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flexalign.model import FloatArray
 from flexalign.simulate.motions import TrueMotion, make_motion
 from flexalign.simulate.tilt_settings import TiltSeriesSettings
 
-# Over 60 degrees of tilt the habit turns and grows by so much, standard deviations.
+# Standard deviations of the change in direction and size of the common part over 60 degrees.
 _TURN_RAD, _GROWTH, _OVER_DEG = 0.6, 0.25, 60.0
 _MIN_SIZE = 0.4
 
@@ -19,8 +19,8 @@ _MIN_SIZE = 0.4
 def make_tilt_motion(settings: TiltSeriesSettings, number: int) -> TrueMotion:
     """The motion of a tilt: ``s habit(t) + sqrt(1 - s^2) own(t)`` and the field of its own.
 
-    The habit has the same course in time in all tilts; its direction and its size change linearly
-    with the angle.  s is `habit_share`.
+    The common part, habit, has the same course in time in all tilts; its direction and size change
+    linearly with the angle.  s is `habit_share`.
     """
     own = make_motion(settings.of_tilt(number))
     part = settings.habit_share
@@ -29,7 +29,7 @@ def make_tilt_motion(settings: TiltSeriesSettings, number: int) -> TrueMotion:
 
 
 def _habit_px(settings: TiltSeriesSettings, number: int) -> FloatArray:
-    """Path (frames, steps, 2) (y, x) that the stage would go at a tilt by habit alone."""
+    """Path (frames, steps, 2) (y, x) of the common part at a tilt."""
     movie = settings.movie
     smooth = "bumps" if movie.motion == "jump" else movie.motion
     path = make_motion(replace(movie, motion=smooth, local_motion_px=0.0)).path_px

@@ -1,4 +1,4 @@
-"""Simulated tilt series as a microscope leaves them: movies, and the ``.mdoc`` that explains them.
+"""Write simulated tilt series as microscopes do: movies, and a ``.mdoc`` that describes them.
 
 References
 ----------
@@ -29,7 +29,7 @@ _IMAGE_ROTATION_DEG = 90.0
 
 
 class SavedTilt(NamedTuple):
-    """What the ``.mdoc`` says of a tilt.
+    """A tilt as the ``.mdoc`` describes it.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ def save_tilt_series(
 
     Parameters
     ----------
-    file_format : one of `SAVED_FORMATS`; EER has 32 raw frames for each frame
+    file_format : one of `FORMATS`; EER has 32 raw frames for each frame
     threads, progress : as for `simulate_tilt_series`
 
     Raises
@@ -96,7 +96,7 @@ def save_tilt_series(
 
 
 def _root(name: str, tilt: SimulatedTilt) -> str:
-    """What the names of a tilt's files begin with: order from 1, and angle."""
+    """Common beginning of the file names of a tilt: order from 1, and angle."""
     return f"{name}_{tilt.number + 1:03d}_{tilt.angle_deg:.1f}"
 
 
@@ -129,7 +129,7 @@ def mdoc_text(
 
 
 def _section(settings: TiltSeriesSettings, tilt: SavedTilt, raw_frames: int) -> str:
-    """The part of the ``.mdoc`` that is about one tilt."""
+    """The section of one tilt in the ``.mdoc``."""
     movie = settings.of_tilt(tilt.number)
     frames = movie.frame_count * raw_frames
     exposed = _FIRST_EXPOSURE + tilt.number * _BETWEEN_EXPOSURES

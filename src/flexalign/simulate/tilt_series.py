@@ -108,7 +108,7 @@ def _tilts(
 def _layers(
     settings: TiltSeriesSettings, slab: Slab, number: int, canvas_px: tuple[int, int], threads: int
 ) -> list[Layer]:
-    """What the beam goes through at a tilt."""
+    """The layers in the beam at a tilt."""
     movie = settings.of_tilt(number)
     atoms = slab.atoms_per_px(movie.tilt_deg, canvas_px)
     layers = [specimen_layer(movie, canvas_px, threads, atoms)]

@@ -1,4 +1,4 @@
-"""What to simulate of a tilt series, and what follows from it for each tilt."""
+"""Settings of a simulated tilt series, and those of each of its movies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _default_movie() -> SimulationSettings:
 
 @dataclass(frozen=True, slots=True)
 class TiltSeriesSettings(JsonValue):
-    """All that decides a simulated tilt series: equal settings give equal series.
+    """Settings of a simulated tilt series: equal settings give equal series.
 
     Attributes
     ----------

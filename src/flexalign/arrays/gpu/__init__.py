@@ -1,1 +1,1 @@
-"""The GPU: `kernels` (CUDA), `passes` (counterparts of the CPU's passes and sweep), `upload`."""
+"""GPU implementations: `kernels` (CUDA), `passes` (both passes and the sweeps), `upload`."""

@@ -18,12 +18,12 @@ from numba import cuda
 from flexalign.arrays.kernels import elementwise
 from flexalign.arrays.kernels.elementwise import SPLINE_FILTER
 
-# Small movies fill no GPU; that is no reason to warn who aligns them.
+# Small movies do not occupy a GPU fully, which need not be reported to users.
 _config: Any = getattr(cuda, "config", numba.config)
 _config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 _BLOCK_PX = (32, 4)  # x, y
-# Rows of a column that one thread filters: most of what it reads serves several of them.
+# Rows of a column that one thread filters, sharing most of the pixels read.
 _FILTERED_ROWS = 8
 # Outputs per thread in down-sampling, which share their weights.
 _TOGETHER, _WARP = 4, 32
@@ -40,7 +40,7 @@ def _launch(kernel: Any, width: int, height: int, *arguments: Any) -> None:
     grid = (math.ceil(width / block[0]), math.ceil(height / block[1]))
     on_gpu = [hasattr(argument, "__cuda_array_interface__") for argument in arguments]
     seen = [
-        # As numba would take it too, but then it would wait for the GPU.
+        # numba accepts the array itself too, but then it would wait for the GPU.
         cuda.as_cuda_array(argument, sync=False) if is_on_gpu else argument
         for argument, is_on_gpu in zip(arguments, on_gpu, strict=True)
     ]
@@ -57,7 +57,7 @@ def _current_stream() -> Any:
 
 def correct(raw: Any, dark: Any, gain: Any, out: Any) -> None:
     """Fill `out` (h, w) float32 with (raw - dark) * gain; dark and gain may be None."""
-    # A kernel takes no None: something else of the same kind stands in for what is not there.
+    # A kernel takes no None: an array of the same kind is passed in place of a missing one.
     dark_or_any, gain_or_any = (out if array is None else array for array in (dark, gain))
     has = (int(dark is not None), int(gain is not None))
     _launch(_correct, raw.shape[1], raw.shape[0], raw, dark_or_any, gain_or_any, *has, out)
@@ -93,7 +93,7 @@ def downsample(
 
 @cuda.jit(fastmath=True, cache=True)
 def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
-    # Four columns, a warp apart, have each weight in common.
+    # Four columns, a warp apart, share each weight.
     group, y = cuda.grid(2)
     x, (height, width) = group // _WARP * (_TOGETHER * _WARP) + group % _WARP, frame.shape
     if y >= out.shape[0] or x >= width:
@@ -119,7 +119,7 @@ def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
 
 @cuda.jit(fastmath=True, cache=True)
 def _downsample_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
-    # Four rows have each weight in common.
+    # Four rows share each weight.
     x, group = cuda.grid(2)
     y, (height, width) = group * _TOGETHER, frame.shape
     if y >= height or x >= out.shape[1]:
@@ -178,7 +178,7 @@ def _prefilter_y(image, out):  # type: ignore[no-untyped-def]
 
 @cuda.jit(device=True, fastmath=True)
 def _coefficient(line, x):  # type: ignore[no-untyped-def]
-    """Spline coefficient at `x` of a line that goes on as its mirror image."""
+    """Spline coefficient at `x` of a line that is reflected at its ends."""
     size = line.shape[0]
     if _REACH_PX <= x < size - _REACH_PX:
         return _filtered(line, x)
@@ -196,7 +196,7 @@ def sample(coefficients: Any, lattice: Any, step_px: int, out: Any) -> None:
 
 @cache
 def _sampler(step_px: int) -> Any:
-    """The kernel for a lattice of this step: dividing by what the compiler knows is fast."""
+    """The kernel for a lattice of this step, a compile-time constant for fast division."""
 
     @cuda.jit(fastmath=True, cache=True)
     def sample(coefficients, lattice, out):  # type: ignore[no-untyped-def]
@@ -209,7 +209,7 @@ def _sampler(step_px: int) -> Any:
         u = np.float32(x - i * step_px) / np.float32(step_px)
         dy = _between(lattice[0], j, i, v, u)
         dx = _between(lattice[1], j, i, v, u)
-        # The whole and the fractional part are kept apart: float32 cannot hold both.
+        # Integer and fractional part are kept apart: float32 cannot hold their sum.
         whole_y, whole_x = math.floor(dy), math.floor(dx)
         along_y = _cubic_weights(dy - np.float32(whole_y))
         along_x = _cubic_weights(dx - np.float32(whole_x))

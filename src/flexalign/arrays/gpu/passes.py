@@ -1,10 +1,10 @@
-"""The two passes and the likelihood sweep on a GPU.
+"""The two passes and the likelihood sweeps on a GPU.
 
-The CPU has them in `downsample`, `aligned_sum` and `kernels.likelihood`.
+The CPU implementations are in `downsample`, `aligned_sum` and `kernels.likelihood`.
 
-Frames go up as the file has them; finished sums come down.  The host only puts work into the
-device's queue, and waits where a result is needed.  Memory comes from CuPy's pools and transforms
-from its cache of plans, so that the next movie finds both ready.
+Raw frames are copied to the device, finished sums to the host.  The host queues work and waits only
+where a result is needed.  Memory comes from CuPy's pools and FFT plans from its cache, so that both
+are reused for the next movie.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from flexalign.arrays.kernels.likelihood import Packing, as_float32
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.model import FloatArray, PixelArray
 
-# Spectra of patches may take this part of the memory that is free.
+# Maximum share of the free memory for the spectra of patches.
 _SPECTRA_MEMORY_SHARE = 0.5
 
 
@@ -79,15 +79,15 @@ class GpuDownsampler:
         self.coding = AS_THEY_ARE
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
-        """Zeros (h, w) to add raw frames such as this one up in."""
+        """Zeros (h, w) in which raw frames such as this one are summed."""
         return self._device.xp.zeros(raw.shape, sum_dtype(raw))
 
     def add(
         self, raw: npt.NDArray[Any], frame_index: int, place: int, sums: Sequence[Any] = ()
     ) -> list[DownsampledFrame]:
-        """Put a frame at `place` of the small ones; see `Downsampler.add`.
+        """Down-sample a frame to `place`; see `Downsampler.add`.
 
-        The host waits for that one only when this one is in the queue.
+        The host waits for the frame before only when this one is in the queue.
         """
         pixels = self._upload.send(raw)
         self._detector.correct(pixels, frame_index, self._frame)
@@ -102,7 +102,7 @@ class GpuDownsampler:
         return before
 
     def flush(self) -> list[DownsampledFrame]:
-        """Do the last frame."""
+        """Process the last frame."""
         if self._owed is None:
             return []
         (index, place, wait), self._owed = self._owed, None
@@ -116,7 +116,7 @@ class GpuDownsampler:
         return [DownsampledFrame(index, mean, spread)]
 
     def fetched(self, total: Any) -> npt.NDArray[Any]:
-        """A sum as the host has it."""
+        """A sum in host memory."""
         return self._device.host(total)
 
 
@@ -157,7 +157,7 @@ class GpuAlignedSums:
         names: Sequence[str],
         time: int = 0,
     ) -> None:
-        """Correct a frame, move it along a displacement, and add it; see `AlignedSums.add`."""
+        """Correct, interpolate and add a frame; see `AlignedSums.add`."""
         self._detector.correct(self._upload.send(raw), frame_index, self._frame)
         self._upload.done()
         kernels.prefilter(self._frame, self._buffer)
@@ -221,11 +221,11 @@ class GpuAlignedSums:
 class GpuSweeps:
     """`likelihood_sweeps.CpuSweeps` on a GPU.
 
-    Spectra that do not fit are taken in pieces, which then go up again for each sweep.
+    Spectra that do not fit are processed in pieces, copied again for each sweep.
 
     Parameters
     ----------
-    packed : (patches, 2, times * coefficients) uint16, as `packing` and `likelihood.pack` say; the
+    packed : (patches, 2, times * coefficients) uint16, see `packing` and `likelihood.pack`; the
         GPU holds them as float32
     sides_px : (h, w) of a patch
     max_bytes : memory for the spectra; None = half of what is free

@@ -1,4 +1,4 @@
-"""Raw frames on their way to a GPU, through pinned memory, on a stream of their own."""
+"""Asynchronous copies of raw frames to a GPU, through pinned memory, on their own stream."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from flexalign.arrays.device import Device
 
-# Kinds of numbers that go up as they are; the others as float32.
+# Dtypes that are copied as they are; others are converted to float32.
 _SENT_AS_THEY_ARE = ("i1", "u1", "i2", "u2", "i4", "u4", "f4")
 
 
 class FrameUpload:
-    """Raw frames on their way to the device, two of them at a time, ahead of the computing."""
+    """Copies raw frames to the device, up to two ahead of the computation."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -22,7 +22,7 @@ class FrameUpload:
         self._turn = 0
 
     def send(self, raw: npt.NDArray[Any]) -> Any:
-        """The frame (h, w) on the device; good until `done` has been called twice."""
+        """The frame (h, w) on the device; valid until `done` has been called twice."""
         kind = raw.dtype.newbyteorder("=") if raw.dtype.str[1:] in _SENT_AS_THEY_ARE else np.float32
         if self._device.is_simulated:
             return raw.astype(kind)
@@ -32,25 +32,25 @@ class FrameUpload:
         return self._slots[self._turn].send(raw)
 
     def done(self) -> None:
-        """Say that all work on the last frame sent is in the queue."""
+        """Note that all work on the last frame sent is in the queue."""
         if self._slots:
             self._slots[self._turn].release()
             self._turn = 1 - self._turn
 
 
 class _Slot:
-    """Buffers for one frame, pinned on the host and on the device, and when each is free again."""
+    """Buffers for one frame, pinned and on the device, with the events that free them."""
 
     def __init__(self, device: Device, stream: Any, shape_px: tuple[int, ...], kind: Any) -> None:
         cupy = device.xp
         self._current, self._stream = cupy.cuda.get_current_stream, stream
         self._pinned, self.array = device.empty_on_host(shape_px, kind), cupy.empty(shape_px, kind)
         self._uploaded, self._used = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
-        # The room may have been another's, whose work is still in the queue.
+        # The memory may have been freed by work that is still in the queue.
         self.release()
 
     def send(self, raw: npt.NDArray[Any]) -> Any:
-        self._uploaded.synchronize()  # of the frame before the last, so there is hardly a wait
+        self._uploaded.synchronize()  # of the frame before the last, which is usually finished
         np.copyto(self._pinned, raw, casting="unsafe")
         self._stream.wait_event(self._used)
         self.array.set(self._pinned, stream=self._stream)

@@ -1,4 +1,4 @@
-"""The loops that make small frames of raw ones; see `warp` for what all loops have in common."""
+"""Loops that correct and down-sample raw frames; see `warp` on all loops."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from numba import njit
 
 from flexalign.arrays.kernels.float16 import store_row
-from flexalign.arrays.kernels.warp import correct_tile
+from flexalign.arrays.kernels.raw_frames import correct_tile
 from flexalign.compiling import cached_njit
 
-# Rows that are filtered together.
+# Rows filtered in one pass.
 _ROWS_TOGETHER = 4
-# Numbers of terms of a filter for which the loops are fast.
+# The number of filter taps is a multiple of this, so that the loops vectorise.
 TAPS_TOGETHER = 8
-# So many columns of a strip are corrected and filtered together.
+# Columns of a strip corrected and filtered in one pass.
 _STRIP_COLUMNS = 512
 
 
@@ -30,16 +30,16 @@ def downsample_rows(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     raws, gain, dark, bad_start, bad_x, mended : as for `add_tiles`
-    start_y, weight_y, start_x, weight_x : how the axes are down-sampled, see `AxisFilter`
-    places, is_more : (n,) which of `small` is meant, and whether to add to what it holds
+    start_y, weight_y, start_x, weight_x : filters of the axes, see `AxisFilter`
+    places, is_more : (n,) index into `small`, and whether to add to its content
     level, factor : float32, of the `float16.Coding` of the small frames
-    small : as `float16.stored` gives it
+    small : from `float16.stored`
     moments : (n, h, 2) set to the sum of each row, and of its squares
     """
     joint, reach = _joined(start_y, weight_y, first, last)
     top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1] + _ROWS_TOGETHER - 1
     left, right = start_x[0], start_x[-1] + weight_x.shape[1]
-    # The last few that are filtered together may be fewer.
+    # The last group may have fewer rows.
     rows = np.empty((len(joint) * _ROWS_TOGETHER, right - left), np.float32)
     along = np.empty((_ROWS_TOGETHER, len(start_x)), np.float32)
     for k in range(len(places)):
@@ -71,7 +71,7 @@ def downsample_rows(  # type: ignore[no-untyped-def]
 def _filter_along(rows, start, weight, out):  # type: ignore[no-untyped-def]
     """Fill `out` (4, n) with weighted sums of the pixels from `start` (n,) on of rows (4, w).
 
-    Together the rows take little longer than one, for each weight comes from memory once.
+    Each weight is read from memory once for all four rows.
     """
     left, taps = start[0], weight.shape[1]
     row0, row1, row2, row3 = rows[0], rows[1], rows[2], rows[3]
@@ -89,15 +89,15 @@ def _filter_along(rows, start, weight, out):  # type: ignore[no-untyped-def]
         out[0, x], out[1, x], out[2, x], out[3, x] = t0, t1, t2, t3
 
 
-# Not written into its caller: numba then makes no vectors of the loop beside it.
+# Not inlined: numba would not vectorise the neighbouring loop of the caller.
 @cached_njit(nogil=True)
 def _joined(start, weight, first, last):  # type: ignore[no-untyped-def]
-    """Weights of new rows `first` to `last`, in fours, on all old rows that any of the four takes.
+    """Weights of new rows `first` to `last`, in groups of four with a common support.
 
     Returns
     -------
-    joint : (fours, 4, n) float32, from where the first of the four begins; zero for rows not taken
-    reach : (fours,) how many old rows there are, a multiple of four
+    joint : (groups, 4, n) float32, from the first old row of the group on; zero where not used
+    reach : (groups,) number of old rows of the group, a multiple of four
     """
     taps, fours = weight.shape[1], (last - first + _ROWS_TOGETHER - 1) // _ROWS_TOGETHER
     reach = np.empty(fours, np.int64)
@@ -117,8 +117,8 @@ def _joined(start, weight, first, last):  # type: ignore[no-untyped-def]
 def _filter_down(pixels, weight, out):  # type: ignore[no-untyped-def]
     """Fill `out` (4, w) with sums over the rows of `pixels` (n, w), each with its `weight` (4, n).
 
-    Four rows of pixels times four of the result: each number that comes from memory is used four
-    times.
+    Register blocking: four rows of pixels times four of the result, so that each number read from
+    memory is used four times.
     """
     out0, out1, out2, out3 = out[0], out[1], out[2], out[3]
     for x in range(out0.size):
@@ -141,12 +141,12 @@ def _filter_down(pixels, weight, out):  # type: ignore[no-untyped-def]
 def spread_pixels(  # type: ignore[no-untyped-def]
     y, x, value, row_start, row, row_weight, column_start, column, column_weight, small
 ):
-    """Add some pixels (y, x) of `value` (n,), alone on an empty frame, to a `small` one (h, w).
+    """Add the down-sampled image of single pixels (y, x) of `value` (n,) to a `small` frame (h, w).
 
     Parameters
     ----------
-    row_start, row, row_weight : of each row of the frame, where in `row` begin those of the small
-        one that it goes into, and with which weights
+    row_start, row, row_weight : rows of the small frame to which each row of the frame contributes,
+        in `row` from `row_start` on, and their weights
     column_start, column, column_weight : likewise
     """
     for k in range(len(value)):

@@ -24,7 +24,7 @@ SPLINE_FILTER = tuple(
 
 @njit(inline="always")
 def filtered(row, x):  # type: ignore[no-untyped-def]
-    """Spline coefficient at `x` of a `row` that goes on far enough on either side."""
+    """Spline coefficient at `x` of a `row` with sufficient margins."""
     total = SPLINE_FILTER[0] * row[x]
     for k in range(1, 11):
         total += SPLINE_FILTER[k] * (row[x - k] + row[x + k])

@@ -1,10 +1,10 @@
-"""Images kept as 16-bit floats, which take half the memory, in compiled loops.
+"""Images stored as 16-bit floats, at half the memory, in compiled loops.
 
-What is near zero is rounded least, and what is far from one has no room: such images are kept less
-a level and in a unit of their own (`Coding`), of which nothing that is measured on them depends.
+16-bit floats have a small range and are finest near zero, so images are stored after subtraction of
+a level and in a unit of their own (`Coding`), on which no measurement depends.
 
-numba knows no 16-bit floats on a CPU, so that loops are given their bits; one loop serves images of
-either kind.
+numba has no 16-bit floats on a CPU, so loops work on their bits; one loop serves images of either
+kind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flexalign.compiling import cached_njit
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """Pixels are kept as ``(value - level) * factor``."""
+    """Pixels are stored as ``(value - level) * factor``."""
 
     level: np.float32
     factor: np.float32
@@ -36,7 +36,7 @@ AS_THEY_ARE = Coding(np.float32(0), np.float32(1))
 def coding_for(images: npt.NDArray[Any], mean: float, deviation: float) -> Coding:
     """The coding for `images` whose pixels have about this mean and standard deviation.
 
-    Those of 32 bits are kept as they are. The factor is a power of two, which rounds nothing.
+    Images of 32 bits are stored unchanged. The factor is a power of two, which is exact.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Compiled loops over spectra that the estimation runs again and again.
+"""Compiled loops over the spectra of patches, the inner loops of the estimation.
 
-As those of `warp` they release the interpreter's lock, work on items `start` to `stop` and are
-cached on disk by numba.  Real and imaginary parts lie apart and rows are short, so that a row of
-all frames stays in the cache and its loops become vector instructions.
+As those of `warp` they release the global interpreter lock, work on items `start` to `stop` and are
+cached on disk by numba.  Real and imaginary parts are stored separately and rows are short, so that
+a row of all frames stays in the cache and its loops vectorise.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from flexalign.compiling import cached_njit
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packing:
-    """Which coefficients of a half plane (h, w // 2 + 1) are kept, and where they lie.
+    """Selection and order of the coefficients of a half plane (h, w // 2 + 1).
 
-    Row after row, of each the columns from 1 on up to the last that is kept; in each row, frame
-    after frame.
+    Row by row, in each row the columns from 1 to the last one selected; within a row, frame by
+    frame.
 
     Attributes
     ----------
     ring : (h, w // 2 + 1) int32, -1 = left out; not decreasing along a row
-    wave : (rows,) k_y of the rows that are kept, in cycles per side
+    wave : (rows,) k_y of the selected rows, in cycles per side
     start : (rows + 1,) number of coefficients before each row
-    ring_packed : (coefficients,) ring of each; those left out have 0 and are zero
+    ring_packed : (coefficients,) ring of each; those not selected have ring 0 and are zero
     """
 
     ring: npt.NDArray[np.int32]
@@ -38,13 +38,13 @@ class Packing:
     ring_packed: npt.NDArray[np.int32]
 
     def columns_within(self, rings: int) -> npt.NDArray[np.int64]:
-        """How many coefficients (rows,) of each row lie in the first `rings` rings."""
+        """Number (rows,) of coefficients of each row in the first `rings` rings."""
         inside = self.ring_packed < rings
         return np.asarray(np.add.reduceat(inside, self.start[:-1], dtype=np.int64))
 
 
 def packing_of(ring: npt.NDArray[np.int32]) -> Packing:
-    """How to pack the coefficients whose `ring` (h, w // 2 + 1) is not negative."""
+    """The packing of the coefficients whose `ring` (h, w // 2 + 1) is not negative."""
     height, columns = ring.shape
     last = np.where(ring >= 0, np.arange(columns), 0).max(axis=1)
     rows = np.flatnonzero(last)
@@ -58,8 +58,8 @@ def packing_of(ring: npt.NDArray[np.int32]) -> Packing:
 def pack(spectra, first, ring, wave, start, envelope, packed, power):  # type: ignore[no-untyped-def]
     """Pack the spectra of frames `first` and on of one patch, times their envelope.
 
-    Numbers are rounded to the upper 16 bits of a float32: sweeps wait for memory, and noise of a
-    thousandth of the noise that is there anyway makes no difference.
+    Numbers are rounded to the upper 16 bits of a float32, since sweeps are limited by memory
+    bandwidth; the rounding noise is a thousandth of that of the data.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def pack(spectra, first, ring, wave, start, envelope, packed, power):  # type: i
 
 
 def as_float32(packed: Any) -> Any:
-    """Packed numbers as what they stand for; an array on a GPU has its result there."""
+    """Packed numbers as float32; the result is on the device of the argument."""
     return (packed.astype(np.uint32) << 16).view(np.float32)
 
 
@@ -112,7 +112,7 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Gradient of the alignment likelihood and ring powers of the sum, patches `start` to `stop`.
 
-    For several motions at once: to read the spectra takes longer than to move them.
+    Several motions share one sweep, since reading the spectra takes longer than shifting them.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
     residual : (motions, patches, times, 2) displacement to undo, pixels
     sides : (h, w) of a patch, pixels
     wave, row_start, ring : of the `Packing`, ring packed
-    columns : (rows,) number of coefficients to look at in each row
+    columns : (rows,) number of coefficients to use in each row
     weighted : (rows,) number of them that may have a weight
     weight : (motions, patches, rings) float32 weight W
     gradient : (motions, patches, times, 2) set to sum of W k Im(conj(S) X), k in cycles per patch
@@ -164,16 +164,16 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
 
 @cached_njit(nogil=True, fastmath=True)
 def _phases(residual, sides, wave, along_y, along_x):  # type: ignore[no-untyped-def]
-    """Phases exp(2 pi i k.rest), real and imaginary parts: of rows `wave`, and of columns.
+    """Phases exp(2 pi i k.residual), real and imaginary parts: of rows `wave`, and of columns.
 
     `along_y` is (2, rows, times), `along_x` (2, times, columns).
-    Powers of one phase, in double precision, which take far less time than as many exponentials.
+    Computed as powers of one phase in double precision, faster than as many exponentials.
     """
     for t in range(len(residual)):
         angle = 2 * np.pi * residual[t, 0] / sides[0]
         turn, phase, k = np.exp(1j * angle), 1 + 0j, 0
         for r in range(len(wave)):
-            # Waves rise by one but for one step, from the highest to the lowest.
+            # Waves rise by one, except for one step from the highest to the lowest.
             phase = phase * turn if wave[r] == k + 1 else np.exp(1j * angle * wave[r])
             k = wave[r]
             along_y[0, r, t], along_y[1, r, t] = phase.real, phase.imag

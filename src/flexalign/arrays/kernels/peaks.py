@@ -1,4 +1,4 @@
-"""The loops over pairs of spectra and the surfaces that come of them; see `warp` for all loops."""
+"""Loops over pairs of spectra and over correlation surfaces; see `warp` on all loops."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numba import njit
 from flexalign.arrays.kernels.elementwise import paraboloid_top
 from flexalign.compiling import cached_njit
 
-# Pixels to either side of a place that say what a surface is there.
+# Half-width of the interpolation kernel in pixels.
 PEAK_TAPS = 6
-# Distances of the 3 x 3 values whose paraboloid says where a top is: from its highest pixel on ever
-# closer to it.
+# Spacings of the 3 x 3 values to which a paraboloid is fitted, in successive refinements of a
+# maximum.
 _PEAK_STEPS_PX = (0.5, 0.25, 0.125, 0.0625)
-# So many pixels more than the search are needed to either side: a top may lie a little outside.
+# Margin in pixels around the search area: a maximum may lie slightly outside.
 PEAK_MARGIN_PX = PEAK_TAPS + 1
-# Pixels around a top are at least this part as high: it may lie half a pixel off on either axis.
+# The highest pixel has at least this fraction of a maximum half a pixel off on both axes.
 _MIN_CANDIDATE_RATIO = 0.75
 
 
@@ -57,8 +57,8 @@ def pair_products(spectra, first, second, width, product, power):  # type: ignor
 def highest_near(rows, radius_px, top_px, height):  # type: ignore[no-untyped-def]
     """Sub-pixel maxima of surfaces within a radius of the origin.
 
-    Surfaces are interpolated between their pixels, so that it does not matter where these lie:
-    neither to which of several maxima is the highest nor to its place.
+    Surfaces are interpolated, so that neither the choice among several maxima nor the position
+    depends on the pixel grid.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def highest_near(rows, radius_px, top_px, height):  # type: ignore[no-untyped-de
 
 @njit
 def _set_place(y, x, shape, place_px):  # type: ignore[no-untyped-def]
-    """Set `place_px` to (`y`, `x`), of which those in the second half lie before the origin."""
+    """Set `place_px` to (`y`, `x`); coordinates in the second half are negative."""
     place_px[0] = y if y < (shape[0] + 1) // 2 - 0.5 else y - shape[0]
     place_px[1] = x if x < (shape[1] + 1) // 2 - 0.5 else x - shape[1]
 

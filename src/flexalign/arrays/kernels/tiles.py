@@ -1,4 +1,4 @@
-"""The loops over tiles whose spectra are wanted; see `warp` for what all loops have in common."""
+"""Loops that cut, taper and standardise tiles, and sum their spectra; see `warp` on all loops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flexalign.compiling import cached_njit
 def taper_tile(image, top, left, window, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with an image from (top, left) on, less its mean there, times `window`.
 
-    The image is as `float16.stored` gives it; beyond its edges it goes on as its mirror image.
+    The image is from `float16.stored` and is reflected at its edges.
     """
     _cut_less_mean(image, top, left, out)
     for j in range(out.shape[0]):
@@ -27,7 +27,7 @@ def taper_tile(image, top, left, window, out):  # type: ignore[no-untyped-def]
 
 @cached_njit(nogil=True, fastmath=True)
 def standard_tile(image, top, left, window, out):  # type: ignore[no-untyped-def]
-    """As `taper_tile`, with a standard deviation of one before; an even tile becomes zero."""
+    """As `taper_tile` of the tile over its standard deviation; a constant tile becomes zero."""
     _cut_less_mean(image, top, left, out)
     squared = 0.0
     for j in range(out.shape[0]):
@@ -47,7 +47,7 @@ def _cut_less_mean(image, top, left, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with an image from (top, left) on, less its mean; see `taper_tile`."""
     (height, width), (rows, columns) = image.shape, out.shape
     is_inside = left >= 0 and left + columns <= width
-    # From one of its own values on, so that an even tile is left with no rounding errors.
+    # Relative to one of its own values, so that a constant tile has no rounding errors.
     level, total = number(image[reflected(top, height), reflected(left, width)]), 0.0
     for j in range(rows):
         row, to, part = image[reflected(top + j, height)], out[j], np.float32(0)

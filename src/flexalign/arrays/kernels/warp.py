@@ -1,21 +1,16 @@
-"""The per-pixel kernels on the CPU: compiled loops over tiles of frames, shared among threads.
+"""Warp frames along a motion and sum them: compiled loops over tiles, shared among threads.
 
-A tile of the result needs the tile of a frame that the motion points at, with a margin for the
-filter; both stay in the cache while the frame is corrected, filtered, moved and added up.
+A tile of the output depends on the displaced tile of the frame, with a margin for the spline
+filter.  Both fit into the cache while the frame is corrected, filtered, interpolated and summed.
 
-The loops release the interpreter's lock, so ordinary threads run them side by side and the number
-of threads is exactly the requested one.  Compiled code is cached on disk by numba.  A loop has
-the functions that it calls written into it (``inline="always"``): where numba links a callee from
-the cache instead, the same loop rounds differently the first time it runs than ever after.
+The loops release the global interpreter lock, so that the number of threads is exactly the
+requested one.  Compiled code is cached on disk by numba.  Callees have ``inline="always"``: one
+that numba links from its cache rounds differently from one that is compiled in the same process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from flexalign.arrays.kernels.elementwise import (
@@ -24,43 +19,20 @@ from flexalign.arrays.kernels.elementwise import (
     SPLINE_POLE,
     cubic_weights,
     filtered,
-    reflected,
 )
+from flexalign.arrays.kernels.raw_frames import correct_tile
 from flexalign.compiling import cached_njit, can_be_kept, is_kept
 
-# So far the filter along x reaches, and along y what is beyond can be anything.
+# Half-width of the filter along x, and rows after which the recursive filter along y has
+# forgotten its initial value.
 REACH_PX = len(SPLINE_FILTER) - 1
 WARM_UP_PX = 12
-# Frames that are added to the sums together.
+# Frames added to the sums in one pass over a tile.
 _TOGETHER = 4
-# Kinds of numbers that the loops over raw frames are compiled for.
-_RAW_DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
-
-
-def dtype_for_loops(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The kind of numbers in which the loops take raw frames of kind `dtype`.
-
-    Examples
-    --------
-    >>> dtype_for_loops(np.dtype(">i2")), dtype_for_loops(np.dtype("float16"))
-    (dtype('int16'), dtype('float32'))
-    """
-    native = dtype.newbyteorder("=")
-    return native if native.name in _RAW_DTYPES else np.dtype(np.float32)
-
-
-def for_loops(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A raw frame as the loops take it: a copy only where it is of another kind or layout."""
-    return np.require(raw, dtype_for_loops(raw.dtype), ["C", "W"])
-
-
-def filled_up(frames: Sequence[npt.NDArray[Any]], count: int) -> tuple[npt.NDArray[Any], ...]:
-    """Frames and, up to `count` of them, the last once more: loops are compiled for one number."""
-    return (*frames, *[frames[-1]] * (count - len(frames)))
 
 
 def compiling_note() -> str:
-    """Why this start is slow; "" when an earlier one has left its compiled loops for this one."""
+    """A note that the loops are being compiled; "" if their code is in the on-disk cache."""
     if is_kept(sample_tile):
         return ""
     if can_be_kept(sample_tile):
@@ -72,71 +44,18 @@ def compiling_note() -> str:
 
 
 @cached_njit(nogil=True, fastmath=True, inline="always")
-def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (n, m) with the corrected frame from (top, left) on, mirrored beyond its edges.
-
-    Parameters
-    ----------
-    raw : (h, w)
-    gain, dark : (h, w) float32, or empty
-    bad_start : (h + 1,) where the bad pixels of each row begin among all of them
-    bad_x, mended : (bad pixels,) their columns, and the values that they take
-    """
-    height, width = raw.shape
-    columns = out.shape[1]
-    # The columns of `out` from `begin` to `end` lie within the frame.
-    begin, end = max(-left, 0), min(width - left, columns)
-    if begin >= end:
-        begin = end = 0
-    for j in range(out.shape[0]):
-        y = reflected(top + j, height)
-        row, inside = raw[y, left + begin : left + end], out[j, begin:end]
-        if gain.size > 0:
-            factor = gain[y, left + begin : left + end]
-            if dark.size > 0:
-                subtract = dark[y, left + begin : left + end]
-                for i in range(inside.size):
-                    inside[i] = (np.float32(row[i]) - subtract[i]) * factor[i]
-            else:
-                for i in range(inside.size):
-                    inside[i] = np.float32(row[i]) * factor[i]
-        elif dark.size > 0:
-            subtract = dark[y, left + begin : left + end]
-            for i in range(inside.size):
-                inside[i] = np.float32(row[i]) - subtract[i]
-        else:
-            for i in range(inside.size):
-                inside[i] = np.float32(row[i])
-        for k in range(bad_start[y], bad_start[y + 1]):
-            if left + begin <= bad_x[k] < left + end:
-                out[j, bad_x[k] - left] = mended[k]
-        for outside in ((0, begin), (end, columns)):
-            for i in range(outside[0], outside[1]):
-                x = reflected(left + i, width)
-                value = np.float32(raw[y, x])
-                if dark.size > 0:
-                    value -= dark[y, x]
-                if gain.size > 0:
-                    value *= gain[y, x]
-                for k in range(bad_start[y], bad_start[y + 1]):
-                    if bad_x[k] == x:
-                        value = mended[k]
-                out[j, i] = value
-
-
-@cached_njit(nogil=True, fastmath=True, inline="always")
 def filter_tile(pixels, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with the spline coefficients of `pixels` (n, m + 2 `REACH_PX`).
 
-    The first and the last `WARM_UP_PX` rows are not good.
+    The first and the last `WARM_UP_PX` rows are not valid.
 
-    Along x the filter is short, so that it is taken as a sum over neighbours: that makes plain
-    vectors of what is a chain of steps when done recursively, as it is along y.
+    Along y the filter is recursive, vectorised over x.  Along x it is a finite sum over
+    neighbours, since a recursion would not vectorise.
     """
     height, width = out.shape
     pole, gain = np.float32(SPLINE_POLE), np.float32(SPLINE_GAIN)
     one = np.float32(1)
-    # As if the first and the last row went on for ever.
+    # Initial values for constant continuation beyond the first and the last row.
     row, to = pixels[0], out[0]
     for x in range(width):
         to[x] = gain / (one - pole) * filtered(row, x + REACH_PX)
@@ -155,9 +74,9 @@ def filter_tile(pixels, out):  # type: ignore[no-untyped-def]
 
 @cached_njit(nogil=True, fastmath=True, inline="always")
 def span_of_tile(lattice, step_px, top, left, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (4,) with top, bottom, left and right of the pixels that a tile is sampled from.
+    """Fill `out` (4,) with top, bottom, left and right of the pixels that a tile depends on.
 
-    `lattice` is (2, ny, nx); `out` holds the tile's bottom and right edge at [1] and [3].
+    `lattice` is (2, ny, nx); on entry `out` has the tile's bottom and right edge at [1] and [3].
     """
     bottom, right = out[1], out[3]
     j0, j1 = top // step_px, (bottom - 1) // step_px + 1
@@ -168,7 +87,7 @@ def span_of_tile(lattice, step_px, top, left, out):  # type: ignore[no-untyped-d
             for i in range(i0, i1 + 1):
                 lowest = min(lowest, lattice[axis, j, i])
                 highest = max(highest, lattice[axis, j, i])
-        # A pixel more, for what rounding does between the nodes.
+        # One pixel more, for rounding between the nodes.
         out[2 * axis] = (top if axis == 0 else left) + np.int64(np.floor(lowest)) - 2
         out[2 * axis + 1] = (bottom if axis == 0 else right) + np.int64(np.floor(highest)) + 4
 
@@ -179,14 +98,14 @@ def sample_tile(coefficients, from_y, from_x, lattice, step_px, top, left, out):
 
     Parameters
     ----------
-    coefficients : those from (from_y, from_x) on, with all that the displacement points at
+    coefficients : those from (from_y, from_x) on, covering all displaced pixels
     lattice : (2, ny, nx) displacement (y, x) at nodes `step_px` apart, linear in between
     """
     step, (rows, columns) = np.float32(step_px), out.shape
     first = left // step_px
     segments = (left + columns - 1) // step_px + 1 - first
     at_nodes = np.empty((2, segments + 1), np.float32)
-    is_even = np.empty(segments, np.bool_)  # the same whole shift from one node to the next
+    is_even = np.empty(segments, np.bool_)  # the same integer shift at both nodes
     along = np.empty((2, segments * step_px), np.float32)
     ramp = (np.arange(step_px) / step_px).astype(np.float32)
     begin = left - first * step_px  # of the tile in `along`
@@ -204,7 +123,7 @@ def sample_tile(coefficients, from_y, from_x, lattice, step_px, top, left, out):
         row, to, start = y - from_y - 1, out[y - top], begin
         while start < end:
             stop = _end_of_run(dy, dx, start, end, is_even, step_px)
-            # Pixels with the same whole shift, so plain vectors.
+            # Pixels with the same integer shift, so that the loop vectorises.
             whole_y, whole_x = np.floor(dy[start]), np.floor(dx[start])
             y0 = row + np.int64(whole_y)
             x0 = first * step_px + start + np.int64(whole_x) - 1 - from_x
@@ -219,7 +138,7 @@ def sample_tile(coefficients, from_y, from_x, lattice, step_px, top, left, out):
 
 @njit(nogil=True, fastmath=True, inline="always")
 def _compare_whole(one, other, is_even):  # type: ignore[no-untyped-def]
-    """Set `is_even` (n - 1,) where two values (n,) each are in the same unit as the next."""
+    """Set `is_even` (n - 1,) where both values (n,) have the same floor as at the next node."""
     for i in range(is_even.size):
         is_even[i] = (np.floor(one[i]) == np.floor(one[i + 1])) & (
             np.floor(other[i]) == np.floor(other[i + 1])
@@ -228,7 +147,7 @@ def _compare_whole(one, other, is_even):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, fastmath=True, inline="always")
 def _end_of_run(dy, dx, start, end, is_even, step_px):  # type: ignore[no-untyped-def]
-    """Where the pixels from `start` on end whose displacements have the same whole part."""
+    """End of the run of pixels from `start` on whose displacements have the same integer part."""
     i, stop = start // step_px, start + 1
     if is_even[i]:
         while i < is_even.size and is_even[i]:
@@ -258,9 +177,10 @@ def _interpolate(nodes, ramp, out):  # type: ignore[no-untyped-def]
 def _sample_segment(  # type: ignore[no-untyped-def]
     c0, c1, c2, c3, dy, whole_y, dx, whole_x, out
 ):
-    """Fill `out` (n,) from four rows (n + 3,) of coefficients, displaced by less than a pixel more.
+    """Fill `out` (n,) from four rows (n + 3,) of coefficients, at fractional displacements.
 
-    The whole and the fractional part are kept apart: float32 cannot hold both.
+    The integer part is subtracted from each displacement, since float32 cannot hold the sum of a
+    coordinate and a fraction.
     """
     for k in range(out.size):
         a0, a1, a2, a3 = cubic_weights(dy[k] - whole_y)
@@ -277,18 +197,18 @@ def _sample_segment(  # type: ignore[no-untyped-def]
 def add_tiles(  # type: ignore[no-untyped-def]
     raws, gain, dark, bad_start, bad_x, mended, lattices, step_px, weights, tile, totals, moved,
 ):  # fmt: skip
-    """Move one tile of some frames and add it to sums.
+    """Warp one tile of some frames and add it to sums.
 
     Parameters
     ----------
-    raws : frames (h, w), the first n of which count
+    raws : frames (h, w), of which the first n are used
     gain, dark, bad_start, bad_x : as for `correct_tile`
     mended : (n, bad pixels)
     lattices : (n, 2, ny, nx), as for `sample_tile`
     weights : (sums, n) float32, of each frame in each sum
     tile : (4,) top, bottom, left, right
     totals : (sums, h, w or more) float32, added to
-    moved : (n, h, w) float32 to put the moved frames in, or empty
+    moved : (n, h, w) float32 for the warped frames, or empty
     """
     top, bottom, left, right = tile
     rows, columns = bottom - top, right - left
@@ -340,8 +260,8 @@ def add_weighted_columns(block, total, rate, nodes_per_rate, table):  # type: ig
 
     Parameters
     ----------
-    rate : (h, n) float32, of which each weight is a function
-    table : (nodes,) float32 that function, `nodes_per_rate` apart and linear in between
+    rate : (h, n) float32, the argument of each weight
+    table : (nodes,) float32, the weight at rates 1 / `nodes_per_rate` apart, linear in between
     """
     for y in range(block.shape[0]):
         values, sums, rates = block[y], total[y], rate[y]

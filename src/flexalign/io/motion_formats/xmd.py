@@ -216,7 +216,7 @@ def fit_xmipp_spline(motion: Motion, field: MotionField, binning: float = 1.0) -
     """Least-squares fit of Xmipp's B-spline to minus the whole motion.
 
     It has as many control points as `field` (at least three) and is fitted at every frame
-    of the field on a lattice over the whole image.  AndersonSteps of the trajectory faster than the
+    of the field on a lattice over the whole image.  Changes of the trajectory faster than the
     spacing of its control points in time are lost, as in Xmipp itself.
     """
     counts = tuple(max(count, MIN_CONTROL_POINTS) for count in field.control_points)

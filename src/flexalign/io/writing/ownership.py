@@ -98,8 +98,8 @@ def refuse_occupied(folder: Path, names: Iterable[str], ours: Set[str]) -> None:
     found = [name for name in names if name not in ours and os.path.lexists(folder / name)]
     if found:
         raise OccupiedError(
-            f"{folder}: expected no files of these names, or such as flexalign wrote and nobody "
-            f"changed since; found {_shortened(found)}: move them away or choose another folder"
+            f"{folder}: expected no files of these names, or unchanged files of flexalign; "
+            f"found {_shortened(found)}: move them away or choose another folder"
         )
 
 

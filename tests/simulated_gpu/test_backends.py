@@ -1,4 +1,4 @@
-"""What the passes and the refinement use on a GPU gives what its twin on the CPU gives."""
+"""GPU implementations of the passes and of the likelihood sweeps agree with those of the CPU."""
 
 from __future__ import annotations
 

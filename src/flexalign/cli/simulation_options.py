@@ -1,0 +1,192 @@
+"""The options of the command `simulate`, and the settings that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flexalign.errors import ParameterError
+from flexalign.simulated_choices import FAULTS, FORMATS, MOTIONS, OBJECTS, SPECIMENS
+
+if TYPE_CHECKING:
+    from flexalign.simulate import SimulationSettings, TiltSeriesSettings
+
+
+def _one_of(names: Sequence[str], *declarations: str, text: str, metavar: str | None = None) -> Any:
+    """An option with completion of some names."""
+    return typer.Option(
+        *declarations, help=text, metavar=metavar, autocompletion=lambda: list(names)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateOptions:
+    """A movie or a tilt series to be made."""
+
+    name: Annotated[str, typer.Option(help="What their names begin with.")] = "simulated"
+    file_format: Annotated[
+        str,
+        _one_of(FORMATS, "--format", text=f"One of: {', '.join(FORMATS)}."),
+    ] = "mrc"
+    size: Annotated[tuple[int, int], typer.Option(help="Pixels in x and y.", metavar="X Y")] = (
+        2048,
+        2048,
+    )
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of frames: 30, and 6 of each tilt of a series, if not given.", metavar="N"
+        ),
+    ] = None
+    pixel_size: Annotated[float, typer.Option(help="Pixel size.", metavar="A")] = 1.0
+    electrons: Annotated[
+        float | None,
+        typer.Option(
+            help="Mean number of electrons in a pixel of one frame: 1, if not given.",
+            metavar="NUMBER",
+        ),
+    ] = None
+    motion: Annotated[
+        str,
+        _one_of(
+            MOTIONS,
+            text=f"One of: {', '.join(MOTIONS)}. 'bumps' and 'jump' are smooth in time and not "
+            f"polynomial in space; 'measured' has the steps of real movies; 'fast-start' is over "
+            f"within a few frames.",
+        ),
+    ] = "bumps"
+    global_motion: Annotated[
+        float, typer.Option(help="Approximate displacement of the whole frame.", metavar="PX")
+    ] = 10.0
+    local_motion: Annotated[
+        float, typer.Option(help="Approximate local displacement relative to that.", metavar="PX")
+    ] = 5.0
+    specimen: Annotated[
+        str,
+        _one_of(
+            SPECIMENS,
+            text=f"One of: {', '.join(SPECIMENS)}; or the file of a micrograph, which is denoised "
+            f"and taken to have the given pixel size.",
+            metavar="NAME|IMAGE",
+        ),
+    ] = "protein"
+    objects: Annotated[
+        list[str] | None,
+        _one_of(
+            OBJECTS,
+            "--object",
+            text=f"What else is in the field: {', '.join(OBJECTS)}. May be given several times.",
+            metavar="NAME",
+        ),
+    ] = None
+    faults: Annotated[
+        list[str] | None,
+        _one_of(
+            FAULTS,
+            "--fault",
+            text=f"Faults of the detector: {', '.join(FAULTS)}. May be given several times.",
+            metavar="NAME",
+        ),
+    ] = None
+    contrast: Annotated[
+        float, typer.Option(help="Fraction of the ideal contrast that remains.", metavar="PART")
+    ] = 0.9
+    ice: Annotated[
+        float, typer.Option(help="Thickness of the ice; 0 = no signal from it.", metavar="A")
+    ] = 500.0
+    tilt: Annotated[float, typer.Option(help="Tilt of the stage.", metavar="DEGREES")] = 0.0
+    tilt_series: Annotated[
+        bool,
+        typer.Option(
+            "--tilt-series", help="Make a tilt series: a movie for each angle, and its .mdoc."
+        ),
+    ] = False
+    tilts: Annotated[
+        int | None, typer.Option(help="Number of tilts of a series: 41, if not given.", metavar="N")
+    ] = None
+    tilt_step: Annotated[
+        float | None,
+        typer.Option(help="Between neighbouring angles: 3, if not given.", metavar="DEGREES"),
+    ] = None
+    dose_per_tilt: Annotated[
+        float | None,
+        typer.Option(help="Dose of each tilt: 3, if not given.", metavar="E/A2"),
+    ] = None
+    tilt_axis: Annotated[
+        float | None,
+        typer.Option(
+            help="Tilt axis in the image, from the y axis toward falling x: 85, if not given.",
+            metavar="DEGREES",
+        ),
+    ] = None
+    fiducials: Annotated[
+        bool, typer.Option("--fiducials", help="Beads of gold of 10 nm on both faces of the slab.")
+    ] = False
+    gain_error: Annotated[
+        float,
+        typer.Option(
+            help="Relative standard deviation of the sensitivity that the gain does not correct.",
+            metavar="PART",
+        ),
+    ] = 0.0
+    seed: Annotated[int, typer.Option(help="Another seed, another movie.", metavar="N")] = 0
+
+    def __post_init__(self) -> None:
+        if self.file_format not in FORMATS:
+            raise ParameterError(
+                f"--format: expected one of {', '.join(FORMATS)}, found {self.file_format}"
+            )
+
+    def settings(self) -> SimulationSettings:
+        """The settings of the movie, or of all movies of a series."""
+        from flexalign.simulate import SimulationSettings
+
+        frames = 6 if self.tilt_series else 30
+        settings = SimulationSettings(
+            shape_px=(self.size[1], self.size[0]),
+            frame_count=frames if self.frames is None else self.frames,
+            pixel_size_A=self.pixel_size,
+            electrons_per_px=1.0 if self.electrons is None else self.electrons,
+            motion=self.motion,
+            global_motion_px=self.global_motion,
+            local_motion_px=self.local_motion,
+            specimen=self.specimen,
+            objects=tuple(self.objects or ()),
+            faults=tuple(self.faults or ()),
+            contrast=self.contrast,
+            ice_thickness_A=self.ice,
+            tilt_deg=self.tilt,
+            gain_error=self.gain_error,
+            seed=self.seed,
+        )
+        if self._of_series() and not self.tilt_series:
+            raise ParameterError(
+                f"{', '.join(self._of_series())}: expected with --tilt-series only"
+            )
+        return settings
+
+    def series_settings(self) -> TiltSeriesSettings:
+        """The settings of a tilt series."""
+        from flexalign.simulate import TiltSeriesSettings
+
+        movie = self.settings()
+        if self.electrons is not None or self.tilt:
+            raise ParameterError(
+                "--electrons, --tilt: expected for one movie only; a tilt series has "
+                "--dose-per-tilt, --tilts and --tilt-step"
+            )
+        return TiltSeriesSettings(movie=movie, **self._of_series())
+
+    def _of_series(self) -> dict[str, Any]:
+        """Settings of a series that were given, by their names in `TiltSeriesSettings`."""
+        given = {
+            "tilt_count": self.tilts,
+            "tilt_step_deg": self.tilt_step,
+            "dose_per_tilt_e_A2": self.dose_per_tilt,
+            "tilt_axis_deg": self.tilt_axis,
+            "fiducials": self.fiducials or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,217 @@
+"""The first pass: corrected, down-sampled frames, their unaligned mean, hot pixels, bad frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays import detector, frame_checks
+from flexalign.arrays.backends import FrameDownsampler, make_downsampler
+from flexalign.arrays.blank_area import blank_area
+from flexalign.arrays.detector import Correction
+from flexalign.arrays.device import CPU, Device
+from flexalign.arrays.duplicate_frames import Copies
+from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
+from flexalign.arrays.threads import ThreadPool
+from flexalign.errors import InputError
+from flexalign.estimate.frames import SmallFrames
+from flexalign.io.movies.reader import MovieReader
+from flexalign.model import FloatArray, MaskArray, PixelArray, References
+from flexalign.params import AlignParams
+from flexalign.passes.frame_selection import (
+    broken_frames,
+    good_frames,
+    relative_counts,
+    uneven_frames,
+)
+from flexalign.passes.raw_sums import RawSums
+from flexalign.passes.small_frames import SmallSums
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstPass:
+    """Results of the first pass, beside the down-sampled frames.
+
+    Attributes
+    ----------
+    unaligned : (h, w) mean of the good frames to sum, with all bad pixels replaced
+    correction : of the detector, including the hot pixels of this movie
+    hot_pixels : (h, w) hot and dead pixels found in this movie
+    bad_frames : frame index -> why it is left out
+    notes : frame index -> what is wrong with a frame that is used nevertheless
+    mean_counts : mean corrected value of a good frame
+    frame_counts : (frames of the file,) mean corrected value of each, NaN = not read or no image
+    uneven_frames : frame index -> relative deviation of its counts from those of the others, where
+        it exceeds the limit
+    """
+
+    unaligned: PixelArray
+    correction: Correction
+    hot_pixels: MaskArray
+    bad_frames: dict[int, str]
+    notes: dict[int, str]
+    mean_counts: float
+    frame_counts: FloatArray
+    uneven_frames: dict[int, float] = field(default_factory=dict)
+
+
+class _FrameReader:
+    """Reads the frames to align, and collects what is measured in each.
+
+    Attributes
+    ----------
+    small, sums : down-sampled frames, and sums of raw ones
+    bad, notes : frame index -> why it is left out, and what is wrong with one that is used
+    varied : of each frame in `small`, see `frame_checks.varied_pixels`
+    """
+
+    def __init__(
+        self, reader: MovieReader, plan: Plan, small: SmallSums, downsampler: FrameDownsampler
+    ) -> None:
+        self._reader, self._plan, self._downsampler = reader, plan, downsampler
+        self.small, self.sums = small, RawSums(plan, downsampler)
+        self.bad: dict[int, str] = {}
+        self.notes: dict[int, str] = {}
+        self.varied: list[frame_checks.BlockCounts] = []
+        self.copies = Copies()
+
+    def read(self, correction: Correction, threads: int, progress: Progress) -> None:
+        """Read all frames, except those that cannot be used."""
+        align = self._plan.align
+        for raw in self._reader.frames(align, threads=threads):
+            progress("measure", raw.index - align.first + 1, align.count)
+            problem = raw.problem if raw.pixels is None else frame_checks.problem_with(raw.pixels)
+            if raw.pixels is None or problem:
+                self.bad[raw.index] = problem
+                continue
+            if self.sums.is_empty:
+                _check_level(self._reader.info.path, raw.pixels, correction)
+            if raw.problem:
+                self.notes[raw.index] = raw.problem
+            self._add(raw.index, raw.pixels)
+        for done in self._downsampler.flush():
+            self.small.note(done)
+        self.sums.fetch()
+
+    def _add(self, index: int, pixels: npt.NDArray[Any]) -> None:
+        """Take a frame in."""
+        self.copies.see(index, pixels)
+        sums = self.sums.taking(index, pixels)
+        self.varied.append(frame_checks.varied_pixels(pixels))
+        for done in self._downsampler.add(pixels, index, self.small.place(index), sums):
+            self.small.note(done)
+
+    def select(self, relative: FloatArray) -> tuple[MaskArray, set[int]]:
+        """Which of the frames read are good, and the indices of those that are broken.
+
+        Broken frames are removed from the raw sums; all that are not good are added to `bad`.
+        """
+        info, index = self._reader.info, self.small.index
+        broken = broken_frames(index, self.varied, (info.height_px, info.width_px))
+        self.bad |= broken
+        good = good_frames(info.path, self._plan, index, relative, self.bad, self.copies.found())
+        for frame in broken:
+            self.sums.remove(self._reader, frame)
+        # Nothing more is reported of a frame that turned out to be bad.
+        self.notes = {i: note for i, note in self.notes.items() if i not in self.bad}
+        return good, set(broken)
+
+
+def first_pass(
+    reader: MovieReader,
+    plan: Plan,
+    references: References,
+    params: AlignParams,
+    threads: int,
+    progress: Progress,
+    device: Device = CPU,
+) -> tuple[SmallFrames, FirstPass]:
+    """Read all frames to align once: the good ones, down-sampled, and what else was measured.
+
+    Raises
+    ------
+    InputError
+        If too few frames are good, or a gain would multiply an offset.
+    """
+    full_shape = (reader.info.height_px, reader.info.width_px)
+    small = SmallSums(plan, device)
+    correction = detector.make_correction(references.gain, references.dark, references.defects)
+    with ThreadPool(threads) as pool:
+        downsampler = make_downsampler(
+            device, pool, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE
+        )
+        frames = _FrameReader(reader, plan, small, downsampler)
+        frames.read(correction, threads, progress)
+        relative = relative_counts(small.means, small.spreads, math.prod(plan.correlation_shape_px))
+        good, broken = frames.select(relative)
+        mean = frames.sums.aligned_mean(correction, pool)
+        blank = blank_area(mean, plan.correlation_shape_px)
+        hot = np.zeros(full_shape, np.bool_)
+        if params.hot_pixels:
+            hot = _outliers(mean, references.defects, threads)
+        if hot.any():
+            bad_pixels = references.defects | hot
+            correction = detector.make_correction(references.gain, references.dark, bad_pixels)
+            excess = detector.mend(mean, correction)
+            excess *= downsampler.coding.factor
+            small.subtract(correction.bad_index, excess, relative, threads)
+        if blank is not None:
+            small.fade_out(blank, threads)
+        summed = frames.sums.summed_mean(correction, pool)
+    unaligned = mean if summed is None else summed
+    unaligned *= _count_factor(plan, small, good, broken, relative)
+    found = FirstPass(
+        unaligned, correction, hot, frames.bad, frames.notes,
+        mean_counts=float(np.mean(np.array(small.means)[good])),
+        frame_counts=_frame_counts(small, reader.info.frame_count),
+        uneven_frames=uneven_frames(plan, small, good, relative),
+    )  # fmt: skip
+    return small.frames(good), found
+
+
+def _count_factor(
+    plan: Plan, small: SmallSums, good: MaskArray, broken: set[int], relative: FloatArray
+) -> np.float32:
+    """Factor from the mean of all frames to that of the good ones.
+
+    A nearly blank frame contributes in proportion to its counts.
+    """
+    weight = np.where(good, 1.0, relative)
+    used = [
+        w for f, w in zip(small.index, weight, strict=True) if f in plan.sum and f not in broken
+    ]
+    return np.float32(len(used) / sum(used))
+
+
+def _frame_counts(small: SmallSums, frame_count: int) -> FloatArray:
+    """Mean corrected value (frames of the file,) of each frame; NaN = not read."""
+    counts = np.full(frame_count, np.nan)
+    counts[small.index] = small.means
+    return counts
+
+
+def _check_level(path: str, frame: npt.NDArray[Any], correction: Correction) -> None:
+    """Raise `InputError` if the gain would multiply an offset, which imprints its pattern."""
+    if correction.gain is None:
+        return
+    level = detector.level_below_zero(frame, correction)
+    if level is not None:
+        raise InputError(
+            f"{path}: expected counts to multiply with the gain, found values around {level:.6g}; "
+            "they have an offset, as unsigned counts stored as signed numbers have: give an image "
+            "of the offset with --dark, or make unsigned numbers of the movie"
+        )
+
+
+def _outliers(mean_image: PixelArray, known_bad: MaskArray, threads: int) -> MaskArray:
+    """Lines and pixels (h, w) that noise does not explain, except the known ones."""
+    lines = find_outlier_lines(mean_image, known_bad, threads)
+    return lines | find_outlier_pixels(mean_image, known_bad | lines, threads=threads)

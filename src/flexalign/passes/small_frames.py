@@ -1,0 +1,88 @@
+"""The down-sampled frames of the first pass, while the movie is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from flexalign.arrays.blank_area import fade_out
+from flexalign.arrays.device import Device
+from flexalign.arrays.downsample import DownsampledFrame, downsampled_pixels
+from flexalign.arrays.kernels.float16 import add_scaled, stored
+from flexalign.arrays.threads import share_equally
+from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
+from flexalign.model import FloatArray, MaskArray, PixelArray
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan
+
+
+class SmallSums:
+    """Down-sampled frames; if there are many, several frames of the file are summed into one.
+
+    Attributes
+    ----------
+    pixels : (times, h, w), filled by the down-sampler
+    index, means, spreads : index, mean and standard deviation of each frame of the file in them
+    """
+
+    def __init__(self, plan: Plan, device: Device) -> None:
+        self._plan, self._device = plan, device
+        max_times = -(-plan.align.count // plan.frames_per_time)
+        self.pixels = np.empty((max_times, *plan.correlation_shape_px), plan.small_frame_dtype)
+        self._time: list[int] = []  # position in `pixels` of each frame
+        self.index: list[int] = []
+        self.means: list[float] = []
+        self.spreads: list[float] = []
+
+    def place(self, index: int) -> int:
+        """Position in `pixels` of a frame of the file."""
+        return (index - self._plan.align.first) // self._plan.frames_per_time
+
+    def note(self, done: DownsampledFrame) -> None:
+        """Note a frame that has been added to `pixels`, in the order of the file."""
+        self._time.append(self.place(done.frame_index))
+        self.index.append(done.frame_index)
+        self.means.append(done.mean)
+        self.spreads.append(done.spread)
+
+    def subtract(
+        self, index: npt.NDArray[np.int64], excess: PixelArray, relative: FloatArray, threads: int
+    ) -> None:
+        """Subtract the mean `excess` (n,) of bad pixels, flat `index` (n,), from the small frames.
+
+        Down-sampling is linear, so the pattern of hot pixels, which would bias the motion toward
+        zero, is subtracted without reading the file again.
+        """
+        info, small_shape = self._plan.movie, self._plan.correlation_shape_px
+        shape = (info.height_px, info.width_px)
+        pattern = downsampled_pixels(index, excess, shape, small_shape, CORRELATION_NYQUIST_SHARE)
+        # Counts of all frames of the file that are summed at each time.
+        factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
+        images = stored(self.pixels)
+
+        def subtract_pattern(start: int, stop: int) -> None:
+            for image, counts in zip(images[start:stop], factor[start:stop], strict=False):
+                add_scaled(pattern, -counts, image)
+
+        share_equally(subtract_pattern, len(factor), threads)
+
+    def fade_out(self, blank: MaskArray, threads: int) -> None:
+        """Fade the frames out toward the area `blank` (h, w) without electrons."""
+        scale = self._plan.movie.height_px / self._plan.correlation_shape_px[0]
+        fade_px = COARSEST_RESOLUTION_A / (scale * self._plan.pixel_size_A)
+        fade_out(self.pixels, blank, fade_px, threads)
+
+    def frames(self, good: MaskArray) -> SmallFrames:
+        """Frames for the estimation: times with a good frame, at the mean index of their frames."""
+        time, index = np.array(self._time)[good], np.array(self.index)[good]
+        kept, where = np.unique(time, return_inverse=True)
+        pixels = self.pixels if len(kept) == len(self.pixels) else self.pixels[kept]
+        info = self._plan.movie
+        return SmallFrames(
+            pixels,
+            np.bincount(where, index) / np.bincount(where),
+            (info.height_px, info.width_px),
+            self._plan.pixel_size_A,
+            measured=index,
+            device=self._device,
+        )

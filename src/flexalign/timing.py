@@ -1,0 +1,31 @@
+"""The time that each stage of an alignment takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class StageTimer:
+    """Seconds spent in each stage, in the order of their first use.
+
+    Examples
+    --------
+    >>> timer = StageTimer()
+    >>> with timer("first pass"):
+    ...     pass
+    >>> list(timer.seconds)
+    ['first pass']
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time spent in a ``with`` block to that of `stage`."""
+        started = time.perf_counter()
+        yield
+        elapsed = time.perf_counter() - started
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + elapsed
