@@ -178,6 +178,35 @@ def test_an_mdoc_comes_back_as_it_was_written(tmp_path_factory, items):
     assert read_mdoc(path) == mdoc
 
 
+SERIALEM, TOMO5 = "    Tilt axis angle = 85.3, binning = 1", "   TiltAxisAngle = {}  Binning = 1"
+
+
+@pytest.mark.parametrize(
+    ("titles", "rotation", "axis"),
+    [
+        ([SERIALEM], "175.3", 85.3),
+        ([SERIALEM], None, 85.3),
+        (["SerialEM: K3"], "175.3", 85.3),
+        ([], "-95", 175.0),
+        # RotationAngle decides what TiltAxisAngle means.
+        ([TOMO5.format("-175.3")], "85.3", 85.3),
+        ([TOMO5.format("-4.7")], "85.3", -4.7),
+        ([TOMO5.format("4.7")], "85.3", -4.7),
+        ([TOMO5.format("174.2")], "95.8", 95.8),
+        ([TOMO5.format("-175.3")], None, None),
+        ([TOMO5.format("33")], "85.3", None),
+        (["Tomography: TITAN    13-Jan-2025  17:15:32"], "86.2", 86.2),
+        (["Tilt axis angle = unknown"], None, None),
+        ([], None, None),
+    ],
+)
+def test_the_tilt_axis_is_found_in_each_layout(titles, rotation, axis):
+    items = {} if rotation is None else {"RotationAngle": rotation}
+    sections = (MdocSection("ZValue", 0, {}), MdocSection("ZValue", 1, items))
+
+    assert Mdoc({}, tuple(titles), sections).tilt_axis_deg == axis
+
+
 def test_dark_images_are_told_from_those_of_steep_tilts():
     """Counts of a slab of one mean free path fall to a third at 60 degrees, which is not dark."""
     angle = [-60.0, -54, -30, 0, 30, 54, 60]

@@ -50,7 +50,7 @@ TiltAxis = Annotated[
     float | None,
     typer.Option(
         help="Direction of the tilt axis, counter-clockwise from the vertical, for the headers. "
-        "Default: as the titles of the mdoc say it.",
+        "Default: as the mdoc says it (title, RotationAngle).",
         metavar="DEGREES", show_default=False, rich_help_panel=PANEL,
     ),
 ]  # fmt: skip

@@ -109,6 +109,8 @@ def understand(
         for said, header in sorted(sizes_A)
     ]
     axis = choices.tilt_axis_deg if choices.tilt_axis_deg is not None else source.tilt_axis_deg
+    if axis is None:
+        notes.append("the direction of the tilt axis is not known: give --tilt-axis")
     return TiltSeries(
         name=source.name,
         source=str(described),
