@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexalign.io.mdoc import Mdoc, MdocSection, base_name, read_mdoc, time_of, write_mdoc
-from flexalign.tilts.brightness import is_dark
 from flexalign.tilts.exposures import in_order, section_dose_e_A2, tilts_of, without_repeats
 from flexalign.tilts.model import Exposure
 from flexalign.tilts.reading import mdoc_source
+from flexalign.tilts.unfit import is_dark
 
 START = datetime(2023, 11, 6, 18, 0, 0)
 

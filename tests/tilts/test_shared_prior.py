@@ -18,8 +18,9 @@ from flexalign.batch.events import Ended, Event, Measured
 from flexalign.batch.executors import InProcess
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Job
+from flexalign.batch.listed_series import ListedSeries
 from flexalign.batch.run import Run
-from flexalign.batch.series import ListedSeries, SeriesWork
+from flexalign.batch.series import SeriesWork
 from flexalign.batch.series_folder import SeriesFolder
 from flexalign.params import AlignParams
 from flexalign.tilts.reading import read_sources

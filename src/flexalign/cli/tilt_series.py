@@ -103,7 +103,7 @@ def tilt_series(
             typer.echo(series_table(one) + "\n")
         codes = [say_error(error, subject=path, debug=debug) for path, error in problems]
         raise typer.Exit(codes[0] if codes and not sources else int(bool(codes)))
-    from flexalign.batch.series import ListedSeries
+    from flexalign.batch.listed_series import ListedSeries
 
     def source_for(work: SeriesWork) -> Source:
         for path, error in problems:
@@ -174,9 +174,11 @@ def watch_series(
 
 def series_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:
     """The parameters of all movies, with the defaults that series have of their own."""
-    from flexalign.batch.series import without_doses
-
-    return without_doses(collect_parameters(values, settings, dict(DEFAULTS)))
+    params = collect_parameters(values, settings, dict(DEFAULTS))
+    # Doses are those of each movie.
+    return replace(
+        params, dose_per_frame_e_A2=None, eer_dose_per_frame_e_A2=None, eer_total_dose_e_A2=None
+    )
 
 
 def with_gain(params: AlignParams, series: Sequence[TiltSeries]) -> AlignParams:
@@ -281,7 +283,7 @@ def series_table(series: TiltSeries) -> str:
         angle = "?" if math.isnan(tilt.angle_deg) else f"{tilt.angle_deg:.2f}"
         movie = Path(tilt.movie).name if tilt.movie else tilt.movie_name
         if tilt.left_out:
-            movie += f"  [left out, {tilt.left_out}: {tilt.why}]"
+            movie += f"  [left out, {tilt.left_out}: {tilt.reason}]"
         elif tilt.leftover_raw_frames:
             movie += f"  [{tilt.leftover_raw_frames} raw frames are left over]"
         lines.append(

@@ -174,7 +174,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
                 "movie": tilt.movie_name,
                 "kind": tilt.left_out,
                 "meaning": LEFT_OUT[tilt.left_out],
-                "why": tilt.why,
+                "why": tilt.reason,
                 "is_loss": tilt.order in lost,
             }
             for tilt in series.left_out

@@ -100,6 +100,7 @@ class Tilt(JsonValue):
     section : the items of its mdoc section
     left_out : one of `LEFT_OUT`; "" = it is an image of the stack
     why : the reason in a sentence
+    replaced_by : order of the exposure of the same angle that is used instead; 0 = none
     """
 
     number: int
@@ -115,11 +116,29 @@ class Tilt(JsonValue):
     section: dict[str, str] = field(default_factory=dict)
     left_out: str = ""
     why: str = ""
+    replaced_by: int = 0
 
     @property
     def is_used(self) -> bool:
         """Whether it is to be an image of the stack."""
         return not self.left_out
+
+    @property
+    def may_be_used(self) -> bool:
+        """Whether it is used, or would be if a later exposure of its angle were lost."""
+        return self.left_out in ("", "re-shot")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the stack lacks an image because of it, which the user should know of."""
+        return self.left_out in LOSSES and not self.replaced_by
+
+    @property
+    def reason(self) -> str:
+        """Why it is left out, and which exposure is used instead."""
+        if not self.replaced_by or self.left_out == "re-shot":
+            return self.why
+        return f"{self.why}; exposure {self.replaced_by} of this angle is used instead"
 
     def without(self, kind: str, why: str = "") -> Self:
         """The tilt, left out for a reason of `LEFT_OUT`."""
