@@ -149,7 +149,7 @@ def test_dry_run_says_how_the_series_was_understood_and_reads_no_pixel(tmp_path,
     code, out, _ = run(mdoc, "--out", tmp_path / "out", "--dry-run")
 
     rows = [line for line in out.splitlines() if "TS_0" in line]
-    assert code == 0
+    assert code == 1  # as of the run itself: tilts are lost
     assert [float(row.split()[4]) for row in rows] == [*dose_symmetric(11), 3.02]
     assert [float(row.split()[6]) for row in rows] == [DOSE * i for i in range(12)]
     assert [row.split()[0] for row in rows] == [str(i) for i in range(1, 13)]
@@ -294,6 +294,7 @@ def test_a_typed_dose_wins(tmp_path, run):
         (["--tilt-axis", "999"], 2, "--tilt-axis: expected"),
         (["--name-pattern", "{series}_x"], 2, "--name-pattern: expected"),
         (["--eer-dose-per-frame", "-1"], 2, "--eer-dose-per-frame"),
+        (["--movies", "gone"], 3, "gone: expected a folder of movies"),
     ],
 )
 def test_a_wrong_option_is_said_and_nothing_written(tmp_path, run, words, code, said):
@@ -405,6 +406,8 @@ def test_events_say_how_each_series_went(tmp_path, run):
 
     first, second = series_events(), series_events()
 
+    assert list(first)[-1] == list(second)[-1] == "finished"
+
     done = {event["series"]: event for event in first["series-done"]}
     assert done["A"]["images"] == done["A"]["exposures"] == 2
     assert done["A"]["outputs"]["stack"] == "A.mrc"
@@ -416,3 +419,22 @@ def test_events_say_how_each_series_went(tmp_path, run):
     assert failed["source"].endswith("B.mdoc")
     assert failed["type"] == "input"
     assert {event["series"] for event in second["series-skipped"]} == {"A", "TS"}
+
+
+def test_results_beside_the_source_are_no_series_and_hide_none(tmp_path, run):
+    write_series(tmp_path, angles=[0.0, 3.0])
+
+    first = run(tmp_path, "--out", tmp_path)
+    again = run(tmp_path, "--out", tmp_path)
+
+    assert (first[0], again[0]) == (0, 0), first[2] + again[2]
+    check_tables(tmp_path, "TS_1", [0, 3], [1, 2])
+    assert "TS_1: done before" in again[2]
+
+
+def test_where_nothing_can_be_read_nothing_is_written(tmp_path, run):
+    code, _, err = run(tmp_path / "gone.mdoc", "--out", tmp_path / "out")
+
+    assert code == 3
+    assert err.count("gone.mdoc") == 1
+    assert not (tmp_path / "out").exists()

@@ -81,6 +81,7 @@ class SeriesWork:
         self._estimating: deque[tuple[PendingSeries, Future[Priors]]] = deque()
         self._writing: deque[tuple[PendingSeries, Future[SeriesRecord]]] = deque()
         self._released: list[Path] = []
+        self._finished: events.Finished | None = None
 
     def begin(self, series: TiltSeries) -> list[Path]:
         """The movies of `series` to be aligned; none where it is done or cannot be."""
@@ -186,7 +187,10 @@ class SeriesWork:
         self._observe(events.SeriesFailed(source, failure))
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened to a movie."""
+        """Take in what happened to a movie; that the run is over is told by `finish`."""
+        if isinstance(event, events.Finished):
+            self._finished = event
+            return
         self._observe(event)
         match event:
             case events.Ended(outcome, True):
@@ -210,6 +214,8 @@ class SeriesWork:
         self._pool.shutdown()
         self._folder.write()
         self._tilts.write(at_once=True)
+        if self._finished is not None:
+            self._observe(self._finished)
 
     def _measure(self, movie: str, statistics: TiltStatistics | None) -> None:
         """Take in what a tilt says about the others; the last of a series gives the priors."""

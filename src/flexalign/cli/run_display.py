@@ -192,7 +192,9 @@ def series_lines(event: OfSeries) -> list[str]:
         case events.SeriesSkipped(name):
             return [f"{name}: done before"]
         case events.SeriesFailed(source, failure):
-            return [f"error: {Path(displayed(source)).name}: {failure.message}"]
+            name = Path(displayed(source)).name
+            named = "" if name in failure.message else f"{name}: "
+            return [f"error: {named}{failure.message}"]
         case events.SeriesDone(record):
             series, angles = record.series, [tilt.angle_deg for tilt in record.stacked]
             head = (

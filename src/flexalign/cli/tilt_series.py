@@ -98,11 +98,13 @@ def tilt_series(
 
     sources, problems = read_sources(series, name_pattern)
     found = understand_all(sources, params, choices)
-    if dry_run:
+    if dry_run or not sources:
+        is_lost = False
         for one in found:
             typer.echo(series_table(one) + "\n")
+            is_lost = is_lost or any(tilt.is_lost for tilt in one.tilts)
         codes = [say_error(error, subject=path, debug=debug) for path, error in problems]
-        raise typer.Exit(codes[0] if codes and not sources else int(bool(codes)))
+        raise typer.Exit(codes[0] if codes and not sources else int(bool(codes) or is_lost))
     from flexalign.batch.listed_series import ListedSeries
 
     def source_for(work: SeriesWork) -> Source:
@@ -231,9 +233,10 @@ def run_series(
         announce_compiling()
     tilts_path = make_folder(make_folder(out) / TILTS_NAME)
     with only_run(tilts_path), view(options.json_events, debug) as observe:
-        reporting = SeriesReporting(out, observe) if options.report else None
-        if reporting is not None:
-            observe = Reporting(tilts_path, reporting) if save_tilts else reporting
+        if options.report:
+            observe = SeriesReporting(out, observe)
+        if options.report and save_tilts:
+            observe = Reporting(tilts_path, observe)
         params = with_absolute_references(params)
         folder, tilts = SeriesFolder(out), RunFolder(tilts_path, params)
         work = SeriesWork(
@@ -252,8 +255,6 @@ def run_series(
         with stopped_by_signals(run, work.say):
             summary = run.go()
         work.finish()
-        if reporting is not None:
-            reporting.finish()
     codes = [failure.exit_code for failure in folder.failed.values()]
     return _exit_code(summary, folder.lost, codes, is_unfinished=work.is_unfinished)
 

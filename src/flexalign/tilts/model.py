@@ -28,6 +28,10 @@ LEFT_OUT = {
 LOSSES = ("missing", "no-angle", "unreadable", "failed", "other-size")
 
 
+# In a title of the mdoc of a stack that we wrote.
+STACK_TITLE = "sorted by angle"
+
+
 @dataclass(frozen=True, slots=True)
 class Exposure:
     """One image of a series, as a file of the microscope or a table says it.
@@ -141,7 +145,13 @@ class Tilt(JsonValue):
         return f"{self.why}; exposure {self.replaced_by} of this angle is used instead"
 
     def without(self, kind: str, why: str = "") -> Self:
-        """The tilt, left out for a reason of `LEFT_OUT`."""
+        """The tilt, left out for a reason of `LEFT_OUT`.
+
+        Parameters
+        ----------
+        why : in a sentence, which need not begin with the path of the movie
+        """
+        why = why.removeprefix(f"{self.movie}: ") if self.movie else why
         return replace(self, left_out=kind, why=why or LEFT_OUT[kind])
 
 

@@ -22,7 +22,7 @@ from flexalign.io.writing.publishing import hidden_folder, publish, states_of
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import write_json
-from flexalign.tilts.model import Tilt, TiltSeries
+from flexalign.tilts.model import STACK_TITLE, Tilt, TiltSeries
 from flexalign.tilts.record import SeriesRecord, kept
 from flexalign.tilts.unfit import output_shape_px
 
@@ -212,7 +212,7 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
         items.setdefault("SubFramePath", tilt.movie)
         sections.append(MdocSection("ZValue", number, items))
     others = (title for title in series.titles if not says_axis(title))
-    titles = (f"flexalign {__version__}: sorted by angle", *others, *axis_titles(series))
+    titles = (f"flexalign {__version__}: {STACK_TITLE}", *others, *axis_titles(series))
     return Mdoc(head, titles, tuple(sections))
 
 
