@@ -19,7 +19,7 @@ from flexalign.batch import events
 from flexalign.batch.events import Event, Observer
 from flexalign.batch.failures import Failure, explain
 from flexalign.batch.folder import RunFolder
-from flexalign.batch.jobs import Note, reference_states
+from flexalign.batch.jobs import Job, Note, reference_states
 from flexalign.batch.pending_series import PendingSeries, Priors
 from flexalign.batch.series_folder import SeriesFolder, movies_of
 from flexalign.batch.series_priors import result_or_none
@@ -152,6 +152,11 @@ class SeriesWork:
         pending = self._pending.get(self._of_movie.get(movie, ""))
         return pending if pending is not None and movie in pending.awaited else None
 
+    def _is_current(self, job: Job) -> bool:
+        """Whether a job is of its series as it is now, which may have been begun anew since."""
+        pending = self._pending_of(resolved(job.movie))
+        return pending is not None and pending.key == job.series_key
+
     @property
     def awaited_count(self) -> int:
         """Movies of series under way that have not ended."""
@@ -193,9 +198,9 @@ class SeriesWork:
             return
         self._observe(event)
         match event:
-            case events.Ended(outcome, True):
+            case events.Ended(outcome, True) if self._is_current(outcome.job):
                 self._end(outcome.job.movie, outcome.failure)
-            case events.Measured(outcome):
+            case events.Measured(outcome) if self._is_current(outcome.job):
                 self._measure(outcome.job.movie, outcome.statistics)
             case events.Skipped(movie, failure):
                 self._end(movie, failure)
@@ -277,14 +282,16 @@ class SeriesWork:
         """Take in the series that are written."""
         while self._writing and (wait or self._writing[0][1].done()):
             pending, written = self._writing.popleft()
-            self._pending.pop(pending.series.name, None)
+            is_begun_anew = self._pending.get(pending.series.name) is not pending
+            if not is_begun_anew:
+                del self._pending[pending.series.name]
             try:
                 record = written.result()
             except Exception as error:
                 self.fail(pending.series.source, error)
                 continue
             self._folder.add(record)
-            if not self._keep_tilts:
+            if not self._keep_tilts and not is_begun_anew:
                 for movie in pending.series.own:
                     self._tilts.forget(movie)
             self._observe(events.SeriesDone(record))

@@ -4,7 +4,8 @@
 `interop` (apply, export), `comparison`, `relion` (a job of RELION), `simulation` (simulate, demo)
 and `xmipp` are the commands.  `options` makes options from the table of parameters,
 `series_options` has those of tilt series; `checks` refuses outputs that would replace inputs,
-`running` runs many movies; `console` prints the progress of one movie, `run_display` that of a run.
+`running` runs many movies, `series_run` tilt series; `console` prints the progress of one movie,
+`run_display` that of a run.
 """
 
 from __future__ import annotations

@@ -103,32 +103,41 @@ def write_series(
             f"{series.source}: expected at least one tilt that can be aligned, found none of "
             f"{len(series.tilts)} ({'; '.join(sorted(whys))})"
         )
-    names = {kind: name + suffix for kind, suffix in SUFFIXES.items()}
     with explained(out), hidden_folder(out, name) as hidden:
-        paths = {kind: hidden / file for kind, file in names.items()}
+        paths = {kind: hidden / f"{name}{suffix}" for kind, suffix in SUFFIXES.items()}
         _write_stacks(series, stacked, paths)
         write_rawtlt(paths["angles"], [item.tilt for item in stacked])
         write_aretomo(paths["aretomo"], [item.tilt for item in stacked])
-        write_mdoc(paths["mdoc"], mdoc_of(series, stacked, names["stack"]))
+        write_mdoc(paths["mdoc"], mdoc_of(series, stacked, paths["stack"].name))
         thumbnails = [item.image("thumbnail") for item in stacked]
         write_strip(paths["strip"], thumbnails, THUMBNAIL_PX)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
-        files = list(outputs.values())
-        outputs["record"] = names["record"]
-        record = SeriesRecord(
-            version=__version__,
-            series=series,
-            sections=tuple(item.tilt.order for item in stacked),
-            movies={item.tilt.movie: kept(item.record) for item in stacked},
-            key=key,
-            pixel_size_A=_pixel_size_A(stacked),
-            shape_px=output_shape_px(stacked[0].record),
-            outputs=outputs,
-            output_states=states_of(hidden, files),
-        )
+        states = states_of(hidden, list(outputs.values()))
+        record = _record_of(series, stacked, key, outputs, states)
         write_json(paths["record"], record)
-        publish(hidden, out, files, names["record"])
+        publish(hidden, out, list(outputs.values()), paths["record"].name)
     return record
+
+
+def _record_of(
+    series: TiltSeries,
+    stacked: Sequence[Aligned],
+    key: str,
+    outputs: Mapping[str, str],
+    states: Mapping[str, dict[str, int]],
+) -> SeriesRecord:
+    """The record of a series whose other files are written."""
+    return SeriesRecord(
+        version=__version__,
+        series=series,
+        sections=tuple(item.tilt.order for item in stacked),
+        movies={item.tilt.movie: kept(item.record) for item in stacked},
+        key=key,
+        pixel_size_A=_pixel_size_A(stacked),
+        shape_px=output_shape_px(stacked[0].record),
+        outputs={**outputs, "record": f"{series.name}{RECORD_SUFFIX}"},
+        output_states=dict(states),
+    )
 
 
 def _write_stacks(
