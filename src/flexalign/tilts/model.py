@@ -165,7 +165,7 @@ class TiltSeries(JsonValue):
     source : path of the file that says it; where names do, folder and name of the series
     tilts : in order of exposure
     parameters : of `AlignParams`, that hold for all of its movies
-    own : parameters of single movies, by their paths
+    own : parameters of the movies that are, or may be, used, by their paths
     tilt_axis_deg : from the vertical of the image, counter-clockwise, as IMOD has it; NaN = unknown
     titles : of the mdoc
     notes : what a user should know, one sentence each

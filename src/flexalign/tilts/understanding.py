@@ -246,4 +246,5 @@ def without_shared_movies(series: TiltSeries, taken: Mapping[Path, str]) -> Tilt
         else tilt
         for tilt in series.tilts
     ]
-    return replace(series, tilts=tuple(tilts))
+    own = {movie: values for movie, values in series.own.items() if resolved(movie) not in taken}
+    return replace(series, tilts=tuple(tilts), own=own)
