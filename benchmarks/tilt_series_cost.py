@@ -5,7 +5,7 @@ is that of all processes of the command at once, sampled; pages that they share 
 rows are Markdown::
 
     python benchmarks/tilt_series_cost.py --size 2048 2048 --tilts 11 41
-    python benchmarks/tilt_series_cost.py --size 4092 5760 --tilts 5 --jobs 1
+    python benchmarks/tilt_series_cost.py --size 4092 5760 --tilts 1 --jobs 1
 """
 
 from __future__ import annotations
