@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexalign.io.mdoc import Mdoc, MdocSection, base_name, read_mdoc, time_of, write_mdoc
-from flexalign.tilts.brightness import is_dark
 from flexalign.tilts.exposures import in_order, section_dose_e_A2, tilts_of, without_repeats
 from flexalign.tilts.model import Exposure
 from flexalign.tilts.reading import mdoc_source
+from flexalign.tilts.unfit import is_dark
 
 START = datetime(2023, 11, 6, 18, 0, 0)
 
@@ -176,6 +176,35 @@ def test_an_mdoc_comes_back_as_it_was_written(tmp_path_factory, items):
     write_mdoc(path, mdoc)
 
     assert read_mdoc(path) == mdoc
+
+
+SERIALEM, TOMO5 = "    Tilt axis angle = 85.3, binning = 1", "   TiltAxisAngle = {}  Binning = 1"
+
+
+@pytest.mark.parametrize(
+    ("titles", "rotation", "axis"),
+    [
+        ([SERIALEM], "175.3", 85.3),
+        ([SERIALEM], None, 85.3),
+        (["SerialEM: K3"], "175.3", 85.3),
+        ([], "-95", 175.0),
+        # RotationAngle decides what TiltAxisAngle means.
+        ([TOMO5.format("-175.3")], "85.3", 85.3),
+        ([TOMO5.format("-4.7")], "85.3", -4.7),
+        ([TOMO5.format("4.7")], "85.3", -4.7),
+        ([TOMO5.format("174.2")], "95.8", 95.8),
+        ([TOMO5.format("-175.3")], None, None),
+        ([TOMO5.format("33")], "85.3", None),
+        (["Tomography: TITAN    13-Jan-2025  17:15:32"], "86.2", 86.2),
+        (["Tilt axis angle = unknown"], None, None),
+        ([], None, None),
+    ],
+)
+def test_the_tilt_axis_is_found_in_each_layout(titles, rotation, axis):
+    items = {} if rotation is None else {"RotationAngle": rotation}
+    sections = (MdocSection("ZValue", 0, {}), MdocSection("ZValue", 1, items))
+
+    assert Mdoc({}, tuple(titles), sections).tilt_axis_deg == axis
 
 
 def test_dark_images_are_told_from_those_of_steep_tilts():

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mdocfile
@@ -148,7 +149,7 @@ def test_dry_run_says_how_the_series_was_understood_and_reads_no_pixel(tmp_path,
     code, out, _ = run(mdoc, "--out", tmp_path / "out", "--dry-run")
 
     rows = [line for line in out.splitlines() if "TS_0" in line]
-    assert code == 0
+    assert code == 1  # as of the run itself: tilts are lost
     assert [float(row.split()[4]) for row in rows] == [*dose_symmetric(11), 3.02]
     assert [float(row.split()[6]) for row in rows] == [DOSE * i for i in range(12)]
     assert [row.split()[0] for row in rows] == [str(i) for i in range(1, 13)]
@@ -293,6 +294,7 @@ def test_a_typed_dose_wins(tmp_path, run):
         (["--tilt-axis", "999"], 2, "--tilt-axis: expected"),
         (["--name-pattern", "{series}_x"], 2, "--name-pattern: expected"),
         (["--eer-dose-per-frame", "-1"], 2, "--eer-dose-per-frame"),
+        (["--movies", "gone"], 3, "gone: expected a folder of movies"),
     ],
 )
 def test_a_wrong_option_is_said_and_nothing_written(tmp_path, run, words, code, said):
@@ -311,3 +313,128 @@ def test_a_folder_without_series_is_an_error(tmp_path, run):
 
     assert code == 3
     assert "expected tilt series" in err
+
+
+def twice_shot(folder: Path, break_later: Callable[[Path], object]) -> Path:
+    """A series of five tilts whose third angle was shot three times, the last movie broken."""
+    sections = []
+    for number, angle in enumerate([*dose_symmetric(5), -3.0, -3.01]):
+        name = f"TS_{number + 1:03}_{angle:.1f}.mrcs"
+        write_movie(folder / name, angle)
+        sections.append(Section(angle, name, number, 60.0 * number))
+    break_later(folder / sections[-1].name)
+    return write_mdoc(folder / "TS.mdoc", sections)
+
+
+def cut_short(path: Path) -> None:
+    """Leave half of the header."""
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def without_signal(path: Path) -> None:
+    """Leave all frames blank."""
+    with mrcfile.open(path, "r+") as file:
+        file.data[:] = 0
+
+
+@pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.parametrize(
+    ("broken", "kind", "exit_code"),
+    [
+        (Path.unlink, "missing", 0),
+        (cut_short, "unreadable", 0),
+        (without_signal, "failed", 1),
+        (lambda path: write_movie(path, -3.01, counts=0.05), "dark", 0),
+    ],
+)
+def test_an_earlier_exposure_replaces_a_later_one_that_is_lost(
+    tmp_path, run, broken, kind, exit_code, refine
+):
+    mdoc = twice_shot(tmp_path / "in", broken)
+
+    code, _, err = run(mdoc, "--out", tmp_path / "out", refine=refine)
+
+    assert code == exit_code, err
+    check_tables(tmp_path / "out", "TS", [-6, -3, 0, 3, 6], [4, 6, 1, 2, 5])
+    assert left_out(tmp_path / "out") == {"TS_003_-3.0.mrcs": "re-shot", "TS_007_-3.0.mrcs": kind}
+    assert "exposure 6 of this angle is used instead" in err
+    assert run(mdoc, "--out", tmp_path / "out", refine=refine)[2].startswith("TS: done before")
+
+
+def test_tilts_are_kept_of_a_series_that_was_done_without_them(tmp_path, run):
+    mdoc = write_series(tmp_path / "in", angles=[0.0, 3.0])
+    run(mdoc, "--out", tmp_path / "out")
+    tilts = tmp_path / "out" / "tilts"
+    assert not list(tilts.glob("*_record.json"))
+
+    code, _, err = run(mdoc, "--out", tmp_path / "out", "--save-tilts")
+    assert code == 0, err
+    assert len(list(tilts.glob("*_mic.mrc"))) == 2
+    assert (tilts / "report.html").exists()
+    assert "done before" in run(mdoc, "--out", tmp_path / "out", "--save-tilts")[2]
+    assert "done before" in run(mdoc, "--out", tmp_path / "out")[2]
+    assert len(list(tilts.glob("*_mic.mrc"))) == 2
+
+
+def test_other_outputs_of_a_series_that_is_done_are_written(tmp_path, run):
+    mdoc = write_series(tmp_path / "in", angles=[0.0, 3.0])
+    out = tmp_path / "out"
+    run(mdoc, "--out", out, "--no-odd-even")
+    assert not (out / "TS_1_EVN.mrc").exists()
+
+    assert run(mdoc, "--out", out, "--float16", "--dose-weight")[0] == 0
+
+    for name in ("TS_1", "TS_1_EVN", "TS_1_ODD", "TS_1_DW"):
+        assert read_stack(out / f"{name}.mrc")[0].dtype == np.float16
+    assert run(mdoc, "--out", out, "--no-odd-even")[0] == 0
+    assert not (out / "TS_1_EVN.mrc").exists()
+    assert not (out / "TS_1_DW.mrc").exists()
+
+
+def test_events_say_how_each_series_went(tmp_path, run):
+    write_series(tmp_path / "in", "A", [0.0, 3.0])
+    damaged = damaged_series(tmp_path / "in2")
+    (tmp_path / "in" / "B.mdoc").write_text("[ZValue = 0]\nTiltAngle = no\n")
+    words = (tmp_path / "in", tmp_path / "in" / "B.mdoc", damaged, "--out", tmp_path / "out")
+
+    def series_events() -> dict[str, list[dict]]:
+        found: dict[str, list[dict]] = {}
+        for line in run(*words, "--json")[1].splitlines():
+            event = json.loads(line)
+            found.setdefault(event["event"], []).append(event)
+        return found
+
+    first, second = series_events(), series_events()
+
+    assert list(first)[-1] == list(second)[-1] == "finished"
+
+    done = {event["series"]: event for event in first["series-done"]}
+    assert done["A"]["images"] == done["A"]["exposures"] == 2
+    assert done["A"]["outputs"]["stack"] == "A.mrc"
+    assert {row["kind"] for row in done["TS"]["left_out"]} == {
+        "re-shot", "missing", "unreadable", "dark"
+    }  # fmt: skip
+    assert done["TS"]["lost"] == 2
+    (failed,) = first["series-failed"]
+    assert failed["source"].endswith("B.mdoc")
+    assert failed["type"] == "input"
+    assert {event["series"] for event in second["series-skipped"]} == {"A", "TS"}
+
+
+def test_results_beside_the_source_are_no_series_and_hide_none(tmp_path, run):
+    write_series(tmp_path, angles=[0.0, 3.0])
+
+    first = run(tmp_path, "--out", tmp_path)
+    again = run(tmp_path, "--out", tmp_path)
+
+    assert (first[0], again[0]) == (0, 0), first[2] + again[2]
+    check_tables(tmp_path, "TS_1", [0, 3], [1, 2])
+    assert "TS_1: done before" in again[2]
+
+
+def test_where_nothing_can_be_read_nothing_is_written(tmp_path, run):
+    code, _, err = run(tmp_path / "gone.mdoc", "--out", tmp_path / "out")
+
+    assert code == 3
+    assert err.count("gone.mdoc") == 1
+    assert not (tmp_path / "out").exists()

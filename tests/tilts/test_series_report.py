@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_series import damaged_series
 from tilts_data import write_series
 
@@ -17,7 +19,7 @@ from flexalign.cli import main
 from flexalign.errors import OccupiedError
 from flexalign.plain import write_json
 from flexalign.report.series import SeriesReport
-from flexalign.report.svg import Curve, plot_against_angle
+from flexalign.report.svg import Curve, plot_against_angle, ticks
 from flexalign.tilts.record import read_series_record
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "align-tilt-series.md"
@@ -136,6 +138,27 @@ def test_a_plot_places_points_by_angle_and_value():
     (left, low), (middle, high) = (map(float, point.split(",")) for point in points)
     assert left < middle
     assert low > high  # y grows downward
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_few_round_numbers_around_what_is_shown(low, span):
+    found = ticks(low, low + span)
+
+    assert 2 <= len(found) <= 9
+    assert found[0] <= low + 1e-3 * span
+    assert found[-1] >= low + span - 1e-3 * span
+    assert found == sorted(found)
+
+
+def test_series_are_listed_by_the_numbers_in_their_names(done, tmp_path):
+    record = read_series_record(done / "TS_record.json")
+    for name in ("TS_10", "TS_9"):
+        series = dataclasses.replace(record.series, name=name)
+        write_json(tmp_path / f"{name}_record.json", dataclasses.replace(record, series=series))
+
+    text = Page(SeriesReport(tmp_path).write()).text
+
+    assert text.rindex("TS_9") < text.rindex("TS_10")
 
 
 def test_what_was_not_measured_is_said():

@@ -18,8 +18,9 @@ from flexalign.batch.events import Ended, Event, Measured
 from flexalign.batch.executors import InProcess
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Job
+from flexalign.batch.listed_series import ListedSeries
 from flexalign.batch.run import Run
-from flexalign.batch.series import ListedSeries, SeriesWork
+from flexalign.batch.series import SeriesWork
 from flexalign.batch.series_folder import SeriesFolder
 from flexalign.params import AlignParams
 from flexalign.tilts.reading import read_sources
@@ -148,7 +149,7 @@ def test_a_run_that_is_stopped_while_it_measures_goes_on_later(tmp_path, run):
         events = [json.loads(line)["event"] for line in process.stdout]
 
     assert process.returncode == 130
-    assert events[-1] == "note"
+    assert events[-1] == "finished"
     assert not (tmp_path / "out" / "TS_1.mrc").exists()
     code, _, err = run(mdoc, "--out", tmp_path / "out", refine=True)
     assert code == 0, err

@@ -14,8 +14,10 @@ import pytest
 from test_series import check_tables
 from tilts_data import DOSE, Section, dose_symmetric, write_mdoc, write_movie, write_series
 
-from flexalign.batch.events import Event
+from flexalign.batch.events import Ended, Event, Measured
+from flexalign.batch.failures import Failure
 from flexalign.batch.folder import RunFolder
+from flexalign.batch.jobs import Job, Outcome
 from flexalign.batch.series import SeriesWork
 from flexalign.batch.series_folder import SeriesFolder
 from flexalign.batch.watching_series import SeriesWatch, WatchedSeries
@@ -118,6 +120,32 @@ def test_a_series_that_goes_on_later_is_taken_again(tmp_path):
     assert not source.take()
     clock.now += 601
     assert len(source.take()) == 5
+
+
+def test_jobs_of_a_series_that_was_begun_anew_do_not_count_for_it(tmp_path):
+    """The series has grown while its first tilts were measured."""
+    clock = Clock()
+    source = watched(tmp_path, clock)
+    work = source._work
+    grow(tmp_path / "in", 4)
+    source.take()
+    clock.now += 601
+    movies = source.take()
+    old = {movie: Job(str(movie), movie.stem, "", {}, "", **work.of_series(movie))
+           for movie in movies}  # fmt: skip
+    grow(tmp_path / "in", 5)
+    clock.now += 10
+    assert not source.take()
+    clock.now += 601
+    assert len(source.take()) == 5
+
+    for job in old.values():
+        work(Measured(Outcome(job, None, None)))
+        work(Ended(Outcome(job, None, Failure("input", "broken")), is_final=True))
+
+    assert work.awaited_count == 5
+    assert all(work.of_series(movie)["only_measures"] for movie in movies)
+    assert not work.take_released()
 
 
 def test_series_without_mdoc_files_are_watched_by_names(tmp_path):

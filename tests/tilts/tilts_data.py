@@ -55,11 +55,12 @@ def write_mdoc(
         layout, "%d-%b-%Y  %H:%M:%S"
     )
     title = {
-        "tomo5": f"[T =     TiltAxisAngle = {AXIS_DEG}  Binning = 1 SpotSize = 7]",
+        "tomo5": f"[T =     TiltAxisAngle = {-AXIS_DEG - 90:.1f}  Binning = 1 SpotSize = 7]",
     }.get(layout, f"[T =     Tilt axis angle = {AXIS_DEG}, binning = 1  spot = 7  camera = 0]")
-    program = {"tomo5": "TOMOGRAPHY: Tomo5", "pace": "SerialEM: PACEtomo"}.get(
-        layout, "SerialEM: K3"
-    )
+    program = {
+        "tomo5": "Tomography: TITAN    06-Nov-23  18:00:00",
+        "pace": "SerialEM: PACEtomo",
+    }.get(layout, "SerialEM: K3")
     head = {
         "PixelSpacing": str(PIXEL_A),
         "Voltage": "300",
@@ -77,6 +78,7 @@ def write_mdoc(
             "ExposureDose": f"{DOSE:g}",
             "SubFramePath": f"X:\\frames\\{section.name}",
             "NumSubFrames": str(FRAMES),
+            "RotationAngle": f"{AXIS_DEG if layout == 'tomo5' else AXIS_DEG + 90:g}",
             "DateTime": (start + timedelta(seconds=section.seconds)).strftime(day),
         } | section.items
         lines += [f"[ZValue = {section.number}]"]

@@ -6,6 +6,6 @@ the main loop; `folder`, `tables` (micrographs.csv and others) with `rows`, and 
 run folder, `folder_facts` describes a folder.  `executors` is the interface of executors: this
 process, `local_processes` with `worker`, or `dask_executor` on `clusters`.  `resources`
 measures cores and memory, `throughput` the speed, `events` are for observers.  `series` is a
-run over the movies of tilt series, in the folder of `series_folder` and with `series_priors`;
-`watching_series` waits for them.
+run over the movies of tilt series, each of them a `pending_series` with `series_priors`, in the
+folder of `series_folder`; they come from `listed_series` or `watching_series`.
 """

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flexalign.batch.failures import Failure
 from flexalign.batch.jobs import Note, Outcome, Stage
 from flexalign.batch.throughput import RunSummary, Throughput
 from flexalign.gain.verdict import GainCheck
+
+if TYPE_CHECKING:
+    from flexalign.tilts.record import SeriesRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,29 @@ class Measured:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesDone:
+    """The stack of a tilt series is written."""
+
+    record: SeriesRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSkipped:
+    """A tilt series was done before; `source` describes it."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFailed:
+    """A tilt series cannot be processed; `source` describes it."""
+
+    source: str
+    failure: Failure
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tick:
     """The state of the run, sent at least every half second.
@@ -82,5 +109,7 @@ class Finished:
     folder: Path
 
 
-Event = Note | GainChecked | Queued | Skipped | Stage | Measured | Ended | Tick | Finished
+OfMovies = Note | GainChecked | Queued | Skipped | Stage | Measured | Ended | Tick | Finished
+OfSeries = SeriesDone | SeriesSkipped | SeriesFailed
+Event = OfMovies | OfSeries
 Observer = Callable[[Event], None]

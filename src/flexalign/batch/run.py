@@ -252,6 +252,7 @@ class Run:
             self._running.pop(job.movie, None)
             self._before.pop(job.movie, None)
             self._observe(Measured(news))
+            self._consider_again(job.movie)
             return
         is_final = failure is None or not failure.may_pass or job.is_careful
         if is_final:
@@ -262,13 +263,17 @@ class Run:
         self._running.pop(job.movie, None)
         self._before.pop(job.movie, None)
         self._observe(Ended(news, is_final))
-        if job.movie in self._changed:
-            self._changed.remove(job.movie)
-            self._consider(job.movie)
+        self._consider_again(job.movie)
         is_output = failure is not None and failure.kind == "output"
         self._output_failures = self._output_failures + 1 if is_output else 0
         if failure is not None and self._output_failures >= MAX_OUTPUT_FAILURES:
             raise OutputError(failure.message)
+
+    def _consider_again(self, movie: str) -> None:
+        """Queue a movie that was taken again while it was in progress."""
+        if movie in self._changed:
+            self._changed.remove(movie)
+            self._consider(movie)
 
 
 def with_absolute_references(params: AlignParams) -> AlignParams:

@@ -9,9 +9,9 @@ files of the single movies are removed unless they are wanted.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,46 +19,24 @@ from flexalign.batch import events
 from flexalign.batch.events import Event, Observer
 from flexalign.batch.failures import Failure, explain
 from flexalign.batch.folder import RunFolder
-from flexalign.batch.jobs import Note, reference_states
-from flexalign.batch.series_folder import SeriesFolder, movies_of, series_lines
-from flexalign.batch.series_priors import priors_by_movie, result_or_none
+from flexalign.batch.jobs import Job, Note, reference_states
+from flexalign.batch.pending_series import PendingSeries, Priors
+from flexalign.batch.series_folder import SeriesFolder, movies_of
+from flexalign.batch.series_priors import result_or_none
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.estimate.series import MIN_NEIGHBOURS
 from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
-from flexalign.params import AlignParams
 from flexalign.tilts.model import TiltSeries
 from flexalign.tilts.record import SeriesRecord, finished_series, series_key
 from flexalign.tilts.understanding import without_shared_movies
+from flexalign.tilts.unfit import unfit
 from flexalign.tilts.writing import write_series
 
 if TYPE_CHECKING:
-    from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
-
-# Tilts are measured without neighbours, and again by what these said.
-MEASURING_ROUNDS = 2
-# While so many movies are under way, no further series is begun.
-MAX_AWAITED = 256
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """A series under way: which of its movies have not ended, and why some failed.
-
-    Movies in `unmeasured` are to be measured in this of the `rounds`; what they say is in
-    `statistics`, and `priors` are by what they said in the round before.
-    """
-
-    series: TiltSeries
-    key: str
-    awaited: set[Path]
-    unmeasured: set[Path]
-    failures: dict[Path, Failure] = field(default_factory=dict)
-    statistics: dict[Path, TiltStatistics | None] = field(default_factory=dict)
-    priors: dict[Path, SeriesPrior | None] = field(default_factory=dict)
-    rounds: int = 0
+    from flexalign.estimate.series_prior import TiltStatistics
 
 
 class SeriesWork:
@@ -68,8 +46,8 @@ class SeriesWork:
     ----------
     folder : of the results
     tilts : of the run on the movies, whose `params` hold for all of them
-    observe : receives all events, and a note for each series
-    keep_tilts : the files of single movies stay
+    observe : receives all events, also those of series
+    keep_tilts : the files of single movies stay; a series that is done without them is done again
     redo : also series that are done
     retry_failed : also those of which tilts failed
     shares_prior : the tilts of a series are measured, and each has a prior by the others
@@ -96,12 +74,14 @@ class SeriesWork:
         self._folder, self._tilts, self._observe = folder, tilts, observe
         self._keep_tilts, self._redo, self._retry_failed = keep_tilts, redo, retry_failed
         self.own: dict[Path, Mapping[str, Any]] = {}
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[str, PendingSeries] = {}
         self._of_movie: dict[Path, str] = {}
+        # One thread beside the run estimates priors and writes stacks.
         self._pool = ThreadPoolExecutor(1)
-        self._writing: deque[tuple[_Pending, Future[SeriesRecord]]] = deque()
-        self._thinking: deque[tuple[_Pending, Future[dict[Path, SeriesPrior | None]]]] = deque()
+        self._estimating: deque[tuple[PendingSeries, Future[Priors]]] = deque()
+        self._writing: deque[tuple[PendingSeries, Future[SeriesRecord]]] = deque()
         self._released: list[Path] = []
+        self._finished: events.Finished | None = None
 
     def begin(self, series: TiltSeries) -> list[Path]:
         """The movies of `series` to be aligned; none where it is done or cannot be."""
@@ -117,31 +97,37 @@ class SeriesWork:
         self._folder.check(name)
         others = {movie: of for movie, of in self._of_movie.items() if of != name}
         series = without_shared_movies(replace(series, name=name), others)
-        movies = movies_of(series)
         params = replace(self._asked, **series.parameters)
         kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
         key = series_key(series, kind, reference_states(params))
-        self._of_movie |= {resolved(movie): name for movie in movies}
-        done = finished_series(self._folder.path, name, key)
-        has_failed = done is not None and any(t.left_out == "failed" for t in done.series.tilts)
-        if done is not None and not self._redo and not (self._retry_failed and has_failed):
-            self.say(f"{name}: done before")
+        self._of_movie |= {resolved(movie): name for movie in series.own}
+        if self._is_done(name, key):
+            self._observe(events.SeriesSkipped(name, series.source))
             return []
         for note in series.notes:
             self.say(f"{name}: {note}")
         for movie, values in series.own.items():
             self.own[resolved(movie)] = {**series.parameters, **values}
-        places = {resolved(movie) for movie in movies}
+        movies = movies_of(series)
         needs_prior = self._shares_prior and len(movies) > MIN_NEIGHBOURS
         needs_prior = needs_prior and (self._redo or not self._are_aligned(movies, key))
-        pending = _Pending(series, key, places, set(places) if needs_prior else set())
+        pending = PendingSeries(series, key, needs_prior=needs_prior)
         self._pending[name] = pending
         if not movies:
             self._put_together(pending)
         return movies
 
-    def _are_aligned(self, movies: Sequence[Path], key: str) -> bool:
-        """Whether all movies were aligned by an earlier start of the same work."""
+    def _is_done(self, name: str, key: str) -> bool:
+        """Whether all that is wanted of a series was done by an earlier run."""
+        done = finished_series(self._folder.path, name, key)
+        if done is None or self._redo:
+            return False
+        if self._retry_failed and any(tilt.left_out == "failed" for tilt in done.series.tilts):
+            return False
+        return not self._keep_tilts or self._are_aligned(movies_of(done.series), key)
+
+    def _are_aligned(self, movies: Iterable[Path], key: str) -> bool:
+        """Whether the files of all these movies are there, of the same work on their series."""
         return all(
             (record := self._record_of(str(movie))) is not None
             and record.decisions.get("series_key") == key
@@ -158,14 +144,18 @@ class SeriesWork:
 
     def of_series(self, movie: Path) -> dict[str, Any]:
         """What the job of a movie, by its resolved path, has of its series."""
+        pending = self._pending_of(movie)
+        return {} if pending is None else pending.job_facts(movie)
+
+    def _pending_of(self, movie: Path) -> PendingSeries | None:
+        """The series under way that awaits a movie, by its resolved path."""
         pending = self._pending.get(self._of_movie.get(movie, ""))
-        if pending is None:
-            return {}
-        return {
-            "series_key": pending.key,
-            "only_measures": bool(pending.unmeasured),
-            "prior": pending.priors.get(movie),
-        }
+        return pending if pending is not None and movie in pending.awaited else None
+
+    def _is_current(self, job: Job) -> bool:
+        """Whether a job is of its series as it is now, which may have been begun anew since."""
+        pending = self._pending_of(resolved(job.movie))
+        return pending is not None and pending.key == job.series_key
 
     @property
     def awaited_count(self) -> int:
@@ -179,20 +169,19 @@ class SeriesWork:
 
     @property
     def is_measuring(self) -> bool:
-        """Whether movies will be released that are measured."""
+        """Whether more movies will be released, or may be."""
         measuring = any(one.unmeasured for one in self._pending.values())
-        return bool(self._released or self._thinking) or measuring
+        return bool(self._released or self._estimating) or measuring
 
     def take_released(self) -> list[Path]:
-        """The movies that are to be measured again or aligned, with priors, since the last call."""
-        while self._thinking and self._thinking[0][1].done():
-            pending, future = self._thinking.popleft()
-            pending.rounds += 1
-            if pending.rounds < MEASURING_ROUNDS:
-                pending.unmeasured, pending.statistics = set(pending.awaited), {}
-            pending.priors = result_or_none(future, self.say, pending.series.name)
-            movies = movies_of(pending.series)
-            self._released += [movie for movie in movies if resolved(movie) in pending.awaited]
+        """The movies released since the last call: to be measured again or aligned, with priors.
+
+        Earlier exposures that take the place of tilts that are lost are among them.
+        """
+        while self._estimating and self._estimating[0][1].done():
+            pending, future = self._estimating.popleft()
+            priors = result_or_none(future, self.say, pending.series.name)
+            self._released += pending.begin_round(priors)
         released, self._released = self._released, []
         return released
 
@@ -200,15 +189,18 @@ class SeriesWork:
         """Take in that a series cannot be processed, which costs no other one."""
         failure = explain(error)
         self._folder.fail(source, failure)
-        self.say(f"error: {source.rsplit('/', 1)[-1]}: {failure.message}")
+        self._observe(events.SeriesFailed(source, failure))
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened to a movie."""
+        """Take in what happened to a movie; that the run is over is told by `finish`."""
+        if isinstance(event, events.Finished):
+            self._finished = event
+            return
         self._observe(event)
         match event:
-            case events.Ended(outcome, True):
+            case events.Ended(outcome, True) if self._is_current(outcome.job):
                 self._end(outcome.job.movie, outcome.failure)
-            case events.Measured(outcome):
+            case events.Measured(outcome) if self._is_current(outcome.job):
                 self._measure(outcome.job.movie, outcome.statistics)
             case events.Skipped(movie, failure):
                 self._end(movie, failure)
@@ -227,118 +219,80 @@ class SeriesWork:
         self._pool.shutdown()
         self._folder.write()
         self._tilts.write(at_once=True)
+        if self._finished is not None:
+            self._observe(self._finished)
 
     def _measure(self, movie: str, statistics: TiltStatistics | None) -> None:
         """Take in what a tilt says about the others; the last of a series gives the priors."""
         place = resolved(movie)
-        pending = self._pending.get(self._of_movie.get(place, ""))
-        if pending is None or place not in pending.unmeasured:
-            return
-        pending.unmeasured.remove(place)
-        pending.statistics[place] = statistics
-        if not pending.unmeasured:
-            self._think(pending)
+        pending = self._pending_of(place)
+        if pending is not None and pending.measure(place, statistics):
+            self._estimate_priors(pending)
 
-    def _think(self, pending: _Pending) -> None:
+    def _estimate_priors(self, pending: PendingSeries) -> None:
         """Have the priors of a series estimated, beside the alignment of others."""
-        angles = {resolved(tilt.movie): tilt.angle_deg for tilt in pending.series.used}
-        future = self._pool.submit(priors_by_movie, angles, dict(pending.statistics))
-        self._thinking.append((pending, future))
+        self._estimating.append((pending, self._pool.submit(pending.priors_task())))
 
     def _end(self, movie: str, failure: Failure | None) -> None:
         """Take in how a movie ended; the last of a series lets it be put together."""
         place = resolved(movie)
-        pending = self._pending.get(self._of_movie.get(place, ""))
-        if pending is None or place not in pending.awaited:
+        pending = self._pending_of(place)
+        if pending is None:
             return
-        pending.awaited.remove(place)
         if failure is not None:
-            pending.failures[place] = failure
+            tilts = [tilt for tilt in pending.series.used if resolved(tilt.movie) == place]
+            self._lose(pending, {tilt.order: ("failed", failure.message) for tilt in tilts})
+        is_round_over = pending.measure(place, None)
+        pending.awaited.remove(place)
         if not pending.awaited:
-            pending.unmeasured.clear()
             self._put_together(pending)
-        elif place in pending.unmeasured:
-            self._measure(movie, None)
+        elif is_round_over:
+            self._estimate_priors(pending)
 
-    def _put_together(self, pending: _Pending) -> None:
-        """Have the results of a series written, beside the alignment of others."""
-        series = pending.series
-        tilts = []
-        records: dict[str, MovieRecord] = {}
-        for tilt in series.tilts:
-            failure = pending.failures.get(resolved(tilt.movie)) if tilt.is_used else None
-            if failure is not None:
-                tilt = tilt.without("failed", failure.message)
-            elif tilt.is_used:
-                record = self._record_of(tilt.movie)
-                if record is None:
-                    tilt = tilt.without("failed", "its record cannot be read")
-                else:
-                    records[tilt.movie] = record
-            tilts.append(tilt)
-        series = replace(series, tilts=tuple(tilts))
+    def _lose(self, pending: PendingSeries, losses: Mapping[int, tuple[str, str]]) -> None:
+        """Leave out tilts of a series, and begin earlier exposures of their angles instead."""
+        self._released += pending.lose(losses)
+        for tilt in pending.series.left_out:
+            if tilt.order in losses and tilt.replaced_by:
+                self.say(f"{pending.series.name}: exposure {tilt.order}: {tilt.reason}")
+
+    def _put_together(self, pending: PendingSeries) -> None:
+        """Have the results of a series written, beside the alignment of others.
+
+        Not yet, where an image is dark or of another size and an earlier one can replace it.
+        """
+        found = {tilt.movie: self._record_of(tilt.movie) for tilt in pending.series.used}
+        records = {movie: record for movie, record in found.items() if record is not None}
+        aligned = [tilt for tilt in pending.series.used if tilt.movie in records]
+        losses = {
+            tilt.order: ("failed", "its record cannot be read")
+            for tilt in pending.series.used
+            if tilt.movie not in records
+        }
+        self._lose(pending, {**losses, **unfit(aligned, records)})
+        if pending.awaited:
+            return
         written = self._pool.submit(
-            write_series, series, records, self._tilts.path, self._folder.path, pending.key
-        )
+            write_series,
+            pending.series, records, self._tilts.path, self._folder.path, pending.key,
+        )  # fmt: skip
         self._writing.append((pending, written))
 
     def _take_written(self, *, wait: bool) -> None:
         """Take in the series that are written."""
         while self._writing and (wait or self._writing[0][1].done()):
             pending, written = self._writing.popleft()
-            self._pending.pop(pending.series.name, None)
+            is_begun_anew = self._pending.get(pending.series.name) is not pending
+            if not is_begun_anew:
+                del self._pending[pending.series.name]
             try:
                 record = written.result()
             except Exception as error:
                 self.fail(pending.series.source, error)
                 continue
             self._folder.add(record)
-            if not self._keep_tilts:
-                for tilt in pending.series.used:
-                    self._tilts.forget(tilt.movie)
-            for line in series_lines(record):
-                self.say(line)
+            if not self._keep_tilts and not is_begun_anew:
+                for movie in pending.series.own:
+                    self._tilts.forget(movie)
+            self._observe(events.SeriesDone(record))
             self._folder.write()
-
-
-class ListedSeries:
-    """A source of the movies of series that are all known from the start.
-
-    Parameters
-    ----------
-    series : each is made when there is need of it, as the headers of its movies are read for that
-    """
-
-    backlog = 0
-    incomplete: Sequence[Path] = ()
-    movies: Sequence[Path] = ()
-
-    def __init__(self, series: Iterable[TiltSeries], work: SeriesWork) -> None:
-        self._series, self._work = iter(series), work
-        self._has_more = True
-
-    @property
-    def is_open(self) -> bool:
-        """Whether they have not all been taken yet."""
-        return self._has_more or self._work.is_measuring
-
-    def take(self) -> Sequence[Path]:
-        """The movies that are measured, and those of one more series where few are under way.
-
-        Those near zero tilt come first within each series.
-        """
-        movies = self._work.take_released()
-        while self._has_more and not movies and self._work.awaited_count < MAX_AWAITED:
-            series = next(self._series, None)
-            if series is None:
-                self._has_more = False
-            else:
-                movies += self._work.begin(series)
-        return movies
-
-
-def without_doses(params: AlignParams) -> AlignParams:
-    """`params` without what each movie of a series has of its own."""
-    return replace(
-        params, dose_per_frame_e_A2=None, eer_dose_per_frame_e_A2=None, eer_total_dose_e_A2=None
-    )

@@ -42,7 +42,7 @@ class _Done:
 
 
 def _summary(record: SeriesRecord) -> _Done:
-    return _Done(record.series.source, row_of(record), tuple(_left_out_rows(record)))
+    return _Done(record.series.source, row_of(record), tuple(left_out_rows(record)))
 
 
 class SeriesFolder:
@@ -148,22 +148,19 @@ def row_of(record: SeriesRecord) -> dict[str, Any]:
     }
 
 
-def _left_out_rows(record: SeriesRecord) -> Iterator[dict[str, Any]]:
+def left_out_rows(record: SeriesRecord) -> Iterator[dict[str, Any]]:
     """A row for each exposure that is no image of the stack."""
     for tilt in record.series.left_out:
-        yield {"series": record.series.name, **_left_out_row(tilt)}
-
-
-def _left_out_row(tilt: Tilt) -> dict[str, Any]:
-    return {
-        "order": tilt.order,
-        "number": tilt.number,
-        "angle_deg": _number(tilt.angle_deg),
-        "dose_e_A2": _number(tilt.dose_e_A2),
-        "movie": displayed(tilt.movie or tilt.movie_name),
-        "kind": tilt.left_out,
-        "why": displayed(tilt.why),
-    }
+        yield {
+            "series": record.series.name,
+            "order": tilt.order,
+            "number": tilt.number,
+            "angle_deg": _number(tilt.angle_deg),
+            "dose_e_A2": _number(tilt.dose_e_A2),
+            "movie": displayed(tilt.movie or tilt.movie_name),
+            "kind": tilt.left_out,
+            "why": displayed(tilt.reason),
+        }
 
 
 def _number(value: float) -> float | str:
@@ -183,20 +180,10 @@ def movies_of(series: TiltSeries) -> list[Path]:
     return list({resolved(tilt.movie): Path(tilt.movie) for tilt in series.used}.values())
 
 
-def series_lines(record: SeriesRecord) -> list[str]:
-    """How a series went, with a line for each exposure that is left out."""
-    series, angles = record.series, [tilt.angle_deg for tilt in record.stacked]
-    head = (
-        f"{series.name}: {len(angles)} images from {min(angles):g} to {max(angles):g} degrees, of "
-        f"{len(series.tilts)} exposures"
-    )
-    return [head, *(f"  {left_out_line(tilt)}" for tilt in series.left_out)]
-
-
 def left_out_line(tilt: Tilt) -> str:
     """The row of an exposure that is left out."""
     named = f" ({tilt.movie_name})" if tilt.movie_name and tilt.movie_name not in tilt.why else ""
     return (
         f"left out, {tilt.left_out}: exposure {tilt.order} at {tilt.angle_deg:g} degrees{named}: "
-        f"{tilt.why}"
+        f"{tilt.reason}"
     )

@@ -22,8 +22,8 @@ def priors_by_movie(
 
 
 def result_or_none(
-    future: Future[dict[Path, SeriesPrior | None]], say: Callable[[str], None], name: str
-) -> dict[Path, SeriesPrior | None]:
+    future: Future[Mapping[Path, SeriesPrior | None]], say: Callable[[str], None], name: str
+) -> Mapping[Path, SeriesPrior | None]:
     """What was estimated for the series `name`; where that failed, which is told, no priors."""
     try:
         return future.result()

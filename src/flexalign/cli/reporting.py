@@ -89,19 +89,15 @@ class SeriesReporting:
         self._is_told = False
 
     def __call__(self, event: Event) -> None:
-        """Take in the event."""
+        """Take in the event; before the last one, write the report and say where it is."""
         from flexalign.batch import events
-
-        self._observe(event)
-        if isinstance(event, events.Tick):
-            self._try(self._report.write_if_due)
-
-    def finish(self) -> None:
-        """Write the report of all series that are done, and say where it is."""
         from flexalign.batch.jobs import Note
 
-        if self._try(self._report.write):
+        if isinstance(event, events.Tick):
+            self._try(self._report.write_if_due)
+        elif isinstance(event, events.Finished) and self._try(self._report.write):
             self._observe(Note(f"report: {self._report.page}"))
+        self._observe(event)
 
     def _try(self, work: Callable[[], object]) -> bool:
         """Whether it was done; a run of days goes on without a report, whatever is wrong."""

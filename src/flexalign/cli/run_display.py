@@ -20,7 +20,7 @@ from flexalign.files import displayed
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from flexalign.batch.events import Event, Observer, Tick
+    from flexalign.batch.events import Event, Observer, OfSeries, Tick
     from flexalign.batch.jobs import Outcome, Stage
     from flexalign.batch.throughput import RunSummary, Throughput
 
@@ -56,6 +56,9 @@ class Lines:
                 self._write(text)
             case events.Ended(outcome, is_final):
                 self._say_end(outcome, is_final)
+            case events.SeriesDone() | events.SeriesSkipped() | events.SeriesFailed():
+                for line in series_lines(event):
+                    self._write(line)
             case events.Finished(summary, folder):
                 for line in summary_lines(summary, folder):
                     self._write(line)
@@ -131,6 +134,8 @@ def json_events(event: Event) -> None:
             kind, facts = _end_facts(outcome, is_final)
         case events.GainChecked(check, text, stops):
             kind, facts = "gain", {**check.to_dict(), "text": text, "stops": stops}
+        case events.SeriesDone() | events.SeriesSkipped() | events.SeriesFailed():
+            kind, facts = _series_facts(event)
         case events.Skipped(movie, failure):
             state = "failed" if failure else "done"
             kind, facts = "skipped", {"movie": displayed(movie), "state": state}
@@ -154,6 +159,49 @@ def _end_facts(outcome: Outcome, is_final: bool) -> tuple[str, dict[str, Any]]:
     record = outcome.record or {}
     parts = {name: record[name] for name in ("quality", "outputs", "warnings")}
     return "done", {**facts, "seconds": round(outcome.wall_s, 3), **parts}
+
+
+def _series_facts(event: OfSeries) -> tuple[str, dict[str, Any]]:
+    """Name and fields of an event of a tilt series."""
+    from flexalign.batch import events
+    from flexalign.batch.series_folder import left_out_rows, row_of
+
+    match event:
+        case events.SeriesDone(record):
+            row = row_of(record)
+            facts = {
+                name: row[name] for name in ("series", "source", "images", "exposures", "lost")
+            }
+            rows = [
+                {k: v for k, v in row.items() if k != "series"} for row in left_out_rows(record)
+            ]
+            return "series-done", {**facts, "left_out": rows, "outputs": record.outputs}
+        case events.SeriesSkipped(name, source):
+            return "series-skipped", {"series": displayed(name), "source": displayed(source)}
+        case events.SeriesFailed(source, failure):
+            words = {"type": failure.kind, "reason": failure.message, "advice": failure.advice}
+            return "series-failed", {"source": displayed(source), **words}
+
+
+def series_lines(event: OfSeries) -> list[str]:
+    """How a tilt series went, with a line for each exposure that is left out."""
+    from flexalign.batch import events
+    from flexalign.batch.series_folder import left_out_line
+
+    match event:
+        case events.SeriesSkipped(name):
+            return [f"{name}: done before"]
+        case events.SeriesFailed(source, failure):
+            name = Path(displayed(source)).name
+            named = "" if name in failure.message else f"{name}: "
+            return [f"error: {named}{failure.message}"]
+        case events.SeriesDone(record):
+            series, angles = record.series, [tilt.angle_deg for tilt in record.stacked]
+            head = (
+                f"{series.name}: {len(angles)} images from {min(angles):g} to {max(angles):g} "
+                f"degrees, of {len(series.tilts)} exposures"
+            )
+            return [head, *(f"  {left_out_line(tilt)}" for tilt in series.left_out)]
 
 
 def counts_line(throughput: Throughput, left: int, backlog: int) -> str:

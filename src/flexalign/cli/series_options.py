@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexalign.errors import ParameterError
+from flexalign.errors import InputError, ParameterError
+from flexalign.files import is_folder
 
 if TYPE_CHECKING:
     from flexalign.tilts.understanding import SeriesChoices
@@ -50,7 +51,7 @@ TiltAxis = Annotated[
     float | None,
     typer.Option(
         help="Direction of the tilt axis, counter-clockwise from the vertical, for the headers. "
-        "Default: as the titles of the mdoc say it.",
+        "Default: as the mdoc says it (title, RotationAngle).",
         metavar="DEGREES", show_default=False, rich_help_panel=PANEL,
     ),
 ]  # fmt: skip
@@ -106,6 +107,8 @@ class SeriesOptions:
         ------
         ParameterError
             For a number outside its limits.
+        InputError
+            If there is no folder of that name.
         """
         from flexalign.tilts.understanding import EER_DOSE_E_A2, SeriesChoices
 
@@ -118,6 +121,8 @@ class SeriesOptions:
             raise ParameterError(
                 f"--tilt-axis: expected -360 to 360 degrees, found {self.tilt_axis:g}"
             )
+        if self.movies is not None and not is_folder(self.movies):
+            raise InputError(f"{self.movies}: expected a folder of movies, found none of that name")
         has_other = bool(given & {"eer_fractions", "eer_groups"})
         eer_dose = self.eer_dose if has_other else self.eer_dose or EER_DOSE_E_A2
         return SeriesChoices(

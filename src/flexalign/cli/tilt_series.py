@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flexalign.cli.alignment import Settings
-from flexalign.cli.checks import check_run_outputs
-from flexalign.cli.console import Debug, announce_compiling, announce_device, say_error
+from flexalign.cli.console import Debug, say_error
 from flexalign.cli.option_groups import takes_options
-from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters_without
-from flexalign.cli.reporting import Reporting, SeriesReporting
-from flexalign.cli.run_display import view
+from flexalign.cli.options import given_parameters, takes_parameters_without
 from flexalign.cli.run_options import RunOptions
-from flexalign.cli.running import (
-    INTERRUPTED,
-    make_executor,
-    stopped_by_signals,
-)
 from flexalign.cli.series_options import (
-    DEFAULTS,
     NOT_FOR_SERIES,
     EerDose,
     Movies,
@@ -36,14 +26,12 @@ from flexalign.cli.series_options import (
     TiltAxis,
     TiltDose,
 )
-from flexalign.errors import ParameterError
-from flexalign.params import AlignParams, option_name
+from flexalign.cli.series_run import run_series, series_parameters, with_gain
+from flexalign.errors import FlexAlignError
 
 if TYPE_CHECKING:
     from flexalign.batch.run import Source
     from flexalign.batch.series import SeriesWork
-    from flexalign.batch.throughput import RunSummary
-    from flexalign.batch.watching_series import SeriesWatch
     from flexalign.tilts.model import TiltSeries
 
 
@@ -98,12 +86,12 @@ def tilt_series(
 
     sources, problems = read_sources(series, name_pattern)
     found = understand_all(sources, params, choices)
+    if not sources:
+        raise typer.Exit(_say_problems(problems, debug=debug)[0])
     if dry_run:
-        for one in found:
-            typer.echo(series_table(one) + "\n")
-        codes = [say_error(error, subject=path, debug=debug) for path, error in problems]
-        raise typer.Exit(codes[0] if codes and not sources else int(bool(codes)))
-    from flexalign.batch.series import ListedSeries
+        is_lost = _say_series(found)
+        raise typer.Exit(int(bool(_say_problems(problems, debug=debug)) or is_lost))
+    from flexalign.batch.listed_series import ListedSeries
 
     def source_for(work: SeriesWork) -> Source:
         for path, error in problems:
@@ -116,155 +104,24 @@ def tilt_series(
     read = [*(source.path for source in sources), *([settings] if settings else [])]
     count = sum(len(source.exposures) for source in sources)
     code = run_series(
-        source_for, params, out, options, save_tilts=save_tilts, shares_prior=shared_prior,
+        source_for, params, out, options, wanted,
         redo=overwrite, debug=debug, inputs=read, movie_count=count,
     )  # fmt: skip
     raise typer.Exit(code)
 
 
-def watch_series(
-    folder: Path,
-    out: Path,
-    watched: SeriesWatch,
-    wanted: SeriesOptions,
-    values: dict[str, Any],
-    options: RunOptions,
-    *,
-    settings: Path | None = None,
-    debug: bool = False,
-) -> int:
-    """Align tilt series as they become complete in `folder`; the exit code.
-
-    Parameters
-    ----------
-    watched : what is waited for
-    wanted, values : what was typed, for series and for all movies
-    settings : file of further parameters
-
-    Raises
-    ------
-    ParameterError
-        If a parameter was typed that each tilt has of its own.
-    FlexAlignError
-        If the run cannot begin, or cannot go on.
-    """
-    for name in NOT_FOR_SERIES:
-        if values.get(name) not in (None, False):
-            raise ParameterError(
-                f"{option_name(name)}: expected no such option for tilt series; their doses are "
-                "those of the mdoc, or --tilt-dose"
-            )
-    params = series_parameters(values, settings)
-    choices = wanted.choices(given_parameters(values, settings), out)
-    choices = replace(choices, movies=folder)
-    from flexalign.batch.watching_series import WatchedSeries
-    from flexalign.tilts.understanding import understand
-
-    def source_for(work: SeriesWork) -> Source:
-        return WatchedSeries(
-            folder, watched, lambda source: understand(source, params, choices), work, [out]
-        )
-
-    read = [settings] if settings else []
-    return run_series(
-        source_for, params, out, options,
-        save_tilts=wanted.save_tilts, shares_prior=wanted.shared_prior, debug=debug, inputs=read,
-    )  # fmt: skip
+def _say_problems(problems: Sequence[tuple[str, FlexAlignError]], *, debug: bool) -> list[int]:
+    """Print why some sources cannot be read; the exit codes."""
+    return [say_error(error, subject=path, debug=debug) for path, error in problems]
 
 
-def series_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:
-    """The parameters of all movies, with the defaults that series have of their own."""
-    from flexalign.batch.series import without_doses
-
-    return without_doses(collect_parameters(values, settings, dict(DEFAULTS)))
-
-
-def with_gain(params: AlignParams, series: Sequence[TiltSeries]) -> AlignParams:
-    """`params` with the gain reference that the first series names, so that it is checked."""
-    gain = series[0].parameters.get("gain") if series else None
-    return params if gain is None else replace(params, gain=gain)
-
-
-def run_series(
-    source_for: Callable[[SeriesWork], Source],
-    params: AlignParams,
-    out: Path,
-    options: RunOptions,
-    *,
-    save_tilts: bool = False,
-    shares_prior: bool = True,
-    redo: bool = False,
-    debug: bool = False,
-    inputs: Sequence[Path] = (),
-    movie_count: int | None = None,
-) -> int:
-    """Align the movies of series and put these together in the folder `out`; the exit code.
-
-    Parameters
-    ----------
-    source_for : gives the movies of series, which it begins
-    save_tilts : keep the files of single movies
-    shares_prior : each tilt has a prior of its motion by the others
-    redo : also series that are done
-    debug : show where unexpected errors arose
-    inputs : what was read beside movies and references
-    movie_count : how many there are, where that is known
-
-    Raises
-    ------
-    FlexAlignError
-        If the run cannot begin, or cannot go on.
-    """
-    from flexalign.batch.folder import RunFolder
-    from flexalign.batch.gain_gate import gain_gate
-    from flexalign.batch.lock import only_run
-    from flexalign.batch.run import Choices, Run, with_absolute_references
-    from flexalign.batch.series import SeriesWork
-    from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
-    from flexalign.io.results import make_folder
-
-    if options.scheduler is None and options.cluster is None:
-        announce_device(params.device)
-    if options.jobs == 0:
-        announce_compiling()
-    tilts_path = make_folder(make_folder(out) / TILTS_NAME)
-    with only_run(tilts_path), view(options.json_events, debug) as observe:
-        reporting = SeriesReporting(out, observe) if options.report else None
-        if reporting is not None:
-            observe = Reporting(tilts_path, reporting) if save_tilts else reporting
-        params = with_absolute_references(params)
-        folder, tilts = SeriesFolder(out), RunFolder(tilts_path, params)
-        work = SeriesWork(
-            folder, tilts, observe,
-            keep_tilts=save_tilts, redo=redo, retry_failed=options.retry_failed,
-            shares_prior=shares_prior,
-        )  # fmt: skip
-        source = source_for(work)
-        names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}
-        check_run_outputs(tilts_path, names, params, inputs)
-        gate = gain_gate(params, out, observe)
-        executor = make_executor(options, params, out, movie_count)
-        choices = Choices(retry_failed=options.retry_failed, redo=redo)
-        read = [str(path.absolute()) for path in inputs]
-        run = Run(tilts, executor, source, work, choices, gate, work.own, read, work.of_series)
-        with stopped_by_signals(run, work.say):
-            summary = run.go()
-        work.finish()
-        if reporting is not None:
-            reporting.finish()
-    codes = [failure.exit_code for failure in folder.failed.values()]
-    return _exit_code(summary, folder.lost, codes, is_unfinished=work.is_unfinished)
-
-
-def _exit_code(
-    summary: RunSummary, lost: int, failed: Sequence[int], *, is_unfinished: bool
-) -> int:
-    """The exit code of a run, by what was left, lost and failed."""
-    if summary.unfinished or is_unfinished:
-        return INTERRUPTED
-    if failed and not summary.done and not summary.done_before and len(set(failed)) == 1:
-        return failed[0]
-    return int(bool(lost or failed or summary.failures))
+def _say_series(found: Iterable[TiltSeries]) -> bool:
+    """Print series as they were understood; whether a tilt is lost."""
+    is_lost = False
+    for one in found:
+        typer.echo(series_table(one) + "\n")
+        is_lost = is_lost or any(tilt.is_lost for tilt in one.tilts)
+    return is_lost
 
 
 def series_table(series: TiltSeries) -> str:
@@ -281,7 +138,7 @@ def series_table(series: TiltSeries) -> str:
         angle = "?" if math.isnan(tilt.angle_deg) else f"{tilt.angle_deg:.2f}"
         movie = Path(tilt.movie).name if tilt.movie else tilt.movie_name
         if tilt.left_out:
-            movie += f"  [left out, {tilt.left_out}: {tilt.why}]"
+            movie += f"  [left out, {tilt.left_out}: {tilt.reason}]"
         elif tilt.leftover_raw_frames:
             movie += f"  [{tilt.leftover_raw_frames} raw frames are left over]"
         lines.append(

@@ -23,7 +23,7 @@ from flexalign.cli.series_options import (
     TiltAxis,
     TiltDose,
 )
-from flexalign.cli.tilt_series import watch_series
+from flexalign.cli.series_run import watch_series
 from flexalign.errors import ParameterError
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ A head of ``name = value`` lines and titles ``[T = ...]``, then a section for ea
 References
 ----------
 SerialEM's help, "Format of Mdoc files", https://bio3d.colorado.edu/SerialEM/hlp/html/about_formats.htm
+IMOD's ``header``, for the three conventions of ``TiltAxisAngle`` in files of Tomography 5.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from flexalign.files import MIB_BYTES, read_text
 MAX_MDOC_BYTES = 64 * MIB_BYTES
 _BRACKETS = re.compile(r"\[\s*(\w+)\s*=\s*(.*?)\s*\]\s*")
 _ITEM = re.compile(r"([A-Za-z]\w*)\s*=\s*(.*?)\s*")
-_AXIS = re.compile(r"tilt\s*axis\s*angle\s*=\s*([-+]?[\d.]+)", re.IGNORECASE)
+_AXIS = re.compile(r"tilt(\s*)axis\s*angle\s*=\s*([-+]?[\d.]+)", re.IGNORECASE)
+# Title and RotationAngle are rounded to a tenth of a degree.
+_AXIS_TOLERANCE_DEG = 0.11
 _DAY_FIRST = re.compile(r"(\d{1,2})-([A-Za-z]{3})[a-z]*-(\d{4}|\d{2})\s+(\d{1,2}):(\d{2}):(\d{2})")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
@@ -60,9 +63,42 @@ class Mdoc:
 
     @property
     def tilt_axis_deg(self) -> float | None:
-        """The direction of the tilt axis, as SerialEM and Tomo5 put it into a title."""
-        found = (_AXIS.search(title) for title in self.titles)
-        return next((number_of(match[1]) for match in found if match), None)
+        """Direction of the tilt axis, counter-clockwise from the vertical; None if not known.
+
+        SerialEM writes it into a title, ``Tilt axis angle``, and ``RotationAngle``, 90 degrees
+        more, into each section; files without the title have only that.  In the titles of
+        Tomography 5 ``TiltAxisAngle``, in one word, has had three meanings; its ``RotationAngle``,
+        which is the tilt axis in the first of them, tells which one it is.
+        """
+        title = next((match for t in self.titles if (match := _AXIS.search(t))), None)
+        said = None if title is None else number_of(title[2])
+        rotations = (number_of(section.items.get("RotationAngle")) for section in self.sections)
+        rotation = next((number for number in rotations if number is not None), None)
+        is_of_tomo5 = any(text.startswith("Tomography") for text in self.titles)
+        if title is not None and (said is None or title[1]):
+            return said
+        if rotation is None:
+            return None
+        if said is not None:
+            return _axis_of_tomo5_deg(said, rotation)
+        return _wrapped_deg(rotation if is_of_tomo5 else rotation - 90)
+
+
+def _axis_of_tomo5_deg(said: float, rotation: float) -> float | None:
+    """The tilt axis by ``TiltAxisAngle`` and ``RotationAngle``; None if they contradict."""
+    for expected, axis in (
+        (-(rotation + 90), rotation),
+        (rotation - 90, said),
+        (90 - rotation, -said),
+    ):
+        if abs(_wrapped_deg(said - expected)) < _AXIS_TOLERANCE_DEG:
+            return _wrapped_deg(axis)
+    return None
+
+
+def _wrapped_deg(angle: float) -> float:
+    """The same direction as an angle of at least -180 and less than 180 degrees."""
+    return round((angle + 180) % 360 - 180, 6)
 
 
 def read_mdoc(path: str | Path) -> Mdoc:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from flexalign.report.collect import read_failures, read_gain_check
 from flexalign.report.collect import row_of as movie_row
 from flexalign.report.live import DATA, MAX_WRITING_SHARE, MIN_WRITE_INTERVAL_S, PAGE
 from flexalign.report.page import page_template, style_sheet
-from flexalign.report.svg import Curve, plot_against_angle
+from flexalign.report.svg import Curve, plot_against_angle, sparkline
 from flexalign.tilts.model import LEFT_OUT
 from flexalign.tilts.record import SeriesRecord, read_series_record
 
@@ -121,12 +122,12 @@ class SeriesReport:
         with kept_current(folder / f"{name}.html") as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._known[name] = _Summary(
-            record_ns, row_of(record), content["left_out"], content["plots"][0]["svg"]
+            record_ns, content["row"], content["left_out"], content["spark"]
         )
 
     def _content(self) -> dict[str, Any]:
         """What the page of all series says."""
-        known = [self._known[name] for name in sorted(self._known)]
+        known = [self._known[name] for name in sorted(self._known, key=natural_order)]
         left_out = [
             {"series": summary.row["series"], **one}
             for summary in known
@@ -162,7 +163,13 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
     return {
         "name": series.name,
         "version": record.version,
-        "row": row_of(record),
+        "row": shown_row(record),
+        "spark": sparkline(
+            angles,
+            Curve("motion", [values["total_motion_A"] for values in movies]),
+            "Motion against the tilt angle",
+        ),
+        "angles": [f"{angle:.0f}°" for angle in angles],
         "strip": record.outputs.get("strip"),
         "plots": _plots(angles, movies, [record.movies[t.movie] for t in stacked], stacked),
         "notes": series.notes,
@@ -174,7 +181,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
                 "movie": tilt.movie_name,
                 "kind": tilt.left_out,
                 "meaning": LEFT_OUT[tilt.left_out],
-                "why": tilt.why,
+                "why": tilt.reason,
                 "is_loss": tilt.order in lost,
             }
             for tilt in series.left_out
@@ -196,6 +203,28 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
         ],
         "files": [name for kind, name in record.outputs.items() if kind != "strip"],
     }
+
+
+def shown_row(record: SeriesRecord) -> dict[str, Any]:
+    """The row of a series in the table of all, with numbers as the page shows them."""
+    row = row_of(record)
+    formats = {
+        "lowest_angle_deg": "g", "highest_angle_deg": "g", "tilt_axis_deg": "g",
+        "dose_e_A2": ".4g", "mean_motion_A": ".2f",
+    }  # fmt: skip
+    return row | {k: format(row[k], f) for k, f in formats.items() if row[k] != ""}
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """A sort key by which numbers in names count as numbers.
+
+    Examples
+    --------
+    >>> sorted(["TS_10", "TS_9", "A"], key=natural_order)
+    ['A', 'TS_9', 'TS_10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (0, part.casefold()) for part in parts]
 
 
 def _plots(

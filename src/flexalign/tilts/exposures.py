@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
 from flexalign.io.mdoc import base_name, number_of, numbers_of
-from flexalign.tilts.model import Exposure, Tilt
+from flexalign.tilts.model import Exposure, Tilt, TiltSeries
 
 # A pixel of another size is none that a dose can be computed with.
 MIN_PIXEL_A, MAX_PIXEL_A = 0.01, 1000.0
@@ -192,28 +193,50 @@ def _prior_notes(exposures: Sequence[Exposure], tilts: Sequence[Tilt]) -> list[s
 
 
 def without_repeats(tilts: Sequence[Tilt]) -> list[Tilt]:
-    """`tilts` with those left out whose angle, or whose movie, a later one has.
+    """`tilts` with one exposure of each angle used, the latest; those left out say by which.
 
-    Only tilts that are used count; the later of two is used.
+    To be called again when tilts that were used have been lost since: an earlier exposure of the
+    same angle then takes the place of each.
     """
-    tolerance_deg = same_angle_deg([tilt.angle_deg for tilt in tilts if tilt.is_used])
+    known = (tilt.angle_deg for tilt in tilts if abs(tilt.angle_deg) <= MAX_ANGLE_DEG)
+    tolerance_deg = same_angle_deg(list(known))
     later: list[Tilt] = []
     for tilt in reversed(tilts):
-        if tilt.is_used:
-            tilt = _if_repeated(tilt, [t for t in later if t.is_used], tolerance_deg)
-        later.append(tilt)
-    return later[::-1]
+        if tilt.left_out == "re-shot":
+            tilt = replace(tilt, left_out="", why="")
+        later.append(_if_repeated(tilt, later, tolerance_deg) if tilt.is_used else tilt)
+    used = [tilt for tilt in later if tilt.is_used]
+    return [_with_replacement(tilt, used, tolerance_deg) for tilt in reversed(later)]
 
 
 def _if_repeated(tilt: Tilt, later: Sequence[Tilt], tolerance_deg: float) -> Tilt:
-    """`tilt`, left out where one of the `later` ones takes its place."""
+    """`tilt`, left out where one of the `later` ones has its movie, or is used at its angle."""
     for other in later:
         if tilt.movie and tilt.movie == other.movie:
             return tilt.without("overwritten", f"exposure {other.order} has the same movie")
-        if abs(tilt.angle_deg - other.angle_deg) < tolerance_deg:
+        if other.is_used and abs(tilt.angle_deg - other.angle_deg) < tolerance_deg:
             why = f"the angle was shot again: exposure {other.order} at {other.angle_deg:g} degrees"
             return tilt.without("re-shot", why)
     return tilt
+
+
+def _with_replacement(tilt: Tilt, used: Sequence[Tilt], tolerance_deg: float) -> Tilt:
+    """`tilt` with the order of the exposure that is used instead, if there is one."""
+    same = (t.order for t in used if abs(t.angle_deg - tilt.angle_deg) < tolerance_deg)
+    return replace(tilt, replaced_by=0 if tilt.is_used else next(same, 0))
+
+
+def without_lost(series: TiltSeries, losses: Mapping[int, tuple[str, str]]) -> TiltSeries:
+    """`series` with more tilts left out; earlier exposures of their angles are used instead.
+
+    Parameters
+    ----------
+    losses : one of `LEFT_OUT` and the reason in a sentence, by order of exposure
+    """
+    tilts = [
+        tilt.without(*losses[tilt.order]) if tilt.order in losses else tilt for tilt in series.tilts
+    ]
+    return replace(series, tilts=tuple(without_repeats(tilts)))
 
 
 def same_angle_deg(angles_deg: Sequence[float]) -> float:

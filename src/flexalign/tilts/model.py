@@ -28,6 +28,10 @@ LEFT_OUT = {
 LOSSES = ("missing", "no-angle", "unreadable", "failed", "other-size")
 
 
+# In a title of the mdoc of a stack that we wrote.
+STACK_TITLE = "sorted by angle"
+
+
 @dataclass(frozen=True, slots=True)
 class Exposure:
     """One image of a series, as a file of the microscope or a table says it.
@@ -100,6 +104,7 @@ class Tilt(JsonValue):
     section : the items of its mdoc section
     left_out : one of `LEFT_OUT`; "" = it is an image of the stack
     why : the reason in a sentence
+    replaced_by : order of the exposure of the same angle that is used instead; 0 = none
     """
 
     number: int
@@ -115,14 +120,38 @@ class Tilt(JsonValue):
     section: dict[str, str] = field(default_factory=dict)
     left_out: str = ""
     why: str = ""
+    replaced_by: int = 0
 
     @property
     def is_used(self) -> bool:
         """Whether it is to be an image of the stack."""
         return not self.left_out
 
+    @property
+    def may_be_used(self) -> bool:
+        """Whether it is used, or would be if a later exposure of its angle were lost."""
+        return self.left_out in ("", "re-shot")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the stack lacks an image because of it, which the user should know of."""
+        return self.left_out in LOSSES and not self.replaced_by
+
+    @property
+    def reason(self) -> str:
+        """Why it is left out, and which exposure is used instead."""
+        if not self.replaced_by or self.left_out == "re-shot":
+            return self.why
+        return f"{self.why}; exposure {self.replaced_by} of this angle is used instead"
+
     def without(self, kind: str, why: str = "") -> Self:
-        """The tilt, left out for a reason of `LEFT_OUT`."""
+        """The tilt, left out for a reason of `LEFT_OUT`.
+
+        Parameters
+        ----------
+        why : in a sentence, which need not begin with the path of the movie
+        """
+        why = why.removeprefix(f"{self.movie}: ") if self.movie else why
         return replace(self, left_out=kind, why=why or LEFT_OUT[kind])
 
 
@@ -136,7 +165,7 @@ class TiltSeries(JsonValue):
     source : path of the file that says it; where names do, folder and name of the series
     tilts : in order of exposure
     parameters : of `AlignParams`, that hold for all of its movies
-    own : parameters of single movies, by their paths
+    own : parameters of the movies that are, or may be, used, by their paths
     tilt_axis_deg : from the vertical of the image, counter-clockwise, as IMOD has it; NaN = unknown
     titles : of the mdoc
     notes : what a user should know, one sentence each

@@ -12,9 +12,9 @@ from flexalign.files import exists, is_folder
 from flexalign.io.mdoc import Mdoc, base_name, number_of, numbers_of, read_mdoc, time_of
 from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.star import listed_paths, read_star
-from flexalign.naming import MOVIE_EXTENSIONS, RECORD_SUFFIX, movie_root
+from flexalign.naming import MOVIE_EXTENSIONS, movie_root
 from flexalign.tilts.exposures import section_dose_e_A2
-from flexalign.tilts.model import Exposure, Source
+from flexalign.tilts.model import STACK_TITLE, Exposure, Source
 
 MDOC_SUFFIX = ".mdoc"
 # In a folder, an mdoc with fewer images with an angle is that of a movie or a map.
@@ -91,13 +91,13 @@ def _paths_of(argument: str, pattern: str | None) -> list[Path]:
 
 def is_series_mdoc(path: Path) -> bool:
     """Whether an mdoc file in a folder is that of a tilt series, and none that we wrote."""
-    record = path.with_name(series_name(path) + RECORD_SUFFIX)
     try:
-        sections = read_mdoc(path).sections
+        mdoc = read_mdoc(path)
     except FlexAlignError:
         return True  # reading it reports the error
-    angles = sum(s.kind == "ZValue" and "TiltAngle" in s.items for s in sections)
-    return angles >= MIN_TILTS_IN_FOLDER and not record.exists()
+    is_ours = any(title.endswith(STACK_TITLE) for title in mdoc.titles)
+    angles = sum(s.kind == "ZValue" and "TiltAngle" in s.items for s in mdoc.sections)
+    return angles >= MIN_TILTS_IN_FOLDER and not is_ours
 
 
 def series_name(path: Path) -> str:

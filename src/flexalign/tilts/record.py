@@ -16,7 +16,7 @@ from flexalign.io.record import file_state, is_plain_name
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import JsonValue, from_plain, to_plain
-from flexalign.tilts.model import LOSSES, Tilt, TiltSeries
+from flexalign.tilts.model import Tilt, TiltSeries
 
 # Long lists that the record of a series leaves out.
 _NOT_KEPT = ("hot_pixel_y", "hot_pixel_x")
@@ -60,7 +60,7 @@ class SeriesRecord(JsonValue):
     @property
     def losses(self) -> tuple[Tilt, ...]:
         """The tilts that are lost, which the user should know of."""
-        return tuple(tilt for tilt in self.series.left_out if tilt.left_out in LOSSES)
+        return tuple(tilt for tilt in self.series.left_out if tilt.is_lost)
 
 
 def kept(record: MovieRecord) -> dict[str, Any]:

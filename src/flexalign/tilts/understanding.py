@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flexalign.errors import FlexAlignError
 from flexalign.files import exists
-from flexalign.io.movies.open_movie import open_movie
+from flexalign.io.movies.open_movie import open_for, open_movie
 from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieInfo
 from flexalign.params import AlignParams
@@ -79,46 +79,74 @@ def understand(
     """
     ordered = in_order(source.exposures)
     tilts, dose_notes = tilts_of(ordered.exposures, choices.tilt_dose_e_A2)
+    notes = [*ordered.notes, *dose_notes]
     before = params.pre_exposure_e_A2
     tilts = [replace(t, pre_exposure_e_A2=before + t.pre_exposure_e_A2) for t in tilts]
-    path = source.path.absolute()
-    described = path / source.name if path.is_dir() else path
     index = index or MovieIndex([choices.movies or _folder(source)], choices.others)
     tilts = [_found(t, e, index) for t, e in zip(tilts, ordered.exposures, strict=True)]
-    tilts = without_repeats(tilts)
-    notes = [*ordered.notes, *dose_notes]
     common = _common(source, index, choices.given, notes)
-    own: dict[str, dict[str, Any]] = {}
-    sizes_A: set[tuple[float, float]] = set()
-    for place, tilt in enumerate(tilts):
-        if not tilt.is_used:
-            continue
-        try:
-            info = _info(tilt.movie, params)
-            values = _own(tilt, info, source, choices)
-            replace(params, **{**common, **values})  # whether the source's numbers can be
-        except FlexAlignError as error:
-            tilts[place] = tilt.without("unreadable", str(error))
-            continue
-        sizes_A |= _differing(values, info)
-        own[tilt.movie] = values
-        tilts[place] = _with_frames(tilt, info, values, params)
-    notes += [
-        f"the pixel size is {said:.4g} A by the mdoc and {header:.4g} A by the movies: the mdoc's "
-        "is used; give --pixel-size if it is wrong"
-        for said, header in sorted(sizes_A)
+    opened = [
+        _opened(tilt, source, params, common, choices) if tilt.may_be_used else _Opened(tilt)
+        for tilt in without_repeats(tilts)
     ]
+    notes += _size_notes(one.differing_A for one in opened)
     axis = choices.tilt_axis_deg if choices.tilt_axis_deg is not None else source.tilt_axis_deg
+    if axis is None:
+        notes.append("the direction of the tilt axis is not known: give --tilt-axis")
+    path = source.path.absolute()
     return TiltSeries(
         name=source.name,
-        source=str(described),
-        tilts=tuple(tilts),
+        source=str(path / source.name if path.is_dir() else path),
+        tilts=tuple(without_repeats([one.tilt for one in opened])),
         parameters=common,
-        own=own,
+        own={one.tilt.movie: dict(one.values) for one in opened if one.values},
         tilt_axis_deg=math.nan if axis is None else axis,
         titles=source.titles,
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A tilt, and what follows from the header of its movie.
+
+    Attributes
+    ----------
+    values : parameters of the movie; none if it is not to be used
+    differing_A : pixel sizes of source and header where they differ, rounded
+    """
+
+    tilt: Tilt
+    values: Mapping[str, Any] = field(default_factory=dict)
+    differing_A: tuple[float, float] | None = None
+
+
+def _opened(
+    tilt: Tilt,
+    source: Source,
+    params: AlignParams,
+    common: Mapping[str, Any],
+    choices: SeriesChoices,
+) -> _Opened:
+    """`tilt` with the number of its frames and its parameters, or left out as unreadable."""
+    try:
+        info = _info(tilt.movie, params)
+        values = _own(tilt, info, source, choices)
+        own = replace(params, **{**common, **values})  # raises if the source's numbers cannot be
+        counts = _frame_counts(tilt.movie, info, own)
+    except FlexAlignError as error:
+        return _Opened(tilt.without("unreadable", str(error)))
+    tilt = replace(tilt, frame_count=counts[0], leftover_raw_frames=counts[1])
+    return _Opened(tilt, values, _differing_A(values, info))
+
+
+def _size_notes(sizes_A: Iterable[tuple[float, float] | None]) -> list[str]:
+    """What is to be said where pixel sizes of source and movies differ."""
+    return [
+        f"the pixel size is {said:.4g} A by the mdoc and {header:.4g} A by the movies: the mdoc's "
+        "is used; give --pixel-size if it is wrong"
+        for said, header in sorted({pair for pair in sizes_A if pair is not None})
+    ]
 
 
 def _found(tilt: Tilt, exposure: Exposure, index: MovieIndex) -> Tilt:
@@ -188,30 +216,21 @@ def _size_ratio(info: MovieInfo, image_size_px: tuple[int, int]) -> float:
     return 1.0
 
 
-def _differing(values: Mapping[str, Any], info: MovieInfo) -> set[tuple[float, float]]:
-    """The pixel sizes of source and header where they differ, rounded."""
+def _differing_A(values: Mapping[str, Any], info: MovieInfo) -> tuple[float, float] | None:
+    """The pixel sizes of source and header, rounded; None where they agree or one is missing."""
     said, header = values.get("pixel_size_A"), info.pixel_size_A
     if said is None or header is None or abs(said / header - 1) <= PIXEL_SIZE_TOLERANCE:
-        return set()
-    return {(round(said, 4), round(header, 4))}
+        return None
+    return round(said, 4), round(header, 4)
 
 
-def _with_frames(
-    tilt: Tilt, info: MovieInfo, values: Mapping[str, Any], params: AlignParams
-) -> Tilt:
-    """`tilt` with the number of its frames, and of raw frames that are left over."""
+def _frame_counts(movie: str, info: MovieInfo, own: AlignParams) -> tuple[int, int]:
+    """Number of frames, and of raw frames of EER that are left over, with these parameters."""
     if info.eer is None:
-        return replace(tilt, frame_count=info.frame_count)
-    from flexalign.io.movies.open_movie import open_for
-
-    try:
-        with open_for(tilt.movie, replace(params, **values)) as reader:
-            eer = reader.info.eer
-            assert eer is not None
-            leftover = eer.leftover_raw_frames
-            return replace(tilt, frame_count=reader.info.frame_count, leftover_raw_frames=leftover)
-    except FlexAlignError as error:
-        return tilt.without("unreadable", str(error))
+        return info.frame_count, 0
+    with open_for(movie, own) as reader:
+        assert reader.info.eer is not None
+        return reader.info.frame_count, reader.info.eer.leftover_raw_frames
 
 
 def without_shared_movies(series: TiltSeries, taken: Mapping[Path, str]) -> TiltSeries:
@@ -223,8 +242,9 @@ def without_shared_movies(series: TiltSeries, taken: Mapping[Path, str]) -> Tilt
     """
     tilts = [
         tilt.without("overwritten", f"its movie is one of {taken[resolved(tilt.movie)]} already")
-        if tilt.is_used and resolved(tilt.movie) in taken
+        if tilt.may_be_used and resolved(tilt.movie) in taken
         else tilt
         for tilt in series.tilts
     ]
-    return replace(series, tilts=tuple(tilts))
+    own = {movie: values for movie, values in series.own.items() if resolved(movie) not in taken}
+    return replace(series, tilts=tuple(tilts), own=own)

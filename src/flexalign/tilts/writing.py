@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from flexalign.io.writing.publishing import hidden_folder, publish, states_of
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import write_json
-from flexalign.tilts.brightness import is_dark
-from flexalign.tilts.model import Tilt, TiltSeries
+from flexalign.tilts.model import STACK_TITLE, Tilt, TiltSeries
 from flexalign.tilts.record import SeriesRecord, kept
+from flexalign.tilts.unfit import output_shape_px
 
 SUFFIXES = {
     "stack": ".mrc",
@@ -75,11 +75,9 @@ def write_series(
 ) -> SeriesRecord:
     """Write the stacks of a series, its tables and its record; all of them or none.
 
-    A tilt without a record is left out, as it failed; so are dark ones and those of another size.
-
     Parameters
     ----------
-    series : its tilts that are left out say why
+    series : those of its tilts that are used are aligned; the others say why they are left out
     records : of the movies that are aligned, by their paths
     folder : of the files of these movies
     out : of the results; earlier results of the series are replaced
@@ -88,86 +86,58 @@ def write_series(
     Raises
     ------
     InputError
-        If no image is left.
+        If no tilt is used.
     OccupiedError
         If a file that is not ours has the name of a result.
     OutputError
         If they cannot be written.
     """
-    series, stacked = selected(series, records, folder)
     name = series.name
+    stacked = [
+        Aligned(tilt, records[tilt.movie], folder)
+        for tilt in sorted(series.used, key=lambda tilt: tilt.angle_deg)
+    ]
     if not stacked:
         whys = {f"exposure {t.order}: {t.why}" for t in series.left_out[:3]}
         raise InputError(
             f"{series.source}: expected at least one tilt that can be aligned, found none of "
             f"{len(series.tilts)} ({'; '.join(sorted(whys))})"
         )
-    names = {kind: name + suffix for kind, suffix in SUFFIXES.items()}
     with explained(out), hidden_folder(out, name) as hidden:
-        paths = {kind: hidden / file for kind, file in names.items()}
+        paths = {kind: hidden / f"{name}{suffix}" for kind, suffix in SUFFIXES.items()}
         _write_stacks(series, stacked, paths)
         write_rawtlt(paths["angles"], [item.tilt for item in stacked])
         write_aretomo(paths["aretomo"], [item.tilt for item in stacked])
-        write_mdoc(paths["mdoc"], mdoc_of(series, stacked, names["stack"]))
+        write_mdoc(paths["mdoc"], mdoc_of(series, stacked, paths["stack"].name))
         thumbnails = [item.image("thumbnail") for item in stacked]
         write_strip(paths["strip"], thumbnails, THUMBNAIL_PX)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}
-        files = list(outputs.values())
-        outputs["record"] = names["record"]
-        record = SeriesRecord(
-            version=__version__,
-            series=series,
-            sections=tuple(item.tilt.order for item in stacked),
-            movies={item.tilt.movie: kept(item.record) for item in stacked},
-            key=key,
-            pixel_size_A=_pixel_size_A(stacked),
-            shape_px=_shape_px(stacked[0].record),
-            outputs=outputs,
-            output_states=states_of(hidden, files),
-        )
+        states = states_of(hidden, list(outputs.values()))
+        record = _record_of(series, stacked, key, outputs, states)
         write_json(paths["record"], record)
-        publish(hidden, out, files, names["record"])
+        publish(hidden, out, list(outputs.values()), paths["record"].name)
     return record
 
 
-def selected(
-    series: TiltSeries, records: Mapping[str, MovieRecord], folder: Path
-) -> tuple[TiltSeries, list[Aligned]]:
-    """The tilts that make the stack, by ascending angle, and the series with the others named."""
-    aligned = [
-        Aligned(tilt, records[tilt.movie], folder)
-        for tilt in sorted(series.tilts, key=lambda tilt: tilt.angle_deg)
-        if tilt.is_used and tilt.movie in records
-    ]
-    left_out = {
-        t.order: t.without("failed") for t in series.tilts if t.is_used and t.movie not in records
-    }
-    left_out |= {item.tilt.order: item.tilt.without(*why) for item, why in _unfit(aligned)}
-    tilts = tuple(left_out.get(tilt.order, tilt) for tilt in series.tilts)
-    stacked = [item for item in aligned if item.tilt.order not in left_out]
-    return replace(series, tilts=tilts), stacked
-
-
-def _unfit(aligned: Sequence[Aligned]) -> Iterator[tuple[Aligned, tuple[str, str]]]:
-    """Those that are dark or have another size than most, each with kind and reason."""
-    shapes = [_shape_px(item.record) for item in aligned]
-    common = max(shapes, key=shapes.count, default=(0, 0))
-    counts = [_counts_per_dose(item) for item in aligned]
-    dark = is_dark(counts, [item.tilt.angle_deg for item in aligned])
-    for item, shape, count, is_so in zip(aligned, shapes, counts, dark, strict=True):
-        if shape != common:
-            size = f"{shape[1]} x {shape[0]} px, the others {common[1]} x {common[0]} px"
-            yield item, ("other-size", f"the image has {size}")
-        elif is_so:
-            yield item, ("dark", f"the image is dark: {count:.3g} counts per pixel and dose")
-
-
-def _counts_per_dose(item: Aligned) -> float:
-    """Mean counts of a pixel in the whole movie, for each electron per square Angstrom."""
-    record = item.record
-    counts = float(record.decisions["mean_counts"]) * record.movie.frame_count
-    dose = item.tilt.dose_e_A2
-    return counts / dose if dose > 0 else counts
+def _record_of(
+    series: TiltSeries,
+    stacked: Sequence[Aligned],
+    key: str,
+    outputs: Mapping[str, str],
+    states: Mapping[str, dict[str, int]],
+) -> SeriesRecord:
+    """The record of a series whose other files are written."""
+    return SeriesRecord(
+        version=__version__,
+        series=series,
+        sections=tuple(item.tilt.order for item in stacked),
+        movies={item.tilt.movie: kept(item.record) for item in stacked},
+        key=key,
+        pixel_size_A=_pixel_size_A(stacked),
+        shape_px=output_shape_px(stacked[0].record),
+        outputs={**outputs, "record": f"{series.name}{RECORD_SUFFIX}"},
+        output_states=dict(states),
+    )
 
 
 def _write_stacks(
@@ -179,7 +149,7 @@ def _write_stacks(
     sizes_A = axis_pixel_sizes_A(
         float(stacked[0].record.decisions["pixel_size_A"]),
         (movie.height_px, movie.width_px),
-        _shape_px(stacked[0].record),
+        output_shape_px(stacked[0].record),
     )
     for kind, of_movie in _IMAGES.items():
         if all(of_movie in item.record.outputs for item in stacked):
@@ -229,7 +199,7 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
     What the microscope said of an exposure stays, but for what is not so of this image.
     """
     first = stacked[0].record
-    height, width = _shape_px(first)
+    height, width = output_shape_px(first)
     pixel_A = f"{_pixel_size_A(stacked):.6g}"
     head = {
         "PixelSpacing": pixel_A,
@@ -251,14 +221,8 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
         items.setdefault("SubFramePath", tilt.movie)
         sections.append(MdocSection("ZValue", number, items))
     others = (title for title in series.titles if not says_axis(title))
-    titles = (f"flexalign {__version__}: sorted by angle", *others, *axis_titles(series))
+    titles = (f"flexalign {__version__}: {STACK_TITLE}", *others, *axis_titles(series))
     return Mdoc(head, titles, tuple(sections))
-
-
-def _shape_px(record: MovieRecord) -> tuple[int, int]:
-    """(h, w) of the images of a movie."""
-    height, width = record.decisions["output_shape_px"]
-    return int(height), int(width)
 
 
 def _pixel_size_A(stacked: Sequence[Aligned]) -> float:

@@ -1,0 +1,167 @@
+"""A run over tilt series, listed or watched, as the commands start it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexalign.cli.checks import check_run_outputs
+from flexalign.cli.console import announce_compiling, announce_device
+from flexalign.cli.options import collect_parameters, given_parameters
+from flexalign.cli.reporting import Reporting, SeriesReporting
+from flexalign.cli.run_display import view
+from flexalign.cli.run_options import RunOptions
+from flexalign.cli.running import INTERRUPTED, make_executor, stopped_by_signals
+from flexalign.cli.series_options import DEFAULTS, NOT_FOR_SERIES, SeriesOptions
+from flexalign.errors import ParameterError
+from flexalign.params import AlignParams, option_name
+
+if TYPE_CHECKING:
+    from flexalign.batch.run import Source
+    from flexalign.batch.series import SeriesWork
+    from flexalign.batch.throughput import RunSummary
+    from flexalign.batch.watching_series import SeriesWatch
+    from flexalign.tilts.model import TiltSeries
+
+
+def watch_series(
+    folder: Path,
+    out: Path,
+    watched: SeriesWatch,
+    wanted: SeriesOptions,
+    values: dict[str, Any],
+    options: RunOptions,
+    *,
+    settings: Path | None = None,
+    debug: bool = False,
+) -> int:
+    """Align tilt series as they become complete in `folder`; the exit code.
+
+    Parameters
+    ----------
+    watched : what is waited for
+    wanted, values : what was typed, for series and for all movies
+    settings : file of further parameters
+
+    Raises
+    ------
+    ParameterError
+        If a parameter was typed that each tilt has of its own.
+    FlexAlignError
+        If the run cannot begin, or cannot go on.
+    """
+    for name in NOT_FOR_SERIES:
+        if values.get(name) not in (None, False):
+            raise ParameterError(
+                f"{option_name(name)}: expected no such option for tilt series; their doses are "
+                "those of the mdoc, or --tilt-dose"
+            )
+    params = series_parameters(values, settings)
+    choices = wanted.choices(given_parameters(values, settings), out)
+    choices = replace(choices, movies=folder)
+    from flexalign.batch.watching_series import WatchedSeries
+    from flexalign.tilts.understanding import understand
+
+    def source_for(work: SeriesWork) -> Source:
+        return WatchedSeries(
+            folder, watched, lambda source: understand(source, params, choices), work, [out]
+        )
+
+    read = [settings] if settings else []
+    return run_series(source_for, params, out, options, wanted, debug=debug, inputs=read)
+
+
+def series_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:
+    """The parameters of all movies, with the defaults that series have of their own."""
+    params = collect_parameters(values, settings, dict(DEFAULTS))
+    # Doses are those of each movie.
+    return replace(
+        params, dose_per_frame_e_A2=None, eer_dose_per_frame_e_A2=None, eer_total_dose_e_A2=None
+    )
+
+
+def with_gain(params: AlignParams, series: Sequence[TiltSeries]) -> AlignParams:
+    """`params` with the gain reference that the first series names, so that it is checked."""
+    gain = series[0].parameters.get("gain") if series else None
+    return params if gain is None else replace(params, gain=gain)
+
+
+def run_series(
+    source_for: Callable[[SeriesWork], Source],
+    params: AlignParams,
+    out: Path,
+    options: RunOptions,
+    wanted: SeriesOptions,
+    *,
+    redo: bool = False,
+    debug: bool = False,
+    inputs: Sequence[Path] = (),
+    movie_count: int | None = None,
+) -> int:
+    """Align the movies of series and put these together in the folder `out`; the exit code.
+
+    Parameters
+    ----------
+    source_for : gives the movies of series, which it begins
+    wanted : whether files of single movies are kept, and the tilts share a prior
+    redo : also series that are done
+    debug : show where unexpected errors arose
+    inputs : what was read beside movies and references
+    movie_count : how many there are, where that is known
+
+    Raises
+    ------
+    FlexAlignError
+        If the run cannot begin, or cannot go on.
+    """
+    from flexalign.batch.folder import RunFolder
+    from flexalign.batch.gain_gate import gain_gate
+    from flexalign.batch.lock import only_run
+    from flexalign.batch.run import Choices, Run, with_absolute_references
+    from flexalign.batch.series import SeriesWork
+    from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
+    from flexalign.io.results import make_folder
+
+    if options.scheduler is None and options.cluster is None:
+        announce_device(params.device)
+    if options.jobs == 0:
+        announce_compiling()
+    tilts_path = make_folder(make_folder(out) / TILTS_NAME)
+    with only_run(tilts_path), view(options.json_events, debug) as observe:
+        if options.report:
+            observe = SeriesReporting(out, observe)
+        if options.report and wanted.save_tilts:
+            observe = Reporting(tilts_path, observe)
+        params = with_absolute_references(params)
+        folder, tilts = SeriesFolder(out), RunFolder(tilts_path, params)
+        work = SeriesWork(
+            folder, tilts, observe,
+            keep_tilts=wanted.save_tilts, redo=redo, retry_failed=options.retry_failed,
+            shares_prior=wanted.shared_prior,
+        )  # fmt: skip
+        source = source_for(work)
+        names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}
+        check_run_outputs(tilts_path, names, params, inputs)
+        gate = gain_gate(params, out, observe)
+        executor = make_executor(options, params, out, movie_count)
+        choices = Choices(retry_failed=options.retry_failed, redo=redo)
+        read = [str(path.absolute()) for path in inputs]
+        run = Run(tilts, executor, source, work, choices, gate, work.own, read, work.of_series)
+        with stopped_by_signals(run, work.say):
+            summary = run.go()
+        work.finish()
+    codes = [failure.exit_code for failure in folder.failed.values()]
+    return _exit_code(summary, folder.lost, codes, is_unfinished=work.is_unfinished)
+
+
+def _exit_code(
+    summary: RunSummary, lost: int, failed: Sequence[int], *, is_unfinished: bool
+) -> int:
+    """The exit code of a run, by what was left, lost and failed."""
+    if summary.unfinished or is_unfinished:
+        return INTERRUPTED
+    if failed and not summary.done and not summary.done_before and len(set(failed)) == 1:
+        return failed[0]
+    return int(bool(lost or failed or summary.failures))
