@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.batch.inputs import (
+    ADDED,
     find_movies,
     is_one_file,
     is_run_folder,
@@ -122,8 +123,10 @@ def _movies_and_parameters(
     typed = collect_parameters(values, settings)
     paths = find_movies(arguments, (typed.gain, typed.dark, typed.defects))
     given = given_parameters(values, settings)
-    listed = listed_parameters(arguments, paths, given, typed.eer_upsampling)
-    return paths, collect_parameters(values, settings, listed.common), listed.own
+    listed = listed_parameters(arguments, paths, typed, given)
+    params = collect_parameters(values, settings, listed.common)
+    added = {name: value for name, value in listed.common.items() if name in ADDED}
+    return paths, replace(params, **added), listed.own
 
 
 def _planner(params: AlignParams, own: dict[Path, dict[str, Any]]) -> Callable[[Path], None]:

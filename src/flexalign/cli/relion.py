@@ -48,16 +48,12 @@ class JobMovie:
     listed: ListedMovie
 
     def parameters(self, params: AlignParams) -> AlignParams:
-        """Pixel size and voltage from the list; dose and references from the options.
-
-        The pre-exposure is the sum of that in the list and that of the option.
-        """
-        own = self.listed.own_parameters(params.eer_upsampling)
-        before_e_A2 = own.pop("pre_exposure_e_A2", 0.0) + params.pre_exposure_e_A2
+        """Those of the list; dose and references of the options take precedence."""
+        own = self.listed.own_parameters(params)
         for name in ("dose_per_frame_e_A2", "gain", "defects"):
             if getattr(params, name) is not None:
                 own.pop(name, None)
-        return replace(params, **own, pre_exposure_e_A2=before_e_A2)
+        return replace(params, **own)
 
 
 @takes_parameters_without("pixel_size_A", "voltage_kV", "threads", "write", "reference_frame")
