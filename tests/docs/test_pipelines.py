@@ -26,6 +26,8 @@ FILES = {
     "work-with-relion.md": [
         "External/job002/corrected_micrographs.star",
         "External/job002/RELION_JOB_EXIT_SUCCESS",
+        "External/job004/corrected_tilt_series.star",
+        "External/job004/tilts/TS_1_001_0_0_EVN.mrc",
         "Aligned/corrected_micrographs.star",
         "Aligned/movie_PS.mrc",
         "Again/movie_aligned_mic.mrc",
@@ -66,11 +68,34 @@ def movies(tmp_path_factory) -> Path:
         "data_movies\n\nloop_\n_rlnMicrographMovieName #1\n_rlnOpticsGroup #2\n"
         "Movies/movie.tiff 1\n"
     )
+    import_tilt_series(folder)
     job = folder / "MotionCorr" / "job003" / "Movies"
     job.mkdir(parents=True)
     facts = RelionMovie("Movies/movie.tiff", (160, 192), 14, 0.83, 300.0, FrameRange(0, 14))
     write_motion_star(job / "movie.star", facts, Motion.still(14))
     return folder
+
+
+def import_tilt_series(folder: Path) -> None:
+    """A series TS_1 of two tilts as RELION 5's Import job leaves it, the movie being each tilt."""
+    tables = folder / "Import" / "job003" / "tilt_series"
+    tables.mkdir(parents=True)
+    (folder / "frames").mkdir()
+    rows = ""
+    for name, angle, before in (("TS_1_001_0.0", 0, 0), ("TS_1_002_3.0", 3, 3)):
+        shutil.copy(folder / "movie.mrc", folder / "frames" / f"{name}.mrc")
+        rows += f"frames/{name}.mrc 14 {angle} 85.3 {before} -4\n"
+    (tables / "TS_1.star").write_text(
+        "data_TS_1\n\nloop_\n_rlnMicrographMovieName #1\n_rlnTomoTiltMovieFrameCount #2\n"
+        "_rlnTomoNominalStageTiltAngle #3\n_rlnTomoNominalTiltAxisAngle #4\n"
+        f"_rlnMicrographPreExposure #5\n_rlnTomoNominalDefocus #6\n{rows}"
+    )
+    (tables.parent / "tilt_series.star").write_text(
+        "data_global\n\nloop_\n_rlnTomoName #1\n_rlnTomoTiltSeriesStarFile #2\n_rlnVoltage #3\n"
+        "_rlnSphericalAberration #4\n_rlnAmplitudeContrast #5\n"
+        "_rlnMicrographOriginalPixelSize #6\n_rlnTomoHand #7\n_rlnOpticsGroupName #8\n"
+        "TS_1 Import/job003/tilt_series/TS_1.star 300 2.7 0.1 0.83 -1 optics1\n"
+    )
 
 
 @pytest.mark.slow

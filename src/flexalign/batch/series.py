@@ -27,7 +27,7 @@ from flexalign.estimate.series import MIN_NEIGHBOURS
 from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieRecord
-from flexalign.naming import RECORD_SUFFIX
+from flexalign.naming import RECORD_SUFFIX, TiltFiles
 from flexalign.params import AlignParams
 from flexalign.tilts.model import TiltSeries
 from flexalign.tilts.record import SeriesRecord, finished_series, series_key
@@ -73,6 +73,7 @@ class SeriesWork:
     redo : also series that are done
     retry_failed : also those of which tilts failed
     shares_prior : the tilts of a series are measured, and each has a prior by the others
+    files : names of the files of single movies, and whether there are stacks
 
     Attributes
     ----------
@@ -89,7 +90,9 @@ class SeriesWork:
         redo: bool = False,
         retry_failed: bool = False,
         shares_prior: bool = True,
+        files: TiltFiles | None = None,
     ) -> None:
+        self._files = files or TiltFiles()
         self._shares_prior = shares_prior and tilts.params.refine
         # The check of the gain may change those of the folder.
         self._asked = tilts.params
@@ -118,11 +121,15 @@ class SeriesWork:
         others = {movie: of for movie, of in self._of_movie.items() if of != name}
         series = without_shared_movies(replace(series, name=name), others)
         movies = movies_of(series)
+        if self._files.root is not None:
+            for path in movies:
+                self._tilts.names.give(str(path), self._files.root(path))
         params = replace(self._asked, **series.parameters)
         kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
         key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in movies}
-        done = finished_series(self._folder.path, name, key)
+        images = None if self._files.has_stacks else self._tilts.path
+        done = finished_series(self._folder.path, name, key, images)
         has_failed = done is not None and any(t.left_out == "failed" for t in done.series.tilts)
         if done is not None and not self._redo and not (self._retry_failed and has_failed):
             self.say(f"{name}: done before")
@@ -165,7 +172,13 @@ class SeriesWork:
             "series_key": pending.key,
             "only_measures": bool(pending.unmeasured),
             "prior": pending.priors.get(movie),
+            "suffixes": self._files.suffixes,
         }
+
+    @property
+    def failed(self) -> Mapping[str, Failure]:
+        """The series that failed, by what describes them."""
+        return self._folder.failed
 
     @property
     def awaited_count(self) -> int:
@@ -278,8 +291,9 @@ class SeriesWork:
             tilts.append(tilt)
         series = replace(series, tilts=tuple(tilts))
         written = self._pool.submit(
-            write_series, series, records, self._tilts.path, self._folder.path, pending.key
-        )
+            write_series, series, records, self._tilts.path, self._folder.path, pending.key,
+            has_stacks=self._files.has_stacks,
+        )  # fmt: skip
         self._writing.append((pending, written))
 
     def _take_written(self, *, wait: bool) -> None:

@@ -143,7 +143,7 @@ def row_of(record: SeriesRecord) -> dict[str, Any]:
         "left_out": len(series.left_out),
         "lost": len(record.losses),
         "notes": len(series.notes),
-        "stack": record.outputs["stack"],
+        "stack": record.outputs.get("stack", ""),
         "source": displayed(series.source),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,11 @@ import typer
 
 from flexalign.cli.alignment import Settings
 from flexalign.cli.console import Debug, announce_compiling, record_line, run_each, say_gain_check
-from flexalign.cli.options import collect_parameters, takes_parameters_without
+from flexalign.cli.options import (
+    collect_parameters,
+    given_parameters,
+    takes_parameters_without,
+)
 from flexalign.errors import InputError
 from flexalign.params import AlignParams
 
@@ -24,12 +29,29 @@ if TYPE_CHECKING:
 ABORT_REQUEST = "RELION_JOB_ABORT_NOW"
 ENDINGS = {name: f"RELION_JOB_EXIT_{name}" for name in ("SUCCESS", "FAILURE", "ABORTED")}
 NODES = "RELION_OUTPUT_NODES.star"
-# A table of micrographs, as a number: RELION 3.1 and all later versions read it.
-NODE_TYPE = 1
+# A table of micrographs for RELION 3.1, and for all later versions.
+MICROGRAPHS_TYPE = 1
+MICROGRAPHS_LABEL = "MicrographGroupMetadata.star.relion.motioncorr"
 
 
 class Aborted(BaseException):
     """RELION's user aborted the job; this ends the whole run, not one movie."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputNode:
+    """A result of the job in RELION's pipeline.
+
+    Attributes
+    ----------
+    path : as seen from the project
+    label : type of the node
+    number : type of the node for RELION 3.1; None where it knows no such type
+    """
+
+    path: Path
+    label: str
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +84,8 @@ def relion_job(
         Path,
         typer.Option(
             "--in_movies",
-            help="RELION's list of movies, such as Import/job001/movies.star.",
+            help="RELION's list of movies, such as Import/job001/movies.star, or of tilt series "
+            "(RELION 5), Import/job001/tilt_series.star.",
             metavar="STAR",
         ),
     ],
@@ -76,7 +99,8 @@ def relion_job(
 ) -> None:
     """Align the movies of a RELION project, as a job of type External.
 
-    Start it in the project folder, as RELION does. Pixel size and voltage come from the list.
+    Start it in the project folder, as RELION does. Pixel size and voltage come from the list; of
+    tilt series the doses too, and the tilts of a series share a prior as in 'tilt-series'.
     Movies that an earlier start of the job finished are not aligned again, unless they or the
     options have changed.
     """  # fmt: skip
@@ -85,11 +109,18 @@ def relion_job(
         _remove_mark(o / name)
     ending, code = "FAILURE", 1
     try:
-        params = collect_parameters(values, settings)
-        params = replace(params, write="relion", threads=j)
+        from flexalign.io.relion_tilt_series import is_series_list
+
         read = [in_movies, *([settings] if settings else [])]
-        code = _run(read, o, params, debug=debug)
-        ending = "SUCCESS"
+        if is_series_list(in_movies):
+            code, table = _run_series(read, o, values, settings, threads=j, debug=debug)
+        else:
+            params = collect_parameters(values, settings)
+            params = replace(params, write="relion", threads=j)
+            code, table = _run(read, o, params, debug=debug)
+        if table is not None:
+            _write_nodes(o, table)
+            ending = "SUCCESS"
     except Aborted:
         (o / ABORT_REQUEST).unlink(missing_ok=True)
         typer.echo("aborted, as RELION asked", err=True)
@@ -105,8 +136,32 @@ def _remove_mark(path: Path) -> None:
         path.unlink()
 
 
-def _run(read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool) -> int:
-    """Align the movies that are not done, write the table of all; return the exit code.
+def _run_series(
+    read: list[Path],
+    job: Path,
+    values: dict[str, Any],
+    settings: Path | None,
+    *,
+    threads: int,
+    debug: bool,
+) -> tuple[int, OutputNode | None]:
+    """As `_run`, for tilt series."""
+    from flexalign.cli.relion_series import SERIES_DEFAULTS, correct_series
+    from flexalign.io.relion_tilt_series import NODE_LABEL
+
+    params = collect_parameters(values, settings, dict(SERIES_DEFAULTS))
+    params = replace(params, write="relion", threads=threads)
+    code, table = correct_series(
+        read[0], job, params, given_parameters(values, settings), partial(_stop_if_asked, job),
+        inputs=read, debug=debug,
+    )  # fmt: skip
+    return code, None if table is None else OutputNode(table, NODE_LABEL)
+
+
+def _run(
+    read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool
+) -> tuple[int, OutputNode | None]:
+    """Align the movies that are not done, write the table of all; the exit code and the table.
 
     `read` names the list of movies and further inputs, which must not be replaced.
     """
@@ -136,8 +191,8 @@ def _run(read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool) -
     code = run_each(list(movies), align_one, debug=debug)
     _stop_if_asked(job)
     of_table = {movie.root: movie for movie in movies.values() if movie.root in done}
-    _write_tables(job, blocks["optics"], of_table)
-    return code
+    table = _write_table(job, blocks["optics"], of_table)
+    return code, OutputNode(table, MICROGRAPHS_LABEL, MICROGRAPHS_TYPE)
 
 
 def _stop_if_asked(job: Path) -> None:
@@ -168,6 +223,7 @@ def _movies(blocks: Blocks, source: Path, job: Path) -> list[JobMovie]:
     """The movies in RELION's list, each file once, with the values of their optics groups."""
     from flexalign.batch.names import Names
     from flexalign.io.movie_list import read_movie_list
+    from flexalign.naming import relion_root
 
     listed = read_movie_list(source)
     is_said = all({"pixel_size_A", "voltage_kV"} <= movie.parameters.keys() for movie in listed)
@@ -194,19 +250,6 @@ def _known_movies(job: Path) -> Iterator[tuple[str, str]]:
         movie = record.inputs.get("movie", {}).get("path")
         if movie is not None:
             yield root, str(movie)
-
-
-def relion_root(movie_name: str) -> str:
-    """RELION's name for the outputs of a movie in the job folder.
-
-    A second movie of the same name gets a number appended.
-
-    Examples
-    --------
-    >>> relion_root("Movies/day.1/x.y.tiff")
-    'Movies/day_1/x_y'
-    """
-    return str(Path(movie_name).with_suffix("")).replace(".", "_").lstrip("/")
 
 
 def _align_into(
@@ -240,12 +283,10 @@ def _align_into(
     )
 
 
-def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> None:
-    """Write ``corrected_micrographs.star`` and RELION's list of output nodes."""
+def _write_table(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> Path:
+    """Write ``corrected_micrographs.star``; its path."""
     from flexalign.io.motion_formats.exports import read_records
     from flexalign.io.relion_project import write_relion_table
-    from flexalign.io.star import star_loop, write_star
-    from flexalign.io.writing.ledger import kept_current
 
     found = read_records(job, lambda text: typer.echo(text, err=True))
     records = {root: record for root, record in found.items() if root in movies}
@@ -259,15 +300,28 @@ def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, 
         float(size) * binning[int(group)] if int(group) in binning else size
         for group, size in groups
     ]
-    table = write_relion_table(
+    return write_relion_table(
         job,
         records,
         optics={**optics, "rlnMicrographPixelSize": binned},
         optics_groups={root: movie.listed.optics_group for root, movie in movies.items()},
     )
-    nodes: dict[str, list[object]] = {
-        "rlnPipeLineNodeName": [table],
-        "rlnPipeLineNodeType": [NODE_TYPE],
-    }
+
+
+def _write_nodes(job: Path, node: OutputNode) -> None:
+    """Write RELION's list of the output nodes of a job.
+
+    RELION 3.1 reads the type as a number and warns of the label, which all later versions read.
+    """
+    from flexalign.io.relion_project import has_labels
+    from flexalign.io.star import star_loop, write_star
+    from flexalign.io.writing.ledger import kept_current, refuse_foreign
+
+    refuse_foreign(job, [NODES])
+    columns: dict[str, list[object]] = {"rlnPipeLineNodeName": [node.path]}
+    if node.number is not None:
+        columns["rlnPipeLineNodeType"] = [node.number]
+    if node.number is None or has_labels():
+        columns["rlnPipeLineNodeTypeLabel"] = [node.label]
     with kept_current(job / NODES) as temporary:
-        write_star(temporary, [star_loop("output_nodes", nodes)])
+        write_star(temporary, [star_loop("output_nodes", columns)])

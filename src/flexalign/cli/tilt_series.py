@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,10 +42,12 @@ from flexalign.errors import ParameterError
 from flexalign.params import AlignParams, option_name
 
 if TYPE_CHECKING:
+    from flexalign.batch.events import Observer
     from flexalign.batch.run import Source
     from flexalign.batch.series import SeriesWork
     from flexalign.batch.throughput import RunSummary
     from flexalign.batch.watching_series import SeriesWatch
+    from flexalign.naming import TiltFiles
     from flexalign.tilts.model import TiltSeries
 
 
@@ -197,6 +200,8 @@ def run_series(
     debug: bool = False,
     inputs: Sequence[Path] = (),
     movie_count: int | None = None,
+    files: TiltFiles | None = None,
+    display: Observer | None = None,
 ) -> int:
     """Align the movies of series and put these together in the folder `out`; the exit code.
 
@@ -209,6 +214,8 @@ def run_series(
     debug : show where unexpected errors arose
     inputs : what was read beside movies and references
     movie_count : how many there are, where that is known
+    files : which files there will be; None = the stacks
+    display : who sees the events; None = what `options` say
 
     Raises
     ------
@@ -228,7 +235,8 @@ def run_series(
     if options.jobs == 0:
         announce_compiling()
     tilts_path = make_folder(make_folder(out) / TILTS_NAME)
-    with only_run(tilts_path), view(options.json_events, debug) as observe:
+    seen_by = nullcontext(display) if display else view(options.json_events, debug)
+    with only_run(tilts_path), seen_by as observe:
         reporting = SeriesReporting(out, observe) if options.report else None
         if reporting is not None:
             observe = Reporting(tilts_path, reporting) if save_tilts else reporting
@@ -237,7 +245,7 @@ def run_series(
         work = SeriesWork(
             folder, tilts, observe,
             keep_tilts=save_tilts, redo=redo, retry_failed=options.retry_failed,
-            shares_prior=shares_prior,
+            shares_prior=shares_prior, files=files,
         )  # fmt: skip
         source = source_for(work)
         names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}
