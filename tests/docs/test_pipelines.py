@@ -33,7 +33,13 @@ FILES = {
         "Again/movie_aligned_mic.mrc",
     ],
     "work-with-cryosparc.md": ["aligned/movie_aligned_mic.mrc", "aligned/movie_aligned_mic_DW.mrc"],
-    "work-with-warp.md": ["aligned/movie.xml", "again/movie_aligned_mic_DW.mrc"],
+    "work-with-warp.md": [
+        "aligned/movie.xml",
+        "aligned/average/movie.mrc",
+        "frameseries/tomostar/ts.tomostar",
+        "frameseries/tilts/average/even/ts_001.mrc",
+        "again/movie_aligned_mic_DW.mrc",
+    ],
     "work-with-motioncor.md": [
         "aligned/movie_motioncor.log",
         "aligned/movie-Full.log",
@@ -69,6 +75,7 @@ def movies(tmp_path_factory) -> Path:
         "Movies/movie.tiff 1\n"
     )
     import_tilt_series(folder)
+    record_tilt_series(folder)
     job = folder / "MotionCorr" / "job003" / "Movies"
     job.mkdir(parents=True)
     facts = RelionMovie("Movies/movie.tiff", (160, 192), 14, 0.83, 300.0, FrameRange(0, 14))
@@ -96,6 +103,23 @@ def import_tilt_series(folder: Path) -> None:
         "_rlnMicrographOriginalPixelSize #6\n_rlnTomoHand #7\n_rlnOpticsGroupName #8\n"
         "TS_1 Import/job003/tilt_series/TS_1.star 300 2.7 0.1 0.83 -1 optics1\n"
     )
+
+
+def record_tilt_series(folder: Path) -> None:
+    """A series of three tilts as the microscope leaves it, in the folder ``session``."""
+    (folder / "session").mkdir()
+    lines = ["PixelSpacing = 0.83", "Voltage = 300", "[T = Tilt axis angle = 85.3, binning = 1]"]
+    for number, angle in enumerate((0.0, 3.0, -3.0)):
+        name = f"ts_{number + 1:03}.mrc"
+        shutil.copy(folder / "movie.mrc", folder / "session" / name)
+        lines += [
+            f"[ZValue = {number}]",
+            f"TiltAngle = {angle}",
+            "ExposureDose = 3",
+            f"SubFramePath = X:\\frames\\{name}",
+            f"DateTime = 06-Nov-23  18:0{number}:00",
+        ]
+    (folder / "session" / "ts.mdoc").write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.slow

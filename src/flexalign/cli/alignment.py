@@ -36,7 +36,7 @@ from flexalign.cli.running import (
     pop_run_options,
     run_movies,
     takes_run_options,
-    write_relion_tables,
+    write_project_files,
 )
 from flexalign.params import AlignParams
 
@@ -176,5 +176,5 @@ def _align_one(
         typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
 
     code = run_each([movie], align_it, debug=debug)
-    write_relion_tables(out, params)
+    write_project_files(out, params)
     return code

@@ -83,7 +83,7 @@ def correct_series(
     from flexalign.tilts.reading import read_sources
     from flexalign.tilts.understanding import EER_DOSE_E_A2, SeriesChoices, understand_all
 
-    for name in set(NOT_FOR_SERIES) - {"write"} & given:
+    for name in set(NOT_FOR_SERIES) & given:
         raise ParameterError(
             f"{option_name(name)}: expected no such option for tilt series; their doses are those "
             "of rlnMicrographPreExposure"

@@ -208,7 +208,7 @@ def run_series(
     Parameters
     ----------
     source_for : gives the movies of series, which it begins
-    save_tilts : keep the files of single movies
+    save_tilts : keep the files of single movies, as with files for other programs
     shares_prior : each tilt has a prior of its motion by the others
     redo : also series that are done
     debug : show where unexpected errors arose
@@ -229,7 +229,9 @@ def run_series(
     from flexalign.batch.series import SeriesWork
     from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
     from flexalign.io.results import make_folder
+    from flexalign.tilts.tomostar import write_warp_series
 
+    save_tilts = save_tilts or bool(params.formats)
     if options.scheduler is None and options.cluster is None:
         announce_device(params.device)
     if options.jobs == 0:
@@ -258,6 +260,8 @@ def run_series(
         with stopped_by_signals(run, work.say):
             summary = run.go()
         work.finish()
+        if "warp" in params.formats:
+            write_warp_series(out, TILTS_NAME)
         if reporting is not None:
             reporting.finish()
     codes = [failure.exit_code for failure in folder.failed.values()]

@@ -3,5 +3,6 @@
 `model` has the values: a `Source` as it was read, a `TiltSeries` as it was understood.  `reading`
 takes mdoc files, tables of RELION and names of movies; `exposures` puts them in order and knows
 doses and repeats; `finding` finds the movies; `understanding` brings these together.
-`brightness` tells dark images, `writing` makes the stacks and tables, `record` says how.
+`brightness` tells dark images, `writing` makes the stacks and tables, `tomostar` what Warp reads,
+`record` says how.
 """
