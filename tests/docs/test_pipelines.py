@@ -21,6 +21,7 @@ PAGES = [
     *sorted((ROOT / "docs" / "how-to").glob("work-with-*.md")),
     ROOT / "docs" / "how-to" / "estimate-the-ctf.md",
     ROOT / "docs" / "how-to" / "apply-an-alignment.md",
+    ROOT / "docs" / "how-to" / "from-frames-to-aretomo.md",
 ]
 FILES = {
     "work-with-relion.md": [
@@ -48,6 +49,12 @@ FILES = {
     ],
     "work-with-xmipp.md": ["aligned/movie_shifts.xmd", "again/movie_aligned_mic_DW.mrc"],
     "estimate-the-ctf.md": ["aligned/movie_PS.mrc", "aligned/movie_aligned_movie.mrcs"],
+    "from-frames-to-aretomo.md": [
+        "stacks/ts.mrc",
+        "stacks/ts_EVN.mrc",
+        "stacks/ts_ODD.mrc",
+        "stacks/ts_TLT.txt",
+    ],
     "apply-an-alignment.md": ["again/movie_aligned_mic_EVN.mrc", "early/movie_aligned_mic_DW.mrc"],
 }
 
