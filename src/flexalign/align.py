@@ -192,7 +192,7 @@ def _align(
     Work that the second pass does not depend on runs in the executor `beside`.
     """
     if motion is not None:
-        params = _params_for(motion, params)
+        params = params_for(motion, params)
     clock = _Clock()
     threads = _threads(params)
     with open_for(movie, params) as reader:
@@ -340,8 +340,8 @@ def _without_smear(
     return lines if np.isnan(found).any() else found
 
 
-def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
-    """`params` without estimation options, restricted to the frames in which `motion` is known."""
+def params_for(motion: Motion, params: AlignParams) -> AlignParams:
+    """The parameters with which `motion` is applied: without estimation, of its known frames."""
     measured = np.flatnonzero(motion.trajectory.is_measured)
     if (params.align_first, params.align_last) == (1, 0) and measured.size:
         first, last = int(measured[0]) + 1, int(measured[-1]) + 1

@@ -55,7 +55,12 @@ FILES = {
         "stacks/ts_ODD.mrc",
         "stacks/ts_TLT.txt",
     ],
-    "apply-an-alignment.md": ["again/movie_aligned_mic_EVN.mrc", "early/movie_aligned_mic_DW.mrc"],
+    "apply-an-alignment.md": [
+        "again/movie_aligned_mic_EVN.mrc",
+        "early/movie_aligned_mic_DW.mrc",
+        "all-binned/movie_aligned_mic.mrc",
+        "stacks-binned/ts_DW.mrc",
+    ],
 }
 
 

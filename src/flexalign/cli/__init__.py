@@ -1,11 +1,11 @@
 """The command line: nothing heavy is imported before a command runs.
 
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
-`interop` (apply, export), `comparison`, `relion` (a job of RELION) with `relion_series` (over tilt
-series), `simulation` (simulate, demo) and `xmipp` are the commands.  `options` makes options from
-the table of parameters, `series_options` has those of tilt series; `checks` refuses outputs that
-would replace inputs, `running` runs many movies; `console` prints the progress of one movie,
-`run_display` that of a run.
+`interop` (apply, export) with `interop_series`, `comparison`, `relion` (a job of RELION) with
+`relion_series`, `simulation` (simulate, demo) and `xmipp` are the commands.  `options` makes
+options from the table of parameters, `series_options` has those of tilt series; `checks` refuses
+outputs that would replace inputs, `running` runs many movies; `console` prints the progress of one
+movie, `run_display` that of a run.
 """
 
 from __future__ import annotations

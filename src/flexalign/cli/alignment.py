@@ -85,7 +85,7 @@ def align(
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
     options = pop_run_options(values)
-    paths, params, own = _movies_and_parameters(movies, settings, values)
+    paths, params, own = movies_and_parameters(movies, settings, values)
     if dry_run:
         raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
     is_alone = is_one_file(movies) and replace(options, report=True) == RunOptions()
@@ -112,11 +112,11 @@ def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **valu
 
     The options are those of 'align'.
     """
-    paths, params, own = _movies_and_parameters(movies, settings, values)
+    paths, params, own = movies_and_parameters(movies, settings, values)
     raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
 
 
-def _movies_and_parameters(
+def movies_and_parameters(
     arguments: list[str], settings: Path | None, values: dict[str, Any]
 ) -> tuple[list[Path], AlignParams, dict[Path, dict[str, Any]]]:
     """The movies, their common parameters, and those that a list gives for single movies."""

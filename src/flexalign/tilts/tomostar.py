@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flexalign.io.warp_project import TOMOSTAR_FOLDER, WarpTilt, link_averages, write_tomostar
 from flexalign.model import MovieRecord
-from flexalign.naming import RECORD_SUFFIX
+from flexalign.naming import RECORD_SUFFIX, SUFFIXES
 from flexalign.tilts.record import SeriesRecord, read_series_records
 
 
@@ -28,7 +28,7 @@ def write_warp_series(folder: Path, tilts: str) -> list[Path]:
     for record in read_series_records(folder):
         movies = {movie: MovieRecord.from_dict(plain) for movie, plain in record.movies.items()}
         link_averages(folder / tilts, {_root(movie): movie for movie in movies.values()})
-        rows = list(_rows(record, movies, tilts))
+        rows = list(_rows(record, movies, folder, tilts))
         if rows:
             axis = record.series.tilt_axis_deg
             name = record.series.name
@@ -40,15 +40,18 @@ def _root(record: MovieRecord) -> str:
     return record.outputs["record"].removesuffix(RECORD_SUFFIX)
 
 
-def _rows(record: SeriesRecord, movies: dict[str, MovieRecord], tilts: str) -> Iterator[WarpTilt]:
-    """The tilts of a series that have Warp's XML.
+def _rows(
+    record: SeriesRecord, movies: dict[str, MovieRecord], folder: Path, tilts: str
+) -> Iterator[WarpTilt]:
+    """The tilts of a series that have Warp's XML, of the run or exported later.
 
     Warp knows the file of a movie by the folder that its XML names, and the XML by the name that
     stands in the tomostar file.
     """
     for tilt in record.stacked:
         movie = movies[tilt.movie]
-        if "warp" in movie.outputs:
-            name = Path(movie.outputs["warp"]).stem + Path(tilt.movie).suffix
+        xml = movie.outputs.get("warp", _root(movie) + SUFFIXES["warp"])
+        if (folder / tilts / xml).exists():
+            name = Path(xml).stem + Path(tilt.movie).suffix
             counts = float(movie.decisions["mean_counts"])
             yield WarpTilt(f"../{tilts}/{name}", tilt.angle_deg, tilt.pre_exposure_e_A2, counts)

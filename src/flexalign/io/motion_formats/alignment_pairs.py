@@ -139,6 +139,33 @@ def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
     return Matches(tuple(pairs), only_a, only_b, ambiguous)
 
 
+def alignments_of(
+    movies: Sequence[Path], argument: str
+) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """The file with the alignment of each movie, by the movie's name; and why some have none.
+
+    Parameters
+    ----------
+    argument : as of `find_alignments`
+
+    Raises
+    ------
+    InputError
+        If it names no alignment.
+    """
+    sides = [Alignment(path, movie_root(path), MovieFacts()) for path in movies]
+    others = find_alignments(argument)
+    matches = match_alignments(sides, others)
+    found = {pair.a.path: pair.b.path for pair in matches.pairs}
+    missing = {
+        side.path: f"{side.path}: expected its alignment in {argument}, found none"
+        for side in matches.only_a
+    }
+    for root, problem in matches.ambiguous.items():
+        missing |= {side.path: problem for side in sides if side.root == root}
+    return found, missing
+
+
 def read_pair(
     pair: Pair, *, shape_px: tuple[int, int] | None = None, pixel_size_A: float | None = None
 ) -> tuple[Motion, Motion, MovieFacts]:
