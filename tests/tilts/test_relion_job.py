@@ -226,6 +226,21 @@ def test_what_cannot_be_a_job_is_a_failure_before_any_work(
     assert [path.name for path in (project / JOB).iterdir()] == ["RELION_JOB_EXIT_FAILURE"]
 
 
+def test_the_tables_that_are_read_are_never_replaced(project):
+    before = (project / "tilt_series" / "TS_1.star").read_text()
+    words = ["relion-job", "--o", "./", "--in_movies", "tilt_series.star"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flexalign", *words],
+        cwd=project, text=True, capture_output=True, check=False, timeout=300,
+    )  # fmt: skip
+
+    assert done.returncode == 3
+    assert "TS_1.star" in done.stderr
+    assert (project / "tilt_series" / "TS_1.star").read_text() == before
+    assert not (project / "tilts").exists()
+
+
 def test_a_job_without_any_tilt_is_a_failure(project):
     for movie in (project / "frames").iterdir():
         movie.unlink()

@@ -20,7 +20,6 @@ from flexalign.cli.series_options import SaveTilts
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.writing.ownership import resolved
 from flexalign.params import ESTIMATION, LOCAL, WRITTEN_FORMATS, AlignParams
-from flexalign.plain import to_plain
 
 if TYPE_CHECKING:
     from flexalign.model import MovieRecord
@@ -247,6 +246,7 @@ def apply_one(
     from flexalign.io.motion_formats.read_motion import read_motion
     from flexalign.io.movies.open_movie import open_for
     from flexalign.io.record import file_state
+    from flexalign.plain import to_plain
     from flexalign.plan import make_plan
 
     start = time.perf_counter()

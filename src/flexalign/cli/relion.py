@@ -23,12 +23,12 @@ from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
     from flexalign.io.movie_list import ListedMovie
+    from flexalign.io.relion_project import OutputNode
     from flexalign.io.star import Blocks
     from flexalign.model import MovieRecord
 
 ABORT_REQUEST = "RELION_JOB_ABORT_NOW"
 ENDINGS = {name: f"RELION_JOB_EXIT_{name}" for name in ("SUCCESS", "FAILURE", "ABORTED")}
-NODES = "RELION_OUTPUT_NODES.star"
 # A table of micrographs for RELION 3.1, and for all later versions.
 MICROGRAPHS_TYPE = 1
 MICROGRAPHS_LABEL = "MicrographGroupMetadata.star.relion.motioncorr"
@@ -36,22 +36,6 @@ MICROGRAPHS_LABEL = "MicrographGroupMetadata.star.relion.motioncorr"
 
 class Aborted(BaseException):
     """RELION's user aborted the job; this ends the whole run, not one movie."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputNode:
-    """A result of the job in RELION's pipeline.
-
-    Attributes
-    ----------
-    path : as seen from the project
-    label : type of the node
-    number : type of the node for RELION 3.1; None where it knows no such type
-    """
-
-    path: Path
-    label: str
-    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +93,7 @@ def relion_job(
         _remove_mark(o / name)
     ending, code = "FAILURE", 1
     try:
+        from flexalign.io.relion_project import write_nodes
         from flexalign.io.relion_tilt_series import is_series_list
 
         read = [in_movies, *([settings] if settings else [])]
@@ -119,7 +104,7 @@ def relion_job(
             params = replace(params, write="relion", threads=j)
             code, table = _run(read, o, params, debug=debug)
         if table is not None:
-            _write_nodes(o, table)
+            write_nodes(o, table)
             ending = "SUCCESS"
     except Aborted:
         (o / ABORT_REQUEST).unlink(missing_ok=True)
@@ -147,6 +132,7 @@ def _run_series(
 ) -> tuple[int, OutputNode | None]:
     """As `_run`, for tilt series."""
     from flexalign.cli.relion_series import SERIES_DEFAULTS, correct_series
+    from flexalign.io.relion_project import OutputNode
     from flexalign.io.relion_tilt_series import NODE_LABEL
 
     params = collect_parameters(values, settings, dict(SERIES_DEFAULTS))
@@ -166,6 +152,7 @@ def _run(
     `read` names the list of movies and further inputs, which must not be replaced.
     """
     from flexalign.batch.gain_gate import gain_gate
+    from flexalign.io.relion_project import OutputNode
     from flexalign.io.star import read_star
     from flexalign.io.writing.publishing import clear_leftovers
 
@@ -206,7 +193,7 @@ def _check_outputs(
 ) -> None:
     """Check, before a movie is read, that no output is an input and that the tables are ours."""
     from flexalign.batch.gain_gate import CHECK_NAME, PICTURE_NAME
-    from flexalign.io.relion_project import RELION_TABLE
+    from flexalign.io.relion_project import NODES, RELION_TABLE
     from flexalign.io.writing.ledger import refuse_foreign
     from flexalign.io.writing.ownership import refuse_inputs
     from flexalign.naming import output_names, relion_suffixes
@@ -306,22 +293,3 @@ def _write_table(job: Path, optics: Mapping[str, list[str]], movies: dict[str, J
         optics={**optics, "rlnMicrographPixelSize": binned},
         optics_groups={root: movie.listed.optics_group for root, movie in movies.items()},
     )
-
-
-def _write_nodes(job: Path, node: OutputNode) -> None:
-    """Write RELION's list of the output nodes of a job.
-
-    RELION 3.1 reads the type as a number and warns of the label, which all later versions read.
-    """
-    from flexalign.io.relion_project import has_labels
-    from flexalign.io.star import star_loop, write_star
-    from flexalign.io.writing.ledger import kept_current, refuse_foreign
-
-    refuse_foreign(job, [NODES])
-    columns: dict[str, list[object]] = {"rlnPipeLineNodeName": [node.path]}
-    if node.number is not None:
-        columns["rlnPipeLineNodeType"] = [node.number]
-    if node.number is None or has_labels():
-        columns["rlnPipeLineNodeTypeLabel"] = [node.label]
-    with kept_current(job / NODES) as temporary:
-        write_star(temporary, [star_loop("output_nodes", columns)])

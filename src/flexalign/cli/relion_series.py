@@ -76,8 +76,8 @@ def correct_series(
     from flexalign.batch.series import ListedSeries as SeriesSource
     from flexalign.batch.series import without_doses
     from flexalign.io.relion_tilt_series import (
+        check_tables,
         read_series_list,
-        refuse_foreign_tables,
         write_corrected_series,
     )
     from flexalign.tilts.reading import read_sources
@@ -89,7 +89,7 @@ def correct_series(
             "of rlnMicrographPreExposure"
         )
     listed = read_series_list(in_movies)
-    refuse_foreign_tables(job, listed)
+    check_tables(job, listed, in_movies)
     stop_if_asked()
     has_frames = bool(given & {"eer_fractions", "eer_groups"})
     choices = SeriesChoices(

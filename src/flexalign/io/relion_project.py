@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from flexalign.files import exists, read_text
 from flexalign.io.micrographs import write_mrc
 from flexalign.io.motion_formats import relion
 from flexalign.io.references import load_references
+from flexalign.io.star import star_loop, write_star
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
@@ -22,9 +24,26 @@ from flexalign.params import AlignParams
 
 RELION_TABLE = "corrected_micrographs.star"
 PIPELINE = "default_pipeline.star"
+NODES = "RELION_OUTPUT_NODES.star"
 # RELION's defaults on import.
 CS_MM = 2.7
 AMPLITUDE_CONTRAST = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OutputNode:
+    """A result of the job in RELION's pipeline.
+
+    Attributes
+    ----------
+    path : as seen from the project
+    label : type of the node
+    number : type of the node for RELION 3.1; None where it knows no such type
+    """
+
+    path: Path
+    label: str
+    number: int | None = None
 
 
 def relion_movie(
@@ -53,14 +72,6 @@ def relion_movie(
         eer_grouping=info.eer.raw_frames_per_frame if info.eer else None,
         bad_pixels_yx=np.array([rows, columns], dtype=np.int64).T.reshape(-1, 2),
     )
-
-
-def has_labels() -> bool:
-    """Whether the project in the current folder is of RELION 4 or newer, whose types are labels.
-
-    Without the table of a pipeline there is nothing to tell, and labels are as good.
-    """
-    return not exists(PIPELINE) or "TypeLabel" in read_text(PIPELINE, errors="replace")
 
 
 def name_in_project(path: str) -> str:
@@ -222,3 +233,33 @@ def relion_micrograph(
         even=named("even"),
         odd=named("odd"),
     )
+
+
+def write_nodes(job: Path, node: OutputNode) -> None:
+    """Write RELION's list of the output nodes of a job.
+
+    RELION 3.1 reads the type as a number and warns of the label, which all later versions read.
+
+    Raises
+    ------
+    OccupiedError
+        If there is a foreign list.
+    OutputError
+        If it cannot be written.
+    """
+    refuse_foreign(job, [NODES])
+    columns: dict[str, list[object]] = {"rlnPipeLineNodeName": [node.path]}
+    if node.number is not None:
+        columns["rlnPipeLineNodeType"] = [node.number]
+    if node.number is None or _has_labels():
+        columns["rlnPipeLineNodeTypeLabel"] = [node.label]
+    with kept_current(job / NODES) as temporary:
+        write_star(temporary, [star_loop("output_nodes", columns)])
+
+
+def _has_labels() -> bool:
+    """Whether the project in the current folder is of RELION 4 or newer, whose types are labels.
+
+    Without the table of a pipeline there is nothing to tell, and labels are as good.
+    """
+    return not exists(PIPELINE) or "TypeLabel" in read_text(PIPELINE, errors="replace")

@@ -23,6 +23,7 @@ from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.relion import RelionMicrograph
 from flexalign.io.star import Blocks, listed_paths, read_star, star_loop, write_star
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ownership import refuse_inputs
 
 TABLE, NAME = "rlnTomoTiltSeriesStarFile", "rlnTomoName"
 MOVIE, ANGLE = "rlnMicrographMovieName", "rlnTomoNominalStageTiltAngle"
@@ -161,14 +162,22 @@ def corrected_table(
     return columns
 
 
-def refuse_foreign_tables(job: Path, series: Sequence[ListedSeries]) -> None:
+def check_tables(job: Path, series: Sequence[ListedSeries], source: Path) -> None:
     """Check, before anything is computed, that the tables of a job can be written.
+
+    Parameters
+    ----------
+    source : list from which the series were read
 
     Raises
     ------
+    InputError
+        If one is what was read.
     OccupiedError
         If a foreign file has the name of one.
     """
+    tables = [job / TABLES_FOLDER / f"{one.name}.star" for one in series]
+    refuse_inputs([job / CORRECTED_TABLE, *tables], [source, *(one.path for one in series)])
     refuse_foreign(job, [CORRECTED_TABLE])
     refuse_foreign(job / TABLES_FOLDER, [f"{one.name}.star" for one in series])
 
