@@ -125,7 +125,7 @@ def _align(
     Work that the second pass does not depend on runs in the executor `beside`.
     """
     if motion is not None:
-        params = _params_for(motion, params)
+        params = params_for(motion, params)
     clock = StageTimer()
     threads = params.thread_count
     with open_for(movie, params) as reader:
@@ -269,8 +269,8 @@ def _drawn(plan: Plan, estimate: Estimate) -> bytes:
     return picture.getvalue()
 
 
-def _params_for(motion: Motion, params: AlignParams) -> AlignParams:
-    """`params` without estimation options, restricted to the frames in which `motion` is known."""
+def params_for(motion: Motion, params: AlignParams) -> AlignParams:
+    """The parameters with which `motion` is applied: without estimation, of its known frames."""
     measured = np.flatnonzero(motion.trajectory.is_measured)
     if (params.align_first, params.align_last) == (1, 0) and measured.size:
         first, last = int(measured[0]) + 1, int(measured[-1]) + 1

@@ -6,6 +6,7 @@ No numerical library is loaded, so that commands can check names before anything
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flexalign.params import AlignParams
@@ -104,3 +105,32 @@ def relion_suffixes(*, dose_weighted: bool) -> dict[str, str]:
         "odd": "_ODD.mrc",
         "relion": ".star",
     }
+
+
+def relion_root(movie_name: str) -> str:
+    """RELION's name for the outputs of a movie in the job folder.
+
+    A second movie of the same name gets a number appended.
+
+    Examples
+    --------
+    >>> relion_root("Movies/day.1/x.y.tiff")
+    'Movies/day_1/x_y'
+    """
+    return str(Path(movie_name).with_suffix("")).replace(".", "_").lstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class TiltFiles:
+    """Which files the tilts of a series and the series itself have.
+
+    Attributes
+    ----------
+    suffixes : ends of the names of a tilt's files, by kind
+    root : what the names of a movie begin with; None = as in a run over movies
+    has_stacks : the images of a series are put together, with tables for programs that read stacks
+    """
+
+    suffixes: Mapping[str, str] = field(default_factory=lambda: SUFFIXES)
+    root: Callable[[Path], str] | None = None
+    has_stacks: bool = True

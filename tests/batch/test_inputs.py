@@ -9,6 +9,7 @@ import pytest
 from flexalign.batch.inputs import find_movies, is_one_file, listed_parameters
 from flexalign.errors import InputError
 from flexalign.io.writing.ownership import resolved
+from flexalign.params import AlignParams
 
 
 @pytest.fixture
@@ -116,14 +117,14 @@ def test_movies_of_relion_are_found_from_its_project(folder, star, tmp_path_fact
 
 
 def test_pixel_size_and_voltage_come_with_the_movies_of_relion(star):
-    found = listed_parameters([star], find_movies([star]))
+    found = listed_parameters([star], find_movies([star]), AlignParams())
 
     assert found.common == {"pixel_size_A": 0.885, "voltage_kV": 200.0}
     assert found.own == {}
 
 
 def test_what_a_list_says_is_not_true_of_other_movies(folder, star):
-    found = listed_parameters(["a.MRC", star], find_movies(["a.MRC", star]))
+    found = listed_parameters(["a.MRC", star], find_movies(["a.MRC", star]), AlignParams())
 
     assert found.common == {}
     assert found.own[resolved("b.tiff")] == {"pixel_size_A": 0.885, "voltage_kV": 200.0}
@@ -134,7 +135,7 @@ def test_movies_of_two_groups_have_each_their_own(folder, star):
     text = RELION_MOVIES.replace("0.885 200.0", '0.885 200.0\n"second day" 2 1.1 200.0')
     Path(star).write_text(text.replace("more/d.eer 1", "more/d.eer 2"))
 
-    found = listed_parameters([star], find_movies([star]), eer_upsampling=2)
+    found = listed_parameters([star], find_movies([star]), AlignParams(eer_upsampling=2))
 
     assert found.common == {"voltage_kV": 200.0}
     assert found.own[resolved("b.tiff")] == {"pixel_size_A": 0.885}
@@ -146,7 +147,7 @@ def test_what_is_given_otherwise_counts(folder, star):
     text = RELION_MOVIES.replace("0.885 200.0", '0.885 200.0\n"second day" 2 1.1 200.0')
     Path(star).write_text(text.replace("more/d.eer 1", "more/d.eer 2"))
 
-    found = listed_parameters([star], find_movies([star]), fixed={"pixel_size_A"})
+    found = listed_parameters([star], find_movies([star]), AlignParams(), fixed={"pixel_size_A"})
 
     assert (found.common, found.own) == ({"voltage_kV": 200.0}, {})
 
@@ -156,7 +157,7 @@ def test_two_lists_that_contradict_each_other_are_refused(folder, star):
     other.write_text(RELION_MOVIES.replace("0.885", "1.1"))
 
     with pytest.raises(InputError, match=r"again.star: expected the same of a movie.*b.tiff twice"):
-        listed_parameters([star, str(other)], find_movies([star]))
+        listed_parameters([star, str(other)], find_movies([star]), AlignParams())
 
 
 def test_a_star_file_without_movies_is_an_error(folder):

@@ -142,6 +142,77 @@ def test_other_sums_are_made_without_estimating(run, folder):
     assert Motion.load("again/a_motion.json").to_dict() == Motion.load("o/a_motion.json").to_dict()
 
 
+def test_a_folder_of_movies_is_made_again_and_one_that_fails_costs_no_other(run, folder):
+    shutil.copy(folder / "b.mrc", folder / "c.mrc")
+    shutil.copy(folder / "b.mrc", folder / "d.mrc")
+    run("align", "a.tiff", "b.mrc", "c.mrc", *PIXEL, "--out", "o", "--jobs", 0, "--no-report")
+    (folder / "c.mrc").write_bytes((folder / "c.mrc").read_bytes()[:5000])
+    words = ("apply", "a.tiff", "[bcd].mrc", "--motion", "o", *PIXEL, "--out", "again")
+
+    found = run(*words)
+
+    assert found.code == 1
+    assert "c.mrc: expected" in found.err
+    assert "d.mrc: expected its alignment in o, found none" in found.err
+    assert "2 of 4 movies failed" in found.err
+    assert "2 movies done, 0 done before" in found.err
+    assert sorted(read_records("again")) == ["a", "b"]
+    for name in ("a", "b"):
+        ours, theirs = (Motion.load(f"{where}/{name}_motion.json") for where in ("o", "again"))
+        assert ours.to_dict() == theirs.to_dict()
+
+    before = (folder / "again" / "a_aligned_mic.mrc").stat().st_mtime_ns
+    again = run(*words)
+    assert again.code == 1
+    assert "0 movies done, 2 done before" in again.err
+    assert (folder / "again" / "a_aligned_mic.mrc").stat().st_mtime_ns == before
+    other = run(*words, "--binning", 2)
+    assert "4 of 4 movies failed" in other.err  # results with other parameters are there
+    replaced = run(*words, "--binning", 2, "--overwrite")
+    assert "2 movies done" in replaced.err
+    assert mrcfile.read(folder / "again" / "a_aligned_mic.mrc").shape == (80, 96)
+
+
+def test_movies_find_their_files_of_other_programs_by_name(run, folder):
+    run("align", "a.tiff", "b.mrc", *PIXEL, "--out", "o", "--jobs", 0, "--write", "warp,motioncor")
+    (folder / "w").mkdir()
+    for name in ("a", "b"):
+        (folder / "o" / f"{name}.xml").rename(folder / "w" / f"{name}.xml")
+
+    found = run("apply", "a.tiff", "b.mrc", "--motion", "w/*.xml", *PIXEL, "--out", "again")
+
+    assert found.code == 0, found.err
+    for name in ("a", "b"):
+        expected, made = (
+            mrcfile.read(folder / where / f"{name}_aligned_mic.mrc") for where in ("o", "again")
+        )
+        np.testing.assert_allclose(made, expected, atol=0.01 * expected.std())
+
+
+def test_apply_without_movies_needs_tilt_series(run, folder):
+    found = run("apply", "--motion", "a.tiff", "--out", "again")
+
+    assert found.code == 2
+    assert "expected movies to apply it to" in found.err
+
+
+def test_a_movie_that_cannot_be_exported_costs_no_other(run, folder):
+    run("align", "a.tiff", "b.mrc", *PIXEL, "--out", "out", "--jobs", 0, "--no-report")
+    (folder / "out" / "a_motion.star").write_text("theirs")
+    (folder / "out" / "z_record.json").write_text("{}")
+
+    found = run("export", "out", "--to", "relion,warp")
+
+    assert found.code == 1
+    assert "a_motion.star" in found.err
+    assert "z_record.json" in found.err
+    assert "1 of 2 movies failed" in found.err
+    assert (folder / "out" / "a_motion.star").read_text() == "theirs"
+    table = read_star(folder / "out" / "corrected_micrographs.star")
+    assert table["micrographs"]["rlnMicrographMetadata"] == ["out/b_motion.star"]
+    assert (folder / "out" / "average" / "b.mrc").is_symlink()
+
+
 def test_the_motion_of_another_movie_is_refused(run, folder):
     run("align", "a.tiff", *PIXEL, "--out", "o")
     simulate_movie(shape_px=(160, 192), frame_count=8).save(folder, "c", "mrc")

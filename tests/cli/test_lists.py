@@ -79,12 +79,45 @@ def test_a_column_that_changed_makes_that_movie_stale(run, folder):
 
 
 def test_what_is_typed_wins_over_the_list(run, folder):
-    found = run("align", "movies.star", *OPTIONS, "--pre-exposure", 2, "--gain", "a_gain.mrc")
+    found = run("align", "movies.star", *OPTIONS, "--gain", "a_gain.mrc")
 
     assert found.code == 0, found.err
     for name in "ab":
-        assert record(name)["parameters"]["pre_exposure_e_A2"] == 2
         assert record(name)["parameters"]["gain"] == str(folder / "a_gain.mrc")
+
+
+@pytest.mark.parametrize(
+    ("command", "exposures"),
+    [
+        ("align", (0, 3.5)),
+        ("align", (3.5, 3.5)),
+        ("align, settings", (0, 3.5)),
+        ("relion-job", (0, 3.5)),
+    ],
+)
+def test_a_typed_pre_exposure_is_added_to_that_of_each_movie(run, folder, command, exposures):
+    text = LIST.replace("a.tiff 1 0", f"a.tiff 1 {exposures[0]}")
+    (folder / "movies.star").write_text(text)
+    (folder / "settings.toml").write_text("pre_exposure_e_A2 = 2\n")
+    words = {
+        "align": ("align", "movies.star", *OPTIONS, "--write", "relion", "--pre-exposure", 2),
+        "align, settings": (
+            "align", "movies.star", *OPTIONS, "--write", "relion", "--settings", "settings.toml",
+        ),
+        "relion-job": (
+            "relion-job", "--in_movies", "movies.star", "--o", "out/", "--no-local",
+            "--dose-per-frame", 1, "--pre-exposure", 2,
+        ),
+    }[command]  # fmt: skip
+
+    found = run(*words)
+
+    assert found.code == 0, found.err
+    for name, listed in zip("ab", exposures, strict=True):
+        assert record(name)["parameters"]["pre_exposure_e_A2"] == listed + 2
+        star = folder / "out" / f"{name}{'' if command == 'relion-job' else '_motion'}.star"
+        said = read_star(star)["general"]["rlnMicrographPreExposure"]
+        assert [float(word) for word in said] == [listed + 2]
 
 
 def test_the_plan_of_each_movie_is_its_own(run, folder):

@@ -65,7 +65,7 @@ def test_damaged_lists_of_relion(tmp_path, data):
         read_star(path)
     with only_typed_errors(max_bytes=max_bytes):
         movies = find_movies([str(path)])
-        listed_parameters([str(path)], movies)
+        listed_parameters([str(path)], movies, AlignParams())
     with only_typed_errors(max_bytes=max_bytes):
         inspect_file(path, AlignParams())
 
@@ -91,4 +91,4 @@ def test_damaged_lists_of_names(tmp_path, data):
     path.write_bytes(data)
 
     with only_typed_errors(max_bytes=MAX_BYTES):
-        listed_parameters([str(path)], find_movies([str(path)]))
+        listed_parameters([str(path)], find_movies([str(path)]), AlignParams())

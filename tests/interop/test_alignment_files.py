@@ -171,7 +171,7 @@ def test_warps_pyramids_are_added_to_its_grids(tmp_path):
 
 def test_warp_file_is_read_by_warpylib(tmp_path):
     torch = pytest.importorskip("torch", reason="warpylib needs torch, which is large")
-    library = pytest.importorskip("warpylib", reason="warpylib is not installed")
+    library = pytest.importorskip("warpylib.movie", reason="warpylib is not installed")
     moved = motion()
     written(tmp_path, "m.xml", moved)
 

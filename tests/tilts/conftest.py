@@ -13,10 +13,19 @@ import pytest
 OPTIONS = ("--threads", "1")
 
 
+@pytest.fixture(scope="session")
+def module_run() -> Callable[..., tuple[int, str, str]]:
+    """As `run`, for fixtures that several tests share."""
+    return _make_run()
+
+
 @pytest.fixture
 def run() -> Callable[..., tuple[int, str, str]]:
     """Call ``flexalign tilt-series`` with some words; exit code, output and errors."""
+    return _make_run()
 
+
+def _make_run() -> Callable[..., tuple[int, str, str]]:
     def call(
         *words: object, command: str = "tilt-series", jobs: bool = True, refine: bool = False
     ) -> tuple[int, str, str]:

@@ -14,6 +14,7 @@ from flexalign.tilts.exposures import in_order, section_dose_e_A2, tilts_of, wit
 from flexalign.tilts.model import Exposure
 from flexalign.tilts.reading import mdoc_source
 from flexalign.tilts.unfit import is_dark
+from flexalign.tilts.writing import write_aretomo
 
 START = datetime(2023, 11, 6, 18, 0, 0)
 
@@ -222,3 +223,16 @@ def test_a_whole_end_of_a_series_behind_a_grid_bar_is_dark():
     counts[-6:] = [0.02] * 6
 
     assert is_dark(counts, angle).tolist() == [False] * 35 + [True] * 6
+
+
+def test_aretomos_table_is_as_aretomo_3_writes_and_reads_it(tmp_path):
+    """``"%8.2f  %4d  %8.2f"`` in CTsPackage.cpp; the order counts the exposure that is left out."""
+    exposures = [exposure(0, 0.0, 0), exposure(1, 3.005, 1), exposure(2, -60.0, 2)]
+    tilts, _ = tilts_of(in_order(exposures).exposures)
+    unknown, _ = tilts_of([exposure(3, 6.0, None, dose_e_A2=None)])
+
+    write_aretomo(tmp_path / "ts_TLT.txt", [tilts[2], tilts[0], *unknown])
+
+    assert (tmp_path / "ts_TLT.txt").read_bytes() == (
+        b"  -60.00     3      3.00\n    0.00     1      3.00\n    6.00     1      0.00\n"
+    )

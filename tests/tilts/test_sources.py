@@ -95,6 +95,32 @@ def test_a_gap_in_relions_pre_exposure_stays(tmp_path):
     assert [t.pre_exposure_e_A2 for t in series.tilts] == [0.0, 3.0, 9.0, 12.0]
 
 
+def test_the_dose_of_relions_list_is_that_of_each_tilt(tmp_path):
+    """Steps of the pre-exposure say nothing of the last tilt, and too much beside a gap."""
+    path = write_relion(tmp_path, [0.0, 3.0, -3.0])
+    assert [t.dose_e_A2 for t in understood(path).tilts] == [3.0, 3.0, 3.0]
+    text = path.read_text().replace(" #4\n", " #4\n_rlnTomoImportFractionalDose #5\n")
+    path.write_text(text.replace("200.0 1.5", "200.0 1.5 2.5"))
+
+    series = understood(path)
+
+    assert [t.dose_e_A2 for t in series.tilts] == [2.5, 2.5, 2.5]
+    assert [t.pre_exposure_e_A2 for t in series.tilts] == [0.0, 3.0, 6.0]
+
+
+@pytest.mark.parametrize(("upsampling", "pixel_A"), [(1, 1.5), (2, 3.0)])
+def test_relions_pixel_is_that_of_rendered_eer_frames(tmp_path, upsampling, pixel_A):
+    """The parameter is the pixel of the camera, which is rendered as several."""
+    path = write_relion(tmp_path, [0.0])
+    table = tmp_path / "tilt_series" / "TS_1.star"
+    movie = write_raw_frames(tmp_path / "frames" / "E_0.eer", 40)
+    table.write_text(table.read_text().replace("frames/TS_1_001_0.0.mrcs", f"frames/{movie.name}"))
+
+    series = understood(path, AlignParams(eer_upsampling=upsampling))
+
+    assert [own["pixel_size_A"] for own in series.own.values()] == [pixel_A]
+
+
 def test_names_of_movies_are_series(tmp_path, run):
     write_series(tmp_path / "in", "A_1", dose_symmetric(3)).unlink()
     write_series(tmp_path / "in", "B", dose_symmetric(5)).unlink()

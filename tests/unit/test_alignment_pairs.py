@@ -13,6 +13,7 @@ from flexalign.io.motion_formats import motioncor, truth, warp, xmd
 from flexalign.io.motion_formats.alignment_pairs import (
     Alignment,
     Pair,
+    alignments_of,
     find_alignments,
     match_alignments,
     read_pair,
@@ -263,3 +264,32 @@ def test_a_file_with_a_number_that_is_none_is_refused_by_its_name(tmp_path, name
 
     with pytest.raises(InputError, match=name):
         read_motion(path, info, PIXEL_SIZE_A)
+
+
+def test_movies_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    movies = [tmp_path / day / "m.tiff" for day in ("one", "two")]
+    for movie, name in zip(movies, ("m", "two_m"), strict=True):
+        save(tmp_path / "out" / f"{name}.star", movie=str(movie))
+
+    found, missing = alignments_of(movies, str(tmp_path / "out"))
+
+    assert found == {movies[0]: tmp_path / "out/m.star", movies[1]: tmp_path / "out/two_m.star"}
+    assert not missing
+
+
+def test_a_movie_is_never_given_the_alignment_of_another_name(tmp_path):
+    """Two single files are compared whatever their names; a motion is not applied so."""
+    save(tmp_path / "out" / "m_motion.json")
+
+    found, missing = alignments_of([tmp_path / "other.tiff"], str(tmp_path / "out"))
+
+    assert not found
+    assert "expected its alignment in" in missing[tmp_path / "other.tiff"]
+
+
+def test_names_that_other_programs_changed_are_matched(tmp_path):
+    save(tmp_path / "out" / "a_b.aln")
+
+    found, _ = alignments_of([tmp_path / "a.b.tiff"], str(tmp_path / "out"))
+
+    assert found == {tmp_path / "a.b.tiff": tmp_path / "out" / "a_b.aln"}

@@ -14,11 +14,14 @@ from flexalign.io.movie_list import read_movie_list
 from flexalign.io.star import listed_paths
 from flexalign.io.writing.ownership import resolved
 from flexalign.naming import RECORD_SUFFIX, SUFFIXES
+from flexalign.params import AlignParams
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
 COMPRESSED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
 INDEX_NAME = "run.json"
 LIST_SUFFIXES = (".txt", ".lst", ".list")
+# Parameters of which the value of a list is added to that of the run.
+ADDED = ("pre_exposure_e_A2",)
 
 
 def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ()) -> list[Path]:
@@ -83,16 +86,17 @@ class ListedParameters:
 def listed_parameters(
     arguments: Sequence[str],
     movies: Sequence[Path],
+    params: AlignParams,
     fixed: Collection[str] = (),
-    eer_upsampling: int = 1,
 ) -> ListedParameters:
     """The parameters of `movies` in the STAR files among `arguments`.
 
     Parameters
     ----------
     movies : all movies of the run
-    fixed : names of parameters given elsewhere, which take precedence
-    eer_upsampling : RELION's pixel size is that of the frames it renders
+    params : of the run, see `ListedMovie.own_parameters`
+    fixed : names of parameters given elsewhere, which take precedence over those in the lists; not
+        the pre-exposure, which is added
 
     Raises
     ------
@@ -104,8 +108,8 @@ def listed_parameters(
         if Path(argument).suffix != ".star" or is_folder(argument):
             continue
         for movie in read_movie_list(argument):
-            said = movie.own_parameters(eer_upsampling)
-            own = {name: value for name, value in said.items() if name not in fixed}
+            said = movie.own_parameters(params)
+            own = {n: value for n, value in said.items() if n not in fixed or n in ADDED}
             if listed.setdefault(resolved(movie.path), own) != own:
                 raise InputError(
                     f"{argument}: expected the same of a movie wherever it is listed, found "

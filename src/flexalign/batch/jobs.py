@@ -7,8 +7,8 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from flexalign.batch.failures import Failure, explain
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.record import file_state, read_record
 from flexalign.model import MovieRecord
+from flexalign.naming import SUFFIXES
 from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Job:
     series_key : identity of the tilt series that the movie belongs to; "" = none
     only_measures : the statistics for the priors of other tilts are wanted; nothing is written
     prior : of the motion, from the other tilts of its series
+    suffixes : ends of the names of its files, by kind
     """
 
     movie: str
@@ -53,6 +55,7 @@ class Job:
     series_key: str = ""
     only_measures: bool = False
     prior: SeriesPrior | None = None
+    suffixes: Mapping[str, str] = field(default_factory=lambda: SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ def _worked_on(
         ).statistics
     record = align_and_write(
         job.movie, params, job.folder, root=job.name, overwrite=True, series_prior=job.prior,
-        series_key=job.series_key, inputs=job.inputs, progress=progress,
+        series_key=job.series_key, suffixes=job.suffixes, inputs=job.inputs, progress=progress,
     )  # fmt: skip
     return record, None
 

@@ -28,7 +28,7 @@ from flexalign.estimate.series import MIN_NEIGHBOURS
 from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieRecord
-from flexalign.naming import RECORD_SUFFIX
+from flexalign.naming import RECORD_SUFFIX, TiltFiles
 from flexalign.tilts.model import TiltSeries
 from flexalign.tilts.record import SeriesRecord, finished_series, series_key
 from flexalign.tilts.understanding import without_shared_movies
@@ -51,6 +51,7 @@ class SeriesWork:
     redo : also series that are done
     retry_failed : also those of which tilts failed
     shares_prior : the tilts of a series are measured, and each has a prior by the others
+    files : names of the files of single movies, and whether there are stacks
 
     Attributes
     ----------
@@ -67,7 +68,9 @@ class SeriesWork:
         redo: bool = False,
         retry_failed: bool = False,
         shares_prior: bool = True,
+        files: TiltFiles | None = None,
     ) -> None:
+        self._files = files or TiltFiles()
         self._shares_prior = shares_prior and tilts.params.refine
         # The check of the gain may change those of the folder.
         self._asked = tilts.params
@@ -97,6 +100,9 @@ class SeriesWork:
         self._folder.check(name)
         others = {movie: of for movie, of in self._of_movie.items() if of != name}
         series = without_shared_movies(replace(series, name=name), others)
+        if self._files.root is not None:
+            for movie in series.own:
+                self._tilts.names.give(movie, self._files.root(Path(movie)))
         params = replace(self._asked, **series.parameters)
         kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
         key = series_key(series, kind, reference_states(params))
@@ -119,7 +125,8 @@ class SeriesWork:
 
     def _is_done(self, name: str, key: str) -> bool:
         """Whether all that is wanted of a series was done by an earlier run."""
-        done = finished_series(self._folder.path, name, key)
+        images = None if self._files.has_stacks else self._tilts.path
+        done = finished_series(self._folder.path, name, key, images)
         if done is None or self._redo:
             return False
         if self._retry_failed and any(tilt.left_out == "failed" for tilt in done.series.tilts):
@@ -145,7 +152,9 @@ class SeriesWork:
     def of_series(self, movie: Path) -> dict[str, Any]:
         """What the job of a movie, by its resolved path, has of its series."""
         pending = self._pending_of(movie)
-        return {} if pending is None else pending.job_facts(movie)
+        if pending is None:
+            return {}
+        return {**pending.job_facts(movie), "suffixes": self._files.suffixes}
 
     def _pending_of(self, movie: Path) -> PendingSeries | None:
         """The series under way that awaits a movie, by its resolved path."""
@@ -156,6 +165,11 @@ class SeriesWork:
         """Whether a job is of its series as it is now, which may have been begun anew since."""
         pending = self._pending_of(resolved(job.movie))
         return pending is not None and pending.key == job.series_key
+
+    @property
+    def failed(self) -> Mapping[str, Failure]:
+        """The series that failed, by what describes them."""
+        return self._folder.failed
 
     @property
     def awaited_count(self) -> int:
@@ -275,6 +289,7 @@ class SeriesWork:
         written = self._pool.submit(
             write_series,
             pending.series, records, self._tilts.path, self._folder.path, pending.key,
+            has_stacks=self._files.has_stacks,
         )  # fmt: skip
         self._writing.append((pending, written))
 

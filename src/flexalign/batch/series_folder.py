@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,9 +116,9 @@ class SeriesFolder:
         """
         done = [self._done[name] for name in sorted(self._done)]
         with kept_current(self.path / SERIES_TABLE) as temporary:
-            _write_csv(temporary, SERIES_COLUMNS, (one.row for one in done))
+            write_csv(temporary, SERIES_COLUMNS, (one.row for one in done))
         with kept_current(self.path / LEFT_OUT_TABLE) as temporary:
-            _write_csv(temporary, LEFT_OUT_COLUMNS, (row for one in done for row in one.left_out))
+            write_csv(temporary, LEFT_OUT_COLUMNS, (row for one in done for row in one.left_out))
         with kept_current(self.path / tables.FAILED_NAME) as temporary:
             tables.write_failed(temporary, self._failed.items())
 
@@ -143,7 +142,7 @@ def row_of(record: SeriesRecord) -> dict[str, Any]:
         "left_out": len(series.left_out),
         "lost": len(record.losses),
         "notes": len(series.notes),
-        "stack": record.outputs["stack"],
+        "stack": record.outputs.get("stack", ""),
         "source": displayed(series.source),
     }
 
@@ -166,13 +165,6 @@ def left_out_rows(record: SeriesRecord) -> Iterator[dict[str, Any]]:
 def _number(value: float) -> float | str:
     """A number for a table, nothing where it is not known."""
     return "" if math.isnan(value) else round(value, 4)
-
-
-def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
 
 
 def movies_of(series: TiltSeries) -> list[Path]:

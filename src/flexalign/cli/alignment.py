@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.batch.inputs import (
+    ADDED,
     find_movies,
     is_one_file,
     is_run_folder,
@@ -31,7 +32,7 @@ from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
 from flexalign.cli.reporting import refuse_foreign_report, write_report
 from flexalign.cli.run_options import RunOptions
-from flexalign.cli.running import INTERRUPTED, run_movies, write_relion_tables
+from flexalign.cli.running import INTERRUPTED, run_movies, write_project_files
 from flexalign.params import AlignParams
 
 Movies = Annotated[
@@ -80,7 +81,7 @@ def align(
     changed, or, with --retry-failed, failed.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
-    paths, params, own = _movies_and_parameters(movies, settings, values)
+    paths, params, own = movies_and_parameters(movies, settings, values)
     if dry_run:
         raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
     is_alone = is_one_file(movies) and replace(options, report=True) == RunOptions()
@@ -107,19 +108,21 @@ def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **valu
 
     The options are those of 'align'.
     """
-    paths, params, own = _movies_and_parameters(movies, settings, values)
+    paths, params, own = movies_and_parameters(movies, settings, values)
     raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
 
 
-def _movies_and_parameters(
+def movies_and_parameters(
     arguments: list[str], settings: Path | None, values: dict[str, Any]
 ) -> tuple[list[Path], AlignParams, dict[Path, dict[str, Any]]]:
     """The movies, their common parameters, and those that a list gives for single movies."""
     typed = collect_parameters(values, settings)
     paths = find_movies(arguments, (typed.gain, typed.dark, typed.defects))
     given = given_parameters(values, settings)
-    listed = listed_parameters(arguments, paths, given, typed.eer_upsampling)
-    return paths, collect_parameters(values, settings, listed.common), listed.own
+    listed = listed_parameters(arguments, paths, typed, given)
+    params = collect_parameters(values, settings, listed.common)
+    added = {name: value for name, value in listed.common.items() if name in ADDED}
+    return paths, replace(params, **added), listed.own
 
 
 def _planner(params: AlignParams, own: dict[Path, dict[str, Any]]) -> Callable[[Path], None]:
@@ -169,5 +172,5 @@ def _align_one(
         typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
 
     code = run_each([movie], align_it, debug=debug)
-    write_relion_tables(out, params)
+    write_project_files(out, params)
     return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,20 +13,25 @@ import typer
 
 from flexalign.cli.alignment import Settings
 from flexalign.cli.console import Debug, announce_compiling, record_line, run_each, say_gain_check
-from flexalign.cli.options import collect_parameters, takes_parameters_without
+from flexalign.cli.options import (
+    collect_parameters,
+    given_parameters,
+    takes_parameters_without,
+)
 from flexalign.errors import InputError
 from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
     from flexalign.io.movie_list import ListedMovie
+    from flexalign.io.relion_project import OutputNode
     from flexalign.io.star import Blocks
     from flexalign.model import MovieRecord
 
 ABORT_REQUEST = "RELION_JOB_ABORT_NOW"
 ENDINGS = {name: f"RELION_JOB_EXIT_{name}" for name in ("SUCCESS", "FAILURE", "ABORTED")}
-NODES = "RELION_OUTPUT_NODES.star"
-# A table of micrographs, as a number: RELION 3.1 and all later versions read it.
-NODE_TYPE = 1
+# A table of micrographs for RELION 3.1, and for all later versions.
+MICROGRAPHS_TYPE = 1
+MICROGRAPHS_LABEL = "MicrographGroupMetadata.star.relion.motioncorr"
 
 
 class Aborted(BaseException):
@@ -48,16 +54,12 @@ class JobMovie:
     listed: ListedMovie
 
     def parameters(self, params: AlignParams) -> AlignParams:
-        """Pixel size and voltage from the list; dose and references from the options.
-
-        The pre-exposure is the sum of that in the list and that of the option.
-        """
-        own = self.listed.own_parameters(params.eer_upsampling)
-        before_e_A2 = own.pop("pre_exposure_e_A2", 0.0) + params.pre_exposure_e_A2
+        """Those of the list; dose and references of the options take precedence."""
+        own = self.listed.own_parameters(params)
         for name in ("dose_per_frame_e_A2", "gain", "defects"):
             if getattr(params, name) is not None:
                 own.pop(name, None)
-        return replace(params, **own, pre_exposure_e_A2=before_e_A2)
+        return replace(params, **own)
 
 
 @takes_parameters_without("pixel_size_A", "voltage_kV", "threads", "write", "reference_frame")
@@ -66,7 +68,8 @@ def relion_job(
         Path,
         typer.Option(
             "--in_movies",
-            help="RELION's list of movies, such as Import/job001/movies.star.",
+            help="RELION's list of movies, such as Import/job001/movies.star, or of tilt series "
+            "(RELION 5), Import/job001/tilt_series.star.",
             metavar="STAR",
         ),
     ],
@@ -80,7 +83,8 @@ def relion_job(
 ) -> None:
     """Align the movies of a RELION project, as a job of type External.
 
-    Start it in the project folder, as RELION does. Pixel size and voltage come from the list.
+    Start it in the project folder, as RELION does. Pixel size and voltage come from the list; of
+    tilt series the doses too, and the tilts of a series share a prior as in 'tilt-series'.
     Movies that an earlier start of the job finished are not aligned again, unless they or the
     options have changed.
     """  # fmt: skip
@@ -89,11 +93,19 @@ def relion_job(
         _remove_mark(o / name)
     ending, code = "FAILURE", 1
     try:
-        params = collect_parameters(values, settings)
-        params = replace(params, write="relion", threads=j)
+        from flexalign.io.relion_project import write_nodes
+        from flexalign.io.relion_tilt_series import is_series_list
+
         read = [in_movies, *([settings] if settings else [])]
-        code = _run(read, o, params, debug=debug)
-        ending = "SUCCESS"
+        if is_series_list(in_movies):
+            code, table = _run_series(read, o, values, settings, threads=j, debug=debug)
+        else:
+            params = collect_parameters(values, settings)
+            params = replace(params, write="relion", threads=j)
+            code, table = _run(read, o, params, debug=debug)
+        if table is not None:
+            write_nodes(o, table)
+            ending = "SUCCESS"
     except Aborted:
         (o / ABORT_REQUEST).unlink(missing_ok=True)
         typer.echo("aborted, as RELION asked", err=True)
@@ -109,12 +121,38 @@ def _remove_mark(path: Path) -> None:
         path.unlink()
 
 
-def _run(read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool) -> int:
-    """Align the movies that are not done, write the table of all; return the exit code.
+def _run_series(
+    read: list[Path],
+    job: Path,
+    values: dict[str, Any],
+    settings: Path | None,
+    *,
+    threads: int,
+    debug: bool,
+) -> tuple[int, OutputNode | None]:
+    """As `_run`, for tilt series."""
+    from flexalign.cli.relion_series import SERIES_DEFAULTS, correct_series
+    from flexalign.io.relion_project import OutputNode
+    from flexalign.io.relion_tilt_series import NODE_LABEL
+
+    params = collect_parameters(values, settings, dict(SERIES_DEFAULTS))
+    params = replace(params, write="relion", threads=threads)
+    code, table = correct_series(
+        read[0], job, params, given_parameters(values, settings), partial(_stop_if_asked, job),
+        inputs=read, debug=debug,
+    )  # fmt: skip
+    return code, None if table is None else OutputNode(table, NODE_LABEL)
+
+
+def _run(
+    read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool
+) -> tuple[int, OutputNode | None]:
+    """Align the movies that are not done, write the table of all; the exit code and the table.
 
     `read` names the list of movies and further inputs, which must not be replaced.
     """
     from flexalign.batch.gain_gate import gain_gate
+    from flexalign.io.relion_project import OutputNode
     from flexalign.io.star import read_star
     from flexalign.io.writing.publishing import clear_leftovers
 
@@ -140,8 +178,8 @@ def _run(read: Sequence[Path], job: Path, params: AlignParams, *, debug: bool) -
     code = run_each(list(movies), align_one, debug=debug)
     _stop_if_asked(job)
     of_table = {movie.root: movie for movie in movies.values() if movie.root in done}
-    _write_tables(job, blocks["optics"], of_table)
-    return code
+    table = _write_table(job, blocks["optics"], of_table)
+    return code, OutputNode(table, MICROGRAPHS_LABEL, MICROGRAPHS_TYPE)
 
 
 def _stop_if_asked(job: Path) -> None:
@@ -155,7 +193,7 @@ def _check_outputs(
 ) -> None:
     """Check, before a movie is read, that no output is an input and that the tables are ours."""
     from flexalign.batch.gain_gate import CHECK_NAME, PICTURE_NAME
-    from flexalign.io.relion_project import RELION_TABLE
+    from flexalign.io.relion_project import NODES, RELION_TABLE
     from flexalign.io.writing.ledger import refuse_foreign
     from flexalign.io.writing.ownership import refuse_inputs
     from flexalign.naming import output_names, relion_suffixes
@@ -172,6 +210,7 @@ def _movies(blocks: Blocks, source: Path, job: Path) -> list[JobMovie]:
     """The movies in RELION's list, each file once, with the values of their optics groups."""
     from flexalign.batch.names import Names
     from flexalign.io.movie_list import read_movie_list
+    from flexalign.naming import relion_root
 
     listed = read_movie_list(source)
     is_said = all({"pixel_size_A", "voltage_kV"} <= movie.parameters.keys() for movie in listed)
@@ -198,19 +237,6 @@ def _known_movies(job: Path) -> Iterator[tuple[str, str]]:
         movie = record.inputs.get("movie", {}).get("path")
         if movie is not None:
             yield root, str(movie)
-
-
-def relion_root(movie_name: str) -> str:
-    """RELION's name for the outputs of a movie in the job folder.
-
-    A second movie of the same name gets a number appended.
-
-    Examples
-    --------
-    >>> relion_root("Movies/day.1/x.y.tiff")
-    'Movies/day_1/x_y'
-    """
-    return str(Path(movie_name).with_suffix("")).replace(".", "_").lstrip("/")
 
 
 def _align_into(
@@ -244,12 +270,10 @@ def _align_into(
     )
 
 
-def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> None:
-    """Write ``corrected_micrographs.star`` and RELION's list of output nodes."""
+def _write_table(job: Path, optics: Mapping[str, list[str]], movies: dict[str, JobMovie]) -> Path:
+    """Write ``corrected_micrographs.star``; its path."""
     from flexalign.io.motion_formats.exports import read_records
     from flexalign.io.relion_project import write_relion_table
-    from flexalign.io.star import star_loop, write_star
-    from flexalign.io.writing.ledger import kept_current
 
     found = read_records(job, lambda text: typer.echo(text, err=True))
     records = {root: record for root, record in found.items() if root in movies}
@@ -263,15 +287,9 @@ def _write_tables(job: Path, optics: Mapping[str, list[str]], movies: dict[str, 
         float(size) * binning[int(group)] if int(group) in binning else size
         for group, size in groups
     ]
-    table = write_relion_table(
+    return write_relion_table(
         job,
         records,
         optics={**optics, "rlnMicrographPixelSize": binned},
         optics_groups={root: movie.listed.optics_group for root, movie in movies.items()},
     )
-    nodes: dict[str, list[object]] = {
-        "rlnPipeLineNodeName": [table],
-        "rlnPipeLineNodeType": [NODE_TYPE],
-    }
-    with kept_current(job / NODES) as temporary:
-        write_star(temporary, [star_loop("output_nodes", nodes)])

@@ -82,21 +82,24 @@ def run_movies(
         run = Run(folder, executor, source, observe, choices, gate, own, read)
         with stopped_by_signals(run, lambda text: observe(Note(text))):
             summary = run.go()
-        write_relion_tables(out, params)
+        write_project_files(out, params)
         return summary
 
 
-def write_relion_tables(out: Path, params: AlignParams) -> None:
-    """Update RELION's table with all movies of the folder, if requested."""
-    if "relion" not in params.formats:
+def write_project_files(out: Path, params: AlignParams) -> None:
+    """Update what RELION and Warp expect in a folder beside the files of each movie."""
+    if not {"relion", "warp"} & set(params.formats):
         return
     from flexalign.io.motion_formats.exports import read_records
     from flexalign.io.relion_project import write_relion_table
+    from flexalign.io.warp_project import link_averages
 
     found = read_records(out, lambda text: typer.echo(text, err=True))
     records = {root: record for root, record in found.items() if "relion" in record.outputs}
-    if records:
+    if records and "relion" in params.formats:
         write_relion_table(out, records)
+    if "warp" in params.formats:
+        link_averages(out, found)
 
 
 def make_executor(

@@ -18,7 +18,7 @@ PANEL = "Tilt series"
 # What each tilt has of its own, or what makes no sense for the images of a stack.
 NOT_FOR_SERIES = (
     "dose_per_frame_e_A2", "eer_total_dose_e_A2", "eer_dose_per_frame_e_A2", "save_movie",
-    "save_unaligned", "write",
+    "save_unaligned",
 )  # fmt: skip
 # Denoising needs both halves, so they are there unless they are not wanted.
 DEFAULTS = {"odd_even": True, "dose_weight": False, "psd": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,12 @@ from flexalign.errors import ParameterError
 from flexalign.params import AlignParams, option_name
 
 if TYPE_CHECKING:
+    from flexalign.batch.events import Observer
     from flexalign.batch.run import Source
     from flexalign.batch.series import SeriesWork
     from flexalign.batch.throughput import RunSummary
     from flexalign.batch.watching_series import SeriesWatch
+    from flexalign.naming import TiltFiles
     from flexalign.tilts.model import TiltSeries
 
 
@@ -75,8 +78,11 @@ def watch_series(
 
 def series_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:
     """The parameters of all movies, with the defaults that series have of their own."""
-    params = collect_parameters(values, settings, dict(DEFAULTS))
-    # Doses are those of each movie.
+    return without_doses(collect_parameters(values, settings, dict(DEFAULTS)))
+
+
+def without_doses(params: AlignParams) -> AlignParams:
+    """`params` without doses, which are those of each movie."""
     return replace(
         params, dose_per_frame_e_A2=None, eer_dose_per_frame_e_A2=None, eer_total_dose_e_A2=None
     )
@@ -99,17 +105,22 @@ def run_series(
     debug: bool = False,
     inputs: Sequence[Path] = (),
     movie_count: int | None = None,
+    files: TiltFiles | None = None,
+    display: Observer | None = None,
 ) -> int:
     """Align the movies of series and put these together in the folder `out`; the exit code.
 
     Parameters
     ----------
     source_for : gives the movies of series, which it begins
-    wanted : whether files of single movies are kept, and the tilts share a prior
+    wanted : whether files of single movies are kept, as with files for other programs, and the
+        tilts share a prior
     redo : also series that are done
     debug : show where unexpected errors arose
     inputs : what was read beside movies and references
     movie_count : how many there are, where that is known
+    files : which files there will be; None = the stacks
+    display : who sees the events; None = what `options` say
 
     Raises
     ------
@@ -123,23 +134,26 @@ def run_series(
     from flexalign.batch.series import SeriesWork
     from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
     from flexalign.io.results import make_folder
+    from flexalign.tilts.tomostar import write_warp_series
 
+    keep_tilts = wanted.save_tilts or bool(params.formats)
     if options.scheduler is None and options.cluster is None:
         announce_device(params.device)
     if options.jobs == 0:
         announce_compiling()
     tilts_path = make_folder(make_folder(out) / TILTS_NAME)
-    with only_run(tilts_path), view(options.json_events, debug) as observe:
+    seen_by = nullcontext(display) if display else view(options.json_events, debug)
+    with only_run(tilts_path), seen_by as observe:
         if options.report:
             observe = SeriesReporting(out, observe)
-        if options.report and wanted.save_tilts:
+        if options.report and keep_tilts:
             observe = Reporting(tilts_path, observe)
         params = with_absolute_references(params)
         folder, tilts = SeriesFolder(out), RunFolder(tilts_path, params)
         work = SeriesWork(
             folder, tilts, observe,
-            keep_tilts=wanted.save_tilts, redo=redo, retry_failed=options.retry_failed,
-            shares_prior=wanted.shared_prior,
+            keep_tilts=keep_tilts, redo=redo, retry_failed=options.retry_failed,
+            shares_prior=wanted.shared_prior, files=files,
         )  # fmt: skip
         source = source_for(work)
         names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}
@@ -152,6 +166,8 @@ def run_series(
         with stopped_by_signals(run, work.say):
             summary = run.go()
         work.finish()
+        if "warp" in params.formats:
+            write_warp_series(out, TILTS_NAME)
     codes = [failure.exit_code for failure in folder.failed.values()]
     return _exit_code(summary, folder.lost, codes, is_unfinished=work.is_unfinished)
 

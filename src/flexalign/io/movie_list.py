@@ -41,11 +41,16 @@ class ListedMovie:
     optics_group: int = 1
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def own_parameters(self, eer_upsampling: int) -> dict[str, Any]:
-        """The parameters as in `AlignParams`, whose pixel size is that of the camera."""
+    def own_parameters(self, params: AlignParams) -> dict[str, Any]:
+        """The parameters as in `AlignParams`, whose pixel size is that of the camera.
+
+        As in RELION, the pre-exposure of `params` is added to that in the list.
+        """
         own = dict(self.parameters)
         if "pixel_size_A" in own and self.path.suffix.lower() == ".eer":
-            own["pixel_size_A"] *= eer_upsampling
+            own["pixel_size_A"] *= params.eer_upsampling
+        if "pre_exposure_e_A2" in own:
+            own["pre_exposure_e_A2"] += params.pre_exposure_e_A2
         return own
 
 

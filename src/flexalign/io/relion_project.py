@@ -6,24 +6,44 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from flexalign.errors import InputError
+from flexalign.files import exists, read_text
 from flexalign.io.micrographs import write_mrc
 from flexalign.io.motion_formats import relion
 from flexalign.io.references import references_for
+from flexalign.io.star import star_loop, write_star
 from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 
 RELION_TABLE = "corrected_micrographs.star"
+PIPELINE = "default_pipeline.star"
+NODES = "RELION_OUTPUT_NODES.star"
 # RELION's defaults on import.
 CS_MM = 2.7
 AMPLITUDE_CONTRAST = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OutputNode:
+    """A result of the job in RELION's pipeline.
+
+    Attributes
+    ----------
+    path : as seen from the project
+    label : type of the node
+    number : type of the node for RELION 3.1; None where it knows no such type
+    """
+
+    path: Path
+    label: str
+    number: int | None = None
 
 
 def relion_movie(
@@ -38,7 +58,7 @@ def relion_movie(
     parameters, info = record.parameters, record.movie
     rows, columns = (record.decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")
     return relion.RelionMovie(
-        movie_name=info.path,
+        movie_name=name_in_project(info.path),
         shape_px=(info.height_px, info.width_px),
         frame_count=motion.frame_count,
         pixel_size_A=record.pixel_size_A,
@@ -47,11 +67,23 @@ def relion_movie(
         binning=record.output_pixel_size_A / record.pixel_size_A,
         dose_per_frame_e_A2=record.dose_per_frame_e_A2,
         pre_exposure_e_A2=float(parameters["pre_exposure_e_A2"]),
-        gain_name=gain_name,
+        gain_name=None if gain_name is None else name_in_project(gain_name),
         eer_upsampling=info.eer.upsampling if info.eer else None,
         eer_grouping=info.eer.raw_frames_per_frame if info.eer else None,
         bad_pixels_yx=np.array([rows, columns], dtype=np.int64).T.reshape(-1, 2),
     )
+
+
+def name_in_project(path: str) -> str:
+    """The name of a file as RELION knows it: in a project from its folder, else as it is.
+
+    The current folder is a project if it has the table of RELION's pipeline.
+    """
+    project = Path.cwd()
+    is_inside = Path(path).is_absolute() and Path(path).is_relative_to(project)
+    if is_inside and (project / PIPELINE).exists():
+        return str(Path(path).relative_to(project))
+    return path
 
 
 def relion_gain(record: MovieRecord, folder: str | Path) -> str | None:
@@ -143,7 +175,7 @@ def write_relion_table(
     if optics is None:
         optics, optics_groups = _optics_of(known, cs_mm, amplitude_contrast)
     rows = {
-        root: _relion_row(folder, root, record, (optics_groups or {}).get(root, 1))
+        root: relion_micrograph(folder, root, record, (optics_groups or {}).get(root, 1))
         for root, record in known.items()
     }
     path = Path(folder) / RELION_TABLE
@@ -170,10 +202,10 @@ def _optics_of(
     return table, {root: groups[kind] for root, kind in kinds.items()}
 
 
-def _relion_row(
-    folder: str | Path, root: str, record: MovieRecord, optics_group: int
+def relion_micrograph(
+    folder: str | Path, root: str, record: MovieRecord, optics_group: int = 1
 ) -> relion.RelionMicrograph:
-    """One movie in RELION's table."""
+    """One movie in RELION's table, its files in `folder` under names that begin with `root`."""
     place = os.path.dirname(os.path.join(folder, root))  # noqa: PTH118, PTH120
 
     def named(kind: str) -> str | None:
@@ -190,4 +222,36 @@ def _relion_row(
         not_weighted=plain if weighted else None,
         power_spectrum=named("power_spectrum"),
         optics_group=optics_group,
+        even=named("even"),
+        odd=named("odd"),
     )
+
+
+def write_nodes(job: Path, node: OutputNode) -> None:
+    """Write RELION's list of the output nodes of a job.
+
+    RELION 3.1 reads the type as a number and warns of the label, which all later versions read.
+
+    Raises
+    ------
+    OccupiedError
+        If there is a foreign list.
+    OutputError
+        If it cannot be written.
+    """
+    refuse_foreign(job, [NODES])
+    columns: dict[str, list[object]] = {"rlnPipeLineNodeName": [node.path]}
+    if node.number is not None:
+        columns["rlnPipeLineNodeType"] = [node.number]
+    if node.number is None or _has_labels():
+        columns["rlnPipeLineNodeTypeLabel"] = [node.label]
+    with kept_current(job / NODES) as temporary:
+        write_star(temporary, [star_loop("output_nodes", columns)])
+
+
+def _has_labels() -> bool:
+    """Whether the project in the current folder is of RELION 4 or newer, whose types are labels.
+
+    Without the table of a pipeline there is nothing to tell, and labels are as good.
+    """
+    return not exists(PIPELINE) or "TypeLabel" in read_text(PIPELINE, errors="replace")

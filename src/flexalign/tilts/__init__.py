@@ -4,5 +4,5 @@
 takes mdoc files, tables of RELION and names of movies; `exposures` puts them in order and knows
 doses and repeats; `finding` finds the movies; `understanding` brings these together.
 `unfit` finds images that are dark or of another size, `writing` makes the stacks and tables,
-`record` says how.
+`tomostar` what Warp reads, `record` says how.
 """

@@ -70,6 +70,7 @@ class Source:
     pixel_size_A : of the images, None = not said
     image_size_px : (w, h) of these images, None = not said
     voltage_kV, tilt_axis_deg : None = not said
+    pixel_is_rendered : the pixel size is that of EER frames after upsampling, as in RELION
     gain_name : of the gain reference, without folder; "" = not said
     titles : of an mdoc
     """
@@ -83,6 +84,7 @@ class Source:
     tilt_axis_deg: float | None = None
     gain_name: str = ""
     titles: tuple[str, ...] = ()
+    pixel_is_rendered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

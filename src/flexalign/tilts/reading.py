@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flexalign.errors import FlexAlignError, InputError, ParameterError
 from flexalign.files import exists, is_folder
 from flexalign.io.mdoc import Mdoc, base_name, number_of, numbers_of, read_mdoc, time_of
 from flexalign.io.motion_formats.boundary import reading
+from flexalign.io.relion_tilt_series import (
+    ANGLE,
+    AXIS,
+    BEFORE,
+    MOVIE,
+    MOVIE_PIXEL,
+    TABLE,
+    TILT_DOSE,
+    VOLTAGE,
+    listed_series,
+)
 from flexalign.io.star import listed_paths, read_star
 from flexalign.naming import MOVIE_EXTENSIONS, movie_root
 from flexalign.tilts.exposures import section_dose_e_A2
@@ -24,12 +35,6 @@ _FIELDS = {
     "order": r"(?P<order>\d{1,6})",
     "angle": r"(?P<angle>[-+]?\d{1,3}(?:\.\d+)?)",
 }
-# Columns of RELION 5.
-_TABLE, _NAME = "rlnTomoTiltSeriesStarFile", "rlnTomoName"
-_MOVIE, _ANGLE = "rlnMicrographMovieName", "rlnTomoNominalStageTiltAngle"
-_BEFORE, _AXIS = "rlnMicrographPreExposure", "rlnTomoNominalTiltAxisAngle"
-_PIXEL, _VOLTAGE = "rlnMicrographOriginalPixelSize", "rlnVoltage"
-
 Problem = tuple[str, FlexAlignError]
 
 
@@ -176,54 +181,46 @@ def star_sources(path: Path) -> list[Source]:
     """
     with reading(path, "RELION's tilt series"):
         blocks = read_star(path)
-        lists = [table for table in blocks.values() if _TABLE in table and _NAME in table]
-        if lists:
-            return [source for table in lists for source in _listed(path, table)]
-        tilts = {name: table for name, table in blocks.items() if _MOVIE in table}
-        if not any(_ANGLE in table for table in tilts.values()):
+        listed = listed_series(path, blocks)
+        if listed:
+            return [_star_source(s.path, s.name, s.tilts, s.common) for s in listed]
+        tilts = {name: table for name, table in blocks.items() if MOVIE in table}
+        if not any(ANGLE in table for table in tilts.values()):
             raise InputError(
-                f"{path}: expected tilt series of RELION 5, a column _{_TABLE} or, for one series, "
-                f"_{_MOVIE} and _{_ANGLE}; found neither"
+                f"{path}: expected tilt series of RELION 5, a column _{TABLE} or, for one series, "
+                f"_{MOVIE} and _{ANGLE}; found neither"
             )
         return [_star_source(path, name or path.stem, table, {}) for name, table in tilts.items()]
-
-
-def _listed(path: Path, table: Mapping[str, list[str]]) -> Iterator[Source]:
-    """The series that a list names, each with its own table."""
-    rows = zip(table[_NAME], listed_paths(path, table[_TABLE]), strict=True)
-    for index, (name, file) in enumerate(rows):
-        tables = [t for t in read_star(file).values() if _MOVIE in t and _ANGLE in t]
-        if not tables:
-            raise InputError(f"{file}: expected columns _{_MOVIE} and _{_ANGLE}, found none")
-        common = {label: column[index] for label, column in table.items()}
-        yield _star_source(file, name, tables[0], common)
 
 
 def _star_source(
     path: Path, name: str, table: Mapping[str, list[str]], common: Mapping[str, str]
 ) -> Source:
     """The series of one table of RELION."""
-    count = len(table[_MOVIE])
-    before = table.get(_BEFORE, [""] * count)
-    movies = listed_paths(path, table[_MOVIE])
+    count = len(table[MOVIE])
+    before = table.get(BEFORE, [""] * count)
+    movies = listed_paths(path, table[MOVIE])
+    dose_e_A2 = number_of(common.get(TILT_DOSE))
     exposures = tuple(
         Exposure(
             number=row + 1,
-            angle_deg=number_of(table[_ANGLE][row]),
+            angle_deg=number_of(table[ANGLE][row]),
             movie_name=movie.name,
+            dose_e_A2=dose_e_A2 if dose_e_A2 and dose_e_A2 > 0 else None,
             pre_exposure_e_A2=number_of(before[row]),
             movie=movie,
         )
         for row, movie in enumerate(movies)
     )
-    axes = table.get(_AXIS, [""])
+    axes = table.get(AXIS, [""])
     return Source(
         name=name,
         path=path,
         exposures=exposures,
-        pixel_size_A=number_of(common.get(_PIXEL)),
-        voltage_kV=number_of(common.get(_VOLTAGE)),
+        pixel_size_A=number_of(common.get(MOVIE_PIXEL)),
+        voltage_kV=number_of(common.get(VOLTAGE)),
         tilt_axis_deg=number_of(axes[0]),
+        pixel_is_rendered=True,
     )
 
 

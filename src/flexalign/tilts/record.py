@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -124,12 +124,22 @@ def read_series_records(folder: Path) -> Iterator[SeriesRecord]:
             yield read_series_record(path)
 
 
-def finished_series(folder: Path, name: str, key: str) -> SeriesRecord | None:
-    """The record of the work `key`, if it is done and none of its files is missing."""
+def finished_series(
+    folder: Path, name: str, key: str, images: Path | None = None
+) -> SeriesRecord | None:
+    """The record of the work `key`, if it is done and none of its files is missing.
+
+    Parameters
+    ----------
+    images : folder of the files of the single movies, where these are among the results
+    """
     try:
         record = read_series_record(folder / f"{name}{RECORD_SUFFIX}")
     except InputError:
         return None
-    names: Iterable[str] = record.outputs.values()
-    is_whole = all((folder / output).exists() for output in names)
-    return record if is_whole and record.key == key else None
+    paths = [folder / output for output in record.outputs.values()]
+    if images is not None:
+        paths += [
+            images / file for movie in record.movies.values() for file in movie["outputs"].values()
+        ]
+    return record if record.key == key and all(path.exists() for path in paths) else None

@@ -131,7 +131,7 @@ def _opened(
     """`tilt` with the number of its frames and its parameters, or left out as unreadable."""
     try:
         info = _info(tilt.movie, params)
-        values = _own(tilt, info, source, choices)
+        values = _own(tilt, info, source, choices, params.eer_upsampling)
         own = replace(params, **{**common, **values})  # raises if the source's numbers cannot be
         counts = _frame_counts(tilt.movie, info, own)
     except FlexAlignError as error:
@@ -185,11 +185,15 @@ def _info(movie: str, params: AlignParams) -> MovieInfo:
         return reader.info
 
 
-def _own(tilt: Tilt, info: MovieInfo, source: Source, choices: SeriesChoices) -> dict[str, Any]:
+def _own(
+    tilt: Tilt, info: MovieInfo, source: Source, choices: SeriesChoices, eer_upsampling: int
+) -> dict[str, Any]:
     """The parameters of one movie: its dose, that before it, and its pixel size."""
     values: dict[str, Any] = {"pre_exposure_e_A2": tilt.pre_exposure_e_A2}
     if "pixel_size_A" not in choices.given and source.pixel_size_A is not None:
         ratio = 1.0 if source.image_size_px is None else _size_ratio(info, source.image_size_px)
+        if source.pixel_is_rendered and info.eer is not None:
+            ratio /= eer_upsampling
         values["pixel_size_A"] = float(f"{source.pixel_size_A / ratio:.6g}")
     if math.isnan(tilt.dose_e_A2):
         return values

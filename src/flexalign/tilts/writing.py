@@ -71,7 +71,13 @@ class Aligned:
 
 
 def write_series(
-    series: TiltSeries, records: Mapping[str, MovieRecord], folder: Path, out: Path, key: str
+    series: TiltSeries,
+    records: Mapping[str, MovieRecord],
+    folder: Path,
+    out: Path,
+    key: str,
+    *,
+    has_stacks: bool = True,
 ) -> SeriesRecord:
     """Write the stacks of a series, its tables and its record; all of them or none.
 
@@ -82,6 +88,7 @@ def write_series(
     folder : of the files of these movies
     out : of the results; earlier results of the series are replaced
     key : of the work
+    has_stacks : without, there is no stack and no table for one
 
     Raises
     ------
@@ -105,10 +112,11 @@ def write_series(
         )
     with explained(out), hidden_folder(out, name) as hidden:
         paths = {kind: hidden / f"{name}{suffix}" for kind, suffix in SUFFIXES.items()}
-        _write_stacks(series, stacked, paths)
-        write_rawtlt(paths["angles"], [item.tilt for item in stacked])
-        write_aretomo(paths["aretomo"], [item.tilt for item in stacked])
-        write_mdoc(paths["mdoc"], mdoc_of(series, stacked, paths["stack"].name))
+        if has_stacks:
+            _write_stacks(series, stacked, paths)
+            write_rawtlt(paths["angles"], [item.tilt for item in stacked])
+            write_aretomo(paths["aretomo"], [item.tilt for item in stacked])
+            write_mdoc(paths["mdoc"], mdoc_of(series, stacked, paths["stack"].name))
         thumbnails = [item.image("thumbnail") for item in stacked]
         write_strip(paths["strip"], thumbnails, THUMBNAIL_PX)
         outputs = {kind: path.name for kind, path in paths.items() if path.exists()}

@@ -20,6 +20,7 @@ from flexalign.io.motion_formats.read_motion import (
 )
 from flexalign.io.movies.reader import head_text, read_head
 from flexalign.io.star import listed_paths, read_star
+from flexalign.io.writing.ownership import resolved
 from flexalign.motion import Motion
 from flexalign.naming import movie_root
 
@@ -118,9 +119,14 @@ def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
     """
     if len(a) == len(b) == 1:
         return Matches((Pair(a[0].root, a[0], b[0]),))
+    return _matched_by_name(a, b)
+
+
+def _matched_by_name(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
+    """As `match_alignments`, always by names."""
     pairs: list[Pair] = []
     left, right = list(a), list(b)
-    for key in (str, _plain_root):
+    for key in (_root, lambda one: _plain_root(one.root)):
         by_name = [_grouped(side, key) for side in (left, right)]
         for name in by_name[0].keys() & by_name[1].keys():
             one, other = by_name[0][name], by_name[1][name]
@@ -137,6 +143,41 @@ def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
         for root in sorted(both)
     }
     return Matches(tuple(pairs), only_a, only_b, ambiguous)
+
+
+def alignments_of(
+    movies: Sequence[Path], argument: str
+) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """The file with the alignment of each movie; and why some have none.
+
+    A movie is known by its path where a file says that, else by its name.
+
+    Parameters
+    ----------
+    argument : as of `find_alignments`
+
+    Raises
+    ------
+    InputError
+        If it names no alignment.
+    """
+    others = find_alignments(argument)
+    by_path = _grouped(others, lambda one: str(resolved(Path(one.facts.movie or one.path))))
+    same = {path: by_path.get(str(resolved(path)), []) for path in movies}
+    found = {path: ones[0].path for path, ones in same.items() if len(ones) == 1}
+    taken = {ones[0] for ones in same.values() if len(ones) == 1}
+    sides = [
+        Alignment(path, movie_root(path), MovieFacts()) for path in movies if path not in found
+    ]
+    matches = _matched_by_name(sides, [one for one in others if one not in taken])
+    found |= {pair.a.path: pair.b.path for pair in matches.pairs}
+    missing = {
+        side.path: f"{side.path}: expected its alignment in {argument}, found none"
+        for side in matches.only_a
+    }
+    for root, problem in matches.ambiguous.items():
+        missing |= {side.path: problem for side in sides if side.root == root}
+    return found, missing
 
 
 def read_pair(
@@ -196,11 +237,17 @@ def _plain_root(root: str) -> str:
     return re.sub(r"[^0-9A-Za-z]+", "_", root)
 
 
-def _grouped(side: Sequence[Alignment], key: Callable[[str], str]) -> dict[str, list[Alignment]]:
-    """Alignments grouped by a function of their roots."""
+def _root(alignment: Alignment) -> str:
+    return alignment.root
+
+
+def _grouped(
+    side: Sequence[Alignment], key: Callable[[Alignment], str]
+) -> dict[str, list[Alignment]]:
+    """Alignments grouped by a key of each."""
     groups: dict[str, list[Alignment]] = defaultdict(list)
     for alignment in side:
-        groups[key(alignment.root)].append(alignment)
+        groups[key(alignment)].append(alignment)
     return groups
 
 

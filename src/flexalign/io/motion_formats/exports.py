@@ -11,9 +11,9 @@ from flexalign.io import relion_project
 from flexalign.io.motion_formats import motioncor, relion, warp
 from flexalign.io.motion_formats.polynomial import PolynomialMotion
 from flexalign.io.record import read_record
+from flexalign.io.writing.ledger import kept_current, refuse_foreign
 from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.io.writing.publishing import (
-    clear_leftovers,
     hidden_folder,
     publish,
     results_of,
@@ -111,35 +111,59 @@ def _model_notes(
     ]
 
 
-def export_folder(
-    folder: str | Path, records: Mapping[str, MovieRecord], formats: Iterable[str]
-) -> dict[str, MovieRecord]:
-    """Write the motion of finished movies in further formats, beside their other files.
+def export_movie(
+    folder: str | Path, root: str, record: MovieRecord, formats: Iterable[str]
+) -> MovieRecord:
+    """Write the motion of a finished movie in further formats, beside its other files.
 
     Parameters
     ----------
-    records : by the roots of their files in `folder`
+    root : of its files in `folder`
     formats : some of `flexalign.params.WRITTEN_FORMATS`
 
     Returns
     -------
-    The updated records, with the new files among their outputs
+    The updated record, with the new files among its outputs
 
     Raises
     ------
     OccupiedError
         If a file that is not ours has one of the names; then nothing is written.
     InputError
-        If a file cannot be written.
+        If the motion cannot be written in a format, or a file cannot be written.
     """
-    words = tuple(formats)
-    places = {root: _Place(Path(folder) / root, record, words) for root, record in records.items()}
-    for each in {place.folder for place in places.values()}:
-        clear_leftovers(each)
-    for place in places.values():
-        own = results_of(place.folder, place.root)
-        refuse_occupied(place.folder, [*place.names.values(), place.record_name], own)
-    return {root: _export(records[root], place, folder) for root, place in places.items()}
+    place = _Place(Path(folder) / root, record, formats)
+    own = results_of(place.folder, place.root)
+    refuse_occupied(place.folder, [*place.names.values(), place.record_name], own)
+    return _export(record, place, folder)
+
+
+def export_motion(
+    folder: Path, root: str, record: MovieRecord, formats: Iterable[str]
+) -> dict[str, str]:
+    """Write the motion of a movie whose other files are gone; names of files by kind.
+
+    Parameters
+    ----------
+    folder : of the new files
+    root : what their names begin with
+
+    Raises
+    ------
+    FlexAlignError
+        As `export_movie`.
+    """
+    place = _Place(folder / root, record, formats)
+    refuse_foreign(folder, place.names.values())
+    gain_name = relion_project.relion_gain(record, folder) if "relion" in place.formats else None
+    with hidden_folder(folder, root) as hidden:
+        paths = {kind: hidden / name for kind, name in place.names.items()}
+        write_formats(place.formats, record, Motion.from_dict(record.motion), paths, gain_name)
+        written = {kind: path for kind, path in paths.items() if path.exists()}
+        for path in written.values():
+            with kept_current(folder / path.name) as temporary:
+                path.rename(temporary)
+    return {kind: path.name for kind, path in written.items()}
 
 
 class _Place:

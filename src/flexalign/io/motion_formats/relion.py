@@ -78,6 +78,7 @@ class RelionMicrograph:
     not_weighted : micrograph without dose weighting, for the CTF
     power_spectrum : the ``_PS.mrc``
     optics_group : its number in the table of optics
+    even, odd : micrographs of half of the frames
     """
 
     name: str
@@ -86,6 +87,8 @@ class RelionMicrograph:
     not_weighted: str | None = None
     power_spectrum: str | None = None
     optics_group: int = 1
+    even: str | None = None
+    odd: str | None = None
 
 
 def model_for(motion: Motion, movie: RelionMovie) -> PolynomialMotion:

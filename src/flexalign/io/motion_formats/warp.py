@@ -64,7 +64,7 @@ class WarpOptions:
 
 
 def write_warp(path: str | Path, motion: Motion, pixel_size_A: float, movie: MovieInfo) -> None:
-    """Write Warp's XML of a movie, with its motion only.
+    """Write Warp's XML of a movie, with its motion and the folder of its file.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def write_warp(path: str | Path, motion: Motion, pixel_size_A: float, movie: Mov
     """
     from xml.etree import ElementTree
 
-    root = ElementTree.Element("Movie")
+    root = ElementTree.Element("Movie", _attributes(motion, pixel_size_A, movie))
     _add_options(root, motion.frame_count, pixel_size_A, movie)
     whole = -motion.trajectory.displacement_px * pixel_size_A
     for axis, name in ((1, "GridMovementX"), (0, "GridMovementY")):
@@ -280,6 +280,19 @@ def _at_nodes(field: MotionField, frame_count: int) -> FloatArray:
     frames = np.linspace(0, frame_count - 1, min(t, frame_count))
     rows, columns = np.linspace(0, field.height_px, y), np.linspace(0, field.width_px, x)
     return np.stack([field.on_lattice(frame, rows, columns) for frame in frames], axis=1)
+
+
+def _attributes(motion: Motion, pixel_size_A: float, movie: MovieInfo) -> dict[str, str]:
+    """What Warp says of the movie as a whole; it takes what is missing as not measured."""
+    steps_px = np.linalg.norm(np.diff(motion.trajectory.displacement_px, axis=0), axis=1)
+    early_px = steps_px[: max(1, len(steps_px) // 3)]
+    movement_A = float(early_px.mean()) * pixel_size_A if len(early_px) else 0.0
+    return {
+        "DataDirectory": str(Path(movie.path).absolute().parent),
+        "UnselectFilter": "False",
+        "UnselectManual": "null",
+        "MeanFrameMovement": f"{movement_A:.9g}",
+    }
 
 
 def _add_options(root: Element, frames: int, pixel_size_A: float, movie: MovieInfo) -> None:

@@ -1,0 +1,214 @@
+"""The commands `export` and `apply` on the folder of tilt series."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flexalign.batch.events import SeriesDone
+from flexalign.batch.failures import explain
+from flexalign.batch.names import Names
+from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
+from flexalign.cli.console import announce_compiling, record_line, run_each, say_error
+from flexalign.cli.interop import export_movies
+from flexalign.cli.options import collect_parameters, given_parameters
+from flexalign.cli.run_display import series_lines
+from flexalign.cli.series_options import NOT_FOR_SERIES
+from flexalign.errors import InputError, ParameterError
+from flexalign.io.writing.ownership import resolved
+from flexalign.io.writing.publishing import clear_leftovers, results_of
+from flexalign.model import MovieRecord
+from flexalign.motion import Motion
+from flexalign.naming import RECORD_SUFFIX
+from flexalign.params import AlignParams, option_name
+from flexalign.tilts.model import Tilt, TiltSeries
+from flexalign.tilts.record import SeriesRecord, finished_series, read_series_records, series_key
+
+
+def export_series(
+    folder: Path, formats: Sequence[str], optics: tuple[float, float], *, debug: bool
+) -> int:
+    """Export the tilts of all series of a folder; the exit code.
+
+    Where the files of the tilts were kept, the new ones are beside them, else the motion alone is
+    written, as the records of the series have it.
+    """
+    from flexalign.io.motion_formats.exports import export_motion
+    from flexalign.tilts.tomostar import write_warp_series
+
+    tilts = folder / TILTS_NAME
+    if any(tilts.glob(f"*{RECORD_SUFFIX}")):
+        code = export_movies(tilts, formats, optics, debug=debug)
+    else:
+        movies = dict(_movies(folder))
+        if not movies:
+            raise InputError(f"{folder}: expected tilt series that are done, found none")
+        clear_leftovers(tilts)
+
+        def export_one(root: str) -> None:
+            export_motion(tilts, root, movies[root], formats)
+
+        code = run_each(list(movies), export_one, debug=debug, what="tilts")
+        typer.echo(f"{len(movies)} tilts in {tilts}", err=True)
+    if "warp" in formats:
+        for path in write_warp_series(folder, TILTS_NAME):
+            typer.echo(f"wrote {path}", err=True)
+    return code
+
+
+def _movies(folder: Path) -> Iterator[tuple[str, MovieRecord]]:
+    """The records of the tilts of all series, by the roots of their files."""
+    for series in read_series_records(folder):
+        for tilt in series.stacked:
+            record = MovieRecord.from_dict(series.movies[tilt.movie])
+            yield record.outputs["record"].removesuffix(RECORD_SUFFIX), record
+
+
+def apply_series(
+    source: Path,
+    out: Path,
+    values: dict[str, Any],
+    settings: Path | None,
+    *,
+    overwrite: bool,
+    save_tilts: bool,
+    debug: bool,
+) -> int:
+    """Make the stacks of all series of a folder anew along their motion; the exit code.
+
+    Each tilt has the parameters with which it was aligned, but for those that are given.
+
+    Parameters
+    ----------
+    source : folder of `tilt-series`
+    values : what was typed
+    settings : file of further parameters
+    save_tilts : keep the files of single movies
+
+    Raises
+    ------
+    FlexAlignError
+        If nothing can be begun.
+    """
+    from flexalign.io.results import make_folder
+    from flexalign.tilts.tomostar import write_warp_series
+
+    given = given_parameters(values, settings)
+    for name in set(NOT_FOR_SERIES) & given:
+        raise ParameterError(f"{option_name(name)}: expected no such option for tilt series")
+    if resolved(source) == resolved(out):
+        raise InputError(f"{out}: expected another folder than that of the series")
+    chosen = collect_parameters(values, settings)
+    changes = {name: getattr(chosen, name) for name in sorted(given)}
+    make_folder(make_folder(out) / TILTS_NAME)
+    clear_leftovers(out / TILTS_NAME)
+    work = _Application(
+        SeriesFolder(out), changes, [chosen.hash(), *changes],
+        save_tilts=save_tilts, overwrite=overwrite,
+    )  # fmt: skip
+    announce_compiling()
+    all_series = list(read_series_records(source))
+    code = run_each(
+        [_Named(series) for series in all_series], work.apply, debug=debug, what="series"
+    )
+    work.folder.write()
+    if "warp" in chosen.formats:
+        write_warp_series(out, TILTS_NAME)
+    return code or int(bool(work.lost))
+
+
+class _Named:
+    """A series whose text is its name, for messages."""
+
+    def __init__(self, record: SeriesRecord) -> None:
+        self.record = record
+
+    def __str__(self) -> str:
+        return self.record.series.name
+
+
+class _Application:
+    """The stacks of series along motions that are there.
+
+    Parameters
+    ----------
+    changes : parameters that are not those of the records
+    identity : by which an earlier run with the same changes is known
+
+    Attributes
+    ----------
+    lost : number of tilts that failed
+    """
+
+    def __init__(
+        self,
+        folder: SeriesFolder,
+        changes: dict[str, Any],
+        identity: Sequence[str],
+        *,
+        save_tilts: bool,
+        overwrite: bool,
+    ) -> None:
+        self.folder, self._changes, self._identity = folder, changes, list(identity)
+        self._save_tilts = save_tilts or bool(changes.get("write"))
+        self._overwrite = overwrite
+        self._tilts = folder.path / TILTS_NAME
+        self._names = Names()
+        self.lost = 0
+
+    def apply(self, named: _Named) -> None:
+        """Make the stacks of one series, unless an earlier run did."""
+        from flexalign.tilts.writing import write_series
+
+        series = named.record.series
+        self.folder.check(series.name)
+        key = series_key(series, json.dumps([named.record.key, self._identity]), {})
+        if not self._overwrite and finished_series(self.folder.path, series.name, key):
+            typer.echo(f"{series.name}: done before", err=True)
+            return
+        records: dict[str, MovieRecord] = {}
+        failed: dict[int, Tilt] = {}
+        for tilt in named.record.stacked:
+            try:
+                records[tilt.movie] = self._tilt(tilt, named.record.movies[tilt.movie])
+            except Exception as error:
+                say_error(error, subject=tilt.movie_name)
+                failed[tilt.order] = tilt.without("failed", explain(error).message)
+        self.lost += len(failed)
+        tilts = tuple(failed.get(tilt.order, tilt) for tilt in series.tilts)
+        record = write_series(
+            replace(series, tilts=tilts), records, self._tilts, self.folder.path, key
+        )
+        self.folder.add(record)
+        self._clear(record.series)
+        for line in series_lines(SeriesDone(record)):
+            typer.echo(line, err=True)
+
+    def _tilt(self, tilt: Tilt, plain: dict[str, Any]) -> MovieRecord:
+        """Make the images of one tilt."""
+        from flexalign.align import align_and_write
+
+        before = MovieRecord.from_dict(plain)
+        values = {name: value for name, value in before.parameters.items() if name != "hash"}
+        params = replace(AlignParams.from_dict(values), **self._changes)
+        start = time.perf_counter()
+        record = align_and_write(
+            tilt.movie, params, self._tilts, root=self._names.give(tilt.movie), overwrite=True,
+            motion=Motion.from_dict(before.motion),
+        )  # fmt: skip
+        typer.echo(record_line(Path(tilt.movie), record, time.perf_counter() - start), err=True)
+        return record
+
+    def _clear(self, series: TiltSeries) -> None:
+        """Remove the files of single movies, whose images are in the stacks now."""
+        if self._save_tilts:
+            return
+        for tilt in series.used:
+            for name in results_of(self._tilts, self._names.give(tilt.movie)):
+                (self._tilts / name).unlink(missing_ok=True)

@@ -1,0 +1,159 @@
+"""`export` and `apply` on the folder of tilt series."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+import starfile
+from test_series import left_out, read_stack
+from tilts_data import DOSE, PIXEL_A, SHAPE_PX, angle_of, dose_symmetric, write_series
+
+from flexalign.io.motion_formats.read_motion import read_motion
+from flexalign.io.movies.open_movie import open_movie
+from flexalign.motion import Motion
+from flexalign.tilts.record import read_series_record
+
+ANGLES = dose_symmetric(5)
+BY_ANGLE = sorted(ANGLES)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, module_run):
+    """A session of two series that are done; the files of their tilts are gone."""
+    folder = tmp_path_factory.mktemp("session")
+    for name in ("TS_1", "TS_2"):
+        write_series(folder / "frames", name, ANGLES)
+    code, _, err = module_run(folder / "frames", "--out", folder / "out")
+    assert code == 0, err
+    return folder
+
+
+@pytest.fixture
+def session(done, tmp_path):
+    """A copy whose movies may be removed."""
+    shutil.copytree(done / "out", tmp_path / "out")
+    return done, tmp_path
+
+
+@pytest.fixture
+def interop(module_run):
+    def call(command, *words):
+        return module_run(*words, command=command, jobs=False, refine=True)
+
+    return call
+
+
+def call_without_threads(command, *words):
+    """`export` has no option for threads."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flexalign", command, *map(str, words)],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_motion_of_tilts_is_exported_after_their_files_are_gone(session):
+    _, folder = session
+
+    code, _, err = call_without_threads("export", folder / "out", "--to", "warp,motioncor,relion")
+
+    assert code == 0, err
+    assert "10 tilts in" in err
+    for name in ("TS_1", "TS_2"):
+        record = read_series_record(folder / "out" / f"{name}_record.json")
+        table = starfile.read(folder / "out" / "tomostar" / f"{name}.tomostar")
+        assert (-table["wrpAngleTilt"]).tolist() == BY_ANGLE
+        for movie, plain in record.movies.items():
+            root = Path(movie).stem
+            with open_movie(movie) as reader:
+                info = reader.info
+            expected = Motion.from_dict(plain["motion"]).trajectory.displacement_px
+            for file, precision_px in ((".xml", 1e-5), (".aln", 2e-3), ("_motion.star", 1e-5)):
+                path = folder / "out" / "tilts" / f"{root}{file}"
+                found = read_motion(path, info, PIXEL_A).trajectory.displacement_px
+                np.testing.assert_allclose(
+                    found - found[0], expected - expected[0], atol=precision_px
+                )
+    # Once more it is the same; a file that somebody changed is not replaced and costs its tilt.
+    changed = folder / "out" / "tilts" / "TS_1_001_0.0.xml"
+    changed.write_text("theirs")
+    code, _, err = call_without_threads("export", folder / "out", "--to", "warp")
+    assert code == 1
+    assert "TS_1_001_0.0.xml" in err
+    assert "1 of 10 tilts failed" in err
+    assert changed.read_text() == "theirs"
+
+
+def test_stacks_are_made_again_with_other_sums(session, interop):
+    _, folder = session
+
+    code, _, err = interop(
+        "apply", "--motion", folder / "out", "--out", folder / "again", "--binning", 2,
+        "--dose-weight",
+    )  # fmt: skip
+
+    assert code == 0, err
+    for name in ("TS_1", "TS_2"):
+        stack, angles = read_stack(folder / "again" / f"{name}.mrc")
+        assert angles == BY_ANGLE
+        assert stack.shape == (5, SHAPE_PX[0] // 2, SHAPE_PX[1] // 2)
+        assert [angle_of(image) for image in stack] == pytest.approx(BY_ANGLE, abs=1.4)
+        with mrcfile.open(folder / "again" / f"{name}_DW.mrc") as file:
+            assert file.voxel_size.x == pytest.approx(2 * PIXEL_A)
+        even, _ = read_stack(folder / "again" / f"{name}_EVN.mrc")
+        odd, _ = read_stack(folder / "again" / f"{name}_ODD.mrc")
+        np.testing.assert_allclose((even + odd) / 2, stack, rtol=1e-4, atol=1e-3)
+        ours, theirs = (
+            read_series_record(folder / where / f"{name}_record.json") for where in ("out", "again")
+        )
+        for movie, plain in theirs.movies.items():
+            assert plain["motion"] == ours.movies[movie]["motion"]
+            order = next(t.order for t in theirs.series.tilts if t.movie == movie)
+            assert plain["parameters"]["pre_exposure_e_A2"] == DOSE * (order - 1)
+    assert not list((folder / "again" / "tilts").glob("*.mrc"))
+    assert (folder / "again" / "tilt_series.csv").exists()
+    # The same command again does nothing; the folder itself is refused.
+    before = (folder / "again" / "TS_1.mrc").stat().st_mtime_ns
+    code, _, err = interop(
+        "apply", "--motion", folder / "out", "--out", folder / "again", "--binning", 2,
+        "--dose-weight",
+    )  # fmt: skip
+    assert (code, err.count("done before")) == (0, 2)
+    assert (folder / "again" / "TS_1.mrc").stat().st_mtime_ns == before
+    code, _, err = interop("apply", "--motion", folder / "out", "--out", folder / "out")
+    assert code == 3
+    assert "another folder" in err
+
+
+def test_a_tilt_whose_movie_is_gone_is_left_out_and_named(session, interop):
+    done, folder = session
+    movie = done / "frames" / "TS_1_004_-6.0.mrcs"
+    movie.rename(movie.with_suffix(".away"))
+    try:
+        code, _, err = interop("apply", "--motion", folder / "out", "--out", folder / "again")
+    finally:
+        movie.with_suffix(".away").rename(movie)
+
+    assert code == 1
+    assert "left out, failed: exposure 4" in err
+    assert left_out(folder / "again") == {movie.name: "failed"}
+    assert read_stack(folder / "again" / "TS_1.mrc")[1] == BY_ANGLE[1:]
+    assert read_stack(folder / "again" / "TS_2.mrc")[1] == BY_ANGLE
+
+
+def test_a_dose_for_all_tilts_is_refused(session, interop):
+    _, folder = session
+
+    code, _, err = interop(
+        "apply", "--motion", folder / "out", "--out", folder / "again", "--dose-per-frame", 1
+    )
+
+    assert code == 2
+    assert "--dose-per-frame" in err
+    assert not (folder / "again").exists()
