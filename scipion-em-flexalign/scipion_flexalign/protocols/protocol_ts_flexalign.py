@@ -9,7 +9,7 @@ from .. import engine
 from . import form as forms
 from .jobs import EngineJobs
 from .options import EngineOptions
-from .series_outputs import REASONS_IN_SUMMARY, SeriesOutputs
+from .series_outputs import REASONS_IN_SUMMARY, SeriesOutputs, in_project
 from .series_table import mdoc_text, movie_folder
 from .validation import FormChecks, is_eer
 
@@ -75,7 +75,7 @@ class ProtTsFlexAlign(FormChecks, EngineOptions, EngineJobs, SeriesOutputs):
         except Exception as error:
             self.error("%s: %s" % (tsId, error))
             with open(reasonFile, "w") as file:
-                file.write(" ".join(str(error).split()))
+                file.write(in_project(" ".join(str(error).split())))
 
     def _alignSeries(self, tsId):
         folder = self._getSeriesFolder(tsId)

@@ -124,6 +124,9 @@ class SeriesOutputs(ProtTsCorrectMotion):
         elif self._getOutputSet() is not None:
             self._outputSampling = self._getOutputSet().getSamplingRate()
         ProtTsCorrectMotion._updateOutput(self, good)
+        if good:
+            # Others see new outputs at once, and not when the next step ends.
+            self._store(*(getattr(self, name) for name in self._getOutputNames()))
         if self._tsDict.allDone():
             # The base class forgets it where there is no output.
             self._coStep.setStatus(STATUS_NEW)
@@ -217,4 +220,9 @@ def _set_quality(item, result, exposure):
     item._flexalign_EarlyMotion = pwobj.Float(quality.get("early_motion_A"))
     item._flexalign_LocalRange = pwobj.Float(quality.get("local_range_A"))
     item._flexalign_Flags = pwobj.String(flags)
-    item._flexalign_LeftOut = pwobj.String(reason)
+    item._flexalign_LeftOut = pwobj.String(in_project(reason))
+
+
+def in_project(text):
+    """A text with its paths as Scipion has them, from the folder of the project."""
+    return text.replace(os.getcwd() + os.sep, "")
