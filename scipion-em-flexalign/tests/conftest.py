@@ -46,7 +46,6 @@ def _set_up_scipion(base):
         SCIPION_HOSTS=str(base / "home" / "config" / "hosts.conf"),
         SCIPION_STEPS_CHECK_SEC="1",
         SCIPION_EM_NEW_FILE_CHECK_SEC="2",
-        SQLITE_JOURNAL_MODE="WAL",
         FLEXALIGN_HOME=str(base / "engine"),
         XMIPP_HOME=str(base / "xmipp"),
         PYTHONPATH=str(HERE / "xmipp_modules"),
@@ -154,7 +153,22 @@ def simulate_series(engine, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def import_series(project):
+def journal():
+    """The mode of SQLite in which the import of tilt series does not lock itself out.
+
+    Movies keep the default: with this mode, streaming does not see movies that are added.
+    """
+    from pyworkflow import Config
+
+    before = Config.SQLITE_JOURNAL_MODE
+    os.environ["SQLITE_JOURNAL_MODE"] = Config.SQLITE_JOURNAL_MODE = "WAL"
+    yield
+    del os.environ["SQLITE_JOURNAL_MODE"]
+    Config.SQLITE_JOURNAL_MODE = before
+
+
+@pytest.fixture(scope="module")
+def import_series(project, journal):
     """Import the tilt series of a folder by their mdoc files, in a process of its own."""
     from tomo.protocols import ProtImportTsMovies
 

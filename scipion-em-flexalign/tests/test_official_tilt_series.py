@@ -21,7 +21,7 @@ def folder(simulate_series):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, journal):
     """Run the protocol on the series of a folder; what became of it."""
 
     def start(folder):
