@@ -53,6 +53,9 @@ $(SCIPION)/installed: scipion-em-flexalign/pyproject.toml scipion-em-flexalign/t
         | $(SCIPION)/bin/python
 	$(SCIPION)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement scipion-em-flexalign/tests/requirements.txt --editable scipion-em-flexalign
+	# The FlexAlign protocol for tilt series starts with no later release; see its test.
+	$(SCIPION)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	    --target $(SCIPION)/xmipp-24.6 scipion-em-xmipp==24.6.0.0
 	@touch $@
 
 demo: setup

@@ -42,7 +42,7 @@ class Plugin(pwem.Plugin):
     _homeVar = FLEXALIGN_HOME
     _pathVars = []
     _supportedVersions = [VERSION]
-    _url = ""
+    _url = "https://doi.org/10.3390/electronics9061040"  # of FlexAlign's method
 
     @classmethod
     def _defineVariables(cls):
@@ -108,6 +108,21 @@ class Plugin(pwem.Plugin):
         )  # fmt: skip
         lines = [line.strip(" |\u2502").split() for line in listed.stdout.splitlines()]
         return [words[0] for words in lines if len(words) > 1]
+
+    @classmethod
+    def getActiveVersion(cls, home=None, versions=None):
+        """The version that the engine says, "" where it is not found.
+
+        Scipion takes it from the name of its folder, which may have any.
+        """
+        if not cls.getProgram():
+            return ""
+        said = subprocess.run(
+            cls.getCommand(["--version"]), shell=True, env=cls.getEnviron(),
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True,
+        )  # fmt: skip
+        words = said.stdout.split()
+        return words[-1] if words else ""
 
     @classmethod
     def validateInstallation(cls):

@@ -23,8 +23,26 @@ MOVIE_EXTENSIONS = (
 )  # fmt: skip
 
 
+# Of the engine, where the device that was asked for cannot be used.
+DEVICE_EXIT_CODE = 4
+# Of the engine, where some tilts or series are lost and the others are done.
+LOSSES_EXIT_CODE = 1
+FAILED_SERIES = "failed.tsv"
+
+
 class EngineError(Exception):
-    """The engine could not align a movie; the message is its own."""
+    """The engine could not do what was asked for; the message is its own.
+
+    ``exit_code`` is the engine's, None where it did not get as far.
+    """
+
+    def __init__(self, message, exit_code=None):
+        Exception.__init__(self, message)
+        self.exit_code = exit_code
+
+
+class DeviceError(EngineError):
+    """The GPU that was asked for cannot be used, for any movie."""
 
 
 def quoted(words):
@@ -53,14 +71,38 @@ def movie_root(path):
 def align_words(movie, folder, options):
     """The words after the program's name that align one movie into a folder.
 
-    `options` go from names without dashes to values: a bool becomes ``--name`` or ``--no-name``,
-    None and "" are left out, a sequence becomes several words.
+    `options` are those of `option_words`.
 
-    >>> align_words("m.tif", "out", {"local": False, "patches": (7, 6), "gain": None})[4:]
-    ['--overwrite', '--no-report', '--no-local', '--patches', '7', '6']
+    >>> align_words("m.tif", "out", {"local": False})
+    ['align', 'm.tif', '--out', 'out', '--overwrite', '--no-report', '--no-local']
     """
     # The viewer makes the report of all movies when a person wants it.
     words = ["align", movie, "--out", folder, "--overwrite", "--no-report"]
+    return words + option_words(options)
+
+
+def series_words(mdoc, folder, options):
+    """The words after the program's name that align one tilt series into a folder of its own.
+
+    Where an earlier start was stopped, it goes on; tilts that failed are tried again.
+
+    >>> series_words("a.mdoc", "out", {"jobs": 2})[3:]
+    ['out', '--retry-failed', '--no-report', '--jobs', '2']
+    """
+    words = ["tilt-series", mdoc, "--out", folder, "--retry-failed", "--no-report"]
+    return words + option_words(options)
+
+
+def option_words(options):
+    """The words of options that go from names without dashes to values.
+
+    A bool becomes ``--name`` or ``--no-name``, None and "" are left out, a sequence becomes
+    several words.
+
+    >>> option_words({"local": False, "patches": (7, 6), "gain": None})
+    ['--no-local', '--patches', '7', '6']
+    """
+    words = []
     for name, value in options.items():
         if value is None or value == "":
             continue
@@ -161,3 +203,72 @@ class MovieResult:
         first, stop = self.align_range
         frames = displacement[first:stop]
         return [0.0 - x for _, x in frames], [0.0 - y for y, _ in frames]
+
+
+class SeriesResult:
+    """What the engine left behind for one tilt series, read from its record.
+
+    Tilts are told apart by the numbers that they have in the mdoc file that was handed over.
+    """
+
+    def __init__(self, folder, name):
+        self.folder = folder
+        with open(os.path.join(folder, name + SUFFIXES["record"])) as file:
+            self.record = json.load(file)
+        self._tilts = {tilt["number"]: tilt for tilt in self.record["series"]["tilts"]}
+        places = {order: place for place, order in enumerate(self.record["sections"])}
+        self._places = {
+            number: places[tilt["order"]]
+            for number, tilt in self._tilts.items()
+            if tilt["order"] in places
+        }
+
+    def stack(self, kind):
+        """The path of a stack ("stack", "dose_weighted", "even", "odd"), None where it is missing.
+
+        Its images are in the order of ascending angle.
+        """
+        name = self.record["outputs"].get(kind)
+        return os.path.join(self.folder, name) if name else None
+
+    @property
+    def strip(self):
+        """The path of the picture of all images."""
+        return os.path.join(self.folder, self.record["outputs"]["strip"])
+
+    @property
+    def pixel_size(self):
+        """Of the images of the stacks, in Angstrom."""
+        return self.record["pixel_size_A"]
+
+    @property
+    def version(self):
+        """Of the engine."""
+        return self.record["version"]
+
+    def place(self, number):
+        """The place of a tilt in the stacks, from 0; None where it is left out."""
+        return self._places.get(number)
+
+    def reason(self, number):
+        """Why a tilt is left out; "" where it is not."""
+        return self._tilts[number]["why"] if number in self._tilts else "it is not in the record"
+
+    def quality(self, number):
+        """The numbers by which the alignment of a tilt is judged, None where it is left out."""
+        if number not in self._places:
+            return None
+        return self.record["movies"][self._tilts[number]["movie"]]["quality"]
+
+
+def series_failure(folder):
+    """Why the series of a folder failed in the last run there; "" where it did not.
+
+    The engine keeps a table of failed series, which has no row where all went well.
+    """
+    try:
+        with open(os.path.join(folder, FAILED_SERIES)) as table:
+            rows = [line.rstrip("\n").split("\t") for line in table]
+    except OSError:
+        return ""
+    return rows[1][2] if len(rows) > 1 and len(rows[1]) > 2 else ""

@@ -7,6 +7,7 @@ FLEXALIGN_TEST_PYTHON.
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -65,8 +66,6 @@ _set_up_scipion(BASE)
 
 
 def pytest_sessionfinish(session, exitstatus):
-    import shutil
-
     if not os.environ.get("KEEP_SCIPION_TESTS"):
         shutil.rmtree(str(BASE), ignore_errors=True)
 
@@ -134,15 +133,69 @@ def import_movies(project):
     return run
 
 
+@pytest.fixture(scope="session")
+def simulate_series(engine, tmp_path_factory):
+    """Simulate a tilt series; the folder of its movies, where Scipion wants the mdoc file too."""
+
+    def make(name, file_format, *options):
+        folder = tmp_path_factory.mktemp("series")
+        engine(
+            "simulate", "--out", folder, "--tilt-series", "--name", name, "--format", file_format,
+            "--size", 400, 384, "--pixel-size", 1.8, "--tilts", 5, "--frames", 4,
+            "--dose-per-tilt", 6, "--global-motion", 4, "--local-motion", 0, *options
+        )  # fmt: skip
+        shutil.copy(str(folder / (name + ".mdoc")), str(folder / "frames"))
+        for gain in folder.glob(name + "*gain*"):
+            shutil.copy(str(gain), str(folder / "frames"))
+        return folder / "frames"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def journal():
+    """The mode of SQLite in which the import of tilt series does not lock itself out.
+
+    Movies keep the default: with this mode, streaming does not see movies that are added.
+    """
+    from pyworkflow import Config
+
+    before = Config.SQLITE_JOURNAL_MODE
+    os.environ["SQLITE_JOURNAL_MODE"] = Config.SQLITE_JOURNAL_MODE = "WAL"
+    yield
+    del os.environ["SQLITE_JOURNAL_MODE"]
+    Config.SQLITE_JOURNAL_MODE = before
+
+
+@pytest.fixture(scope="module")
+def import_series(project, journal):
+    """Import the tilt series of a folder by their mdoc files, in a process of its own."""
+    from tomo.protocols import ProtImportTsMovies
+
+    def run(folder, pattern, **values):
+        protocol = project.newProtocol(
+            ProtImportTsMovies, filesPath=str(folder), filesPattern=pattern, **values
+        )
+        project.launchProtocol(protocol, wait=True)
+        assert protocol.isFinished(), protocol.getErrorMessage()
+        return protocol
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def align(project):
-    """Run a protocol on imported movies, in a process of its own."""
+    """Run a protocol on imported movies or tilt series, in a process of its own."""
     import pyworkflow as pw
 
     def run(imported, name="ProtFlexAlign", wait=True, **values):
+        if not name.startswith("Xmipp"):
+            values.setdefault("useGpu", False)
         protocol = project.newProtocol(pw.Config.getDomain().getProtocols()[name], **values)
-        protocol.inputMovies.set(imported)
-        protocol.inputMovies.setExtended("outputMovies")
+        is_series = imported.hasAttribute("outputTiltSeriesM")
+        pointer = protocol.inputTiltSeriesM if is_series else protocol.inputMovies
+        pointer.set(imported)
+        pointer.setExtended("outputTiltSeriesM" if is_series else "outputMovies")
         errors = protocol.validate()
         assert not errors, errors
         project.launchProtocol(protocol, wait=wait)

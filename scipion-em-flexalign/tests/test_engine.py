@@ -26,6 +26,7 @@ def test_every_option_that_is_used_is_one_of_the_engine(project):
     ).stdout
     protocol = project.newProtocol(pw.Config.getDomain().getProtocols()["ProtFlexAlign"])
     options = {"align-first", "align-last", "sum-first", "sum-last", "eer-fractions"}
+    options |= {"eer-dose-per-frame", "eer-total-dose"}
     options |= {"dose-weight", "dose-per-frame", "pre-exposure", "voltage", "control-points"}
     options |= {"patches", "min-patch", "group-frames", "max-shift", "max-resolution", "refine"}
     options |= {"local", "binning", "odd-even", "save-movie", "psd", "device", "threads"}
@@ -34,7 +35,20 @@ def test_every_option_that_is_used_is_one_of_the_engine(project):
     # of the wizard
     options |= {"save-unaligned", "hot-pixels"}
 
-    assert protocol._getDevice() == "auto"
+    assert protocol._getDevice() == "cuda"
+    assert [name for name in sorted(options) if "--" + name not in said] == []
+
+
+def test_every_option_for_tilt_series_is_one_of_the_engine():
+    said = subprocess.run(
+        [os.path.join(os.environ["FLEXALIGN_HOME"], "bin", "flexalign"), "tilt-series", "--help"],
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+        env=dict(os.environ, COLUMNS="300"),
+    ).stdout
+    options = {"movies", "shared-prior", "no-shared-prior", "save-tilts", "jobs", "threads"}
+    options |= {"eer-dose-per-frame", "eer-fractions", "pre-exposure", "retry-failed", "no-report"}
+
     assert [name for name in sorted(options) if "--" + name not in said] == []
 
 

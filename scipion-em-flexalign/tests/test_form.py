@@ -10,7 +10,7 @@ import pyworkflow.protocol.params as params
 OFFICIAL = json.loads(pathlib.Path(__file__).with_name("official_form.json").read_text())
 OURS = {
     "splitEvenOdd", "doRefine", "doDoseWeight", "gainSense", "gainCheck", "defectsFile",
-    "binThreads",
+    "binThreads", "eerDose",
 }  # fmt: skip
 PROBES = (None, "", "abc", -1, 0, 1, 1.5, 1e9)
 DISPLAYS = {0: "list", 1: "combo", 2: "hlist"}
@@ -133,3 +133,38 @@ def test_the_class_promises_what_the_official_one_does(protocol):
     assert protocol._citations() == expected["citations"]
     assert set(expected["publicMembers"]) <= set(vars(kind))
     assert (kind.NO_ROTATION, kind.NO_FLIP) == (0, 0)
+
+
+SERIES_OURS = {"useSharedPrior", "saveTilts"}
+NOT_FOR_SERIES = {"inputMovies", "doComputePSD", "doSaveAveMic", "doSaveMovie"}
+
+
+@pytest.fixture(scope="module")
+def series_rows():
+    return form_rows(pw.Config.getDomain().getProtocols()["ProtTsFlexAlign"]())
+
+
+def test_the_form_for_tilt_series_has_the_same_fields(rows, series_rows):
+    added = {"inputTiltSeriesM"} | SERIES_OURS
+
+    assert set(series_rows) - set(rows) == added
+    assert set(rows) - set(series_rows) == NOT_FOR_SERIES
+
+
+def test_the_same_fields_look_the_same(rows, series_rows):
+    differing = [
+        (name, fact)
+        for name in set(rows) & set(series_rows)
+        for fact in ("label", "default", "choices", "refuses", "group", "section")
+        if rows[name].get(fact) != series_rows[name].get(fact)
+    ]
+
+    # Frames of tilts are made by dose; labels of the base class for tilt series are its own.
+    assert set(differing) == {("eerDose", "default")}
+
+
+def test_no_field_for_tilt_series_is_without_help(series_rows):
+    without = [n for n, row in series_rows.items() if row["shownInForm"] and not row["hasHelp"]]
+
+    assert set(without) <= {"runName", "runMode", "useGpu", "gpuList", "hostName"}
+    assert SERIES_OURS <= set(series_rows)

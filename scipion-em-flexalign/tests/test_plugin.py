@@ -28,8 +28,39 @@ def home():
     os.makedirs(os.environ["SCIPION_HOME"], exist_ok=True)
 
 
-def test_the_protocol_is_in_the_list():
-    assert "ProtFlexAlign" in scipion("protocols")
+def test_the_protocols_are_in_the_list():
+    listed = scipion("protocols")
+
+    assert "ProtFlexAlign" in listed and "ProtTsFlexAlign" in listed
+
+
+def test_versions_and_address_are_filled_in():
+    import scipion_flexalign
+    from scipion_flexalign import Plugin
+
+    places = (ROOT / "pyproject.toml", ROOT / "scipion-em-flexalign" / "pyproject.toml")
+    declared = [
+        line.split('"')[1]
+        for place in places
+        for line in place.read_text().splitlines()
+        if line.startswith("version = ")
+    ]
+    assert declared == [scipion_flexalign.__version__] * 2
+    assert Plugin.getActiveVersion() == scipion_flexalign.__version__
+    assert Plugin.getUrl().startswith("https://")
+
+
+def test_without_the_plugin_for_tomography_the_others_are_there():
+    code = (
+        "import sys; sys.modules['tomo'] = None\n"
+        "from scipion_flexalign import protocols, viewers, wizards\n"
+        "print(protocols.__all__, viewers.__all__, len(wizards.FlexAlignGainWizard._targets))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, universal_newlines=True
+    ).stdout
+
+    assert said.splitlines()[-1] == "['ProtFlexAlign'] ['FlexAlignViewer'] 1"
 
 
 def test_the_tests_are_found_and_pass():
@@ -61,6 +92,10 @@ def test_the_protocol_is_in_the_tree():
     (movies,) = [branch for branch in trees["Protocols SPA"] if str(branch.text) == "Movies"]
 
     assert "ProtFlexAlign" in [str(leaf.value) for leaf in movies]
+    (series,) = [
+        branch for branch in trees["Tomography"] if str(branch.text) == "Tilt-series movies"
+    ]
+    assert "ProtTsFlexAlign" in [str(leaf.value) for leaf in series]
 
 
 @pytest.mark.slow

@@ -156,6 +156,35 @@ def test_eer_frames_are_counted_as_they_are_aligned(folder, import_movies, align
     assert record["decisions"]["dose_per_frame_e_A2"] == pytest.approx(0.01 * (raw_frames // 8))
 
 
+def test_eer_frames_of_a_dose(folder, import_movies, align, engine, tmp_path):
+    imported = import_movies(folder, "e*.eer", gainFile=str(folder / "e1.gain"), dosePerFrame=0.01)
+    raw_frames = imported.outputMovies.getDim()[2]
+    frames = raw_frames // round(0.9 / 0.01)
+    with pytest.raises(AssertionError, match="1 - %d" % frames):
+        align(imported, eerDose=0.9, alignFrameN=frames + 1)
+
+    protocol = align(imported, eerDose=0.9, doLocalAlignment=False)
+
+    assert protocol.outputMovies.getFirstItem().getAlignment().getRange() == (1, frames)
+    with open(protocol._getExtraPath("e1_record.json")) as file:
+        record = json.load(file)
+    assert record["decisions"]["dose_per_frame_e_A2"] == pytest.approx(0.9)
+    engine("align", folder / "e1.eer", "--out", tmp_path, "--gain", folder / "e1.gain",
+           "--pixel-size", 1.5, "--eer-dose-per-frame", 0.9, "--eer-total-dose", 0.01 * raw_frames,
+           "--no-local", "--device", "cpu")  # fmt: skip
+    np.testing.assert_allclose(
+        read(protocol.outputMicrographsDoseWeighted.getFirstItem().getFileName()),
+        read(tmp_path / "e1_aligned_mic_DW.mrc"), rtol=1e-4, atol=1e-4,
+    )  # fmt: skip
+
+
+def test_a_dose_of_eer_frames_needs_that_of_the_movies(folder, import_movies, align):
+    imported = import_movies(folder, "e*.eer", gainFile=str(folder / "e1.gain"), dosePerFrame=0.0)
+
+    with pytest.raises(AssertionError, match="needs the dose of the movies"):
+        align(imported, eerDose=0.9)
+
+
 def test_ranges_binning_and_a_saved_movie(mrc_import, align, folder):
     protocol = align(
         mrc_import, alignFrame0=2, alignFrameN=7, useAlignToSum=False, sumFrame0=3, sumFrameN=6,

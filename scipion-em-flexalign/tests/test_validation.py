@@ -1,5 +1,7 @@
 """What the form refuses before anything runs, and what it only warns of."""
 
+import os
+
 import numpy as np
 import pytest
 import pyworkflow as pw
@@ -16,6 +18,7 @@ def form(project, imported):
     """A protocol that has not been run, with some values."""
 
     def make(**values):
+        values.setdefault("useGpu", False)
         protocol = project.newProtocol(
             pw.Config.getDomain().getProtocols()["ProtFlexAlign"], **values
         )
@@ -25,8 +28,41 @@ def form(project, imported):
     return make
 
 
-def test_the_form_as_it_comes_is_fine(form):
+def test_the_form_as_it_comes_is_fine_but_for_a_gpu(form):
     assert form().validate() == []
+
+
+def test_a_gpu_that_is_asked_for_and_is_not_there_is_an_error(form, monkeypatch, tmp_path):
+    monkeypatch.setattr("scipion_flexalign.protocols.jobs.GPU_FILES", [str(tmp_path / "gpu*")])
+
+    (message,) = form(useGpu=True).validate()
+    assert "this machine has none" in message and "Use GPU: No" in message
+    # That of a queue is another machine.
+    queued = form(useGpu=True)
+    queued._useQueue.set(True)
+    assert queued.validate() == []
+
+    (tmp_path / "gpu0").touch()
+    assert form(useGpu=True).validate() == []
+
+
+def test_a_gpu_that_cannot_be_used_ends_the_run_at_once(form, project, imported):
+    """There is no such GPU on any machine; what keeps one movie from a GPU keeps all."""
+    from pyworkflow.protocol.executor import StepExecutor
+
+    from scipion_flexalign import engine
+
+    protocol = form(useGpu=True, gpuList="97", doDoseWeight=False)
+    project.saveProtocol(protocol)
+    protocol.makeWorkingDir()
+    protocol.setStepsExecutor(StepExecutor(None, gpuList=[97]))
+    movie = imported.outputMovies.getFirstItem().clone()
+    os.makedirs(protocol._getOutputMovieFolder(movie))
+
+    with pytest.raises(engine.DeviceError, match="--device cuda"):
+        protocol._processMovie(movie)
+
+    assert not os.path.exists(protocol._getFailedReasonFile(movie))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +100,7 @@ def test_what_cannot_be_meant_is_refused(form, values, message):
     [
         {"useGpu": False},  # local alignment needs no GPU
         {"numberOfThreads": 4},  # nor any number of GPUs for that many threads
-        {"gpuList": "0,1", "numberOfThreads": 1},
+        {"gpuList": "0,1", "numberOfThreads": 1, "useGpu": False},
         {
             "alignFrame0": 2,
             "alignFrameN": 7,
@@ -86,7 +122,8 @@ def test_a_missing_dose_is_a_warning(form):
 def test_on_the_cpu_no_movie_waits_for_a_gpu(form):
     assert form(useGpu=False, gpuList="0 1", numberOfThreads=3).getGpuList() == []
     assert form(useGpu=False).getGPUArgs() == "--device cpu"
-    assert form(useGpu=True).getGPUArgs() == "--device auto"
+    assert form(useGpu=True).getGPUArgs() == "--device cuda"
+    assert form(useGpu=True, gpuList="0 1").getGpuList() == [0, 1]
 
 
 def test_a_missing_engine_is_said(form, monkeypatch):
@@ -101,7 +138,6 @@ def test_a_missing_engine_is_said(form, monkeypatch):
 
 
 def test_an_activation_command_comes_first(monkeypatch, tmp_path):
-    import os
     import subprocess
 
     from scipion_flexalign import Plugin

@@ -110,10 +110,10 @@ def test_a_folder_with_quotes_in_its_name_is_no_command(viewer, monkeypatch, tmp
 
 
 def test_the_wizard_sits_beside_both_fields(project, protocol):
-    ((target, names),) = FlexAlignGainWizard._targets
+    targets = {target.__name__: names for target, names in FlexAlignGainWizard._targets}
 
-    assert target is type(protocol) or target.__name__ == type(protocol).__name__
-    assert names == ["gainRot", "gainFlip"]
+    fields = ["gainRot", "gainFlip"]
+    assert targets == {"ProtFlexAlign": fields, "ProtTsFlexAlign": fields}
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,32 @@ IS_EER = (
     "inputMovies is not None and len(inputMovies) > 0 and "
     'next(iter(inputMovies.getFiles())).endswith(".eer")'
 )
+IS_EER_SERIES = (
+    "inputTiltSeriesM is not None and len(inputTiltSeriesM) > 0 and "
+    'inputTiltSeriesM.getFirstItem().getFirstItem().getFileName().endswith(".eer")'
+)
 HIDDEN_LINES = ("Crop_offsets__px_", "Crop_dimensions__px_")
 BIN_THREADS = 4
 
 
-def define_frames(form):
-    """What is summed from which frames; the base class has put the ranges already."""
+def define_frames(form, is_eer=IS_EER, eer_dose=0.0):
+    """What is summed from which frames; the base class has put the ranges already.
+
+    `eer_dose` is the default dose of a frame that is made of an EER movie.
+    """
     form.addParam(
-        "nFrames", params.IntParam, default=40, label="Number of EER frames", condition=IS_EER,
+        "nFrames", params.IntParam, default=40, label="Number of EER frames", condition=is_eer,
         validators=[params.GT(0, "Number of EER frames must be a positive integer (> 0).")],
         help="The raw frames of an EER movie are summed to this many frames, which are what is "
              "aligned. More frames follow quick motion better, fewer have more signal each. "
              "Frame ranges above count these frames. The dose per frame of the set is taken as "
              "that of a raw frame, as the set counts raw frames.",
+    )  # fmt: skip
+    form.addParam(
+        "eerDose", params.FloatParam, default=eer_dose, label="Or dose of an EER frame (e/A2)",
+        condition=is_eer,
+        help="Make frames of about this dose instead of a given number of them, each of equally "
+             "many raw frames; 0 = the number above. It needs the dose of the movies in the set.",
     )  # fmt: skip
     # The fields stay, with their default of "no cropping", as in FlexAlign.
     for line in HIDDEN_LINES:
@@ -72,17 +85,18 @@ def define_local(form):
     )  # fmt: skip
 
 
-def define_estimation(form):
+def define_estimation(form, is_series=False):
     """How the motion is looked for, and what is made of the frames."""
     form.addParam(
         "maxResForCorrelation", params.FloatParam, default=30, label="Maximum resolution (A)",
         help="Finest detail used when frames are correlated pair by pair, in Angstrom. The "
              "refinement that follows finds its own limit.",
     )  # fmt: skip
-    form.addParam(
-        "doComputePSD", params.BooleanParam, default=True, label="Compute PSD?",
-        help="Compute power spectra before and after the alignment, for each movie.",
-    )  # fmt: skip
+    if not is_series:
+        form.addParam(
+            "doComputePSD", params.BooleanParam, default=True, label="Compute PSD?",
+            help="Compute power spectra before and after the alignment, for each movie.",
+        )  # fmt: skip
     form.addParam(
         "maxShift", params.IntParam, default=50, label="Maximum shift (A)",
         expertLevel=cons.LEVEL_ADVANCED,
@@ -97,7 +111,25 @@ def define_estimation(form):
     form.addParam(
         "doDoseWeight", params.BooleanParam, default=True, label="Apply dose weighting?",
         help="Make dose-weighted micrographs too, with the dose per frame, the initial dose and "
-             "the voltage of the set of movies. Without a dose in the set there are none.",
+             "the voltage of the set of movies. Without a dose in the set there are none."
+        if not is_series else
+             "Make dose-weighted tilt series too, with the dose of each tilt, of all tilts before "
+             "it, and the voltage of the set. Without a dose in the set there are none.",
+    )  # fmt: skip
+
+
+def define_series(form):
+    """What tilt series have beside what movies have."""
+    form.addParam(
+        "useSharedPrior", params.BooleanParam, default=True, label="Tilts help each other?",
+        help="Measure all tilts of a series first, and align each with what the others say of its "
+             "motion and signal. Each movie is read twice more for that. No: each tilt alone.",
+    )  # fmt: skip
+    form.addParam(
+        "saveTilts", params.BooleanParam, default=False, label="Keep files of single tilts?",
+        expertLevel=cons.LEVEL_ADVANCED,
+        help="Keep the image of each tilt, its motion and its own report in the folder of its "
+             "series, in *tilts*.",
     )  # fmt: skip
 
 
@@ -147,13 +179,29 @@ def define_running(form):
         binThreadsHelp="Threads of the program for one movie. With T Scipion threads, T - 1 "
                        "movies are worked on at a time (one, when T is 1), each with so many.",
     )  # fmt: skip
+    _define_gpu(form, "A movie is worked on by one GPU; for n GPUs at a time, give n + 1 Scipion "
+                "threads.")  # fmt: skip
+
+
+def define_series_running(form):
+    """Threads and GPUs; the base class has made the section already."""
+    form.lastSection = form.getParallelSection(updateSection=False)
+    form.getParam("numberOfThreads").setDefault(1)
+    form.addParam(
+        params.BIN_THREADS_PARAM, params.IntParam, default=BIN_THREADS, label="Threads",
+        help="Threads of the program for one tilt series, whose tilts share them. With T Scipion "
+             "threads, T - 1 series are worked on at a time (one, when T is 1).",
+    )  # fmt: skip
+    _define_gpu(form, "The tilts of a series take the GPUs of its step in turn.")
+
+
+def _define_gpu(form, sharing):
     form.addHidden(
         params.GPU_LIST, params.StringParam, default="0", expertLevel=cons.LEVEL_ADVANCED,
-        help="Numbers of the GPUs to use, separated by blanks or commas. A movie is worked on by "
-             "one GPU; for n GPUs at a time, give n + 1 Scipion threads.",
+        help="Numbers of the GPUs to use, separated by blanks or commas. " + sharing,
     )  # fmt: skip
     form.addHidden(
         params.USE_GPU, params.BooleanParam, default=True,
-        help="Use a GPU where flexalign can, and the CPU where it cannot. No: always the CPU, and "
-             "movies do not wait for a GPU.",
+        help="Yes: compute on a GPU; where there is none that flexalign can use, that is an error. "
+             "No: compute on the CPU, which gives the same results and waits for no GPU.",
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """What the form and the set of movies say, as options of the engine's command line."""
 
-from ..constants import GAIN_CHECKS, GAIN_FLIPS, GAIN_SENSES
+from ..constants import GAIN_ANGLES, GAIN_CHECKS, GAIN_FLIPS, GAIN_SENSES
 from .validation import is_eer
 
 
@@ -9,12 +9,24 @@ class EngineOptions:
 
     def _getOptions(self, movie):
         """All options of the engine for one movie, by their names there."""
+        options = {
+            "pixel-size": movie.getSamplingRate(),
+            "save-movie": self.doSaveMovie.get(),
+            "psd": self.doComputePSD.get(),
+            "threads": self.getBinThreads(),
+        }
+        options.update(self._getEstimationOptions())
+        options.update(self._getFrameOptions(movie))
+        options.update(self._getDoseOptions(movie))
+        options.update(self._getReferenceOptions())
+        return options
+
+    def _getEstimationOptions(self):
+        """How the motion is looked for, and which images are made."""
         is_manual = self.doLocalAlignment and not self.autoControlPoints
         points = (self.controlPointX.get(), self.controlPointY.get(), self.controlPointT.get())
         patches = (self.patchesX.get(), self.patchesY.get())
-        options = {
-            "pixel-size": movie.getSamplingRate(),
-            "eer-fractions": self.nFrames.get() if is_eer(movie) else None,
+        return {
             "max-resolution": self.maxResForCorrelation.get(),
             "max-shift": self.maxShift.get(),
             "refine": self.doRefine.get(),
@@ -25,15 +37,8 @@ class EngineOptions:
             "group-frames": self.groupNFrames.get(),
             "binning": self.binFactor.get(),
             "odd-even": self.splitEvenOdd.get(),
-            "save-movie": self.doSaveMovie.get(),
-            "psd": self.doComputePSD.get(),
             "device": self._getDevice(),
-            "threads": self.getBinThreads(),
         }
-        options.update(self._getFrameOptions(movie))
-        options.update(self._getDoseOptions(movie))
-        options.update(self._getReferenceOptions())
-        return options
 
     def _getFrameOptions(self, movie):
         """Frame ranges as the engine counts: from 1 in the file, 0 = the last of the movie."""
@@ -72,33 +77,45 @@ class EngineOptions:
         return last if index + last - first < frames else 0
 
     def _getDoseOptions(self, movie):
-        """What the set of movies says about dose and voltage."""
+        """What the set of movies says about dose and voltage, and what EER frames are made of it.
+
+        The set counts raw frames of EER movies, so that its dose is that of one of them.
+        """
         acquisition = self.inputMovies.get().getAcquisition()
         dose = acquisition.getDosePerFrame() or 0.0
-        if not self.doDoseWeight or dose <= 0:
-            return {"dose-weight": False, "voltage": acquisition.getVoltage()}
-        first, _, index = movie.getFramesRange()
-        initial = (acquisition.getDoseInitial() or 0.0) + dose * max(first - index, 0)
-        return {
-            "dose-weight": True,
+        options = {
+            "dose-weight": bool(self.doDoseWeight and dose > 0),
             "voltage": acquisition.getVoltage(),
-            "dose-per-frame": dose * self._getRawFramesPerFrame(movie),
-            "pre-exposure": initial,
         }
+        if is_eer(movie) and self.eerDose.get() > 0:
+            options["eer-dose-per-frame"] = self.eerDose.get()
+        elif is_eer(movie):
+            options["eer-fractions"] = self.nFrames.get()
+        if dose > 0:
+            first, _, index = movie.getFramesRange()
+            initial = (acquisition.getDoseInitial() or 0.0) + dose * max(first - index, 0)
+            options["pre-exposure"] = initial
+            if is_eer(movie):
+                options["eer-total-dose"] = dose * movie.getDim()[2]
+            else:
+                options["dose-per-frame"] = dose
+        return options
 
-    def _getRawFramesPerFrame(self, movie):
-        """How many of the set's frames are summed to one: more than one for EER only."""
-        if not is_eer(movie):
-            return 1
-        _, _, raw_frames = movie.getDim()
-        return max(raw_frames // self.nFrames.get(), 1)
+    def _getEerFrames(self, movie):
+        """Number of frames that are made of an EER movie: as the engine rounds, 0 = unknown."""
+        dose = self._getInputMovies().getAcquisition().getDosePerFrame() or 0.0
+        if self.eerDose.get() <= 0:
+            return self.nFrames.get()
+        if dose <= 0:
+            return 0
+        return movie.getDim()[2] // max(round(self.eerDose.get() / dose), 1)
 
     def _getReferenceOptions(self):
         """Gain, dark and defects, as they are; the engine turns them."""
         gain, dark = self.getGainAndDark()
         return {
             "gain": gain,
-            "gain-rotate": self.getUserAngle(),
+            "gain-rotate": GAIN_ANGLES[self.gainRot.get()],
             "gain-flip": GAIN_FLIPS[self.gainFlip.get()],
             "gain-sense": GAIN_SENSES[self.gainSense.get()],
             "gain-check": GAIN_CHECKS[self.gainCheck.get()],

@@ -9,6 +9,7 @@ from pwem.protocols import ProtAlignMovies
 from pwem.protocols.protocol_align_movies import OUT_MOVIES
 
 from .. import engine
+from .jobs import read_text
 
 FAILED_REASON = "_failed.txt"
 FAILED_TABLE = "FAILED_reasons.tsv"
@@ -187,12 +188,3 @@ def _frame_count(stack):
     """Number of images in an MRC stack."""
     _, _, depth, count = emlib.image.ImageHandler().getDimensions(stack)
     return max(depth, count)
-
-
-def read_text(path):
-    """The text in a file, "" when there is none."""
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:
-        return ""

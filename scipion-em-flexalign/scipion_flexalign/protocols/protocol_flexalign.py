@@ -1,6 +1,5 @@
 """The protocol: what the form says becomes a command line, its results become Scipion's objects."""
 
-import glob
 import os
 
 import numpy as np
@@ -11,15 +10,16 @@ from pwem.protocols import ProtAlignMovies
 from pwem.protocols.protocol_align_movies import OUT_MICS_DW, OUT_MOVIES
 from pyworkflow import BETA
 
-from .. import Plugin, engine
+from .. import engine
 from ..constants import GAIN_ANGLES, GAIN_FLIPS
 from . import form as forms
+from .jobs import EngineJobs
 from .options import EngineOptions
-from .outputs import FAILED_TABLE, REASONS_IN_SUMMARY, MovieOutputs, read_text
+from .outputs import FAILED_TABLE, REASONS_IN_SUMMARY, MovieOutputs
 from .validation import FormChecks
 
 
-class ProtFlexAlign(FormChecks, EngineOptions, MovieOutputs):
+class ProtFlexAlign(FormChecks, EngineOptions, EngineJobs, MovieOutputs):
     """Corrects beam-induced motion in movies with flexalign.
 
     Each movie becomes micrographs (plain, dose-weighted, odd and even frames) in which every place
@@ -59,6 +59,9 @@ class ProtFlexAlign(FormChecks, EngineOptions, MovieOutputs):
     def _processMovie(self, movie):
         try:
             self.tryProcessMovie(movie)
+        except engine.DeviceError:
+            # No other movie would fare better.
+            raise
         except Exception as error:
             # The others go on; what is said here ends in the list of failed movies.
             self.error("%s: %s" % (movie.getMicName(), error))
@@ -74,47 +77,34 @@ class ProtFlexAlign(FormChecks, EngineOptions, MovieOutputs):
         pwutils.cleanPath(self._getFailedReasonFile(movie))
         log = os.path.join(self._getOutputMovieFolder(movie), "flexalign.log")
         words = engine.align_words(movie.getFileName(), folder, self._getOptions(movie))
-        # The engine's own words are wanted twice: in the log, and as the reason of a failure.
         try:
-            self.runJob(
-                Plugin.getProgram(),
-                "%s 2> %s" % (engine.quoted(words), engine.quoted([log])),
-                env=self._getEnviron(),
-            )
-        except Exception as error:
+            self._runEngine(words, log)
+        except engine.EngineError as error:
             # The name of the link is gone with it, and no help.
-            reason = engine.last_error(read_text(log)).replace(movie.getFileName() + ": ", "")
-            raise engine.EngineError(reason) from error
-        finally:
-            for line in read_text(log).splitlines():
-                self.info(line)
+            error.args = (str(error).replace(movie.getFileName() + ": ", ""),)
+            raise
         if not engine.MovieResult.exists(folder, self._getMovieRoot(movie)):
             raise engine.EngineError("flexalign left no record of %s" % movie.getMicName())
         if not self.doSaveAveMic:
             pwutils.cleanPath(self._getExtraPath(self._getOutputMicName(movie)))
 
-    def _getEnviron(self):
-        environ = Plugin.getEnviron()
-        gpus = self._stepsExecutor.getGpuList() if self.usesGpu() else []
-        if gpus:
-            environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in gpus)
-        return environ
-
     def getGPUArgs(self):
-        """Where the engine computes, as arguments of its command line.
-
-        A GPU is used where the engine can; which one it sees is a matter of its environment.
-        """
+        """Where the engine computes, as arguments of its command line."""
         return "--device %s" % self._getDevice()
 
-    def _getDevice(self):
-        return "auto" if self.usesGpu() else "cpu"
-
     def getGpuList(self):
-        """GPUs to share out among the threads: none where there is none to wait for."""
-        if not self.usesGpu() or not (self.useQueue() or glob.glob("/dev/nvidia[0-9]*")):
-            return []
-        return ProtAlignMovies.getGpuList(self)
+        """GPUs to share out among the threads: none on the CPU, so that no movie waits for one."""
+        return ProtAlignMovies.getGpuList(self) if self.usesGpu() else []
+
+    def _getInputMovies(self):
+        return self.inputMovies.get()
+
+    def _getFirstMovie(self):
+        # The set is left closed: an open one could not grow.
+        movies = self.inputMovies.get()
+        item = movies.getFirstItem()
+        movies.close()
+        return item
 
     # --------------------------- the gain
     def getUserAngle(self):

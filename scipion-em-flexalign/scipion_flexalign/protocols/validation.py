@@ -16,12 +16,14 @@ def is_eer(movie):
 
 
 class FormChecks:
-    """Checks of the form of `ProtFlexAlign`, before anything runs."""
+    """Checks of a form, before anything runs."""
 
     def _validate(self):
         errors = list(Plugin.validateInstallation())
+        errors += self._checkGpu()
         errors += self._checkNumbers()
-        if self.inputMovies.get() is not None:
+        if self._getInputMovies() is not None:
+            errors += self._checkEer()
             errors += self._checkFrames()
             errors += self._checkFiles()
         return errors
@@ -90,22 +92,25 @@ class FormChecks:
             )
         return errors
 
+    def _checkEer(self):
+        """How many frames are made of an EER movie."""
+        if not is_eer(self._getFirstMovie()) or self.eerDose.get() == 0:
+            return []
+        if self.eerDose.get() < 0:
+            return ["The dose of an EER frame must not be negative."]
+        if (self._getInputMovies().getAcquisition().getDosePerFrame() or 0.0) <= 0:
+            return ["A dose of EER frames needs the dose of the movies, which this set has not."]
+        return []
+
     def _getSetRange(self):
         """Numbers of the first and last frame of the movies as aligned, 0 = unknown."""
         item = self._getFirstMovie()
         if is_eer(item):
-            return 1, self.nFrames.get()
-        first, last, _ = self.inputMovies.get().getFramesRange()
+            return 1, self._getEerFrames(item)
+        first, last, _ = self._getInputMovies().getFramesRange()
         if last <= 0:
             last = (item.getNumberOfFrames() or 0) if item is not None else 0
         return first, last
-
-    def _getFirstMovie(self):
-        """The first movie of the set, which is left closed: an open one could not grow."""
-        movies = self.inputMovies.get()
-        item = movies.getFirstItem()
-        movies.close()
-        return item
 
     def _checkFiles(self):
         """Files that are not where the set says."""
@@ -125,21 +130,15 @@ class FormChecks:
     def _warnings(self):
         """What may not be meant, but can be done."""
         warnings = []
-        movies = self.inputMovies.get()
+        movies = self._getInputMovies()
         if movies is None:
             return warnings
         dose = movies.getAcquisition().getDosePerFrame() or 0.0
         if self.doDoseWeight and dose <= 0:
             warnings.append(
-                "The movies have no dose per frame: there will be no dose-weighted micrographs."
+                "The movies have no dose per frame: there will be nothing dose-weighted."
             )
-        if self.doDoseWeight and is_eer(self._getFirstMovie()):
-            total = dose * movies.getDim()[2]
-            if total > MAX_LIKELY_DOSE:
-                warnings.append(
-                    "%g e/A2 per raw frame of these EER movies make %.0f e/A2 in all. "
-                    "Is it the dose of a sum of raw frames?" % (dose, total)
-                )
+        warnings += self._checkTotalDose(dose)
         gpus = len(self.getGpuList())
         if gpus > 1 and self.numberOfThreads.get() < gpus + 1:
             warnings.append(
@@ -152,3 +151,15 @@ class FormChecks:
                 )
             )
         return warnings
+
+    def _checkTotalDose(self, dose):
+        """Whether the dose per frame of EER movies is that of a raw frame, as messages."""
+        if not self.doDoseWeight or not is_eer(self._getFirstMovie()):
+            return []
+        total = dose * self._getInputMovies().getDim()[2]
+        if total <= MAX_LIKELY_DOSE:
+            return []
+        return [
+            "%g e/A2 per raw frame of these EER movies make %.0f e/A2 in all. "
+            "Is it the dose of a sum of raw frames?" % (dose, total)
+        ]

@@ -41,7 +41,9 @@ class TestProtFlexAlign(BaseTest):
         cls.launchProtocol(cls.protImport)
 
     def test_align(self):
-        protocol = self.newProtocol(ProtFlexAlign, objLabel="known motion", splitEvenOdd=True)
+        protocol = self.newProtocol(
+            ProtFlexAlign, objLabel="known motion", splitEvenOdd=True, useGpu=False
+        )
         protocol.inputMovies.set(self.protImport.outputMovies)
         self.launchProtocol(protocol)
 

@@ -1,7 +1,6 @@
 """What there is to look at after a run: one movie at a time, and all of them at once."""
 
 import os
-import pathlib
 
 import matplotlib.image
 import matplotlib.ticker
@@ -12,10 +11,10 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 
 from .. import Plugin, engine
 from ..protocols import ProtFlexAlign
+from .report import REPORT, open_report
 
 PICTURE_SIZE = (8, 6)
 SESSION_SIZE = (9, 7)
-REPORT = "report"
 
 
 class FlexAlignViewer(EmProtocolViewer):
@@ -197,22 +196,5 @@ class FlexAlignViewer(EmProtocolViewer):
         return [self.infoMessage("\n".join(lines), "Movies that failed")]
 
     def _openReport(self, paramName=None):
-        """The engine's page, made anew: movies may have come since."""
-        import subprocess
-        import webbrowser
-
-        folder = os.path.abspath(self.protocol._getExtraPath())
-        made = subprocess.run(
-            Plugin.getCommand([REPORT, folder]),
-            shell=True,
-            env=Plugin.getEnviron(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-        )
-        pages = [name for name in os.listdir(folder) if name.endswith(".html")]
-        if made.returncode or not pages:
-            return [self.errorMessage(engine.last_error(made.stderr), "Report")]
-        newest = max(pages, key=lambda name: os.path.getmtime(os.path.join(folder, name)))
-        webbrowser.open(pathlib.Path(folder, newest).as_uri())
-        return []
+        """The engine's page on all movies."""
+        return open_report(self, self.protocol._getExtraPath())

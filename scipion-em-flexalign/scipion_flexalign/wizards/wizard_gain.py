@@ -7,9 +7,8 @@ from PIL import ImageTk
 from pyworkflow.gui import dialog
 from pyworkflow.wizard import Wizard
 
-from .. import engine
+from .. import engine, protocols
 from ..constants import EER_SUFFIX
-from ..protocols import ProtFlexAlign
 from .gain_pictures import (
     ORIENTATIONS,
     corrected,
@@ -28,15 +27,15 @@ NAMES = ("no rotation", "90 degrees", "180 degrees", "270 degrees")
 class FlexAlignGainWizard(Wizard):
     """Sets rotation and flip of the gain to what is chosen by eye."""
 
-    _targets = [(ProtFlexAlign, ["gainRot", "gainFlip"])]
+    _targets = [(getattr(protocols, name), ["gainRot", "gainFlip"]) for name in protocols.__all__]
 
     def show(self, form, *params):
         protocol = form.protocol
-        movies = protocol.inputMovies.get()
+        movies = protocol._getInputMovies()
         if movies is None or not movies.getGain():
             dialog.showWarning(TITLE, "Choose movies with a gain reference first.", form.root)
             return
-        movie = movies.getFirstItem()
+        movie = protocol._getFirstMovie()
         name = movie.getFileName()
         try:
             mean = mean_without_gain(

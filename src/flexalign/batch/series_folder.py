@@ -10,6 +10,7 @@ from typing import Any
 
 from flexalign.batch import tables
 from flexalign.batch.failures import Failure
+from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import displayed
 from flexalign.io.writing.ledger import kept_current, refuse_foreign

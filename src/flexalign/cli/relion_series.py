@@ -109,7 +109,8 @@ def correct_series(
 
     code = run_series(
         source_for, with_gain(params, series), job, RunOptions(jobs=1, retry_failed=True),
-        SeriesOptions(None, None, None, None, True, True), debug=debug, inputs=inputs, files=_job_files(),
+        SeriesOptions(None, None, None, None, save_tilts=True, shared_prior=True),
+        debug=debug, inputs=inputs, files=_job_files(),
         movie_count=sum(len(one.used) for one in series),
         display=JobLines(stop_if_asked, debug=debug),
     )  # fmt: skip
