@@ -88,7 +88,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
         "beyond-field", "problem",
         meaning="the frames drift so far that the first and the last have less than half of the "
-        "field in common; the motion is not believed, and none was corrected",
+        "field in common; the motion was rejected, and none was corrected",
         message="a drift over {value:.0%} of the field (at most {limit:.0%}): none was corrected",
         cause="A stage that ran on while the movie was recorded, or frames with too little "
         "signal, in which noise was taken for motion.",
@@ -243,8 +243,8 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     ),
     FlagDefinition(
         "one-direction", "warning",
-        meaning="the frames tell of motion in one direction only; motion at right angles to it is "
-        "not known, and was not corrected",
+        meaning="the frames determine motion in one direction only; motion perpendicular to it is "
+        "unknown, and was not corrected",
         message="motion was corrected along {value:.0f} degrees only, from the x axis toward y",
         cause="Filaments, stripes or edges that all lie one way, which look the same after any "
         "motion along them, and nothing else with as much signal.",

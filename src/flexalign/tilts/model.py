@@ -18,7 +18,7 @@ LEFT_OUT = {
     "missing": "the movie was not found",
     "re-shot": "the angle was shot again later",
     "overwritten": "a later exposure has the same movie",
-    "no-angle": "no tilt angle is said",
+    "no-angle": "no tilt angle is given",
     "unreadable": "the movie cannot be read",
     "failed": "the alignment failed",
     "dark": "the image is dark",
