@@ -70,7 +70,7 @@ class Estimate:
     def other_error_px(self) -> float:
         """Standard error in the undetermined direction; NaN if both directions are determined.
 
-        It is the extent of the motion in the other one, as specimens have no preferred direction.
+        It is the standard deviation over frames of the path in the other one.
         """
         if self.direction is None:
             return math.nan
