@@ -127,6 +127,18 @@ def test_the_version_is_in_the_list_of_changes():
     assert f"## {version}" in _text("CHANGELOG.md")
 
 
+def test_the_citation_agrees_with_the_metadata_of_the_package():
+    project = tomllib.loads(_text("pyproject.toml"))["project"]
+    lines = [line.strip().removeprefix("- ") for line in _text("CITATION.cff").splitlines()]
+
+    assert f"version: {project['version']}" in lines
+    assert f"license: {project['license']}" in lines
+    assert f'abstract: "{project["description"]}"' in lines
+    assert f'name: "{project["authors"][0]["name"]}"' in lines
+    assert project["authors"][0]["name"].lower() in _text("LICENSE")
+    assert [line for line in lines if line in project["keywords"]] == project["keywords"]
+
+
 def test_every_target_of_make_is_declared_as_no_file():
     targets = re.search(r"^\.PHONY: (.*)$", _text("Makefile"), flags=re.MULTILINE)
 

@@ -119,11 +119,11 @@ def define_estimation(form, is_series=False):
 
 
 def define_series(form):
-    """What tilt series have beside what movies have."""
+    """Additional parameters of tilt series."""
     form.addParam(
         "useSharedPrior", params.BooleanParam, default=True, label="Tilts help each other?",
-        help="Measure all tilts of a series first, and align each with what the others say of its "
-             "motion and signal. Each movie is read twice more for that. No: each tilt alone.",
+        help="Measure all tilts of a series first, and align each with a prior of motion "
+             "and signal from the others. Each movie is read two more times. No: each tilt alone.",
     )  # fmt: skip
     form.addParam(
         "saveTilts", params.BooleanParam, default=False, label="Keep files of single tilts?",

@@ -22,8 +22,8 @@ THREADS_OF_A_TILT = 2
 class ProtTsFlexAlign(FormChecks, EngineOptions, EngineJobs, SeriesOutputs):
     """Corrects beam-induced motion in the movies of tilt series with flexalign.
 
-    Each tilt is a movie of few, faint frames. All tilts of a series are measured first, and each
-    is then aligned with what the others say of its motion and signal.
+    Each tilt is a movie with few frames of low dose. All tilts of a series are measured first,
+    and each is then aligned with a prior of motion and signal from the others.
 
     The outputs are tilt series (plain, dose-weighted, of odd and of even frames), their tilts by
     ascending angle. A tilt that fails, is dark or was shot again is excluded as Scipion excludes

@@ -1,4 +1,4 @@
-"""A source of the movies of tilt series that are all known from the start."""
+"""A source of the movies of a fixed list of tilt series."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from flexalign.batch.series import SeriesWork
 from flexalign.tilts.model import TiltSeries
 
-# While so many movies are under way, no further series is begun.
+# Number of movies in progress from which on no further series is started.
 MAX_AWAITED = 256
 
 
@@ -17,8 +17,8 @@ class ListedSeries:
 
     Parameters
     ----------
-    series : each is made when there is need of it, as the headers of its movies are read for that
-    work : what the series are begun on
+    series : evaluated lazily, as the headers of the movies of each are read
+    work : on which the series are started
     """
 
     backlog = 0
@@ -31,13 +31,13 @@ class ListedSeries:
 
     @property
     def is_open(self) -> bool:
-        """Whether they have not all been taken yet."""
+        """Whether there are more movies to take."""
         return self._has_more or self._work.is_measuring
 
     def take(self) -> Sequence[Path]:
-        """The movies that are measured, and those of one more series where few are under way.
+        """The released movies, and those of one more series if few are in progress.
 
-        Those near zero tilt come first within each series.
+        Within each series they are sorted by absolute tilt angle.
         """
         movies = self._work.take_released()
         while self._has_more and not movies and self._work.awaited_count < MAX_AWAITED:

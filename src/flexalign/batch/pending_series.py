@@ -1,4 +1,4 @@
-"""A tilt series under way: which of its movies are awaited, and what is known of the others."""
+"""A tilt series in progress: its unfinished movies, and the results of the others."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 Priors = Mapping[Path, "SeriesPrior | None"]
 
-# Tilts are measured without neighbours, and again by what these said.
+# Tilts are measured first with the default prior, then with priors from their neighbours.
 MEASURING_ROUNDS = 2
 
 
 class PendingSeries:
-    """A series whose movies have not all ended; movies are known by their resolved paths.
+    """A series with unfinished movies, which are identified by their resolved paths.
 
     Parameters
     ----------
-    series : as it was understood
+    series : as interpreted
     key : of the work
-    needs_prior : its tilts are measured before any is aligned
+    needs_prior : whether its tilts are measured before any is aligned
 
     Attributes
     ----------
-    series : the same without the tilts that have been lost since
-    awaited : movies that have not ended
-    unmeasured : of these, the ones that are to be measured in this round
+    series : the same without the tilts lost since
+    awaited : unfinished movies
+    unmeasured : those of them to be measured in this round
     """
 
     def __init__(self, series: TiltSeries, key: str, *, needs_prior: bool) -> None:
@@ -48,7 +48,7 @@ class PendingSeries:
         self._rounds = 0
 
     def job_facts(self, movie: Path) -> dict[str, Any]:
-        """What the job of a movie has of its series, as fields of `Job`."""
+        """Fields of the `Job` of a movie that come from its series."""
         return {
             "series_key": self.key,
             "only_measures": movie in self.unmeasured,
@@ -56,7 +56,7 @@ class PendingSeries:
         }
 
     def measure(self, movie: Path, statistics: TiltStatistics | None) -> bool:
-        """Take in what a tilt says of the others; whether it was the last of this round."""
+        """Store the statistics of a tilt; return whether it was the last of this round."""
         if movie not in self.unmeasured:
             return False
         self.unmeasured.remove(movie)
@@ -64,12 +64,12 @@ class PendingSeries:
         return not self.unmeasured
 
     def priors_task(self) -> Callable[[], Priors]:
-        """What computes the prior of each tilt, by what the others said in this round."""
+        """Function that estimates the prior of each tilt from the others in this round."""
         angles = {resolved(tilt.movie): tilt.angle_deg for tilt in self.series.used}
         return partial(priors_by_movie, angles, dict(self._statistics))
 
     def begin_round(self, priors: Priors) -> list[Path]:
-        """The movies to be measured again, or aligned after the last round, with these priors."""
+        """The movies to be measured again with these priors, or aligned after the last round."""
         self._priors = dict(priors)
         self._rounds += 1
         if self._rounds < MEASURING_ROUNDS:
@@ -77,10 +77,10 @@ class PendingSeries:
         return [movie for movie in movies_of(self.series) if resolved(movie) in self.awaited]
 
     def lose(self, losses: Mapping[int, tuple[str, str]]) -> list[Path]:
-        """Leave out tilts; the movies of earlier exposures of their angles, which are awaited now.
+        """Leave out tilts; return the movies of earlier exposures that replace them.
 
-        They are measured if others still are; else they have the prior of the tilt that is lost,
-        which neighbours of the same angle have given.
+        These are measured if others still are; else they inherit the prior of the lost tilt of the
+        same angle.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class PendingSeries:
         return spare
 
     def _inherit_priors(self, losses: Mapping[int, tuple[str, str]]) -> None:
-        """Give the priors of tilts that are lost to those that replace them."""
+        """Pass the priors of lost tilts to those that replace them."""
         by_order = {tilt.order: tilt for tilt in self.series.tilts}
         for order in losses:
             lost, spare = by_order[order], by_order.get(by_order[order].replaced_by)

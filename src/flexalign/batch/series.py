@@ -1,9 +1,9 @@
-"""A run over tilt series: their movies go through a run, and each series is put together after.
+"""A run over tilt series: their movies are processed in a run, then each series is assembled.
 
-A tilt is a movie like any other, with its own dose and pre-exposure, so that whatever happens to it
-happens to it alone.  All tilts of a series are measured first, which gives each a prior of its
-motion by the others.  When the last movie of a series has ended, its stacks are written, and the
-files of the single movies are removed unless they are wanted.
+A tilt is a movie like any other, with its own dose and pre-exposure, so that a failure affects
+only that tilt.  All tilts of a series are measured first, which gives each a prior of its motion
+from the others.  When the last movie of a series has ended, its stacks are written, and the files
+of the single movies are removed unless they are to be kept.
 """
 
 from __future__ import annotations
@@ -40,17 +40,18 @@ if TYPE_CHECKING:
 
 
 class SeriesWork:
-    """What is to be done on series, and what is done; an observer of the run on their movies.
+    """State of the work on all series; an observer of the run over their movies.
 
     Parameters
     ----------
     folder : of the results
-    tilts : of the run on the movies, whose `params` hold for all of them
-    observe : receives all events, also those of series
-    keep_tilts : the files of single movies stay; a series that is done without them is done again
-    redo : also series that are done
-    retry_failed : also those of which tilts failed
-    shares_prior : the tilts of a series are measured, and each has a prior by the others
+    tilts : of the run over the movies, with `params` common to all of them
+    observe : receives all events, including those of series
+    keep_tilts : whether to keep the files of single movies; series finished without them are
+        processed again
+    redo : whether to process finished series again
+    retry_failed : whether to process series with failed tilts again
+    shares_prior : whether each tilt has a prior from the others, which are measured first
     files : names of the files of single movies, and whether there are stacks
 
     Attributes
@@ -79,7 +80,7 @@ class SeriesWork:
         self.own: dict[Path, Mapping[str, Any]] = {}
         self._pending: dict[str, PendingSeries] = {}
         self._of_movie: dict[Path, str] = {}
-        # One thread beside the run estimates priors and writes stacks.
+        # One background thread estimates priors and writes stacks.
         self._pool = ThreadPoolExecutor(1)
         self._estimating: deque[tuple[PendingSeries, Future[Priors]]] = deque()
         self._writing: deque[tuple[PendingSeries, Future[SeriesRecord]]] = deque()
@@ -87,7 +88,7 @@ class SeriesWork:
         self._finished: events.Finished | None = None
 
     def begin(self, series: TiltSeries) -> list[Path]:
-        """The movies of `series` to be aligned; none where it is done or cannot be."""
+        """The movies of `series` to be aligned; none if it is finished or has an error."""
         try:
             return self._begin(series)
         except FlexAlignError as error:
@@ -95,7 +96,7 @@ class SeriesWork:
             return []
 
     def _begin(self, series: TiltSeries) -> list[Path]:
-        """As `begin`; errors are of this series."""
+        """As `begin`; may raise errors of this series."""
         name = self._folder.name_of(series)
         self._folder.check(name)
         others = {movie: of for movie, of in self._of_movie.items() if of != name}
@@ -124,7 +125,7 @@ class SeriesWork:
         return movies
 
     def _is_done(self, name: str, key: str) -> bool:
-        """Whether all that is wanted of a series was done by an earlier run."""
+        """Whether a series was finished by an earlier run, with all requested outputs."""
         images = None if self._files.has_stacks else self._tilts.path
         done = finished_series(self._folder.path, name, key, images)
         if done is None or self._redo:
@@ -134,7 +135,7 @@ class SeriesWork:
         return not self._keep_tilts or self._are_aligned(movies_of(done.series), key)
 
     def _are_aligned(self, movies: Iterable[Path], key: str) -> bool:
-        """Whether the files of all these movies are there, of the same work on their series."""
+        """Whether the files of all these movies exist, from the same work on their series."""
         return all(
             (record := self._record_of(str(movie))) is not None
             and record.decisions.get("series_key") == key
@@ -142,7 +143,7 @@ class SeriesWork:
         )
 
     def _record_of(self, movie: str) -> MovieRecord | None:
-        """The record of a movie; None where there is none to read."""
+        """The record of a movie; None if there is no readable one."""
         name = self._tilts.names.give(movie)
         try:
             return read_record(self._tilts.path / f"{name}{RECORD_SUFFIX}")
@@ -150,47 +151,47 @@ class SeriesWork:
             return None
 
     def of_series(self, movie: Path) -> dict[str, Any]:
-        """What the job of a movie, by its resolved path, has of its series."""
+        """Fields of the job of a movie (resolved path) that come from its series."""
         pending = self._pending_of(movie)
         if pending is None:
             return {}
         return {**pending.job_facts(movie), "suffixes": self._files.suffixes}
 
     def _pending_of(self, movie: Path) -> PendingSeries | None:
-        """The series under way that awaits a movie, by its resolved path."""
+        """The series in progress that waits for a movie (resolved path)."""
         pending = self._pending.get(self._of_movie.get(movie, ""))
         return pending if pending is not None and movie in pending.awaited else None
 
     def _is_current(self, job: Job) -> bool:
-        """Whether a job is of its series as it is now, which may have been begun anew since."""
+        """Whether a job belongs to the current work on its series, which may be restarted."""
         pending = self._pending_of(resolved(job.movie))
         return pending is not None and pending.key == job.series_key
 
     @property
     def failed(self) -> Mapping[str, Failure]:
-        """The series that failed, by what describes them."""
+        """The series that failed, by source."""
         return self._folder.failed
 
     @property
     def awaited_count(self) -> int:
-        """Movies of series under way that have not ended."""
+        """Number of unfinished movies of series in progress."""
         return sum(len(one.awaited) for one in self._pending.values())
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether there are series under way."""
+        """Whether there are series in progress."""
         return bool(self._pending)
 
     @property
     def is_measuring(self) -> bool:
-        """Whether more movies will be released, or may be."""
+        """Whether more movies may be released."""
         measuring = any(one.unmeasured for one in self._pending.values())
         return bool(self._released or self._estimating) or measuring
 
     def take_released(self) -> list[Path]:
         """The movies released since the last call: to be measured again or aligned, with priors.
 
-        Earlier exposures that take the place of tilts that are lost are among them.
+        They include earlier exposures that replace lost tilts.
         """
         while self._estimating and self._estimating[0][1].done():
             pending, future = self._estimating.popleft()
@@ -200,13 +201,13 @@ class SeriesWork:
         return released
 
     def fail(self, source: str, error: BaseException) -> None:
-        """Take in that a series cannot be processed, which costs no other one."""
+        """Note that a series cannot be processed; the others continue."""
         failure = explain(error)
         self._folder.fail(source, failure)
         self._observe(events.SeriesFailed(source, failure))
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened to a movie; that the run is over is told by `finish`."""
+        """Process an event of a movie; `finish` is called at the end of the run."""
         if isinstance(event, events.Finished):
             self._finished = event
             return
@@ -228,7 +229,7 @@ class SeriesWork:
         self._observe(Note(text))
 
     def finish(self) -> None:
-        """Wait for what is being written, and bring the tables up to date."""
+        """Wait for pending writes, and update the tables."""
         self._take_written(wait=True)
         self._pool.shutdown()
         self._folder.write()
@@ -237,18 +238,18 @@ class SeriesWork:
             self._observe(self._finished)
 
     def _measure(self, movie: str, statistics: TiltStatistics | None) -> None:
-        """Take in what a tilt says about the others; the last of a series gives the priors."""
+        """Store the statistics of a tilt; after the last one of a series, estimate the priors."""
         place = resolved(movie)
         pending = self._pending_of(place)
         if pending is not None and pending.measure(place, statistics):
             self._estimate_priors(pending)
 
     def _estimate_priors(self, pending: PendingSeries) -> None:
-        """Have the priors of a series estimated, beside the alignment of others."""
+        """Start to estimate the priors of a series in the background."""
         self._estimating.append((pending, self._pool.submit(pending.priors_task())))
 
     def _end(self, movie: str, failure: Failure | None) -> None:
-        """Take in how a movie ended; the last of a series lets it be put together."""
+        """Store the result of a movie; after the last one of a series, assemble the series."""
         place = resolved(movie)
         pending = self._pending_of(place)
         if pending is None:
@@ -264,16 +265,17 @@ class SeriesWork:
             self._estimate_priors(pending)
 
     def _lose(self, pending: PendingSeries, losses: Mapping[int, tuple[str, str]]) -> None:
-        """Leave out tilts of a series, and begin earlier exposures of their angles instead."""
+        """Leave out tilts of a series, and start earlier exposures of the same angles instead."""
         self._released += pending.lose(losses)
         for tilt in pending.series.left_out:
             if tilt.order in losses and tilt.replaced_by:
                 self.say(f"{pending.series.name}: exposure {tilt.order}: {tilt.reason}")
 
     def _put_together(self, pending: PendingSeries) -> None:
-        """Have the results of a series written, beside the alignment of others.
+        """Start to write the results of a series in the background.
 
-        Not yet, where an image is dark or of another size and an earlier one can replace it.
+        If an image is dark or of another size and an earlier exposure can replace it, wait for
+        that.
         """
         found = {tilt.movie: self._record_of(tilt.movie) for tilt in pending.series.used}
         records = {movie: record for movie, record in found.items() if record is not None}
@@ -294,7 +296,7 @@ class SeriesWork:
         self._writing.append((pending, written))
 
     def _take_written(self, *, wait: bool) -> None:
-        """Take in the series that are written."""
+        """Process the series that have been written."""
         while self._writing and (wait or self._writing[0][1].done()):
             pending, written = self._writing.popleft()
             is_begun_anew = self._pending.get(pending.series.name) is not pending

@@ -1,4 +1,4 @@
-"""The folder of a run over tilt series: records, and the tables that follow from them."""
+"""The folder of a run over tilt series: records, and the tables derived from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEFT_OUT_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What the tables say of a series; its record is too long to be kept in memory."""
+    """Table entries of a series; its record is too large to be kept in memory."""
 
     source: str
     row: dict[str, Any]
@@ -46,7 +46,7 @@ def _summary(record: SeriesRecord) -> _Done:
 
 
 class SeriesFolder:
-    """The folder `path` with the results of series; the tables are made again by `write`.
+    """The folder `path` with the results of series; `write` updates the tables.
 
     Raises
     ------
@@ -60,22 +60,21 @@ class SeriesFolder:
         clear_leftovers(path)
         self._done = {record.series.name: _summary(record) for record in read_series_records(path)}
         self._failed: dict[str, Failure] = {}
-        # What describes the series of each name; names that differ only in capitals are one, as
-        # they are for some file systems.
+        # Source of the series of each name, ignoring case as some file systems do.
         self._sources = {name.casefold(): done.source for name, done in self._done.items()}
 
     @property
     def failed(self) -> Mapping[str, Failure]:
-        """The series that failed in this run, by what describes them."""
+        """The series that failed in this run, by source."""
         return self._failed
 
     @property
     def lost(self) -> int:
-        """Tilts that are lost, in all series that are done."""
+        """Number of lost tilts in all finished series."""
         return sum(done.row["lost"] for done in self._done.values())
 
     def name_of(self, series: TiltSeries) -> str:
-        """The name of the results: that of the series, unless another one has it."""
+        """The name of the results: that of the series, unless another series uses it."""
         name, number = series.name, 1
         while self._sources.setdefault(name.casefold(), series.source) != series.source:
             folder = Path(series.source).parent.name
@@ -84,14 +83,14 @@ class SeriesFolder:
         return name
 
     def check(self, name: str) -> None:
-        """Make sure that the results of a series can be written.
+        """Check that the results of a series can be written.
 
         Raises
         ------
         OccupiedError
-            If a file that is not ours has the name of one.
+            If a foreign file has the name of a result.
         InputError
-            If the name cannot be that of a file.
+            If the name is not a valid file name.
         """
         if "/" in name or name.strip(".") == "" or displayed(name) != name:
             raise InputError(f"{displayed(name)}: expected a name that files can have")
@@ -99,16 +98,16 @@ class SeriesFolder:
         refuse_occupied(self.path, names, results_of(self.path, name))
 
     def add(self, record: SeriesRecord) -> None:
-        """Take in a series that is done."""
+        """Add a finished series."""
         self._done[record.series.name] = _summary(record)
         self._failed.pop(record.series.source, None)
 
     def fail(self, source: str, failure: Failure) -> None:
-        """Take in a series that failed."""
+        """Add a failed series."""
         self._failed[source] = failure
 
     def write(self) -> None:
-        """Bring the tables up to date.
+        """Update the tables.
 
         Raises
         ------
@@ -125,7 +124,7 @@ class SeriesFolder:
 
 
 def row_of(record: SeriesRecord) -> dict[str, Any]:
-    """What the table of all series says of one."""
+    """The row of a series in the table of all series."""
     series, angles = record.series, [tilt.angle_deg for tilt in record.stacked]
     doses = [tilt.dose_e_A2 for tilt in series.tilts]
     motion = [movie["quality"]["total_motion_A"] for movie in record.movies.values()]
@@ -149,7 +148,7 @@ def row_of(record: SeriesRecord) -> dict[str, Any]:
 
 
 def left_out_rows(record: SeriesRecord) -> Iterator[dict[str, Any]]:
-    """A row for each exposure that is no image of the stack."""
+    """A row for each exposure that is not in the stack."""
     for tilt in record.series.left_out:
         yield {
             "series": record.series.name,
@@ -164,17 +163,17 @@ def left_out_rows(record: SeriesRecord) -> Iterator[dict[str, Any]]:
 
 
 def _number(value: float) -> float | str:
-    """A number for a table, nothing where it is not known."""
+    """A number for a table; empty if it is not known."""
     return "" if math.isnan(value) else round(value, 4)
 
 
 def movies_of(series: TiltSeries) -> list[Path]:
-    """The movies to be aligned, those nearest to zero tilt first, one file once."""
+    """The movies to be aligned, by absolute tilt angle, without duplicates."""
     return list({resolved(tilt.movie): Path(tilt.movie) for tilt in series.used}.values())
 
 
 def left_out_line(tilt: Tilt) -> str:
-    """The row of an exposure that is left out."""
+    """The line on an exposure that is left out."""
     named = f" ({tilt.movie_name})" if tilt.movie_name and tilt.movie_name not in tilt.why else ""
     return (
         f"left out, {tilt.left_out}: exposure {tilt.order} at {tilt.angle_deg:g} degrees{named}: "

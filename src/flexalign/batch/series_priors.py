@@ -1,4 +1,4 @@
-"""The priors of the tilts of a series, estimated beside a run."""
+"""The priors of the tilts of a series, estimated in the background of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 def priors_by_movie(
     angles_deg: Mapping[Path, float], statistics: Mapping[Path, TiltStatistics | None]
 ) -> dict[Path, SeriesPrior | None]:
-    """The prior of each tilt by what the others say; the keys are the paths of movies."""
+    """The prior of each tilt, estimated from the others, by path of its movie."""
     places = sorted(angles_deg, key=lambda place: angles_deg[place])
     angles = [angles_deg[place] for place in places]
     found = series_priors(angles, [statistics.get(place) for place in places])
@@ -24,7 +24,7 @@ def priors_by_movie(
 def result_or_none(
     future: Future[Mapping[Path, SeriesPrior | None]], say: Callable[[str], None], name: str
 ) -> Mapping[Path, SeriesPrior | None]:
-    """What was estimated for the series `name`; where that failed, which is told, no priors."""
+    """The priors of the series `name`; empty, with a note, if the estimation failed."""
     try:
         return future.result()
     except Exception as error:

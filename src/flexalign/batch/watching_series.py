@@ -1,4 +1,4 @@
-"""Tilt series as they come: a folder that is watched, and when a series in it is complete."""
+"""Watch a folder for tilt series, and detect when each is complete."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _State = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class SeriesWatch:
-    """What is watched for.
+    """Settings of the watch.
 
     Attributes
     ----------
-    quiet_s : a series of which no file has changed for so long is complete
-    tilts : so is one with so many exposures, whose movies are all there; None = not known
-    settle_s : once these have not changed for so long
-    pattern : that paths of mdoc files from the folder must match; "" = all
-    name_pattern : of movies, where there are no mdoc files
-    poll_s : the folder is listed at least so often
-    idle_s : no more series are waited for when so long nothing changed; None = wait for ever
+    quiet_s : time without changes after which a series is complete
+    tilts : number of exposures of a complete series; None = not known
+    settle_s : time without changes after which the movies of such a series are complete
+    pattern : for paths of mdoc files relative to the folder; "" = all
+    name_pattern : of movies, if there are no mdoc files
+    poll_s : maximum interval between listings of the folder
+    idle_s : time without changes after which the watch ends; None = never
     """
 
     quiet_s: float = 600.0
@@ -49,7 +49,7 @@ class SeriesWatch:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A series as it was at a look."""
+    """State of a series when the folder was last listed."""
 
     source: Source
     states: tuple[_State, ...]
@@ -61,10 +61,10 @@ class WatchedSeries:
 
     Parameters
     ----------
-    understand : makes a series of what was read
-    work : what the series are begun on
-    others : folders that are not looked into
-    clock : seconds that only grow
+    understand : function that interprets a source as a series
+    work : on which the series are started
+    others : folders to exclude
+    clock : monotonic time in seconds
 
     Raises
     ------
@@ -96,7 +96,7 @@ class WatchedSeries:
 
     @property
     def is_open(self) -> bool:
-        """Whether more series are waited for."""
+        """Whether it waits for more series."""
         idle_s = self._choices.idle_s
         if idle_s is None or self._pending or self._work.is_measuring:
             return True
@@ -104,16 +104,16 @@ class WatchedSeries:
 
     @property
     def backlog(self) -> int:
-        """Series that are seen and not complete."""
+        """Number of incomplete series."""
         return len(self._pending)
 
     @property
     def incomplete(self) -> Sequence[Path]:
-        """None: a series that is quiet is taken as it is."""
+        """Nothing: a series without changes is taken as it is."""
         return ()
 
     def take(self) -> Sequence[Path]:
-        """The movies of series that have become complete, and those that are measured."""
+        """The movies of newly completed series, and the released ones."""
         now, movies = self._clock(), self._work.take_released()
         if now < self._next_look_s:
             return movies
@@ -130,7 +130,7 @@ class WatchedSeries:
         return movies
 
     def _listing(self) -> dict[Path, _State]:
-        """All files below the folder; on one that does not answer, those found by then."""
+        """All files below the folder; if it becomes unavailable, those found so far."""
         found: dict[Path, _State] = {}
         with contextlib.suppress(OSError):
             for item in files_below(str(self._folder), self._others):
@@ -140,7 +140,7 @@ class WatchedSeries:
         return found
 
     def _look(self, files: Mapping[Path, _State], now: float) -> None:
-        """Note which series there are, and which of them have changed."""
+        """Update which series exist, and which of them have changed."""
         by_name: dict[str, list[Path]] = {}
         for path in files:
             by_name.setdefault(path.name, []).append(path)
@@ -157,7 +157,7 @@ class WatchedSeries:
                 self._last_change_s = now
 
     def _sources(self, files: Mapping[Path, _State]) -> Iterator[tuple[str, Source]]:
-        """The series there are now, with what tells each from the others."""
+        """The current series, each with a unique key."""
         pattern = self._choices.name_pattern
         if pattern is not None:
             movies = [path for path in files if path.suffix != MDOC_SUFFIX]
@@ -174,12 +174,12 @@ class WatchedSeries:
                 yield str(path), found
 
     def _is_wanted(self, path: Path) -> bool:
-        """Whether an mdoc file is one of those requested."""
+        """Whether an mdoc file matches the pattern."""
         pattern = self._choices.pattern
         return not pattern or fnmatch(os.path.relpath(path, self._folder), pattern)
 
     def _is_complete(self, seen: _Seen, now: float) -> bool:
-        """Whether nothing more comes of a series, as far as one can tell."""
+        """Whether a series is complete by the criteria of `SeriesWatch`."""
         choices, unchanged_s = self._choices, now - seen.since_s
         newest_ns = max((state[1] for state in seen.states), default=0)
         age_s = time.time() - newest_ns / 1e9
@@ -197,7 +197,7 @@ class WatchedSeries:
 
 
 def _series_of(path: Path) -> Source | None:
-    """The series of an mdoc file; None where it is none, or half written."""
+    """The series of an mdoc file; None if it is of another kind or incomplete."""
     try:
         return mdoc_source(path) if is_series_mdoc(path) else None
     except FlexAlignError:

@@ -46,7 +46,7 @@ Settings = Annotated[
     Path | None,
     typer.Option(
         help="Take parameters from this TOML file, or from the _record.json of an earlier run; "
-        "options typed here win.",
+        "options given here take precedence.",
         metavar="FILE",
     ),
 ]

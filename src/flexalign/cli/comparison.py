@@ -111,12 +111,12 @@ def compare(
     options: CompareOptions,
     debug: Debug = False,
 ) -> None:
-    """Compare two alignments of the same movies, frame by frame and place by place.
+    """Compare two alignments of the same movies, by frame and by position.
 
     Movies are matched by their names; two single files are compared whatever their names.
 
-    A constant at each place blurs nothing and is taken away. Differences are lengths over x and
-    y, root mean square over frames and 9 x 9 places, in pixels of the unbinned movie.
+    A constant at each position does not blur and is subtracted. Differences are lengths over x
+    and y, root mean square over frames and 9 x 9 positions, in pixels of the unbinned movie.
 
     Exit code: 0 all compared, 1 some could not be, 2 parameters, 3 nothing could be.
     """

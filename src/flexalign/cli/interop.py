@@ -126,10 +126,11 @@ def apply(
     motion: Annotated[
         str,
         typer.Option(
-            help="Their alignment, of flexalign (_motion.json, _record.json), RELION (the STAR "
-            "file of a movie), Xmipp (_shifts.xmd), MotionCor (.aln, logs) or Warp (.xml). Of "
-            "several movies a folder, a quoted pattern, or RELION's corrected_micrographs.star: "
-            "movies are matched by name. Of tilt series the folder of 'tilt-series'.",
+            help="Alignment of the movie, from flexalign (_motion.json, _record.json), RELION (the "
+            "STAR file of a movie), Xmipp (_shifts.xmd), MotionCor (.aln, logs) or Warp (.xml). "
+            "For several movies a folder, a quoted pattern, or RELION's "
+            "corrected_micrographs.star: movies are matched by name. For tilt series the folder "
+            "of 'tilt-series'.",
             metavar="FILE",
         ),
     ],
@@ -154,7 +155,7 @@ def apply(
     """Make micrographs from existing alignments, without estimating the motion.
 
     Frames whose motion is not in the file are left out. A movie that fails does not stop the
-    others; the same command again does what is missing. Of tilt series the stacks are made, each
+    others; repeat the command to make what is missing. For tilt series the stacks are made, each
     tilt with its own dose and pixel size.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device.
     """

@@ -28,9 +28,9 @@ def report(
 ) -> None:
     """Make the report of a run: report.html, which needs a browser but no network.
 
-    Beside it are the same numbers in report.csv and report.json, and the details of single movies
-    in report_data. 'align' and 'watch' make it too, unless --no-report is given.
-    Exit code: 0 made, also where movies failed; 3 there is nothing to report.
+    The same numbers are in report.csv and report.json, and the details of single movies in
+    report_data. 'align' and 'watch' make it too, unless --no-report is given.
+    Exit code: 0 made, even if movies failed; 3 there is nothing to report.
     """
     from flexalign.report.live import Report
     from flexalign.report.series import SeriesReport, is_series_folder

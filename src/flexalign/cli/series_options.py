@@ -27,14 +27,14 @@ Movies = Annotated[
     Path | None,
     typer.Option(
         "--movies",
-        help="Folder of the movies, also in folders below. Default: that of each mdoc file.",
+        help="Folder of the movies, including subfolders. Default: that of each mdoc file.",
         metavar="DIR", show_default=False, rich_help_panel=PANEL,
     ),
 ]  # fmt: skip
 NamePattern = Annotated[
     str | None,
     typer.Option(
-        help="Without mdoc files: how the names of movies are made, such as "
+        help="Pattern of the names of movies without mdoc files, such as "
         "'{series}_{order}_{angle}*'.",
         metavar="PATTERN", show_default=False, rich_help_panel=PANEL,
     ),
@@ -42,7 +42,7 @@ NamePattern = Annotated[
 TiltDose = Annotated[
     float | None,
     typer.Option(
-        help="Dose of each tilt. Default: as the mdoc says it (ExposureDose, else "
+        help="Dose of each tilt. Default: from the mdoc (ExposureDose, else "
         "FrameDosesAndNumber, else DoseRate and ExposureTime).",
         metavar="e/A2", show_default=False, rich_help_panel=PANEL,
     ),
@@ -51,7 +51,7 @@ TiltAxis = Annotated[
     float | None,
     typer.Option(
         help="Direction of the tilt axis, counter-clockwise from the vertical, for the headers. "
-        "Default: as the mdoc says it (title, RotationAngle).",
+        "Default: from the mdoc (title, RotationAngle).",
         metavar="DEGREES", show_default=False, rich_help_panel=PANEL,
     ),
 ]  # fmt: skip
@@ -59,7 +59,7 @@ EerDose = Annotated[
     float | None,
     typer.Option(
         "--eer-dose-per-frame",
-        help="Make EER frames of about this dose; every frame of a tilt has as many raw frames. "
+        help="Make EER frames of about this dose, with equally many raw frames within a tilt. "
         "Default: 0.3, unless --eer-fractions or --eer-groups is given.",
         metavar="e/A2", show_default=False, rich_help_panel="EER movies",
     ),
@@ -68,8 +68,8 @@ SharedPrior = Annotated[
     bool,
     typer.Option(
         "--shared-prior/--no-shared-prior",
-        help="Measure all tilts of a series first, and align each with what the others say of "
-        "its motion and signal. Each movie is read twice more for that.",
+        help="Measure all tilts of a series first, and align each with a prior of "
+        "motion and signal from the others. Each movie is read two more times.",
         rich_help_panel=PANEL,
     ),
 ]

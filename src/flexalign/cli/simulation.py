@@ -61,10 +61,10 @@ def demo(
     ),
     debug: Debug = False,
 ) -> None:
-    """Simulate a small movie, align it, and compare the motion found with the true one.
+    """Simulate a small movie, align it, and compare the estimated motion with the true one.
 
     Files of an earlier demo in the folder are replaced; any others are left alone.
-    Exit code: 0 when little of the motion is left, else 1.
+    Exit code: 0 if the remaining motion is small, else 1.
     """
     from flexalign.align import align_and_write
     from flexalign.io.results import check_output

@@ -26,7 +26,7 @@ def _one_of(names: Sequence[str], *declarations: str, text: str, metavar: str | 
 class SimulateOptions:
     """A movie or a tilt series to be made."""
 
-    name: Annotated[str, typer.Option(help="What their names begin with.")] = "simulated"
+    name: Annotated[str, typer.Option(help="Prefix of their names.")] = "simulated"
     file_format: Annotated[
         str,
         _one_of(FORMATS, "--format", text=f"One of: {', '.join(FORMATS)}."),
@@ -78,7 +78,7 @@ class SimulateOptions:
         _one_of(
             OBJECTS,
             "--object",
-            text=f"What else is in the field: {', '.join(OBJECTS)}. May be given several times.",
+            text=f"Objects in the field: {', '.join(OBJECTS)}. May be given several times.",
             metavar="NAME",
         ),
     ] = None
@@ -118,12 +118,12 @@ class SimulateOptions:
     tilt_axis: Annotated[
         float | None,
         typer.Option(
-            help="Tilt axis in the image, from the y axis toward falling x: 85, if not given.",
+            help="Tilt axis in the image, from the y axis toward decreasing x: 85, if not given.",
             metavar="DEGREES",
         ),
     ] = None
     fiducials: Annotated[
-        bool, typer.Option("--fiducials", help="Beads of gold of 10 nm on both faces of the slab.")
+        bool, typer.Option("--fiducials", help="Gold beads of 10 nm on both surfaces of the slab.")
     ] = False
     gain_error: Annotated[
         float,
@@ -132,7 +132,7 @@ class SimulateOptions:
             metavar="PART",
         ),
     ] = 0.0
-    seed: Annotated[int, typer.Option(help="Another seed, another movie.", metavar="N")] = 0
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.", metavar="N")] = 0
 
     def __post_init__(self) -> None:
         if self.file_format not in FORMATS:

@@ -55,14 +55,13 @@ def tilt_series(
     shared_prior: SharedPrior = True,
     settings: Settings = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Also series that are done.")
+        bool, typer.Option("--overwrite", help="Process finished series again.")
     ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Print each series as it was understood, in order of time, and stop. No pixel is "
-            "read.",
+            help="Print each series as interpreted, in order of time, without reading pixels.",
         ),
     ] = False,
     debug: Debug = False,
@@ -72,9 +71,9 @@ def tilt_series(
 ) -> None:
     """Align the movies of tilt series and write stacks with angles, doses and mdoc files.
 
-    A tilt that is missing, dark or fails is left out and named; it costs neither the series nor
-    the angles and doses of others. Even and odd stacks are written unless --no-odd-even is given,
-    a dose-weighted one with --dose-weight. The same command again does what is missing.
+    A tilt that is missing, dark or fails is left out and reported; the angles and doses of the
+    others are not affected. Even and odd stacks are written unless --no-odd-even is given, a
+    dose-weighted one with --dose-weight. Repeat the command to process what is missing.
     Exit code: 0 all done, 1 some tilts or series are lost, 2 parameters, 3 input, 4 device, 130
     stopped by Ctrl-C.
     """

@@ -113,14 +113,14 @@ class SeriesWatchOptions:
         typer.Option(
             "--tilt-series",
             help="Wait for whole tilt series, and write stacks as 'tilt-series' does. A series is "
-            "complete when it has been quiet for a time, or has --tilts exposures.",
+            "complete when unchanged for the time of --quiet, or with --tilts exposures.",
             rich_help_panel=PANEL,
         ),
     ] = False
     quiet: Annotated[
         float,
         typer.Option(
-            help="A tilt series of which no file has changed for so long is complete.",
+            help="A tilt series is complete if none of its files changed for this long.",
             metavar="MINUTES",
             rich_help_panel=PANEL,
         ),
@@ -128,7 +128,7 @@ class SeriesWatchOptions:
     tilts: Annotated[
         int | None,
         typer.Option(
-            help="A tilt series with so many exposures is complete when all its movies have not "
+            help="A tilt series with this many exposures is complete when its movies have not "
             "changed for the time of --settle.",
             metavar="N",
             min=1,

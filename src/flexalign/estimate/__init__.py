@@ -1,15 +1,15 @@
-"""From small frames to a motion, in the order of ``docs/explanation/estimation.md``.
+"""Motion estimation from small frames, in the order of ``docs/explanation/estimation.md``.
 
-`frames` holds the input.  `pairwise` finds the trajectory by all pairs of frames (section 2),
-`patches` follows patches along it (3), `patch_spectra` and `refine` are the likelihood and its
-maximum, with powers by `spectral_powers` (4); `anderson` accelerates the iteration.  `priors` says
-how motion usually is, `evidence` fits trajectory and field under them, `prior_choice` makes them as
-smooth as the data ask for (5, 6), and `prior_uncertainty` says what that leaves open (7).
-`model_selection` decides which motion is kept, and gives it as the `Estimate` of `result` (8): by
-`search` it goes through the `starts`, each of which leads to `candidates`, judged by
-`held_out_likelihood` and `bayes_factor` in `trials`, with `path_search`, `outlier_frames`,
-`frame_agreement` and `direction` for difficult movies.  `fixed_pattern` measures what stays with
-the detector, and `pattern_removal` takes it out (9);
-`signal_bands` measures the signal.  `series_prior` holds what the tilts of a series say of each
-other, and `series` with `series_paths` estimates it (10).
+`frames` holds the input.  `pairwise` solves for the trajectory from all pairs of frames (section
+2), and `patches` tracks patches along it (3).  `patch_spectra` and `refine` evaluate the likelihood
+and maximise it, with the signal and noise powers of `spectral_powers` (4); `anderson` accelerates
+the iteration.  `priors` defines the Gaussian priors of the motion, `evidence` fits trajectory and
+field under them, `prior_choice` optimises their hyperparameters (5, 6), and `prior_uncertainty`
+adds the uncertainty of these to the standard errors (7).  `model_selection` decides which motion is
+kept, and returns it as the `Estimate` of `result` (8): `search` runs through the `starts`, each of
+which yields `candidates`, scored by `held_out_likelihood` and `bayes_factor` in `trials`, with
+`path_search`, `outlier_frames`, `frame_agreement` and `direction` for difficult movies.
+`fixed_pattern` measures the fixed pattern of the detector, and `pattern_removal` removes it (9);
+`signal_bands` measures the signal.  `series_prior` holds the prior of a tilt, given the other tilts
+of its series, and `series` with `series_paths` estimates it (10).
 """

@@ -1,4 +1,4 @@
-"""Steps of an iteration, chosen such that it ends sooner."""
+"""Anderson acceleration of a fixed-point iteration."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import numpy as np
 
 from flexalign.model import FloatArray
 
-# So many steps before the last one tell how to go on; those that say the same as others are left
-# out.
+# History length: number of earlier iterates used, and the relative singular value below which
+# their differences count as linearly dependent.
 _REMEMBERED = 2
 _DEGENERATE = 1e-3
 
 
 class AndersonSteps:
-    """Steps of an iteration x -> x + change(x), chosen such that it ends sooner.
+    """Anderson acceleration of the iteration x -> x + change(x).
 
-    The last changes say how the next one depends on x, to first order: the step is to where it
-    would be least.
+    The last changes give a linear model of change(x); the step is to where that is smallest.
 
     References
     ----------
@@ -28,7 +27,7 @@ class AndersonSteps:
         self._changes: list[FloatArray] = []
 
     def next(self, place: FloatArray, change: FloatArray) -> FloatArray:
-        """The step from `place`, where the iteration would go by `change`."""
+        """The accelerated step from `place`, where the plain iteration would step by `change`."""
         self._places = [*self._places[-_REMEMBERED:], place.ravel()]
         self._changes = [*self._changes[-_REMEMBERED:], change.ravel()]
         if len(self._changes) == 1:

@@ -1,8 +1,8 @@
-"""Whether anything moved, by all data at once: a motion that is integrated out against rest.
+"""Bayes factor of motion against no motion, from all data with the motion integrated out.
 
-Data kept unseen to judge a motion cannot help to find it.  Where frames are few that is too much to
-lose.  The probability of all data with the motion integrated out needs none: a motion that fits
-noise pays for every other one that it might have been.
+Data held out for scoring a motion cannot be used to find it.  With few frames that is too great a
+loss.  The marginal likelihood needs no held-out data: the Occam factor penalises a motion that
+merely fits noise.
 
 References
 ----------
@@ -26,24 +26,24 @@ from flexalign.estimate.spectral_powers import independent_share, weight_by_othe
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# A motion that is kept for a specimen at rest is as small as its standard error; one that is missed
-# is left in the image in full.  Were both equally probable beforehand, the mean squared error would
-# be least with a threshold of one.  It is ten times that, to harm nothing.
+# A false motion is about as large as its standard error; a missed one stays in the image in full.
+# With equal prior probabilities, a ratio of one would minimise the mean squared error.  The
+# threshold is ten times that, to err on the side of no correction.
 _ENOUGH_FOR_MOTION = math.log(10.0)
-# Where there is no signal any motion may be found, so that this has to be surer.
+# Without signal any motion may be found, so this threshold is stricter.
 _ENOUGH_FOR_SIGNAL = math.log(1e4)
-# How far motion may drift, all alike probable.
+# Sizes of the drift in the mixture of priors, with equal weights.
 _DRIFTS_A = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 @dataclass(frozen=True, slots=True)
 class BayesFactor:
-    """How much more probable all data are with a motion, whichever it is.
+    """Ratio of marginal likelihoods: with motion over without.
 
     Attributes
     ----------
-    log : natural logarithm of the ratio to their probability at rest
-    log_signal : likewise, to that of frames that have nothing in common
+    log : natural logarithm of the ratio to no motion
+    log_signal : likewise, to frames without common signal
     """
 
     log: float
@@ -51,7 +51,7 @@ class BayesFactor:
 
     @property
     def is_clear(self) -> bool:
-        """Whether there is motion, and a signal."""
+        """Whether both motion and signal are significant."""
         return self.log > _ENOUGH_FOR_MOTION and self.log_signal > _ENOUGH_FOR_SIGNAL
 
 
@@ -62,20 +62,20 @@ def bayes_factor(
     still: Sweep,
     threads: int = 1,
 ) -> BayesFactor:
-    """How much more probable motions around a refined one are than rest, and than no signal.
+    """Bayes factors of motion near a refined one against no motion, and against no signal.
 
     Parameters
     ----------
-    shape : of the field that was refined, None = a trajectory alone
+    shape : of the field that was refined, None = trajectory only
     still : a sweep without motion
 
     Notes
     -----
-    Around the optimum the likelihood is taken to be normal (Laplace).  Motion and rest have the
-    same weights W = P / (N (N + A P)), A = sum a_t^2, with the power of each ring by the rings
-    around it: by its own power, a ring would count the more, the more its noise looks like signal.
-    A coefficient S of the sum of moved frames has the log-likelihood W |S|^2 + log(1 - W N A) over
-    that of noise alone.
+    The likelihood is approximated by a Gaussian around the optimum (Laplace).  Motion and no motion
+    have the same weights W = P / (N (N + A P)), A = sum a_t^2, with the power of each ring taken
+    from the neighbouring rings: with its own power, noise that resembles signal would raise its
+    weight.  A coefficient S of the sum of aligned frames has the log-likelihood
+    W |S|^2 + log(1 - W N A) relative to noise alone.
     """
     fit, powers = refinement.fit, refinement.powers
     assert fit.trajectory_px is not None
@@ -99,9 +99,9 @@ def _log_occam(
     patches: PatchSpectra, data: PatchLikelihood, refinement: Refinement, shape: MotionField | None,
     at_px: FloatArray,
 ) -> float:  # fmt: skip
-    """Logarithm of the likelihood integrated over all motions, over that of the motion `at_px`.
+    """Logarithm of the Occam factor: marginal likelihood over the likelihood of motion `at_px`.
 
-    The prior is a mixture of equal parts, each with its own size of the drift.
+    The prior is an equal mixture over sizes of the drift.
     """
     prior = refinement.trajectory_prior
     assert isinstance(prior, TrajectoryPrior), "the prior of a series says how far it drifts"

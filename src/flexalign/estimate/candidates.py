@@ -1,4 +1,4 @@
-"""Candidate motions from one start, scored on data that they were not fitted to."""
+"""Candidate motions from one start, scored on held-out data."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
 _ROUNDS_PER_HALF = 6
-# Less than this part of an amplitude is nothing, but can be divided by.
+# Lower bound of the damage envelope, to avoid division by zero.
 _MIN_ATTENUATION = 1e-15
-# Along a shorter path a pattern cannot be told from the specimen.
+# On a shorter path a fixed pattern cannot be distinguished from the specimen.
 _MIN_MOTION_PX = 1.0
 
 
@@ -61,7 +61,7 @@ def try_from(
     threads: int,
     series: SeriesPrior | None = None,
 ) -> Trial:
-    """The candidates that a start leads to, refined or not as asked."""
+    """The candidates from a start, with a refined one if `params.refine` is set."""
     path_px, field = start.path_px, start.field
     spectra = _spectra(frames, plan, params, path_px, field, threads, start.coarsest_A)
     if series is not None:
@@ -85,7 +85,7 @@ def try_from(
 
     held_out, refinement, factor = score_candidates(), None, None
     if params.refine:
-        # Tracks of patches may have led astray where the path has not.
+        # The patch tracks may be wrong where the global path is right.
         names = [name for name in candidates if name != "none"] or ["none"]
         nearest = max(names, key=lambda name: held_out.score[name])
         at, first = candidates[nearest].halves_px[0], swept[nearest]
@@ -107,7 +107,8 @@ def try_from(
         held_out = score_candidates()
         if not held_out.is_sure and series is None:
             factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
-    # A pattern may outshine the motion: the best of those that move shows it, chosen or not.
+    # A strong pattern may keep the motion from being significant, so it is measured along the best
+    # moving candidate, chosen or not.
     likely = candidates[max(held_out.score, key=lambda name: held_out.score[name])]
     pattern = _pattern(spectra, held_out.still_cross, likely, powers, threads)
     is_of_series = series is not None and refinement is not None
@@ -132,7 +133,7 @@ def try_from(
 def _log_posterior(
     refinement: Refinement, spectra: PatchSpectra, series: SeriesPrior, threads: int
 ) -> float:
-    """Of a refined motion, by weights that do not depend on it."""
+    """Log posterior density of a refined motion, with weights that do not depend on it."""
     path = refinement.trajectory_prior
     assert refinement.fit.trajectory_px is not None
     assert isinstance(path, SeriesPath)
@@ -153,9 +154,11 @@ def pattern_along(
     params: AlignParams,
     threads: int,
 ) -> FixedPattern:
-    """The fixed pattern `found` in each patch of frames whose specimen moves along a path (n, 2).
+    """The fixed pattern `found`, measured in each patch while the specimen moves along a path.
 
-    Along a path so short that the two cannot be told apart, it is as it was found.
+    Parameters
+    ----------
+    path_px : (n, 2); if it is too short to separate pattern and specimen, `found` is returned
     """
     if np.ptp(path_px, axis=0).max() < _MIN_MOTION_PX:
         return found
@@ -166,9 +169,10 @@ def pattern_along(
 def direction_without_motion(
     frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
 ) -> FloatArray | None:
-    """The only direction (y, x) in which frames as they lie tell of displacements; None = in both.
+    """The only direction (y, x) in which unaligned frames determine displacements; None = both.
 
-    By all detail, the coarsest too, which is that which motion leaves in common.
+    All rings are used, down to the coarsest: uncorrected motion destroys the common signal of fine
+    ones first.
     """
     path = np.zeros((len(frames.frame), 2))
     spectra = _spectra(frames, plan, params, path, None, threads, math.inf)
@@ -186,7 +190,7 @@ def _spectra(
     threads: int,
     coarsest_A: float = COARSEST_RESOLUTION_A,
 ) -> PatchSpectra:
-    """Spectra of the patches along a path (n, 2) and a field, damaged as the dose says."""
+    """Spectra of the patches along a path (n, 2) and a field, with the damage envelope."""
     dose_e_A2 = plan.dose_before_e_A2(frames.frame + 0.5)
     envelope = None
     if dose_e_A2 is not None:
@@ -208,7 +212,7 @@ def _pattern(
     powers: RingPowers,
     threads: int,
 ) -> FixedPattern:
-    """What stays with the detector while the specimen moves as a candidate says."""
+    """The fixed pattern of the detector, given a candidate motion of the specimen."""
     path_px = moving.path_px
     if np.ptp(path_px, axis=0).max() < _MIN_MOTION_PX:
         path_px = np.zeros_like(path_px)
@@ -219,7 +223,7 @@ def _pattern(
 
 
 def _whole(candidate: Candidate, spectra: PatchSpectra) -> FloatArray:
-    """Displacements (patches, times, 2) along a candidate."""
+    """Displacements (patches, times, 2) of a candidate."""
     return refine.displacement_at(
         candidate.path_px, candidate.field, spectra.grid.center_px, spectra.frame
     )
@@ -231,7 +235,7 @@ def _along(path_px: FloatArray, spectra: PatchSpectra) -> FloatArray:
 
 
 def _from_pairs(path_px: FloatArray, field: MotionField | None, spectra: PatchSpectra) -> Candidate:
-    """A candidate of the pairwise stage, which has seen neither half of the data."""
+    """A candidate of the pairwise stage, to which both halves of the data are held out."""
     at = refine.displacement_at(path_px, field, spectra.grid.center_px, spectra.frame)
     return Candidate(path_px, field, (at, at))
 
@@ -244,7 +248,7 @@ def _from_refinement(
     shape: MotionField | None,
     threads: int,
 ) -> Candidate:
-    """The refined candidate, with its refinements on either half for the other to score."""
+    """The refined candidate, with a refinement on each half for scoring on the other."""
     fit = refinement.fit
     assert fit.trajectory_px is not None
     halves = refine.refine_halves(

@@ -1,11 +1,11 @@
-"""Data that tell of motion in one direction only.
+"""Data that determine motion in one direction only.
 
-Filaments that all lie one way, or a straight edge, look the same after any displacement along them.
-What data say about the displacement d of a frame has the Fisher information
+Parallel filaments, or a straight edge, look the same after any displacement along them.  The Fisher
+information on the displacement of a frame is
 
     sum_k W P (2 pi)^2 k k'    over coefficients k = (k_y, k_x), a matrix (2, 2),
 
-whose eigenvectors are the directions that are known best and worst.
+whose eigenvectors are the best and the worst determined direction.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from flexalign.estimate.patch_spectra import PatchSpectra, moved_spectra, pair_w
 from flexalign.estimate.spectral_powers import RingPowers, independent_share
 from flexalign.model import FloatArray
 
-# Number of patches used, those of most information.
+# Number of patches used: those with the most information.
 _PATCHES = 4
-# A direction may be unknown whose information is less than so many standard deviations of noise,
-# or so small a part of that in the other, which edges of patches make of it; while that in the
-# other is more by so many deviations, which of equal ones it is by noise once in a million times.
+# A direction is undetermined if its information is below `_UNKNOWN` noise standard deviations, or
+# below `_UNKNOWN_RATIO` of that in the other direction (which the patch tapers alone produce),
+# while the other exceeds it by `_MORE` standard deviations (by noise: once in a million times).
 _UNKNOWN = 5.0
 _UNKNOWN_RATIO = 0.05
 _MORE = 6.0
@@ -31,11 +31,11 @@ _MORE = 6.0
 def only_direction(
     patches: PatchSpectra, displacement_px: FloatArray, powers: RingPowers
 ) -> FloatArray | None:
-    """The only direction (y, x) in which displacements can be told, of length one; None = in both.
+    """Unit vector (y, x) of the only direction that the data determine; None = both.
 
     Parameters
     ----------
-    displacement_px : (patches, times, 2) along which the frames agree
+    displacement_px : (patches, times, 2) that aligns the frames
     """
     information, noise_sd = information_in_directions(patches, displacement_px, powers)
     (less, more), directions = np.linalg.eigh(information)
@@ -47,9 +47,9 @@ def only_direction(
 def information_in_directions(
     patches: PatchSpectra, displacement_px: FloatArray, powers: RingPowers
 ) -> tuple[FloatArray, float]:
-    """Information (2, 2) on displacements (y, x), up to a factor, and its scatter by noise.
+    """Fisher information (2, 2) on displacements (y, x), up to a factor, and its noise SD.
 
-    The common power of the frames in each coefficient takes the place of P.
+    P is replaced by the cross-power of the frames in each coefficient.
     """
     shape = patches.count, len(patches.ring_frequency_per_A)
     weight = np.broadcast_to(powers.weight, shape)
@@ -63,7 +63,7 @@ def information_in_directions(
         common = np.abs(moved.sum(axis=0)) ** 2 - (np.abs(moved) ** 2).sum(axis=0)
         # Eq. (10).
         information += (wave_per_A * (weight[p][ring] * common)) @ wave_per_A.T
-        # By noise the common power scatters by N^2 sum a_s^2 a_t^2; cos^4 has the mean 3 / 8.
+        # The noise variance of the cross-power is N^2 sum a_s^2 a_t^2; cos^4 has the mean 3 / 8.
         of_ring = patches.ring_count * (2 * np.pi * patches.ring_frequency_per_A) ** 4 * 3 / 8
         scatter = (weight[p] * noise[p]) ** 2 * pair_weight(patches.envelope)
         variance += float((of_ring * scatter).sum())

@@ -1,8 +1,7 @@
-"""Fit a trajectory and a field to what the patches say, as smooth as the data want it.
+"""Fit a trajectory and a field to quadratic log-likelihoods of patches, under Gaussian priors.
 
-What each patch says about its displacement over time is a quadratic log-likelihood.  The motion has
-a Gaussian prior whose few numbers (how large, how smooth) are chosen by the evidence: the
-probability of the data when the motion itself is integrated out (empirical Bayes).
+The evidence (marginal likelihood) of a prior is the probability of the data with the motion
+integrated out; by it, `prior_choice` selects the hyperparameters of the prior (empirical Bayes).
 
 References
 ----------
@@ -24,9 +23,9 @@ from flexalign.motion import MotionField
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchLikelihood:
-    """Log-likelihood of the displacements d of each patch: linear . d - d . precision . d / 2.
+    """Quadratic log-likelihood of the displacements d of each patch: linear.d - d.precision.d / 2.
 
-    The same precision holds for y and x.  It is singular along a constant displacement.
+    The precision matrix is the same for y and x, and singular for a constant displacement.
 
     Attributes
     ----------
@@ -34,7 +33,7 @@ class PatchLikelihood:
     frame : (times,) frame index, may be fractional
     precision : (patches, times, times), per square unbinned pixel
     linear : (patches, times, axes)
-    axes : (axes, 2) directions (y, x) along which there is motion; by default y and x
+    axes : (axes, 2) unit vectors (y, x) along which motion is estimated; default: y and x
     """
 
     center_px: FloatArray
@@ -46,13 +45,13 @@ class PatchLikelihood:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """The most probable motion and how sure it is.
+    """The most probable motion and its standard errors.
 
     Attributes
     ----------
     trajectory_px : (times, 2), mean over time zero; None when the trajectory was not fitted
-    trajectory_error_px : (times,) standard error per axis, mean over time taken out; None also when
-        no errors were requested
+    trajectory_error_px : (times,) standard error per axis, relative to the mean over time; None
+        also when no errors were requested
     field : None when no field was fitted; its standard errors are per control point
     log_evidence : of the prior, up to a constant that all fits to the same data share
     """
@@ -65,7 +64,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PriorRoot:
-    """Square root of the prior covariance of the motion's numbers: root root' = covariance.
+    """Square root of the prior covariance of the motion parameters: root root' = covariance.
 
     Attributes
     ----------
@@ -79,7 +78,7 @@ class _PriorRoot:
     in_space: FloatArray
 
     def after(self, matrix: FloatArray) -> FloatArray:
-        """`matrix` (m, n) times this root (n, n), which is never written out."""
+        """`matrix` (m, n) times this root (n, n), which is never formed explicitly."""
         times, t, yx = len(self.path), len(self.in_time), len(self.in_space)
         of_path = matrix[:, :times] @ self.path
         of_field = matrix[:, times:].reshape(len(matrix) * t, yx) @ self.in_space
@@ -98,7 +97,7 @@ def fit_motion(
 
     Parameters
     ----------
-    shape : a field of the wanted size, when `field` is given; its coefficients do not matter
+    shape : a field of the requested size, when `field` is given; its coefficients are ignored
     with_errors : whether to compute standard errors, which take longer than the fit
     """
     shape = shape if field is not None else None
@@ -126,20 +125,20 @@ def log_evidence(
     field: FieldPrior | None,
     shape: MotionField | None,
 ) -> float:
-    """The evidence of priors for data with these `normal_equations`, up to a common constant."""
+    """Log evidence of priors for data with these `normal_equations`, up to a common constant."""
     return _solve(normal, _prior_root(frame, trajectory, field, shape))[2]
 
 
 def _solve(
     normal: tuple[FloatArray, FloatArray], root: _PriorRoot
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Solve in terms of numbers z whose prior is white: motion = root z.
+    """Solve in whitened parameters z, with motion = root z.
 
     Returns
     -------
-    factor : lower Cholesky factor of the posterior precision of z, which is never near singular
+    factor : lower Cholesky factor of the posterior precision of z, which is well conditioned
     white : (n, axes) the most probable z
-    log_evidence : of the prior; each of the axes has half the logarithm of the determinant
+    log_evidence : of the prior; the log determinant counts half for each axis
     """
     # Eq. (7).
     precision, linear = normal
@@ -153,9 +152,9 @@ def _solve(
 
 
 def _factor(matrix: FloatArray) -> FloatArray:
-    """Lower Cholesky factor of a matrix that is positive definite but for rounding.
+    """Lower Cholesky factor of a matrix that is positive definite up to rounding errors.
 
-    Frames without noise are so sure of their motion that a prior of order one is lost beside them.
+    Frames without noise give a precision so large that the unit prior is lost to rounding.
     """
     try:
         return np.asarray(linalg.cholesky(matrix, lower=True), np.float64)
@@ -176,7 +175,7 @@ def _prior_root(
     field: FieldPrior | None,
     shape: MotionField | None,
 ) -> _PriorRoot:
-    """Square root of the prior covariance of the motion's numbers."""
+    """Square root of the prior covariance of the motion parameters."""
     nothing: FloatArray = np.zeros((0, 0))
     path = in_time = in_space = nothing
     if trajectory is not None:
@@ -188,7 +187,7 @@ def _prior_root(
 
 
 def _root(covariance: FloatArray) -> FloatArray:
-    """The lower triangular square root."""
+    """Lower Cholesky factor."""
     return np.asarray(linalg.cholesky(covariance, lower=True), np.float64)
 
 
@@ -201,7 +200,7 @@ def space_basis(shape: MotionField, center_px: FloatArray) -> FloatArray:
 def normal_equations(
     data: PatchLikelihood, with_trajectory: bool, shape: MotionField | None
 ) -> tuple[FloatArray, FloatArray]:
-    """The likelihood's precision (n, n) and linear term (n, axes) in the motion's own numbers."""
+    """Precision (n, n) and linear term (n, axes) of the likelihood in the motion parameters."""
     blocks: list[list[FloatArray]] = []
     rights: list[FloatArray] = []
     if with_trajectory:
@@ -227,7 +226,7 @@ def normal_equations(
 def give_mean_to_path(
     path_px: FloatArray, field: MotionField, center_px: FloatArray, frame: FloatArray
 ) -> tuple[FloatArray, MotionField]:
-    """The same motion with a field that is zero in the mean over places `center_px` (n, 2)."""
+    """The same motion with a field of zero mean over the positions `center_px` (n, 2)."""
     size = field.coefficients_px.shape
     space = space_basis(field, center_px).mean(axis=0)
     common = field.coefficients_px.reshape(2, size[1], -1) @ space  # (2, points t)
@@ -245,8 +244,7 @@ def _unpacked(
 ) -> Fit:
     """The solution vector as trajectory and field with their standard errors.
 
-    The part of the field that is the same everywhere is given to the trajectory, which then is the
-    mean over the patches.
+    The mean of the field over the patches is moved to the trajectory.
     """
     times = len(data.frame) if trajectory is not None else 0
     solution = solution @ data.axes
@@ -270,9 +268,10 @@ def _unpacked(
 def _field_errors(
     shape: MotionField, data: PatchLikelihood, covariance: FloatArray | None
 ) -> FloatArray | None:
-    """Standard errors (2, points t, y, x) of the displacement at the places of the control points.
+    """Standard errors (2, points t, y, x) of the displacement at the positions of control points.
 
-    Relative to the mean over patches, which goes to the path, and over time, which is free.
+    They are relative to the mean over patches, which belongs to the path, and over time, which is
+    arbitrary.
     """
     if covariance is None:
         return None
@@ -289,7 +288,7 @@ def _field_errors(
 def _path_errors(
     shape: MotionField | None, data: PatchLikelihood, covariance: FloatArray | None
 ) -> FloatArray | None:
-    """Standard errors (times,) of the mean over places, relative to the mean over time."""
+    """Standard errors (times,) of the mean over patches, relative to the mean over time."""
     if covariance is None:
         return None
     design = np.eye(len(data.frame))

@@ -1,8 +1,8 @@
-"""A pattern that stays with the detector.
+"""Fixed pattern of the detector.
 
-What a slightly wrong gain or a bad column leaves in every frame looks like a specimen that does not
-move, and pulls the motion toward zero.  It shows as more common power of the frames as they lie on
-the detector than the specimen, moving as it does, can have there.
+The residual of a slightly wrong gain or a bad column is the same in every frame, like a specimen
+that does not move, and biases the motion toward zero.  It shows as cross-power of the unaligned
+frames in excess of what the moving specimen contributes.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_to
 from flexalign.estimate.spectral_powers import RingPowers, independent_share, ring_powers
 from flexalign.model import FloatArray
 
-# So many standard deviations its pull must stand out to be believed, and to be measured closely.
+# Significance of the pull, in standard deviations: for removal, and for a closer measurement.
 SIGNIFICANT_PULL = 6.0
 _SUSPICIOUS_PULL = 3.0
-# One that pulls less than this, relative to the specimen, may stay.
+# A pattern with less pull than this, relative to the specimen, is ignored.
 _HARMFUL_PULL = 0.02
 # Rings over which its power is averaged where it is measured patch by patch.
 _SMOOTH_RINGS = 5
 
 
 def _alike() -> FloatArray:
-    """The strength in patches that are all alike."""
+    """Strength of a pattern that is the same in all patches."""
     return np.ones((1, 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FixedPattern:
-    """Power of what stays with the detector.
+    """Power spectrum of the fixed pattern.
 
     Attributes
     ----------
-    power_over_noise : (rings,) in units of the noise of one frame, not negative
+    power_over_noise : (rings,) in units of the noise power of one frame, not negative
     ring_frequency_per_A : (rings,)
-    pull : its pull on the motion, relative to that of the specimen
-    significance : of the pull, in standard deviations of noise
-    strength : (y, x) power in each patch over that mean; (1, 1) = all alike
+    pull : its weight in the likelihood, sum W k^2 G, relative to that of the specimen
+    significance : of the pull, in noise standard deviations
+    strength : (y, x) power in each patch relative to the mean; (1, 1) = uniform
     """
 
     power_over_noise: FloatArray
@@ -55,21 +55,21 @@ class FixedPattern:
 
     @property
     def is_harmful(self) -> bool:
-        """Whether it is there beyond noise, and pulls on the motion."""
+        """Whether it is significant and strong enough to bias the motion."""
         return self.significance > SIGNIFICANT_PULL and self.pull > _HARMFUL_PULL
 
     @property
     def is_in_parts(self) -> bool:
-        """Whether it has a strength of its own in each patch."""
+        """Whether its strength varies between patches."""
         return self.strength.size > 1
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether it may be there, and would pull on the motion."""
+        """Whether it may be present, and would bias the motion."""
         return self.significance > _SUSPICIOUS_PULL and self.pull > _HARMFUL_PULL
 
     def as_white(self) -> FixedPattern:
-        """A pattern that has in all rings what this one has in the finest third of them."""
+        """A white pattern, with the median power of the finest third of the rings."""
         finest = self.power_over_noise[2 * len(self.power_over_noise) // 3 :]
         power = np.full(len(self.power_over_noise), np.median(finest) if finest.size else 0.0)
         return replace(self, power_over_noise=power)
@@ -78,27 +78,26 @@ class FixedPattern:
 def measure(
     patches: PatchSpectra, still_cross: FloatArray, path_px: FloatArray, powers: RingPowers
 ) -> FixedPattern:
-    """The fixed pattern in frames whose specimen moves along `path_px` (times, 2), at a glance.
+    """First estimate of the fixed pattern while the specimen moves along `path_px` (times, 2).
 
-    It is that of a specimen whose power is the same in all directions, see `measure_closely`.
+    The specimen is assumed to have the same power in all directions; see `measure_closely`.
 
     Parameters
     ----------
-    still_cross : (rings,) common power of all pairs of frames as they lie on the detector, summed
-        over patches
-    powers : of the rings, at the motion found
+    still_cross : (rings,) cross-power of all pairs of unaligned frames, summed over patches
+    powers : of the rings, at the estimated motion
 
     Notes
     -----
-    Two frames whose specimen is displaced by d have, on the average over a ring of frequency k, the
-    common power P J0(2 pi k d) of the specimen.  Without motion the specimen cannot be told from a
-    pattern: all common power is called the pattern's, and its pull unknown, 0.
+    For two frames displaced by d, the average cross-power of the specimen over a ring of frequency
+    k is P J0(2 pi k d).  Without motion, specimen and pattern cannot be distinguished: all
+    cross-power is attributed to the pattern, and its pull is set to 0.
     """
     count = patches.ring_count * patches.count
     squared = patches.envelope**2
     apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
     pairs = pair_weight(patches.envelope)
-    # Radiation does not damage the pattern: two spectra have it once attenuated each.
+    # Radiation does not damage the pattern: each spectrum is attenuated once, by its weight a_t.
     once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
     specimen = np.zeros(len(count))
     if apart_A.any():
@@ -132,23 +131,23 @@ def measure_closely(
     powers: RingPowers,
     threads: int = 1,
 ) -> FixedPattern:
-    """The fixed pattern beside a specimen that moves by `displacement_px` (patches, times, 2).
+    """The fixed pattern while the specimen moves by `displacement_px` (patches, times, 2).
 
     Parameters
     ----------
-    path_px : (times, 2) the common part of that motion, which separates it from the pattern: where
-        a pattern is strong in a part of the field, the motion found there is too small
+    path_px : (times, 2) global part of that motion, by which pattern and specimen are separated:
+        where a pattern is locally strong, the local motion is biased toward zero
 
     Notes
     -----
-    Edges, carbon and astigmatism give a specimen more power along some directions, so that the mean
-    over a ring of what displaced frames have in common is no J0.  Each coefficient k knows better:
-    what frames have in common along the motion, C', tells what they have as they lie,
+    Edges, carbon and astigmatism make the power of the specimen anisotropic, so that its
+    cross-power averaged over a ring does not follow J0.  Instead, the cross-power C' of the aligned
+    frames predicts that of the specimen in the unaligned ones, coefficient by coefficient:
 
         kappa C',  kappa = sum a_s^2 a_t^2 cos(2 pi k.(d_s - d_t)) / sum a_s^2 a_t^2
 
-    with sums over all pairs of different frames, d the path, and the pattern is what they have
-    beyond that.
+    with sums over all pairs of different frames and d the path.  The pattern is the excess over
+    that.
     """
     shape = patches.count, len(patches.ring_frequency_per_A)
     residual, seen, variance = np.zeros((3, *shape))
@@ -188,7 +187,7 @@ def _residual_of_patch(
     signal: FloatArray,
     noise: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Of one patch: the common power beyond the specimen's, and what that says of a pattern.
+    """Cross-power of the unaligned frames of one patch in excess of that of the specimen.
 
     Parameters
     ----------
@@ -197,9 +196,9 @@ def _residual_of_patch(
 
     Returns
     -------
-    residual : (rings,) that power
-    seen : (rings,) as much as a pattern of power one would leave of it
-    variance : (rings,) of the residual, by noise and by noise times specimen
+    residual : (rings,) excess cross-power
+    seen : (rings,) the same for a pattern of unit power
+    variance : (rings,) of the residual, from noise x noise and noise x specimen
     """
     inside = patches.ring >= 0
     ring = patches.ring[inside]
@@ -207,7 +206,7 @@ def _residual_of_patch(
     ky, kx = np.fft.fftfreq(height), np.fft.rfftfreq(width)
 
     def turned(by_px: FloatArray) -> fourier.SpectrumArray:
-        """Phases (times, coefficients) that move a frame by `by_px` small pixels."""
+        """Phase factors (times, coefficients) that shift a frame by `by_px` small pixels."""
         along_y = np.exp(-2j * np.pi * by_px[:, :1] * ky).astype(np.complex64)
         along_x = np.exp(-2j * np.pi * by_px[:, 1:] * kx).astype(np.complex64)
         phases: fourier.SpectrumArray = (along_y[:, :, None] * along_x[:, None, :])[:, inside]
@@ -224,10 +223,10 @@ def _residual_of_patch(
     path_phase = turned(path_px / patches.scale)
     of_all = (squared * path_phase).sum(axis=0)
     kappa = (np.abs(of_all) ** 2 - (squared**2).sum(axis=0)) / pairs
-    # The pattern, which is attenuated once, has something in common along the motion, too.
+    # The pattern, which is attenuated once, also adds to the cross-power of the aligned frames.
     seen = once.sum(axis=0) ** 2 - summed
     seen = seen - kappa * (np.abs((once * phase).sum(axis=0)) ** 2 - summed)
-    # By how much the noise of each frame, times the specimen, changes the residual.
+    # Sensitivity of the residual to the noise of each frame, times the specimen.
     lever = np.abs(of_all * path_phase.conj() - squared - kappa * (summed - squared)) ** 2
     variance = noise[ring] ** 2 * pairs * (1 - kappa**2).clip(0)
     variance += 2 * signal[ring] * noise[ring] * (squared * lever).sum(axis=0)
@@ -245,18 +244,18 @@ def measure_in_patches(
     found: FixedPattern,
     threads: int = 1,
 ) -> FixedPattern:
-    """The pattern `found`, measured anew in each of `counts` (y, x) patches.
+    """The pattern `found`, measured again in each of `counts` (y, x) patches.
 
     Notes
     -----
-    Of frames s and t whose specimen is displaced by d_st, over a ring, the common power as they lie
-    on the detector, C, and that along the path, D, are
+    For frames s and t displaced by d_st, the cross-power C of the unaligned frames and D of those
+    aligned along the path are, over a ring,
 
         C = P sum a_s^2 a_t^2 J0(2 pi k |d_st|) + G sum a_s a_t
         D = P sum a_s^2 a_t^2 + G sum a_s a_t J0(2 pi k |d_st|)
 
-    with P the power of the specimen and G that of the pattern.  The same path serves all patches:
-    where the pattern is strongest, it has been taken for the specimen.
+    with P the power of the specimen and G that of the pattern.  All patches use the global path:
+    where the pattern is strongest, local motion was fitted to it instead of to the specimen.
     """
     along_px = np.repeat(path_px[None], patches.count, axis=0)
     still, along = sweep_together(patches, [0 * along_px, along_px], [None] * 2, threads)
@@ -271,17 +270,17 @@ def measure_in_patches(
     per_count = np.where(is_known, 1 / np.maximum(patches.ring_count * determinant, 1e-30), 0.0)
     # Eq. (13), solved for G.
     power = per_count * (still.cross * pairs - along.cross * moved)
-    # By noise both common powers scatter by N^2 sum a_s^2 a_t^2, with the correlation J0.
+    # Both cross-powers have the noise variance N^2 sum a_s^2 a_t^2, with the correlation J0.
     variance = powers.patch_noise**2 * per_count**2 * patches.ring_count
     variance = variance * pairs * (pairs**2 - moved**2) / independent_share(patches.grid)
     mean, of_mean = power.mean(axis=0), variance.mean(axis=0) / patches.count
     window = np.full(_SMOOTH_RINGS, 1 / _SMOOTH_RINGS)
     mean = np.convolve(mean, window, mode="same").clip(0)
     of_smooth = np.convolve(of_mean, window**2, mode="same")
-    # What noise may have made of nothing is nothing.
+    # Shrinkage: a mean within its noise goes to zero.
     mean *= (1 - of_smooth / np.maximum(mean**2, 1e-30)).clip(0)
     strength, deviations = _strength(power, variance, mean, of_mean)
-    # As much beyond noise as one number of so many deviations; half of all are above zero.
+    # Combined significance of the positive deviations; by noise, half of them are positive.
     beyond = float((deviations.clip(0) ** 2).sum()) - patches.count / 2
     return replace(
         found,
@@ -307,15 +306,15 @@ def _summed_over_pairs(
 def _strength(
     power: FloatArray, variance: FloatArray, mean: FloatArray, of_mean: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Power (patches,) of the pattern over its `mean` (rings,), as far as it can be told.
+    """Power (patches,) of the pattern relative to its `mean` (rings,), with shrinkage toward one.
 
-    Measured with a `variance` (patches, rings), with shrinkage toward one by how little of the
-    scatter among patches exceeds the noise (empirical Bayes).
+    The shrinkage follows from the `variance` (patches, rings) of the measured `power` and the
+    scatter among patches in excess of that (empirical Bayes).
 
     Returns
     -------
     strength : (patches,)
-    deviations : (patches,) by how many standard deviations what was measured is above zero
+    deviations : (patches,) measured strength before shrinkage, in standard deviations
     """
     weight = np.divide(mean, of_mean, out=np.zeros_like(mean), where=of_mean > 0)
     total = float(weight @ mean)

@@ -1,8 +1,8 @@
-"""Frames that do not agree with the others, and halves of the detail that do not agree.
+"""Frames inconsistent with the others, and inconsistent motions from the two half-sets of rings.
 
-Standard errors suppose that every frame is near its optimum.  One at a wrong peak has next to
-nothing in common with the others, which shows; and where a wrong peak is as good as the right one,
-either half of the detail may prefer another.
+Standard errors assume that every frame is near its true optimum.  A frame at a wrong peak shares
+almost no signal with the others, which can be detected.  Where the peak is ambiguous, the two
+half-sets of rings may select different ones.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from flexalign.estimate.spectral_powers import RingPowers
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# Number of patches used, those of most information.
+# Number of patches used: those with the most information.
 _PATCHES = 4
-# A frame is lost that has less than this part of the common signal expected of it, by so many
+# A frame is misaligned if its common signal is below this share of the expected one, by this many
 # standard deviations.
 _MIN_COMMON_RATIO = 0.3
 _DEVIATIONS = 5.0
@@ -28,11 +28,11 @@ _DEVIATIONS = 5.0
 def lost_frames(
     patches: PatchSpectra, displacement_px: FloatArray, powers: RingPowers
 ) -> npt.NDArray[np.int64]:
-    """Positions of the times that do not agree, along displacements (patches, times, 2).
+    """Indices of misaligned frames, given displacements (patches, times, 2).
 
-    The common power of frame t and the sum of the others, weighted as in the likelihood, is W P
-    a_t^2 B with B the sum of a_s^2 over the others; by noise it scatters by half the product of
-    what frame and sum have.
+    The expected cross-power of frame t with the sum of the others, weighted as in the likelihood,
+    is W P a_t^2 B with B the sum of a_s^2 over the others; its variance is half the product of the
+    powers of frame and sum.
     """
     shape = patches.count, len(patches.ring_frequency_per_A)
     weight = np.broadcast_to(powers.weight, shape)
@@ -52,9 +52,9 @@ def lost_frames(
 
 
 def halves_apart(one: Refinement, other: Refinement, shape: MotionField | None) -> float:
-    """How far the paths by either half of the detail are apart, over what their errors allow.
+    """RMS distance of the paths from the two half-sets of rings, in units of its standard error.
 
-    Their noise is independent, so the root mean square over frames and axes is at most about one.
+    Their noise is independent, so for consistent paths it is about one or less.
     """
     paths, variances = [], []
     for half in (one, other):
@@ -70,7 +70,7 @@ def halves_apart(one: Refinement, other: Refinement, shape: MotionField | None) 
 def _agreement(
     patches: PatchSpectra, patch: int, displacement_px: FloatArray, weight: FloatArray
 ) -> FloatArray:
-    """Weighted common power (times,) of each frame of a patch with all others."""
+    """Weighted cross-power (times,) of each frame of a patch with the sum of the others."""
     moved = moved_spectra(patches, patch, displacement_px)
     others = moved.sum(axis=0) - moved
     return np.asarray((others.conj() * moved).real @ weight[patches.ring[patches.ring >= 0]])

@@ -19,12 +19,12 @@ class SmallFrames:
 
     Attributes
     ----------
-    pixels : (n, h, w) float32, or float16 less a constant and in a unit of their own
-    frame : (n,) zero-based index of each in the file, rising; where frames of the file are summed
-        to one, the mean of theirs
+    pixels : (n, h, w) float32, or float16 with a constant subtracted and scaled
+    frame : (n,) zero-based index of each in the file, increasing; for a sum of several frames, the
+        mean of their indices
     full_shape_px : (h, w) of the unbinned movie
     pixel_size_A : of the unbinned movie
-    measured : (m,) index of every frame of the file that is in them
+    measured : (m,) index of every frame of the file that was used
     device : on which the sweeps over their spectra run; the pixels are on the host
     """
 

@@ -1,4 +1,4 @@
-"""Which motion to believe: candidates judged on data that they have not seen."""
+"""Scores of candidate motions on held-out data."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from flexalign.estimate.spectral_powers import (
 )
 from flexalign.model import FloatArray
 
-# Only rings finer than this part of the pairwise stage's limit count for the score: what the
-# pairwise stage has seen cannot judge it.
+# Only rings finer than this share of the resolution limit of the pairwise stage count for the
+# score: data that a candidate was fitted to cannot validate it.
 _UNSEEN_RATIO = 0.6
-# So many standard deviations a score must stand out from noise; of thirty candidates one in a
-# thousand does by noise.
+# Significance threshold of a score in noise standard deviations: with thirty candidates, noise
+# exceeds it once in a thousand times.
 SIGNIFICANT = 4.0
-# From so many on, what is brought out leads a refinement to any motion that is left.
+# Above this many, the signal is strong enough for refinement to find any remaining motion.
 SURELY = 10.0
-# A motion must make what it has not seen so much more probable than no motion does (in the natural
-# logarithm) to be believed.  For a specimen that stands still that happens at most once in 10 000:
-# the ratio of two likelihoods has the mean one under the hypothesis in its denominator.
+# Log-likelihood ratio to no motion, on held-out data, that a motion needs to be accepted.  For a
+# specimen at rest it is exceeded at most once in 10 000 times: a likelihood ratio has the mean one
+# under the hypothesis in its denominator.
 ENOUGH_EVIDENCE = math.log(1e4)
-# To tell how far two motions are apart, so many patches and directions are used.
+# Numbers of patches and directions used to compare two motions.
 _PATCHES_LOOKED_AT = 9
 _DIRECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """How well candidates predict data that they have not seen.
+    """Held-out scores of candidates.
 
     Attributes
     ----------
-    score : log-likelihood of each candidate over that of frames without common signal
-    gain : that over the one of no motion, the least of those by different weights
+    score : log-likelihood ratio of each candidate to frames without common signal
+    gain : score minus that of no motion, the smallest over different weights
     noise_sd : standard deviation of such a score when there is no common signal
-    spread : standard deviation, by noise, of the difference of two scores; by the two names
-    still_cross : (rings,) common power of all pairs of frames without motion, over all patches
+    spread : noise standard deviation of the difference of two scores, by the pair of names
+    still_cross : (rings,) cross-power of all pairs of unaligned frames, over all patches
     """
 
     score: dict[str, float]
@@ -63,29 +63,29 @@ class HeldOut:
 
     @property
     def has_signal(self) -> bool:
-        """Whether any candidate brings out a signal that noise does not explain."""
+        """Whether the score of any candidate is significant."""
         return max(self.score.values()) > SIGNIFICANT * self.noise_sd
 
     def is_clear(self, name: str) -> bool:
-        """Whether a candidate explains unseen data clearly better than no motion, and noise."""
+        """Whether a candidate explains held-out data significantly better than none and noise."""
         if name == "none":
             return False
         return self.gain[name] > ENOUGH_EVIDENCE and self.score[name] > SIGNIFICANT * self.noise_sd
 
     def is_surely(self, name: str) -> bool:
-        """Whether a candidate brings out so much signal that any motion beside it would show."""
+        """Whether the signal is so strong that any further motion would be detected."""
         return self.score[name] > SURELY * self.noise_sd
 
     @property
     def is_sure(self) -> bool:
-        """Whether the best candidate brings out so much that any motion beside it would show."""
+        """The same for the best candidate."""
         return self.is_surely(self.best())
 
     def best(self) -> str:
-        """The candidate of the highest score; "none" unless it clearly beats that and noise.
+        """The candidate of the highest score, if it is clear; else "none".
 
-        The refined one is judged by what half of the data made of it; the whole that is kept is
-        better, so it may fall short by as much as the two differ by noise.
+        The score of the refined one is that of a fit to half of the data, while the motion that is
+        kept is fitted to all, so it may fall short by the noise of the difference.
         """
         highest = max(self.score, key=lambda name: self.score[name])
         if not self.is_clear(highest):
@@ -109,19 +109,19 @@ def held_out_scores(
     threads: int = 1,
     measured: dict[str, Sweep] | None = None,
 ) -> HeldOut:
-    """How well each candidate predicts data that it has not seen.
+    """Score each candidate on data that it was not fitted to.
 
-    The rings finer than what the pairwise stage used are dealt to two halves.  A candidate from the
-    pairwise stage has seen neither; a refined one comes twice, refined on either half, and is
-    judged on the other.
+    The rings finer than those of the pairwise stage are divided into two halves.  For a candidate
+    of the pairwise stage both are held out; the refined one is refined on each half and scored on
+    the other.
 
     Parameters
     ----------
-    candidates : name -> displacements (patches, times, 2) by which to judge halves 0 and 1; among
-        them "none"
+    candidates : name -> displacements (patches, times, 2) with which to score halves 0 and 1;
+        includes "none"
     powers : of the rings, the same for all
-    seen_to_A : resolution limit of the pairwise stage; infinite where nothing has been seen
-    measured : candidates that come once, of which there has been a sweep over all rings
+    seen_to_A : resolution limit of the pairwise stage; infinite = no data were used
+    measured : sweeps over all rings that exist already, of candidates with one displacement
     """
     frequency = patches.ring_frequency_per_A
     half = half_of_ring(len(frequency))
@@ -144,8 +144,8 @@ def held_out_scores(
     scores = {name: float((crosses[name] * weight).sum()) * part for name in candidates}
     gains = {name: score - scores["none"] for name, score in scores.items()}
     if "refined" in candidates:
-        # The refined motion has seen all rings, and makes their noise look like signal; what either
-        # half has found makes that of the rings look so that judge it.  Neither is to decide alone.
+        # The refined motion was fitted to the noise of all rings, which raises their apparent
+        # signal.  Powers along the motions of the halves avoid that; the smaller gain counts.
         coefficients = np.maximum(patches.ring_count * patches.count, 1)
         seen = crosses["refined"].sum(axis=0) / (coefficients * pair_weight(patches.envelope))
         by_halves = weight_by_others(patches, replace(powers, measured=seen))
@@ -164,15 +164,15 @@ def held_out_scores(
 def _difference_sd(
     patches: PatchSpectra, powers: RingPowers, weight: FloatArray, apart_px: FloatArray
 ) -> float:
-    """Standard deviation, by noise, of the difference of the scores of two motions.
+    """Noise standard deviation of the difference of the scores of two motions.
 
-    Sums along two motions share the noise but for what the distance between them turns: of two
-    such sums of the power A N + A^2 P, A = sum a_t^2, whose noise has the correlation r, the
-    difference of |S|^2 has the variance 2 A N (A N + A^2 P) (1 - |r|^2).
+    The sums S along two motions have the power A N + A^2 P, A = sum a_t^2, and noise that is
+    correlated by r through their distance; the difference of |S|^2 has the variance
+    2 A N (A N + A^2 P) (1 - |r|^2).
 
     Parameters
     ----------
-    apart_px : (patches, times, 2) one motion less the other
+    apart_px : (patches, times, 2) difference of the two motions
     """
     squared = patches.envelope**2
     summed = squared.sum(axis=0)

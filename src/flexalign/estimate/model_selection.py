@@ -1,9 +1,9 @@
-"""Estimate the motion by each model that was requested, and select one of them.
+"""Estimate the motion with each requested model, and select one of them.
 
-That nothing moved is decided in three steps.  Each trial (`trials.Trial.chosen`) takes the best
-candidate by data that it was not fitted to (`HeldOut.best`) or, where these are few, by all data
-(`bayes_factor`).  Where that is "none", other starts are tried (`search`).  A drift over more than
-half of the field is not believed (`_as_estimate`).
+"No motion" is decided in three steps.  Each trial (`trials.Trial.chosen`) takes the best candidate
+by held-out data (`HeldOut.best`) or, where these do not suffice, by all data (`bayes_factor`).
+Where that is "none", other starts are tried (`search`).  A drift over more than half of the field
+is rejected (`_as_estimate`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from flexalign.params import AlignParams
 from flexalign.plan import Plan
 from flexalign.quality_limits import LIMITS
 
-# So often a fixed pattern is measured and taken out, along better motions each time.
+# Number of times a fixed pattern is measured and removed, along an improved motion each time.
 _PATTERN_ROUNDS = 2
 
 
@@ -49,9 +49,9 @@ def estimate_motion(
 
     Parameters
     ----------
-    series : what other tilts of the series say, None = nothing
+    series : prior from the other tilts of the series, None = a single movie
     """
-    # The solves are small: one thread each is fastest, and leaves other movies their cores.
+    # The linear systems are small: one BLAS thread is fastest, and leaves cores to other movies.
     with threadpool_limits(limits=1, user_api="blas"):
         estimate = _estimate_once(frames, plan, params, threads, clock, series)
         if not params.refine:
@@ -62,7 +62,7 @@ def estimate_motion(
         if found is None:
             return estimate
         best, pattern = estimate, found
-        # Found beside the pattern a motion is less than it is, and so is what else there is.
+        # The pattern biases the motion toward zero, and with it the measurement of the pattern.
         for done in range(_PATTERN_ROUNDS):
             with clock("fixed pattern"):
                 if done > 0:
@@ -81,10 +81,10 @@ def estimate_motion(
 def _with_pattern_or_not(
     estimate: Estimate, again: Estimate, search: Search, series: SeriesPrior | None
 ) -> Estimate:
-    """The motion found `again` without a suspected pattern, if there is one along that motion.
+    """The motion found `again` after removing a suspected pattern, if that is confirmed.
 
-    Beside a wrong motion the specimen itself looks like a pattern.  Where it is none, the frames
-    as they are lead from there to the motion, or to none.
+    With a wrong motion the specimen itself resembles a pattern.  If there is no pattern along the
+    new motion, that motion is the start of a refinement with the original frames.
     """
     start = again.start
     assert start is not None
@@ -103,9 +103,9 @@ def _with_pattern_or_not(
 def _pattern_to_take_out(
     estimate: Estimate, frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
 ) -> FixedPattern | None:
-    """The fixed pattern without which the motion may be another one; None = there is none.
+    """The fixed pattern to remove before estimating the motion again; None = there is none.
 
-    What is in a part of the field only stands out more where patches are measured one by one.
+    A pattern in part of the field is more significant when measured patch by patch.
     """
     pattern = estimate.pattern
     if pattern.is_suspicious:
@@ -114,8 +114,8 @@ def _pattern_to_take_out(
         if found.significance > SIGNIFICANT_PULL:
             return found
     if estimate.has_signal and estimate.is_still:
-        # Where nothing moves the specimen counts as the pattern's, and would go with it.  What a
-        # gain leaves is the same in all rings, and in the finest ones the specimen has least.
+        # Without motion the specimen counts as pattern, and would be removed.  A gain residual is
+        # white, and the specimen has the least power in the finest rings.
         white = pattern.as_white()
         return white if white.power_over_noise.any() else None
     return None
@@ -138,13 +138,13 @@ def _estimate_once(
             search.wider(trial.start, trial.held_out.has_signal),
         )
         moving = (t for t in wider if t.chosen != "none")
-        found = next((t for t in moving if not trial.is_at_rest_rather_than(t)), None)
+        found = next((t for t in moving if not trial.favours_no_motion_over(t)), None)
         trial, is_wide = found or trial, found is not None
     return _as_estimate(trial, trial.chosen, is_wide or trial.is_by_all_data, search)
 
 
 def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: Search) -> Estimate:
-    """What a trial has found, with the candidate `chosen`."""
+    """The result of a trial, with the candidate `chosen`."""
     frames, plan, params, errors = search.frames, search.plan, search.params, None
     drift_part = _drift_ratio(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
@@ -185,7 +185,7 @@ def _errors_px(
 ) -> FloatArray | None:
     """Standard errors (n, 2) (y, x), from those (n,) along the only direction, or along each axis.
 
-    Across that direction the specimen may have gone as far as along it.
+    Perpendicular to that direction the motion may be as large as along it.
     """
     if along_px is None:
         return None
@@ -196,7 +196,7 @@ def _errors_px(
 
 
 def _drift_ratio(path_px: FloatArray, plan: Plan) -> float:
-    """How far a path (n, 2) goes along either axis, over the length of the field."""
+    """Extent of a path (n, 2) along either axis, relative to the size of the field."""
     return float((np.ptp(path_px, axis=0) / (plan.movie.height_px, plan.movie.width_px)).max())
 
 

@@ -1,8 +1,8 @@
-"""Single frames that a start puts far from where they belong.
+"""Single frames that start at a wrong correlation peak.
 
-The likelihood has an optimum at every peak of a correlation, so that refinement leaves a frame at
-the wrong one.  Where its neighbours are is another place to look.  A crystal looks the same after
-every step of its lattice: of places that are as good, the one on the shorter way is taken.
+The likelihood has a local optimum at every correlation peak, so refinement leaves a frame at a
+wrong one.  The positions of its neighbours are tried instead.  A crystal is ambiguous by its
+lattice vectors: among equally good positions, the one with the shorter path is taken.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep_together
 from flexalign.estimate.spectral_powers import ring_powers
 from flexalign.model import FloatArray
 
-# A frame is tried again that is so many times as far from the middle of its neighbours as
-# frames usually are, and so many Angstrom at minimum.
+# A frame is an outlier if its distance from the midpoint of its neighbours exceeds this multiple of
+# the median distance, and this minimum.
 _TIMES_USUAL = 4.0
 _MIN_DISTANCE_A = 6.0
 _MAX_OUTLIERS = 6
-# A place on a shorter way is as good where a frame has so much of the power in common with others
-# that it has where it is; a part of it is lost where patches were cut elsewhere.
+# A position with a shorter path is accepted if it retains this share of the frame's cross-power
+# with the others; some is lost because the patches were cut at another position.
 _AS_GOOD = 0.4
 
 
 def brought_back(
     patches: PatchSpectra, displacement_px: FloatArray, first: Sweep, threads: int = 1
 ) -> tuple[FloatArray, Sweep]:
-    """Displacements (patches, times, 2) whose strays are where the data are likelier, and a sweep.
+    """Displacements (patches, times, 2) with outliers moved to more likely positions, and a sweep.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def brought_back(
         moved = _at_neighbours(kept, stray)
         found = sweep_together(patches, moved, [None] * len(moved), threads)
         before = float((swept.cross * weight).sum())
-        # All others lose what they have in common with one frame, and it loses as much.
+        # One of n frames takes part in 2 / n of the pairs.
         minimum = before * (1 - (1 - _AS_GOOD) * 2 / kept.shape[1])
         way_px = _way_px(kept, stray) - min_px
         likelihood = np.array([float((one.cross * weight).sum()) for one in found])
@@ -61,7 +61,7 @@ def brought_back(
 
 
 def _at_neighbours(displacement_px: FloatArray, stray: int) -> list[FloatArray]:
-    """The displacements with one frame where the one before is, the one after, and between."""
+    """The displacements with one frame moved to the midpoint of its neighbours, and to each."""
     last = displacement_px.shape[1] - 1
     before, after = (displacement_px[:, t] for t in (max(stray - 1, 0), min(stray + 1, last)))
     places = {0: [after], last: [before]}.get(stray, [(before + after) / 2, before, after])
@@ -74,13 +74,13 @@ def _at_neighbours(displacement_px: FloatArray, stray: int) -> list[FloatArray]:
 
 
 def _way_px(displacement_px: FloatArray, stray: int) -> float:
-    """Length of the steps to and from a frame, of the mean over patches."""
+    """Length of the steps to and from a frame, for the mean over patches."""
     path = displacement_px.mean(axis=0)[max(stray - 1, 0) : stray + 2]
     return float(np.hypot(*np.diff(path, axis=0).T).sum())
 
 
 def _between_neighbours(displacement_px: FloatArray) -> FloatArray:
-    """The middle between the frames before and after each; of the outermost, their neighbour."""
+    """Midpoint between the frames before and after each; for the first and last, the neighbour."""
     if displacement_px.shape[1] < 3:
         return displacement_px
     inner = (displacement_px[:, 2:] + displacement_px[:, :-2]) / 2
@@ -88,7 +88,7 @@ def _between_neighbours(displacement_px: FloatArray) -> FloatArray:
 
 
 def _far_ones(displacement_px: FloatArray, min_px: float) -> npt.NDArray[np.int64]:
-    """Frames far from the middle of their neighbours, in the mean over patches, farthest first."""
+    """Frames far from the midpoint of their neighbours (mean over patches), farthest first."""
     apart_px = displacement_px - _between_neighbours(displacement_px)
     distance = np.hypot(*apart_px.mean(axis=0).T)
     limit = max(_TIMES_USUAL * float(np.median(distance)), min_px)

@@ -1,8 +1,7 @@
-"""The trajectory from all pairs of frames: correlate, take peaks, solve robustly.
+"""The trajectory from all pairs of frames: cross-correlation, peaks, robust least squares.
 
-FlexAlign's method with the flaws of its first implementation mended: true sub-pixel peaks, weights
-by the clarity of each peak, robust residuals, and a search radius that grows with the time between
-the frames.
+FlexAlign's method, with true sub-pixel peaks, weights by the significance of each peak, robust
+residuals, and a search radius that grows with the time between the frames.
 
 References
 ----------
@@ -24,8 +23,8 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.model import FloatArray, PairwiseShifts
 from flexalign.motion import Trajectory
 
-# More frames than this are summed to groups first: single ones are faint, and pairs grow with the
-# square of their number.
+# More frames than this are summed in groups first: single ones have little signal, and the number
+# of pairs grows quadratically.
 MAX_IMAGES = 40
 _ROBUST_ROUNDS = 20
 # Tukey's biweight: 95 % efficient for Gaussian residuals.
@@ -45,7 +44,7 @@ def measure_pairs(
 
     Parameters
     ----------
-    radius_px : (n, n) largest displacement to look for between each two images, small pixels
+    radius_px : (n, n) search radius for each pair of images, small pixels
     scale : unbinned pixels per pixel, (y, x)
     """
     first, second = (i.astype(np.int64) for i in np.triu_indices(len(spectra), 1))
@@ -58,8 +57,8 @@ def measure_pairs(
 def solve(pairs: PairwiseShifts, count: int) -> tuple[FloatArray, FloatArray, PairwiseShifts]:
     """Displacement (count, 2) of each image, mean zero, that fits the pairs best.
 
-    Iteratively reweighted least squares: each pair counts by the square of its peak's score and by
-    Tukey's biweight of its residual.
+    Iteratively reweighted least squares: each pair is weighted by the square of its peak's score
+    and by Tukey's biweight of its residual.
 
     Returns
     -------
@@ -70,7 +69,7 @@ def solve(pairs: PairwiseShifts, count: int) -> tuple[FloatArray, FloatArray, Pa
     base = pairs.score**2
     base = base / base.mean() if base.any() else np.ones_like(base)
     weight = base.copy()
-    # Residuals are smaller than errors, by what the solution could adapt to.
+    # Residuals are smaller than errors: correct for the degrees of freedom.
     freedom = np.sqrt(max(1 - (count - 1) / len(pairs.first), 0.25))
     displacement = np.zeros((count, 2))
     spread = np.inf
@@ -83,9 +82,9 @@ def solve(pairs: PairwiseShifts, count: int) -> tuple[FloatArray, FloatArray, Pa
         weight = base * np.clip(1 - (distance / (_TUKEY_CUT * spread)) ** 2, 0, None) ** 2
         if np.abs(displacement - previous).max() < 1e-4:
             break
-    # A few rejected pairs must never leave an image without any.
+    # Rejected pairs keep a small weight, so that every image stays connected to the others.
     precision = _laplacian(pairs, np.maximum(weight, 1e-3 * base), count) / spread**2
-    # The pairs of one image share its noise: count - 1 of them carry about count / 2 worth.
+    # The pairs of one image share its noise, so the precision is that of 2 / count as many.
     precision *= 2.0 / count
     used = PairwiseShifts(pairs.first, pairs.second, pairs.shift_px, pairs.score, weight)
     return displacement, precision, used
@@ -121,7 +120,8 @@ def filtered_spectra(
 ) -> SpectrumArray:
     """Spectra of `groups` of frames, whitened and low-passed to one half at `max_resolution_A`.
 
-    Only the columns that count, see `correlate.columns_that_count`; times `mask` (h, w // 2 + 1).
+    Columns without weight are left out (`correlate.columns_that_count`); the rest is multiplied by
+    `mask` (h, w // 2 + 1).
     """
     shape = frames.shape_px
     half = tuple(frames.pixel_size_A * s / max_resolution_A for s in frames.scale)
@@ -143,7 +143,7 @@ def filtered_spectra(
 def search_radius_px(
     frame: npt.NDArray[Any], frames: SmallFrames, max_shift_A: float
 ) -> FloatArray:
-    """Search radius (n, n) in small pixels: `max_shift_A` for each frame that two are apart."""
+    """Search radius (n, n) in small pixels: `max_shift_A` times the distance in frames."""
     pixel_A = frames.pixel_size_A * min(frames.scale)
     apart = np.abs(frame[:, None] - frame[None, :])
     return np.asarray(apart * max_shift_A / pixel_A)
@@ -158,7 +158,7 @@ def global_trajectory(
 ) -> tuple[FloatArray, PairwiseShifts]:
     """Displacement (n, 2) of each small frame in unbinned pixels, mean zero, and its pairs.
 
-    Of more frames than `max_images`, groups are measured, and the frames in between interpolated.
+    More than `max_images` frames are measured in groups, and interpolated in between.
     """
     count = len(frames.frame)
     groups = np.array_split(np.arange(count), min(count, max_images))
@@ -198,7 +198,7 @@ def path_through(
 def choose_reference(displacement_px: FloatArray, wanted: str) -> int:
     """Position in `displacement_px` (n, 2) of the reference: 'first', 'middle', or 'auto'.
 
-    Auto is the frame whose farthest companion is nearest.
+    Auto is the frame with the smallest maximum distance to any other.
     """
     if wanted == "first":
         return 0

@@ -1,6 +1,6 @@
-"""Spectra of patches, and sweeps over them along motions.
+"""Spectra of patches, and sweeps over them for given motions.
 
-A sweep moves every frame of every patch along a motion and gives what the likelihood of `refine`
+A sweep shifts every frame of every patch by a motion and returns what the likelihood of `refine`
 needs: its gradient, and the power of the sums ring by ring.
 """
 
@@ -27,14 +27,14 @@ from flexalign.plan import FINEST_RESOLUTION_A
 if TYPE_CHECKING:
     from flexalign.estimate.series_prior import ExpectedSignal
 
-# Rings below this hold what the taper leaks.
+# Rings below this contain leakage of the taper.
 _FIRST_RING = 3
-# Coarser than this is what stays with the detector, the beam or a support: shadows, edges and slow
-# changes of the illumination, which no pattern of the detector's pixels describes.
+# Coarser detail is dominated by static features of detector, beam or support: shadows, edges and
+# gradients of the illumination, which the fixed-pattern model does not describe.
 COARSEST_RESOLUTION_A = 45.0
-# Data without noise would have weights that 32 bits cannot hold.
+# Data without noise would overflow float32 weights.
 _MAX_WEIGHT = 1e30
-# Frames of a patch that are transformed together have about so many pixels, and stay in the cache.
+# Number of pixels of a patch that are transformed together, so that they stay in the cache.
 _PIXELS_TOGETHER = 2**19
 
 
@@ -48,7 +48,7 @@ class PatchSpectra:
         damage envelope
     packing : which coefficients are kept, and where
     power : (patches, rings) sum of |X|^2 over frames
-    offset_px : (patches, times, 2) whole small pixels by which each patch was moved
+    offset_px : (patches, times, 2) integer shift of each patch when it was cut, small pixels
     ring_frequency_per_A : (rings,)
     envelope : (times, rings) damage envelope a_t
     ring_count : (rings,) coefficients
@@ -56,8 +56,8 @@ class PatchSpectra:
     frame : (times,) frame index
     scale : unbinned pixels per small pixel, (y, x)
     pixel_size_A : of the unbinned movie
-    sweeps : what sweeps over the packed spectra, on the CPU or on a GPU
-    expected : what is known of the signal beforehand, None = nothing
+    sweeps : implementation of the sweeps over the packed spectra, on CPU or GPU
+    expected : prior of the signal power, None = no prior
     """
 
     packed: npt.NDArray[np.uint16]
@@ -86,13 +86,13 @@ class PatchSpectra:
 
     @property
     def spectra(self) -> npt.NDArray[np.complex64]:
-        """A copy (patches, times, h, w // 2 + 1) to look at; zero where left out."""
+        """An unpacked copy (patches, times, h, w // 2 + 1); zero where left out."""
         return likelihood.unpacked(self.packing, self.packed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sweep:
-    """What one sweep over all patches gives for one set of displacements.
+    """Result of one sweep over all patches, for one set of displacements.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ def cut_spectra(
     envelope = np.ones((times, len(frequency)))
     if envelope_of is not None:
         envelope = envelope_of(frequency)
-    # The factor a_t of eq. (1), which the weighted sum of frames has once more.
+    # The factor a_t of eq. (1), which enters the weighted sum of frames once more.
     attenuation = envelope.astype(np.float32)
     packing = likelihood.packing_of(ring)
     packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
@@ -164,10 +164,10 @@ def _rings(
     frequency = correlate.ring_index(grid.shape_px, (pixel_A[0], pixel_A[1]))
     ring = np.rint(frequency * side).astype(np.int32)
     last = int(min(0.5 / pixel_A.max(), 1 / FINEST_RESOLUTION_A) * side) - 1
-    # Of pixels so large that most rings are coarser, the finer half.
+    # If the pixels are so large that most rings are coarser, use the finer half.
     first = max(_FIRST_RING, min(round(side / coarsest_A), last // 2))
     ring[(ring < first) | (ring > last)] = -1
-    # The axes hold what is left of bad rows and columns, which do not move.
+    # The axes contain residuals of bad rows and columns, which do not move.
     ring[0, :] = -1
     ring[:, 0] = -1
     return ring, np.arange(last + 1) / side
@@ -184,8 +184,8 @@ def sweep(
 
     Parameters
     ----------
-    weight : (rings,) or (patches, rings) of the likelihood; None = no gradient wanted, it is zero
-    rings : how many rings to look at, from the lowest; the others have cross sums of zero
+    weight : (rings,) or (patches, rings) of the likelihood; None = no gradient (zero)
+    rings : number of rings to evaluate, from the lowest; the others have cross sums of zero
     """
     return sweep_together(patches, [displacement_px], [weight], threads, rings)[0]
 
@@ -197,7 +197,7 @@ def sweep_together(
     threads: int = 1,
     rings: int | None = None,
 ) -> list[Sweep]:
-    """As `sweep`, for several motions, each with its weight: spectra are read once for all."""
+    """As `sweep`, for several motions, each with its weight; the spectra are read only once."""
     ring_count = len(patches.ring_frequency_per_A)
     rings = ring_count if rings is None else rings
     shape = patches.count, ring_count
@@ -217,12 +217,12 @@ def pair_weight(envelope: FloatArray) -> FloatArray:
     """Number of ordered pairs of frames (rings,), each counted by its envelopes a_t^2 a_s^2."""
     squared = envelope**2
     total = squared.sum(axis=0) ** 2
-    # Beside a frame that has all the weight the others are lost to rounding, but can be divided by.
+    # If one frame has all the weight, the difference may round to zero; keep it positive.
     return np.asarray(np.maximum(total - (squared**2).sum(axis=0), 1e-12 * total))
 
 
 def rings_with_weight(weight: FloatArray) -> int:
-    """Number of rings (..., rings) up to the last that has a weight."""
+    """Number of rings (..., rings) up to the last with non-zero weight."""
     used = np.flatnonzero(weight.reshape(-1, weight.shape[-1]).any(axis=0))
     return int(used[-1]) + 1 if used.size else 0
 

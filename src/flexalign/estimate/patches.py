@@ -1,8 +1,8 @@
-"""Patches along the global trajectory: cut them, group their frames, follow each one.
+"""Patches along the global trajectory: cut them, group their frames, track each one.
 
-FlexAlign's local stage: in each patch the pairs of groups are correlated as the frames were, and a
-smooth field is fitted to the tracks.  Groups do not share frames, so that their noise is
-independent.
+FlexAlign's local stage: in each patch all pairs of frame groups are cross-correlated, as the frames
+were in the global stage, and a smooth field is fitted to the tracks.  Groups do not share frames,
+so that their noise is independent.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from flexalign.estimate.priors import FieldPrior
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, PixelArray
 from flexalign.motion import MotionField
 
-# Part of a patch's side over which it fades out, at each end.
+# Width of the taper at each end, relative to the side of a patch.
 TAPER = 0.125
-# What the trajectory leaves is never far from it; looking farther only finds noise.
+# Search radius beside the trajectory: local motion is small, and a wider search finds noise peaks.
 _LOCAL_SEARCH_A = 25.0
 
 
@@ -58,7 +58,7 @@ def _taper(size: int) -> FloatArray:
 
 
 def make_grid(frames: SmallFrames, counts: tuple[int, int]) -> PatchGrid:
-    """The grid of `counts` (y, x) patches that covers the frame but for a few pixels."""
+    """The grid of `counts` (y, x) patches that covers the frame up to a few pixels."""
     sizes = [n // c - (n // c) % 2 for n, c in zip(frames.shape_px, counts, strict=True)]
     starts = [
         (n - size * c) // 2 + size * np.arange(c)
@@ -86,12 +86,12 @@ def track_patches(
     max_resolution_A: float,
     threads: int = 1,
 ) -> tuple[PatchTracks, PatchLikelihood]:
-    """Where each patch went beside the trajectory `displacement_px` (n, 2).
+    """Track each patch relative to the trajectory `displacement_px` (n, 2).
 
     Returns
     -------
-    tracks : displacement in all, mean over groups removed
-    likelihood : of the displacement beside the trajectory
+    tracks : total displacement, mean over groups removed
+    likelihood : of the displacement relative to the trajectory
     """
     grid = make_grid(frames, counts)
     count = len(frames.frame)
@@ -118,7 +118,7 @@ def track_patches(
         return pairs
 
     measured = chain.from_iterable(share_equally(measure, places, threads))
-    # Many small steps of the interpreter: threads would only wait for each other.
+    # Serial: many small NumPy calls, which threads would not speed up (GIL).
     solved = [pairwise.solve(pairs, len(groups))[:2] for pairs in measured]
     track, precision = (np.array(found) for found in zip(*solved, strict=True))
     errors = np.array([np.sqrt(np.diag(np.linalg.pinv(p)).clip(0)) for p in precision])
@@ -137,13 +137,13 @@ def tapered_spectra(
     tiles: PixelArray,
     columns: int | None = None,
 ) -> SpectrumArray:
-    """Spectra (n, h, w // 2 + 1) of one patch in the frames `which` (n,), without their mean.
+    """Spectra (n, h, w // 2 + 1) of one patch in the frames `which` (n,), mean subtracted.
 
     Parameters
     ----------
-    offset_px : (n, 2) whole small pixels (y, x) by which the patch is moved in each; beyond the
-        edges frames go on as their mirror image
-    tiles : (n or more, h, w) is overwritten; new memory for each call would take as long again
+    offset_px : (n, 2) integer shift (y, x) of the patch in each, small pixels; frames are mirrored
+        beyond their edges
+    tiles : (n or more, h, w) buffer; allocating one for each call would double the time
     columns : as for `fourier.rfft2`
     """
     tiles = tiles[: len(which)]
@@ -172,7 +172,7 @@ def _group_spectra(
 
 
 def fit_local_field(likelihood: PatchLikelihood, shape: MotionField) -> MotionField:
-    """The field that explains the tracks, with a prior whose size the tracks decide."""
+    """The field fitted to the tracks, with a prior chosen by their evidence."""
     prior = choose_field_prior(likelihood, None, shape, FieldPrior(smooth_px=shape.width_px / 2))
     field = fit_motion(likelihood, None, prior, shape, with_errors=False).field
     assert field is not None

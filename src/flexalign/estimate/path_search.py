@@ -1,8 +1,8 @@
-"""The simple path along which all frames agree best.
+"""Exhaustive search for the simple path with the highest total correlation of all frame pairs.
 
-Where single pairs of frames are too faint for a peak, all of them together may not be: a straight
-way at one of a few paces has three numbers, whatever the number of frames, so that every one can be
-tried; and a second such way beside it lets the path bend.
+Where single pairs have too little signal for a peak, their sum may have enough: a straight path
+with one of a few speed profiles has three parameters, whatever the number of frames, so that all
+can be tried.  Further such terms let the path bend.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.spectral_powers import half_of_ring
 from flexalign.model import FloatArray
 
-# More frames than this are summed to groups.
+# More frames than this are summed in groups.
 _MAX_GROUPS = 10
-# How far the specimen may go in all.
+# Maximum length of each term of the path.
 _REACH_A = 60.0
 # Terms of the path are searched one after the other, each in addition to those found.
 _ROUNDS = 3
@@ -31,11 +31,11 @@ _HALF_AT_A = 12.0
 def straight_path(
     frames: SmallFrames, threads: int = 1, mask: FloatArray | None = None
 ) -> FloatArray:
-    """Displacement (n, 2) along the best path of all tried, in unbinned pixels, mean zero.
+    """Displacement (n, 2) along the best of all tested paths, in unbinned pixels, mean zero.
 
     Parameters
     ----------
-    mask : (h, w // 2 + 1) of the coefficients to look at, None = all
+    mask : (h, w // 2 + 1) of the coefficients to use, None = all
     """
     groups = np.array_split(np.arange(len(frames.frame)), min(len(frames.frame), _MAX_GROUPS))
     spectra = pairwise.filtered_spectra(frames, groups, _HALF_AT_A, threads, mask)
@@ -73,11 +73,11 @@ def straight_path(
 def straight_path_by_halves(
     frames: SmallFrames, rings_per_A: float, threads: int = 1
 ) -> tuple[FloatArray, FloatArray]:
-    """As `straight_path`, by either half of the rings alone; see `spectral_powers.half_of_ring`.
+    """As `straight_path`, from each half-set of rings; see `spectral_powers.half_of_ring`.
 
     Parameters
     ----------
-    rings_per_A : how many rings there are in one per Angstrom
+    rings_per_A : number of rings per unit of frequency (1 / Angstrom)
     """
     scale = np.array(frames.scale) * frames.pixel_size_A
     frequency = correlate.ring_index(frames.shape_px, (scale[0], scale[1]))
@@ -88,18 +88,18 @@ def straight_path_by_halves(
 
 
 def _paces(frame: FloatArray) -> FloatArray:
-    """Parts (paces, n) of the way that are done at each time: evenly, and slowing down."""
+    """Share (paces, n) of the path completed at each time: at constant speed, and slowing down."""
     since, span = frame - frame[0], float(np.ptp(frame))
     slowings = [part * (span + 1) for part in priors.SLOWING_RATIOS]
     return np.array([priors.slowed(since, span, t0) / max(span, 1e-9) for t0 in slowings])
 
 
 def is_erratic(path_px: FloatArray) -> bool:
-    """Whether a path (n, 2) goes to and fro from frame to frame, as no specimen does.
+    """Whether a path (n, 2) jumps back and forth between frames, as real specimens do not.
 
-    Steps that do not depend on each other change by 1.4 times their length, places that do not by
-    1.7 times; a drift, a bend and a single jump by less than the length of a step.  Filaments and
-    crystals look the same after many displacements, and coarse detail cannot tell which is right.
+    The median change between consecutive steps is 1.4 times their length for independent steps and
+    1.7 times for independent positions, but less than one for a drift, a bend or a single jump.
+    Displacements of filaments and crystals are ambiguous, and coarse detail does not resolve that.
     """
     steps = np.diff(path_px, axis=0)
     if len(steps) < 2:

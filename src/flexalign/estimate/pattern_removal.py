@@ -1,4 +1,4 @@
-"""Frames from which a fixed pattern is taken out."""
+"""Removal of a fixed pattern from frames."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from flexalign.estimate.fixed_pattern import FixedPattern
 from flexalign.estimate.frames import SmallFrames
 from flexalign.model import FloatArray
 
-# Frames are filtered for so many strengths of the pattern, over so wide a range.
+# Number of strengths for which frames are filtered, and ratio of the largest to the smallest.
 _LEVELS = 7
 _LEVEL_RANGE = 64.0
 
 
 def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:
-    """Frames whose remaining noise and pattern have nothing in common.
+    """Frames in which noise plus pattern are uncorrelated from frame to frame.
 
-    Each loses the part 1 - 1 / sqrt(1 + n G / N) of the mean of all n, ring by ring: what whitens
-    noise of power N with a common pattern of power G.  Taking out the whole mean would leave the
-    noise of the mean behind, with the opposite sign.  Between the middles of patches G is
-    interpolated.
+    The mean of all n frames times 1 - 1 / sqrt(1 + n G / N) is subtracted from each, ring by ring,
+    which decorrelates noise of power N and a common pattern of power G.  Subtracting the whole mean
+    would add its noise with the opposite sign.  Between the centres of patches G is interpolated.
     """
     shape, pixel_A = frames.shape_px, frames.pixel_size_A
     mean = fourier.rfft2(frames.pixels.mean(axis=0, dtype=np.float32), threads)
@@ -49,7 +48,7 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
 
 
 def _levels(strength: FloatArray) -> FloatArray:
-    """Rising strengths (n,) between which the filter may be interpolated."""
+    """Increasing strengths (n,) between which the filter is interpolated."""
     highest, lowest = float(strength.max()), float(strength.min())
     if highest == lowest:
         return np.array([highest])
@@ -57,7 +56,7 @@ def _levels(strength: FloatArray) -> FloatArray:
 
 
 def _over_field(strength: FloatArray, shape_px: tuple[int, int]) -> FloatArray:
-    """Values (y, x) of patches side by side at every pixel, linear between their middles."""
+    """Values (y, x) of adjacent patches at every pixel, interpolated linearly between centres."""
     weights = []
     for count, size in zip(strength.shape, shape_px, strict=True):
         place = (np.arange(size) + 0.5) * count / size - 0.5

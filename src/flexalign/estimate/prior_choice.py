@@ -1,4 +1,4 @@
-"""Choose the numbers of the priors by the evidence (empirical Bayes)."""
+"""Choose the hyperparameters of the priors by the evidence (empirical Bayes)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from flexalign.estimate.priors import SLOWING_RATIOS, FieldPrior, PathPrior, Tra
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# Steps of the search for the prior's numbers: factors, coarse to fine.
+# Step factors of the hyperparameter search, coarse to fine.
 _SEARCH_FACTORS = (4.0, 2.0, 1.41)
 _SEARCH_ROUNDS = 3
-# A jump is one more thing that might be anywhere: its logarithm of odds must make up for that.
+# Gain in log evidence for which a jump is added: it must make up for the choice of the position.
 _JUMP_EVIDENCE = 8.0
 _MAX_JUMPS = 3
 
@@ -28,11 +28,9 @@ _MAX_JUMPS = 3
 def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> TrajectoryPrior:
     """The trajectory prior of greatest posterior density, without a field.
 
-    That is its evidence times how probable its numbers are beforehand.
-
-    The largest steps are let go as jumps, one by one, while that makes the data clearly more
-    probable: else the smooth and the jittery part would have to grow for their sake.  How motion
-    slows down is searched in steps from `start` on, before that.
+    That is its evidence times the prior density of its hyperparameters.  The slowing is searched
+    stepwise from `start`.  Then the largest steps are allowed as jumps, one by one, as long as that
+    clearly increases the evidence: otherwise they would inflate the smooth part and the jitter.
     """
     normal = normal_equations(data, True, None)
     span = float(np.ptp(data.frame)) + 1
@@ -73,7 +71,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
 
 
 def _largest_step(data: PatchLikelihood, prior: TrajectoryPrior) -> float:
-    """Where, between two frames, the most probable path makes its largest step not yet let go."""
+    """Time, between two frames, of the largest step of the most probable path without a jump."""
     path = fit_motion(data, prior, None, None, with_errors=False).trajectory_px
     assert path is not None
     steps = np.hypot(*np.diff(path, axis=0).T)
@@ -88,7 +86,7 @@ def choose_field_prior(
     shape: MotionField,
     start: FieldPrior,
 ) -> FieldPrior:
-    """The field prior of greatest posterior density beside a trajectory prior; both slow alike."""
+    """The field prior of greatest posterior density, given a trajectory prior and its slowing."""
     normal = normal_equations(data, trajectory is not None, shape)
     slowing = 0.0 if trajectory is None else trajectory.slowing_frames
 
@@ -107,7 +105,7 @@ def choose_common_field_prior(
     shapes: Sequence[MotionField],
     start: FieldPrior,
 ) -> FieldPrior:
-    """The same for several movies, each with a prior of its path."""
+    """One field prior for several movies, each with its own path prior."""
     normals = []
     for one, path, shape in zip(data, paths, shapes, strict=True):
         mean_px = path.mean_px(one.frame)
@@ -127,7 +125,7 @@ def choose_common_field_prior(
 
 
 def _field_limits(frame: FloatArray, shape: MotionField) -> tuple[tuple[float, float], ...]:
-    """Limits of size, time and length of a field's prior."""
+    """Limits of size, time scale and length scale of a field's prior."""
     side = max(shape.height_px, shape.width_px)
     span = float(np.ptp(frame)) + 1
     return (1e-3, 100.0), (span / 10, 10 * span), (side / 10, 10 * side)
@@ -138,7 +136,7 @@ def climb(
     start: tuple[float, ...],
     limits: tuple[tuple[float, float], ...],
 ) -> tuple[float, ...]:
-    """Arguments near `start` with the greatest score, found one at a time in log steps."""
+    """Arguments near `start` with the greatest score, by coordinate ascent in logarithmic steps."""
     best = tuple(float(np.clip(v, *limit)) for v, limit in zip(start, limits, strict=True))
     best_score = score(*best)
     for factor in _SEARCH_FACTORS:
@@ -154,7 +152,7 @@ def climb(
                         if found <= best_score:
                             break
                         best, best_score = trial, found
-                    # The way back leads over what has just been left.
+                    # The opposite step would return to values already tried.
                     if best != start:
                         break
             if best_score - before < 0.1:

@@ -1,7 +1,7 @@
-"""Standard errors that know that the numbers of the prior are known only roughly.
+"""Standard errors that include the uncertainty of the hyperparameters.
 
-The evidence chooses how large and how smooth motion is; with few frames or little signal it hardly
-prefers its choice to others, under which the motion is another one and less sure.
+With few frames or little signal, the evidence for the chosen size and smoothness of the motion is
+hardly greater than for other values, which give different motions with larger errors.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from flexalign.estimate.priors import SLOWING_RATIOS, FieldPrior, TrajectoryPrio
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# Numbers of the prior are tried in steps of this factor, until one is less probable than this.
+# Hyperparameters are varied in steps of this factor, until the relative weight is below this.
 _STEP = 4.0
 _MIN_WEIGHT = 0.02
 _MAX_STEPS = 4
-# Smaller motion is none; where there is none, its change is measured at this size.
+# Smaller motion counts as none; then the hyperparameters are varied from this size on.
 _MIN_SIZE_PX = 0.05
 
 Priors = tuple[TrajectoryPrior, FieldPrior | None]
@@ -30,12 +30,12 @@ Priors = tuple[TrajectoryPrior, FieldPrior | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Possible:
-    """The motion under one prior, as one row of numbers: path, and field where errors are told.
+    """The motion under one prior as a vector: path, and field at the control point positions.
 
     Attributes
     ----------
     value : (numbers, 2) y and x
-    variance : (numbers,) of either
+    variance : (numbers,) of each axis
     log_evidence : of the prior
     """
 
@@ -47,16 +47,15 @@ class _Possible:
 def with_unknown_prior(
     fit: Fit, data: PatchLikelihood, priors: Priors, shape: MotionField | None
 ) -> Fit:
-    """`fit`, made with `priors`, with standard errors for priors that may be others.
+    """`fit` under `priors`, with standard errors that include the uncertainty of the priors.
 
-    Each number is varied alone.  Priors are weighted by their evidence; the variance is the mean of
-    theirs plus that of their motions: the law of total variance.
+    Each hyperparameter is varied alone, and weighted by its evidence.  By the law of total
+    variance, the variance is the mean of the variances plus the variance of the motions.
 
     Notes
     -----
-    Beforehand, all values of the size of the path are equally probable, those of the jitter and the
-    field have the `log_density` of their priors, and all of the logarithm of a length are equally
-    probable (Gelman, Bayesian Anal. 1 (2006) 515).
+    The hyperpriors are flat in the size of the path and in the logarithm of each length; jitter and
+    size of the field have the `log_density` of their priors (Gelman, Bayesian Anal. 1 (2006) 515).
     """
     if fit.trajectory_px is None or fit.trajectory_error_px is None:
         return fit
@@ -78,7 +77,7 @@ def _variance_along(
     data: PatchLikelihood,
     shape: MotionField | None,
 ) -> FloatArray:
-    """What one number of the prior adds to the variance (numbers,), if it is not as chosen."""
+    """Variance (numbers,) added by the uncertainty of one hyperparameter."""
     found, weights = [best], [1.0]
     for direction in line:
         for (trajectory, field), before in direction:
@@ -98,7 +97,7 @@ def _variance_along(
 def _lines(
     priors: Priors, data: PatchLikelihood, shape: MotionField | None
 ) -> list[list[Iterator[tuple[Priors, float]]]]:
-    """For each number of the prior the ways up and down, with how probable each is beforehand."""
+    """For each hyperparameter the values above and below, with their relative prior density."""
     path, field = priors
     steps = (_STEP, 1 / _STEP)
 
@@ -125,7 +124,7 @@ def _lines(
     lines = [[of_path(n, s) for s in steps] for n in ("smooth_px", "smooth_frames", "jitter_px")]
     if field is not None and shape is not None:
         if field.size_px < _MIN_SIZE_PX:
-            # Of no field the data do not say how smooth it is.
+            # Without a field the data do not determine its smoothness.
             default = FieldPrior(smooth_px=shape.width_px / 2, slowing_frames=path.slowing_frames)
             field = replace(default, size_px=field.size_px)
         names = ("size_px", "smooth_frames", "smooth_px")
@@ -134,7 +133,7 @@ def _lines(
 
 
 def _ladder(value: float, step: float, is_size: bool) -> Iterator[tuple[float, float]]:
-    """Values from `value` on, each with its probability beforehand over that of the first."""
+    """Values from `value` on, each with its prior density relative to the first."""
     first = max(value, _MIN_SIZE_PX) if is_size and step > 1 else value
     for k in range(1, _MAX_STEPS + 1):
         other = first * step**k
@@ -144,7 +143,7 @@ def _ladder(value: float, step: float, is_size: bool) -> Iterator[tuple[float, f
 
 
 def _possible(fit: Fit, data: PatchLikelihood) -> _Possible:
-    """A fit as the numbers whose errors are told."""
+    """A fit as a vector of path and field, with variances."""
     assert fit.trajectory_px is not None
     assert fit.trajectory_error_px is not None
     value, variance = fit.trajectory_px, fit.trajectory_error_px**2

@@ -1,4 +1,4 @@
-"""Gaussian priors of the trajectory and of the field: how motion usually is.
+"""Gaussian priors of the trajectory and of the field.
 
 References
 ----------
@@ -16,25 +16,25 @@ import numpy as np
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
-# Standard deviation of what is free: a constant, which the data cannot see, and a steady drift.
+# Prior standard deviation of a constant, which the data do not determine, and of a uniform drift.
 FREE_PX = 300.0
 _NUGGET = 1e-6
-# Frames seldom jump about by themselves by much more than this, and few fields are much larger.
+# Scales of the half-Cauchy hyperpriors of the jitter and of the size of the field.
 _USUAL_JITTER_PX = 0.3
 _USUAL_FIELD_PX = 1.0
-# Motion may slow down in these parts of the movie, from no slowing on.
+# Time constants of the slowing, as shares of the movie; 0 = no slowing.
 SLOWING_RATIOS = (0.0, 1 / 4, 1 / 12, 1 / 36)
 
 
 class PathPrior(Protocol):
     """A Gaussian prior of the trajectory.
 
-    A further class of priors needs a place in `refine` (its start values and their choice),
-    `prior_uncertainty` (the numbers that are varied) and `bayes_factor` (the size of the drift).
+    A new class of priors also needs support in `refine` (start values, choice of hyperparameters),
+    `prior_uncertainty` (hyperparameters to vary) and `bayes_factor` (size of the drift).
     """
 
     def covariance_px2(self, frame: FloatArray) -> FloatArray:
-        """Covariance (times, times), alike for y and x; that of a common constant is free."""
+        """Covariance (times, times), the same for y and x, including a free constant."""
 
     def mean_px(self, frame: FloatArray) -> FloatArray | None:
         """Mean (times, 2), up to a constant; None = zero."""
@@ -42,12 +42,16 @@ class PathPrior(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryPrior:
-    """How the trajectory is expected to be: smooth motion plus independent jitter per frame.
+    """Prior of the trajectory: smooth motion, independent jitter per frame, and a uniform drift.
 
-    Between the frames before and after each of `jump_frames` it may be any distance.  With
-    `slowing_frames` t0 it is as smooth in log(1 + t / t0) as it otherwise is in time t: motion that
-    calms down, in about t0 frames.  0 = no slowing.  The steady drift from end to end has the
-    standard deviation `drift_px` beside it.
+    Parameters
+    ----------
+    smooth_px, smooth_frames : standard deviation and correlation length of the smooth part
+    jitter_px : standard deviation of the jitter
+    jump_frames : times at which a step of any size is allowed
+    slowing_frames : t0, with which the path is smooth in log(1 + t / t0) instead of t: motion that
+        slows down within about t0 frames; 0 = no slowing
+    drift_px : standard deviation of the drift from end to end
     """
 
     smooth_px: float = 4.0
@@ -62,22 +66,22 @@ class TrajectoryPrior:
         return _trajectory_covariance(frame, self)
 
     def mean_px(self, frame: FloatArray) -> None:
-        """Nothing is known of where a path goes."""
+        """None: the prior mean of the path is zero."""
         return
 
     @property
     def log_density(self) -> float:
         """Logarithm of the probability density of these numbers beforehand, up to a constant.
 
-        The jitter has a half-Cauchy distribution: three frames can hardly tell a bent path from a
-        jittery one, and many frames decide for themselves.
+        The jitter has a half-Cauchy hyperprior: three frames can hardly distinguish curvature from
+        jitter; with many frames the data dominate.
         """
         return _log_half_cauchy(self.jitter_px, _USUAL_JITTER_PX)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPrior:
-    """How the field is expected to be: its size, and over what it changes.
+    """Prior of the field: standard deviation, correlation lengths in time and in space, slowing.
 
     `slowing_frames` as for the trajectory.
     """
@@ -91,8 +95,8 @@ class FieldPrior:
     def log_density(self) -> float:
         """Logarithm of the probability density of these numbers beforehand, up to a constant.
 
-        The size has a half-Cauchy distribution: a field is the freer, the larger it may be, and
-        faint patches seem to ask for one by their noise.
+        The size has a half-Cauchy hyperprior: it determines the freedom of the field, and the noise
+        of patches with little signal may favour a spurious field.
         """
         return _log_half_cauchy(self.size_px, _USUAL_FIELD_PX)
 
@@ -109,20 +113,20 @@ def matern(distance: FloatArray, length: float) -> FloatArray:
 
 
 def slowed(frame: FloatArray, span: float, slowing_frames: float) -> FloatArray:
-    """Times `frame` from the start on a clock that ticks ever slower, as long as `span` in all."""
+    """Times `frame` on a logarithmic time axis that slows down, scaled to the same `span`."""
     if slowing_frames == 0 or span == 0:
         return frame
-    # Control points lie before the start, too.
+    # Some control points lie before the start.
     ticks = np.sign(frame) * np.log1p(np.abs(frame) / slowing_frames)
     return np.asarray(span * ticks / np.log1p(span / slowing_frames))
 
 
 def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatArray:
-    """Prior covariance (times, times), with a free constant and a free steady drift."""
+    """Prior covariance (times, times) of a trajectory."""
     calm = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
     distance = np.abs(calm[:, None] - calm[None, :])
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
-    # Eq. (5), with a jump as one more step that is free.
+    # Eq. (5), with a free step for each jump.
     covariance = prior.smooth_px**2 * matern(distance, prior.smooth_frames)
     covariance += FREE_PX**2 + prior.drift_px**2 * np.outer(slope, slope)
     for jump in prior.jump_frames:
@@ -133,7 +137,7 @@ def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatAr
 
 
 def field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray]:
-    """Prior correlations of the control points in t, in y and in x; their product is the whole."""
+    """Prior correlations of the control points in t, y and x, whose Kronecker product is used."""
     t, y, x = shape.control_points
     frames = max(shape.frames.count - 1, 1)
     calm = slowed(_positions(t) * frames, frames, prior.slowing_frames)
@@ -145,7 +149,7 @@ def field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray]
 
 
 def _positions(count: int) -> FloatArray:
-    """Where control points are (count,), as fractions of the range they span."""
+    """Positions (count,) of control points, as fractions of the range they span."""
     degree = min(3, count - 1)
     return np.asarray((np.arange(count) - (degree - 1) / 2) / max(count - degree, 1))
 

@@ -1,4 +1,4 @@
-"""Refine trajectory and field by likelihood, with all the signal that the movie has.
+"""Maximum a posteriori refinement of trajectory and field, with all signal of the movie.
 
 For frames F_t(k) = a_t(k) S(k) exp(-2 pi i k.d_t) + noise of power N(k), and a specimen S that is
 unknown but of power P(k), the log-likelihood of the displacements is, up to a constant,
@@ -6,11 +6,11 @@ unknown but of power P(k), the log-likelihood of the displacements is, up to a c
     log L(d) = sum_k W(k) |sum_t a_t(k) F_t(k) exp(+2 pi i k.d_t)|^2,
     W = P / (N (N + P sum_t a_t^2)),
 
-over the independent coefficients k of each patch.  P and N are measured ring by ring on the frames
-as currently aligned: fine rings count for nothing while the alignment is coarse and come in as it
-improves.  d_t is where the specimen has moved to in frame t, so that the phase factor moves it
-back.  Each round takes the gradient of log L, its expected curvature, and the priors of
-`evidence`, and moves to the optimum of that quadratic.
+over the independent coefficients k of each patch.  P and N are measured ring by ring on the
+currently aligned frames: fine rings have no weight while the alignment is coarse, and gain weight
+as it improves.  d_t is the displacement of the specimen in frame t, and the phase factor shifts it
+back.  Each round forms a quadratic from the gradient of log L, its expected curvature and the
+`priors`, and moves to its optimum (Fisher scoring).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from flexalign.motion import MotionField
 
 _ROUNDS = 16
 _MIN_ROUNDS = 4
-# Rounds in which the priors are chosen anew, as more and more signal comes in; and in the end, when
-# that was more than one round ago.
+# Rounds in which the priors are chosen again as more signal is used; also at the end, if the last
+# choice was more than one round before.
 _PRIOR_ROUNDS = (1, 2, 4, 8)
 _CONVERGED_PX = 0.01
 # A displacement may change by this many small pixels per round: half the finest wavelength.
@@ -58,7 +58,7 @@ _BOTH: FloatArray = np.eye(2)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refinement:
-    """The refined motion and what was decided on the way.
+    """The refined motion, with the priors and powers it is based on.
 
     Attributes
     ----------
@@ -66,8 +66,8 @@ class Refinement:
     trajectory_prior, field_prior : as chosen by the evidence; field_prior None without a field
     powers, ring_frequency_per_A : of the rings at the end
     rounds : number of rounds
-    data : what the patches say, as a quadratic near the end
-    seen : the signal, as it is told to other tilts of a series
+    data : quadratic log-likelihood of the patches at the end
+    seen : signal power, for the priors of other tilts of a series
     axes : (axes, 2) unit vectors (y, x) along which there is motion
     """
 
@@ -85,7 +85,7 @@ class Refinement:
 def _curvature(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
     """Expected negative second derivative of log L (patches, times, times), per square Angstrom.
 
-    It has the form of a graph Laplacian: each pair of frames pulls on its difference with
+    It is a graph Laplacian: the edge between two frames has the weight
     2 W P (2 pi k)^2 a_t^2 a_s^2 per coefficient, half of it along each axis.
     """
     squared = patches.envelope**2
@@ -107,9 +107,9 @@ def patch_likelihood(
     displacement_px: FloatArray,
     axes: FloatArray = _BOTH,
 ) -> PatchLikelihood:
-    """The quadratic that has the gradient found and the curvature expected, along `axes`.
+    """The quadratic log-likelihood with the measured gradient and expected curvature, along `axes`.
 
-    All signal that there is speaks for a single axis, half of it for each of two.
+    A single axis has the full curvature, each of two axes half of it.
     """
     part = independent_share(patches.grid)
     precision = _curvature(patches, powers) * (part * patches.pixel_size_A**2 * 2 / len(axes))
@@ -120,10 +120,10 @@ def patch_likelihood(
 def displacement_at(
     path_px: FloatArray, field: MotionField | None, center_px: FloatArray, frame: npt.ArrayLike
 ) -> FloatArray:
-    """Displacement (places, times, 2) of a path (times, 2) and a field at places (places, 2)."""
+    """Displacement (places, times, 2) by path (times, 2) and field at positions (places, 2)."""
     total = np.repeat(path_px[None], len(center_px), axis=0)
     if field is not None:
-        # All places have the same times, so the two factors are small.
+        # All positions have the same times: two small products instead of one large one.
         coefficients = field.coefficients_px.reshape(2, field.control_points[0], -1)
         in_time, in_space = field.basis_t(frame), evidence.space_basis(field, center_px)
         total = total + (in_time @ (coefficients @ in_space.T)).T  # (places, times, 2)
@@ -144,10 +144,10 @@ def refine(
 
     Parameters
     ----------
-    shape : a field of the wanted size, or None for a trajectory alone
-    first : a sweep at `displacement_px`, if there has been one
+    shape : a field of the requested size, or None for a trajectory only
+    first : a sweep at `displacement_px`, if available
     axes : (axes, 2) unit vectors (y, x) along which there is motion
-    series : the priors, where neighbours tell them; None = the evidence of the movie chooses them
+    series : priors from other tilts; None = priors are chosen by the evidence of this movie
     """
     first = first or sweep(patches, displacement_px, None, threads)
     ascent = _Ascent(patches, displacement_px, shape, rounds, first, axes, series=series)
@@ -163,13 +163,13 @@ def refine_halves(
     rounds: int = _ROUNDS,
     first: Sweep | None = None,
 ) -> tuple[Refinement, Refinement]:
-    """As `refine`, by the rings of either half alone, see `half_of_ring`.
+    """As `refine`, with each half-set of rings separately, see `half_of_ring`.
 
     Parameters
     ----------
-    displacement_px : where both start, or one start for each
-    whole : the refinement by all rings, whose priors are kept, and to whose rings these keep
-    first : a sweep where both start, if there has been one
+    displacement_px : common start of both, or one start for each
+    whole : the refinement with all rings, whose priors and rings are used
+    first : a sweep at the common start, if available
     """
     rings = _rings_to_see(whole)
     starts = displacement_px if isinstance(displacement_px, tuple) else (displacement_px,) * 2
@@ -186,7 +186,7 @@ def refine_halves(
 
 
 def _rings_to_see(whole: Refinement) -> int:
-    """How many rings have a say in a refinement, those included that the smoothing reaches."""
+    """Number of rings up to the last with weight, plus the reach of the smoothing."""
     weight = whole.powers.weight
     return min(rings_with_weight(weight) + SMOOTH_RINGS // 2, int(weight.shape[-1]))
 
@@ -194,7 +194,7 @@ def _rings_to_see(whole: Refinement) -> int:
 def _side_by_side(
     patches: PatchSpectra, ascents: Sequence[_Ascent], rings: int, threads: int
 ) -> list[Refinement]:
-    """Results of ascents that share their sweeps over the first `rings` rings."""
+    """Results of several ascents with common sweeps over the first `rings` rings."""
     while running := [ascent for ascent in ascents if not ascent.is_done]:
         places, weights = (list(part) for part in zip(*(a.proposal for a in running), strict=True))
         swept = sweep_together(patches, places, weights, threads, rings)
@@ -204,13 +204,13 @@ def _side_by_side(
 
 
 class _Ascent:
-    """Refinement by all rings or, where these have refined it as a `whole`, by those of one `half`.
+    """Iterative refinement with all rings or, given the result `whole` of that, with one `half`.
 
-    It proposes where a sweep is needed, and accepts that sweep, until it is done.
+    It proposes the displacements of the next sweep, and accepts its result, until it is done.
 
     Attributes
     ----------
-    is_done : whether it has converged, or has used up its `rounds`
+    is_done : whether it has converged or reached its number of `rounds`
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class _Ascent:
         self._patches, self._shape, self._axes = patches, shape, axes
         self._displacement_px, self._steps = displacement_px, AndersonSteps()
         self._rounds, self._done, self.is_done = rounds, 0, False
-        # The round in which the priors were chosen; once they are final, they stay.
+        # Round of the last choice of priors, and whether that is final.
         self._chosen, self._is_settled, self._is_final = 0, False, whole is not None
         self._is_half = whole is not None
         self._used = np.ones(len(patches.ring_frequency_per_A), np.bool_)
@@ -249,7 +249,7 @@ class _Ascent:
 
     @property
     def proposal(self) -> tuple[FloatArray, FloatArray]:
-        """Displacements (patches, times, 2) and weights (patches, rings) of the sweep it needs."""
+        """Displacements (patches, times, 2) and weights (patches, rings) of the next sweep."""
         return self._displacement_px, self._powers.weight
 
     def accept(self, found: Sweep) -> None:
@@ -279,7 +279,7 @@ class _Ascent:
             self._powers = self._powers_by(found)
 
     def result(self) -> Refinement:
-        """The motion, with standard errors unless it is that of a half."""
+        """The refined motion; with standard errors unless it is that of one half."""
         fit = self._fit
         if not self._is_half:
             fit = evidence.fit_motion(self._data, self._path_prior, self._field_prior, self._shape)
@@ -290,12 +290,12 @@ class _Ascent:
         )  # fmt: skip
 
     def _powers_by(self, found: Sweep) -> RingPowers:
-        """Powers by a sweep; rings that are not used have no weight."""
+        """Powers from a sweep; rings that are not used have zero weight."""
         powers = ring_powers(self._patches, found)
         return replace(powers, weight=np.where(self._used, powers.weight, 0.0))
 
     def _optimum_px(self) -> FloatArray:
-        """Displacements (patches, times, 2) of the greatest posterior under the quadratic."""
+        """Displacements (patches, times, 2) at the posterior mode of the quadratic."""
         self._fit = evidence.fit_motion(
             self._data, self._path_prior, self._field_prior, self._shape, with_errors=False
         )
@@ -312,7 +312,7 @@ def _chosen(
     path: TrajectoryPrior | SeriesPath,
     field_prior: FieldPrior | None,
 ) -> tuple[TrajectoryPrior | SeriesPath, FieldPrior | None]:
-    """The priors of greatest evidence near those given; of a series, how wide it is."""
+    """The priors of greatest evidence near those given; for a series prior, only its width."""
     if isinstance(path, SeriesPath):
         return path.as_wide_as(data), field_prior
     path = prior_choice.choose_trajectory_prior(data, path)

@@ -1,4 +1,4 @@
-"""What the estimation of a motion gives."""
+"""Result of motion estimation."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ from flexalign.quality_limits import LIMITS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
-    """The motion that was kept and how it was found.
+    """The motion that was kept, and how it was estimated.
 
     Attributes
     ----------
     motion : over all frames of the file
     tracks : of the patches, None without local alignment
     scores : held-out log-likelihood of each candidate over that of no motion
-    has_signal : whether the frames have anything in common beyond chance
-    has_fixed_pattern : whether one was found that pulls on the motion, and taken out
+    has_signal : whether the frames have significant common signal
+    has_fixed_pattern : whether a harmful fixed pattern was found and removed
     chosen : name of the candidate that was kept
-    trajectory_error_px : standard error of a frame's displacement per axis, NaN when not refined;
-        where the motion is known in one `direction` only, in that
-    rejected_pairs : part of the frame pairs that do not fit the trajectory
+    trajectory_error_px : median standard error of a frame's displacement per axis, or along the
+        only `direction`; NaN when not refined
+    rejected_pairs : share of the frame pairs that do not fit the trajectory
     refinement : None when not refined
-    pattern : what stays with the detector, before it was taken out
-    signal : by resolution, without motion and along the one that was kept
-    direction : the only one (y, x) in which the motion is known, of length one; None = in both
-    drift_part : how far the motion found goes, over the length of the field along the same axis;
-        frames that have less than half in common are not believed, and the motion is not kept
-    start : the motion that was kept, to go on from; None = it was given
-    lost_frames : of the file, that do not agree with the others along the motion
-    halves_apart : how far motions by either half of the detail are apart, over what their errors
-        allow; NaN where the motion kept is not a refined one
-    is_from_wider_search : whether the motion was found by coarser detail than usual, or from none
+    pattern : fixed pattern of the detector, before its removal
+    signal : by resolution, without motion and along the motion that was kept
+    direction : unit vector (y, x) of the only direction in which motion is determined; None = both
+    drift_part : extent of the estimated motion relative to the field, along the same axis; if
+        frames overlap by less than half, the motion is rejected
+    start : the motion that was kept, as a start for a further estimation; None = motion was given
+    lost_frames : of the file, that are inconsistent with the others
+    halves_apart : RMS distance of the motions from the two half-sets of rings, in units of its
+        standard error; NaN where the motion kept is not a refined one
+    is_from_wider_search : whether the motion was found only after the default starts gave none, or
+        by all data instead of held-out ones
     """
 
     motion: Motion
@@ -67,9 +68,9 @@ class Estimate:
 
     @property
     def other_error_px(self) -> float:
-        """Standard error where the motion is not known; NaN where it is known in both directions.
+        """Standard error in the undetermined direction; NaN if both directions are determined.
 
-        Nothing but that specimens move alike in all directions is known of it.
+        It is the standard deviation over frames of the path in the other one.
         """
         if self.direction is None:
             return math.nan
@@ -78,9 +79,10 @@ class Estimate:
 
     @property
     def motion_bound_px(self) -> float:
-        """How far places may have gone, along y or x, where no motion was kept; NaN = unknown.
+        """Upper bound of the motion along y or x, where no motion was kept; NaN = unknown.
 
-        Two standard errors more than the refined motion, which is the likeliest one.
+        It is the extent of the refined motion, which is the most likely one, plus two standard
+        errors.
         """
         if not self.is_still or self.refinement is None:
             return math.nan
@@ -98,12 +100,12 @@ class Estimate:
 
     @property
     def is_still(self) -> bool:
-        """Whether no motion is the answer."""
+        """Whether the specimen was found to be at rest."""
         return self.chosen == "none" and not self.drift_part > LIMITS.drift_part
 
 
 def statistics_of(estimate: Estimate, plan: Plan) -> TiltStatistics | None:
-    """What a movie says to other tilts of its series; None when it was not refined."""
+    """Contribution of a tilt to the priors of other tilts; None when it was not refined."""
     found = estimate.refinement
     if found is None:
         return None
@@ -112,7 +114,7 @@ def statistics_of(estimate: Estimate, plan: Plan) -> TiltStatistics | None:
 
 
 def given_motion(motion: Motion) -> Estimate:
-    """A motion that was found elsewhere, as if it had been estimated."""
+    """An `Estimate` that holds a motion from elsewhere."""
     none = FixedPattern(np.zeros(0), np.zeros(0), 0.0, 0.0)
     return Estimate(
         motion=motion,

@@ -1,4 +1,4 @@
-"""Where to look for a motion: starts, and what each leads to."""
+"""Search for a motion from several starts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from flexalign.motion import MotionField
 from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
-# So often the only direction with motion is measured, along better motions each time.
+# Number of times the only determined direction is measured, along an improved motion each time.
 _DIRECTION_ROUNDS = 2
-# Groups of frames to pair when single frames are too faint for it.
+# Number of groups of frames to correlate when single frames have too little signal.
 _FEW_GROUPS = 8
 # Limits of the pairwise stage to try when nothing is found, each with the coarsest rings to use.
 _COARSER_A = ((60.0, COARSEST_RESOLUTION_A), (100.0, math.inf))
 
 
 class Search:
-    """Where to start from, in one set of frames; what is made of each is a `Trial`."""
+    """Starts for one set of frames, and the `Trial` from each."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Search:
         """The pairwise motion of at most `max_images` frames or groups of them."""
         limit_A = resolution_A or self.params.max_resolution_A
         with self.clock("pairwise"):
-            # Made anew where it is needed twice: it would stand in the way of the refinement.
+            # Not kept for a second call: the refinement needs the memory.
             small = self.frames.downsampled(self.plan.pairwise_shape_px, self.threads)
             path, pairs = pairwise.global_trajectory(
                 small, limit_A, self.params.max_shift_A, self.threads, max_images
@@ -69,10 +69,10 @@ class Search:
     def made_of(
         self, start: Start, shape: MotionField | None, series: SeriesPrior | None = None
     ) -> Trial:
-        """What a start leads to, with a field of the given shape or without one.
+        """The trial from a start, with a field of the given shape or without one.
 
-        Where data tell of one direction only, motion in the other is left out, unless that makes
-        unseen data far less probable.
+        Where the data determine one direction only, motion is restricted to that, unless held-out
+        data are far less probable then.
         """
         given = shape, self.frames, self.plan, self.params, self.threads, series
         with self.clock("refinement"):
@@ -87,10 +87,10 @@ class Search:
         return trial
 
     def by_series(self, series: SeriesPrior) -> Trial:
-        """From the pairs and from what other tilts expect, whichever is more probable in the end.
+        """From the pairs and from the prior mean; the result of higher posterior density.
 
-        Without motion as its rival: that a stage which moves in all other tilts stands still in
-        this one is as improbable as the prior says.
+        "No motion" is no candidate: how probable it is for a stage that moves in all other tilts,
+        follows from the prior.
         """
         starts = [replace(self.from_pairs(pairwise.MAX_IMAGES), coarsest_A=math.inf)]
         if series.signal.is_known:
@@ -100,7 +100,7 @@ class Search:
         return max(trials, key=_log_posterior)
 
     def from_default_starts(self) -> Trial:
-        """From the pairs, and from wherever else a motion may be where that is not sure."""
+        """From the pairs and, where the result is uncertain, from the other starts."""
         start = self.from_pairs(pairwise.MAX_IMAGES)
         trial = self.made_of(start, self.shape)
         if trial.chosen == "none" or not trial.held_out.is_sure:
@@ -109,25 +109,25 @@ class Search:
         return trial
 
     def others(self, start: Start, trial: Trial) -> Iterator[Start]:
-        """Starts beside the one that led to `trial`."""
+        """Starts other than that of `trial`."""
         if trial.pairs_led_astray and len(self.frames.frame) > _FEW_GROUPS:
-            # Single frames are too faint to be paired; groups of them may not be.
+            # Groups of frames may have enough signal for peaks where single ones do not.
             start = self.from_pairs(_FEW_GROUPS)
             yield start
         if not self.params.refine:
             return
         if start.field is not None:
-            # Tracks of patches may lead astray where the path does not.
+            # The patch tracks may be wrong where the global path is right.
             yield replace(start, field=None)
-        # Weak signal may be found from rest, or by all frames together.
+        # With weak signal, start from zero motion, or from the correlation of all frames together.
         yield self.still(start)
         straight = None if trial.held_out.is_surely("none") else self.straight(start)
         if straight is not None:
             yield straight
 
     def along_one_direction(self, start: Start) -> Iterator[Trial]:
-        """Of data that tell of one direction only, motion in that, wherever else none is found."""
-        if self.straight_px is None:  # there is so much signal that motion would have shown
+        """Where the data determine one direction only: trials restricted to it, from all starts."""
+        if self.straight_px is None:  # the signal is so strong that motion would have been found
             return
         with self.clock("direction"):
             direction = direction_without_motion(self.frames, self.plan, self.params, self.threads)
@@ -139,11 +139,11 @@ class Search:
                 yield self.made_of(along, self.shape)
 
     def still(self, start: Start) -> Start:
-        """No motion, in place of that of `start`."""
+        """The same start with zero motion."""
         return replace(start, path_px=np.zeros_like(start.path_px), field=None)
 
     def straight(self, start: Start) -> Start | None:
-        """The simple path along which all frames agree best, if that is any, likewise."""
+        """The same start with the path of `path_search`; None if that is zero."""
         if self.straight_px is None:
             with self.clock("straight path"):
                 side_A = patches.side_A(
@@ -157,11 +157,11 @@ class Search:
         return replace(start, path_px=path, field=None, halves_px=halves) if path.any() else None
 
     def wider(self, start: Start, has_signal: bool) -> Iterator[Trial]:
-        """The best of where to look when usual ways find no motion, one after the other.
+        """Trials of a wider search, when the default starts find no motion.
 
-        Where pairs are not believed, all rings can judge what halves of them have found, and pairs
-        of coarse detail leave more rings unseen.  A trajectory alone asks less of the data.  Where
-        there `has_signal` in fine detail, coarser detail need not be asked.
+        Without the pairs, all rings are available for scoring the refinements on halves; pairs from
+        coarser detail hold out more rings.  A trajectory without field has fewer parameters.  If
+        fine detail `has_signal`, coarser detail is not searched.
         """
         shapes = [self.shape] if self.shape is None else [self.shape, None]
         if has_signal and self.straight_px is None:
@@ -178,13 +178,13 @@ class Search:
                 yield self.made_of(replace(found, field=shape and found.field), shape)
 
     def _by_all_frames(self, start: Start) -> Iterator[Start]:
-        """The simple path and no motion, which all rings may judge."""
+        """The simple path and zero motion, with all rings held out."""
         for one in (self.straight(start), self.still(start)):
             if one is not None:
                 yield replace(one, seen_to_A=math.inf)
 
     def _by_coarser_pairs(self) -> Iterator[Start]:
-        """The motion of pairs by coarser detail than usual, from fine to coarse."""
+        """The pairwise motion from coarser detail than the default, from fine to coarse."""
         for resolution_A, coarsest_A in _COARSER_A:
             if resolution_A > self.params.max_resolution_A:
                 found = self.from_pairs(pairwise.MAX_IMAGES, resolution_A)
@@ -192,7 +192,7 @@ class Search:
 
 
 def _log_posterior(trial: Trial) -> float:
-    """How probable its refined motion is; nothing is less so than what was not refined."""
+    """Log posterior density of its refined motion, -inf if it was not refined."""
     return -math.inf if trial.log_posterior is None else trial.log_posterior
 
 

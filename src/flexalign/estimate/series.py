@@ -1,6 +1,7 @@
 """Priors for the tilts of a series, estimated from their neighbours (empirical Bayes).
 
-`series_paths` predicts the path of each tilt; here are the signal, the local motion and the whole.
+`series_paths` predicts the path of each tilt; this module estimates the signal and the prior of the
+local motion, and combines all three.
 
 References
 ----------
@@ -27,19 +28,19 @@ from flexalign.estimate.series_prior import (
 )
 from flexalign.model import FloatArray
 
-# So many other tilts say something of one.
+# Number of other tilts needed for a prior.
 MIN_NEIGHBOURS = 3
-# Signal is averaged over neighbours up to about so many steps of angle away.
+# Width, in angular steps, of the Gaussian with which signal is averaged over neighbouring tilts.
 _SIGNAL_STEPS = 2.0
-# Rings on either side that are averaged: at least so many, and this part of a ring's number.
+# Rings averaged on either side: this minimum, and this share of the ring index.
 _MIN_RINGS, _RING_RATIO = 2, 0.1
 _SCATTER_LIMITS = (0.1, 1.0)
-# The field's prior is chosen with so many tilts.
+# Number of tilts from which the prior of the field is chosen.
 _FIELD_TILTS = 6
 
 
 def default_prior(frame_count: int) -> SeriesPrior:
-    """The prior of a tilt of whose neighbours nothing is known yet: motion as it usually is."""
+    """The default prior of a tilt, before its neighbours have been measured."""
     count = min(frame_count, MAX_NODES)
     time = exposed_ratio(np.arange(count, dtype=np.float64), count)
     default, nothing = Habits(), np.zeros(2)
@@ -53,14 +54,14 @@ def default_prior(frame_count: int) -> SeriesPrior:
 def series_priors(
     angles_deg: Sequence[float], tilts: Sequence[TiltStatistics | None]
 ) -> list[SeriesPrior | None]:
-    """The prior of each tilt, by what the others say; None where too few say something.
+    """The prior of each tilt, estimated from the others; None if these are too few.
 
     Parameters
     ----------
     angles_deg : of each tilt
-    tilts : what each says; None for one that could not be aligned
+    tilts : statistics of each; None for one that could not be aligned
     """
-    # The solves are small: one thread each is fastest.
+    # The linear systems are small: one BLAS thread is fastest.
     with threadpool_limits(limits=1, user_api="blas"):
         return _series_priors(angles_deg, tilts)
 
@@ -88,7 +89,10 @@ def _expected_signals(
     tilts: Sequence[TiltStatistics],
     weight: FloatArray,
 ) -> list[ExpectedSignal]:
-    """Mean over neighbours of each tilt, near ones first, with the scatter among all tilts."""
+    """Mean signal of the neighbours of each tilt, weighted by proximity, and scatter among tilts.
+
+    The scatter is the same for all.
+    """
     frequency = tilts[0].seen.frequency_per_A
     power, error = (np.array(v) for v in zip(*(t.seen.at(frequency) for t in tilts), strict=True))
     power, error = _smoothed(power, error)
@@ -115,9 +119,9 @@ def _expected_signals(
 
 
 def _smoothed(power: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Means over neighbouring rings (tilts, rings), the more of them the finer, and their errors.
+    """Means over neighbouring rings (tilts, rings) and their errors, over more rings at finer ones.
 
-    By its own power a ring would count the more, the more noise happens to look like signal there.
+    A ring's own power alone would give it more weight where noise happens to resemble signal.
     """
     rings = np.arange(power.shape[1])
     half = np.maximum(_MIN_RINGS, np.rint(_RING_RATIO * rings)).astype(np.int64)
@@ -135,7 +139,7 @@ def _smoothed(power: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 def _field_of(tilts: Sequence[TiltStatistics], paths: Sequence[SeriesPath]) -> FieldPrior:
-    """The prior of local motion of greatest evidence for tilts all over the series."""
+    """The local motion prior of greatest evidence for tilts spread over the series."""
     some = [k for k, tilt in enumerate(tilts) if tilt.shape is not None]
     if not some:
         return FieldPrior()

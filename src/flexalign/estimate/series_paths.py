@@ -1,15 +1,15 @@
-"""What the paths of tilts say of each other: habits of the stage, by Gaussian processes.
+"""Gaussian process model of the paths of all tilts: stage motion that repeats, plus individual.
 
-The path of tilt i at the times u of a clock is, alike for y and x, ``habit(angle_i, u) + own_i(u)``
-with Gaussian processes of the covariances
+The path of tilt i at time u is, for y and x alike, ``habit(angle_i, u) + own_i(u)`` with Gaussian
+processes of the covariances
 
     habit  h g(angle_i - angle_j) K(u, u')        own  [i = j] ((1 - h) K(u, u') + j^2 [u = u'])
     K(u, u') = a^2 u u' + s^2 M(2 |u - u'|)
 
-h is the part of the variance that the stage repeats, g a Gaussian over angles, M the Matern
-correlation of order 3/2.  The likelihood of each tilt is the quadratic that its own alignment left
-behind, so all is linear: the evidence chooses the numbers, and the prior of a tilt is what the
-others predict of it.
+h is the share of the variance that repeats from tilt to tilt, g a Gaussian in angle, M the Matern
+correlation of order 3/2.  The likelihood of each tilt is the quadratic of its own refinement, so
+the model is linear and Gaussian: the evidence selects the hyperparameters, and the prior of a tilt
+is its prediction from the others.
 
 References
 ----------
@@ -34,30 +34,30 @@ from flexalign.estimate.series_prior import (
 )
 from flexalign.model import FloatArray
 
-# Paths of more frames are represented by so many nodes in time.
+# Maximum number of nodes in time by which paths are represented.
 MAX_NODES = 8
-# A tilt that lies off counts less, as under Student's t with so many degrees of freedom.
+# Outlier tilts are down-weighted as under Student's t with this many degrees of freedom.
 _TAIL_FREEDOM = 4.0
 _ROBUST_ROUNDS = 8
 _SETTLED_WEIGHT = 0.02
-# A tilt is suspected from the start when it goes so many times as far as the median one.
+# A tilt is down-weighted initially if its path is longer than this multiple of the median.
 _FAR_TIMES = 3.0
 _MIN_WEIGHT = 0.2
 _MATERN_LENGTH = 0.5
-# Numbers of the prior are usually within such a factor of the default ones, standard deviation.
+# Standard deviation, as a factor, of the log-normal hyperpriors around the defaults.
 _USUAL_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """Numbers of the prior of paths: see the module.
+    """Hyperparameters of the paths, see the module docstring.
 
     Attributes
     ----------
     drift_px, smooth_px, jitter_px : a, s and j
     odds : h / (1 - h)
-    angle_deg : over which the habit changes
-    slowing : t0 of the clock, as part of the exposure; 0 = an even clock
+    angle_deg : correlation length of the habit in angle
+    slowing : time constant t0 of the slowing, as share of the exposure; 0 = no slowing
     """
 
     drift_px: float = 4.0
@@ -68,7 +68,7 @@ class Habits:
     slowing: float = 0.0
 
     def in_time(self, time: FloatArray) -> FloatArray:
-        """K (n, n) at parts of the exposure (n,)."""
+        """K (n, n) at shares of the exposure (n,)."""
         clock = priors.slowed(time, 1.0, self.slowing)
         smooth = priors.matern(np.abs(clock[:, None] - clock), _MATERN_LENGTH)
         return self.drift_px**2 * np.outer(clock, clock) + self.smooth_px**2 * smooth
@@ -87,13 +87,13 @@ class Habits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Paths:
-    """What all tilts say of their paths, at common times, without the constant of each.
+    """Quadratic log-likelihoods of the paths of all tilts, at common times, up to constants.
 
     Attributes
     ----------
     angles_deg : (tilts,)
-    time : (n,) parts of the exposure
-    contrast : (n, n - 1) orthonormal columns that do not see a constant
+    time : (n,) shares of the exposure
+    contrast : (n, n - 1) orthonormal columns, orthogonal to a constant
     precision : (tilts, n - 1, n - 1)
     linear : (tilts, n - 1, 2)
     """
@@ -105,7 +105,7 @@ class Paths:
     linear: FloatArray
 
     def weighted(self, weight: FloatArray) -> Paths:
-        """The same where each tilt counts by a weight (tilts,)."""
+        """The same with a weight (tilts,) for each tilt."""
         return replace(
             self,
             precision=self.precision * weight[:, None, None],
@@ -113,14 +113,14 @@ class Paths:
         )
 
     def log_evidence(self, habits: Habits) -> float:
-        """Of the numbers, up to a constant."""
+        """Log evidence of the hyperparameters, up to a constant."""
         root = _root(habits.covariance(self.angles_deg, self.time, self.contrast))
         factor, right = self._posterior(root, self.precision, self.linear)
         white = linalg.solve_triangular(factor, right, lower=True)
         return 0.5 * float((white**2).sum()) - 2 * float(np.log(np.diag(factor)).sum())
 
     def predicted(self, habits: Habits, tilt: int) -> tuple[FloatArray, FloatArray]:
-        """Mean (n - 1, 2) and covariance (n - 1, n - 1) of a tilt's contrasts by all others."""
+        """Mean (n - 1, 2) and covariance (n - 1, n - 1) of a tilt's contrasts given all others."""
         root = _root(habits.covariance(self.angles_deg, self.time, self.contrast))
         precision, linear = self.precision.copy(), self.linear.copy()
         precision[tilt], linear[tilt] = 0, 0
@@ -134,7 +134,7 @@ class Paths:
     def _posterior(
         self, root: FloatArray, precision: FloatArray, linear: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Factor of the posterior precision of white numbers, and the right-hand side."""
+        """Factor of the posterior precision of whitened parameters, and the right-hand side."""
         tilts, size = len(precision), precision.shape[1]
         by_tilt = root.reshape(tilts, size, -1)
         inner = root.T @ (precision @ by_tilt).reshape(tilts * size, -1)
@@ -144,12 +144,12 @@ class Paths:
 
 
 def _root(matrix: FloatArray) -> FloatArray:
-    """The lower triangular square root."""
+    """Lower Cholesky factor."""
     return np.asarray(linalg.cholesky(matrix, lower=True), np.float64)
 
 
 def paths_of(angles_deg: FloatArray, tilts: Sequence[TiltStatistics]) -> Paths:
-    """The paths of all tilts at common times."""
+    """Quadratic log-likelihoods of the paths of all tilts at common times."""
     count = min(max(len(tilt.likelihood.frame) for tilt in tilts), MAX_NODES)
     time = exposed_ratio(np.arange(count, dtype=np.float64), count)
     contrast = linalg.null_space(np.ones((1, count)))
@@ -163,7 +163,7 @@ def paths_of(angles_deg: FloatArray, tilts: Sequence[TiltStatistics]) -> Paths:
 
 
 def habits_of(paths: Paths) -> tuple[Paths, Habits, FloatArray]:
-    """The numbers of greatest evidence when tilts that lie off count less, and how much each."""
+    """Paths with outlier tilts down-weighted, hyperparameters of greatest evidence, weights."""
     habits, weight = Habits(), _first_weights(paths)
     for done in range(_ROBUST_ROUNDS):
         weighted, before = paths.weighted(weight), weight
@@ -175,7 +175,7 @@ def habits_of(paths: Paths) -> tuple[Paths, Habits, FloatArray]:
 
 
 def _first_weights(paths: Paths) -> FloatArray:
-    """Less for tilts (tilts,) that go several times as far as most, before anything is expected."""
+    """Initial weights (tilts,), lower for paths several times as long as the median."""
     free = np.linalg.pinv(paths.precision, rcond=1e-6, hermitian=True) @ paths.linear
     lengths = np.sqrt((free**2).sum(axis=(1, 2)))
     default = _FAR_TIMES * float(np.median(lengths))
@@ -185,7 +185,7 @@ def _first_weights(paths: Paths) -> FloatArray:
 
 
 def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habits:
-    """The numbers of greatest evidence near `start`, with one of `slowings` if that is better."""
+    """Hyperparameters of greatest evidence near `start`, with one of `slowings` if better."""
     span = float(np.ptp(paths.angles_deg)) + 1
     limits = ((0.01, 300.0), (0.01, 100.0), (1e-3, 50.0), (0.01, 1e3), (span / 20, 5 * span))
     first = Habits()
@@ -197,7 +197,7 @@ def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habi
             return Habits(drift, smooth, jitter, odds, angle, slowing)
 
         def score(*numbers: float) -> float:
-            # Where paths say little the numbers stay what they usually are.
+            # Log-normal hyperpriors keep the values near the defaults if the data are weak.
             off = np.log(np.array(numbers) / default) / math.log(_USUAL_WITHIN)
             return paths.log_evidence(habits(*numbers)) - 0.5 * float(off @ off)
 
@@ -214,7 +214,7 @@ def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habi
 
 
 def _weight(paths: Paths, weighted: Paths, habits: Habits, tilt: int) -> float:
-    """How much a tilt counts, by how far it lies from what the others predict of it."""
+    """Weight of a tilt, from its chi-squared distance to the prediction of the others."""
     mean, covariance = weighted.predicted(habits, tilt)
     precision = paths.precision[tilt]
     off = paths.linear[tilt] - precision @ mean
@@ -224,7 +224,7 @@ def _weight(paths: Paths, weighted: Paths, habits: Habits, tilt: int) -> float:
 
 
 def _kept(weight: float) -> float:
-    """At most one, and nothing for a tilt that is far off: however sure it seems of itself."""
+    """At most one, and zero for a clear outlier, however small its own standard errors are."""
     return min(1.0, weight) if weight > _MIN_WEIGHT else 0.0
 
 
@@ -235,7 +235,7 @@ def path_priors(
     paths: Paths,
     habits: Habits,
 ) -> list[SeriesPath]:
-    """What the others predict of the path of each tilt, known or not."""
+    """The prediction of the path of each tilt, measured or not, from the others."""
     frame_count = next(tilt.frame_count for tilt in tilts if tilt is not None)
     found = []
     for k, (angle, tilt) in enumerate(zip(angles_deg, tilts, strict=True)):
@@ -258,7 +258,7 @@ def path_priors(
 
 
 def _with_unknown(paths: Paths, angle_deg: float) -> Paths:
-    """The same and one more tilt of which nothing is known."""
+    """The same with one more tilt without data."""
     return replace(
         paths,
         angles_deg=np.append(paths.angles_deg, angle_deg),

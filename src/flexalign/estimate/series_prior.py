@@ -1,7 +1,7 @@
-"""What the tilts of one series share, as a prior of the motion of each.
+"""Prior of the motion of a tilt, given the other tilts of its series.
 
-A tilt of a series has few electrons and few frames, but many neighbours: the same specimen, the
-same stage and the same dose.  `series` estimates the priors; here is what they hold and say.
+A tilt has a low dose and few frames, but many neighbours with the same specimen, stage and dose.
+`series` estimates the priors that are defined here.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 
 _ROUNDING_PX2 = 1e-6
-# So many times as far off may a tilt be; wide tails are rare, as under Student's t.
+# Candidate factors of the prior width of a tilt, with a heavy-tailed prior as under Student's t.
 _WIDTHS = (1.0, 2.0, 4.0, 8.0)
 _PRICE_OF_WIDTH = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeriesPath:
-    """How the trajectory of a tilt is expected to be, given its neighbours.
+    """Gaussian prior of the trajectory of a tilt, given its neighbours.
 
     Attributes
     ----------
     frame_count : of the tilt's movie
-    time : (n,) parts of the exposure, from 0 to 1, rising
-    expected_px : (n, 2) the most probable path (y, x), up to a constant
-    scatter_px2 : (n, n) covariance about it, alike for y and x
-    jitter_px : standard deviation of what is independent in each frame beside that
+    time : (n,) shares of the exposure, from 0 to 1, increasing
+    expected_px : (n, 2) prior mean (y, x), up to a constant
+    scatter_px2 : (n, n) covariance, the same for y and x
+    jitter_px : standard deviation of an additional independent term in each frame
     width : factor of all standard deviations
     """
 
@@ -45,19 +45,19 @@ class SeriesPath:
     width: float = 1.0
 
     def covariance_px2(self, frame: FloatArray) -> FloatArray:
-        """Covariance (times, times) at frames of the movie; that of a common constant is free."""
+        """Covariance (times, times) at frames of the movie, including a free constant."""
         between = self._between(frame)
         covariance = between @ self.scatter_px2 @ between.T + self.jitter_px**2 * np.eye(len(frame))
         covariance = self.width**2 * covariance + FREE_PX**2
         return np.asarray(covariance + _ROUNDING_PX2 * np.eye(len(frame)))
 
     def mean_px(self, frame: FloatArray) -> FloatArray:
-        """Mean (times, 2) at frames of the movie, zero over time."""
+        """Prior mean (times, 2) at frames of the movie, with zero mean over time."""
         mean = self._between(frame) @ self.expected_px
         return np.asarray(mean - mean.mean(axis=0))
 
     def as_wide_as(self, data: PatchLikelihood) -> SeriesPath:
-        """The same for a tilt that may be off, as far as the evidence of its data asks for."""
+        """The same prior with the width of greatest evidence, for a tilt that may be an outlier."""
 
         def worth(path: SeriesPath) -> float:
             evidence = fit_motion(data, path, None, None, with_errors=False).log_evidence
@@ -66,7 +66,7 @@ class SeriesPath:
         return max((replace(self, width=width) for width in _WIDTHS), key=worth)
 
     def log_density(self, path_px: FloatArray, frame: FloatArray) -> float:
-        """Logarithm of the prior at a path (times, 2), up to a constant that has no width in it."""
+        """Log prior density of a path (times, 2), up to a constant that is independent of width."""
         off = path_px - self.mean_px(frame)
         off = off - off.mean(axis=0)
         factor = linalg.cholesky(self.covariance_px2(frame), lower=True)
@@ -79,7 +79,7 @@ class SeriesPath:
 
 
 def exposed_ratio(frame: FloatArray, frame_count: int) -> FloatArray:
-    """Part of the exposure of a movie that is over in the middle of a frame."""
+    """Share of the exposure of a movie elapsed at the middle of a frame."""
     return np.asarray((frame + 0.5) / frame_count)
 
 
@@ -90,10 +90,10 @@ def interpolation(wanted: FloatArray, time: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenSignal:
-    """Signal power by ring as a tilt shows it, which varies little from one tilt to the next.
+    """Observed signal power of a tilt by ring, which varies little between neighbouring tilts.
 
-    It is in units of the squared noise power, which makes it the same for any number of counts,
-    and times the mean squared envelope: what radiation has left is in it.
+    It is divided by the squared noise power, which makes it independent of the counts, and includes
+    the mean squared damage envelope.
 
     Attributes
     ----------
@@ -117,12 +117,12 @@ class SeenSignal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpectedSignal:
-    """Signal power by ring as neighbours have it.
+    """Prior of the signal power by ring, from neighbouring tilts.
 
     Attributes
     ----------
-    seen : mean over neighbours, with the standard error of that
-    scatter : standard deviation among tilts, as part of the power
+    seen : mean over neighbours, with its standard error
+    scatter : standard deviation among tilts, relative to the power
     """
 
     seen: SeenSignal
@@ -130,13 +130,13 @@ class ExpectedSignal:
 
     @property
     def is_known(self) -> bool:
-        """Whether any tilt has told of any ring."""
+        """Whether any ring has been measured."""
         return bool(np.isfinite(self.seen.error).any())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TiltStatistics:
-    """What one tilt says about the priors of its neighbours.
+    """Statistics of one tilt from which the priors of its neighbours are estimated.
 
     Attributes
     ----------
@@ -154,13 +154,13 @@ class TiltStatistics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeriesPrior:
-    """What the other tilts of a series say about one.
+    """Prior of a tilt, estimated from the other tilts of its series.
 
     Attributes
     ----------
     path : of the trajectory
-    field : how local motion is in all tilts; None where none has been fitted
     signal : by ring
+    field : of the local motion, common to all tilts
     """
 
     path: SeriesPath

@@ -1,4 +1,4 @@
-"""Spectral signal-to-noise ratio of the sum of all frames in bands of resolution."""
+"""Spectral signal-to-noise ratio of the sum of all frames in resolution bands."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight
 from flexalign.estimate.spectral_powers import RingPowers, independent_share
 from flexalign.model import FloatArray, SignalBand
 
-# Signal is told in bands between these resolutions.
+# Limits of the resolution bands.
 BAND_EDGES_A = (30.0, 15.0, 10.0, 7.0, 5.0, 4.0)
 
 
 def signal_bands(
     patches: PatchSpectra, still_cross: FloatArray, along: RingPowers
 ) -> tuple[SignalBand, ...]:
-    """Spectral signal-to-noise ratio of the sum of all frames, before and after, by resolution.
+    """Spectral signal-to-noise ratio of the sum of all frames, before and after alignment.
 
-    Pairs of frames have the signal in common and no noise, so that their products tell its power P
-    whatever that of the noise, N: the ratio for the sum, each frame weighted by what the dose
-    leaves, is P / N sum_t a_t^2.  Coefficients of a band count alike.  Bands finer than the frames
-    reach are left out.
+    Pairs of frames share signal but no noise, so their cross-power estimates the signal power P
+    without bias by the noise power N.  The ratio of the dose-weighted sum is P / N sum_t a_t^2.
+    Coefficients of a band have equal weights.  Bands finer than the frames resolve are left out.
 
     Parameters
     ----------
-    still_cross : (rings,) common power of all pairs of frames without motion, over all patches
+    still_cross : (rings,) cross-power of all pairs of unaligned frames, over all patches
     along : powers of the rings along the motion that was kept
     """
     frequency = patches.ring_frequency_per_A

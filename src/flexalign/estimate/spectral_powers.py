@@ -17,27 +17,26 @@ from flexalign.model import FloatArray
 
 # Rings over which signal power is averaged.
 SMOOTH_RINGS = 5
-# Rings on either side by which a ring's power is told without itself.
+# Rings on either side from which a ring's power is estimated without itself.
 _RINGS_BESIDE = 4
-# From this trust on, twice what noise would give, a ring is said to have signal.
+# Minimum trust of a ring with signal: twice the noise standard deviation.
 _SIGNAL_TRUST = 0.5
-# So many times what noise would give a ring's signal must be to count at all, and in full.
+# Ratios of a ring's signal to its noise standard deviation for zero and for full trust.
 _NOISE_RATIOS_TRUSTED = (1.0, 3.0)
-# Noise in no ring is less than this part of that in the finest ones, and in no patch less than this
-# part of the mean.
+# Minimum noise of a ring relative to the finest ones, and of a patch relative to the mean.
 _MIN_RELATIVE_NOISE = 0.5
 _MIN_NOISE_RATIO = 0.05
-# The strength of a patch in a ring is that over the rings up to so many times as coarse or fine.
+# The strength of a patch in a ring is averaged over frequencies up to this factor apart.
 _STRENGTH_RATIO = 1.3
-# Its scatter among patches is at least this, squared; and it lies between these.
+# Minimum variance of the strength among patches, and limits of the strength.
 _MIN_SCATTER = 0.0025
 _STRENGTHS = (0.02, 50.0)
-# Rings alternate between two halves in blocks of this many, for scores on unseen data.
+# Rings alternate between the two half-sets in blocks of this many.
 HALF_BLOCK_RINGS = 4
 
 
 def _alike() -> FloatArray:
-    """The factor of patches that are all alike."""
+    """The factor when all patches are alike."""
     return np.ones((1, 1))
 
 
@@ -48,12 +47,11 @@ class RingPowers:
     Attributes
     ----------
     signal, noise : (rings,) P and N, means over patches
-    weight : (rings,) W of such a patch, or (patches, rings) that of each
-    measured : (rings,) signal power before it is smoothed over rings and clipped at zero
-    trust : (rings,) from 0 to 1, how clearly the smoothed one stands out from noise; a factor of
-        the weight
-    strength : (patches, rings) signal power of each patch over that mean; (1, 1) = all alike
-    relative_noise : (patches, 1) noise power of each patch over that mean; (1, 1) = all alike
+    weight : (rings,) W of a mean patch, or (patches, rings) of each
+    measured : (rings,) signal power before smoothing over rings and clipping at zero
+    trust : (rings,) from 0 to 1, by the significance of the smoothed power; a factor of the weight
+    strength : (patches, rings) signal power of each patch relative to the mean; (1, 1) = all alike
+    relative_noise : (patches, 1) noise power of each patch relative to the mean; (1, 1) = all alike
     """
 
     signal: FloatArray
@@ -97,10 +95,9 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
 def _trust(
     patches: PatchSpectra, signal: FloatArray, noise: FloatArray, rings_together: int
 ) -> FloatArray:
-    """How clearly the signal power of each ring stands out from noise, from 0 to 1.
+    """Significance of the signal power of each ring, mapped to 0 to 1.
 
-    A ring whose signal does not says nothing.  At a sharp bound rings would come and go from round
-    to round, and the motion with them.
+    The ramp avoids a sharp threshold, at which rings would switch on and off from round to round.
     """
     pairs = pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * patches.count, 1)
@@ -116,10 +113,10 @@ def _with_expected(
     noise: FloatArray,
     trust: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Signal power (rings,) and trust in it, once it is known what neighbours have.
+    """Signal power (rings,) and trust, with the prior from neighbouring tilts.
 
-    What is measured and what is expected count by their precisions.  Strong rings are known by
-    themselves; faint ones, and those of frames that lie far off, by the neighbours.
+    Measured and expected power are weighted by their precisions: strong rings are dominated by the
+    data, faint ones and those of misaligned frames by the neighbours.
     """
     pairs = pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * patches.count * SMOOTH_RINGS, 1)
@@ -135,9 +132,9 @@ def _with_expected(
 
 
 def expected_weight(patches: PatchSpectra, expected: ExpectedSignal) -> FloatArray:
-    """Weight W (rings,) of the likelihood by what neighbours have, the same for all motions.
+    """Weight W (rings,) from the signal of neighbouring tilts, independent of the motion.
 
-    Noise is all power that there is.
+    The total power is used as the noise power.
     """
     squared = patches.envelope**2
     coefficients = np.maximum(patches.ring_count * patches.count, 1)
@@ -157,7 +154,7 @@ def noise_level(patches: PatchSpectra, noise: FloatArray) -> float:
 
 
 def seen_signal(patches: PatchSpectra, powers: RingPowers) -> SeenSignal:
-    """The signal of a movie as it tells its neighbours of it."""
+    """The signal of a tilt, for the priors of its neighbours."""
     squared, pairs = (patches.envelope**2).mean(axis=0), pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * patches.count, 1)
     scale = squared / noise_level(patches, powers.noise) ** 2
@@ -169,16 +166,16 @@ def seen_signal(patches: PatchSpectra, powers: RingPowers) -> SeenSignal:
 def _weight(
     patches: PatchSpectra, trust: FloatArray, signal: FloatArray, noise: FloatArray
 ) -> FloatArray:
-    """Weight W (patches, rings) of the likelihood for powers of each patch."""
+    """Weight W (patches, rings) of the likelihood, from the powers of each patch."""
     summed = (patches.envelope**2).sum(axis=0)
-    # Eq. (2), less what is not trusted.
+    # Eq. (2), times the trust.
     return np.asarray(trust * signal / (noise * (noise + signal * summed)))
 
 
 def weight_by_others(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
-    """Weight (patches, rings) whose signal power is that of the rings around each but itself.
+    """Weight (patches, rings) with the signal power of each ring taken from its neighbours only.
 
-    By its own power a ring would count the more, the more noise happens to look like signal there.
+    Its own power would give a ring more weight where noise happens to resemble signal.
     """
     window = np.ones(2 * _RINGS_BESIDE + 1)
     window[_RINGS_BESIDE] = 0
@@ -188,10 +185,10 @@ def weight_by_others(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
 
 
 def _noise_floor(noise: FloatArray, count: FloatArray) -> float:
-    """The least that noise can be in any ring.
+    """Minimum noise power of any ring.
 
-    The noise of a detector hardly falls toward coarse rings.  What seems to be far less of it is a
-    signal that radiation leaves as it is, so that frames share more than the dose says.
+    Detector noise hardly decreases toward coarse rings.  A much lower estimate is an artefact of
+    signal that is not damaged by radiation, so that frames share more than the envelope predicts.
     """
     used = np.flatnonzero(count)
     finest = noise[used[3 * len(used) // 4 :]]
@@ -200,7 +197,7 @@ def _noise_floor(noise: FloatArray, count: FloatArray) -> float:
 
 
 def _relative_noise(patches: PatchSpectra, found: Sweep) -> FloatArray:
-    """Noise power (patches, 1) of each patch over the mean, by the finest rings."""
+    """Noise power (patches, 1) of each patch relative to the mean, from the finest rings."""
     used = np.flatnonzero(patches.ring_count)
     power = found.auto[:, used[3 * len(used) // 4 :]].sum(axis=1, keepdims=True)
     return np.asarray((power / max(float(power.mean()), 1e-30)).clip(_MIN_NOISE_RATIO))
@@ -213,10 +210,10 @@ def _strength(
     noise: FloatArray,
     relative_noise: FloatArray,
 ) -> FloatArray:
-    """Signal power (patches, rings) of each patch over the mean, as far as it can be told.
+    """Signal power (patches, rings) of each patch relative to the mean, with shrinkage toward one.
 
-    The measured ratio over the rings around each, with shrinkage toward one by how little of the
-    scatter among patches exceeds the noise (empirical Bayes).
+    The ratio is measured over neighbouring rings; the shrinkage follows from its noise and the
+    scatter among patches in excess of that (empirical Bayes).
     """
     rings = np.arange(len(signal))
     first = np.floor(rings / _STRENGTH_RATIO).astype(np.int64)
@@ -226,7 +223,7 @@ def _strength(
         total = np.cumsum(np.concatenate([0 * values[..., :1], values], axis=-1), axis=-1)
         return np.asarray(total[..., last] - total[..., first])
 
-    # Each ring counts by what it says about the strength.
+    # Rings are weighted by their information on the strength.
     says = signal / noise**2
     expected = around(patches.ring_count * pair_weight(patches.envelope) * signal * says)
     is_known = expected > 0
@@ -247,7 +244,7 @@ def _smoothed(values: FloatArray, count: FloatArray, window: FloatArray) -> Floa
 
 
 def independent_share(grid: PatchGrid) -> float:
-    """Part of a tapered patch's coefficients that are independent."""
+    """Share of independent coefficients of a tapered patch."""
     squared = grid.window.ravel() ** 2
     return float(squared.size / (squared @ squared))
 
@@ -260,14 +257,14 @@ def score_sd(patches: PatchSpectra, powers: RingPowers, weight: FloatArray) -> f
 
 
 def half_of_ring(count: int) -> npt.NDArray[np.int64]:
-    """To which half, 0 or 1, each of `count` rings belongs: blocks of rings in turn."""
+    """Half-set, 0 or 1, of each of `count` rings: alternating blocks of rings."""
     return np.arange(count) // HALF_BLOCK_RINGS % 2
 
 
 def finest_signal_A(powers: RingPowers, ring_frequency_per_A: FloatArray) -> float:
     """Resolution in Angstrom up to which rings have signal; NaN when none has.
 
-    Rings beyond a gap as wide as the smoothing are there by noise.
+    Rings beyond a gap wider than the smoothing are attributed to noise.
     """
     used = np.flatnonzero(powers.trust >= _SIGNAL_TRUST)
     gaps = np.flatnonzero(np.diff(used) > SMOOTH_RINGS)

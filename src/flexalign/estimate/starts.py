@@ -1,4 +1,4 @@
-"""Where an estimation starts from: what the pairwise stage has found, or another path."""
+"""Start of an estimation: the result of the pairwise stage, or another path."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks
 from flexalign.motion import MotionField
 
-# Cosine of the angle between two directions that are as good as one.
+# Cosine of the angle below which two directions count as the same.
 _SAME_DIRECTION = 0.9995
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Start:
-    """What the pairwise stage found: path (n, 2), pairs, and of the patches tracks and field.
+    """Path, pairs, patch tracks and field from which an estimation starts.
 
     Attributes
     ----------
     frame : (n,) times of the path
-    seen_to_A : resolution limit of the data it was fitted to; infinite = none
-    coarsest_A : resolution of the coarsest rings that are to take part
-    halves_px : paths (n, 2) by either half of the rings alone, see `half_of_ring`, where the
-        path comes from all rings; None where it has seen those coarser than `seen_to_A` alone
+    path_px : (n, 2)
+    seen_to_A : resolution limit of the data it was fitted to; infinite = no data
+    coarsest_A : resolution of the coarsest rings to use
+    halves_px : paths (n, 2) from each half-set of rings, see `half_of_ring`, if `path_px` was
+        fitted to all rings; None if it was fitted only to those coarser than `seen_to_A`
     axes : (axes, 2) unit vectors (y, x) along which motion is estimated
     """
 
@@ -41,7 +42,7 @@ class Start:
     axes: FloatArray = dataclasses.field(default_factory=lambda: np.eye(2))
 
     def along(self, direction: FloatArray) -> Start:
-        """What is left of the motion along a `direction` (y, x) of length one."""
+        """The same start restricted to motion along the unit vector `direction` (y, x)."""
         axes = direction[None]
         path, halves = (self.path_px @ axes.T) @ axes, None
         if self.halves_px is not None:
@@ -57,6 +58,6 @@ class Start:
         return self.axes[0] if len(self.axes) == 1 else None
 
     def is_along(self, direction: FloatArray) -> bool:
-        """Whether motion is estimated along a `direction` (y, x) of length one only."""
+        """Whether motion is estimated only along the unit vector `direction` (y, x)."""
         only = self.direction
         return only is not None and abs(float(only @ direction)) > _SAME_DIRECTION

@@ -1,4 +1,4 @@
-"""What a start has led to, and which of its candidates is kept."""
+"""Result of an estimation from one start, and the choice among its candidates."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from flexalign.quality_limits import LIMITS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One motion that might be kept: a path (n, 2) with a field, in unbinned pixels.
+    """A candidate motion: a path (n, 2) with a field, in unbinned pixels.
 
     Attributes
     ----------
-    halves_px : displacements (patches, times, 2) by which each half of the data judges it
-    halves : what the refinement by either half has found; None = it was not refined
+    halves_px : displacements (patches, times, 2) with which halves 0 and 1 of the data score it
+    halves : refinements on each half; None = it was not refined
     """
 
     path_px: FloatArray
@@ -40,16 +40,15 @@ class Trial:
 
     Attributes
     ----------
-    chosen : name of the candidate to keep, see `best_candidate`; of a series, the most probable
-        motion
-    factor : by all data, of the refined motion against none; None = unseen data are sure enough,
-        or nothing was refined
-    lost : positions of the times that do not agree with the others along the refined motion, where
-        that is chosen
-    halves_apart : how far its halves are apart, over what their errors allow; NaN = not chosen
-    log_posterior : of the refined motion, up to a constant that all trials share, where the prior
-        is that of a series; else None
-    direction : the only one (y, x) in which the data tell of displacements; None = in both
+    chosen : name of the candidate to keep, see `best_candidate`; with a series prior, "refined"
+    factor : Bayes factors of the refined motion, by all data; None if held-out data suffice or
+        nothing was refined
+    lost : indices of frames that are misaligned in the refined motion, where that is chosen
+    halves_apart : RMS distance of the paths from the two half-sets of rings, in units of its
+        standard error; NaN = not chosen
+    log_posterior : of the refined motion, up to a constant common to all trials, with a series
+        prior; else None
+    direction : unit vector (y, x) of the only direction that the data determine; None = both
     """
 
     start: Start
@@ -67,39 +66,39 @@ class Trial:
 
     @property
     def is_by_all_data(self) -> bool:
-        """Whether unseen data alone are not clear about what is chosen."""
+        """Whether the chosen motion is not significant on held-out data alone."""
         if self.log_posterior is not None:
             return False
         return self.chosen != "none" and self.held_out.best() == "none"
 
     @property
     def pairs_led_astray(self) -> bool:
-        """Whether no motion of the pairs explains unseen data clearly better than none."""
+        """Whether no pairwise motion explains held-out data significantly better than none."""
         return not any(
             self.held_out.is_clear(n) for n in ("global", "local") if n in self.candidates
         )
 
-    def is_at_rest_rather_than(self, other: Trial) -> bool:
-        """Whether rest explains these data better than the motion of another trial its own.
+    def favours_no_motion_over(self, other: Trial) -> bool:
+        """Whether the evidence for rest, in this trial, exceeds that for motion in another.
 
-        Both over no signal.  The other one may look at coarser rings, too, in which chance has more
-        in common; it sees all that is seen here, so that a motion which is there stands out more.
+        Both are relative to no signal.  The other trial may include coarser rings, where spurious
+        correlations are stronger; as it has all data of this one, real motion is more significant.
         """
         if self.factor is None or other.factor is None:
             return False
         return self.factor.log_signal - self.factor.log > other.factor.log_signal
 
     def is_clearly_better(self, other: Trial) -> bool:
-        """Whether what this one has chosen explains unseen data clearly better."""
+        """Whether the chosen motion explains held-out data significantly better than the other."""
         scores = (t.held_out.over_none()[t.chosen] for t in (self, other))
         return next(scores) > next(scores) + held_out_likelihood.ENOUGH_EVIDENCE
 
 
 def better(one: Trial, other: Trial) -> Trial:
-    """The trial that makes the data more probable, all of them together; the first of two equals.
+    """The trial with the larger Bayes factor; `one` if they are equal.
 
-    One that has found a motion is better than one that has not.  Where unseen data are sure, the
-    one whose chosen candidate predicts them better.
+    A trial that found motion is better than one that did not.  Without Bayes factors, the held-out
+    scores of the chosen candidates decide.
     """
     if (one.chosen == "none") != (other.chosen == "none"):
         return other if one.chosen == "none" else one
@@ -111,14 +110,13 @@ def better(one: Trial, other: Trial) -> Trial:
 def best_candidate(held_out: HeldOut, factor: BayesFactor | None, apart: float) -> str:
     """Name of the candidate to keep.
 
-    Unseen data tell where they are clear, or bring out so much signal that they are sure; else all
-    of the data.
-    What all data have found is not kept where either half of the rings leads elsewhere: specimens
-    that look the same after many displacements make a wrong motion probable.
+    Held-out data decide if they are significant or `factor` is None, otherwise all data.  A motion
+    that only all data support is rejected if the two half-sets of rings disagree: for specimens
+    with ambiguous displacements, a wrong motion may have a high evidence.
 
     Parameters
     ----------
-    apart : distance of the paths by either half, see `halves_apart`; NaN = not known
+    apart : distance of the paths from the two half-sets, see `halves_apart`; NaN = unknown
     """
     if factor is None or held_out.best() != "none":
         return held_out.best()

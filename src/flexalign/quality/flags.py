@@ -88,7 +88,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
         "beyond-field", "problem",
         meaning="the frames drift so far that the first and the last have less than half of the "
-        "field in common; the motion is not believed, and none was corrected",
+        "field in common; the motion was rejected, and none was corrected",
         message="a drift over {value:.0%} of the field (at most {limit:.0%}): none was corrected",
         cause="A stage that ran on while the movie was recorded, or frames with too little "
         "signal, in which noise was taken for motion.",
@@ -98,14 +98,13 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     ),
     FlagDefinition(
         "unsafe-motion", "problem",
-        meaning="along the motion that was kept some frames have nothing in common with the "
-        "others (lost_frames in the record), or either half of the detail leads to another "
-        "motion: standard errors do not hold",
+        meaning="some frames are misaligned (lost_frames in the record), or the two half-sets of "
+        "Fourier rings give inconsistent motions: the standard errors are not valid",
         message="frames, or halves of the detail, do not agree about the motion",
-        cause="Frames that went far or are blurred, or so little signal that a wrong place wins.",
+        cause="Large displacements, blurred frames, or too little signal to find the right peak.",
         remedy="Look at the micrograph. Leave out the frames named in lost_frames with "
         "--sum-first, --sum-last or --align-first, --align-last, and raise --max-shift if they "
-        "went far. Where none is named, use frames of a higher dose (for EER, fewer fractions).",
+        "moved far. If there are none, use frames of a higher dose (for EER, fewer fractions).",
         quantity="halves_apart", limits=("halves_apart",), condition=conditions.unsafe_motion,
     ),
     FlagDefinition(
@@ -115,20 +114,19 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "{limit:.2%} is usual)",
         cause="A gain reference that is missing, old, turned or flipped, or that divides where it "
         "should multiply.",
-        remedy="Ask flexalign check-gain how --gain lies, for --gain-rotate, --gain-flip and "
-        "--gain-sense; record a new reference if it is old.",
+        remedy="Run flexalign check-gain to find --gain-rotate, --gain-flip and --gain-sense; "
+        "record a new reference if it is old.",
         quantity="gain_residual_rows", limits=("gain_residual",),
         condition=conditions.gain_residual,
     ),
     FlagDefinition(
         "fixed-pattern", "warning",
-        meaning="something that stays with the detector pulled the motion toward zero; it was "
-        "taken out of the estimate, not of the micrograph",
+        meaning="a fixed pattern of the detector biased the motion toward zero; it was removed for "
+        "the estimate, not from the micrograph",
         message="a pattern that stays with the detector was taken out of the estimate",
         cause="A gain reference that does not fit, bad columns or pixels that are not listed, "
-        "dirt, or a support that stays while the specimen moves.",
-        remedy="Ask flexalign check-gain whether --gain fits; list known bad pixels with "
-        "--defects.",
+        "dirt, or a support that does not move with the specimen.",
+        remedy="Check --gain with flexalign check-gain; list known bad pixels with --defects.",
         quantity="fixed_pattern_removed", limits=("fixed_pattern_significance",),
         condition=conditions.fixed_pattern,
     ),
@@ -165,7 +163,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     ),
     FlagDefinition(
         "large-motion", "warning",
-        meaning="the specimen went a long way",
+        meaning="the path of the specimen is long",
         message="a path of {value:.0f} A (at most {limit:.0f} A is usual)",
         cause="A stage that had not settled, or ice that is not held by its support.",
         remedy="Wait longer after moving the stage; look whether the trajectory is straight "
@@ -174,17 +172,17 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     ),
     FlagDefinition(
         "rough-path", "warning",
-        meaning="the step changes much from frame to frame",
+        meaning="the steps of the path vary strongly from frame to frame",
         message="steps change by {value:.1f} A from frame to frame (at most {limit:.1f} A is "
         "usual)",
-        cause="Vibration or a stage that is not quiet; or too little signal for so short frames.",
+        cause="Vibration or an unstable stage; or too little signal for such short frames.",
         remedy="Compare with other movies: if all are rough, have the microscope checked. If the "
         "standard errors are as large, sum more raw frames to one.",
         quantity="roughness_A", limits=("roughness_A",),
     ),
     FlagDefinition(
         "uncertain", "warning",
-        meaning="the motion is known only roughly",
+        meaning="the standard error of the motion is large",
         message="a standard error of {value:.2f} A per frame (at most {limit:.2f} A is usual)",
         cause="Thick ice, few particles, a low dose per frame, or a strong defocus gradient.",
         remedy="Use frames of a higher dose (for EER, fewer fractions); expect little signal at "
@@ -203,12 +201,12 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     ),
     FlagDefinition(
         "no-rings", "warning",
-        meaning="no Thon rings are seen in the power spectrum of the micrograph",
+        meaning="no Thon rings are visible in the power spectrum of the micrograph",
         message="no Thon rings are seen",
         cause="Empty or very thick ice, a very small defocus, strong motion within frames, or a "
         "wrong pixel size.",
-        remedy="Look at the power spectrum before you use the micrograph; your CTF program has "
-        "the last word.",
+        remedy="Look at the power spectrum before you use the micrograph; rely on your CTF "
+        "program.",
         quantity="ring_score", condition=conditions.no_thon_rings,
     ),
     FlagDefinition(
@@ -217,14 +215,14 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="Thon rings are seen to {value:.1f} A only ({limit:.0f} A or finer is usual)",
         cause="Thick ice, motion within frames, a charging or tilted specimen, or a wrong pixel "
         "size.",
-        remedy="Look at the power spectrum before you use the micrograph; your CTF program has "
-        "the last word.",
+        remedy="Look at the power spectrum before you use the micrograph; rely on your CTF "
+        "program.",
         quantity="rings_to_A", limits=("rings_to_A",),
     ),
     FlagDefinition(
         "uncorrected", "warning",
-        meaning="there is signal, but no motion that explains it clearly better than none; how "
-        "much motion is left is large or not known",
+        meaning="there is signal, but no significant motion; the bound of the remaining motion is "
+        "large or unknown",
         message="no motion was clear enough to be corrected, and some may be left",
         cause="Little signal in each frame: few or dim frames, a high tilt, thick ice.",
         remedy="Look at the micrograph: if it is blurred, record frames of a higher dose (for "
@@ -234,7 +232,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     ),
     FlagDefinition(
         "lost-area", "problem",
-        meaning="a good part of the detector gives no image, and was filled from what is around it",
+        meaning="a large part of the detector has no image, and was filled from its surroundings",
         message="{value:.0%} of the pixels give no image (at most {limit:.0%} can be done without)",
         cause="A part of the camera that is not read out, or a gain reference that does not fit.",
         remedy="Look at the frames with flexalign info and at --gain; leave the movies out if the "
@@ -243,10 +241,10 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     ),
     FlagDefinition(
         "one-direction", "warning",
-        meaning="the frames tell of motion in one direction only; motion at right angles to it is "
-        "not known, and was not corrected",
+        meaning="the frames determine motion in one direction only; motion perpendicular to it is "
+        "unknown, and was not corrected",
         message="motion was corrected along {value:.0f} degrees only, from the x axis toward y",
-        cause="Filaments, stripes or edges that all lie one way, which look the same after any "
+        cause="Parallel filaments, stripes or edges, which look the same after any "
         "motion along them, and nothing else with as much signal.",
         remedy="Use the movie for what varies across the filaments. For the rest take areas with "
         "more ice, particles or filaments of other directions; see other_error_A in the record.",

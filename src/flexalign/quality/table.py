@@ -20,7 +20,7 @@ GROUPS = {
     MOTION: "Of the motion that was kept, over the frames that are summed; paths and steps are "
     "those of the middle of the field.",
     ERRORS: "Standard errors are per axis.",
-    DETECTOR: "Of the frames as they were recorded, and of what stays with the detector in them.",
+    DETECTOR: "Of the frames as recorded, and of the fixed pattern of the detector in them.",
     SPECTRUM: "Of the sum of all frames, before and after correction.",
     CHOICE: "How the motion that was kept compares with the others that were considered.",
 }
@@ -101,7 +101,7 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "movement_A", MOTION,
-        "the farthest that any of 9 x 9 places went between two frames along x or y", "A",
+        "maximum distance along x or y, between any two frames, at any of 9 x 9 positions", "A",
     ),
     QualityNumber(
         "local_range_A", MOTION,
@@ -139,11 +139,11 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "fixed_pattern_pull", DETECTOR,
-        "how strongly what stays with the detector pulls on the motion, over the pull of the "
-        "specimen; `null` without motion, where a pattern cannot be told from the specimen",
+        "weight of the fixed pattern in the likelihood, relative to that of the specimen; `null` "
+        "without motion, where pattern and specimen cannot be distinguished",
         "", True,
         ReportColumn(
-            "Fixed pattern", "pull of what stays with the detector, over that of the specimen", 3,
+            "Fixed pattern", "weight of the fixed pattern relative to that of the specimen", 3,
             6,
         ),
     ),
@@ -153,7 +153,7 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "fixed_pattern_removed", DETECTOR,
-        "whether such a pattern was taken out of the estimate (pull above 0.02 and significance "
+        "whether such a pattern was removed for the estimate (pull above 0.02 and significance "
         "above 6, or a movie that would otherwise have been called still)",
     ),
     QualityNumber(
@@ -187,9 +187,8 @@ NUMBERS: dict[str, QualityNumber] = _table(
     QualityNumber("hot_pixel_part", DETECTOR, "those pixels over all"),
     QualityNumber(
         "uneven_dose", DETECTOR,
-        "most by which the counts of a frame are off a straight line through those of all (over "
-        "the dose declared for each, where there is a list); 0 where it is at most 20 %, or is not "
-        "significant",
+        "maximum relative deviation of the counts of a frame from a line through all (divided "
+        "by the dose declared for each, if there is a list); 0 if at most 20 % or not significant",
     ),
     QualityNumber(
         "measured_dose_e_A2", DETECTOR,
@@ -230,12 +229,11 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "candidate_scores", CHOICE,
-        "log-likelihood of each candidate on data that it was not fitted to, over that of no "
-        "motion",
+        "held-out log-likelihood of each candidate, minus that of no motion",
     ),
     QualityNumber(
         "has_signal", CHOICE,
-        "whether any candidate brings out a signal of four standard deviations of the noise",
+        "whether the score of any candidate exceeds four noise standard deviations",
     ),
     QualityNumber(
         "searched_wider", CHOICE,
@@ -243,24 +241,24 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "motion_bound_A", CHOICE,
-        "where no motion was kept, how far places may have gone along x or y all the same: the "
-        "extent of the likeliest motion and two standard errors more",
+        "where no motion was kept, upper bound of the motion along x or y: the extent of the most "
+        "likely motion plus two standard errors",
         "A",
     ),
     QualityNumber(
         "drift_part", CHOICE,
-        "how far the motion found goes, over the length of the field along the same axis; above "
+        "extent of the estimated motion, relative to the field along the same axis; above "
         "0.5 it is not applied",
     ),
     QualityNumber(
         "lost_frames", CHOICE,
-        "frames, counted from 0, that have less than 0.3 of the power in common with the others "
-        "that is expected along the motion kept, by five standard deviations",
+        "frames, counted from 0, whose cross-power with the others is below 0.3 of that expected, "
+        "by more than five standard deviations, along the motion kept",
     ),
     QualityNumber(
         "halves_apart", CHOICE,
-        "root mean square distance of the paths that either half of the Fourier rings leads to, "
-        "over what their standard errors allow: about one",
+        "root mean square distance of the paths from the two half-sets of rings, in units of "
+        "its standard error; about one if they are consistent",
     ),
     QualityNumber(
         "only_direction_deg", CHOICE,
@@ -271,7 +269,7 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "other_error_A", CHOICE,
-        "where motion is known in one direction only, the standard error at right angles to it: "
+        "where motion is known in one direction only, the standard error perpendicular to it: "
         "the standard deviation over frames of the path in the known one",
         "A",
     ),

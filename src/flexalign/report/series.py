@@ -1,6 +1,6 @@
 """The report of a run over tilt series: a page for all, and one for each of them.
 
-It reads the records of the series and computes nothing but what is shown.
+It is made from the records of the series alone.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from flexalign.report.svg import Curve, plot_against_angle, sparkline
 from flexalign.tilts.model import LEFT_OUT
 from flexalign.tilts.record import SeriesRecord, read_series_record
 
-# The page of all names no more exposures that are left out; each series' own has all.
+# Maximum number of left-out exposures listed on the page of all series.
 MAX_LISTED = 40
 
 
 @dataclass(frozen=True, slots=True)
 class _Summary:
-    """What the page of all series says of one.
+    """Entry of a series on the page of all series.
 
     Attributes
     ----------
     record_ns : time of the last change of its record
     row : as in the table of all series
-    left_out : kind, order, angle, movie and reason of each exposure that is no image
-    spark : a plot of the motion against the angle
+    left_out : kind, order, angle, movie and reason of each exposure that is not in the stack
+    spark : a small plot of the motion against the angle
     """
 
     record_ns: int
@@ -53,7 +53,7 @@ class _Summary:
 
 
 class SeriesReport:
-    """The report of the folder `path`; `write` brings it up to date.
+    """The report of the folder `path`; `write` updates it.
 
     Raises
     ------
@@ -73,12 +73,12 @@ class SeriesReport:
         return self.path / PAGE
 
     def write_if_due(self) -> None:
-        """Write where enough time has passed since the last time and something is new."""
+        """Write if enough time has passed since the last time and there is something new."""
         if time.monotonic() >= self._next_write_s and self._changed():
             self.write()
 
     def write(self) -> Path:
-        """Write the page of each series that is new or has changed, then that of all.
+        """Write the page of each new or changed series, then that of all.
 
         Raises
         ------
@@ -99,14 +99,14 @@ class SeriesReport:
         return self.page
 
     def _states(self) -> dict[str, int]:
-        """The names that have a record, and when each was last changed."""
+        """Names of the series with a record, and the time of its last change."""
         return {
             path.name.removesuffix(RECORD_SUFFIX): path.stat().st_mtime_ns
             for path in sorted(self.path.glob(f"*{RECORD_SUFFIX}"))
         }
 
     def _changed(self) -> list[str]:
-        """The names whose records have not been read as they are."""
+        """Names of the series whose records are new or changed."""
         known = {name: summary.record_ns for name, summary in self._known.items()}
         return [name for name, record_ns in self._states().items() if known.get(name) != record_ns]
 
@@ -126,7 +126,7 @@ class SeriesReport:
         )
 
     def _content(self) -> dict[str, Any]:
-        """What the page of all series says."""
+        """Content of the page of all series."""
         known = [self._known[name] for name in sorted(self._known, key=natural_order)]
         left_out = [
             {"series": summary.row["series"], **one}
@@ -151,7 +151,7 @@ class SeriesReport:
 
 
 def series_content(record: SeriesRecord) -> dict[str, Any]:
-    """What the page of one series says."""
+    """Content of the page of one series."""
     series, stacked = record.series, record.stacked
     angles = [tilt.angle_deg for tilt in stacked]
     movies = [
@@ -206,7 +206,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
 
 
 def shown_row(record: SeriesRecord) -> dict[str, Any]:
-    """The row of a series in the table of all, with numbers as the page shows them."""
+    """The row of a series in the table of all, with formatted numbers."""
     row = row_of(record)
     formats = {
         "lowest_angle_deg": "g", "highest_angle_deg": "g", "tilt_axis_deg": "g",
@@ -216,7 +216,7 @@ def shown_row(record: SeriesRecord) -> dict[str, Any]:
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
-    """A sort key by which numbers in names count as numbers.
+    """A sort key that compares numbers in names by value.
 
     Examples
     --------
@@ -258,7 +258,7 @@ def _plots(
 
 
 def _word(value: float | None) -> str:
-    """A number as the page shows it, a hyphen where there is none."""
+    """A formatted number; a hyphen if there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:.2f}"
 
 

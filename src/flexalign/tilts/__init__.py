@@ -1,8 +1,8 @@
-"""Tilt series: which exposures there were, in which order, and what is written of them.
+"""Tilt series: reading and interpreting their metadata, and writing their results.
 
-`model` has the values: a `Source` as it was read, a `TiltSeries` as it was understood.  `reading`
-takes mdoc files, tables of RELION and names of movies; `exposures` puts them in order and knows
-doses and repeats; `finding` finds the movies; `understanding` brings these together.
-`unfit` finds images that are dark or of another size, `writing` makes the stacks and tables,
-`tomostar` what Warp reads, `record` says how.
+`model` has the data classes: a `Source` as read, a `TiltSeries` as interpreted.  `reading` reads
+mdoc files, tables of RELION and names of movies; `exposures` sorts the exposures and computes doses
+and repeats; `finding` finds the movies; `understanding` combines these.  `unfit` detects images
+that are dark or of another size, `writing` writes the stacks and tables, `tomostar` the files for
+Warp, and `record` the record of how each series was processed.
 """

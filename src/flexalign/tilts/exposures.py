@@ -1,4 +1,4 @@
-"""From exposures in any order to tilts: in order of time, with pre-exposure, repeats known."""
+"""Sort the exposures of a series by time, and compute pre-exposures and repeated angles."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import NamedTuple
 from flexalign.io.mdoc import base_name, number_of, numbers_of
 from flexalign.tilts.model import Exposure, Tilt, TiltSeries
 
-# A pixel of another size is none that a dose can be computed with.
+# Pixel sizes outside this range are not used to compute a dose.
 MIN_PIXEL_A, MAX_PIXEL_A = 0.01, 1000.0
-# Angles that differ by less than this fraction of the median step are one, within these limits:
+# Angles that differ by less than this fraction of the median step count as equal, within limits:
 # the readout of the stage scatters by hundredths of a degree.
 SAME_ANGLE_STEP_RATIO = 0.25
 MIN_SAME_ANGLE_DEG, MAX_SAME_ANGLE_DEG = 0.1, 0.5
 MAX_ANGLE_DEG = 90.0
-# What a file says of the dose before each tilt may differ from the sum by so much.
+# Tolerated difference between the pre-exposure in a file and the sum of earlier doses.
 PRIOR_DOSE_TOLERANCE = 0.05
 
 
@@ -32,11 +32,11 @@ class Ordered(NamedTuple):
 
 
 def in_order(exposures: Sequence[Exposure]) -> Ordered:
-    """`exposures` in the order in which they were made.
+    """`exposures` in the order of acquisition.
 
-    Time decides.  One without a time follows that with the number before its own; where none has a
-    time, a table's pre-exposure decides, else the numbers.  An exposure that is listed twice, with
-    the same movie and time, counts once.
+    They are sorted by time.  One without a time follows the one with the preceding number; if none
+    has a time, they are sorted by a table's pre-exposure, else by number.  Duplicates with the same
+    movie and time are removed.
     """
     by_number = sorted(enumerate(exposures), key=lambda item: (item[1].number, item[0]))
     listed = [exposure for _, exposure in by_number]
@@ -65,7 +65,7 @@ def in_order(exposures: Sequence[Exposure]) -> Ordered:
 
 
 def _times(exposures: Sequence[Exposure]) -> list[datetime]:
-    """A time for each of the exposures: that of the one before where it has none."""
+    """A time for each of the exposures; missing ones are taken from the one before."""
     last = min(exposure.time for exposure in exposures if exposure.time is not None)
     times = []
     for exposure in exposures:
@@ -75,7 +75,7 @@ def _times(exposures: Sequence[Exposure]) -> list[datetime]:
 
 
 def section_dose_e_A2(section: Mapping[str, str], pixel_size_A: float | None) -> float | None:
-    """The dose of an exposure by its mdoc section, None where it is not said.
+    """The dose of an exposure from its mdoc section, None where it is not given.
 
     ``ExposureDose``, else the sum over ``FrameDosesAndNumber``, pairs of dose and number of frames,
     else ``DoseRate``, electrons per unbinned pixel and second, times ``ExposureTime`` over the
@@ -83,7 +83,7 @@ def section_dose_e_A2(section: Mapping[str, str], pixel_size_A: float | None) ->
 
     Parameters
     ----------
-    pixel_size_A : of the image, where the section does not say it
+    pixel_size_A : of the image, used if the section does not contain it
 
     Examples
     --------
@@ -112,14 +112,14 @@ def section_dose_e_A2(section: Mapping[str, str], pixel_size_A: float | None) ->
 def tilts_of(
     exposures: Sequence[Exposure], typed_dose_e_A2: float | None = None
 ) -> tuple[list[Tilt], list[str]]:
-    """The tilts of exposures that are in order, with doses and pre-exposures; and notes.
+    """The tilts of sorted exposures, with doses and pre-exposures; and notes.
 
-    An exposure whose dose is not known is taken to have the median of the others, as it has reached
-    the specimen whatever became of its image.
+    An unknown dose is set to the median of the others, since the specimen was exposed whether or
+    not there is an image.
 
     Parameters
     ----------
-    typed_dose_e_A2 : of each exposure; None = as the source says
+    typed_dose_e_A2 : of each exposure, given by the user; None = as in the source
     """
     notes: list[str] = []
     doses = _doses_e_A2(exposures, typed_dose_e_A2)
@@ -142,7 +142,7 @@ def tilts_of(
 
 
 def _doses_e_A2(exposures: Sequence[Exposure], typed_dose_e_A2: float | None) -> list[float | None]:
-    """The dose of each exposure: typed, said, or the step of a table's pre-exposure to the next."""
+    """The dose of each exposure: given, from its source, or the step of a table's pre-exposure."""
     if typed_dose_e_A2 is not None:
         return [typed_dose_e_A2] * len(exposures)
     before = [exposure.pre_exposure_e_A2 for exposure in exposures]
@@ -158,7 +158,7 @@ def _doses_e_A2(exposures: Sequence[Exposure], typed_dose_e_A2: float | None) ->
 
 
 def _tilt(exposure: Exposure, order: int, dose: float | None, before: float) -> Tilt:
-    """The tilt of one exposure, as far as its source says it."""
+    """The tilt of one exposure, with the values of its source."""
     tilt = Tilt(
         number=exposure.number,
         order=order,
@@ -177,7 +177,7 @@ def _tilt(exposure: Exposure, order: int, dose: float | None, before: float) -> 
 
 
 def _prior_notes(exposures: Sequence[Exposure], tilts: Sequence[Tilt]) -> list[str]:
-    """What is to be said where the source's own sums of the dose are others than ours."""
+    """Notes where the pre-exposures of the source differ from ours."""
     differing = [
         tilt.number
         for exposure, tilt in zip(exposures, tilts, strict=True)
@@ -193,10 +193,10 @@ def _prior_notes(exposures: Sequence[Exposure], tilts: Sequence[Tilt]) -> list[s
 
 
 def without_repeats(tilts: Sequence[Tilt]) -> list[Tilt]:
-    """`tilts` with one exposure of each angle used, the latest; those left out say by which.
+    """`tilts` with only the latest exposure of each angle used; the others refer to it.
 
-    To be called again when tilts that were used have been lost since: an earlier exposure of the
-    same angle then takes the place of each.
+    Call it again when used tilts are lost: an earlier exposure of the same angle then replaces
+    each.
     """
     known = (tilt.angle_deg for tilt in tilts if abs(tilt.angle_deg) <= MAX_ANGLE_DEG)
     tolerance_deg = same_angle_deg(list(known))
@@ -210,7 +210,7 @@ def without_repeats(tilts: Sequence[Tilt]) -> list[Tilt]:
 
 
 def _if_repeated(tilt: Tilt, later: Sequence[Tilt], tolerance_deg: float) -> Tilt:
-    """`tilt`, left out where one of the `later` ones has its movie, or is used at its angle."""
+    """`tilt`, left out if a `later` one has the same movie, or is used at the same angle."""
     for other in later:
         if tilt.movie and tilt.movie == other.movie:
             return tilt.without("overwritten", f"exposure {other.order} has the same movie")
@@ -240,7 +240,7 @@ def without_lost(series: TiltSeries, losses: Mapping[int, tuple[str, str]]) -> T
 
 
 def same_angle_deg(angles_deg: Sequence[float]) -> float:
-    """From what difference on two of these angles are two.
+    """Minimum difference of two distinct angles.
 
     Examples
     --------
@@ -257,6 +257,6 @@ def same_angle_deg(angles_deg: Sequence[float]) -> float:
 
 
 def _numbers(numbers: Sequence[int], maximum: int = 8) -> str:
-    """Some numbers for a sentence."""
+    """A list of numbers for a message, shortened to `maximum`."""
     more = f" and {len(numbers) - maximum} more" if len(numbers) > maximum else ""
     return ", ".join(map(str, numbers[:maximum])) + more

@@ -1,4 +1,4 @@
-"""Where the movies of a series are: by their names, in a folder and those below."""
+"""Find the movies of a series by name, in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flexalign.naming import movie_root
 
 
 class MovieIndex:
-    """All files in some folders and below, by name; hidden folders are not looked into.
+    """Index by name of all files in some folders and their subfolders, without hidden ones.
 
     Parameters
     ----------
-    others : folders that are not looked into, such as that of the results
+    others : folders to exclude, such as that of the results
     """
 
     def __init__(self, folders: Collection[Path], others: Collection[Path] = ()) -> None:
@@ -36,14 +36,14 @@ class MovieIndex:
             self._by_root.setdefault(movie_root(path.name), []).append(path)
 
     def find(self, said: str) -> tuple[Path | None, str]:
-        """The movie of a name, and why there is none.
+        """The movie with a name, or the reason why there is none.
 
-        The name decides; where the file has another extension now, as after compression, its name
-        without extensions does.  Of several, the one in a folder of the name that is said is taken.
+        If there is no file of that name, the extension is ignored, as it changes by compression.
+        Among several, the one whose folder has the given name is taken.
 
         Parameters
         ----------
-        said : name of a file, with or without a folder, by a path of Windows or of Unix
+        said : name of a file, with or without a folder, as a Windows or Unix path
         """
         name = base_name(said)
         found = self._by_name.get(name) or [
@@ -62,6 +62,6 @@ class MovieIndex:
 
 
 def _is_movie(path: Path) -> bool:
-    """Whether a file can be the movie whose name it has but for the extension."""
+    """Whether a file with another extension can be the movie."""
     suffixes = {suffix.lower() for suffix in path.suffixes[-2:]}
     return bool(suffixes & {".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer"})

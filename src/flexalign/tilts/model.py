@@ -1,4 +1,4 @@
-"""What a tilt series is: its exposures as they were made, each with its angle, dose and movie."""
+"""Data model of a tilt series: its exposures, each with angle, dose and movie."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ import numpy as np
 
 from flexalign.plain import JsonValue
 
-# Why an exposure is no image of the stack, and the words for it.
+# Reasons for which an exposure is not in the stack, with their descriptions.
 LEFT_OUT = {
     "no-movie": "no movie is named",
     "missing": "the movie was not found",
     "re-shot": "the angle was shot again later",
     "overwritten": "a later exposure has the same movie",
-    "no-angle": "no tilt angle is said",
+    "no-angle": "no tilt angle is given",
     "unreadable": "the movie cannot be read",
     "failed": "the alignment failed",
     "dark": "the image is dark",
     "other-size": "the image has another size than the others",
 }
-# These are losses, for which a run does not end as if all had gone well.
+# Reasons that count as losses: they are reported, and set the exit code.
 LOSSES = ("missing", "no-angle", "unreadable", "failed", "other-size")
 
 
-# In a title of the mdoc of a stack that we wrote.
+# Part of a title that identifies the mdoc of a stack written by flexalign.
 STACK_TITLE = "sorted by angle"
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """One image of a series, as a file of the microscope or a table says it.
+    """One image of a series, as described by a file of the microscope or a table.
 
     Attributes
     ----------
-    number : ZValue, or the order that stands in a name or a table
-    angle_deg : of the stage; None = not said
-    movie_name : without folder; "" = not said
-    time : at which it was made; None = not said
-    dose_e_A2 : of this exposure alone; None = not said
-    pre_exposure_e_A2 : that a table says; None where it follows from the others
+    number : ZValue, or the order given in a name or a table
+    angle_deg : of the stage; None = not given
+    movie_name : without folder; "" = not given
+    time : of acquisition; None = not given
+    dose_e_A2 : of this exposure alone; None = not given
+    pre_exposure_e_A2 : from a table; None = computed from the other exposures
     section : the items of its mdoc section
-    movie : path, where the source says it
+    movie : path, if the source contains it
     """
 
     number: int
@@ -60,18 +60,18 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A series as it was read, before anything is decided.
+    """A series as read from its source, without any interpretation.
 
     Attributes
     ----------
     name : of the series
-    path : of the file that says it; for names of movies, of their folder
+    path : of the file that describes it; for names of movies, of their folder
     exposures : in any order
-    pixel_size_A : of the images, None = not said
-    image_size_px : (w, h) of these images, None = not said
-    voltage_kV, tilt_axis_deg : None = not said
+    pixel_size_A : of the images, None = not given
+    image_size_px : (w, h) of these images, None = not given
+    voltage_kV, tilt_axis_deg : None = not given
     pixel_is_rendered : the pixel size is that of EER frames after upsampling, as in RELION
-    gain_name : of the gain reference, without folder; "" = not said
+    gain_name : of the gain reference, without folder; "" = not given
     titles : of an mdoc
     """
 
@@ -89,22 +89,22 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Tilt(JsonValue):
-    """One exposure of a series with what was decided about it.
+    """One exposure of a series and its processing status.
 
     Attributes
     ----------
-    number : ZValue, or the order that stands in a name or a table
+    number : ZValue, or the order given in a name or a table
     order : of exposure, from 1, over all exposures of the series
-    angle_deg : of the stage, as the microscope says it; NaN = not known
+    angle_deg : of the stage, with the microscope's sign; NaN = not known
     dose_e_A2 : of this exposure alone; NaN = not known
-    pre_exposure_e_A2 : dose of all earlier exposures of the series, and of what was before it
+    pre_exposure_e_A2 : dose of all earlier exposures of the series, and of any before the series
     time : in ISO 8601; "" = not known
     movie_name : without folder; "" = not known
     movie : absolute path; "" = not found
     frame_count : as aligned; 0 = not known
-    leftover_raw_frames : of an EER movie, that fill no frame
+    leftover_raw_frames : of an EER movie, too few for another frame
     section : the items of its mdoc section
-    left_out : one of `LEFT_OUT`; "" = it is an image of the stack
+    left_out : one of `LEFT_OUT`; "" = it is in the stack
     why : the reason in a sentence
     replaced_by : order of the exposure of the same angle that is used instead; 0 = none
     """
@@ -126,7 +126,7 @@ class Tilt(JsonValue):
 
     @property
     def is_used(self) -> bool:
-        """Whether it is to be an image of the stack."""
+        """Whether it is to be in the stack."""
         return not self.left_out
 
     @property
@@ -136,7 +136,7 @@ class Tilt(JsonValue):
 
     @property
     def is_lost(self) -> bool:
-        """Whether the stack lacks an image because of it, which the user should know of."""
+        """Whether the stack lacks its angle, which is reported to the user."""
         return self.left_out in LOSSES and not self.replaced_by
 
     @property
@@ -151,7 +151,7 @@ class Tilt(JsonValue):
 
         Parameters
         ----------
-        why : in a sentence, which need not begin with the path of the movie
+        why : the reason in a sentence; the path of the movie is removed from its beginning
         """
         why = why.removeprefix(f"{self.movie}: ") if self.movie else why
         return replace(self, left_out=kind, why=why or LEFT_OUT[kind])
@@ -159,18 +159,18 @@ class Tilt(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class TiltSeries(JsonValue):
-    """A series as it was understood.
+    """A tilt series, as interpreted from its source.
 
     Attributes
     ----------
-    name : what the names of its files begin with
-    source : path of the file that says it; where names do, folder and name of the series
+    name : prefix of the names of its files
+    source : path of the file that describes it; for names of movies, folder and name of the series
     tilts : in order of exposure
-    parameters : of `AlignParams`, that hold for all of its movies
-    own : parameters of the movies that are, or may be, used, by their paths
-    tilt_axis_deg : from the vertical of the image, counter-clockwise, as IMOD has it; NaN = unknown
+    parameters : values of `AlignParams` common to all of its movies
+    own : parameters of each movie that is, or may be, used, by path
+    tilt_axis_deg : from the vertical of the image, counter-clockwise, as in IMOD; NaN = unknown
     titles : of the mdoc
-    notes : what a user should know, one sentence each
+    notes : for the user, one sentence each
     """
 
     schema: ClassVar[int] = 1
@@ -186,7 +186,7 @@ class TiltSeries(JsonValue):
 
     @property
     def used(self) -> tuple[Tilt, ...]:
-        """The tilts that are to be images of the stack, nearest to zero first."""
+        """The tilts that are to be in the stack, by absolute angle."""
         return tuple(sorted((t for t in self.tilts if t.is_used), key=lambda t: abs(t.angle_deg)))
 
     @property

@@ -1,4 +1,4 @@
-"""Tilt series as microscopes and other programs describe them: mdoc, RELION's tables, names."""
+"""Read tilt series from mdoc files, RELION's tables, or the names of movies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flexalign.tilts.exposures import section_dose_e_A2
 from flexalign.tilts.model import STACK_TITLE, Exposure, Source
 
 MDOC_SUFFIX = ".mdoc"
-# In a folder, an mdoc with fewer images with an angle is that of a movie or a map.
+# In a folder, an mdoc file with fewer tilted images is taken to be that of a movie or a map.
 MIN_TILTS_IN_FOLDER = 2
 _FIELDS = {
     "series": r"(?P<series>.+)",
@@ -41,18 +41,18 @@ Problem = tuple[str, FlexAlignError]
 def read_sources(
     arguments: Sequence[str], pattern: str | None = None
 ) -> tuple[list[Source], list[Problem]]:
-    """The series that `arguments` name, and what cannot be read with the reason.
+    """The series given by `arguments`, and those that cannot be read, with the reason.
 
     Parameters
     ----------
     arguments : mdoc files, RELION's ``tilt_series.star``, folders of mdoc files, quoted patterns;
         with `pattern` movies and folders of movies
-    pattern : how the names of movies are made, such as ``{series}_{order}_{angle}``
+    pattern : of the names of movies, such as ``{series}_{order}_{angle}``
 
     Raises
     ------
     InputError
-        If an argument names nothing.
+        If an argument matches nothing.
     ParameterError
         If `pattern` lacks a field.
     """
@@ -75,7 +75,7 @@ def read_sources(
 
 
 def _paths_of(argument: str, pattern: str | None) -> list[Path]:
-    """The files that one argument names."""
+    """The files given by one argument."""
     path = Path(argument)
     if is_folder(path) and pattern is not None:
         found = [file for file in sorted(path.rglob("*")) if file.is_file()]
@@ -95,7 +95,7 @@ def _paths_of(argument: str, pattern: str | None) -> list[Path]:
 
 
 def is_series_mdoc(path: Path) -> bool:
-    """Whether an mdoc file in a folder is that of a tilt series, and none that we wrote."""
+    """Whether an mdoc file in a folder is that of a tilt series not written by flexalign."""
     try:
         mdoc = read_mdoc(path)
     except FlexAlignError:
@@ -106,7 +106,7 @@ def is_series_mdoc(path: Path) -> bool:
 
 
 def series_name(path: Path) -> str:
-    """The name of a series by that of its file.
+    """The name of a series from that of its file.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def mdoc_source(path: Path) -> Source:
     Raises
     ------
     InputError
-        If it is none, or has no image with a tilt angle.
+        If it is not an mdoc file, or has no image with a tilt angle.
     """
     mdoc = read_mdoc(path)
     images = [section for section in mdoc.sections if section.kind == "ZValue"]
@@ -160,19 +160,19 @@ def mdoc_source(path: Path) -> Source:
 
 
 def _movie_name(said: str) -> str:
-    """The path of a movie as it is said; "" where it names none."""
+    """The path of a movie as given in the file; "" if there is none."""
     return said if base_name(said) not in ("", "None", "NONE") else ""
 
 
 def _said(mdoc: Mdoc, name: str) -> float | None:
-    """A positive number of the head, or of the first section that has it."""
+    """A positive number from the header, or from the first section that has it."""
     places: Iterable[Mapping[str, str]] = (mdoc.items, *(s.items for s in mdoc.sections))
     numbers = (number_of(items.get(name)) for items in places)
     return next((number for number in numbers if number is not None and number > 0), None)
 
 
 def star_sources(path: Path) -> list[Source]:
-    """The series of RELION's ``tilt_series.star``, or the one of a table of its tilts.
+    """The series of RELION's ``tilt_series.star``, or of a single table of tilts.
 
     Raises
     ------
@@ -225,17 +225,17 @@ def _star_source(
 
 
 def named_sources(movies: Sequence[Path], pattern: str) -> list[Source]:
-    """The series of movies by their names.
+    """The series of movies, from their names.
 
     Parameters
     ----------
-    pattern : of names without extensions; ``{series}``, ``{order}`` and ``{angle}`` stand for what
-        they say, ``*`` for anything
+    pattern : of names without extensions, with the fields ``{series}``, ``{order}`` and
+        ``{angle}``; ``*`` matches anything
 
     Raises
     ------
     ParameterError
-        If a field is missing or there twice.
+        If a field is missing or occurs twice.
 
     Examples
     --------
@@ -261,7 +261,7 @@ def named_sources(movies: Sequence[Path], pattern: str) -> list[Source]:
 
 
 def _rule(pattern: str) -> str:
-    """The regular expression that a pattern of names is."""
+    """The regular expression of a pattern of names."""
     for name in _FIELDS:
         if pattern.count(f"{{{name}}}") != 1:
             raise ParameterError(

@@ -1,4 +1,4 @@
-"""What is kept of a series that is done: written last, as ``<series>_record.json``."""
+"""The record of a finished series, ``<series>_record.json``, which is written last."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class SeriesRecord(JsonValue):
     Attributes
     ----------
     version : of flexalign
-    series : as it was understood, its tilts in order of exposure with what became of each
+    series : as interpreted, its tilts in order of exposure with the status of each
     sections : the order of exposure of each image of the stack, by ascending angle
-    movies : the record of each movie that is in the stack, by its path, see `MovieRecord`
+    movies : the record of each movie in the stack, by path, see `MovieRecord`
     key : of the work, see `series_key`
     pixel_size_A : of the stack
     shape_px : (h, w) of its images
@@ -59,12 +59,12 @@ class SeriesRecord(JsonValue):
 
     @property
     def losses(self) -> tuple[Tilt, ...]:
-        """The tilts that are lost, which the user should know of."""
+        """The lost tilts, which are reported to the user."""
         return tuple(tilt for tilt in self.series.left_out if tilt.is_lost)
 
 
 def kept(record: MovieRecord) -> dict[str, Any]:
-    """What the record of a series keeps of that of a movie."""
+    """The part of a movie's record that is stored in the record of its series."""
     decisions = {k: v for k, v in record.decisions.items() if k not in _NOT_KEPT}
     plain: dict[str, Any] = to_plain(replace(record, decisions=decisions, output_states={}))
     return plain
@@ -73,9 +73,9 @@ def kept(record: MovieRecord) -> dict[str, Any]:
 def series_key(
     series: TiltSeries, parameters_hash: str, references: Mapping[str, Mapping[str, int]]
 ) -> str:
-    """What two runs of the same work on a series have in common.
+    """Key that identifies the processing of a series, to detect finished work.
 
-    That is what was understood of it, the parameters, and size and time of each file that is read.
+    It comprises the interpreted series, the parameters, and size and time of each input file.
     """
     facts = [
         parameters_hash,
@@ -87,7 +87,7 @@ def series_key(
 
 
 def _state(path: str) -> list[int]:
-    """Size and time of a file; nothing where it has gone."""
+    """Size and time of a file; empty if it does not exist."""
     try:
         found = file_state(path)
     except OSError:
@@ -101,7 +101,7 @@ def read_series_record(path: Path) -> SeriesRecord:
     Raises
     ------
     InputError
-        If it is missing, is no record of a series, or names files elsewhere.
+        If it is missing, is not the record of a series, or refers to files in other folders.
     """
     plain = read_json(path)
     try:
@@ -118,7 +118,7 @@ def read_series_record(path: Path) -> SeriesRecord:
 
 
 def read_series_records(folder: Path) -> Iterator[SeriesRecord]:
-    """The records of series in a folder, by name; what cannot be read is passed over."""
+    """The records of series in a folder, by name; unreadable ones are skipped."""
     for path in sorted(folder.glob(f"*{RECORD_SUFFIX}")):
         with contextlib.suppress(InputError):
             yield read_series_record(path)
@@ -127,11 +127,11 @@ def read_series_records(folder: Path) -> Iterator[SeriesRecord]:
 def finished_series(
     folder: Path, name: str, key: str, images: Path | None = None
 ) -> SeriesRecord | None:
-    """The record of the work `key`, if it is done and none of its files is missing.
+    """The record of the work `key`, if that is finished and none of its files is missing.
 
     Parameters
     ----------
-    images : folder of the files of the single movies, where these are among the results
+    images : folder with the files of single movies, if these belong to the results
     """
     try:
         record = read_series_record(folder / f"{name}{RECORD_SUFFIX}")

@@ -1,4 +1,4 @@
-"""Tilt series for Warp: a tomostar file for each, and links to the averages of its tilts."""
+"""Tilt series for Warp: a tomostar file for each, and links to the averages of their tilts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flexalign.tilts.record import SeriesRecord, read_series_records
 
 
 def write_warp_series(folder: Path, tilts: str) -> list[Path]:
-    """Write tomostar files for the series of a folder whose tilts have Warp's XML; their paths.
+    """Write tomostar files for the series of a folder whose tilts have XML files; return the paths.
 
     Parameters
     ----------
     folder : of the series
-    tilts : name of the folder in it with the files of single movies
+    tilts : name of the subfolder with the files of single movies
 
     Raises
     ------
@@ -43,10 +43,10 @@ def _root(record: MovieRecord) -> str:
 def _rows(
     record: SeriesRecord, movies: dict[str, MovieRecord], folder: Path, tilts: str
 ) -> Iterator[WarpTilt]:
-    """The tilts of a series that have Warp's XML, of the run or exported later.
+    """The tilts of a series that have an XML file, from the run or from a later export.
 
-    Warp knows the file of a movie by the folder that its XML names, and the XML by the name that
-    stands in the tomostar file.
+    Warp finds the XML file by the name in the tomostar file, and the movie by the folder given in
+    the XML file.
     """
     for tilt in record.stacked:
         movie = movies[tilt.movie]

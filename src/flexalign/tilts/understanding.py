@@ -1,4 +1,4 @@
-"""From a series as it was read to what will be done: movies found and opened, doses, parameters."""
+"""Interpret a series as read: find and open its movies, determine doses and parameters."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from flexalign.tilts.finding import MovieIndex
 from flexalign.tilts.model import Exposure, Source, Tilt, TiltSeries
 
 EER_DOSE_E_A2 = 0.3
-# Pixel sizes that differ by more than this part are two.
+# Relative difference above which two pixel sizes count as different.
 PIXEL_SIZE_TOLERANCE = 0.02
-# The side of a movie over that of the image that the microscope shows of it.
+# Possible ratios of the side of a movie to that of the microscope's image of it.
 _SIZES = (0.25, 0.5, 1.0, 2.0, 4.0)
 _SIZE_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesChoices:
-    """What a user says of all series.
+    """Options for all series.
 
     Attributes
     ----------
     movies : folder of the movies; None = that of the mdoc
-    tilt_dose_e_A2 : of each exposure; None = as the source says
-    tilt_axis_deg : None = as the source says
-    eer_dose_e_A2 : of a frame that is made of an EER movie; None = as the parameters say
-    given : parameters that were typed or stand in the settings, which win over the source's
+    tilt_dose_e_A2 : of each exposure; None = from the source
+    tilt_axis_deg : None = from the source
+    eer_dose_e_A2 : of a frame of an EER movie; None = from the parameters
+    given : parameters given as options or in the settings, which take precedence over the source
     others : folders that are excluded from the search for movies
     """
 
@@ -51,7 +51,7 @@ class SeriesChoices:
 def understand_all(
     sources: Iterable[Source], params: AlignParams, choices: SeriesChoices
 ) -> Iterator[TiltSeries]:
-    """As `understand`, for one series after the other; their folders are listed once."""
+    """As `understand`, for several series; each folder is listed only once."""
     indexes: dict[Path, MovieIndex] = {}
     for source in sources:
         folder = choices.movies or _folder(source)
@@ -61,7 +61,7 @@ def understand_all(
 
 
 def _folder(source: Source) -> Path:
-    """Where the movies of a series are searched, unless another folder is given."""
+    """The default folder in which the movies of a series are searched."""
     path = source.path.absolute()
     return path if path.is_dir() else path.parent
 
@@ -71,11 +71,11 @@ def understand(
 ) -> TiltSeries:
     """The series, its tilts in order of exposure, and the parameters of each movie.
 
-    The headers of the movies are read, and no pixel.
+    Only the headers of the movies are read.
 
     Parameters
     ----------
-    index : of the files among which the movies are; None = made anew
+    index : of the files among which the movies are; None = create one
     """
     ordered = in_order(source.exposures)
     tilts, dose_notes = tilts_of(ordered.exposures, choices.tilt_dose_e_A2)
@@ -108,11 +108,11 @@ def understand(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A tilt, and what follows from the header of its movie.
+    """A tilt, with parameters from the header of its movie.
 
     Attributes
     ----------
-    values : parameters of the movie; none if it is not to be used
+    values : parameters of the movie; empty if it is not used
     differing_A : pixel sizes of source and header where they differ, rounded
     """
 
@@ -141,7 +141,7 @@ def _opened(
 
 
 def _size_notes(sizes_A: Iterable[tuple[float, float] | None]) -> list[str]:
-    """What is to be said where pixel sizes of source and movies differ."""
+    """Notes where the pixel sizes of source and movies differ."""
     return [
         f"the pixel size is {said:.4g} A by the mdoc and {header:.4g} A by the movies: the mdoc's "
         "is used; give --pixel-size if it is wrong"
@@ -165,7 +165,7 @@ def _found(tilt: Tilt, exposure: Exposure, index: MovieIndex) -> Tilt:
 def _common(
     source: Source, index: MovieIndex, given: Collection[str], notes: list[str]
 ) -> dict[str, Any]:
-    """The parameters that the source says of all its movies, unless they are given."""
+    """The parameters that the source gives for all its movies, unless the user gave them."""
     found: dict[str, Any] = {}
     if source.voltage_kV is not None and "voltage_kV" not in given:
         found["voltage_kV"] = source.voltage_kV
@@ -180,7 +180,7 @@ def _common(
 
 
 def _info(movie: str, params: AlignParams) -> MovieInfo:
-    """What the header of a movie says; of an EER file, of two halves of it."""
+    """The header of a movie; an EER file is read as two frames."""
     with open_movie(movie, tiff_rows=params.tiff_rows, eer_fractions=2) as reader:
         return reader.info
 
@@ -188,7 +188,7 @@ def _info(movie: str, params: AlignParams) -> MovieInfo:
 def _own(
     tilt: Tilt, info: MovieInfo, source: Source, choices: SeriesChoices, eer_upsampling: int
 ) -> dict[str, Any]:
-    """The parameters of one movie: its dose, that before it, and its pixel size."""
+    """The parameters of one movie: dose, pre-exposure and pixel size."""
     values: dict[str, Any] = {"pre_exposure_e_A2": tilt.pre_exposure_e_A2}
     if "pixel_size_A" not in choices.given and source.pixel_size_A is not None:
         ratio = 1.0 if source.image_size_px is None else _size_ratio(info, source.image_size_px)
@@ -211,7 +211,7 @@ def _own(
 
 
 def _size_ratio(info: MovieInfo, image_size_px: tuple[int, int]) -> float:
-    """Sides of a movie over those of the microscope's image, 1 where they do not compare."""
+    """Ratio of the sides of a movie to those of the microscope's image, 1 if not comparable."""
     sides = sorted((info.width_px, info.height_px))
     shown = sorted(image_size_px)
     for ratio in _SIZES:
@@ -229,7 +229,7 @@ def _differing_A(values: Mapping[str, Any], info: MovieInfo) -> tuple[float, flo
 
 
 def _frame_counts(movie: str, info: MovieInfo, own: AlignParams) -> tuple[int, int]:
-    """Number of frames, and of raw frames of EER that are left over, with these parameters."""
+    """Number of frames, and of leftover raw frames of an EER file, with these parameters."""
     if info.eer is None:
         return info.frame_count, 0
     with open_for(movie, own) as reader:
@@ -238,11 +238,11 @@ def _frame_counts(movie: str, info: MovieInfo, own: AlignParams) -> tuple[int, i
 
 
 def without_shared_movies(series: TiltSeries, taken: Mapping[Path, str]) -> TiltSeries:
-    """`series` with those tilts left out whose movie another series has.
+    """`series` without tilts whose movie belongs to another series.
 
     Parameters
     ----------
-    taken : names of the series that have them, by resolved paths
+    taken : names of the other series, by resolved paths of their movies
     """
     tilts = [
         tilt.without("overwritten", f"its movie is one of {taken[resolved(tilt.movie)]} already")

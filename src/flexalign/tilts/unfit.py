@@ -1,6 +1,6 @@
-"""Which images do not belong in the stack of their series: dark ones, and those of another size.
+"""Detect images unfit for the stack of their series: dark ones, and those of another size.
 
-An image is dark where a grid bar, ice or the shutter was in the way of the beam.
+An image is dark if a grid bar, thick ice or the shutter blocked the beam.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy.typing as npt
 from flexalign.model import FloatArray, MaskArray, MovieRecord
 from flexalign.tilts.model import Tilt
 
-# An image with less than this part of the counts expected at its angle is dark.
+# An image with less than this share of the counts expected at its angle is dark.
 MIN_COUNTS_RATIO = 0.3
 
 
 def unfit(tilts: Sequence[Tilt], records: Mapping[str, MovieRecord]) -> dict[int, tuple[str, str]]:
-    """The orders of the tilts whose images do not fit, with kind and reason as in `LEFT_OUT`.
+    """The orders of the tilts with unfit images, with kind and reason as in `LEFT_OUT`.
 
     Parameters
     ----------
-    tilts : those whose movies are aligned
-    records : of these movies, by their paths
+    tilts : those with aligned movies
+    records : of these movies, by path
     """
     found = [records[tilt.movie] for tilt in tilts]
     shapes = [output_shape_px(record) for record in found]
@@ -48,7 +48,7 @@ def output_shape_px(record: MovieRecord) -> tuple[int, int]:
 
 
 def _counts_per_dose(tilt: Tilt, record: MovieRecord) -> float:
-    """Mean counts of a pixel in the whole movie, for each electron per square Angstrom."""
+    """Mean counts per pixel of the whole movie, divided by its dose."""
     counts = float(record.decisions["mean_counts"]) * record.movie.frame_count
     return counts / tilt.dose_e_A2 if tilt.dose_e_A2 > 0 else counts
 
@@ -56,13 +56,13 @@ def _counts_per_dose(tilt: Tilt, record: MovieRecord) -> float:
 def is_dark(counts: npt.ArrayLike, angle_deg: npt.ArrayLike) -> MaskArray:
     """Whether each image of a series is dark.
 
-    The beam that a slab lets through falls as ``exp(-t / cos(angle))`` (Beer and Lambert, its
-    thickness in mean free paths t).  The expected counts are a robust line through their
-    logarithm, whose slope is the median over all pairs (Theil and Sen), t not negative.
+    The intensity behind a slab is ``exp(-t / cos(angle))`` (Beer-Lambert law), with its thickness
+    t in mean free paths, t >= 0.  The logarithm of the expected counts is fitted by a robust line
+    whose slope is the median over all pairs (Theil-Sen estimator).
 
     Parameters
     ----------
-    counts : (n,) mean counts for each electron of dose, not negative
+    counts : (n,) mean counts per unit dose, not negative
     angle_deg : (n,) of the stage
 
     Returns

@@ -1,4 +1,4 @@
-"""The results of one series on disk: stacks by ascending angle, tables, strip, and the record."""
+"""Write the results of one series: stacks by ascending angle, tables, strip, and the record."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SUFFIXES = {
     "strip": "_strip.png",
     "record": RECORD_SUFFIX,
 }
-# What a stack is made of, among the outputs of a movie.
+# Output of a movie from which each kind of stack is made.
 _IMAGES = {
     "stack": "micrograph", "dose_weighted": "dose_weighted", "even": "even", "odd": "odd",
 }  # fmt: skip
@@ -45,18 +45,18 @@ _LABELS = {
     "stack": "aligned tilt series", "dose_weighted": "dose-weighted tilt series",
     "even": "tilt series of even frames", "odd": "tilt series of odd frames",
 }  # fmt: skip
-# Items of an mdoc section that are of the microscope's own image.
+# Items of an mdoc section that describe the microscope's own image.
 _OF_OTHER_IMAGE = ("MinMaxMean", "PieceCoordinates", "SuperMontCoords", "UncroppedSize")
 THUMBNAIL_PX = 96
 
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """A tilt whose movie is aligned.
+    """A tilt with an aligned movie.
 
     Attributes
     ----------
-    tilt : as the stack shows it
+    tilt : as in the stack
     record : of the movie
     folder : of its files
     """
@@ -66,7 +66,7 @@ class Aligned:
     folder: Path
 
     def image(self, kind: str) -> Path:
-        """Where an image of the movie is."""
+        """Path of an image of the movie."""
         return self.folder / self.record.outputs[kind]
 
 
@@ -79,23 +79,23 @@ def write_series(
     *,
     has_stacks: bool = True,
 ) -> SeriesRecord:
-    """Write the stacks of a series, its tables and its record; all of them or none.
+    """Write the stacks, the tables and the record of a series; all of them or none.
 
     Parameters
     ----------
-    series : those of its tilts that are used are aligned; the others say why they are left out
-    records : of the movies that are aligned, by their paths
-    folder : of the files of these movies
-    out : of the results; earlier results of the series are replaced
+    series : all used tilts must be aligned; the others have the reason why they are left out
+    records : of the aligned movies, by path
+    folder : with the files of these movies
+    out : folder of the results; earlier results of the series are replaced
     key : of the work
-    has_stacks : without, there is no stack and no table for one
+    has_stacks : whether to write stacks, and tables for them
 
     Raises
     ------
     InputError
         If no tilt is used.
     OccupiedError
-        If a file that is not ours has the name of a result.
+        If a foreign file has the name of a result.
     OutputError
         If they cannot be written.
     """
@@ -134,7 +134,7 @@ def _record_of(
     outputs: Mapping[str, str],
     states: Mapping[str, dict[str, int]],
 ) -> SeriesRecord:
-    """The record of a series whose other files are written."""
+    """The record of a series, after its other files have been written."""
     return SeriesRecord(
         version=__version__,
         series=series,
@@ -151,7 +151,7 @@ def _record_of(
 def _write_stacks(
     series: TiltSeries, stacked: Sequence[Aligned], paths: Mapping[str, Path]
 ) -> None:
-    """Write one stack for each kind of image that all movies have."""
+    """Write a stack for each kind of image that all movies have."""
     angles = [item.tilt.angle_deg for item in stacked]
     movie = stacked[0].record.movie
     sizes_A = axis_pixel_sizes_A(
@@ -169,7 +169,7 @@ def _write_stacks(
 
 
 def axis_titles(series: TiltSeries) -> list[str]:
-    """The title by which IMOD knows the tilt axis: counter-clockwise from the vertical.
+    """The title from which IMOD reads the tilt axis: counter-clockwise from the vertical.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def axis_titles(series: TiltSeries) -> list[str]:
 
 
 def write_rawtlt(path: Path, tilts: Sequence[Tilt]) -> None:
-    """Write the angles of a stack for IMOD, one in each line, with the microscope's sign."""
+    """Write the angles of a stack for IMOD, one per line, with the microscope's sign."""
     with replacing(path) as temporary:
         temporary.write_text("".join(f"{tilt.angle_deg:.2f}\n" for tilt in tilts))
 
@@ -190,7 +190,7 @@ def write_rawtlt(path: Path, tilts: Sequence[Tilt]) -> None:
 def write_aretomo(path: Path, tilts: Sequence[Tilt]) -> None:
     """Write AreTomo's table: angle, order of exposure from 1, dose of this exposure.
 
-    Angles have the microscope's sign.  Orders count exposures that are left out, too.
+    Angles have the microscope's sign.  Orders also count exposures that are left out.
     """
     doses = (0.0 if math.isnan(tilt.dose_e_A2) else tilt.dose_e_A2 for tilt in tilts)
     rows = (
@@ -204,7 +204,7 @@ def write_aretomo(path: Path, tilts: Sequence[Tilt]) -> None:
 def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
     """The mdoc of a stack: a section for each of its images, in their order.
 
-    What the microscope said of an exposure stays, but for what is not so of this image.
+    The microscope's items of an exposure are kept, except those that do not apply to this image.
     """
     first = stacked[0].record
     height, width = output_shape_px(first)
