@@ -71,6 +71,7 @@ class Source:
     image_size_px : (w, h) of these images, None = not said
     voltage_kV, tilt_axis_deg : None = not said
     pixel_is_rendered : the pixel size is that of EER frames after upsampling, as in RELION
+    shares_file : other series are in the same file
     gain_name : of the gain reference, without folder; "" = not said
     titles : of an mdoc
     """
@@ -85,6 +86,7 @@ class Source:
     gain_name: str = ""
     titles: tuple[str, ...] = ()
     pixel_is_rendered: bool = False
+    shares_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class TiltSeries(JsonValue):
     Attributes
     ----------
     name : what the names of its files begin with
-    source : path of the file that says it; where names do, folder and name of the series
+    source : path of the file that says it; where names do, or the file says several, followed by
+        the name of the series
     tilts : in order of exposure
     parameters : of `AlignParams`, that hold for all of its movies
     own : parameters of the movies that are, or may be, used, by their paths
