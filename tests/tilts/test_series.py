@@ -391,6 +391,16 @@ def test_other_outputs_of_a_series_that_is_done_are_written(tmp_path, run):
     assert not (out / "TS_1_DW.mrc").exists()
 
 
+def test_the_exit_code_is_that_of_the_series_that_were_named(tmp_path, run):
+    lacking = write_series(tmp_path / "in", "A", [0.0, 3.0])
+    whole = write_series(tmp_path / "in", "B", [0.0, 3.0])
+    (tmp_path / "in" / "A_002_3.0.mrcs").unlink()
+
+    named = ([lacking], [whole], [lacking, whole])
+
+    assert [run(*words, "--out", tmp_path / "out")[0] for words in named] == [1, 0, 1]
+
+
 def test_events_say_how_each_series_went(tmp_path, run):
     write_series(tmp_path / "in", "A", [0.0, 3.0])
     damaged = damaged_series(tmp_path / "in2")

@@ -75,6 +75,8 @@ class SeriesWork:
         # The check of the gain may change those of the folder.
         self._asked = tilts.params
         self._folder, self._tilts, self._observe = folder, tilts, observe
+        for movie, root in folder.roots:  # also where its files are removed
+            tilts.names.give(movie, root)
         self._keep_tilts, self._redo, self._retry_failed = keep_tilts, redo, retry_failed
         self.own: dict[Path, Mapping[str, Any]] = {}
         self._pending: dict[str, PendingSeries] = {}

@@ -39,10 +39,12 @@ class _Done:
     source: str
     row: dict[str, Any]
     left_out: tuple[dict[str, Any], ...]
+    roots: dict[str, str]
 
 
 def _summary(record: SeriesRecord) -> _Done:
-    return _Done(record.series.source, row_of(record), tuple(left_out_rows(record)))
+    rows = tuple(left_out_rows(record))
+    return _Done(record.series.source, row_of(record), rows, record.roots)
 
 
 class SeriesFolder:
@@ -63,6 +65,7 @@ class SeriesFolder:
         # What describes the series of each name; names that differ only in capitals are one, as
         # they are for some file systems.
         self._sources = {name.casefold(): done.source for name, done in self._done.items()}
+        self._begun: set[str] = set()
 
     @property
     def failed(self) -> Mapping[str, Failure]:
@@ -71,8 +74,14 @@ class SeriesFolder:
 
     @property
     def lost(self) -> int:
-        """Tilts that are lost, in all series that are done."""
-        return sum(done.row["lost"] for done in self._done.values())
+        """Tilts that are lost, in the series of this run that are done, now or before."""
+        return sum(done.row["lost"] for name, done in self._done.items() if name in self._begun)
+
+    @property
+    def roots(self) -> Iterator[tuple[str, str]]:
+        """The movies of the series that are done, and what the names of their files begin with."""
+        for done in self._done.values():
+            yield from done.roots.items()
 
     def name_of(self, series: TiltSeries) -> str:
         """The name of the results: that of the series, unless another one has it."""
@@ -81,6 +90,7 @@ class SeriesFolder:
             folder = Path(series.source).parent.name
             name = f"{folder}_{series.name}" + (f"_{number}" if number > 1 else "")
             number += 1
+        self._begun.add(name)
         return name
 
     def check(self, name: str) -> None:

@@ -58,6 +58,14 @@ class SeriesRecord(JsonValue):
         return tuple(by_order[order] for order in self.sections)
 
     @property
+    def roots(self) -> dict[str, str]:
+        """What the names of the files of each movie of the stack begin with, by its path."""
+        return {
+            movie: str(plain["outputs"]["record"]).removesuffix(RECORD_SUFFIX)
+            for movie, plain in self.movies.items()
+        }
+
+    @property
     def losses(self) -> tuple[Tilt, ...]:
         """The tilts that are lost, which the user should know of."""
         return tuple(tilt for tilt in self.series.left_out if tilt.is_lost)
