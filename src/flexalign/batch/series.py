@@ -110,7 +110,7 @@ class SeriesWork:
         key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in series.own}
         if self._is_done(name, key):
-            self._observe(events.SeriesSkipped(name, series.source))
+            self._observe(events.SeriesSkipped(name, series.source, self._folder.lost_of(name)))
             return []
         for note in series.notes:
             self.say(f"{name}: {note}")

@@ -75,7 +75,11 @@ class SeriesFolder:
     @property
     def lost(self) -> int:
         """Tilts that are lost, in the series of this run that are done, now or before."""
-        return sum(done.row["lost"] for name, done in self._done.items() if name in self._begun)
+        return sum(self.lost_of(name) for name in self._begun & self._done.keys())
+
+    def lost_of(self, name: str) -> int:
+        """Tilts that are lost in a series that is done."""
+        return int(self._done[name].row["lost"])
 
     @property
     def roots(self) -> Iterator[tuple[str, str]]:

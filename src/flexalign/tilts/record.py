@@ -83,13 +83,14 @@ def series_key(
 ) -> str:
     """What two runs of the same work on a series have in common.
 
-    That is what was understood of it, the parameters, and size and time of each file that is read.
+    That is what was understood of it, the parameters, and size and time of each file that is read,
+    or may be in place of another.
     """
     facts = [
         parameters_hash,
         {role: [s["size_bytes"], s["modified_ns"]] for role, s in references.items()},
         to_plain(replace(series, notes=())),
-        [_state(tilt.movie) for tilt in series.used],
+        [_state(tilt.movie) for tilt in series.tilts if tilt.may_be_used],
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
