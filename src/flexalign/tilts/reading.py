@@ -57,7 +57,8 @@ def read_sources(
     ParameterError
         If `pattern` lacks a field.
     """
-    paths = [path for argument in arguments for path in _paths_of(argument, pattern)]
+    named = [path for argument in arguments for path in _paths_of(argument, pattern)]
+    paths = list({path.absolute(): path for path in named}.values())  # one file once
     if pattern is not None:
         found = named_sources(paths, pattern)
         if not found:
@@ -67,7 +68,7 @@ def read_sources(
         return found, []
     sources: list[Source] = []
     problems: list[Problem] = []
-    for path in dict.fromkeys(paths):
+    for path in paths:
         try:
             sources += star_sources(path) if path.suffix == ".star" else [mdoc_source(path)]
         except FlexAlignError as error:
