@@ -138,7 +138,7 @@ def _estimate_once(
             search.wider(trial.start, trial.held_out.has_signal),
         )
         moving = (t for t in wider if t.chosen != "none")
-        found = next((t for t in moving if not trial.is_at_rest_rather_than(t)), None)
+        found = next((t for t in moving if not trial.is_unmoved_rather_than(t)), None)
         trial, is_wide = found or trial, found is not None
     return _as_estimate(trial, trial.chosen, is_wide or trial.is_by_all_data, search)
 

@@ -79,7 +79,7 @@ class Trial:
             self.held_out.is_clear(n) for n in ("global", "local") if n in self.candidates
         )
 
-    def is_at_rest_rather_than(self, other: Trial) -> bool:
+    def is_unmoved_rather_than(self, other: Trial) -> bool:
         """Whether rest explains these data better than the motion of another trial its own.
 
         Both over no signal.  The other one may look at coarser rings, too, in which chance has more
