@@ -111,7 +111,7 @@ def test_what_was_typed_wins_and_an_unknown_dose_is_the_median():
     assert [t.dose_e_A2 for t in tilts_of(exposures, 2.0)[0]] == [2.0, 2.0, 2.0]
     tilts, notes = tilts_of(exposures)
     assert [t.pre_exposure_e_A2 for t in tilts] == [0.0, 3.0, 6.0]
-    assert notes == ["no dose for 1: taken as 3 e/A2, the median"]
+    assert notes == ["no dose for exposure 2: taken as 3 e/A2, the median"]
 
 
 def test_without_any_dose_nothing_is_made_up():

@@ -276,3 +276,44 @@ def test_a_request_to_abort_ends_the_job_and_keeps_what_is_finished(project):
     assert 1 <= len(finished) < 31
     assert (job / "tilts" / "TS_1_001_0_0.mrc").exists()
     assert not (job / "corrected_tilt_series.star").exists()
+
+
+def test_series_that_share_a_file_keep_their_own_tables(project):
+    """RELION finds the table of a series by the name of its block, in whatever file it is."""
+    shared, other = (project / "tilt_series" / f"TS_{n}.star" for n in (1, 2))
+    for n in range(5):
+        movie = next(project.glob(f"frames/TS_1_00{n + 1}_*"))
+        movie.with_name(movie.name.replace("TS_1", "TS_2")).write_bytes(movie.read_bytes())
+    shared.write_text(f"{shared.read_text()}\n{other.read_text()}")
+    other.unlink()
+    listed = project / "tilt_series.star"
+    listed.write_text(listed.read_text().replace("TS_2.star", "TS_1.star"))
+
+    code, _, err = run_job(project)
+
+    assert code == 0, err
+    corrected = read_star(project / JOB / "corrected_tilt_series.star")["global"]
+    assert corrected["rlnTomoName"] == ["TS_1", "TS_2"]
+    for name, file in zip(["TS_1", "TS_2"], corrected["rlnTomoTiltSeriesStarFile"], strict=True):
+        assert file == f"{JOB}/tilt_series/{name}.star"
+        table = read_star(project / file)[name]
+        assert len(table["rlnMicrographName"]) == 5
+        for label in ("rlnMicrographMovieName", "rlnMicrographName", "rlnMicrographMetadata"):
+            assert all(name in word for word in table[label])
+
+
+def test_an_earlier_exposure_has_the_row_of_one_that_fails(project):
+    path = write_relion(project, [*dose_symmetric(5), -3.01])
+    path.write_text(GLOBAL + "TS_1 tilt_series/TS_1.star 200 2.7 0.1 1.5 -1 optics1\n")
+    with mrcfile.open(project / "frames" / "TS_1_006_-3.0.mrcs", "r+") as file:
+        file.data[:] = 0
+
+    for expected in (["001", "002", "003", "004", "005"], []):  # the second time as Continue
+        code, out, err = run_job(project)
+        assert code == 1, err
+        aligned = [line[5:8] for line in out.splitlines() if ": motion" in line]
+        assert sorted(aligned) == expected
+        assert "exposure 3 of this angle is used instead" in err
+        table = read_star(project / JOB / "tilt_series" / "TS_1.star")["TS_1"]
+        assert table["rlnMicrographPreExposure"] == [f"{3 * n:.6f}" for n in range(5)]
+        check_files_of_tilts(project, table)

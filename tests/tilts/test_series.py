@@ -361,6 +361,22 @@ def test_an_earlier_exposure_replaces_a_later_one_that_is_lost(
     assert run(mdoc, "--out", tmp_path / "out", refine=refine)[2].startswith("TS: done before")
 
 
+def test_an_earlier_exposure_that_was_used_is_aligned_again_once_it_has_changed(tmp_path, run):
+    mdoc = twice_shot(tmp_path / "in", without_signal)
+    words = (mdoc, "--out", tmp_path / "out")
+    run(*words)
+    before = read_stack(tmp_path / "out" / "TS.mrc")[0]
+    write_movie(tmp_path / "in" / "TS_006_-3.0.mrcs", -3.0, counts=6.0)
+
+    _, _, err = run(*words)
+
+    assert "TS_006_-3.0.mrcs: motion" in err
+    after = read_stack(tmp_path / "out" / "TS.mrc")[0]
+    assert [image.mean() for image in after] == pytest.approx(
+        [image.mean() * (2 if n == 1 else 1) for n, image in enumerate(before)], rel=0.05
+    )
+
+
 def test_tilts_are_kept_of_a_series_that_was_done_without_them(tmp_path, run):
     mdoc = write_series(tmp_path / "in", angles=[0.0, 3.0])
     run(mdoc, "--out", tmp_path / "out")
@@ -391,6 +407,21 @@ def test_other_outputs_of_a_series_that_is_done_are_written(tmp_path, run):
     assert not (out / "TS_1_DW.mrc").exists()
 
 
+def test_the_exit_code_is_that_of_the_series_that_were_named(tmp_path, run):
+    lacking = write_series(tmp_path / "in", "A", [0.0, 3.0])
+    whole = write_series(tmp_path / "in", "B", [0.0, 3.0])
+    (tmp_path / "in" / "A_002_3.0.mrcs").unlink()
+
+    named = ([lacking], [whole], [lacking, whole])
+
+    found = [run(*words, "--out", tmp_path / "out") for words in named]
+
+    assert [code for code, _, _ in found] == [1, 0, 1]
+    assert found[2][2].splitlines()[:2] == [
+        "A: done before, tilts that are lost: 1, see left_out.csv", "B: done before",
+    ]  # fmt: skip
+
+
 def test_events_say_how_each_series_went(tmp_path, run):
     write_series(tmp_path / "in", "A", [0.0, 3.0])
     damaged = damaged_series(tmp_path / "in2")
@@ -418,7 +449,9 @@ def test_events_say_how_each_series_went(tmp_path, run):
     (failed,) = first["series-failed"]
     assert failed["source"].endswith("B.mdoc")
     assert failed["type"] == "input"
-    assert {event["series"] for event in second["series-skipped"]} == {"A", "TS"}
+    assert {event["series"]: event["lost"] for event in second["series-skipped"]} == {
+        "A": 0, "TS": 2,
+    }  # fmt: skip
 
 
 def test_results_beside_the_source_are_no_series_and_hide_none(tmp_path, run):

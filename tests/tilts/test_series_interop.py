@@ -157,3 +157,61 @@ def test_a_dose_for_all_tilts_is_refused(session, interop):
     assert code == 2
     assert "--dose-per-frame" in err
     assert not (folder / "again").exists()
+
+
+def test_tilts_are_exported_whether_or_not_their_files_were_kept(tmp_path, module_run):
+    """Of two runs into one folder; movies of one name in two folders have files of their own."""
+    for name, words in (("one", ["--save-tilts"]), ("two", []), ("three", [])):
+        write_series(tmp_path / name, "TS", ANGLES[:2])
+        code, _, err = module_run(tmp_path / name, "--out", tmp_path / "out", *words)
+        assert code == 0, err
+
+    code, _, err = call_without_threads("export", tmp_path / "out", "--to", "warp")
+
+    assert code == 0, err
+    tables = sorted((tmp_path / "out" / "tomostar").glob("*.tomostar"))
+    assert [path.stem for path in tables] == ["TS", "three_TS", "two_TS"]
+    names = [name for path in tables for name in starfile.read(path)["wrpMovieName"]]
+    assert len(set(names)) == 6
+    for name in names:
+        assert (tables[0].parent / name).with_suffix(".xml").exists()
+
+
+def test_what_apply_made_stays_while_another_series_is_made_again(tmp_path, module_run, interop):
+    for name in ("one", "two"):
+        write_series(tmp_path / name, "TS", ANGLES[:2])
+    module_run(tmp_path / "one", tmp_path / "two", "--out", tmp_path / "out")
+    words = ("apply", "--motion", tmp_path / "out", "--out", tmp_path / "again")
+    assert interop(*words)[0] == 0
+    tilts = tmp_path / "again" / "tilts"
+    assert not list(tilts.iterdir())
+
+    # Files of tilts are made where they are wanted now.
+    code, _, err = interop(*words, "--save-tilts")
+    assert (code, err.count("done before")) == (0, 0), err
+    first = {path.name: path.stat().st_mtime_ns for path in tilts.glob("TS_*_mic.mrc")}
+    for path in (tmp_path / "again").glob("two_TS*"):
+        path.unlink()
+    code, _, err = interop(*words, "--save-tilts")
+
+    assert (code, err.count("done before")) == (0, 1), err
+    assert {path.name: path.stat().st_mtime_ns for path in tilts.glob("TS_*_mic.mrc")} == first
+    assert len(list(tilts.glob("two_TS_*_mic.mrc"))) == 2
+
+
+def test_a_tilt_that_failed_is_applied_again(session, interop):
+    done, folder = session
+    movie = done / "frames" / "TS_1_004_-6.0.mrcs"
+    whole = movie.read_bytes()
+    words = ("apply", "--motion", folder / "out", "--out", folder / "again")
+    try:
+        movie.write_bytes(whole[:500])
+        codes = [interop(*words)[0] for _ in range(2)]
+    finally:
+        movie.write_bytes(whole)
+    assert codes == [1, 1]
+
+    code, _, err = interop(*words)
+
+    assert (code, err.count("done before")) == (0, 1), err
+    assert read_stack(folder / "again" / "TS_1.mrc")[1] == BY_ANGLE

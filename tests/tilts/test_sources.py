@@ -290,3 +290,14 @@ def test_movies_of_two_frames_make_a_stack(tmp_path, run):
 
     assert code == 0, err
     check_tables(tmp_path / "out", "M", [-3, 0, 3], [3, 1, 2])
+
+
+@pytest.mark.parametrize("pattern", [None, "{series}_{order}_{angle}"])
+def test_a_file_that_is_named_twice_counts_once(tmp_path, monkeypatch, pattern):
+    write_series(tmp_path / "in", angles=[0.0, 3.0])
+    monkeypatch.chdir(tmp_path)
+
+    (source,), problems = read_sources(["in", str(tmp_path / "in")], pattern)
+
+    assert not problems
+    assert len(source.exposures) == 2

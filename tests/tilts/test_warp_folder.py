@@ -166,3 +166,16 @@ def test_movies_of_a_run_have_averages_too(tmp_path, module_run):
         assert link.resolve() == tmp_path / "out" / f"{name}_aligned_mic_DW.mrc"
         assert mrcfile.validate(link)
     assert not (tmp_path / "out" / "average" / "odd").exists()
+
+
+def test_a_name_that_warp_cannot_read_costs_no_other_series(tmp_path, module_run):
+    for name in ("A B", "C"):
+        write_series(tmp_path / "in", name, ANGLES[:2])
+
+    code, _, err = module_run(tmp_path / "in", "--out", tmp_path / "out", "--write", "warp")
+
+    assert code == 3
+    assert "Warp reads no names with spaces" in err
+    assert [path.name for path in (tmp_path / "out" / "tomostar").glob("*.tomostar")] == [
+        "C.tomostar"
+    ]

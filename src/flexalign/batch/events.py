@@ -72,10 +72,11 @@ class SeriesDone:
 
 @dataclass(frozen=True, slots=True)
 class SeriesSkipped:
-    """A tilt series was done before; `source` describes it."""
+    """A tilt series was done before; `source` describes it, and `lost` tilts are lacking."""
 
     name: str
     source: str
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

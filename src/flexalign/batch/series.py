@@ -76,6 +76,8 @@ class SeriesWork:
         # The check of the gain may change those of the folder.
         self._asked = tilts.params
         self._folder, self._tilts, self._observe = folder, tilts, observe
+        for movie, root in folder.roots:  # also where its files are removed
+            tilts.names.give(movie, root)
         self._keep_tilts, self._redo, self._retry_failed = keep_tilts, redo, retry_failed
         self.own: dict[Path, Mapping[str, Any]] = {}
         self._pending: dict[str, PendingSeries] = {}
@@ -109,7 +111,7 @@ class SeriesWork:
         key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in series.own}
         if self._is_done(name, key):
-            self._observe(events.SeriesSkipped(name, series.source))
+            self._observe(events.SeriesSkipped(name, series.source, self._folder.lost_of(name)))
             return []
         for note in series.notes:
             self.say(f"{name}: {note}")

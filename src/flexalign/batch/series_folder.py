@@ -39,10 +39,12 @@ class _Done:
     source: str
     row: dict[str, Any]
     left_out: tuple[dict[str, Any], ...]
+    roots: dict[str, str]
 
 
 def _summary(record: SeriesRecord) -> _Done:
-    return _Done(record.series.source, row_of(record), tuple(left_out_rows(record)))
+    rows = tuple(left_out_rows(record))
+    return _Done(record.series.source, row_of(record), rows, record.roots)
 
 
 class SeriesFolder:
@@ -62,6 +64,7 @@ class SeriesFolder:
         self._failed: dict[str, Failure] = {}
         # Source of the series of each name, ignoring case as some file systems do.
         self._sources = {name.casefold(): done.source for name, done in self._done.items()}
+        self._begun: set[str] = set()
 
     @property
     def failed(self) -> Mapping[str, Failure]:
@@ -70,8 +73,18 @@ class SeriesFolder:
 
     @property
     def lost(self) -> int:
-        """Number of lost tilts in all finished series."""
-        return sum(done.row["lost"] for done in self._done.values())
+        """Number of lost tilts in the finished series of this run, done now or before."""
+        return sum(self.lost_of(name) for name in self._begun & self._done.keys())
+
+    def lost_of(self, name: str) -> int:
+        """Number of lost tilts in a finished series."""
+        return int(self._done[name].row["lost"])
+
+    @property
+    def roots(self) -> Iterator[tuple[str, str]]:
+        """The movies of finished series, each with the prefix of the names of its files."""
+        for done in self._done.values():
+            yield from done.roots.items()
 
     def name_of(self, series: TiltSeries) -> str:
         """The name of the results: that of the series, unless another series uses it."""
@@ -80,6 +93,7 @@ class SeriesFolder:
             folder = Path(series.source).parent.name
             name = f"{folder}_{series.name}" + (f"_{number}" if number > 1 else "")
             number += 1
+        self._begun.add(name)
         return name
 
     def check(self, name: str) -> None:

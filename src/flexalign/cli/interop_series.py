@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,25 +36,25 @@ def export_series(
 ) -> int:
     """Export the tilts of all series of a folder; the exit code.
 
-    Where the files of the tilts were kept, the new ones are beside them, else the motion alone is
+    Of tilts whose files were kept, the new ones are beside them; of the others the motion alone is
     written, as the records of the series have it.
     """
     from flexalign.io.motion_formats.exports import export_motion
     from flexalign.tilts.tomostar import write_warp_series
 
     tilts = folder / TILTS_NAME
-    if any(tilts.glob(f"*{RECORD_SUFFIX}")):
-        code = export_movies(tilts, formats, optics, debug=debug)
-    else:
-        movies = dict(_movies(folder))
-        if not movies:
-            raise InputError(f"{folder}: expected tilt series that are done, found none")
+    kept = [path.name.removesuffix(RECORD_SUFFIX) for path in tilts.glob(f"*{RECORD_SUFFIX}")]
+    movies = {root: record for root, record in _movies(folder) if root not in kept}
+    if not movies and not kept:
+        raise InputError(f"{folder}: expected tilt series that are done, found none")
+    code = export_movies(tilts, formats, optics, debug=debug) if kept else 0
+    if movies:
         clear_leftovers(tilts)
 
         def export_one(root: str) -> None:
             export_motion(tilts, root, movies[root], formats)
 
-        code = run_each(list(movies), export_one, debug=debug, what="tilts")
+        code = run_each(list(movies), export_one, debug=debug, what="tilts") or code
         typer.echo(f"{len(movies)} tilts in {tilts}", err=True)
     if "warp" in formats:
         for path in write_warp_series(folder, TILTS_NAME):
@@ -66,8 +66,7 @@ def _movies(folder: Path) -> Iterator[tuple[str, MovieRecord]]:
     """The records of the tilts of all series, by the roots of their files."""
     for series in read_series_records(folder):
         for tilt in series.stacked:
-            record = MovieRecord.from_dict(series.movies[tilt.movie])
-            yield record.outputs["record"].removesuffix(RECORD_SUFFIX), record
+            yield series.roots[tilt.movie], MovieRecord.from_dict(series.movies[tilt.movie])
 
 
 def apply_series(
@@ -160,6 +159,8 @@ class _Application:
         self._overwrite = overwrite
         self._tilts = folder.path / TILTS_NAME
         self._names = Names()
+        for movie, root in folder.roots:
+            self._names.give(movie, root)
         self.lost = 0
 
     def apply(self, named: _Named) -> None:
@@ -169,7 +170,7 @@ class _Application:
         series = named.record.series
         self.folder.check(series.name)
         key = series_key(series, json.dumps([named.record.key, self._identity]), {})
-        if not self._overwrite and finished_series(self.folder.path, series.name, key):
+        if not self._overwrite and self._is_done(named.record, key):
             typer.echo(f"{series.name}: done before", err=True)
             return
         records: dict[str, MovieRecord] = {}
@@ -181,7 +182,7 @@ class _Application:
                 say_error(error, subject=tilt.movie_name)
                 failed[tilt.order] = tilt.without("failed", explain(error).message)
         self.lost += len(failed)
-        tilts = tuple(failed.get(tilt.order, tilt) for tilt in series.tilts)
+        tilts = tuple(_after(failed, tilt) for tilt in series.tilts)
         record = write_series(
             replace(series, tilts=tilts), records, self._tilts, self.folder.path, key
         )
@@ -189,6 +190,12 @@ class _Application:
         self._clear(record.series)
         for line in series_lines(SeriesDone(record)):
             typer.echo(line, err=True)
+
+    def _is_done(self, source: SeriesRecord, key: str) -> bool:
+        """Whether an earlier run made all that is wanted of a series, of each of its tilts."""
+        images = self._tilts if self._save_tilts else None
+        done = finished_series(self.folder.path, source.series.name, key, images)
+        return done is not None and done.sections == source.sections
 
     def _tilt(self, tilt: Tilt, plain: dict[str, Any]) -> MovieRecord:
         """Make the images of one tilt."""
@@ -212,3 +219,9 @@ class _Application:
         for tilt in series.used:
             for name in results_of(self._tilts, self._names.give(tilt.movie)):
                 (self._tilts / name).unlink(missing_ok=True)
+
+
+def _after(failed: Mapping[int, Tilt], tilt: Tilt) -> Tilt:
+    """`tilt` once some have failed, by their orders, so that none is used instead of it."""
+    tilt = failed.get(tilt.order, tilt)
+    return replace(tilt, replaced_by=0) if tilt.replaced_by in failed else tilt

@@ -140,7 +140,6 @@ def _corrected(
     from flexalign.io.relion_project import relion_micrograph
     from flexalign.io.relion_tilt_series import CorrectedSeries
     from flexalign.model import MovieRecord
-    from flexalign.naming import RECORD_SUFFIX
     from flexalign.tilts.record import read_series_records
 
     done = {record.series.source: record for record in read_series_records(job)}
@@ -151,8 +150,9 @@ def _corrected(
         micrographs = {}
         for tilt in record.stacked:
             movie = MovieRecord.from_dict(record.movies[tilt.movie])
-            root = movie.outputs["record"].removesuffix(RECORD_SUFFIX)
             # The number of a tilt is its row in RELION's table, from 1.
-            micrographs[tilt.number - 1] = relion_micrograph(job / TILTS_NAME, root, movie)
+            micrographs[tilt.number - 1] = relion_micrograph(
+                job / TILTS_NAME, record.roots[tilt.movie], movie
+            )
         file_name = f"{record.series.name}.star"
         yield CorrectedSeries(one, file_name, record.pixel_size_A, micrographs)

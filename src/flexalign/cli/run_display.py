@@ -176,8 +176,9 @@ def _series_facts(event: OfSeries) -> tuple[str, dict[str, Any]]:
                 {k: v for k, v in row.items() if k != "series"} for row in left_out_rows(record)
             ]
             return "series-done", {**facts, "left_out": rows, "outputs": record.outputs}
-        case events.SeriesSkipped(name, source):
-            return "series-skipped", {"series": displayed(name), "source": displayed(source)}
+        case events.SeriesSkipped(name, source, lost):
+            words = {"series": displayed(name), "source": displayed(source)}
+            return "series-skipped", {**words, "lost": lost}
         case events.SeriesFailed(source, failure):
             words = {"type": failure.kind, "reason": failure.message, "advice": failure.advice}
             return "series-failed", {"source": displayed(source), **words}
@@ -186,11 +187,12 @@ def _series_facts(event: OfSeries) -> tuple[str, dict[str, Any]]:
 def series_lines(event: OfSeries) -> list[str]:
     """How a tilt series went, with a line for each exposure that is left out."""
     from flexalign.batch import events
-    from flexalign.batch.series_folder import left_out_line
+    from flexalign.batch.series_folder import LEFT_OUT_TABLE, left_out_line
 
     match event:
-        case events.SeriesSkipped(name):
-            return [f"{name}: done before"]
+        case events.SeriesSkipped(name, _, lost):
+            said = f", tilts that are lost: {lost}, see {LEFT_OUT_TABLE}" if lost else ""
+            return [f"{name}: done before{said}"]
         case events.SeriesFailed(source, failure):
             name = Path(displayed(source)).name
             named = "" if name in failure.message else f"{name}: "

@@ -128,8 +128,10 @@ def tilts_of(
         notes.append("the dose is not known, so there is no pre-exposure: give --tilt-dose")
     elif len(known) < len(doses):
         assumed = median(known)
-        unknown = [e.number for e, dose in zip(exposures, doses, strict=True) if dose is None]
-        notes.append(f"no dose for {_numbers(unknown)}: taken as {assumed:.3g} e/A2, the median")
+        unknown = [order for order, dose in enumerate(doses, start=1) if dose is None]
+        notes.append(
+            f"no dose for exposure {_numbers(unknown)}: taken as {assumed:.3g} e/A2, the median"
+        )
         doses = [assumed if dose is None else dose for dose in doses]
     is_typed = typed_dose_e_A2 is not None
     tilts: list[Tilt] = []

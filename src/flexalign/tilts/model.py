@@ -71,6 +71,7 @@ class Source:
     image_size_px : (w, h) of these images, None = not given
     voltage_kV, tilt_axis_deg : None = not given
     pixel_is_rendered : the pixel size is that of EER frames after upsampling, as in RELION
+    shares_file : whether other series are described by the same file
     gain_name : of the gain reference, without folder; "" = not given
     titles : of an mdoc
     """
@@ -85,6 +86,7 @@ class Source:
     gain_name: str = ""
     titles: tuple[str, ...] = ()
     pixel_is_rendered: bool = False
+    shares_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class TiltSeries(JsonValue):
     Attributes
     ----------
     name : prefix of the names of its files
-    source : path of the file that describes it; for names of movies, folder and name of the series
+    source : path of the file that describes it; for names of movies, or a file that describes
+        several series, followed by the name of the series
     tilts : in order of exposure
     parameters : values of `AlignParams` common to all of its movies
     own : parameters of each movie that is, or may be, used, by path

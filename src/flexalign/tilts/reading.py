@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flexalign.errors import FlexAlignError, InputError, ParameterError
@@ -56,7 +57,8 @@ def read_sources(
     ParameterError
         If `pattern` lacks a field.
     """
-    paths = [path for argument in arguments for path in _paths_of(argument, pattern)]
+    named = [path for argument in arguments for path in _paths_of(argument, pattern)]
+    paths = list({path.absolute(): path for path in named}.values())  # one file once
     if pattern is not None:
         found = named_sources(paths, pattern)
         if not found:
@@ -66,7 +68,7 @@ def read_sources(
         return found, []
     sources: list[Source] = []
     problems: list[Problem] = []
-    for path in dict.fromkeys(paths):
+    for path in paths:
         try:
             sources += star_sources(path) if path.suffix == ".star" else [mdoc_source(path)]
         except FlexAlignError as error:
@@ -183,14 +185,17 @@ def star_sources(path: Path) -> list[Source]:
         blocks = read_star(path)
         listed = listed_series(path, blocks)
         if listed:
-            return [_star_source(s.path, s.name, s.tilts, s.common) for s in listed]
+            found = [_star_source(s.path, s.name, s.tilts, s.common) for s in listed]
+            paths = [source.path for source in found]
+            return [replace(s, shares_file=paths.count(s.path) > 1) for s in found]
         tilts = {name: table for name, table in blocks.items() if MOVIE in table}
         if not any(ANGLE in table for table in tilts.values()):
             raise InputError(
                 f"{path}: expected tilt series of RELION 5, a column _{TABLE} or, for one series, "
                 f"_{MOVIE} and _{ANGLE}; found neither"
             )
-        return [_star_source(path, name or path.stem, table, {}) for name, table in tilts.items()]
+        alone = [_star_source(path, name or path.stem, table, {}) for name, table in tilts.items()]
+        return [replace(source, shares_file=len(alone) > 1) for source in alone]
 
 
 def _star_source(

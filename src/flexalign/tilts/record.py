@@ -58,6 +58,14 @@ class SeriesRecord(JsonValue):
         return tuple(by_order[order] for order in self.sections)
 
     @property
+    def roots(self) -> dict[str, str]:
+        """What the names of the files of each movie of the stack begin with, by its path."""
+        return {
+            movie: str(plain["outputs"]["record"]).removesuffix(RECORD_SUFFIX)
+            for movie, plain in self.movies.items()
+        }
+
+    @property
     def losses(self) -> tuple[Tilt, ...]:
         """The lost tilts, which are reported to the user."""
         return tuple(tilt for tilt in self.series.left_out if tilt.is_lost)
@@ -75,13 +83,14 @@ def series_key(
 ) -> str:
     """Key that identifies the processing of a series, to detect finished work.
 
-    It comprises the interpreted series, the parameters, and size and time of each input file.
+    It comprises the interpreted series, the parameters, and size and time of each input file,
+    including those of exposures that may replace another.
     """
     facts = [
         parameters_hash,
         {role: [s["size_bytes"], s["modified_ns"]] for role, s in references.items()},
         to_plain(replace(series, notes=())),
-        [_state(tilt.movie) for tilt in series.used],
+        [_state(tilt.movie) for tilt in series.tilts if tilt.may_be_used],
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

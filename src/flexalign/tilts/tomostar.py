@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from flexalign.errors import FlexAlignError
 from flexalign.io.warp_project import TOMOSTAR_FOLDER, WarpTilt, link_averages, write_tomostar
 from flexalign.model import MovieRecord
-from flexalign.naming import RECORD_SUFFIX, SUFFIXES
+from flexalign.naming import SUFFIXES
 from flexalign.tilts.record import SeriesRecord, read_series_records
 
 
@@ -22,22 +23,29 @@ def write_warp_series(folder: Path, tilts: str) -> list[Path]:
     Raises
     ------
     FlexAlignError
-        As `link_averages` and `write_tomostar`.
+        As `link_averages` and `write_tomostar`; the files of the other series are written first.
     """
-    written = []
+    written: list[Path] = []
+    errors: list[FlexAlignError] = []
     for record in read_series_records(folder):
-        movies = {movie: MovieRecord.from_dict(plain) for movie, plain in record.movies.items()}
-        link_averages(folder / tilts, {_root(movie): movie for movie in movies.values()})
-        rows = list(_rows(record, movies, folder, tilts))
-        if rows:
-            axis = record.series.tilt_axis_deg
-            name = record.series.name
-            written.append(write_tomostar(folder / TOMOSTAR_FOLDER, name, rows, axis))
+        try:
+            written += _write_one(record, folder, tilts)
+        except FlexAlignError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return written
 
 
-def _root(record: MovieRecord) -> str:
-    return record.outputs["record"].removesuffix(RECORD_SUFFIX)
+def _write_one(record: SeriesRecord, folder: Path, tilts: str) -> list[Path]:
+    """Write the links and the tomostar file of one series, if its tilts have Warp's XML."""
+    movies = {movie: MovieRecord.from_dict(plain) for movie, plain in record.movies.items()}
+    link_averages(folder / tilts, {record.roots[path]: movie for path, movie in movies.items()})
+    rows = list(_rows(record, movies, folder, tilts))
+    if not rows:
+        return []
+    axis = record.series.tilt_axis_deg
+    return [write_tomostar(folder / TOMOSTAR_FOLDER, record.series.name, rows, axis)]
 
 
 def _rows(
@@ -50,7 +58,7 @@ def _rows(
     """
     for tilt in record.stacked:
         movie = movies[tilt.movie]
-        xml = movie.outputs.get("warp", _root(movie) + SUFFIXES["warp"])
+        xml = movie.outputs.get("warp", record.roots[tilt.movie] + SUFFIXES["warp"])
         if (folder / tilts / xml).exists():
             name = Path(xml).stem + Path(tilt.movie).suffix
             counts = float(movie.decisions["mean_counts"])

@@ -96,7 +96,7 @@ def understand(
     path = source.path.absolute()
     return TiltSeries(
         name=source.name,
-        source=str(path / source.name if path.is_dir() else path),
+        source=str(path / source.name if source.shares_file or path.is_dir() else path),
         tilts=tuple(without_repeats([one.tilt for one in opened])),
         parameters=common,
         own={one.tilt.movie: dict(one.values) for one in opened if one.values},
