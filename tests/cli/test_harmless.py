@@ -13,7 +13,6 @@ import pytest
 from flexalign import naming
 from flexalign.align import align_and_write
 from flexalign.batch import gain_gate, tables
-from flexalign.cli.relion import NODES
 from flexalign.compat.xmipp import PROGRAMS
 from flexalign.io import relion_project
 from flexalign.io.star import star_loop, write_star
@@ -29,7 +28,7 @@ SUFFIXES = {
 }  # fmt: skip
 TABLES = (
     *tables.NAMES, "run.json", gain_gate.CHECK_NAME, gain_gate.PICTURE_NAME, live.PAGE, live.CSV,
-    live.JSON, relion_project.RELION_TABLE, NODES, "out.xmd", "gain.mrc", "plot.png",
+    live.JSON, relion_project.RELION_TABLE, relion_project.NODES, "out.xmd", "gain.mrc", "plot.png",
     "given_comparison.png", "RELION_JOB_EXIT_SUCCESS", f"{live.DATA}/notes.js",
     f"{live.DATA}/m0.js", *(f"bin/{name}" for name in PROGRAMS), ".m0-abcd1234/notes",
     ".flexalign-m0-abcd1234/notes", *(f"demo{s}" for s in (".tiff", "_gain.mrc", "_truth.npz")),

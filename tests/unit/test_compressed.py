@@ -45,7 +45,8 @@ def read_all(path, frames=None):
 def test_no_damaged_bit_passes(tmp_path, plain, frames, name):
     packed, path = PACK[name](plain), tmp_path / f"a.mrc.{name}"
     rng = np.random.default_rng(3)
-    for place in rng.integers(20, len(packed), 60):
+    # The last bits of a bzip2 stream are padding, which holds nothing.
+    for place in rng.integers(20, len(packed) - (name == "bz2"), 60):
         damaged = bytearray(packed)
         damaged[place] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)

@@ -91,7 +91,7 @@ def test_a_new_file_replaces_an_old_one(tmp_path, image):
 def test_a_full_disk_is_explained_and_leaves_the_old_file(tmp_path, image, write):
     (tmp_path / "m.mrc").write_text("old")
 
-    with pytest.raises(InputError, match=r"m\.mrc.*free some space"):
+    with pytest.raises(InputError, match=r"m\.mrc.*space for the results"):
         write(tmp_path / "m.mrc", image)
 
     assert [path.name for path in tmp_path.iterdir()] == ["m.mrc"]

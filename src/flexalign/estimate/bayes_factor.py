@@ -20,6 +20,7 @@ from scipy.special import logsumexp
 from flexalign.estimate import evidence, refine
 from flexalign.estimate.evidence import PatchLikelihood
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep
+from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.priors import TrajectoryPrior
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.spectral_powers import independent_share, weight_by_others
@@ -30,6 +31,9 @@ from flexalign.motion import MotionField
 # With equal prior probabilities, a ratio of one would minimise the mean squared error.  The
 # threshold is ten times that, to err on the side of no correction.
 _ENOUGH_FOR_MOTION = math.log(10.0)
+# A motion of fewer standard errors is not missed in the image, so a stricter threshold holds.
+_MIN_STANDARD_ERRORS = 3.0
+_ENOUGH_FOR_SMALL_MOTION = math.log(1e4)
 # Without signal any motion may be found, so this threshold is stricter.
 _ENOUGH_FOR_SIGNAL = math.log(1e4)
 # Sizes of the drift in the mixture of priors, with equal weights.
@@ -44,15 +48,18 @@ class BayesFactor:
     ----------
     log : natural logarithm of the ratio to no motion
     log_signal : likewise, to frames without common signal
+    is_small : whether the RMS of the path is less than three times that of its standard errors
     """
 
     log: float
     log_signal: float
+    is_small: bool = False
 
     @property
     def is_clear(self) -> bool:
         """Whether both motion and signal are significant."""
-        return self.log > _ENOUGH_FOR_MOTION and self.log_signal > _ENOUGH_FOR_SIGNAL
+        enough = _ENOUGH_FOR_SMALL_MOTION if self.is_small else _ENOUGH_FOR_MOTION
+        return self.log > enough and self.log_signal > _ENOUGH_FOR_SIGNAL
 
 
 def bayes_factor(
@@ -92,7 +99,20 @@ def bayes_factor(
     spread = patches.ring_count * np.log1p(-explained.clip(max=1 - 1e-12))
     signal = (weight * (found.cross + found.auto) + spread).sum()
     occam = _log_occam(patches, data, refinement, shape, at_px)
-    return BayesFactor(part * float(moved) + occam, part * float(signal) + occam)
+    log, log_signal = part * float(moved) + occam, part * float(signal) + occam
+    is_undecided = _ENOUGH_FOR_MOTION < log < _ENOUGH_FOR_SMALL_MOTION
+    return BayesFactor(log, log_signal, is_undecided and _is_small(refinement, shape))
+
+
+def _is_small(refinement: Refinement, shape: MotionField | None) -> bool:
+    """Whether the path of a refined motion is small beside its standard errors."""
+    path, fit = refinement.trajectory_prior, refinement.fit
+    assert isinstance(path, TrajectoryPrior)
+    fit = with_unknown_prior(fit, refinement.data, (path, refinement.field_prior), shape)
+    assert fit.trajectory_px is not None
+    assert fit.trajectory_error_px is not None
+    variance = (fit.trajectory_px**2).sum() / (fit.trajectory_px.shape[0] * len(refinement.axes))
+    return bool(variance < _MIN_STANDARD_ERRORS**2 * (fit.trajectory_error_px**2).mean())
 
 
 def _log_occam(
