@@ -172,7 +172,7 @@ def test_the_reason_of_a_failed_tilt_is_told(broken):
     summary = protocol.summary()
 
     assert summary[1] == "*1 tilts are excluded:*"
-    assert summary[2].startswith("ts2, -3.0 degrees: Runs/")
+    assert summary[2].startswith("ts2, -3.0 degrees: expected a whole TIFF")
     (excluded,) = [tilt for tilt in tilts_of(protocol.TiltSeries) if not tilt.isEnabled()]
     assert excluded._flexalign_LeftOut.get() in summary[2]
     assert excluded._flexalign_TotalMotion.get() is None
