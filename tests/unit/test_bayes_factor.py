@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.estimate.bayes_factor import bayes_factor
+from flexalign.estimate.bayes_factor import BayesFactor, bayes_factor
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
 from flexalign.estimate.refine import refine
@@ -52,3 +52,12 @@ def test_the_more_is_seen_of_a_motion_the_clearer_it_is(make_drifting_frames):
 
     assert bright.log > 2 * faint.log > 0
     assert bright.log_signal > 2 * faint.log_signal > 0
+
+
+@pytest.mark.parametrize(
+    ("log", "is_small", "is_clear"),
+    [(2.2, False, False), (2.4, False, True), (9.1, True, False), (9.3, True, True)],
+)
+def test_a_small_motion_needs_more_evidence(log, is_small, is_clear):
+    assert BayesFactor(log, 50.0, is_small).is_clear is is_clear
+    assert not BayesFactor(log, 9.1, is_small).is_clear

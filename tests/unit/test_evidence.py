@@ -306,3 +306,44 @@ def test_the_field_slows_down_with_the_trajectory():
     chosen = choose_field_prior(data, calming, SHAPE, FieldPrior(smooth_px=300.0))
 
     assert chosen.slowing_frames == 2.0
+
+
+def few_frames(displacement_px, error_px, rng):
+    """Data of three frames."""
+    precision = (np.eye(3) - 1 / 3) / error_px**2
+    every = np.repeat(precision[None], len(CENTER_PX), axis=0)
+    noise = rng.normal(0, error_px, (len(CENTER_PX), 3, 2))
+    return PatchLikelihood(CENTER_PX, FRAME[:3], every, every @ (displacement_px + noise))
+
+
+def test_three_frames_that_bend_are_not_called_jittery():
+    bent = np.array([[0.0, 0.0], [1.5, -1.0], [0.0, 0.0]])
+    rng = np.random.default_rng(1)
+
+    found = [
+        choose_trajectory_prior(few_frames(bent, 2.0, rng), TrajectoryPrior()).jitter_px
+        for _ in range(20)
+    ]
+
+    assert max(found) < 0.3
+
+
+def test_jitter_that_many_frames_show_is_found():
+    rng = np.random.default_rng(2)
+    jittery = at_centers(smooth_path() + rng.normal(0, 2.0, (TIMES, 2)))
+
+    prior = choose_trajectory_prior(data_of(jittery, 0.3, rng), TrajectoryPrior())
+
+    assert 1.0 < prior.jitter_px < 4.0
+
+
+def test_faint_patches_seldom_ask_for_a_field():
+    rng = np.random.default_rng(3)
+    still = at_centers(np.zeros((TIMES, 2)))
+
+    sizes = [
+        choose_field_prior(data_of(still, 12.0, rng), None, SHAPE, FieldPrior()).size_px
+        for _ in range(20)
+    ]
+
+    assert np.mean(np.array(sizes) > 0.5) <= 0.1
