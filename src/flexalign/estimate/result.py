@@ -10,9 +10,8 @@ import numpy as np
 from flexalign.estimate.fixed_pattern import FixedPattern
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.refine import Refinement
-from flexalign.estimate.search import empty_field
 from flexalign.estimate.series_prior import TiltStatistics
-from flexalign.estimate.starts import Start
+from flexalign.estimate.starts import Start, empty_field
 from flexalign.model import FloatArray, PatchTracks, SignalBand
 from flexalign.motion import Motion
 from flexalign.plan import Plan
@@ -109,8 +108,7 @@ def statistics_of(estimate: Estimate, plan: Plan) -> TiltStatistics | None:
     found = estimate.refinement
     if found is None:
         return None
-    shape = None if plan.control_points is None else empty_field(plan)
-    return TiltStatistics(plan.movie.frame_count, found.data, found.seen, shape)
+    return TiltStatistics(plan.movie.frame_count, found.data, found.seen, empty_field(plan))
 
 
 def given_motion(motion: Motion) -> Estimate:

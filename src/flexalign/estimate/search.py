@@ -17,7 +17,7 @@ from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import is_erratic, straight_path, straight_path_by_halves
 from flexalign.estimate.series_prior import SeriesPrior
-from flexalign.estimate.starts import Start
+from flexalign.estimate.starts import Start, empty_field
 from flexalign.estimate.trials import Trial, better
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
@@ -45,7 +45,7 @@ class Search:
     ) -> None:
         self.frames, self.plan, self.params = frames, plan, params
         self.threads, self.clock = threads, clock
-        self.shape = None if plan.control_points is None else empty_field(plan)
+        self.shape = empty_field(plan)
         self.straight_px: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
 
     def from_pairs(self, max_images: int, resolution_A: float | None = None) -> Start:
@@ -194,11 +194,3 @@ class Search:
 def _log_posterior(trial: Trial) -> float:
     """Log posterior density of its refined motion, -inf if it was not refined."""
     return -math.inf if trial.log_posterior is None else trial.log_posterior
-
-
-def empty_field(plan: Plan) -> MotionField:
-    """A field of the planned size, zero everywhere."""
-    assert plan.control_points is not None
-    movie = plan.movie
-    coefficients = np.zeros((2, *plan.control_points))
-    return MotionField(coefficients, movie.height_px, movie.width_px, plan.align)

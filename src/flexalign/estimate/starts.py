@@ -11,6 +11,7 @@ from flexalign.estimate import pairwise
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.model import FloatArray, PairwiseShifts, PatchTracks
 from flexalign.motion import MotionField
+from flexalign.plan import Plan
 
 # Cosine of the angle below which two directions count as the same.
 _SAME_DIRECTION = 0.9995
@@ -61,3 +62,12 @@ class Start:
         """Whether motion is estimated only along the unit vector `direction` (y, x)."""
         only = self.direction
         return only is not None and abs(float(only @ direction)) > _SAME_DIRECTION
+
+
+def empty_field(plan: Plan) -> MotionField | None:
+    """A field of the planned size, zero everywhere; None without local alignment."""
+    if plan.control_points is None:
+        return None
+    movie = plan.movie
+    coefficients = np.zeros((2, *plan.control_points))
+    return MotionField(coefficients, movie.height_px, movie.width_px, plan.align)
