@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import speed
+from store import CACHE
 
 from flexalign import AlignParams, FlexAlignError, align_movie
 from flexalign.arrays import fourier, resample
@@ -289,7 +290,7 @@ def main() -> int:
                         help=f"of {', '.join(speed.CLASSES)}")  # fmt: skip
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=16)
-    parser.add_argument("--cache", type=Path, default=speed.CACHE)
+    parser.add_argument("--cache", type=Path, default=CACHE)
     chosen = parser.parse_args()
     cache = chosen.cache.resolve()
     try:

@@ -31,6 +31,7 @@ import steps
 from account import Account, stage_table, summary
 from drifting import MovieFiles
 from peers import Watched
+from store import CACHE
 
 import flexalign
 from flexalign.io.record import read_record
@@ -44,7 +45,6 @@ from flexalign.simulate import SimulationSettings
 AS_RELION = ("--patches", "5", "5", "--no-psd", "--no-report", "--gain-check", "off")
 # numba loads coverage where it is installed: here it is for the tests, and users have none.
 AS_A_USER = "import sys; sys.modules['coverage'] = None; from flexalign.cli import main; main()"
-CACHE = Path(__file__).parent / "cache"
 WARM_UP_PX, WARM_UP_FRAMES = 512, 8
 # More programs than this that want to run on the average, and the times mean little.
 _IDLE_LOAD = 0.3

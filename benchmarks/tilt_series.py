@@ -197,8 +197,8 @@ def run(
 ) -> None:
     """Do what has not been done by the same versions yet."""
     results = Store(cache / _RESULTS, Result)
+    done = {(r.code, r.number, r.method, r.version) for r in results.read()}
     for series in wanted:
-        done = {(r.code, r.number, r.method, r.version) for r in results.read()}
         tilts = range(series.settings.tilt_count)
         missing = {
             m for m in methods for k in tilts if (series.code, k, m, version_of(m)) not in done

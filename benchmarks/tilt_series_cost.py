@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from accuracy import CACHE
+from store import CACHE
 
 from flexalign.io.mdoc import read_mdoc, write_mdoc
 from flexalign.simulate import SimulationSettings, TiltSeriesSettings
