@@ -81,7 +81,7 @@ class _FrameReader:
         self.bad: dict[int, str] = {}
         self.notes: dict[int, str] = {}
         self.varied: list[frame_checks.BlockCounts] = []
-        self.copies = Copies()
+        self._copies = Copies()
 
     def read(self, correction: Correction, threads: int, progress: Progress) -> None:
         """Read all frames, except those that cannot be used."""
@@ -103,7 +103,7 @@ class _FrameReader:
 
     def _add(self, index: int, pixels: npt.NDArray[Any]) -> None:
         """Take a frame in."""
-        self.copies.see(index, pixels)
+        self._copies.see(index, pixels)
         sums = self.sums.taking(index, pixels)
         self.varied.append(frame_checks.varied_pixels(pixels))
         for done in self._downsampler.add(pixels, index, self.small.place(index), sums):
@@ -117,7 +117,7 @@ class _FrameReader:
         info, index = self._reader.info, self.small.index
         broken = broken_frames(index, self.varied, (info.height_px, info.width_px))
         self.bad |= broken
-        good = good_frames(info.path, self._plan, index, relative, self.bad, self.copies.found())
+        good = good_frames(info.path, self._plan, index, relative, self.bad, self._copies.found())
         for frame in broken:
             self.sums.remove(self._reader, frame)
         # Nothing more is reported of a frame that turned out to be bad.
