@@ -16,6 +16,14 @@ MAX_TYPED = 1e6
 CLUSTERS = ("slurm", "pbs", "sge", "lsf")
 
 
+def check_positive(name: str, value: float | None) -> None:
+    """Raise `ParameterError` unless the value of an option is above 0 and not a typing error."""
+    if value is not None and not 0 < value <= MAX_TYPED:
+        raise ParameterError(
+            f"--{name}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """Options of a run over many movies; each field is an option of the command line."""
@@ -139,12 +147,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for name in ("memory", "timeout", "worker_memory"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= MAX_TYPED:
-                option = name.replace("_", "-")
-                raise ParameterError(
-                    f"--{option}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
-                )
+            check_positive(name.replace("_", "-"), getattr(self, name))
         places = {"--jobs": self.jobs, "--scheduler": self.scheduler, "--cluster": self.cluster}
         given = [name for name, value in places.items() if value is not None]
         if len(given) > 1:

@@ -54,8 +54,8 @@ class SimulateOptions:
         _one_of(
             MOTIONS,
             text=f"One of: {', '.join(MOTIONS)}. 'bumps' and 'jump' are smooth in time and not "
-            f"polynomial in space; 'measured' has the steps of real movies; 'fast-start' is over "
-            f"within a few frames.",
+            "polynomial in space; 'measured' has the steps of real movies; 'fast-start' is over "
+            "within a few frames.",
         ),
     ] = "bumps"
     global_motion: Annotated[
@@ -69,7 +69,7 @@ class SimulateOptions:
         _one_of(
             SPECIMENS,
             text=f"One of: {', '.join(SPECIMENS)}; or the file of a micrograph, which is denoised "
-            f"and taken to have the given pixel size.",
+            "and taken to have the given pixel size.",
             metavar="NAME|IMAGE",
         ),
     ] = "protein"

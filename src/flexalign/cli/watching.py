@@ -12,7 +12,7 @@ from flexalign.cli.alignment import Settings
 from flexalign.cli.console import Debug
 from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, takes_parameters
-from flexalign.cli.run_options import MAX_TYPED, RunOptions
+from flexalign.cli.run_options import RunOptions, check_positive
 from flexalign.cli.running import run_movies
 from flexalign.cli.series_options import (
     PANEL,
@@ -24,19 +24,10 @@ from flexalign.cli.series_options import (
     TiltDose,
 )
 from flexalign.cli.series_run import watch_series
-from flexalign.errors import ParameterError
 
 if TYPE_CHECKING:
     from flexalign.batch.watching import WatchChoices
     from flexalign.batch.watching_series import SeriesWatch
-
-
-def _check_positive(name: str, value: float | None) -> None:
-    """Raise `ParameterError` unless the value of an option is above 0 and not a typing error."""
-    if value is not None and not 0 < value <= MAX_TYPED:
-        raise ParameterError(
-            f"--{name}: expected more than 0, at most {MAX_TYPED:g}, found {value:g}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +75,7 @@ class WatchOptions:
 
     def __post_init__(self) -> None:
         for name in ("settle", "poll", "idle"):
-            _check_positive(name, getattr(self, name))
+            check_positive(name, getattr(self, name))
 
     @property
     def idle_s(self) -> float | None:
@@ -143,7 +134,7 @@ class SeriesWatchOptions:
     shared_prior: SharedPrior = True
 
     def __post_init__(self) -> None:
-        _check_positive("quiet", self.quiet)
+        check_positive("quiet", self.quiet)
 
     def watched(self, watch: WatchOptions) -> SeriesWatch:
         """The options as the source of series takes them."""
