@@ -38,10 +38,9 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in inspect.signature(command).parameters.items():
             if name in groups:
                 yield from _options_of(groups[name])
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                yield parameter
             else:
-                kind = inspect.Parameter.KEYWORD_ONLY
+                is_rest = parameter.kind is inspect.Parameter.VAR_KEYWORD
+                kind = parameter.kind if is_rest else inspect.Parameter.KEYWORD_ONLY
                 yield parameter.replace(kind=kind, annotation=hints[name])
 
     @functools.wraps(command)
@@ -53,9 +52,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 
     parameters = list(expanded())
     with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_groups.__annotations__ = {
-        name: hint for name, hint in hints.items() if name not in groups
-    } | {p.name: p.annotation for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    with_groups.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_groups
 
 
