@@ -120,8 +120,8 @@ def test_movies_of_a_tilt_series_are_replaced_only_when_asked_for(run, tmp_path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--tilts", "5"), "tilt_count: expected with --tilt-series only"),
-        (("--fiducials",), "fiducials: expected with --tilt-series only"),
+        (("--tilts", "5"), "--tilts: expected with --tilt-series only"),
+        (("--fiducials",), "--fiducials: expected with --tilt-series only"),
         (("--tilt-series", "--tilt", "5"), "expected for one movie only"),
         (("--tilt-series", "--electrons", "5"), "expected for one movie only"),
         (("--tilt-series", "--tilts", "99"), "expected angles of at most 80"),

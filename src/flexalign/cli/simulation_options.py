@@ -14,6 +14,15 @@ from flexalign.simulated_choices import FAULTS, FORMATS, MOTIONS, OBJECTS, SPECI
 if TYPE_CHECKING:
     from flexalign.simulate import SimulationSettings, TiltSeriesSettings
 
+# Options of a series, and the field of `TiltSeriesSettings` that each sets.
+_SERIES_FIELDS = {
+    "tilts": "tilt_count",
+    "tilt_step": "tilt_step_deg",
+    "dose_per_tilt": "dose_per_tilt_e_A2",
+    "tilt_axis": "tilt_axis_deg",
+    "fiducials": "fiducials",
+}
+
 
 def _one_of(names: Sequence[str], *declarations: str, text: str, metavar: str | None = None) -> Any:
     """An option with completion of some names."""
@@ -162,10 +171,9 @@ class SimulateOptions:
             gain_error=self.gain_error,
             seed=self.seed,
         )
-        if self._of_series() and not self.tilt_series:
-            raise ParameterError(
-                f"{', '.join(self._of_series())}: expected with --tilt-series only"
-            )
+        if not self.tilt_series and (given := self._given_of_series()):
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ParameterError(f"{options}: expected with --tilt-series only")
         return settings
 
     def series_settings(self) -> TiltSeriesSettings:
@@ -178,15 +186,14 @@ class SimulateOptions:
                 "--electrons, --tilt: expected for one movie only; a tilt series has "
                 "--dose-per-tilt, --tilts and --tilt-step"
             )
-        return TiltSeriesSettings(movie=movie, **self._of_series())
+        given = {_SERIES_FIELDS[name]: value for name, value in self._given_of_series().items()}
+        return TiltSeriesSettings(movie=movie, **given)
 
-    def _of_series(self) -> dict[str, Any]:
-        """Settings of a series that were given, by their names in `TiltSeriesSettings`."""
-        given = {
-            "tilt_count": self.tilts,
-            "tilt_step_deg": self.tilt_step,
-            "dose_per_tilt_e_A2": self.dose_per_tilt,
-            "tilt_axis_deg": self.tilt_axis,
-            "fiducials": self.fiducials or None,
+    def _given_of_series(self) -> dict[str, Any]:
+        """The options of a series that were given."""
+        values = {name: getattr(self, name) for name in _SERIES_FIELDS}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and value is not False
         }
-        return {name: value for name, value in given.items() if value is not None}
