@@ -14,16 +14,21 @@ def test_the_examples_are_true():
     assert doctest.testmod(engine).failed == 0
 
 
-def test_every_option_that_is_used_is_one_of_the_engine(project):
-    """Also the options that only other movies or other values would need."""
-    import pyworkflow as pw
-
-    said = subprocess.run(
-        [os.path.join(os.environ["FLEXALIGN_HOME"], "bin", "flexalign"), "align", "--help"],
+def help_of(command):
+    """What the engine says of the options of a command."""
+    return subprocess.run(
+        [os.path.join(os.environ["FLEXALIGN_HOME"], "bin", "flexalign"), command, "--help"],
         stdout=subprocess.PIPE,
         universal_newlines=True,
         env=dict(os.environ, COLUMNS="300"),
     ).stdout
+
+
+def test_every_option_that_is_used_is_one_of_the_engine(project):
+    """Also the options that only other movies or other values would need."""
+    import pyworkflow as pw
+
+    said = help_of("align")
     protocol = project.newProtocol(pw.Config.getDomain().getProtocols()["ProtFlexAlign"])
     options = {"align-first", "align-last", "sum-first", "sum-last", "eer-fractions"}
     options |= {"eer-dose-per-frame", "eer-total-dose"}
@@ -40,12 +45,7 @@ def test_every_option_that_is_used_is_one_of_the_engine(project):
 
 
 def test_every_option_for_tilt_series_is_one_of_the_engine():
-    said = subprocess.run(
-        [os.path.join(os.environ["FLEXALIGN_HOME"], "bin", "flexalign"), "tilt-series", "--help"],
-        stdout=subprocess.PIPE,
-        universal_newlines=True,
-        env=dict(os.environ, COLUMNS="300"),
-    ).stdout
+    said = help_of("tilt-series")
     options = {"movies", "shared-prior", "no-shared-prior", "save-tilts", "jobs", "threads"}
     options |= {"eer-dose-per-frame", "eer-fractions", "pre-exposure", "retry-failed", "no-report"}
 

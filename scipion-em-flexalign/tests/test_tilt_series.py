@@ -38,7 +38,7 @@ def imported(folder, import_series):
 
 @pytest.fixture(scope="module")
 def run(imported, align):
-    protocol = align(imported, NAME, useGpu=False, splitEvenOdd=True)
+    protocol = align(imported, NAME, splitEvenOdd=True)
     assert protocol.isFinished(), protocol.getErrorMessage()
     return protocol
 
@@ -52,7 +52,7 @@ def broken(folder, import_series, align, tmp_path_factory):
     (movie,) = copy.glob("ts1_%03d_*.tiff" % BROKEN)
     movie.write_bytes(movie.read_bytes()[:3000])
     imported = import_series(copy, "ts2.mdoc", gainFile=str(folder / "ts1_gain.mrc"))
-    protocol = align(imported, NAME, useGpu=False, splitEvenOdd=True)
+    protocol = align(imported, NAME, splitEvenOdd=True)
     assert protocol.isFinished(), protocol.getErrorMessage()
     return copy, protocol
 
@@ -187,9 +187,7 @@ def test_a_series_that_fails_costs_no_other(folder, broken, import_series, align
     imported = import_series(tmp_path, "ts*.mdoc", gainFile=str(folder / "ts1_gain.mrc"))
     assert imported.outputTiltSeriesM.getSize() == 2
 
-    protocol = align(
-        imported, NAME, useGpu=False, doLocalAlignment=False, doRefine=False, doDoseWeight=False
-    )
+    protocol = align(imported, NAME, doLocalAlignment=False, doRefine=False, doDoseWeight=False)
 
     assert protocol.isFinished(), protocol.getErrorMessage()
     assert list(protocol.TiltSeries.getTSIds()) == ["ts1"]
@@ -205,9 +203,7 @@ def test_eer_tilts_by_dose(simulate_series, import_series, align, engine, tmp_pa
     gain = next(path for path in folder.iterdir() if "gain" in path.name)
     imported = import_series(folder, "te.mdoc", gainFile=str(gain))
 
-    protocol = align(
-        imported, NAME, useGpu=False, eerDose=1.5, doLocalAlignment=False, binFactor=2.0
-    )
+    protocol = align(imported, NAME, eerDose=1.5, doLocalAlignment=False, binFactor=2.0)
 
     assert protocol.isFinished(), protocol.getErrorMessage()
     engine("tilt-series", folder / "te.mdoc", "--out", tmp_path, "--gain", gain, "--no-local",

@@ -6,6 +6,8 @@ from .. import Plugin, engine
 
 # What NVIDIA's driver puts there for each GPU, and the one for all under Windows.
 GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/dxg")
+# The end of the name of the file that says why a movie or a series failed.
+FAILED_REASON = "_failed.txt"
 
 
 class EngineJobs:

@@ -5,7 +5,7 @@ from .validation import is_eer
 
 
 class EngineOptions:
-    """The options for one movie, by their names in the engine."""
+    """The options for one movie or one tilt series, by their names in the engine."""
 
     def _getOptions(self, movie):
         """All options of the engine for one movie, by their names there."""
@@ -87,10 +87,7 @@ class EngineOptions:
             "dose-weight": bool(self.doDoseWeight and dose > 0),
             "voltage": acquisition.getVoltage(),
         }
-        if is_eer(movie) and self.eerDose.get() > 0:
-            options["eer-dose-per-frame"] = self.eerDose.get()
-        elif is_eer(movie):
-            options["eer-fractions"] = self.nFrames.get()
+        options.update(self._getEerOptions(movie))
         if dose > 0:
             first, _, index = movie.getFramesRange()
             initial = (acquisition.getDoseInitial() or 0.0) + dose * max(first - index, 0)
@@ -100,6 +97,14 @@ class EngineOptions:
             else:
                 options["dose-per-frame"] = dose
         return options
+
+    def _getEerOptions(self, movie):
+        """Which frames are made of an EER movie; nothing for other movies."""
+        if not is_eer(movie):
+            return {}
+        if self.eerDose.get() > 0:
+            return {"eer-dose-per-frame": self.eerDose.get()}
+        return {"eer-fractions": self.nFrames.get()}
 
     def _getEerFrames(self, movie):
         """Number of frames that are made of an EER movie: as the engine rounds, 0 = unknown."""

@@ -9,9 +9,9 @@ from pwem.protocols import ProtAlignMovies
 from pwem.protocols.protocol_align_movies import OUT_MOVIES
 
 from .. import engine
-from .jobs import read_text
+from .jobs import FAILED_REASON, read_text
+from .quality_columns import set_quality
 
-FAILED_REASON = "_failed.txt"
 FAILED_TABLE = "FAILED_reasons.tsv"
 REASONS_IN_SUMMARY = 5
 
@@ -96,11 +96,7 @@ class MovieOutputs(ProtAlignMovies):
         xs, ys = result.shifts_px()
         item._xmipp_ShiftX.set(xs)
         item._xmipp_ShiftY.set(ys)
-        quality = result.quality
-        item._flexalign_TotalMotion = pwobj.Float(quality["total_motion_A"])
-        item._flexalign_EarlyMotion = pwobj.Float(quality["early_motion_A"])
-        item._flexalign_LocalRange = pwobj.Float(quality["local_range_A"])
-        item._flexalign_Flags = pwobj.String(" ".join(flag["name"] for flag in quality["flags"]))
+        set_quality(item, result.quality)
 
     def _updateOutputSets(self, newDone, streamMode):
         """Add the movies that are done to the outputs, the failed ones to the list of failures."""

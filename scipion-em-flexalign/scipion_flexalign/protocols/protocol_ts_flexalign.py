@@ -124,11 +124,7 @@ class ProtTsFlexAlign(FormChecks, EngineOptions, EngineJobs, SeriesOutputs):
         if not self.useAlignToSum:
             options["sum-first"] = max(self.sumFrame0.get(), 1)
             options["sum-last"] = max(self.sumFrameN.get(), 0)
-        if is_eer(self._getFirstMovie()):
-            if self.eerDose.get() > 0:
-                options["eer-dose-per-frame"] = self.eerDose.get()
-            else:
-                options["eer-fractions"] = self.nFrames.get()
+        options.update(self._getEerOptions(self._getFirstMovie()))
         options.update(self._getReferenceOptions())
         return options
 
@@ -159,10 +155,12 @@ class ProtTsFlexAlign(FormChecks, EngineOptions, EngineJobs, SeriesOutputs):
         return 1, frames if frames > 1 else 0
 
     def _getEerFrames(self, movie):
-        # The dose of the set is that of a whole tilt.
+        # The dose of the set is that of a whole tilt, of which at least two frames are made.
         dose = self._getInputMovies().getAcquisition().getDosePerFrame() or 0.0
-        if self.eerDose.get() <= 0 or dose <= 0:
-            return self.nFrames.get() if self.eerDose.get() <= 0 else 0
+        if self.eerDose.get() <= 0:
+            return self.nFrames.get()
+        if dose <= 0:
+            return 0
         rawFrames = movie.getDim()[2]
         perFrame = round(self.eerDose.get() * rawFrames / dose)
         return rawFrames // max(min(perFrame, rawFrames // 2), 1)

@@ -13,12 +13,12 @@ from tomo.protocols.protocol_ts_correct_motion import (
 )
 
 from .. import engine
-from .jobs import read_text
+from .jobs import FAILED_REASON, read_text
+from .quality_columns import set_quality
 from .series_table import exposures_of
 from .stacks import write_stack
 
 OUTPUT_TILT_SERIES = "TiltSeries"
-FAILED_REASON = "_failed.txt"
 REASONS_IN_SUMMARY = 8
 # For each output: the engine's stack, the end of the name of ours, the end of that of the set.
 KINDS = {
@@ -174,7 +174,7 @@ class SeriesOutputs(ProtTsCorrectMotion):
                 item.setOddEven(
                     ["%d@%s" % (index, self._getStackPath(tsId, half)) for half in names]
                 )
-            _set_quality(item, result, exposure)
+            _set_columns(item, result, exposure)
             series.append(item)
         output.update(series)
 
@@ -210,16 +210,11 @@ class SeriesOutputs(ProtTsCorrectMotion):
         return left_out
 
 
-def _set_quality(item, result, exposure):
-    """Columns that say how the alignment of a tilt went."""
-    quality = result.quality(exposure.number) or {}
-    flags = " ".join(flag["name"] for flag in quality.get("flags", ()))
+def _set_columns(item, result, exposure):
+    """Columns that say how the alignment of a tilt went, and why it is left out."""
+    set_quality(item, result.quality(exposure.number))
     is_disabled = not exposure.tilt.isEnabled()
     reason = "disabled in the input" if is_disabled else result.reason(exposure.number)
-    item._flexalign_TotalMotion = pwobj.Float(quality.get("total_motion_A"))
-    item._flexalign_EarlyMotion = pwobj.Float(quality.get("early_motion_A"))
-    item._flexalign_LocalRange = pwobj.Float(quality.get("local_range_A"))
-    item._flexalign_Flags = pwobj.String(flags)
     item._flexalign_LeftOut = pwobj.String(in_project(reason))
 
 

@@ -2,7 +2,6 @@
 
 import os
 
-import matplotlib.image
 import matplotlib.ticker
 import pyworkflow.protocol.params as params
 from pwem.viewers import EmProtocolViewer
@@ -11,6 +10,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 
 from .. import Plugin, engine
 from ..protocols import ProtFlexAlign
+from .pictures import show_picture
 from .report import REPORT, open_report
 
 PICTURE_SIZE = (8, 6)
@@ -125,12 +125,7 @@ class FlexAlignViewer(EmProtocolViewer):
         path = os.path.join(self.protocol._getExtraPath(), root + engine.SUFFIXES[kind])
         if not os.path.exists(path):
             return [self.errorMessage("There is no file %s." % path)]
-        plotter = Plotter(windowTitle=movie.getMicName(), figsize=PICTURE_SIZE)
-        plotter.tightLayoutOn = False
-        axes = plotter.getFigure().add_axes([0, 0, 1, 1])
-        axes.imshow(matplotlib.image.imread(path))
-        axes.set_axis_off()
-        return [plotter]
+        return [show_picture(path, movie.getMicName(), PICTURE_SIZE)]
 
     def _showShifts(self, paramName=None):
         return self._withMovie(self._plotShifts)

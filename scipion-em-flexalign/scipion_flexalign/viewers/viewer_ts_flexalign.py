@@ -1,6 +1,5 @@
 """What there is to look at after a run over tilt series: one series at a time."""
 
-import matplotlib.image
 import pyworkflow.protocol.params as params
 from pwem.viewers import EmProtocolViewer
 from pyworkflow.gui.plotter import Plotter
@@ -8,6 +7,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 
 from .. import Plugin
 from ..protocols import ProtTsFlexAlign
+from .pictures import show_picture
 from .report import REPORT, open_report
 
 PLOT_SIZE = (9, 5)
@@ -82,12 +82,7 @@ class FlexAlignTiltSeriesViewer(EmProtocolViewer):
 
     def _plotStrip(self, name):
         """The picture that the engine has made."""
-        plotter = Plotter(windowTitle=name, figsize=STRIP_SIZE)
-        plotter.tightLayoutOn = False
-        axes = plotter.getFigure().add_axes([0, 0, 1, 1])
-        axes.imshow(matplotlib.image.imread(self.protocol._getResult(name).strip), cmap="gray")
-        axes.set_axis_off()
-        return [plotter]
+        return [show_picture(self.protocol._getResult(name).strip, name, STRIP_SIZE)]
 
     def _showMotion(self, paramName=None):
         return self._withSeries(self._plotMotion)
