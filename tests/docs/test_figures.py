@@ -9,7 +9,8 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_page_on_estimation_shows_what_its_script_draws():
+def test_the_page_on_estimation_shows_what_its_script_draws(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
     spec = importlib.util.spec_from_file_location("make_figures", DOCS / "make_figures.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
