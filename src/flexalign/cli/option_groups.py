@@ -39,8 +39,8 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
             if name in groups:
                 yield from _options_of(groups[name])
             else:
-                is_rest = parameter.kind is inspect.Parameter.VAR_KEYWORD
-                kind = parameter.kind if is_rest else inspect.Parameter.KEYWORD_ONLY
+                is_variadic = parameter.kind is inspect.Parameter.VAR_KEYWORD
+                kind = parameter.kind if is_variadic else inspect.Parameter.KEYWORD_ONLY
                 yield parameter.replace(kind=kind, annotation=hints[name])
 
     @functools.wraps(command)
