@@ -40,12 +40,12 @@ def draw_choice(movies: dict[str, SimulatedMovie], results: dict[str, AlignmentR
             found.field_prior,
         )
     sizes.axhline(0, color=GREY, linewidth=0.8)
-    sizes.set(xscale="log", xlabel="size of the field that the prior expects (px)")
-    sizes.set(ylabel="log evidence over no field", title="evidence decides the size of the field")
+    sizes.set(xscale="log", xlabel="prior size of the field (px)")
+    sizes.set(ylabel="log evidence over no field", title="evidence for the size of the field")
     scores.set_xticks(range(len(candidates)), candidates)
-    scores.set(ylabel="log-likelihood over no motion", title="unseen rings decide what is kept")
+    scores.set(ylabel="log-likelihood over no motion", title="model selection on held-out rings")
     scores.set_ylim(0, 1.3 * max(bar.get_height() for bar in scores.patches))
-    scores.plot([], [], ":k", label="needed to be significant")
+    scores.plot([], [], ":k", label="required for significance")
     sizes.legend(frameon=False)
     scores.legend(frameon=False, loc="upper left", fontsize="small")
     return figure

@@ -35,7 +35,7 @@ def draw_tracks(movie: SimulatedMovie, pairs: AlignmentResult, best: AlignmentRe
         if result is pairs:
             style = {"color": BLUE, "markersize": 5, "alpha": 0.6}
             _draw_tracks(axes, centers_px, peaks_px, ".", **style, label="tracks of the patches")
-        _draw_tracks(axes, centers_px, found_px, "-", color=ORANGE, lw=1.8, label="field found")
+        _draw_tracks(axes, centers_px, found_px, "-", color=ORANGE, lw=1.8, label="estimated field")
         height, width = movie.settings.shape_px
         axes.set(xlim=(0, width), ylim=(0, height), aspect="equal", title=title)
         axes.set(xlabel="x (px)", ylabel="y (px)")

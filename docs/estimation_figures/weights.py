@@ -52,7 +52,7 @@ def draw_weights(movie: SimulatedMovie) -> Figure:
         print(f"  finer than {limit_A} A: {100 - 100 * share[frequency <= 1 / limit_A][-1]:.0f} %")
     weights.set(yscale="log", ylim=(3e-4, 20), ylabel=r"$W P \,\sum_{t\neq s} a_t^2 a_s^2$")
     weights.set_title("weight of a Fourier coefficient")
-    shares.set(ylim=(0, 105), ylabel="% of what all rings say in the end")
+    shares.set(ylim=(0, 105), ylabel="share of the final information (%)")
     shares.set_title("information up to each ring")
     for axes in (weights, shares):
         axes.set_xticks([1 / r for r in RESOLUTIONS_A], [str(r) for r in RESOLUTIONS_A])
