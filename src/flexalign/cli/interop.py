@@ -176,6 +176,10 @@ def apply(
             f"--motion {motion}: expected movies to apply it to, or the folder of tilt series; "
             "found neither"
         )
+    if save_tilts:
+        raise ParameterError(
+            "--save-tilts: expected no such option with movies, whose files are always kept"
+        )
     paths, params, own = movies_and_parameters(movies, settings, values)
     names, matched, missing = _matched(movies, paths, motion, out)
     inputs = [*dict.fromkeys(matched.values()), *([settings] if settings else [])]

@@ -104,6 +104,9 @@ def apply_series(
         raise InputError(f"{out}: expected another folder than that of the series")
     chosen = collect_parameters(values, settings)
     changes = {name: getattr(chosen, name) for name in sorted(given)}
+    by_name = {record.series.name: record for record in read_series_records(source)}
+    if not by_name:
+        raise InputError(f"{source}: expected tilt series that are done, found none")
     make_folder(make_folder(out) / TILTS_NAME)
     clear_leftovers(out / TILTS_NAME)
     work = _Application(
@@ -111,7 +114,6 @@ def apply_series(
         save_tilts=save_tilts, overwrite=overwrite,
     )  # fmt: skip
     announce_compiling()
-    by_name = {record.series.name: record for record in read_series_records(source)}
     code = run_each(
         list(by_name), lambda name: work.apply(by_name[name]), debug=debug, what="series"
     )
@@ -156,11 +158,12 @@ class _Application:
         """Make the stacks of one series, unless an earlier run did."""
         from flexalign.tilts.writing import write_series
 
-        series = source.series
-        self.folder.check(series.name)
+        name = self.folder.name_of(source.series)
+        self.folder.check(name)
+        series = replace(source.series, name=name)
         key = series_key(series, json.dumps([source.key, self._identity]), {})
-        if not self._overwrite and self._is_done(source, key):
-            typer.echo(f"{series.name}: done before", err=True)
+        if not self._overwrite and self._is_done(name, source, key):
+            typer.echo(f"{name}: done before", err=True)
             return
         records: dict[str, MovieRecord] = {}
         failed: dict[int, Tilt] = {}
@@ -180,10 +183,10 @@ class _Application:
         for line in series_lines(SeriesDone(record)):
             typer.echo(line, err=True)
 
-    def _is_done(self, source: SeriesRecord, key: str) -> bool:
+    def _is_done(self, name: str, source: SeriesRecord, key: str) -> bool:
         """Whether an earlier run made all that is wanted of a series, of each of its tilts."""
         images = self._tilts if self._save_tilts else None
-        done = finished_series(self.folder.path, source.series.name, key, images)
+        done = finished_series(self.folder.path, name, key, images)
         return done is not None and done.sections == source.sections
 
     def _tilt(self, tilt: Tilt, plain: dict[str, Any]) -> MovieRecord:
