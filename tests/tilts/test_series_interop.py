@@ -11,7 +11,7 @@ import mrcfile
 import numpy as np
 import pytest
 import starfile
-from test_series import left_out, read_stack
+from test_series import left_out, read_stack, twice_shot
 from tilts_data import DOSE, PIXEL_A, SHAPE_PX, angle_of, dose_symmetric, write_series
 
 from flexalign.io.motion_formats.read_motion import read_motion
@@ -245,3 +245,18 @@ def test_a_folder_whose_series_cannot_be_read_is_refused(session, interop):
     assert code == 3
     assert "expected tilt series that are done, found none" in err
     assert not (folder / "again").exists()
+
+
+def test_a_tilt_whose_replacement_fails_is_lost_too(tmp_path, module_run, interop):
+    """Exposure 7 is missing, and exposure 6 of the same angle goes before `apply`."""
+    mdoc = twice_shot(tmp_path / "in", Path.unlink)
+    assert module_run(mdoc, "--out", tmp_path / "out")[0] == 0
+    (tmp_path / "in" / "TS_006_-3.0.mrcs").unlink()
+
+    code, _, err = interop("apply", "--motion", tmp_path / "out", "--out", tmp_path / "again")
+
+    assert code == 1
+    assert "is used instead" not in err
+    record = read_series_record(tmp_path / "again" / "TS_record.json")
+    assert [tilt.order for tilt in record.losses] == [6, 7]
+    assert read_stack(tmp_path / "again" / "TS.mrc")[1] == [-6, 0, 3, 6]
