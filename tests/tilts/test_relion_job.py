@@ -20,6 +20,7 @@ from tilts_data import angle_of, dose_symmetric, write_movie
 
 from flexalign.io.motion_formats.relion import RelionMicrograph
 from flexalign.io.motion_formats.relion_reading import read_motion_star
+from flexalign.io.relion_project import OutputNode, write_nodes
 from flexalign.io.relion_tilt_series import ListedSeries, corrected_table
 from flexalign.io.star import read_star
 
@@ -201,6 +202,29 @@ def test_even_and_odd_are_columns_only_where_they_are_written(tmp_path):
         ["e.mrc", "e.mrc"], ["o.mrc", "o.mrc"],
     )  # fmt: skip
     assert pair["rlnMicrographPreExposure"] == ["3", "6"]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "types"),
+    [
+        (None, {"rlnPipeLineNodeType": ["1"], "rlnPipeLineNodeTypeLabel": ["label"]}),
+        ("_rlnPipeLineNodeType #2", {"rlnPipeLineNodeType": ["1"]}),
+        (
+            "_rlnPipeLineNodeTypeLabel #2",
+            {"rlnPipeLineNodeType": ["1"], "rlnPipeLineNodeTypeLabel": ["label"]},
+        ),
+    ],
+)
+def test_the_type_of_a_node_is_one_that_the_project_knows(tmp_path, monkeypatch, pipeline, types):
+    """RELION 3.1 warns of a label."""
+    monkeypatch.chdir(tmp_path)
+    if pipeline is not None:
+        Path("default_pipeline.star").write_text(f"data_pipeline_nodes\n\nloop_\n{pipeline}\n")
+
+    write_nodes(tmp_path, OutputNode(Path("job/table.star"), "label", 1))
+
+    nodes = read_star("RELION_OUTPUT_NODES.star")["output_nodes"]
+    assert nodes == {"rlnPipeLineNodeName": ["job/table.star"], **types}
 
 
 @pytest.mark.parametrize(
