@@ -20,7 +20,7 @@ from flexalign.batch import events
 from flexalign.batch.executors import InProcess
 from flexalign.batch.failures import Failure
 from flexalign.batch.folder import RunFolder
-from flexalign.batch.jobs import Job, Outcome, Stage
+from flexalign.batch.jobs import Job, Outcome, Stage, throttled
 from flexalign.batch.local_processes import LocalProcesses
 from flexalign.batch.run import Listed, Run
 from flexalign.batch.throughput import Throughput
@@ -215,3 +215,15 @@ def test_only_a_run_that_ends_by_itself_calls_movies_incomplete(tmp_path, is_sto
 
     assert summary.incomplete == (() if is_stopped else ("m.mrcs",))
     assert summary.exit_code == (0 if is_stopped else 1)
+
+
+@pytest.mark.parametrize(("interval_s", "sent"), [(math.inf, [0, 2]), (-1.0, [0, 1, 2])])
+def test_progress_is_sent_at_each_stage_and_after_the_interval(interval_s, sent):
+    news = [("measure", 0, 2), ("measure", 1, 2), ("sum", 0, 1)]
+    received: list[tuple[str, int, int]] = []
+    tell = throttled(lambda *one: received.append(one), interval_s)
+
+    for one in news:
+        tell(*one)
+
+    assert received == [news[n] for n in sent]

@@ -196,6 +196,14 @@ def test_apply_without_movies_needs_tilt_series(run, folder):
     assert "expected movies to apply it to" in found.err
 
 
+def test_an_option_for_tilts_is_refused_with_movies(run, folder):
+    found = run("apply", "a.tiff", "--motion", "out", "--out", "again", "--save-tilts")
+
+    assert found.code == 2
+    assert "--save-tilts: expected no such option with movies" in found.err
+    assert not (folder / "again").exists()
+
+
 def test_a_movie_that_cannot_be_exported_costs_no_other(run, folder):
     run("align", "a.tiff", "b.mrc", *PIXEL, "--out", "out", "--jobs", 0, "--no-report")
     (folder / "out" / "a_motion.star").write_text("theirs")

@@ -20,6 +20,7 @@ from tilts_data import angle_of, dose_symmetric, write_movie
 
 from flexalign.io.motion_formats.relion import RelionMicrograph
 from flexalign.io.motion_formats.relion_reading import read_motion_star
+from flexalign.io.relion_project import OutputNode, write_nodes
 from flexalign.io.relion_tilt_series import ListedSeries, corrected_table
 from flexalign.io.star import read_star
 
@@ -58,6 +59,7 @@ frames/TS_1_002_3.0.mrcs 4 3.00000 85.3 3.000000 -4.0 {1}_PS.mrc {1}_EVN.mrc {1}
 frames/TS_1_003_-3.0.mrcs 4 -3.00000 85.3 6.000000 -4.0 {2}_PS.mrc {2}_EVN.mrc {2}_ODD.mrc {2}.mrc {2}.star
 frames/TS_1_005_6.0.mrcs 4 6.00000 85.3 12.000000 -4.0 {3}_PS.mrc {3}_EVN.mrc {3}_ODD.mrc {3}.mrc {3}.star
 """.format(*(f"{JOB}/tilts/TS_1_{n}" for n in ("001_0_0", "002_3_0", "003_-3_0", "005_6_0")))  # noqa: E501
+LACKING = "{}: expected the columns that RELION 5 writes on import, found none of the name _{};"
 MOTION = ["rlnAccumMotionTotal", "rlnAccumMotionEarly", "rlnAccumMotionLate"]
 
 
@@ -203,12 +205,47 @@ def test_even_and_odd_are_columns_only_where_they_are_written(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("pipeline", "types"),
+    [
+        (None, {"rlnPipeLineNodeType": ["1"], "rlnPipeLineNodeTypeLabel": ["label"]}),
+        ("_rlnPipeLineNodeType #2", {"rlnPipeLineNodeType": ["1"]}),
+        (
+            "_rlnPipeLineNodeTypeLabel #2",
+            {"rlnPipeLineNodeType": ["1"], "rlnPipeLineNodeTypeLabel": ["label"]},
+        ),
+    ],
+)
+def test_the_type_of_a_node_is_one_that_the_project_knows(tmp_path, monkeypatch, pipeline, types):
+    """RELION 3.1 warns of a label."""
+    monkeypatch.chdir(tmp_path)
+    if pipeline is not None:
+        Path("default_pipeline.star").write_text(f"data_pipeline_nodes\n\nloop_\n{pipeline}\n")
+
+    write_nodes(tmp_path, OutputNode(Path("job/table.star"), "label", 1))
+
+    nodes = read_star("RELION_OUTPUT_NODES.star")["output_nodes"]
+    assert nodes == {"rlnPipeLineNodeName": ["job/table.star"], **types}
+
+
+@pytest.mark.parametrize(
     ("file", "change", "words", "message", "code"),
     [
         ("tilt_series.star", ("", ""), ("--dose-per-frame", 1), "--dose-per-frame", 2),
-        ("tilt_series.star", ("rlnSphericalAberration", "rlnOther"), (), "SphericalAberr", 3),
-        ("tilt_series/TS_1.star", ("rlnMicrographPreExposure", "rlnOther"), (), "PreExposure", 3),
-        ("tilt_series.star", ("TS_2 ", "TS_1 "), (), "different names", 3),
+        (
+            "tilt_series.star",
+            ("rlnSphericalAberration", "rlnOther"),
+            (),
+            LACKING.format("error: tilt_series.star", "rlnSphericalAberration"),
+            3,
+        ),
+        (
+            "tilt_series/TS_1.star",
+            ("rlnMicrographPreExposure", "rlnOther"),
+            (),
+            LACKING.format("tilt_series/TS_1.star", "rlnMicrographPreExposure"),
+            3,
+        ),
+        ("tilt_series.star", ("TS_2 ", "TS_1 "), (), "different names, found TS_1 twice", 3),
         ("tilt_series.star", ("/TS_2.star", "/TS_3.star"), (), "TS_3.star", 3),
     ],
 )

@@ -11,7 +11,7 @@ import mrcfile
 import numpy as np
 import pytest
 import starfile
-from test_series import left_out, read_stack
+from test_series import left_out, read_stack, twice_shot
 from tilts_data import DOSE, PIXEL_A, SHAPE_PX, angle_of, dose_symmetric, write_series
 
 from flexalign.io.motion_formats.read_motion import read_motion
@@ -215,3 +215,48 @@ def test_a_tilt_that_failed_is_applied_again(session, interop):
 
     assert (code, err.count("done before")) == (0, 1), err
     assert read_stack(folder / "again" / "TS_1.mrc")[1] == BY_ANGLE
+
+
+def test_series_of_one_name_from_two_folders_have_results_of_their_own(
+    tmp_path, module_run, interop
+):
+    for name in ("one", "two"):
+        write_series(tmp_path / name, "TS", ANGLES[:2])
+        assert module_run(tmp_path / name, "--out", tmp_path / f"{name}_out")[0] == 0
+    words = [("--motion", tmp_path / f"{name}_out") for name in ("one", "two")]
+
+    found = [interop("apply", *pair, "--out", tmp_path / "again") for pair in [*words, *words]]
+
+    assert [code for code, _, _ in found] == [0] * 4, found
+    for name, folder in (("TS", "one"), ("two_TS", "two")):
+        record = read_series_record(tmp_path / "again" / f"{name}_record.json")
+        assert record.series.source == str(tmp_path / folder / "TS.mdoc")
+        assert read_stack(tmp_path / "again" / f"{name}.mrc")[1] == ANGLES[:2]
+    assert [err.count("done before") for _, _, err in found] == [0, 0, 1, 1]
+
+
+def test_a_folder_whose_series_cannot_be_read_is_refused(session, interop):
+    _, folder = session
+    for path in (folder / "out").glob("*_record.json"):
+        path.write_text("broken")
+
+    code, _, err = interop("apply", "--motion", folder / "out", "--out", folder / "again")
+
+    assert code == 3
+    assert "expected tilt series that are done, found none" in err
+    assert not (folder / "again").exists()
+
+
+def test_a_tilt_whose_replacement_fails_is_lost_too(tmp_path, module_run, interop):
+    """Exposure 7 is missing, and exposure 6 of the same angle goes before `apply`."""
+    mdoc = twice_shot(tmp_path / "in", Path.unlink)
+    assert module_run(mdoc, "--out", tmp_path / "out")[0] == 0
+    (tmp_path / "in" / "TS_006_-3.0.mrcs").unlink()
+
+    code, _, err = interop("apply", "--motion", tmp_path / "out", "--out", tmp_path / "again")
+
+    assert code == 1
+    assert "is used instead" not in err
+    record = read_series_record(tmp_path / "again" / "TS_record.json")
+    assert [tilt.order for tilt in record.losses] == [6, 7]
+    assert read_stack(tmp_path / "again" / "TS.mrc")[1] == [-6, 0, 3, 6]

@@ -189,7 +189,7 @@ def test_another_pixel_in_the_movies_is_told(tmp_path):
     mdoc = write_series(tmp_path, angles=[0.0, 3.0])
     mdoc.write_text(mdoc.read_text().replace("PixelSpacing = 1.5", "PixelSpacing = 2.0"))
 
-    assert "2 A by the mdoc and 1.5 A by the movies" in understood(mdoc).notes[0]
+    assert "2 A by the metadata and 1.5 A by the movies" in understood(mdoc).notes[0]
     typed = understood(mdoc, AlignParams(pixel_size_A=1.7), given=frozenset({"pixel_size_A"}))
     assert all("pixel_size_A" not in own for own in typed.own.values())
 

@@ -130,11 +130,14 @@ def test_links_are_relative_and_follow_the_images(series, tmp_path):
     assert str(made.readlink()) == f"../{name}_aligned_mic_DW.mrc"
 
 
-def test_an_average_of_warp_is_not_replaced(series, tmp_path):
+@pytest.mark.parametrize("is_link", [False, True])
+def test_an_average_of_warp_is_not_replaced(series, tmp_path, is_link):
     record = read_series_record(series / "TS_1_record.json")
     movie = MovieRecord.from_dict(next(iter(record.movies.values())))
     theirs = tmp_path / "average" / f"{Path(movie.outputs['warp']).stem}.mrc"
     theirs.parent.mkdir()
+    if is_link:
+        theirs.symlink_to("elsewhere.mrc")
     theirs.write_bytes(b"theirs")
 
     with pytest.raises(OccupiedError, match=r"average/.*of another program"):

@@ -148,6 +148,27 @@ def test_jobs_of_a_series_that_was_begun_anew_do_not_count_for_it(tmp_path):
     assert not work.take_released()
 
 
+def test_a_series_begun_anew_while_it_is_written_stays_in_progress(tmp_path):
+    clock = Clock()
+    source = watched(tmp_path, clock)
+    work = source._work
+    grow(tmp_path / "in", 4)
+    source.take()
+    clock.now += 601
+    for movie in source.take():
+        job = Job(str(movie), movie.stem, "", {}, "", **work.of_series(movie))
+        work(Ended(Outcome(job, None, Failure("input", "broken")), is_final=True))
+    grow(tmp_path / "in", 5)
+    clock.now += 10
+    source.take()
+    clock.now += 601
+    assert len(source.take()) == 5
+
+    work.finish()
+
+    assert work.awaited_count == 5
+
+
 def test_series_without_mdoc_files_are_watched_by_names(tmp_path):
     clock = Clock()
     source = watched(tmp_path, clock, name_pattern="{series}_{order}_{angle}")

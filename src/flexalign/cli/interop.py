@@ -159,6 +159,7 @@ def apply(
     tilt with its own dose and pixel size.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device.
     """
+    from flexalign.io.writing.publishing import clear_leftovers
     from flexalign.report.series import is_series_folder
 
     if not movies and is_series_folder(Path(motion)):
@@ -175,11 +176,15 @@ def apply(
             f"--motion {motion}: expected movies to apply it to, or the folder of tilt series; "
             "found neither"
         )
+    if save_tilts:
+        raise ParameterError(
+            "--save-tilts: expected no such option with movies, whose files are always kept"
+        )
     paths, params, own = movies_and_parameters(movies, settings, values)
     names, matched, missing = _matched(movies, paths, motion, out)
     inputs = [*dict.fromkeys(matched.values()), *([settings] if settings else [])]
     check_run_outputs(out, {str(path): names[path] for path in paths}, params, inputs)
-    clear_leftovers_of(out)
+    clear_leftovers(out)
     announce_compiling()
     done: list[bool] = []
 
@@ -215,13 +220,6 @@ def _matched(
     names = {path: given.give(str(path.absolute())) for path in movies}
     matched, missing = alignments_of(movies, motion)
     return names, matched, missing
-
-
-def clear_leftovers_of(out: Path) -> None:
-    """Remove what a killed process left in the folder of the outputs."""
-    from flexalign.io.writing.publishing import clear_leftovers
-
-    clear_leftovers(out)
 
 
 def apply_one(

@@ -19,14 +19,14 @@ from flexalign.cli.console import announce_compiling, record_line, run_each, say
 from flexalign.cli.interop import export_movies
 from flexalign.cli.options import collect_parameters, given_parameters
 from flexalign.cli.run_display import series_lines
-from flexalign.cli.series_options import NOT_FOR_SERIES
-from flexalign.errors import InputError, ParameterError
+from flexalign.cli.series_options import refuse_movie_options
+from flexalign.errors import InputError
 from flexalign.io.writing.ownership import resolved
 from flexalign.io.writing.publishing import clear_leftovers, results_of
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.naming import RECORD_SUFFIX
-from flexalign.params import AlignParams, option_name
+from flexalign.params import AlignParams
 from flexalign.tilts.model import Tilt, TiltSeries
 from flexalign.tilts.record import SeriesRecord, finished_series, read_series_records, series_key
 
@@ -43,7 +43,7 @@ def export_series(
     from flexalign.tilts.tomostar import write_warp_series
 
     tilts = folder / TILTS_NAME
-    kept = [path.name.removesuffix(RECORD_SUFFIX) for path in tilts.glob(f"*{RECORD_SUFFIX}")]
+    kept = {path.name.removesuffix(RECORD_SUFFIX) for path in tilts.glob(f"*{RECORD_SUFFIX}")}
     movies = {root: record for root, record in _movies(folder) if root not in kept}
     if not movies and not kept:
         raise InputError(f"{folder}: expected tilt series that are done, found none")
@@ -99,12 +99,14 @@ def apply_series(
     from flexalign.tilts.tomostar import write_warp_series
 
     given = given_parameters(values, settings)
-    for name in set(NOT_FOR_SERIES) & given:
-        raise ParameterError(f"{option_name(name)}: expected no such option for tilt series")
+    refuse_movie_options(given)
     if resolved(source) == resolved(out):
         raise InputError(f"{out}: expected another folder than that of the series")
     chosen = collect_parameters(values, settings)
     changes = {name: getattr(chosen, name) for name in sorted(given)}
+    by_name = {record.series.name: record for record in read_series_records(source)}
+    if not by_name:
+        raise InputError(f"{source}: expected tilt series that are done, found none")
     make_folder(make_folder(out) / TILTS_NAME)
     clear_leftovers(out / TILTS_NAME)
     work = _Application(
@@ -112,24 +114,13 @@ def apply_series(
         save_tilts=save_tilts, overwrite=overwrite,
     )  # fmt: skip
     announce_compiling()
-    all_series = list(read_series_records(source))
     code = run_each(
-        [_Named(series) for series in all_series], work.apply, debug=debug, what="series"
+        list(by_name), lambda name: work.apply(by_name[name]), debug=debug, what="series"
     )
     work.folder.write()
     if "warp" in chosen.formats:
         write_warp_series(out, TILTS_NAME)
     return code or int(bool(work.lost))
-
-
-class _Named:
-    """A series whose text is its name, for messages."""
-
-    def __init__(self, record: SeriesRecord) -> None:
-        self.record = record
-
-    def __str__(self) -> str:
-        return self.record.series.name
 
 
 class _Application:
@@ -163,21 +154,22 @@ class _Application:
             self._names.give(movie, root)
         self.lost = 0
 
-    def apply(self, named: _Named) -> None:
+    def apply(self, source: SeriesRecord) -> None:
         """Make the stacks of one series, unless an earlier run did."""
         from flexalign.tilts.writing import write_series
 
-        series = named.record.series
-        self.folder.check(series.name)
-        key = series_key(series, json.dumps([named.record.key, self._identity]), {})
-        if not self._overwrite and self._is_done(named.record, key):
-            typer.echo(f"{series.name}: done before", err=True)
+        name = self.folder.name_of(source.series)
+        self.folder.check(name)
+        series = replace(source.series, name=name)
+        key = series_key(series, json.dumps([source.key, self._identity]), {})
+        if not self._overwrite and self._is_done(name, source, key):
+            typer.echo(f"{name}: done before", err=True)
             return
         records: dict[str, MovieRecord] = {}
         failed: dict[int, Tilt] = {}
-        for tilt in named.record.stacked:
+        for tilt in source.stacked:
             try:
-                records[tilt.movie] = self._tilt(tilt, named.record.movies[tilt.movie])
+                records[tilt.movie] = self._tilt(tilt, source.movies[tilt.movie])
             except Exception as error:
                 say_error(error, subject=tilt.movie_name)
                 failed[tilt.order] = tilt.without("failed", explain(error).message)
@@ -191,10 +183,10 @@ class _Application:
         for line in series_lines(SeriesDone(record)):
             typer.echo(line, err=True)
 
-    def _is_done(self, source: SeriesRecord, key: str) -> bool:
+    def _is_done(self, name: str, source: SeriesRecord, key: str) -> bool:
         """Whether an earlier run made all that is wanted of a series, of each of its tilts."""
         images = self._tilts if self._save_tilts else None
-        done = finished_series(self.folder.path, source.series.name, key, images)
+        done = finished_series(self.folder.path, name, key, images)
         return done is not None and done.sections == source.sections
 
     def _tilt(self, tilt: Tilt, plain: dict[str, Any]) -> MovieRecord:

@@ -11,10 +11,9 @@ import typer
 from flexalign.cli.run_display import Lines
 from flexalign.cli.run_options import RunOptions
 from flexalign.cli.running import INTERRUPTED
-from flexalign.cli.series_options import DEFAULTS, NOT_FOR_SERIES, SeriesOptions
+from flexalign.cli.series_options import DEFAULTS, SeriesOptions, refuse_movie_options
 from flexalign.cli.series_run import run_series, with_gain, without_doses
-from flexalign.errors import ParameterError
-from flexalign.params import AlignParams, option_name
+from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
     from flexalign.batch.events import Event
@@ -80,14 +79,10 @@ def correct_series(
         read_series_list,
         write_corrected_series,
     )
-    from flexalign.tilts.reading import read_sources
+    from flexalign.tilts.reading import listed_sources
     from flexalign.tilts.understanding import EER_DOSE_E_A2, SeriesChoices, understand_all
 
-    for name in set(NOT_FOR_SERIES) & given:
-        raise ParameterError(
-            f"{option_name(name)}: expected no such option for tilt series; their doses are those "
-            "of rlnMicrographPreExposure"
-        )
+    refuse_movie_options(given, "their doses are those of rlnMicrographPreExposure")
     listed = read_series_list(in_movies)
     check_tables(job, listed, in_movies)
     stop_if_asked()
@@ -95,11 +90,8 @@ def correct_series(
     choices = SeriesChoices(
         eer_dose_e_A2=None if has_frames else EER_DOSE_E_A2, given=frozenset(given), others=(job,)
     )
-    sources, problems = read_sources([str(in_movies)])
-    for _, error in problems:
-        raise error
     params = without_doses(params)
-    series = list(understand_all(sources, params, choices))
+    series = list(understand_all(listed_sources(listed), params, choices))
 
     begun: list[SeriesWork] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.files import is_folder
+from flexalign.params import option_name
 
 if TYPE_CHECKING:
     from flexalign.tilts.understanding import SeriesChoices
@@ -82,6 +84,22 @@ SaveTilts = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+
+
+def refuse_movie_options(given: Collection[str], advice: str = "") -> None:
+    """Raise `ParameterError` if a parameter is given that is not for tilt series.
+
+    Parameters
+    ----------
+    given : names of parameters
+    advice : where their doses come from
+    """
+    for name in NOT_FOR_SERIES:
+        if name in given:
+            raise ParameterError(
+                f"{option_name(name)}: expected no such option for tilt series"
+                f"{advice and f'; {advice}'}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from flexalign.cli.reporting import Reporting, SeriesReporting
 from flexalign.cli.run_display import view
 from flexalign.cli.run_options import RunOptions
 from flexalign.cli.running import INTERRUPTED, make_executor, stopped_by_signals
-from flexalign.cli.series_options import DEFAULTS, NOT_FOR_SERIES, SeriesOptions
-from flexalign.errors import ParameterError
-from flexalign.params import AlignParams, option_name
+from flexalign.cli.series_options import DEFAULTS, SeriesOptions, refuse_movie_options
+from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
     from flexalign.batch.events import Observer
@@ -55,12 +54,8 @@ def watch_series(
     FlexAlignError
         If the run cannot begin, or cannot go on.
     """
-    for name in NOT_FOR_SERIES:
-        if values.get(name) not in (None, False):
-            raise ParameterError(
-                f"{option_name(name)}: expected no such option for tilt series; their doses are "
-                "those of the mdoc, or --tilt-dose"
-            )
+    typed = [name for name, value in values.items() if value not in (None, False)]
+    refuse_movie_options(typed, "their doses are those of the mdoc, or --tilt-dose")
     params = series_parameters(values, settings)
     choices = wanted.choices(given_parameters(values, settings), out)
     choices = replace(choices, movies=folder)

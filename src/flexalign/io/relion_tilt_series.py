@@ -13,6 +13,7 @@ and that a job names the tables anew in its folder) and src/pipeline_jobs.h (typ
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,16 +119,20 @@ def read_series_list(path: str | Path) -> list[ListedSeries]:
     """
     with reading(path, "RELION's list of tilt series"):
         found = listed_series(path, read_star(path))
-        names = [series.name.casefold() for series in found]
-        if not found or len(set(names)) < len(names):
-            raise InputError(f"{path}: expected series of different names, found {len(names)}")
+        if not found:
+            raise InputError(f"{path}: expected tilt series, found none in the list")
+        names = Counter(series.name.casefold() for series in found)
         for series in found:
-            missing = [label for label in _NEEDED if label not in series.common]
-            missing += [label for label in (BEFORE,) if label not in series.tilts]
-            if missing:
+            if names[series.name.casefold()] > 1:
                 raise InputError(
-                    f"{series.path}: expected the columns that RELION 5 writes on import, found "
-                    f"none of the name _{missing[0]}; import the series with RELION"
+                    f"{path}: expected series of different names, found {series.name} twice"
+                )
+            missing = [(path, label) for label in _NEEDED if label not in series.common]
+            missing += [(series.path, BEFORE)] if BEFORE not in series.tilts else []
+            for file, label in missing:
+                raise InputError(
+                    f"{file}: expected the columns that RELION 5 writes on import, found none of "
+                    f"the name _{label}; import the series with RELION"
                 )
     return found
 

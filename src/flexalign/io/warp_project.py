@@ -76,8 +76,8 @@ def link_averages(folder: str | Path, records: Mapping[str, MovieRecord]) -> Non
             image = next((record.outputs[k] for k in kinds if k in record.outputs), None)
             if image is not None:
                 path = place / folder_name / name
-                is_ours = _link(path, f"{'../' * len(Path(folder_name).parts)}{image}")
-                occupied += [] if is_ours else [path]
+                if not _link(path, f"{'../' * len(Path(folder_name).parts)}{image}"):
+                    occupied.append(path)
     if occupied:
         raise OccupiedError(
             f"{occupied[0]}: expected no file of another program where the average of a movie "

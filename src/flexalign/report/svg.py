@@ -44,7 +44,7 @@ def plot_against_angle(angles_deg: Sequence[float], curves: Sequence[Curve], tit
         return Markup('<p class="quiet">{}: not measured.</p>').format(title)
     y_ticks = ticks(*limits)
     x = _scale(angles_deg[0], angles_deg[-1], _LEFT, _WIDTH - _RIGHT)
-    y = _scale(min(limits[0], y_ticks[0]), max(limits[1], y_ticks[-1]), _HEIGHT - _BOTTOM, _TOP)
+    y = _scale(y_ticks[0], y_ticks[-1], _HEIGHT - _BOTTOM, _TOP)
     parts = [
         f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" '
         f'y2="{y(value):.1f}"/><text x="{_LEFT - 6}" y="{y(value) + 4:.1f}" '

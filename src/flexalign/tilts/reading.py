@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from flexalign.io.relion_tilt_series import (
     TABLE,
     TILT_DOSE,
     VOLTAGE,
+    ListedSeries,
     listed_series,
 )
 from flexalign.io.star import listed_paths, read_star
@@ -185,9 +187,7 @@ def star_sources(path: Path) -> list[Source]:
         blocks = read_star(path)
         listed = listed_series(path, blocks)
         if listed:
-            found = [_star_source(s.path, s.name, s.tilts, s.common) for s in listed]
-            paths = [source.path for source in found]
-            return [replace(s, shares_file=paths.count(s.path) > 1) for s in found]
+            return listed_sources(listed)
         tilts = {name: table for name, table in blocks.items() if MOVIE in table}
         if not any(ANGLE in table for table in tilts.values()):
             raise InputError(
@@ -196,6 +196,18 @@ def star_sources(path: Path) -> list[Source]:
             )
         alone = [_star_source(path, name or path.stem, table, {}) for name, table in tilts.items()]
         return [replace(source, shares_file=len(alone) > 1) for source in alone]
+
+
+def listed_sources(listed: Sequence[ListedSeries]) -> list[Source]:
+    """The series of a list of RELION, in its order."""
+    files = Counter(series.path for series in listed)
+    return [
+        replace(
+            _star_source(series.path, series.name, series.tilts, series.common),
+            shares_file=files[series.path] > 1,
+        )
+        for series in listed
+    ]
 
 
 def _star_source(

@@ -143,8 +143,8 @@ def _opened(
 def _size_notes(sizes_A: Iterable[tuple[float, float] | None]) -> list[str]:
     """Notes where the pixel sizes of source and movies differ."""
     return [
-        f"the pixel size is {said:.4g} A by the mdoc and {header:.4g} A by the movies: the mdoc's "
-        "is used; give --pixel-size if it is wrong"
+        f"the pixel size is {said:.4g} A by the metadata and {header:.4g} A by the movies: that of "
+        "the metadata is used; give --pixel-size if it is wrong"
         for said, header in sorted({pair for pair in sizes_A if pair is not None})
     ]
 
