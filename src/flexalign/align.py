@@ -30,7 +30,14 @@ from flexalign.io.png import load_drawing
 from flexalign.io.record import file_state
 from flexalign.io.references import references_for
 from flexalign.io.results import check_output, write_result
-from flexalign.model import AlignmentResult, FrameSums, MovieRecord, PixelArray, PowerSpectrum
+from flexalign.model import (
+    WRITING_STAGE,
+    AlignmentResult,
+    FrameSums,
+    MovieRecord,
+    PixelArray,
+    PowerSpectrum,
+)
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
 from flexalign.params import AlignParams
@@ -234,7 +241,7 @@ def align_and_write(
         decisions = {**result.record.decisions, "series_key": series_key}
         result = replace(result, record=replace(result.record, decisions=decisions))
     clock = StageTimer()
-    with clock("writing"):
+    with clock(WRITING_STAGE):
         outputs = write_result(
             result,
             folder,

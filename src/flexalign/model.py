@@ -36,6 +36,10 @@ def read_only(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.ND
     return copy
 
 
+# Name of the stage that is not in the record on disk, which is written in it.
+WRITING_STAGE = "writing"
+
+
 @dataclass(frozen=True, slots=True)
 class FrameRange(JsonValue):
     """Frames `first` up to, not including, `stop`; zero-based in the file."""
@@ -258,8 +262,8 @@ class MovieRecord(JsonValue):
 
     @property
     def seconds(self) -> float:
-        """Total time of all stages."""
-        return sum(self.timings_s.values())
+        """Total time of all stages before the results were written, the record among them."""
+        return sum(s for stage, s in self.timings_s.items() if stage != WRITING_STAGE)
 
     @property
     def pixel_size_A(self) -> float:

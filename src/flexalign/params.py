@@ -71,6 +71,15 @@ class AlignParams:
         0.0, "Dose before the first frame.",
         MICROSCOPE, unit="e/A2", minimum=0, maximum=10_000,
     )  # fmt: skip
+    dose_check: str = parameter(
+        "on",
+            "What to do if the first movies show that the pixel size or the dose cannot be right: "
+            "'on' stops before anything is aligned, 'off' does not check. Wrong is a pixel size "
+            "below 0.12 or above 9 A, a movie of more than 300 e/A2 unless the counts confirm it, "
+            "fewer counts than 1/30 of the dose in the first three movies, and four times more "
+            "EER events than electrons.",
+        MICROSCOPE, choices=("on", "off"),
+    )  # fmt: skip
 
     gain: str | None = parameter(
         None, "Gain reference (MRC, TIFF, .gain, DM4).", REFERENCES, metavar="FILE"
@@ -339,7 +348,7 @@ class AlignParams:
     def hash(self) -> str:
         """Hexadecimal digest of all parameters that change the result."""
         values = self.to_dict()
-        for name in ("threads", "gain_check"):
+        for name in ("threads", "gain_check", "dose_check"):
             del values[name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -23,8 +23,9 @@ CONTROL_POINTS_OF_SMALL_FIELD = 6
 MAX_CONTROL_POINTS_IN_TIME = 12
 # The field is solved with a dense matrix of this many rows and columns.
 MAX_CONTROL_POINTS = 4000
-# Maximum number chosen along a side, whatever the size of the field.
+# Maximum numbers chosen along a side, whatever the size of the field.
 MAX_CONTROL_POINTS_PER_SIDE = 16
+MAX_PATCHES_PER_SIDE = 16
 # Smaller frames, down-sampled or not, hold nothing to correlate.
 MIN_FRAME_PX = 16
 
@@ -130,7 +131,14 @@ def patch_counts(
     if params.patches is None:
         side_A = PATCH_TOLERANCE * params.min_patch_A
         y, x = (
-            max(1, min(math.floor(size * pixel_size_A / side_A), small // MIN_PATCH_PX))
+            max(
+                1,
+                min(
+                    math.floor(size * pixel_size_A / side_A),
+                    small // MIN_PATCH_PX,
+                    MAX_PATCHES_PER_SIDE,
+                ),
+            )
             for size, small in zip(
                 (movie.height_px, movie.width_px), correlation_shape_px, strict=True
             )

@@ -102,5 +102,7 @@ def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, .
     if plan.movie.eer is not None and plan.movie.eer.leftover_raw_frames:
         found.append(f"{plan.movie.eer.leftover_raw_frames} EER raw frames at the end are not used")
     if params.dose_weight and plan.dose_per_frame_e_A2 is None:
-        found.append("no dose-weighted micrograph: the dose per frame is not known")
+        found.append(
+            "no dose-weighted micrograph: the dose per frame is not known (--dose-per-frame)"
+        )
     return tuple(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
 import math
 import os
@@ -24,6 +26,7 @@ from flexalign.batch.jobs import Job, Outcome, Stage, throttled
 from flexalign.batch.local_processes import LocalProcesses
 from flexalign.batch.run import Listed, Run
 from flexalign.batch.throughput import Throughput
+from flexalign.io.record import read_record
 from flexalign.params import AlignParams
 
 PARAMS = AlignParams(pixel_size_A=1.5, psd=False, refine=False)
@@ -118,8 +121,8 @@ def test_plain_lines_end_with_the_rate_and_what_limits_it(movies, tmp_path, flex
     lines = err.splitlines()
     assert (code, out) == (0, "")
     assert sum(": motion " in line for line in lines) == 3
-    assert re.fullmatch(r"3 movies done in \d+:\d\d:\d\d, \d+ per hour", lines[-2])
-    assert lines[-1].startswith("limited by ")
+    assert re.fullmatch(r"3 movies done in \d+:\d\d:\d\d, \d+ per hour", lines[-3])
+    assert lines[-2].startswith("Bottleneck: ")
 
 
 def test_a_terminal_shows_counts_rate_and_stages(movies, tmp_path):
@@ -166,8 +169,8 @@ def ended(wall_s: float, cpu_s: float, threads: int = 1) -> Outcome:
 @pytest.mark.parametrize(
     ("cpu_s", "running", "said"),
     [
-        (9.0, 2, "computing: the cores given were busy 90%"),
-        (2.0, 2, "the longest stage is 'writing' with 75%"),
+        (9.0, 2, "computing (CPU 90% busy)"),
+        (2.0, 2, "longest stage: writing, 75% of the time"),
         (9.0, 0, "too few movies at a time"),
     ],
 )
@@ -178,6 +181,49 @@ def test_the_summary_says_what_limited_the_run(cpu_s, running, said):
     throughput.note(side_by_side=2, running=running, waiting=0)
 
     assert said in throughput.summary().limit
+
+
+def test_warnings_are_said_once_and_counted_at_the_end(movies, tmp_path, flexalign):
+    words = ("--pixel-size", "1.4", "--jobs", "1")
+    _, _, err = flexalign("align", movies, "--out", tmp_path / "run", *words)
+
+    said = "no dose-weighted micrograph: the dose per frame is not known (--dose-per-frame)"
+    lines = err.splitlines()
+    assert lines.count(f"warning: {said}") == 1
+    assert f"warning: {said}: 3 of 3 movies" in lines
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())["summary"]
+    assert summary["warnings"][said] == 3
+
+
+def test_time_without_work_and_failures_do_not_count_in_the_rate():
+    throughput = Throughput()
+    throughput.note(side_by_side=1, running=1, waiting=0)
+    throughput.end(ended(1.0, 1.0))
+    throughput.note(side_by_side=1, running=1, waiting=0)
+    busy = throughput.movies_per_hour, throughput.summary().movies_per_hour
+
+    throughput.note(side_by_side=1, running=0, waiting=0)
+
+    assert (throughput.movies_per_hour, throughput.summary().movies_per_hour) == busy
+    assert busy[0] == busy[1] > 0
+    throughput.end(dataclasses.replace(ended(1.0, 1.0), failure=Failure("input", "x", 3)))
+    assert throughput.summary().movies_per_hour == busy[1]
+
+
+def test_tables_records_and_report_agree_on_the_time_of_a_movie(movies, tmp_path, flexalign):
+    run = tmp_path / "run"
+    flexalign("align", movies, "--out", run, *OPTIONS, "--jobs", "1")
+
+    def seconds(name: str) -> dict[str, float]:
+        with (run / name).open() as file:
+            return {row["movie"]: float(row["seconds"]) for row in csv.DictReader(file)}
+
+    in_table, in_report = seconds("micrographs.csv"), seconds("report.csv")
+    assert len(in_table) == 3
+    assert in_table == pytest.approx(in_report, abs=0.006, rel=5e-4)
+    for path in run.glob("*_record.json"):
+        record = read_record(path)
+        assert in_table[record.inputs["movie"]["path"]] == pytest.approx(record.seconds, abs=0.006)
 
 
 def test_a_run_that_did_nothing_has_no_rate():

@@ -36,7 +36,8 @@ def test_a_movie_gives_outputs_lines_of_result_and_flags_and_a_report(
     outcome = run("align", movie_folder / "a.tiff", "--out", out, *PIXEL_SIZE, *gain)
 
     assert (outcome.code, outcome.out) == (0, "")
-    result, *flags, report = outcome.err.splitlines()
+    result, warning, *flags, report = outcome.err.splitlines()
+    assert warning.startswith("  warning: no dose-weighted micrograph")
     assert report == f"report: {out / 'report.html'}"
     assert result.startswith("a.tiff: motion ")
     assert " A (early " in result
@@ -139,18 +140,45 @@ def test_a_mistake_ends_in_words_and_the_code_of_its_kind(
     assert outcome.out == ""
 
 
-def test_outputs_are_replaced_only_when_asked_for(run, movie_folder, gain, tmp_path):
+def test_the_same_command_again_finds_a_movie_done_and_other_options_align_it_again(
+    run, movie_folder, gain, tmp_path
+):
     words = ("align", movie_folder / "a.tiff", "--out", tmp_path, *PIXEL_SIZE, *gain, "--no-refine")
     run(*words)
     before = (tmp_path / "a_record.json").read_bytes()
 
-    refused = run(*words)
+    again = run(*words)
+
+    assert again.code == 0
+    assert "a.tiff: done before" in again.err
+    assert (tmp_path / "a_record.json").read_bytes() == before
+    changed = run(*words, "--binning", "2")
+    assert (changed.code, "done before" in changed.err) == (0, False)
+    assert json.loads((tmp_path / "a_record.json").read_text())["parameters"]["binning"] == 2
+    assert "a.tiff: motion" in run(*words, "--binning", "2", "--overwrite").err
+
+
+def test_results_of_another_movie_of_the_same_name_are_not_replaced(run, movie_folder, tmp_path):
+    (tmp_path / "day2").mkdir()
+    second = shutil.copy(movie_folder / "b.mrc", tmp_path / "day2" / "a.mrc")
+    words = ("--out", tmp_path, *PIXEL_SIZE, "--no-refine")
+    run("align", movie_folder / "a.tiff", *words)
+    before = (tmp_path / "a_record.json").read_bytes()
+
+    refused = run("align", second, *words)
 
     assert refused.code == 3
     assert "--overwrite" in refused.err
     assert (tmp_path / "a_record.json").read_bytes() == before
-    assert run(*words, "--overwrite").code == 0
-    assert (tmp_path / "a_record.json").read_bytes() != before
+
+
+def test_what_is_left_out_is_said_on_the_screen_and_in_the_report(run, movie_folder, tmp_path):
+    outcome = run("align", movie_folder / "a.tiff", "--out", tmp_path, *PIXEL_SIZE, "--no-refine")
+
+    said = "no dose-weighted micrograph: the dose per frame is not known (--dose-per-frame)"
+    assert f"  warning: {said}" in outcome.err.splitlines()
+    assert said in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["warnings"][said] == 1
 
 
 def test_two_movies_of_one_name_get_two_names(run, movie_folder, tmp_path):

@@ -182,3 +182,15 @@ def test_a_bad_frame_is_left_out_with_a_warning(run, tmp_path):
     assert outcome.code == 0
     assert "bad-frames" in outcome.err
     assert "frame 4 is left out" in (tmp_path / "out" / "blank_record.json").read_text()
+
+
+def test_a_dose_that_cannot_be_right_stops_one_movie_and_many(run, movie_folder, tmp_path):
+    one = ("align", movie_folder / "a.tiff", "--out", tmp_path / "one", "--pixel-size", "1.5")
+    many = ("align", movie_folder / "a.tiff", movie_folder / "b.mrc", "--out", tmp_path / "many")
+    for words in (one, (*many, "--pixel-size", "1.5")):
+        outcome = run(*words, "--dose-per-frame", "60", "--jobs", "0")
+
+        assert outcome.code == 2
+        assert "--dose-per-frame: expected at most 300 e/A2 for a movie" in outcome.err
+        assert "give 10; --dose-check off" in outcome.err
+        assert not list(tmp_path.glob("*/*_record.json"))

@@ -103,7 +103,7 @@ class RunFolder:
             # A network file system may show it with a delay.
             with contextlib.suppress(OSError):
                 record_ns = (self.path / f"{job.name}{RECORD_SUFFIX}").stat().st_mtime_ns
-            row = tables.row_of(record, outcome.wall_s)
+            row = tables.row_of(record)
         entry = Entry(job.movie, job.name, job.key, record_ns, outcome.failure, row)
         self._entries[job.movie] = entry
         self._is_changed = True
@@ -221,7 +221,7 @@ class RunFolder:
         except InputError:
             return None
         movie = str(record.inputs["movie"]["path"])
-        row = tables.row_of(record, record.seconds)
+        row = tables.row_of(record)
         return Entry(movie, name, key_of_record(record), record_ns, None, row)
 
 

@@ -128,6 +128,14 @@ def key_of_record(record: MovieRecord) -> str:
         return ""
 
 
+def movie_key(movie: str | Path, params: AlignParams) -> str:
+    """The key of the job of a movie that belongs to no series; "" if a file cannot be found."""
+    try:
+        return job_key(params.hash(), {"movie": file_state(movie), **reference_states(params)})
+    except (OSError, InputError):
+        return ""  # opening it reports the error
+
+
 def reference_states(params: AlignParams) -> dict[str, dict[str, int]]:
     """Size and time of each detector reference.
 

@@ -19,7 +19,7 @@ from flexalign.io.writing.ownership import resolved
 from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
-    from flexalign.batch.gain_gate import GainGate
+    from flexalign.batch.first_movies import FirstMovies
 
 TICK_S = 0.5
 # After this many consecutive write failures the folder is at fault, not the movies.
@@ -102,6 +102,7 @@ class Run:
     Parameters
     ----------
     own : parameters of single movies, by their resolved paths
+    first_movies : checks of pixel size, dose and gain; None = nothing is checked
     inputs : further input files, which must not be replaced
     of_series : properties of the job of a movie, by its resolved path, from its tilt series
     """
@@ -113,7 +114,7 @@ class Run:
         source: Source,
         observer: Observer,
         choices: Choices | None = None,
-        gate: GainGate | None = None,
+        first_movies: FirstMovies | None = None,
         own: Mapping[Path, Mapping[str, Any]] | None = None,
         inputs: Sequence[str] = (),
         of_series: Callable[[Path], Mapping[str, Any]] | None = None,
@@ -123,7 +124,7 @@ class Run:
         self._own, self._inputs = {} if own is None else own, tuple(inputs)
         self._folder, self._executor = folder, executor
         self._source, self._observe = source, observer
-        self._choices, self._gate = choices or Choices(), gate
+        self._choices, self._first_movies = choices or Choices(), first_movies
         self._references = reference_states(folder.params)
         self._waiting: dict[str, Job] = {}
         self._running: dict[str, Job] = {}
@@ -147,6 +148,8 @@ class Run:
             If the folder cannot be written to any more; finished movies remain.
         InputError
             If the gain reference certainly does not fit the first movies.
+        ParameterError
+            If their pixel size or dose cannot be right.
         """
         try:
             while self._is_going():
@@ -192,8 +195,8 @@ class Run:
         if self._is_stopped:
             return
         movies = self._source.take()
-        if self._gate is not None:
-            self._folder.params = self._gate.admit(movies)
+        if self._first_movies is not None:
+            self._folder.params = self._first_movies.admit(movies)
         for movie in movies:
             self._consider(str(movie.absolute()))
 

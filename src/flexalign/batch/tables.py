@@ -41,7 +41,7 @@ _SOURCES: dict[str, Source] = {
     "signal_after_10_7_A": signal_after,
     "flags": lambda record: " ".join(record.quality.flag_names),
     "warnings": warning_count,
-    "seconds": "seconds",
+    "seconds": lambda record: round(record.seconds, 2),
     "record": "outputs.record",
 }
 COLUMNS = tuple(_SOURCES)
@@ -58,17 +58,12 @@ _ROW_NEEDS = (
 )  # fmt: skip
 
 
-def row_of(record: MovieRecord, seconds: float) -> dict[str, Any]:
+def row_of(record: MovieRecord) -> dict[str, Any]:
     """The table row of a finished movie; file names are relative to the run folder.
 
     Beside the columns it holds "outputs", the names of all its files.
-
-    Parameters
-    ----------
-    seconds : processing time
     """
-    row = values_of(record, _SOURCES)
-    return {**row, "seconds": round(seconds, 2), "outputs": list(record.outputs.values())}
+    return {**values_of(record, _SOURCES), "outputs": list(record.outputs.values())}
 
 
 def checked_row(row: dict[str, Any]) -> dict[str, Any]:

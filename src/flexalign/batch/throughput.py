@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from flexalign.batch.failures import Failure
 from flexalign.batch.jobs import Outcome
+from flexalign.batch.warning_counts import WarningCounts
 from flexalign.model import JsonValue
 
 RECENT_MOVIES = 50
@@ -29,12 +30,13 @@ class RunSummary(JsonValue):
     failures : number of each kind
     exit_codes : of the failures of this run and before
     elapsed_s : of the whole run
-    movies_per_hour : of this run; NaN if none was aligned
+    movies_per_hour : movies that were aligned in the time in which there was work; NaN if none was
     busy_part : share of the time in which the places for movies were occupied
     computing_part : share of the movies' thread time spent computing; NaN = unknown
     stage_s : mean time of each stage of a movie
     limit : the bottleneck, in words
     incomplete : movies that were seen and never became complete
+    warnings : number of movies with each warning, of this run
     """
 
     schema: ClassVar[int] = 1
@@ -53,6 +55,7 @@ class RunSummary(JsonValue):
     stage_s: dict[str, float]
     limit: str
     incomplete: tuple[str, ...] = ()
+    warnings: dict[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -71,7 +74,10 @@ class Throughput:
         self.failures: Counter[str] = Counter()
         self._exit_codes: set[int] = set()
         self._started_s = self._noted_s = time.monotonic()
-        self._ends_s: deque[float] = deque(maxlen=RECENT_MOVIES)
+        # Time with work, and that at which each of the last movies was done.
+        self._active_s = 0.0
+        self._ends_s: deque[float] = deque([0.0], maxlen=RECENT_MOVIES + 1)
+        self._warnings = WarningCounts()
         self._stage_s: dict[str, float] = {}
         self._place_s = self._taken_s = self._starved_s = 0.0
         self._thread_s = self._cpu_s = 0.0
@@ -83,11 +89,12 @@ class Throughput:
 
     @property
     def movies_per_hour(self) -> float:
-        """Speed over the last movies; NaN before the first has ended."""
-        if not self._ends_s:
-            return math.nan
-        first = self._started_s if len(self._ends_s) < RECENT_MOVIES else self._ends_s[0]
-        return 3600 * len(self._ends_s) / max(time.monotonic() - first, 1e-9)
+        """Speed over the last movies; NaN before the first is done.
+
+        Time without work, as between the movies of a microscope, does not count.
+        """
+        passed_s = self._active_s - self._ends_s[0]
+        return _per_hour(len(self._ends_s) - 1, passed_s)
 
     @property
     def stage_s(self) -> dict[str, float]:
@@ -104,13 +111,14 @@ class Throughput:
 
     def end(self, outcome: Outcome) -> None:
         """Count a movie that has ended."""
-        self._ends_s.append(time.monotonic())
         if outcome.failure is not None:
             self.failed += 1
             self.failures[outcome.failure.kind] += 1
             self._exit_codes.add(outcome.failure.exit_code)
             return
         self.done += 1
+        self._ends_s.append(self._active_s + time.monotonic() - self._noted_s)
+        self._warnings.add((outcome.record or {}).get("warnings", ()))
         timings: dict[str, Any] = (outcome.record or {}).get("timings_s", {})
         for stage, seconds in timings.items():
             self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
@@ -122,6 +130,7 @@ class Throughput:
         """Note the number of places, and of movies in progress, since the last call."""
         now = time.monotonic()
         passed, self._noted_s = now - self._noted_s, now
+        self._active_s += passed if running or waiting else 0.0
         self._place_s += passed * side_by_side
         self._taken_s += passed * min(running, side_by_side)
         if not waiting:
@@ -130,7 +139,6 @@ class Throughput:
     def summary(self, unfinished: int = 0, incomplete: tuple[str, ...] = ()) -> RunSummary:
         """Summary of the run so far."""
         computing = self._cpu_s / self._thread_s if self._thread_s else math.nan
-        ended = self.done + self.failed
         return RunSummary(
             done=self.done,
             failed=self.failed,
@@ -140,12 +148,13 @@ class Throughput:
             failures=dict(self.failures),
             exit_codes=tuple(sorted(self._exit_codes)),
             elapsed_s=self.elapsed_s,
-            movies_per_hour=3600 * ended / self.elapsed_s if ended else math.nan,
+            movies_per_hour=_per_hour(self.done, self._active_s),
             busy_part=self._taken_s / self._place_s if self._place_s else math.nan,
             computing_part=computing,
             stage_s=self.stage_s,
             limit=self._limit(computing),
             incomplete=incomplete,
+            warnings=self._warnings.to_dict(),
         )
 
     def _limit(self, computing: float) -> str:
@@ -153,14 +162,19 @@ class Throughput:
         if not self.done or not self._place_s:
             return ""
         if self._starved_s > self._place_s / 2:
-            return "too few movies at a time for the places there are"
+            return "too few movies at a time for all jobs"
         if math.isnan(computing):
             return ""
         if computing >= BUSY_SHARE:
-            return f"computing: the cores given were busy {computing:.0%} of the time"
+            return f"computing (CPU {computing:.0%} busy)"
         longest = max(self._stage_s, key=self._stage_s.__getitem__)
         share = self._stage_s[longest] / max(sum(self._stage_s.values()), 1e-9)
         return (
-            f"reading, writing and what runs on one thread: the cores given were busy "
-            f"{computing:.0%} of the time; the longest stage is '{longest}' with {share:.0%}"
+            f"reading and single-threaded steps (CPU {computing:.0%} busy); longest stage: "
+            f"{longest}, {share:.0%} of the time"
         )
+
+
+def _per_hour(count: int, seconds: float) -> float:
+    """Movies per hour; NaN without movies."""
+    return 3600 * count / max(seconds, 1e-9) if count else math.nan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from flexalign.cli.options import collect_parameters, given_parameters, takes_pa
 from flexalign.cli.reporting import refuse_foreign_report, write_report
 from flexalign.cli.run_options import RunOptions
 from flexalign.cli.running import INTERRUPTED, run_movies, write_project_files
+from flexalign.errors import InputError
 from flexalign.params import AlignParams
 
 Movies = Annotated[
@@ -62,7 +62,7 @@ def align(
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace the outputs of an earlier run; align finished movies again.",
+            help="Align finished movies again.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -77,8 +77,8 @@ def align(
 
     One line of result per movie goes to the standard error stream.
     A movie that fails does not stop the others.
-    More than one movie makes the folder a run: the same command again does what is missing,
-    changed, or, with --retry-failed, failed.
+    The same command again does what is missing, changed, or, with --retry-failed, failed. More
+    than one movie makes the folder a run, with tables of all movies.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
     paths, params, own = movies_and_parameters(movies, settings, values)
@@ -151,7 +151,8 @@ def _align_one(
     `inputs` are the files read beside the movie and its references.
     """
     from flexalign.align import align_and_write
-    from flexalign.batch.gain_gate import gain_gate
+    from flexalign.batch.first_movies import first_movies
+    from flexalign.batch.jobs import finished, movie_key
     from flexalign.io.writing.publishing import clear_leftovers
     from flexalign.naming import movie_root
 
@@ -159,18 +160,33 @@ def _align_one(
     clear_leftovers(out)
     announce_device(params.device)
     announce_compiling()
-    gate = gain_gate(params, out, say_gain_check)
-    if gate is not None:
-        params = gate.admit([movie])
+    params = first_movies(params, out, say_gain_check).admit([movie])
 
     def align_it(movie: Path) -> None:
-        start = time.perf_counter()
+        key = "" if overwrite else movie_key(movie, params)
+        if key and finished(out, movie_root(movie), key) is not None:
+            typer.echo(f"{movie.name}: done before, see --overwrite", err=True)
+            return
         with progress_bar(movie) as progress:
             record = align_and_write(
-                movie, params, out, overwrite=overwrite, inputs=inputs, progress=progress
-            )
-        typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
+                movie, params, out, overwrite=overwrite or _has_results_of(movie, out),
+                inputs=inputs, progress=progress,
+            )  # fmt: skip
+        typer.echo(record_line(movie, record), err=True)
 
     code = run_each([movie], align_it, debug=debug)
     write_project_files(out, params)
     return code
+
+
+def _has_results_of(movie: Path, out: Path) -> bool:
+    """Whether the results in `out` under the name of a movie are its own, not of a namesake."""
+    from flexalign.io.record import read_record
+    from flexalign.io.writing.ownership import resolved
+    from flexalign.naming import RECORD_SUFFIX, movie_root
+
+    try:
+        record = read_record(out / f"{movie_root(movie)}{RECORD_SUFFIX}")
+    except InputError:
+        return False
+    return resolved(str(record.inputs["movie"]["path"])) == resolved(str(movie))

@@ -123,23 +123,46 @@ def progress_bar(movie: Path) -> Iterator[Progress]:
         yield show
 
 
-def record_line(movie: Path, record: MovieRecord, seconds: float) -> str:
-    """As `result_line` for a movie that was aligned in this process, and a line for each flag."""
-    line = result_line(movie.name, record.quality, len(record.warnings), seconds)
+def record_line(movie: Path, record: MovieRecord) -> str:
+    """As `result_line`, and a line for each warning and flag."""
+    line = result_line(movie.name, record)
     flags = record.quality.flags
-    return "\n".join([line, *(f"  {f.name}: {f.message}. {f.remedy}" for f in flags)])
+    warnings = (f"  warning: {warning}" for warning in record.warnings)
+    return "\n".join([line, *warnings, *(f"  {f.name}: {f.message}. {f.remedy}" for f in flags)])
 
 
-def result_line(name: str, quality: Quality, warning_count: int, seconds: float) -> str:
+def model_words(quality: Quality) -> str:
+    """The motion that was kept, as users call it.
+
+    Examples
+    --------
+    >>> from flexalign.model import Quality
+    >>> numbers = dict.fromkeys(("total_motion_A", "early_motion_A", "late_motion_A"), 1.0)
+    >>> numbers |= {"largest_step_A": 1.0, "candidate_scores": {}, "hot_pixel_count": 0}
+    >>> model_words(Quality(**numbers, local_range_A=2.0, chosen="refined"))
+    'global + local (refined)'
+    >>> model_words(Quality(**numbers, local_range_A=0.0, chosen="refined"))
+    'global (refined)'
+    """
+    if quality.chosen == "none":
+        return "none, not corrected"
+    if quality.chosen == "given":
+        return "given"
+    moved = "global + local" if quality.local_range_A > 0 else "global"
+    return f"{moved} (refined)" if quality.chosen == "refined" else moved
+
+
+def result_line(name: str, record: MovieRecord) -> str:
     """The alignment of one movie in one line."""
+    quality, warning_count = record.quality, len(record.warnings)
     parts = [
         f"motion {quality.total_motion_A:.1f} A (early {quality.early_motion_A:.1f} A)",
         f"local up to {quality.local_range_A:.1f} A",
-        f"kept {quality.chosen}",
-        f"{seconds:.1f} s",
+        f"model: {model_words(quality)}",
+        f"{record.seconds:.1f} s",
     ]
     if quality.flags:
         parts.append(f"flags: {' '.join(quality.flag_names)}")
     if warning_count:
-        parts.append(f"warnings in the record: {warning_count}")
+        parts.append(f"warnings: {warning_count}")
     return f"{name}: {', '.join(parts)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -121,7 +120,9 @@ def _say_warnings(root: str, record: MovieRecord) -> None:
             typer.echo(f"{root}: {warning}", err=True)
 
 
-@takes_parameters_without(ESTIMATION, LOCAL, "align_first", "align_last", "gain_check")
+@takes_parameters_without(
+    ESTIMATION, LOCAL, "align_first", "align_last", "gain_check", "dose_check"
+)
 def apply(
     motion: Annotated[
         str,
@@ -248,7 +249,6 @@ def apply_one(
     from flexalign.plain import to_plain
     from flexalign.plan import make_plan
 
-    start = time.perf_counter()
     with open_for(movie, params) as reader:
         pixel_size_A = make_plan(reader.info, replace(params, local=False)).pixel_size_A
         found = read_motion(motion, reader.info, pixel_size_A)
@@ -261,5 +261,5 @@ def apply_one(
             movie, params, out, root=root, overwrite=overwrite, motion=found, inputs=inputs,
             progress=progress,
         )  # fmt: skip
-    typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
+    typer.echo(record_line(movie, record), err=True)
     return True

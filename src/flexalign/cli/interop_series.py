@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -196,12 +195,11 @@ class _Application:
         before = MovieRecord.from_dict(plain)
         values = {name: value for name, value in before.parameters.items() if name != "hash"}
         params = replace(AlignParams.from_dict(values), **self._changes)
-        start = time.perf_counter()
         record = align_and_write(
             tilt.movie, params, self._tilts, root=self._names.give(tilt.movie), overwrite=True,
             motion=Motion.from_dict(before.motion),
         )  # fmt: skip
-        typer.echo(record_line(Path(tilt.movie), record, time.perf_counter() - start), err=True)
+        typer.echo(record_line(Path(tilt.movie), record), err=True)
         return record
 
     def _clear(self, series: TiltSeries) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -151,7 +150,7 @@ def _run(
 
     `read` names the list of movies and further inputs, which must not be replaced.
     """
-    from flexalign.batch.gain_gate import gain_gate
+    from flexalign.batch.first_movies import first_movies
     from flexalign.io.relion_project import OutputNode
     from flexalign.io.star import read_star
     from flexalign.io.writing.publishing import clear_leftovers
@@ -162,18 +161,18 @@ def _run(
     for folder in {(job / movie.root).parent for movie in movies.values()}:
         clear_leftovers(folder)
     announce_compiling()
-    gate = gain_gate(params, job, say_gain_check)
-    if gate is not None:
-        params = gate.admit(list(movies))
+    checks = first_movies(
+        params, job, say_gain_check, lambda m, of_job: movies[m].parameters(of_job)
+    )
+    params = checks.admit(list(movies))
     done: set[str] = set()
 
     def align_one(path: Path) -> None:
         _stop_if_asked(job)
-        started = time.perf_counter()
         record = _align_into(job, movies[path], params, read)
         done.add(movies[path].root)
         if record is not None:
-            typer.echo(record_line(path, record, time.perf_counter() - started))
+            typer.echo(record_line(path, record))
 
     code = run_each(list(movies), align_one, debug=debug)
     _stop_if_asked(job)

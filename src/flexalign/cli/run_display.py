@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from flexalign.batch.warning_counts import WarningCounts
 from flexalign.cli.console import result_line
 from flexalign.files import displayed
 
@@ -45,6 +46,7 @@ class Lines:
 
     def __init__(self, debug: bool, write: Callable[[str], None] | None = None) -> None:
         self._debug = debug
+        self._warnings = WarningCounts()
         self._write = write or (lambda line: typer.echo(line, err=True))
 
     def __call__(self, event: Event) -> None:
@@ -69,11 +71,13 @@ class Lines:
         """The line of a movie that is done or has failed."""
         movie, failure = Path(displayed(outcome.job.movie)), outcome.failure
         if outcome.record is not None:
-            from flexalign.model import Quality
+            from flexalign.model import MovieRecord
 
-            quality = Quality.from_dict(outcome.record["quality"])
-            warnings = len(outcome.record["warnings"])
-            self._write(result_line(movie.name, quality, warnings, outcome.wall_s))
+            record = MovieRecord.from_dict(outcome.record)
+            self._write(result_line(movie.name, record))
+            # The summary counts the movies that have it too.
+            for warning in self._warnings.add(record.warnings):
+                self._write(f"warning: {warning}")
         elif failure is not None:
             if self._debug and outcome.trace and failure.kind in ("defect", "stalled"):
                 self._write(outcome.trace.rstrip())
@@ -156,9 +160,12 @@ def _end_facts(outcome: Outcome, is_final: bool) -> tuple[str, dict[str, Any]]:
     if failure is not None:
         words = {"type": failure.kind, "reason": failure.message, "advice": failure.advice}
         return "failed" if is_final else "retried", {**facts, **words}
-    record = outcome.record or {}
-    parts = {name: record[name] for name in ("quality", "outputs", "warnings")}
-    return "done", {**facts, "seconds": round(outcome.wall_s, 3), **parts}
+    from flexalign.model import MovieRecord
+
+    plain = outcome.record or {}
+    seconds = MovieRecord.from_dict(plain).seconds
+    parts = {name: plain[name] for name in ("quality", "outputs", "warnings")}
+    return "done", {**facts, "seconds": round(seconds, 2), **parts}
 
 
 def _series_facts(event: OfSeries) -> tuple[str, dict[str, Any]]:
@@ -228,7 +235,9 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
     )
     yield f"{summary.done} movies done{before} in {_clock(summary.elapsed_s)}{rate}"
     if summary.limit:
-        yield f"limited by {summary.limit}"
+        yield f"Bottleneck: {summary.limit}"
+    for warning, count in summary.warnings.items():
+        yield f"warning: {warning}: {count} of {summary.done} movies"
     if failed:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.failures.items())
         earlier = f"{summary.failed_before} before" if summary.failed_before else ""

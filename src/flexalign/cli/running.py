@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,8 @@ def run_movies(
     FlexAlignError
         If the run cannot begin, or cannot go on.
     """
+    from flexalign.batch.first_movies import first_movies
     from flexalign.batch.folder import RunFolder
-    from flexalign.batch.gain_gate import gain_gate
     from flexalign.batch.jobs import Note
     from flexalign.batch.lock import only_run
     from flexalign.batch.run import Choices, Run, with_absolute_references
@@ -75,15 +76,29 @@ def run_movies(
         movies = [str(path.absolute()) for path in source.movies]
         names = {movie: folder.names.give(movie) for movie in movies}
         check_run_outputs(out, names, params, inputs)
-        gate = gain_gate(params, out, observe)
+        checks = first_movies(params, out, observe, params_by(own or {}))
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
         read = [str(path.absolute()) for path in inputs]
-        run = Run(folder, executor, source, observe, choices, gate, own, read)
+        run = Run(folder, executor, source, observe, choices, checks, own, read)
         with stopped_by_signals(run, lambda text: observe(Note(text))):
             summary = run.go()
         write_project_files(out, params)
         return summary
+
+
+def params_by(
+    own: Mapping[Path, Mapping[str, Any]],
+) -> Callable[[Path, AlignParams], AlignParams]:
+    """A function that gives the parameters of a movie, by the values of its `own`.
+
+    Parameters
+    ----------
+    own : by resolved paths; may get more later
+    """
+    from flexalign.io.writing.ownership import resolved
+
+    return lambda movie, params: replace(params, **own.get(resolved(movie), {}))
 
 
 def write_project_files(out: Path, params: AlignParams) -> None:

@@ -14,7 +14,7 @@ from flexalign.cli.options import collect_parameters, given_parameters
 from flexalign.cli.reporting import Reporting, SeriesReporting
 from flexalign.cli.run_display import view
 from flexalign.cli.run_options import RunOptions
-from flexalign.cli.running import INTERRUPTED, make_executor, stopped_by_signals
+from flexalign.cli.running import INTERRUPTED, make_executor, params_by, stopped_by_signals
 from flexalign.cli.series_options import DEFAULTS, SeriesOptions, refuse_movie_options
 from flexalign.params import AlignParams
 
@@ -122,8 +122,8 @@ def run_series(
     FlexAlignError
         If the run cannot begin, or cannot go on.
     """
+    from flexalign.batch.first_movies import first_movies
     from flexalign.batch.folder import RunFolder
-    from flexalign.batch.gain_gate import gain_gate
     from flexalign.batch.lock import only_run
     from flexalign.batch.run import Choices, Run, with_absolute_references
     from flexalign.batch.series import SeriesWork
@@ -153,11 +153,11 @@ def run_series(
         source = source_for(work)
         names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}
         check_run_outputs(tilts_path, names, params, inputs)
-        gate = gain_gate(params, out, observe)
+        checks = first_movies(params, out, observe, params_by(work.own), of_tilts=True)
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
         read = [str(path.absolute()) for path in inputs]
-        run = Run(tilts, executor, source, work, choices, gate, work.own, read, work.of_series)
+        run = Run(tilts, executor, source, work, choices, checks, work.own, read, work.of_series)
         with stopped_by_signals(run, work.say):
             summary = run.go()
         work.finish()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import shlex
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,12 +84,9 @@ def demo(
         pixel_size_A=settings.pixel_size_A,
         dose_per_frame_e_A2=settings.dose_e_A2,
     )
-    start = time.perf_counter()
     with progress_bar(files["movie"]) as progress:
         record = align_and_write(files["movie"], params, out, overwrite=True, progress=progress)
-    seconds = time.perf_counter() - start
-    line = result_line(files["movie"].name, record.quality, len(record.warnings), seconds)
-    typer.echo(line, err=True)
+    typer.echo(result_line(files["movie"].name, record), err=True)
 
     before = motion_error_px(Motion.still(settings.frame_count), truth)
     after = motion_error_px(Motion.load(out / record.outputs["motion"]), truth)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -143,14 +142,13 @@ def xmipp_movie_alignment(
     if options.shifts is None:
         refuse_existing(DEFAULT_SHIFTS, overwrite=False)
     announce_compiling()
-    start = time.perf_counter()
     with progress_bar(options.frames) as progress:
         record = align_as_xmipp(
             options.files(), params,
             align_range=options.frame_range, sum_range=options.sum_range, progress=progress,
         )  # fmt: skip
     movie = Path(record.movie.path)
-    typer.echo(record_line(movie, record, time.perf_counter() - start), err=True)
+    typer.echo(record_line(movie, record), err=True)
 
 
 def xmipp_install(

@@ -30,6 +30,7 @@ _ROW_TYPES: dict[str, Any] = {
     "movie_time_s": int | None,
     "flags": list[str],
     "why": list[str],
+    "warning_texts": list[str],
 }
 _HEAD_TYPES: dict[str, Any] = {
     "started": str, "updated": str, "version": str,

@@ -115,6 +115,10 @@ def _flag_messages(record: MovieRecord) -> list[str]:
     return [flag.message or flag.name for flag in record.quality.flags]
 
 
+def _warnings(record: MovieRecord) -> list[str]:
+    return list(record.warnings)
+
+
 def _severity(record: MovieRecord) -> str | None:
     return record.quality.flags[0].severity if record.quality.flags else None
 
@@ -169,8 +173,9 @@ COLUMNS = (
     Column("frames", "Frames", "movie.frame_count", priority=8, about="of the movie as aligned"),
     Column(
         "warnings", "Warnings", warning_count, priority=8,
-        about="sentences to read in the record",
+        about="number of sentences on what was left out or not used",
     ),
+    Column("warning_texts", "Warnings", _warnings, about="the sentences"),
     Column("seconds", "Time", _seconds, "s", priority=6, about="that the alignment took"),
     Column("version", "Version", "version", priority=9, about="of flexalign"),
     Column(
@@ -183,7 +188,8 @@ COLUMNS = (
 
 # Columns that the table of the page does not show.
 NOT_IN_TABLE = (
-    "movie", "severity", "why", "version", "parameters_hash", "device", "gain", "movie_time_s",
+    "movie", "severity", "why", "warning_texts", "version", "parameters_hash", "device", "gain",
+    "movie_time_s",
 )  # fmt: skip
 
 PANELS = (

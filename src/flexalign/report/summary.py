@@ -12,6 +12,7 @@ from typing import Any
 
 from flexalign import __version__
 from flexalign.atomic import replacing
+from flexalign.batch.warning_counts import WarningCounts
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams, option_name, parameters
 from flexalign.report.collect import Failed, Row
@@ -55,6 +56,9 @@ def summary_of(
     record : of the last movie, for what all have in common
     """
     counts = Counter(flag for row in rows for flag in row.values["flags"])
+    warnings = WarningCounts()
+    for row in rows:
+        warnings.add(row.values["warning_texts"])
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -71,6 +75,7 @@ def summary_of(
         "failures": [asdict(failure) for failure in failures],
         "unreadable": dict(broken),
         "flags": dict(counts.most_common()),
+        "warnings": warnings.to_dict(),
         "worst": [row.name for row in worst_first(rows)],
         "common": _in_common(rows),
         "parameters": _parameters(run, record),
