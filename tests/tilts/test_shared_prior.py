@@ -54,7 +54,14 @@ def go(
     series = [understand(source, params, SeriesChoices()) for source in sources]
     executor = Remembering()
     source = ListedSeries(series, work)
-    Run(folder, executor, source, work, own=work.own, of_series=work.of_series).go()
+    Run(
+        folder,
+        executor,
+        source,
+        work,
+        own=lambda movie: work.own.get(movie, {}),
+        of_series=work.of_series,
+    ).go()
     work.finish()
     assert not work.is_unfinished
     return executor.jobs, events

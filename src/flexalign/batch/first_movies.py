@@ -32,6 +32,7 @@ class FirstMovies:
     gain : check of the gain reference; None = it is not checked
     of_tilts : whether the movies are tilts, of which only the pixel size is checked: their doses
         are from the microscope, and thick specimens let little through
+    check_beside : raises if what is beside a movie contradicts; None = nothing is compared
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class FirstMovies:
         gain: GainGate | None,
         *,
         of_tilts: bool = False,
+        check_beside: Callable[[Path], None] | None = None,
     ) -> None:
+        self._check_beside = check_beside
         self._params, self._params_of, self._gain = params, params_of, gain
         self._left = DOSE_MOVIES if params.dose_check == "on" else 0
         self._of_tilts, self._doubtful = of_tilts, 0
@@ -59,6 +62,8 @@ class FirstMovies:
         looked = movies[: self._left]
         self._left -= len(looked)
         for movie in looked:
+            if self._check_beside is not None:
+                self._check_beside(movie)
             self._check_dose(movie)
         return self._params if self._gain is None else self._gain.admit(movies)
 
@@ -98,6 +103,7 @@ def first_movies(
     params_of: Callable[[Path, AlignParams], AlignParams] | None = None,
     *,
     of_tilts: bool = False,
+    check_beside: Callable[[Path], None] | None = None,
 ) -> FirstMovies:
     """The checks that `params` ask for.
 
@@ -106,7 +112,10 @@ def first_movies(
     folder : of the results; made if the result of the gain check is written
     observe : called with the result of the gain check
     params_of : parameters of a movie, given those of the run; default: the same
-    of_tilts : see `FirstMovies`
+    of_tilts, check_beside : see `FirstMovies`
     """
     gate = gain_gate(params, folder, observe)
-    return FirstMovies(params, params_of or (lambda movie, of_run: of_run), gate, of_tilts=of_tilts)
+    return FirstMovies(
+        params, params_of or (lambda movie, of_run: of_run), gate, of_tilts=of_tilts,
+        check_beside=check_beside,
+    )  # fmt: skip

@@ -101,7 +101,7 @@ class Run:
 
     Parameters
     ----------
-    own : parameters of single movies, by their resolved paths
+    own : gives parameters of single movies, by their resolved paths; None = there are none
     first_movies : checks of pixel size, dose and gain; None = nothing is checked
     inputs : further input files, which must not be replaced
     of_series : properties of the job of a movie, by its resolved path, from its tilt series
@@ -115,13 +115,12 @@ class Run:
         observer: Observer,
         choices: Choices | None = None,
         first_movies: FirstMovies | None = None,
-        own: Mapping[Path, Mapping[str, Any]] | None = None,
+        own: Callable[[Path], Mapping[str, Any]] | None = None,
         inputs: Sequence[str] = (),
         of_series: Callable[[Path], Mapping[str, Any]] | None = None,
     ) -> None:
         self._of_series = of_series or (lambda movie: {})
-        # What is empty now may have more later.
-        self._own, self._inputs = {} if own is None else own, tuple(inputs)
+        self._own, self._inputs = own or (lambda movie: {}), tuple(inputs)
         self._folder, self._executor = folder, executor
         self._source, self._observe = source, observer
         self._choices, self._first_movies = choices or Choices(), first_movies
@@ -207,7 +206,7 @@ class Run:
             self._changed.add(movie)
             return
         name = self._folder.names.give(movie)
-        own = self._own.get(resolved(movie), {})
+        own = self._own(resolved(movie))
         params = replace(self._folder.params, **own)
         of_series = self._of_series(resolved(movie))
         series_key = of_series.get("series_key", "")
@@ -220,7 +219,7 @@ class Run:
         if of_series.get("only_measures") and known is not None and known.failure is None:
             known = None  # it is aligned, and measured for the others
         if known is not None and known.key == key and self._is_ended(known):
-            self._throughput.skip(known.failure)
+            self._throughput.skip(movie, known.failure)
             self._observe(Skipped(movie, known.failure))
             return
         folder = str(self._folder.path.absolute())

@@ -70,9 +70,9 @@ class Throughput:
     """Counts and times of a run in progress."""
 
     def __init__(self) -> None:
-        self.done = self.failed = self.done_before = self.failed_before = 0
-        self.failures: Counter[str] = Counter()
-        self._exit_codes: set[int] = set()
+        # Of each movie, in this run and before: one that is read too early fails and is done later.
+        self._ended: dict[str, Failure | None] = {}
+        self._before: dict[str, Failure | None] = {}
         self._started_s = self._noted_s = time.monotonic()
         # Time with work, and that at which each of the last movies was done.
         self._active_s = 0.0
@@ -101,22 +101,39 @@ class Throughput:
         """Mean time of each stage of a movie, in order."""
         return {stage: total / max(1, self.done) for stage, total in self._stage_s.items()}
 
-    def skip(self, failure: Failure | None) -> None:
+    @property
+    def done(self) -> int:
+        """Number of movies that were aligned."""
+        return len(self._ended) - self.failed
+
+    @property
+    def failed(self) -> int:
+        """Number of movies that failed, those left out that were done later."""
+        return sum(failure is not None for failure in self._ended.values())
+
+    @property
+    def done_before(self) -> int:
+        """Number of movies that were done in earlier runs, and not repeated."""
+        return len(self._before) - self.failed_before
+
+    @property
+    def failed_before(self) -> int:
+        """Number of movies that failed in earlier runs, and were not repeated."""
+        return sum(failure is not None for failure in self._before.values())
+
+    def skip(self, movie: str, failure: Failure | None) -> None:
         """Count a movie that is not tried."""
-        if failure is None:
-            self.done_before += 1
-        else:
-            self.failed_before += 1
-            self._exit_codes.add(failure.exit_code)
+        if movie not in self._ended:
+            self._before[movie] = failure
 
     def end(self, outcome: Outcome) -> None:
-        """Count a movie that has ended."""
-        if outcome.failure is not None:
-            self.failed += 1
-            self.failures[outcome.failure.kind] += 1
-            self._exit_codes.add(outcome.failure.exit_code)
+        """Count a movie that has ended, in place of what became of it before."""
+        movie, failure = outcome.job.movie, outcome.failure
+        self._before.pop(movie, None)
+        is_again = self._ended.get(movie, failure) is None and movie in self._ended
+        self._ended[movie] = failure
+        if failure is not None or is_again:
             return
-        self.done += 1
         self._ends_s.append(self._active_s + time.monotonic() - self._noted_s)
         self._warnings.add((outcome.record or {}).get("warnings", ()))
         timings: dict[str, Any] = (outcome.record or {}).get("timings_s", {})
@@ -139,14 +156,16 @@ class Throughput:
     def summary(self, unfinished: int = 0, incomplete: tuple[str, ...] = ()) -> RunSummary:
         """Summary of the run so far."""
         computing = self._cpu_s / self._thread_s if self._thread_s else math.nan
+        failed = [failure for failure in self._ended.values() if failure is not None]
+        all_failed = [*failed, *(f for f in self._before.values() if f is not None)]
         return RunSummary(
             done=self.done,
             failed=self.failed,
             done_before=self.done_before,
             failed_before=self.failed_before,
             unfinished=unfinished,
-            failures=dict(self.failures),
-            exit_codes=tuple(sorted(self._exit_codes)),
+            failures=dict(Counter(failure.kind for failure in failed)),
+            exit_codes=tuple(sorted({failure.exit_code for failure in all_failed})),
             elapsed_s=self.elapsed_s,
             movies_per_hour=_per_hour(self.done, self._active_s),
             busy_part=self._taken_s / self._place_s if self._place_s else math.nan,

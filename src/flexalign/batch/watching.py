@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,12 +18,10 @@ from types import TracebackType
 from typing import Self
 
 from flexalign.batch.inputs import is_movie_name, is_result
+from flexalign.batch.sidecars import SIDECAR_SUFFIXES, sidecars_of
 from flexalign.errors import InputError
 from flexalign.files import is_folder
 
-SIDECAR_SUFFIXES = (".mdoc", ".xml")
-# Suffixes in movie names of data-collection programs that are absent in sidecar names.
-MOVIE_ENDINGS = re.compile(r"_(fractions|EER)$", re.IGNORECASE)
 MIN_CHECK_INTERVAL_S = 1.0
 # Maximum share of the time for listing, which is slow on network file systems.
 MAX_LISTING_SHARE = 0.1
@@ -207,12 +204,10 @@ class Watched:
 
     def _has_sidecar(self, movie: Path, modified_ns: int) -> bool:
         """Whether a sidecar file exists that is not older than the movie."""
-        stem = MOVIE_ENDINGS.sub("", movie.stem)
-        for suffix in self._choices.sidecars:
-            for name in (movie.name + suffix, movie.stem + suffix, stem + suffix):
-                with contextlib.suppress(OSError):
-                    if movie.with_name(name).stat().st_mtime_ns >= modified_ns:
-                        return True
+        for sidecar in sidecars_of(movie, self._choices.sidecars):
+            with contextlib.suppress(OSError):
+                if sidecar.stat().st_mtime_ns >= modified_ns:
+                    return True
         return False
 
     def _recheck_recent(self, now: float) -> None:

@@ -5,8 +5,9 @@
 `relion_series`, `simulation` (simulate, demo) and `xmipp` are the commands.  `options` makes
 options from the table of parameters, `option_groups` from dataclasses, as in `run_options`,
 `series_options` and `simulation_options`.  `checks` refuses outputs that would replace inputs,
-`running` runs many movies, `series_run` tilt series; `console` prints the progress of one movie,
-`run_display` that of a run, `comparison_output` a comparison.
+`running` runs many movies, `series_run` tilt series, `hooks` commands of the user during a run;
+`console` prints the progress of one movie, `run_display` that of a run, also to a `log_file` or as
+`json_events`, `comparison_output` a comparison.
 """
 
 from __future__ import annotations

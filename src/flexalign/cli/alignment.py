@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,13 @@ from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
 from flexalign.cli.reporting import refuse_foreign_report, write_report
 from flexalign.cli.run_options import RunOptions
-from flexalign.cli.running import INTERRUPTED, run_movies, write_project_files
+from flexalign.cli.running import (
+    INTERRUPTED,
+    own_values,
+    params_by,
+    run_movies,
+    write_project_files,
+)
 from flexalign.errors import InputError
 from flexalign.params import AlignParams
 
@@ -81,15 +88,15 @@ def align(
     than one movie makes the folder a run, with tables of all movies.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
-    paths, params, own = movies_and_parameters(movies, settings, values)
+    paths, params, own, given = movies_and_parameters(movies, settings, values)
     if dry_run:
-        raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
+        raise typer.Exit(_print_plans(paths, params, own, given, debug=debug))
     is_alone = is_one_file(movies) and replace(options, report=True) == RunOptions()
     if is_alone and not is_run_folder(out):
         if options.report:
             refuse_foreign_report(out)
         read = [settings] if settings else []
-        code = _align_one(paths[0], params, out, read, overwrite=overwrite, debug=debug)
+        code = _align_one(paths[0], params, out, read, given, overwrite=overwrite, debug=debug)
         if options.report and not code:
             write_report(out)
         raise typer.Exit(code)
@@ -98,6 +105,7 @@ def align(
     summary = run_movies(
         Listed(paths), params, out, options, movie_count=len(paths), redo=overwrite, debug=debug,
         own=own, inputs=[*list_files(movies), *([settings] if settings else [])],
+        given=given,
     )  # fmt: skip
     raise typer.Exit(INTERRUPTED if summary.unfinished else summary.exit_code)
 
@@ -106,35 +114,57 @@ def align(
 def plan(movies: Movies, settings: Settings = None, debug: Debug = False, **values: Any) -> None:
     """Print how movies would be aligned: frames, sizes, control points, memory. No pixel is read.
 
-    The options are those of 'align'.
+    Movies that are aligned alike are printed once, with disk space, memory and a rough time of
+    all. The options are those of 'align'.
     """
-    paths, params, own = movies_and_parameters(movies, settings, values)
-    raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
+    paths, params, own, given = movies_and_parameters(movies, settings, values)
+    raise typer.Exit(_print_plans(paths, params, own, given, debug=debug))
 
 
 def movies_and_parameters(
     arguments: list[str], settings: Path | None, values: dict[str, Any]
-) -> tuple[list[Path], AlignParams, dict[Path, dict[str, Any]]]:
-    """The movies, their common parameters, and those that a list gives for single movies."""
+) -> tuple[list[Path], AlignParams, dict[Path, dict[str, Any]], set[str]]:
+    """The movies, their common parameters, and those that a list gives for single movies.
+
+    Last are the names of the common parameters that were given.
+    """
     typed = collect_parameters(values, settings)
     paths = find_movies(arguments, (typed.gain, typed.dark, typed.defects))
     given = given_parameters(values, settings)
     listed = listed_parameters(arguments, paths, typed, given)
     params = collect_parameters(values, settings, listed.common)
     added = {name: value for name, value in listed.common.items() if name in ADDED}
-    return paths, replace(params, **added), listed.own
+    return paths, replace(params, **added), listed.own, given | listed.common.keys()
 
 
-def _planner(params: AlignParams, own: dict[Path, dict[str, Any]]) -> Callable[[Path], None]:
-    """A function that prints the plan of one movie."""
+def _print_plans(
+    movies: list[Path],
+    params: AlignParams,
+    own: dict[Path, dict[str, Any]],
+    given: Collection[str],
+    *,
+    debug: bool,
+) -> int:
+    """Print the plan of one movie, or of groups of many; the exit code."""
+    from flexalign.batch.session_plan import PlannedMovie, describe_movies
+    from flexalign.batch.sidecars import SidecarParameters
     from flexalign.io.movies.open_movie import plan_movie
-    from flexalign.io.writing.ownership import resolved
 
-    def print_plan(movie: Path) -> None:
-        of_movie = replace(params, **own.get(resolved(movie), {}))
-        typer.echo(plan_movie(movie, of_movie).describe() + "\n")
+    say = partial(typer.echo, err=True)
+    params_of = params_by(SidecarParameters(params, given, own_values(own), say))
+    planned: list[PlannedMovie] = []
 
-    return print_plan
+    def plan_it(movie: Path) -> None:
+        of_movie = params_of(movie, params)
+        planned.append(PlannedMovie(movie, plan_movie(movie, of_movie), of_movie))
+
+    code = run_each(movies, plan_it, debug=debug)
+    if len(movies) == 1:
+        for item in planned:
+            typer.echo(item.plan.describe() + "\n")
+    elif planned:
+        typer.echo(describe_movies(planned, params.thread_count))
+    return code
 
 
 def _align_one(
@@ -142,17 +172,20 @@ def _align_one(
     params: AlignParams,
     out: Path,
     inputs: list[Path],
+    given: Collection[str],
     *,
     overwrite: bool,
     debug: bool,
 ) -> int:
     """Align a single movie into the folder `out`, which need not be a run; return the exit code.
 
-    `inputs` are the files read beside the movie and its references.
+    `inputs` are the files read beside the movie and its references, `given` the names of the
+    parameters that were given.
     """
     from flexalign.align import align_and_write
     from flexalign.batch.first_movies import first_movies
     from flexalign.batch.jobs import finished, movie_key
+    from flexalign.batch.sidecars import SidecarParameters
     from flexalign.io.writing.publishing import clear_leftovers
     from flexalign.naming import movie_root
 
@@ -160,7 +193,11 @@ def _align_one(
     clear_leftovers(out)
     announce_device(params.device)
     announce_compiling()
-    params = first_movies(params, out, say_gain_check).admit([movie])
+    of_movie = SidecarParameters(params, given, own_values({}), partial(typer.echo, err=True))
+    checks = first_movies(
+        params, out, say_gain_check, params_by(of_movie), check_beside=of_movie.check
+    )
+    params = params_by(of_movie)(movie, checks.admit([movie]))
 
     def align_it(movie: Path) -> None:
         key = "" if overwrite else movie_key(movie, params)

@@ -10,7 +10,11 @@ from flexalign.params import AlignParams
 
 
 def check_run_outputs(
-    out: Path, names: Mapping[str, str], params: AlignParams, inputs: Sequence[Path]
+    out: Path,
+    names: Mapping[str, str],
+    params: AlignParams,
+    inputs: Sequence[Path],
+    log: Path | None = None,
 ) -> None:
     """Check, before anything is read, that no output would replace an input.
 
@@ -18,6 +22,7 @@ def check_run_outputs(
     ----------
     names : of the outputs, by the paths of the movies
     inputs : files read beside movies and references
+    log : file to which lines are appended
 
     Raises
     ------
@@ -39,4 +44,5 @@ def check_run_outputs(
     outputs += [*tables.NAMES, INDEX_NAME, gain_gate.CHECK_NAME, gain_gate.PICTURE_NAME]
     outputs += [live.PAGE, live.CSV, live.JSON, RELION_TABLE]
     references = (params.gain, params.dark, params.defects)
-    refuse_inputs((out / file for file in outputs), [*names, *references, *inputs])
+    written = [*(out / file for file in outputs), *([] if log is None else [log])]
+    refuse_inputs(written, [*names, *references, *inputs])

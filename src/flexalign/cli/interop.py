@@ -181,7 +181,7 @@ def apply(
         raise ParameterError(
             "--save-tilts: expected no such option with movies, whose files are always kept"
         )
-    paths, params, own = movies_and_parameters(movies, settings, values)
+    paths, params, own, _ = movies_and_parameters(movies, settings, values)
     names, matched, missing = _matched(movies, paths, motion, out)
     inputs = [*dict.fromkeys(matched.values()), *([settings] if settings else [])]
     check_run_outputs(out, {str(path): names[path] for path in paths}, params, inputs)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +13,8 @@ import typer
 
 from flexalign.batch.warning_counts import WarningCounts
 from flexalign.cli.console import result_line
+from flexalign.cli.json_events import write_event
+from flexalign.cli.log_file import log_lines, stamped
 from flexalign.files import displayed
 
 if TYPE_CHECKING:
@@ -26,13 +25,44 @@ if TYPE_CHECKING:
     from flexalign.batch.throughput import RunSummary, Throughput
 
 
-def view(as_json: bool, debug: bool) -> AbstractContextManager[Observer]:
-    """The observer that displays a run: JSON on request, else what suits the terminal."""
-    if as_json:
-        return nullcontext(json_events)
-    if sys.stderr.isatty():
-        return _live(debug)
-    return nullcontext(Lines(debug))
+@contextmanager
+def view(
+    as_json: bool, debug: bool, *, log: Path | None = None, is_stamped: bool = False
+) -> Iterator[Observer]:
+    """The observer that displays a run: JSON on request, else what suits the terminal.
+
+    Parameters
+    ----------
+    log : file for the lines too, with the time; None = no file
+    is_stamped : whether lines have the time on the screen too
+
+    Raises
+    ------
+    OutputError
+        If the log cannot be written.
+    """
+    with ExitStack() as stack:
+        shown: Observer
+        if as_json:
+            shown = write_event
+        elif sys.stderr.isatty():
+            shown = stack.enter_context(_live(debug, is_stamped=is_stamped))
+        else:
+            shown = Lines(debug, stamped(_to_screen) if is_stamped else None)
+        if log is None:
+            yield shown
+            return
+        logged = Lines(debug, stack.enter_context(log_lines(log)))
+
+        def both(event: Event) -> None:
+            shown(event)
+            logged(event)
+
+        yield both
+
+
+def _to_screen(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 class Lines:
@@ -47,7 +77,7 @@ class Lines:
     def __init__(self, debug: bool, write: Callable[[str], None] | None = None) -> None:
         self._debug = debug
         self._warnings = WarningCounts()
-        self._write = write or (lambda line: typer.echo(line, err=True))
+        self._write = write or _to_screen
 
     def __call__(self, event: Event) -> None:
         """Show the event."""
@@ -89,8 +119,11 @@ class Lines:
 class Live(Lines):
     """A live view at the bottom of the terminal, with result lines above it."""
 
-    def __init__(self, debug: bool, live: Any) -> None:
-        super().__init__(debug, lambda line: live.console.print(line, markup=False, soft_wrap=True))
+    def __init__(self, debug: bool, live: Any, *, is_stamped: bool = False) -> None:
+        def write(line: str) -> None:
+            live.console.print(line, markup=False, soft_wrap=True)
+
+        super().__init__(debug, stamped(write) if is_stamped else write)
         self._live = live
         self._stages: dict[str, Stage] = {}
 
@@ -125,70 +158,6 @@ class Live(Lines):
             parts = (f"{stage} {seconds:.1f}" for stage, seconds in throughput.stage_s.items())
             lines.append(f"seconds per movie: {', '.join(parts)}")
         return Group(rows, *lines)
-
-
-def json_events(event: Event) -> None:
-    """Write the event as a JSON object in one line of the standard output stream."""
-    from flexalign.batch import events
-
-    match event:
-        case events.Tick() | events.Measured():
-            return
-        case events.Ended(outcome, is_final):
-            kind, facts = _end_facts(outcome, is_final)
-        case events.GainChecked(check, text, stops):
-            kind, facts = "gain", {**check.to_dict(), "text": text, "stops": stops}
-        case events.SeriesDone() | events.SeriesSkipped() | events.SeriesFailed():
-            kind, facts = _series_facts(event)
-        case events.Skipped(movie, failure):
-            state = "failed" if failure else "done"
-            kind, facts = "skipped", {"movie": displayed(movie), "state": state}
-        case events.Finished(summary, folder):
-            kind, facts = "finished", {"folder": displayed(folder), **summary.to_dict()}
-        case _:
-            kind, facts = type(event).__name__.lower(), dataclasses.asdict(event)
-            facts |= {"movie": displayed(facts["movie"])} if "movie" in facts else {}
-    line = json.dumps({"event": kind, "time": round(time.time(), 3), **facts})
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _end_facts(outcome: Outcome, is_final: bool) -> tuple[str, dict[str, Any]]:
-    """Name and fields of the event that a movie has ended."""
-    job, failure = outcome.job, outcome.failure
-    facts: dict[str, Any] = {"movie": displayed(job.movie), "name": displayed(job.name)}
-    if failure is not None:
-        words = {"type": failure.kind, "reason": failure.message, "advice": failure.advice}
-        return "failed" if is_final else "retried", {**facts, **words}
-    from flexalign.model import MovieRecord
-
-    plain = outcome.record or {}
-    seconds = MovieRecord.from_dict(plain).seconds
-    parts = {name: plain[name] for name in ("quality", "outputs", "warnings")}
-    return "done", {**facts, "seconds": round(seconds, 2), **parts}
-
-
-def _series_facts(event: OfSeries) -> tuple[str, dict[str, Any]]:
-    """Name and fields of an event of a tilt series."""
-    from flexalign.batch import events
-    from flexalign.batch.series_folder import left_out_rows, row_of
-
-    match event:
-        case events.SeriesDone(record):
-            row = row_of(record)
-            facts = {
-                name: row[name] for name in ("series", "source", "images", "exposures", "lost")
-            }
-            rows = [
-                {k: v for k, v in row.items() if k != "series"} for row in left_out_rows(record)
-            ]
-            return "series-done", {**facts, "left_out": rows, "outputs": record.outputs}
-        case events.SeriesSkipped(name, source, lost):
-            words = {"series": displayed(name), "source": displayed(source)}
-            return "series-skipped", {**words, "lost": lost}
-        case events.SeriesFailed(source, failure):
-            words = {"type": failure.kind, "reason": failure.message, "advice": failure.advice}
-            return "series-failed", {"source": displayed(source), **words}
 
 
 def series_lines(event: OfSeries) -> list[str]:
@@ -259,10 +228,10 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def _live(debug: bool) -> Iterator[Observer]:
+def _live(debug: bool, *, is_stamped: bool) -> Iterator[Observer]:
     """A live picture on the terminal."""
     from rich.console import Console
     from rich.live import Live as RichLive
 
     with RichLive(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        yield Live(debug, live)
+        yield Live(debug, live, is_stamped=is_stamped)

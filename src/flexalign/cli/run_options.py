@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,7 +48,7 @@ class RunOptions:
     timeout: Annotated[
         float,
         typer.Option(
-            help="Give up a movie without progress for this long.",
+            help="Abort a movie after this long without progress.",
             metavar="MINUTES", rich_help_panel=PANEL,
         ),
     ] = 30.0  # fmt: skip
@@ -73,6 +74,31 @@ class RunOptions:
             rich_help_panel=PANEL,
         ),
     ] = False
+
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append what is printed to this file too, each line with the time. From 10 MB on "
+            "it is renamed to FILE.1, and so on to FILE.5.",
+            metavar="FILE", show_default=False, rich_help_panel=PANEL,
+        ),
+    ] = None  # fmt: skip
+    after_movie: Annotated[
+        str | None,
+        typer.Option(
+            help="Run this command after each movie that is done or has failed. It reads the event "
+            "that --json prints, in JSON, from its standard input.",
+            metavar="COMMAND", show_default=False, rich_help_panel=PANEL,
+        ),
+    ] = None  # fmt: skip
+    at_end: Annotated[
+        str | None,
+        typer.Option(
+            help="Run this command when all is written. It reads the event 'finished', in JSON, "
+            "from its standard input.",
+            metavar="COMMAND", show_default=False, rich_help_panel=PANEL,
+        ),
+    ] = None  # fmt: skip
 
     scheduler: Annotated[
         str | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 
 from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.console import announce_compiling, announce_device
+from flexalign.cli.hooks import Hooks
 from flexalign.cli.reporting import Reporting
 from flexalign.cli.run_display import view
 from flexalign.cli.run_options import RunOptions
@@ -20,6 +21,7 @@ from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
     from flexalign.batch.clusters import Jobs
+    from flexalign.batch.events import Observer
     from flexalign.batch.executors import Executor
     from flexalign.batch.run import Run, Source
     from flexalign.batch.throughput import RunSummary
@@ -38,6 +40,8 @@ def run_movies(
     debug: bool = False,
     own: Mapping[Path, Mapping[str, Any]] | None = None,
     inputs: Sequence[Path] = (),
+    opening: str = "",
+    given: Collection[str] = (),
 ) -> RunSummary:
     """Align all movies of `source` into the folder `out`.
 
@@ -48,6 +52,9 @@ def run_movies(
     debug : print tracebacks of unexpected errors
     own : parameters of single movies, by their resolved paths
     inputs : files read beside movies and references: settings, lists
+    opening : what is said first; with it, lines have the time
+    given : names of the parameters that were given for all movies, which files beside them do not
+        change
 
     Raises
     ------
@@ -59,6 +66,7 @@ def run_movies(
     from flexalign.batch.jobs import Note
     from flexalign.batch.lock import only_run
     from flexalign.batch.run import Choices, Run, with_absolute_references
+    from flexalign.batch.sidecars import SidecarParameters
     from flexalign.io.results import make_folder
 
     if options.scheduler is None and options.cluster is None:
@@ -66,7 +74,15 @@ def run_movies(
     if options.jobs == 0:
         announce_compiling()
     make_folder(out)
-    with only_run(out) as is_held, view(options.json_events, debug) as observe:
+    shown = view(options.json_events, debug, log=options.log, is_stamped=bool(opening))
+    with (
+        only_run(out) as is_held,
+        shown as display,
+        Hooks(options.after_movie, options.at_end, display) as hooks,
+    ):
+        observe: Observer = hooks
+        if opening:
+            observe(Note(opening))
         if not is_held:
             observe(Note(f"{out}: the file system knows no locks; start no second run there"))
         if options.report:
@@ -75,30 +91,42 @@ def run_movies(
         folder = RunFolder(out, params)
         movies = [str(path.absolute()) for path in source.movies]
         names = {movie: folder.names.give(movie) for movie in movies}
-        check_run_outputs(out, names, params, inputs)
-        checks = first_movies(params, out, observe, params_by(own or {}))
+        check_run_outputs(out, names, params, inputs, options.log)
+        of_movie = SidecarParameters(
+            params, given, own_values(own or {}), lambda text: observe(Note(text))
+        )
+        checks = first_movies(
+            params, out, observe, params_by(of_movie), check_beside=of_movie.check
+        )
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
         read = [str(path.absolute()) for path in inputs]
-        run = Run(folder, executor, source, observe, choices, checks, own, read)
+        run = Run(folder, executor, source, observe, choices, checks, of_movie, read)
         with stopped_by_signals(run, lambda text: observe(Note(text))):
             summary = run.go()
         write_project_files(out, params)
         return summary
 
 
-def params_by(
+def own_values(
     own: Mapping[Path, Mapping[str, Any]],
+) -> Callable[[Path], Mapping[str, Any]]:
+    """A function that gives the values of a movie; `own`, by resolved path, may get more later."""
+    return lambda movie: own.get(movie, {})
+
+
+def params_by(
+    own: Callable[[Path], Mapping[str, Any]],
 ) -> Callable[[Path, AlignParams], AlignParams]:
     """A function that gives the parameters of a movie, by the values of its `own`.
 
     Parameters
     ----------
-    own : by resolved paths; may get more later
+    own : gives the values of a movie by its resolved path
     """
     from flexalign.io.writing.ownership import resolved
 
-    return lambda movie, params: replace(params, **own.get(resolved(movie), {}))
+    return lambda movie, params: replace(params, **own(resolved(movie)))
 
 
 def write_project_files(out: Path, params: AlignParams) -> None:

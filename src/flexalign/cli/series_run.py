@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.console import announce_compiling, announce_device
+from flexalign.cli.hooks import Hooks
 from flexalign.cli.options import collect_parameters, given_parameters
 from flexalign.cli.reporting import Reporting, SeriesReporting
 from flexalign.cli.run_display import view
 from flexalign.cli.run_options import RunOptions
-from flexalign.cli.running import INTERRUPTED, make_executor, params_by, stopped_by_signals
+from flexalign.cli.running import (
+    INTERRUPTED,
+    make_executor,
+    own_values,
+    params_by,
+    stopped_by_signals,
+)
 from flexalign.cli.series_options import DEFAULTS, SeriesOptions, refuse_movie_options
 from flexalign.params import AlignParams
 
@@ -38,6 +45,7 @@ def watch_series(
     *,
     settings: Path | None = None,
     debug: bool = False,
+    opening: str = "",
 ) -> int:
     """Align tilt series as they become complete in `folder`; the exit code.
 
@@ -46,6 +54,7 @@ def watch_series(
     watched : what is waited for
     wanted, values : what was typed, for series and for all movies
     settings : file of further parameters
+    opening : what is said first
 
     Raises
     ------
@@ -68,7 +77,9 @@ def watch_series(
         )
 
     read = [settings] if settings else []
-    return run_series(source_for, params, out, options, wanted, debug=debug, inputs=read)
+    return run_series(
+        source_for, params, out, options, wanted, debug=debug, inputs=read, opening=opening
+    )
 
 
 def series_parameters(values: dict[str, Any], settings: Path | None) -> AlignParams:
@@ -102,6 +113,7 @@ def run_series(
     movie_count: int | None = None,
     files: TiltFiles | None = None,
     display: Observer | None = None,
+    opening: str = "",
 ) -> int:
     """Align the movies of series and put these together in the folder `out`; the exit code.
 
@@ -116,6 +128,7 @@ def run_series(
     movie_count : how many there are, where that is known
     files : which files there will be; None = the stacks
     display : who sees the events; None = what `options` say
+    opening : what is said first; with it, lines have the time
 
     Raises
     ------
@@ -124,6 +137,7 @@ def run_series(
     """
     from flexalign.batch.first_movies import first_movies
     from flexalign.batch.folder import RunFolder
+    from flexalign.batch.jobs import Note
     from flexalign.batch.lock import only_run
     from flexalign.batch.run import Choices, Run, with_absolute_references
     from flexalign.batch.series import SeriesWork
@@ -137,8 +151,17 @@ def run_series(
     if options.jobs == 0:
         announce_compiling()
     tilts_path = make_folder(make_folder(out) / TILTS_NAME)
-    seen_by = nullcontext(display) if display else view(options.json_events, debug)
-    with only_run(tilts_path), seen_by as observe:
+    seen_by: AbstractContextManager[Observer] = nullcontext(display) if display else view(
+        options.json_events, debug, log=options.log, is_stamped=bool(opening)
+    )  # fmt: skip
+    with (
+        only_run(tilts_path),
+        seen_by as shown,
+        Hooks(options.after_movie, options.at_end, shown) as hooks,
+    ):
+        observe: Observer = hooks
+        if opening:
+            observe(Note(opening))
         if options.report:
             observe = SeriesReporting(out, observe)
         if options.report and keep_tilts:
@@ -152,12 +175,13 @@ def run_series(
         )  # fmt: skip
         source = source_for(work)
         names = {str(m.absolute()): tilts.names.give(str(m.absolute())) for m in source.movies}
-        check_run_outputs(tilts_path, names, params, inputs)
-        checks = first_movies(params, out, observe, params_by(work.own), of_tilts=True)
+        check_run_outputs(tilts_path, names, params, inputs, options.log)
+        of_movie = own_values(work.own)
+        checks = first_movies(params, out, observe, params_by(of_movie), of_tilts=True)
         executor = make_executor(options, params, out, movie_count)
         choices = Choices(retry_failed=options.retry_failed, redo=redo)
         read = [str(path.absolute()) for path in inputs]
-        run = Run(tilts, executor, source, work, choices, checks, work.own, read, work.of_series)
+        run = Run(tilts, executor, source, work, choices, checks, of_movie, read, work.of_series)
         with stopped_by_signals(run, work.say):
             summary = run.go()
         work.finish()

@@ -11,7 +11,7 @@ import typer
 from flexalign.cli.alignment import Settings
 from flexalign.cli.console import Debug
 from flexalign.cli.option_groups import takes_options
-from flexalign.cli.options import collect_parameters, takes_parameters
+from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
 from flexalign.cli.run_options import RunOptions, check_positive
 from flexalign.cli.running import run_movies
 from flexalign.cli.series_options import (
@@ -82,9 +82,23 @@ class WatchOptions:
         """Seconds without a new movie after which to stop; None = never."""
         return None if self.idle is None else 60 * self.idle
 
+    def opening(self, folder: Path) -> str:
+        """What is watched, when a movie is complete, and what ends it."""
+        choices = self.choices()
+        sidecars = " or ".join(choices.sidecars)
+        beside = f", or has {sidecars} beside it that is not older" if sidecars else ""
+        which = f"movies {choices.pattern}" if choices.pattern else "movies"
+        ends = "" if self.idle is None else f" or {self.idle:g} minutes without a new movie"
+        return (
+            f"watching {folder} and its subfolders for {which}; a movie is complete when it is "
+            f"unchanged for {choices.settle_s:g} s, was renamed into place{beside}; "
+            f"until Ctrl-C{ends}"
+        )
+
     def choices(self) -> WatchChoices:
         """The options as the source of movies takes them."""
-        from flexalign.batch.watching import SIDECAR_SUFFIXES, WatchChoices
+        from flexalign.batch.sidecars import SIDECAR_SUFFIXES
+        from flexalign.batch.watching import WatchChoices
 
         return WatchChoices(
             pattern=self.pattern or "",
@@ -145,6 +159,15 @@ class SeriesWatchOptions:
             watch.poll, watch.idle_s,
         )  # fmt: skip
 
+    def opening(self, folder: Path, watch: WatchOptions) -> str:
+        """What is watched, when a series is complete, and what ends it."""
+        counted = "" if self.tilts is None else f", or has {self.tilts} exposures"
+        ends = "" if watch.idle is None else f" or {watch.idle:g} minutes without a new movie"
+        return (
+            f"watching {folder} and its subfolders for tilt series; a series is complete when it "
+            f"is unchanged for {self.quiet:g} minutes{counted}; until Ctrl-C{ends}"
+        )
+
     def options(self, eer_dose: float | None) -> SeriesOptions:
         """The options that `tilt-series` has too."""
         return SeriesOptions(
@@ -178,7 +201,7 @@ def watch(
         wanted = series.options(values.pop("eer_dose_per_frame_e_A2"))
         code = watch_series(
             folder, out, series.watched(watching), wanted, values, options,
-            settings=settings, debug=debug,
+            settings=settings, debug=debug, opening=series.opening(folder, watching),
         )  # fmt: skip
         raise typer.Exit(code)
     params = collect_parameters(values, settings)
@@ -187,5 +210,8 @@ def watch(
     references = [Path(name) for name in (params.gain, params.dark, params.defects) if name]
     with Watched(folder, watching.choices(), [out, *references]) as source:
         read = [settings] if settings else []
-        summary = run_movies(source, params, out, options, debug=debug, inputs=read)
+        summary = run_movies(
+            source, params, out, options, debug=debug, inputs=read,
+            opening=watching.opening(folder), given=given_parameters(values, settings),
+        )  # fmt: skip
     raise typer.Exit(summary.exit_code)

@@ -1,0 +1,142 @@
+"""Files that data-collection programs write beside a movie, and the parameters in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flexalign.errors import FlexAlignError, ParameterError
+from flexalign.io.inspect.session_facts import inspect_session_file
+from flexalign.io.movies.open_movie import open_for
+from flexalign.io.movies.reader import read_head
+from flexalign.model import MovieInfo
+from flexalign.params import AlignParams, option_name
+
+SIDECAR_SUFFIXES = (".mdoc", ".xml")
+# Suffixes in movie names of data-collection programs that are absent in sidecar names.
+MOVIE_ENDINGS = re.compile(r"_(fractions|EER)$", re.IGNORECASE)
+# Values that differ by less are the same. Microscopes may give the pixel size of super-resolution
+# movies or of the images, one twice the other.
+TOLERANCE = 0.02
+SAME_PIXEL_RATIOS = (0.5, 1.0, 2.0)
+DOSES = (
+    "dose_per_frame_e_A2", "eer_total_dose_e_A2", "eer_dose_per_frame_e_A2", "eer_groups",
+)  # fmt: skip
+_SHOWN = {
+    "pixel_size_A": "pixel size {:.4g} A",
+    "voltage_kV": "voltage {:g} kV",
+    "dose_per_frame_e_A2": "dose {:.4g} e/A2 per frame",
+    "eer_total_dose_e_A2": "dose {:.4g} e/A2 of the movie",
+}
+
+
+def sidecars_of(movie: Path, suffixes: Sequence[str] = SIDECAR_SUFFIXES) -> Iterator[Path]:
+    """Paths of the files that may be beside a movie, whether they exist or not."""
+    stem = MOVIE_ENDINGS.sub("", movie.stem)
+    for suffix in suffixes:
+        for name in (movie.name + suffix, movie.stem + suffix, stem + suffix):
+            yield movie.with_name(name)
+
+
+def read_sidecar(movie: Path) -> tuple[Path, Mapping[str, Any]] | None:
+    """The first file beside a movie that has metadata of one exposure, and its values."""
+    for path in sidecars_of(movie):
+        try:
+            facts = inspect_session_file(path, read_head(path)) if path.is_file() else None
+        except FlexAlignError:
+            continue  # half-written, or of another kind
+        if facts is not None and facts.values.get("sections", 1) == 1:
+            return path, facts.values
+    return None
+
+
+class SidecarParameters:
+    """Parameters of movies: their own, and further ones from the files beside them.
+
+    Called with the path of a movie it gives the values that differ from those of the run. Pixel
+    size, voltage and dose are taken from the file if nothing else says them: no option, settings
+    file, list, or header.
+
+    Parameters
+    ----------
+    params : of the run
+    given : names of the parameters that were given for all movies
+    own : values of single movies, by their resolved path, which take precedence
+    say : called with a sentence when values are used, once for the same values
+    """
+
+    def __init__(
+        self,
+        params: AlignParams,
+        given: Collection[str],
+        own: Callable[[Path], Mapping[str, Any]],
+        say: Callable[[str], None],
+    ) -> None:
+        self._params, self._given, self._own, self._say = params, set(given), own, say
+        self._said: set[str] = set()
+
+    def __call__(self, movie: Path) -> dict[str, Any]:
+        """The values of one movie, given its resolved path."""
+        own = dict(self._own(movie))
+        found = read_sidecar(movie)
+        if found is None:
+            return own
+        path, said = found
+        values = self._wanted(movie, said, self._given | own.keys())
+        text = ", ".join(_SHOWN[name].format(value) for name, value in values.items())
+        if text and text not in self._said:
+            self._said.add(text)
+            self._say(f"{text}: from {path.name} and files like it, for movies that say no other")
+        return {**values, **own}
+
+    def _wanted(
+        self, movie: Path, said: Mapping[str, Any], given: Collection[str]
+    ) -> dict[str, float]:
+        """The values of a file that nothing else says."""
+        values: dict[str, float] = {}
+        if said.get("voltage_kV") and "voltage_kV" not in given:
+            values["voltage_kV"] = said["voltage_kV"]
+        try:
+            with open_for(movie, self._params) as reader:
+                info = reader.info
+        except FlexAlignError:
+            return {}  # its alignment will report it
+        if said.get("pixel_size_A") and not (info.pixel_size_A or "pixel_size_A" in given):
+            values["pixel_size_A"] = said["pixel_size_A"]
+        if said.get("exposure_dose_e_A2") and not set(DOSES) & set(given):
+            values |= _dose(info, said)
+        return values
+
+    def check(self, movie: Path) -> None:
+        """Compare what was given with the file beside a movie.
+
+        Raises
+        ------
+        ParameterError
+            If pixel size or voltage contradict.
+        """
+        found = read_sidecar(movie)
+        if found is None:
+            return
+        path, said = found
+        for name, ratios in (("pixel_size_A", SAME_PIXEL_RATIOS), ("voltage_kV", (1.0,))):
+            given, value = getattr(self._params, name), said.get(name)
+            if name not in self._given or not given or not value:
+                continue
+            if not any(abs(given / value / ratio - 1) <= TOLERANCE for ratio in ratios):
+                raise ParameterError(
+                    f"{option_name(name)}: expected {value:.4g} as {path} says, found {given:.4g}: "
+                    "give the right one; --dose-check off goes on with it as it is"
+                )
+
+
+def _dose(info: MovieInfo, said: Mapping[str, Any]) -> dict[str, float]:
+    """The dose of a frame, or of an EER movie; nothing if the frames are not all there."""
+    total_e_A2 = said["exposure_dose_e_A2"]
+    if info.eer is not None:
+        return {"eer_total_dose_e_A2": total_e_A2}
+    if said.get("frames") != info.frame_count:
+        return {}
+    return {"dose_per_frame_e_A2": total_e_A2 / info.frame_count}

@@ -1,0 +1,124 @@
+"""Commands of the user that run after each movie and at the end of a run."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shlex
+import shutil
+import subprocess
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from flexalign.cli.json_events import event_facts
+from flexalign.errors import ParameterError
+
+if TYPE_CHECKING:
+    from flexalign.batch.events import Event, Observer
+
+# A command that takes longer is ended, so that it cannot hold up the end of a run.
+MAX_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A command to run, and the event that it reads."""
+
+    command: str
+    event: str
+
+
+class Hooks:
+    """Observer that runs commands after movies, and forwards all events.
+
+    The commands run one after the other beside the run. Each gets the event as `--json` prints it
+    on its standard input. One that fails is reported and does not stop the run.
+
+    Parameters
+    ----------
+    after_movie : command after each movie that is done or has failed; None = none
+    at_end : command when all is written
+    observe : receives the events, and notes about commands that failed
+
+    Raises
+    ------
+    ParameterError
+        If a command cannot be split into words.
+    """
+
+    def __init__(self, after_movie: str | None, at_end: str | None, observe: Observer) -> None:
+        for option, command in (("--after-movie", after_movie), ("--at-end", at_end)):
+            _check(option, command)
+        self._after_movie, self._at_end, self._observe = after_movie, at_end, observe
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._problems: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._finished = ""
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._at_end and self._finished:
+            self._calls.put(_Call(self._at_end, self._finished))
+        self._calls.put(None)
+        # After a signal the commands that wait are not begun.
+        if kind is None:
+            self._thread.join()
+        self._tell()
+
+    def __call__(self, event: Event) -> None:
+        """Queue the command of the event, and forward it."""
+        from flexalign.batch import events
+
+        self._observe(event)
+        self._tell()
+        if isinstance(event, events.Finished):
+            self._finished = json.dumps(event_facts(event))
+        elif isinstance(event, events.Ended) and event.is_final and self._after_movie:
+            self._calls.put(_Call(self._after_movie, json.dumps(event_facts(event))))
+
+    def _tell(self) -> None:
+        """Report commands that failed."""
+        from flexalign.batch.jobs import Note
+
+        while not self._problems.empty():
+            self._observe(Note(self._problems.get()))
+
+    def _work(self) -> None:
+        """Run the commands in order."""
+        while (call := self._calls.get()) is not None:
+            try:
+                done = subprocess.run(
+                    shlex.split(call.command), input=call.event + "\n", text=True,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, errors="replace",
+                    timeout=MAX_SECONDS, check=False,
+                )  # fmt: skip
+            except (OSError, subprocess.TimeoutExpired) as error:
+                self._problems.put(f"'{call.command}' failed: {error}")
+                continue
+            if done.returncode:
+                last = done.stderr.strip().rpartition("\n")[2]
+                code = f"exit code {done.returncode}"
+                self._problems.put(f"'{call.command}' failed with {code}: {last}".rstrip(": "))
+
+
+def _check(option: str, command: str | None) -> None:
+    """Raise `ParameterError` unless a command has words and its program exists."""
+    if command is None:
+        return
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ParameterError(f"{option}: expected a command, found '{command}': {error}") from error
+    if not words or (shutil.which(words[0]) is None and not Path(words[0]).is_file()):
+        raise ParameterError(f"{option}: expected a program that exists, found '{command}'")

@@ -1,0 +1,73 @@
+"""The log of a run: lines with the time, in a file that is rotated."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from flexalign.atomic import explained
+from flexalign.errors import OccupiedError
+
+# The file and its predecessors, NAME.1 to NAME.5, have up to this size each.
+MAX_BYTES, PREDECESSORS = 10_000_000, 5
+_STAMP = "%Y-%m-%d %H:%M:%S"
+_STAMPED = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
+
+
+def stamped(write: Callable[[str], None]) -> Callable[[str], None]:
+    """`write` with the local time in front of each line."""
+    return lambda line: write(f"{time.strftime(_STAMP)} {line}")
+
+
+def refuse_foreign_log(path: Path) -> None:
+    """Check that a log can be appended to and rotated.
+
+    Raises
+    ------
+    OccupiedError
+        If the file, or one with the name of a predecessor, is no log of flexalign.
+    OutputError
+        If it cannot be read.
+    """
+    names = [path.name, *(f"{path.name}.{number + 1}" for number in range(PREDECESSORS))]
+    for file in (path.with_name(name) for name in names):
+        if not file.exists():
+            continue
+        with explained(file), file.open("rb") as opened:
+            head = opened.read(20)
+        if head and not _STAMPED.match(head):
+            raise OccupiedError(
+                f"{file}: expected a log of flexalign, found another file: move it away, or give "
+                "another name to --log"
+            )
+
+
+@contextmanager
+def log_lines(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that appends a line with the time to the log `path`.
+
+    Raises
+    ------
+    OccupiedError
+        If the file is no log of flexalign.
+    OutputError
+        If it cannot be written.
+    """
+    refuse_foreign_log(path)
+    with explained(path):
+        handler = RotatingFileHandler(
+            path, maxBytes=MAX_BYTES, backupCount=PREDECESSORS, encoding="utf-8",
+            errors="backslashreplace",
+        )  # fmt: skip
+
+    def write(text: str) -> None:
+        handler.emit(logging.LogRecord("flexalign", logging.INFO, "", 0, text, None, None))
+
+    # A line of the log is one line.
+    with closing(handler):
+        yield stamped(lambda line: write(line.replace("\n", " ")))

@@ -1,0 +1,136 @@
+"""Pixel size, voltage and dose from the files beside movies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+from flexalign.batch.sidecars import SidecarParameters
+from flexalign.errors import ParameterError
+from flexalign.params import AlignParams
+
+FRAMES = 4
+MDOC = """PixelSpacing = 1.5
+Voltage = 200
+
+[FrameSet = 0]
+ExposureDose = 6
+NumSubFrames = 4
+"""
+EPU = """<MicroscopeImage xmlns="http://schemas"><microscopeData><gun>
+<AccelerationVoltage>200000</AccelerationVoltage></gun></microscopeData><SpatialScale><pixelSize><x>
+<numericValue>1.5E-10</numericValue></x></pixelSize></SpatialScale></MicroscopeImage>
+"""
+
+
+def write_movie(path: Path, pixel_size_A: float = 0.0) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    frames = np.random.default_rng(1).poisson(3.0, (FRAMES, 96, 128)).astype(np.int8)
+    with mrcfile.new(path, data=frames) as file:
+        file.set_image_stack()
+        file.voxel_size = pixel_size_A
+    return path
+
+
+def parameters_of(movie: Path, own=None, **values: object):
+    said: list[str] = []
+    found = SidecarParameters(AlignParams(**values), values, lambda m: own or {}, said.append)
+    return found(movie), said
+
+
+@pytest.mark.parametrize(
+    ("name", "sidecar", "text", "dose_e_A2"),
+    [
+        ("m.mrcs", "m.mrcs.mdoc", MDOC, 1.5),
+        ("m.mrcs", "m.mdoc", MDOC, 1.5),
+        ("m_fractions.mrcs", "m.xml", EPU, None),
+    ],
+)
+def test_what_nothing_else_says_is_from_the_file_beside_and_is_said(
+    tmp_path, name, sidecar, text, dose_e_A2
+):
+    movie = write_movie(tmp_path / name)
+    (tmp_path / sidecar).write_text(text)
+
+    values, said = parameters_of(movie)
+
+    assert values.pop("dose_per_frame_e_A2", None) == dose_e_A2
+    assert values == {"pixel_size_A": 1.5, "voltage_kV": 200.0}
+    assert len(said) == 1
+    assert "voltage 200 kV, pixel size 1.5 A" in said[0]
+    assert f"from {sidecar}" in said[0]
+
+
+def test_options_lists_and_headers_take_precedence(tmp_path):
+    (tmp_path / "m.mdoc").write_text(MDOC)
+    movie = write_movie(tmp_path / "m.mrcs", pixel_size_A=0.83)
+
+    typed, _ = parameters_of(movie, voltage_kV=300.0, dose_per_frame_e_A2=1.0)
+    listed, _ = parameters_of(movie, own={"voltage_kV": 120.0, "dose_per_frame_e_A2": 2.0})
+
+    assert typed == {}
+    assert listed == {"voltage_kV": 120.0, "dose_per_frame_e_A2": 2.0}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no metadata",
+        MDOC + MDOC.partition("\n\n")[2].replace("= 0]", "= 1]"),  # of two exposures
+        MDOC.replace("6", "0").replace("200", "0").replace("1.5", "0"),
+    ],
+)
+def test_a_file_without_metadata_of_one_exposure_changes_nothing(tmp_path, text):
+    (tmp_path / "m.mdoc").write_text(text)
+
+    assert parameters_of(write_movie(tmp_path / "m.mrcs"))[0] == {}
+
+
+def test_the_dose_of_a_movie_with_other_frames_is_not_shared_out(tmp_path):
+    (tmp_path / "m.mdoc").write_text(MDOC.replace("NumSubFrames = 4", "NumSubFrames = 8"))
+
+    assert "dose_per_frame_e_A2" not in parameters_of(write_movie(tmp_path / "m.mrcs"))[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "option"),
+    [
+        ({"pixel_size_A": 1.5, "voltage_kV": 200.0}, None),
+        ({"pixel_size_A": 0.75}, None),  # of super-resolution
+        ({"pixel_size_A": 3.0}, None),
+        ({"pixel_size_A": 1.2}, "--pixel-size"),
+        ({"voltage_kV": 300.0}, "--voltage"),
+    ],
+)
+def test_contradictions_are_refused(tmp_path, values, option):
+    (tmp_path / "m.mdoc").write_text(MDOC)
+    movie = write_movie(tmp_path / "m.mrcs")
+    found = SidecarParameters(AlignParams(**values), values, lambda m: {}, lambda text: None)
+
+    if option is None:
+        found.check(movie)
+        return
+    with pytest.raises(ParameterError, match=rf"{option}: .*m\.mdoc says, found"):
+        found.check(movie)
+
+
+def test_a_run_uses_them_and_stops_on_contradictions(tmp_path, flexalign):
+    movies = [write_movie(tmp_path / "in" / f"m{number}.mrcs") for number in range(2)]
+    for movie in movies:
+        movie.with_suffix(".mdoc").write_text(MDOC)
+    words = ("align", tmp_path / "in", "--jobs", "0", "--no-local", "--no-refine", "--no-psd")
+
+    code, _, err = flexalign(*words, "--out", tmp_path / "out")
+    wrong, _, why = flexalign(*words, "--out", tmp_path / "wrong", "--voltage", "300")
+
+    record = json.loads((tmp_path / "out" / "m1_record.json").read_text())
+    used = {name: record["parameters"][name] for name in ("pixel_size_A", "dose_per_frame_e_A2")}
+    assert (code, used) == (0, {"pixel_size_A": 1.5, "dose_per_frame_e_A2": 1.5})
+    assert err.count("voltage 200 kV, pixel size 1.5 A, dose 1.5 e/A2 per frame") == 1
+    assert wrong == 2
+    assert "--voltage: expected 200" in why
+    assert not list((tmp_path / "wrong").glob("*_record.json"))
