@@ -90,7 +90,7 @@ def check_regular_file(path: str | Path) -> int:
     try:
         found = Path(path).stat()
     except FileNotFoundError:
-        raise InputError(f"{path}: expected a file, found nothing of that name") from None
+        raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # a name with a null character in it

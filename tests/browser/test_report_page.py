@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -335,7 +336,7 @@ def test_the_page_alone_still_opens_the_worst_movies(open_page, session_folder, 
 def test_it_follows_the_theme_of_the_system_and_can_be_told(open_page, session_folder):
     page = open_page(session_folder / "report.html", scheme="dark").page
     dark = page.evaluate(GROUND)
-    page.get_by_role("button", name="Dark").click()
+    page.get_by_role("button", name="Light theme").click()
 
     assert page.evaluate(GROUND) == WHITE != dark
 
@@ -433,3 +434,39 @@ def test_a_folder_in_which_all_movies_failed_says_why(open_page, session_folder,
 
     assert "found 31 whole ones" in opened.page.locator("#outcome").inner_text()
     assert opened.complaints == []
+
+
+def test_one_value_far_above_the_others_does_not_flatten_them(open_page, session_folder, tmp_path):
+    text = (session_folder / "report.html").read_text()
+    far = re.sub(r'("total_motion_A": \[)[\d.]+', r"\g<1>9876", text, count=1)
+    assert far != text
+    (tmp_path / "report.html").write_text(far)
+
+    page = open_page(tmp_path / "report.html").page
+
+    top, drawn = page.evaluate(
+        """(() => {
+            const { panel, chart } = session.drawn[0];
+            const points = chart.getOption().series.flatMap(({ data }) => data);
+            return [chart.getOption().yAxis[0].max, points.find(([, , value]) => value === 9876)];
+        })()"""
+    )
+    assert drawn[1] < top < 500
+    assert "are at the upper edge" in page.locator("#panels figcaption").first.inner_text()
+
+
+def test_a_page_is_read_again_only_while_its_run_goes_on(open_page, session_folder, tmp_path):
+    text = (session_folder / "report.html").read_text()
+    assert 'data-run="going-on"' not in text
+    (tmp_path / "report.html").write_text(
+        text.replace('<html lang="en">', '<html lang="en" data-run="going-on">')
+    )
+
+    for path, times in ((session_folder, 0), (tmp_path, 1)):
+        page = open_page(path / "report.html").page
+        page.clock.install()
+        page.reload()
+        page.evaluate("window.isFirst = true")
+        page.clock.run_for(31_000)
+        page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+        assert page.evaluate("window.isFirst === undefined") == bool(times)

@@ -118,7 +118,7 @@ def test_loops_give_the_same_when_just_compiled_and_when_compiled_before(movie_f
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("nowhere.tiff",), 3, "nowhere.tiff: expected a file"),
+        (("nowhere.tiff",), 3, "nowhere.tiff: no such file"),
         (("nowhere.tiff", "nowhere_else.mrc"), 3, "2 of 2 movies failed"),
         (("a.tiff", "--gain", "nowhere.mrc"), 3, "nowhere.mrc"),
         (("a.tiff", "--align-last", "99"), 2, "--align-last"),

@@ -76,7 +76,7 @@ def spoiled(tmp_path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("missing", "found nothing of that name"),
+        ("missing", "no such file"),
         ("empty", "found an empty file"),
         ("text", "unknown format"),
         ("one-frame", "at least 2 frames, found 1"),

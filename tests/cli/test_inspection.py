@@ -70,7 +70,7 @@ def test_a_broken_file_does_not_stop_the_others(run, folder):
     assert "2 of 6 frames are there" in found.out
     assert "a.tiff" in found.out
     assert "error: cut.mrc: expected" in found.err
-    assert "error: gone.tiff: expected a file, found nothing" in found.err
+    assert "error: gone.tiff: no such file" in found.err
     assert "2 of 3 files failed" in found.err
     cut, whole, gone = json.loads(as_json.out)
     assert (cut["whole_frames"], cut["expected"]) == (2, 6)

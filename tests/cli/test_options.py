@@ -104,4 +104,5 @@ def test_help_of_every_option_has_its_default_and_is_in_its_group(run, command):
     for name, parameter in parameters().items():
         assert option_name(name) in text
         assert parameter.group in text
-    assert "[default: (30)]" in text
+    assert "Default: 30." in text
+    assert not {"<bool>", "(30)"} & set(text.split())

@@ -120,3 +120,16 @@ def test_processes_that_start_at_once_share_one_cache_of_compiled_loops(tmp_path
 
     assert len({words[0] for words in [*said, later]}) == 1
     assert later[1] == "1"
+
+
+@pytest.mark.parametrize("command", ["align", "watch"])
+def test_a_command_alone_shows_the_first_options_and_where_the_others_are(run, command):
+    alone, whole = run(command), run(command, "--help")
+
+    shown = alone.out + alone.err
+    first = ("--out", "--pixel-size", "--voltage", "--dose-per-frame", "--gain ")
+    assert all(option in shown for option in first)
+    assert "--max-shift" not in shown
+    assert f"more options, in groups: flexalign {command} --help" in shown
+    places = [whole.out.index(option) for option in (*first, "--jobs", "--max-shift")]
+    assert max(places[:5]) < min(places[5:])

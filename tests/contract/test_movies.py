@@ -118,7 +118,7 @@ def test_the_content_decides_not_the_suffix(case):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="found nothing of that name"):
+    with pytest.raises(InputError, match="no such file"):
         open_movie(tmp_path / "movie.mrc")
 
 

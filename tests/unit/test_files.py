@@ -43,7 +43,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     (tmp_path / "ring").symlink_to("ring")
     cases = {
         tmp_path: "a folder", tmp_path / "fifo": "a FIFO", tmp_path / "link": "a FIFO",
-        Path("/dev/zero"): "a device", tmp_path / "none": "nothing of that name",
+        Path("/dev/zero"): "a device", tmp_path / "none": "no such file",
         tmp_path / "ring": "symbolic links", tmp_path / ("x" * 300): "too long",
         tmp_path / "a\0b": "null",
     }  # fmt: skip

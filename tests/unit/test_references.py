@@ -276,7 +276,7 @@ def test_a_stack_of_one_is_an_image_and_a_stack_of_two_is_not(tmp_path):
 
 
 def test_a_missing_gain_is_refused(tmp_path):
-    with pytest.raises(InputError, match="found nothing of that name"):
+    with pytest.raises(InputError, match="no such file"):
         load_references(movie(), gain=tmp_path / "gain.mrc")
 
 

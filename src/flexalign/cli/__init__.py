@@ -7,7 +7,7 @@ options from the table of parameters, `option_groups` from dataclasses, as in `r
 `series_options` and `simulation_options`.  `checks` refuses outputs that would replace inputs,
 `running` runs many movies, `series_run` tilt series, `hooks` commands of the user during a run;
 `console` prints the progress of one movie, `run_display` that of a run, also to a `log_file` or as
-`json_events`, `comparison_output` a comparison.
+`json_events`, `comparison_output` a comparison, and `help` how commands explain themselves.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from flexalign.cli.alignment import align, plan
 from flexalign.cli.comparison import compare
 from flexalign.cli.console import say_error
 from flexalign.cli.gain import check_gain, estimate_gain
+from flexalign.cli.help import Command
 from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
@@ -40,22 +41,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(no_args_is_help=True)(align)
-app.command(no_args_is_help=True)(plan)
-app.command(no_args_is_help=True)(info)
-app.command("tilt-series", no_args_is_help=True)(tilt_series)
-app.command(no_args_is_help=True)(watch)
-app.command(no_args_is_help=True)(report)
-app.command("check-gain", no_args_is_help=True)(check_gain)
-app.command("estimate-gain", no_args_is_help=True)(estimate_gain)
-app.command(no_args_is_help=True)(apply)
-app.command(no_args_is_help=True)(export)
-app.command(no_args_is_help=True)(compare)
-app.command("relion-job", no_args_is_help=True)(relion_job)
-app.command(no_args_is_help=True)(simulate)
-app.command()(demo)
-app.command(no_args_is_help=True)(xmipp_movie_alignment)
-app.command(no_args_is_help=True)(xmipp_install)
+app.command(cls=Command, no_args_is_help=True)(align)
+app.command(cls=Command, no_args_is_help=True)(plan)
+app.command(cls=Command, no_args_is_help=True)(info)
+app.command("tilt-series", cls=Command, no_args_is_help=True)(tilt_series)
+app.command(cls=Command, no_args_is_help=True)(watch)
+app.command(cls=Command, no_args_is_help=True)(report)
+app.command("check-gain", cls=Command, no_args_is_help=True)(check_gain)
+app.command("estimate-gain", cls=Command, no_args_is_help=True)(estimate_gain)
+app.command(cls=Command, no_args_is_help=True)(apply)
+app.command(cls=Command, no_args_is_help=True)(export)
+app.command(cls=Command, no_args_is_help=True)(compare)
+app.command("relion-job", cls=Command, no_args_is_help=True)(relion_job)
+app.command(cls=Command, no_args_is_help=True)(simulate)
+app.command(cls=Command)(demo)
+app.command(cls=Command, no_args_is_help=True)(xmipp_movie_alignment)
+app.command(cls=Command, no_args_is_help=True)(xmipp_install)
 
 
 def _print_version(wanted: bool) -> None:

@@ -28,6 +28,7 @@ from flexalign.cli.console import (
     run_each,
     say_gain_check,
 )
+from flexalign.cli.help import PANEL
 from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
 from flexalign.cli.reporting import refuse_foreign_report, write_report
@@ -55,6 +56,7 @@ Settings = Annotated[
         help="Take parameters from this TOML file, or from the _record.json of an earlier run; "
         "options given here take precedence.",
         metavar="FILE",
+        rich_help_panel=PANEL,
     ),
 ]
 
@@ -70,10 +72,14 @@ def align(
         typer.Option(
             "--overwrite",
             help="Align finished movies again.",
+            rich_help_panel=PANEL,
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, as 'plan' does, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the plan, as 'plan' does, and stop.", rich_help_panel=PANEL
+        ),
     ] = False,
     debug: Debug = False,
     *,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from flexalign.batch.failures import explain
+from flexalign.cli.help import PANEL
 from flexalign.files import displayed
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 Item = TypeVar("Item")
-Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an unexpected error.")]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug", help="Print the traceback of an unexpected error.", rich_help_panel=PANEL
+    ),
+]
 
 
 def run_each(

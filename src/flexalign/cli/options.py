@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flexalign.cli.help import FIRST_PARAMETERS
 from flexalign.io.doses import read_doses
 from flexalign.parameter import numbers_in
 from flexalign.params import AlignParams, Parameter, option_name, parameters
@@ -152,11 +153,13 @@ def _option(name: str, parameter: Parameter) -> Any:
     flag = option_name(name)
     declaration = f"{flag}/--no-{flag.removeprefix('--')}" if _KINDS[name] is bool else flag
     choices = f" One of: {', '.join(parameter.choices)}." if parameter.choices else ""
+    words = default_words(name)
+    default = f" Default: {words}." if words else ""
     return typer.Option(
         declaration,
-        help=parameter.help + choices,
+        help=parameter.help + choices + default,
         metavar=placeholder(name),
-        show_default=default_words(name) or False,
-        rich_help_panel=parameter.group,
+        show_default=False,
+        rich_help_panel=None if name in FIRST_PARAMETERS else parameter.group,
         autocompletion=(lambda: list(parameter.choices)) if parameter.choices else None,
     )

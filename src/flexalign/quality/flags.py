@@ -67,7 +67,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
         "no-signal", "problem",
         meaning="the frames have no significant common signal, so no motion was corrected",
-        message="no motion could be told from noise, so none was corrected",
+        message="no common signal above noise: not corrected",
         cause="An empty or very thick area, no specimen, a dose that is far too low, or a wrong "
         "pixel size.",
         remedy="Look at the micrograph; leave the movie out if there is nothing to see. If there "

@@ -15,6 +15,7 @@ from flexalign.atomic import replacing
 from flexalign.batch.warning_counts import WarningCounts
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams, option_name, parameters
+from flexalign.quality.flags import DEFINITIONS
 from flexalign.report.collect import Failed, Row
 from flexalign.report.columns import COLUMNS
 
@@ -74,7 +75,7 @@ def summary_of(
         "gain_check": dict(gain_check),
         "failures": [asdict(failure) for failure in failures],
         "unreadable": dict(broken),
-        "flags": dict(counts.most_common()),
+        "flags": dict(sorted(counts.items(), key=lambda item: (_rank(item[0]), -item[1]))),
         "warnings": warnings.to_dict(),
         "worst": [row.name for row in worst_first(rows)],
         "common": _in_common(rows),
@@ -83,6 +84,12 @@ def summary_of(
         "columns": [column.name for column in COLUMNS],
         "movies": [{"name": r.name, "record_ns": r.record_ns, **r.values} for r in rows],
     }
+
+
+def _rank(flag: str) -> int:
+    """Place of a flag by its severity, problems first."""
+    known = DEFINITIONS.get(flag)
+    return SEVERITIES.index(known.severity) if known else len(SEVERITIES)
 
 
 def _in_common(rows: Sequence[Row]) -> dict[str, dict[str, int]]:

@@ -270,7 +270,7 @@ def _paths(argument: str) -> Iterator[Path]:
     elif glob.has_magic(argument) and not exists(path):
         yield from sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
     elif not exists(path):
-        raise InputError(f"{argument}: expected a file or folder, found nothing of that name")
+        raise InputError(f"{argument}: no such file or folder")
     elif path.suffix == ".star" and "micrographs" in read_star(path):
         yield from _listed(path)
     else:

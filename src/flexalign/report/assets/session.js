@@ -6,6 +6,19 @@ const session = (() => {
   if (!place) return null;
   const { data, make, number, value } = flexalign;
   const isMeasured = (name) => data.values[name].some((found) => found !== null);
+  // Values farther above the upper quartile than this many times the range of the quartiles are
+  // drawn at the upper edge, so that a single one does not flatten all others.
+  const FAR = 6;
+
+  /* The largest value of a plot that has its own height; Infinity if all have. */
+  function limitOf(columns) {
+    const found = columns.flatMap((name) => data.values[name].filter((y) => y !== null));
+    found.sort((a, b) => a - b);
+    const [low, high] = [0.25, 0.75].map((part) => found[Math.floor(part * (found.length - 1))]);
+    const limit = high + FAR * (high - low);
+    return high > low && found.at(-1) > limit ? limit : Infinity;
+  }
+
   // Of each plot, what was measured; without anything there is no plot.
   const panels = data.panels
     .map((panel) => ({
@@ -13,7 +26,8 @@ const session = (() => {
       columns: panel.columns.filter(isMeasured),
       labels: panel.labels.filter((_, i) => isMeasured(panel.columns[i])),
     }))
-    .filter((panel) => panel.columns.length);
+    .filter((panel) => panel.columns.length)
+    .map((panel) => ({ ...panel, limit: limitOf(panel.columns) }));
   const isTouch = window.matchMedia("(pointer: coarse)").matches;
   // Thousands of points are drawn smaller, so that their crowd still has a shape.
   const size = Math.max(3, Math.min(6, 8 - Math.log10(flexalign.count) * 1.4));
@@ -28,11 +42,11 @@ const session = (() => {
     isShifted = event.shiftKey;
   });
 
-  /* Points [number, value] of the rows that are wanted and have a value; plain, which is fastest. */
-  function points(column, isWanted) {
+  /* Points [number, height, value] of the rows that are wanted and have a value. */
+  function points(column, limit, isWanted) {
     const found = [];
     data.values[column].forEach((y, row) => {
-      if (y !== null && isWanted(row)) found.push([row + 1, y]);
+      if (y !== null && isWanted(row)) found.push([row + 1, Math.min(y, limit), y]);
     });
     return found;
   }
@@ -47,7 +61,7 @@ const session = (() => {
     const series = [
       {
         name: label,
-        data: points(first, (row) => !isFlagged(row)),
+        data: points(first, panel.limit, (row) => !isFlagged(row)),
         symbol: "circle",
         symbolSize: size,
         itemStyle: { color: color.main, opacity: 0.7 },
@@ -56,7 +70,7 @@ const session = (() => {
     if (second) {
       series.push({
         name: panel.labels[1],
-        data: points(second, () => true),
+        data: points(second, panel.limit, () => true),
         symbol: "triangle",
         symbolSize: size,
         itemStyle: { color: color.other, opacity: 0.7 },
@@ -64,7 +78,7 @@ const session = (() => {
     }
     series.push({
       name: "flagged",
-      data: points(first, isFlagged),
+      data: points(first, panel.limit, isFlagged),
       symbol: "diamond",
       symbolSize: size + 3,
       itemStyle: { color: color.flag, opacity: 0.8 },
@@ -76,7 +90,7 @@ const session = (() => {
         id: "selected",
         name: "selected",
         silent: true,
-        data: points(first, isSelected),
+        data: points(first, panel.limit, isSelected),
         symbol: "circle",
         symbolSize: size + 5,
         z: 5,
@@ -104,7 +118,7 @@ const session = (() => {
         const name = echarts.format.encodeHTML(data.names[row]);
         const flags = flexalign.flagsOf(row).map(echarts.format.encodeHTML).join(", ");
         const what = panel.labels.length && seriesName !== "flagged" ? `${seriesName} ` : "";
-        return `<b>${name}</b><br>${what}${number(point[1], 4)} ${panel.unit}${flags ? `<br>flags: ${flags}` : ""}`;
+        return `<b>${name}</b><br>${what}${number(point[2], 4)} ${panel.unit}${flags ? `<br>flags: ${flags}` : ""}`;
       };
       option.xAxis = charts.axis(color, "movie", {
         min: 0,
@@ -119,7 +133,11 @@ const session = (() => {
           showMaxLabel: false,
         },
       });
-      option.yAxis = charts.axis(color, panel.unit, { nameGap: 38, scale: false });
+      option.yAxis = charts.axis(color, panel.unit, {
+        nameGap: 38,
+        scale: false,
+        ...(panel.limit < Infinity ? { max: Number((1.02 * panel.limit).toPrecision(3)) } : {}),
+      });
       if (panel.labels.length) {
         option.legend = charts.legend(color, { data: panel.labels, itemWidth: 9 });
         option.grid.top = 30;
@@ -161,7 +179,8 @@ const session = (() => {
     ) {
       const isInside = panel.columns.some((name) => {
         const y = value(name, row);
-        return y !== null && y >= y0 && y <= y1;
+        const height = Math.min(y, panel.limit);
+        return y !== null && height >= y0 && height <= y1;
       });
       if (isInside) rows.push(row);
     }
@@ -174,7 +193,8 @@ const session = (() => {
   function pointTo(row, chart) {
     for (const one of drawn) {
       const y = row === null ? null : value(one.panel.columns[0], row);
-      one.chart.setOption({ series: [{ id: "here", data: y === null ? [] : [[row + 1, y]] }] });
+      const point = [row + 1, Math.min(y, one.panel.limit), y];
+      one.chart.setOption({ series: [{ id: "here", data: y === null ? [] : [point] }] });
       if (one.chart !== chart) continue;
       const seriesIndex = one.panel.columns.length + 2; // the last, see seriesOf
       chart.dispatchAction(
@@ -263,6 +283,9 @@ const session = (() => {
           {},
           `${panel.title} (${panel.unit})`,
           make("span", { class: "quiet" }, panel.about),
+          panel.limit < Infinity
+            ? make("span", { class: "quiet" }, ` Values above ${number(panel.limit)} are at the upper edge.`)
+            : "",
         ),
         plot,
       ),
@@ -285,7 +308,7 @@ const session = (() => {
     const symbolSize = selected.size > 150 ? size : size + 5; // many rings would be one blot
     for (const { panel, chart } of drawn) {
       chart.setOption({
-        series: [{ id: "selected", symbolSize, data: points(panel.columns[0], isSelected) }],
+        series: [{ id: "selected", symbolSize, data: points(panel.columns[0], panel.limit, isSelected) }],
       });
     }
   });

@@ -7,11 +7,11 @@
 
   function wear(isDark) {
     root.classList.toggle("dark", isDark);
-    button.setAttribute("aria-pressed", String(isDark));
+    button.textContent = isDark ? "Light theme" : "Dark theme";
     charts.redrawAll();
   }
 
-  button.setAttribute("aria-pressed", String(charts.prefersDark.matches));
+  button.textContent = charts.prefersDark.matches ? "Light theme" : "Dark theme";
   charts.prefersDark.addEventListener("change", ({ matches }) => wear(matches));
   button.addEventListener("click", () => wear(!root.classList.contains("dark")));
 
@@ -28,6 +28,14 @@
       document.getElementById("movies-title").scrollIntoView();
     }
   });
+
+  // While a run goes on the page is written again; whoever looks at a movie is not disturbed.
+  const RELOAD_MS = 30000;
+  if (root.dataset.run === "going-on") {
+    setInterval(() => {
+      if (!document.querySelector("dialog[open]") && !flexalign.selected.size) location.reload();
+    }, RELOAD_MS);
+  }
 
   if (flexalign.count === 1) movie.show(0);
   movie.follow(location.hash);
