@@ -13,13 +13,14 @@ SCIPION_PYTHON ?=
 SCIPION_CANDIDATES := $(SCIPION_PYTHON) python3.11 python3.10 python3.9 python3.8 python3
 IS_FOR_SCIPION := import sys, tkinter; sys.exit(not (3, 8) <= sys.version_info < (3, 12))
 
-.PHONY: help setup scipion demo test endurance lint format docs clean
+.PHONY: help setup scipion demo test endurance dist lint format docs clean
 
 help:
 	@echo "make demo    align a simulated movie and compare with its known motion"
 	@echo "make test    lint, then all tests and doctests, also those in Scipion"
 	@echo "make scipion the environment with Scipion that the tests of the plugin run in"
 	@echo "make endurance   the tests of long runs and of damaged files at full length"
+	@echo "make dist    build wheel and source archive, check them, and try the wheel in a clean environment"
 	@echo "make lint    format, style, types and layers, without changing a file"
 	@echo "make format  put the code in the common format"
 	@echo "make docs    write the generated pages of docs/reference"
@@ -71,6 +72,16 @@ test: lint scipion
 	$(BIN)/pytest -n 2 --dist loadfile --doctest-modules src/flexalign tests
 	$(SCIPION)/bin/python -m pytest -n 2 --dist loadfile scipion-em-flexalign/tests
 
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	tar --list --gzip --file dist/*.tar.gz | grep --quiet 'tests/unit/test_motion.py'
+	$(BIN)/python -m venv --clear dist/try
+	dist/try/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd dist && try/bin/flexalign demo --out demo
+	rm -rf dist/try dist/demo
+
 endurance: setup
 	FLEXALIGN_FULL_TESTS=1 $(BIN)/pytest tests/batch tests/fuzz
 
@@ -82,4 +93,4 @@ docs: setup
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) $(SCIPION) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(SCIPION) demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

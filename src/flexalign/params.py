@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import typing
 from dataclasses import dataclass
 from typing import Any, Self
 
 from flexalign.errors import ParameterError
+from flexalign.machine import core_count
 from flexalign.parameter import Parameter as Parameter
 from flexalign.parameter import check_limits, coerced, parameter, shortened
 from flexalign.parameter import option_name as option_name
@@ -317,7 +317,7 @@ class AlignParams:
     @property
     def thread_count(self) -> int:
         """Number of threads: as requested, else as many as the process may use."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or core_count()
 
     def to_dict(self) -> dict[str, Any]:
         """All parameters with the defaults filled in, as JSON can hold them."""

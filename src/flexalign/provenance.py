@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from flexalign.arrays.device import Device
 from flexalign.estimate.result import Estimate
 from flexalign.estimate.spectral_powers import finest_signal_A
 from flexalign.io.record import describe_file
+from flexalign.machine import peak_memory_bytes
 from flexalign.model import MovieRecord, Quality
 from flexalign.params import AlignParams
 from flexalign.passes import FirstPass
@@ -59,7 +58,7 @@ def record_of(
         parameters={**params.to_dict(), "hash": params.hash()},
         decisions=decisions,
         timings_s=timings_s,
-        peak_memory_bytes=_peak_memory_bytes(),
+        peak_memory_bytes=peak_memory_bytes(),
         quality=quality,
         outputs={},
         warnings=_warnings(plan, params, first),
@@ -73,18 +72,6 @@ def describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any]
     paths = (plan.movie.path, params.gain, params.dark, params.defects, params.eer_groups)
     given = zip(names, paths, strict=True)
     return {name: describe_file(path) for name, path in given if path is not None}
-
-
-def _peak_memory_bytes() -> int:
-    """Peak resident memory of this process so far."""
-    try:
-        # Unlike `getrusage`, this does not count a large parent process.
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from flexalign.batch.resources import ReadAhead, core_count, free_memory_bytes
+from flexalign.batch.resources import ReadAhead, free_memory_bytes
+from flexalign.machine import core_count
 
 
 def test_memory_and_cores_are_those_of_the_system():

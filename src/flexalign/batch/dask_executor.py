@@ -28,8 +28,8 @@ from flexalign.batch.jobs import (
     run_job,
     throttled,
 )
-from flexalign.batch.resources import core_count
 from flexalign.errors import InputError
+from flexalign.machine import core_count
 
 # Jobs queued at the scheduler per place, so that no worker idles and an adaptive cluster sees the
 # amount of work.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from flexalign.batch.jobs import Job, Note, Outcome, Stage, run_job
-from flexalign.batch.resources import core_count
+from flexalign.machine import core_count
 
 Listener = Callable[[Stage | Note | Outcome], None]
 

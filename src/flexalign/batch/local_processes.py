@@ -19,7 +19,8 @@ from flexalign.arrays.device import PROCESS_VARIABLE
 from flexalign.batch.executors import Listener
 from flexalign.batch.failures import Failure
 from flexalign.batch.jobs import Job, Note, Outcome, Stage
-from flexalign.batch.resources import ReadAhead, core_count, memory_budget_bytes
+from flexalign.batch.resources import ReadAhead, memory_budget_bytes
+from flexalign.machine import core_count
 
 DEFAULT_TIMEOUT_S = 1800.0
 LAST_WORDS_CHARACTERS = 600

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.files import check_regular_file
+from flexalign.machine import physical_memory_bytes
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/proc/self/cgroup")
@@ -18,11 +18,6 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 USED_SHARE_OF_FREE = 0.8
 MAX_READ_AHEAD_SHARE = 0.1
 READ_AT_ONCE_BYTES = 4 << 20
-
-
-def core_count() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 def free_memory_bytes() -> int:
@@ -36,6 +31,9 @@ def free_memory_bytes() -> int:
     if MEMINFO.exists():
         lines = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
         free.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    else:
+        # Of a system that does not tell what is free, such as macOS, half may be used.
+        free.append((physical_memory_bytes() or 1 << 50) // 2)
     for folder in _cgroups():
         limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
         used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
