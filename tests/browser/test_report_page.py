@@ -438,7 +438,7 @@ def test_a_folder_in_which_all_movies_failed_says_why(open_page, session_folder,
 
 def test_one_value_far_above_the_others_does_not_flatten_them(open_page, session_folder, tmp_path):
     text = (session_folder / "report.html").read_text()
-    far = re.sub(r'("total_motion_A": \[)[\d.]+', r"\g<1>9876", text, count=1)
+    far = re.sub(r'("total_motion_A": ?\[)[\d.]+', r"\g<1>9876", text, count=1)
     assert far != text
     (tmp_path / "report.html").write_text(far)
 
