@@ -21,6 +21,7 @@ TYPED = {
     "gain_flip": ("left-right", "left-right"),
     "gain_sense": ("divide", "divide"),
     "gain_check": ("off", "off"),
+    "dose_check": ("off", "off"),
     "dark": ("dark.mrc", "dark.mrc"),
     "defects": ("defects.txt", "defects.txt"),
     "tiff_rows": ("file", "file"),
