@@ -119,6 +119,8 @@ class Watched:
         idle_s, pending = self._choices.idle_s, self._pending.values()
         if idle_s is None or any(seen.size_bytes for seen in pending):
             return True
+        if not self._listed_ns:
+            return True  # the start of a run may take longer than `idle_s`
         latest_s = max([self._last_new_s, *(seen.since_s for seen in pending)])
         return time.monotonic() - latest_s <= idle_s
 

@@ -151,7 +151,7 @@ def model_words(quality: Quality) -> str:
     'global (refined)'
     """
     if quality.chosen == "none":
-        return "none, not corrected"
+        return "none (not corrected)"
     if quality.chosen == "given":
         return "given"
     moved = "global + local" if quality.local_range_A > 0 else "global"
