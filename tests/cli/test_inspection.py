@@ -75,7 +75,7 @@ def test_a_broken_file_does_not_stop_the_others(run, folder):
     cut, whole, gone = json.loads(as_json.out)
     assert (cut["whole_frames"], cut["expected"]) == (2, 6)
     assert whole["problem"] == ""
-    assert (gone["kind"], "nothing" in gone["problem"]) == ("unknown", True)
+    assert (gone["kind"], "no such file" in gone["problem"]) == ("unknown", True)
 
 
 @pytest.mark.parametrize(
