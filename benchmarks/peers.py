@@ -134,6 +134,20 @@ def run_relion(movie: Path, gain: Path | None, settings: SimulationSettings, thr
         return Found(motion, mrcfile.read(folder / "movie.mrc"), cost.seconds)
 
 
+def keep_relion_star(
+    movie: Path, gain: Path | None, settings: SimulationSettings, threads: int, star: Path
+) -> None:
+    """Run RELION as in `run_relion` and keep its STAR file of the movie as `star`.
+
+    Raises
+    ------
+    PeerError
+        As `run_relion`.
+    """
+    with _by_relion(movie, gain, settings, threads) as (folder, _):
+        shutil.copy(folder / "movie.star", star)
+
+
 def relion_motions(
     movie: Path, gain: Path | None, settings: SimulationSettings, threads: int
 ) -> tuple[dict[str, RelionMotion], float]:

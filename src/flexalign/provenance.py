@@ -45,6 +45,8 @@ def record_of(
     hot_pixels = np.divmod(np.flatnonzero(first.hot_pixels), first.hot_pixels.shape[1])
     decisions["hot_pixel_y"], decisions["hot_pixel_x"] = hot_pixels
     if estimate.refinement is not None:
+        if estimate.chosen == "refined":
+            decisions["fitted_parameters"] = estimate.refinement.fit.fitted_parameters
         decisions["trajectory_prior"] = asdict(estimate.refinement.trajectory_prior)
         if estimate.refinement.field_prior is not None:
             decisions["field_prior"] = asdict(estimate.refinement.field_prior)

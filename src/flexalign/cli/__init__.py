@@ -1,13 +1,14 @@
 """The command line: nothing heavy is imported before a command runs.
 
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
-`interop` (apply, export) with `interop_series`, `comparison`, `relion` (a job of RELION) with
-`relion_series`, `simulation` (simulate, demo) and `xmipp` are the commands.  `options` makes
-options from the table of parameters, `option_groups` from dataclasses, as in `run_options`,
-`series_options` and `simulation_options`.  `checks` refuses outputs that would replace inputs,
-`running` runs many movies, `series_run` tilt series, `hooks` commands of the user during a run;
-`console` prints the progress of one movie, `run_display` that of a run, also to a `log_file` or as
-`json_events`, `comparison_output` a comparison, and `help` how commands explain themselves.
+`interop` (apply, export) with `interop_series`, `comparison`, `scoring` (score), `relion` (a job
+of RELION) with `relion_series`, `simulation` (simulate, demo) and `xmipp` are the commands.
+`options` makes options from the table of parameters, `option_groups` from dataclasses, as in
+`run_options`, `series_options` and `simulation_options`.  `checks` refuses outputs that would
+replace inputs, `running` runs many movies, `series_run` tilt series, `hooks` commands of the user
+during a run; `console` prints the progress of one movie, `run_display` that of a run, also to a
+`log_file` or as `json_events`, `comparison_output` a comparison, `scoring_output` scores, and
+`help` how commands explain themselves.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
 from flexalign.cli.reporting import report
+from flexalign.cli.scoring import score
 from flexalign.cli.simulation import demo, simulate
 from flexalign.cli.tilt_series import tilt_series
 from flexalign.cli.watching import watch
@@ -52,6 +54,7 @@ app.command("estimate-gain", cls=Command, no_args_is_help=True)(estimate_gain)
 app.command(cls=Command, no_args_is_help=True)(apply)
 app.command(cls=Command, no_args_is_help=True)(export)
 app.command(cls=Command, no_args_is_help=True)(compare)
+app.command(cls=Command, no_args_is_help=True)(score)
 app.command("relion-job", cls=Command, no_args_is_help=True)(relion_job)
 app.command(cls=Command, no_args_is_help=True)(simulate)
 app.command(cls=Command)(demo)

@@ -11,6 +11,7 @@ Learning (2006), chapters 2 and 5.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -54,12 +55,15 @@ class Fit:
         also when no errors were requested
     field : None when no field was fitted; its standard errors are per control point
     log_evidence : of the prior, up to a constant that all fits to the same data share
+    fitted_parameters : number of parameters that are determined by the data, and thus fitted to
+        their noise as well, rather than by the prior; NaN when no errors were requested
     """
 
     trajectory_px: FloatArray | None
     trajectory_error_px: FloatArray | None
     field: MotionField | None
     log_evidence: float
+    fitted_parameters: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,11 +112,16 @@ def fit_motion(
     normal = normal_equations(data, trajectory is not None, shape)
     factor, white, evidence = _solve(normal, prior_root)
     root = prior_root.after(np.eye(len(white)))
-    covariance = None
+    covariance, fitted = None, math.nan
     if with_errors:
         covariance_root = linalg.solve_triangular(factor, root.T, lower=True)
         covariance = covariance_root.T @ covariance_root
+        # MacKay, Neural Comput. 4 (1992) 415, eq. 4.9: those that the prior alone determines have
+        # a posterior variance of one.
+        inverse = linalg.solve_triangular(factor, np.eye(len(white)), lower=True)
+        fitted = white.shape[1] * (len(white) - float((inverse**2).sum()))
     fit = _unpacked(root @ white, covariance, data, trajectory, shape, evidence)
+    fit = replace(fit, fitted_parameters=fitted)
     if mean_px is not None and fit.trajectory_px is not None:
         return replace(fit, trajectory_px=fit.trajectory_px + mean_px - mean_px.mean(axis=0))
     return fit

@@ -1,0 +1,165 @@
+"""Scores of several motions of one movie, by resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flexalign.model import FloatArray, JsonValue, read_only
+from flexalign.scoring.freedom import Freedom
+from flexalign.scoring.ring_sums import RingSums
+
+BANDS_A = ((45.0, 15.0), (15.0, 10.0), (10.0, 7.0), (7.0, 5.0), (5.0, 4.0))
+SIGNIFICANT = 4.0
+# A search over a whole correlation map finds noise of about this log-likelihood for each
+# displacement: the logarithm of the number of independent places in the map.
+_SEARCH_LOG_LIKELIHOOD = 5.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionScore(JsonValue):
+    """Scores of one motion, patch by patch; each is the sum over patches.
+
+    Attributes
+    ----------
+    name : of the alignment
+    ssnr : (patches, bands) spectral signal-to-noise ratio of the aligned sum
+    log_likelihood : (patches,) relative to frames without common signal
+    ssnr_bias, log_likelihood_bias : (patches, bands, 2) and (patches, 2), smallest and largest
+        part of the score that is noise which the motion was fitted to
+    freedom : smallest and largest number of fitted displacements
+    """
+
+    name: str
+    ssnr: FloatArray
+    log_likelihood: FloatArray
+    ssnr_bias: FloatArray
+    log_likelihood_bias: FloatArray
+    freedom: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for name in ("ssnr", "log_likelihood", "ssnr_bias", "log_likelihood_bias"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MovieScores(JsonValue):
+    """Scores of all motions of one movie.
+
+    Attributes
+    ----------
+    movie : its name
+    bands_A : coarsest and finest resolution of each band
+    scores : of each motion
+    noise_sd : standard deviation of a log-likelihood when frames share nothing
+    frames : number of frames that were compared
+    """
+
+    movie: str
+    bands_A: tuple[tuple[float, float], ...]
+    scores: tuple[MotionScore, ...]
+    noise_sd: float
+    frames: int
+
+    def __getitem__(self, name: str) -> MotionScore:
+        """The scores of one motion."""
+        return next(score for score in self.scores if score.name == name)
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether frames share a signal along any motion that chance does not explain.
+
+        Displacements that were found by a search in noise alone have a positive log-likelihood.
+        """
+        return any(
+            float(score.log_likelihood.sum()) - _SEARCH_LOG_LIKELIHOOD * score.freedom[1]
+            > SIGNIFICANT * self.noise_sd
+            for score in self.scores
+        )
+
+
+def score_motions(
+    movie: str,
+    sums: Mapping[str, RingSums],
+    freedoms: Mapping[str, Freedom],
+    frames: int,
+    bands_A: tuple[tuple[float, float], ...] = BANDS_A,
+) -> MovieScores:
+    """Scores of all motions of a movie, with the powers along the one of highest likelihood.
+
+    Parameters
+    ----------
+    sums, freedoms : of each motion by name
+    frames : number of frames
+    bands_A : those beyond the finest ring are left out
+    """
+    best = max(sums.values(), key=lambda one: one.log_likelihood)
+    finest_A = 1 / best.ring_frequency_per_A[np.flatnonzero(best.ring_count)[-1]]
+    bands = tuple(band for band in bands_A if band[1] > 0.97 * finest_A)
+    factor = _ssnr_per_cross(best, bands)  # (bands, rings)
+    likelihood_factor = best.weight * best.share  # (patches, rings)
+    cross_bias = _cross_bias(best)
+    coarser = _share_of_coarser(best, bands)
+    scores = []
+    for name, one in sums.items():
+        minimum, maximum = freedoms[name]
+        # Fits give coarse rings at least the weight that they should have, so that of a motion
+        # without standard errors the noise of a band is at most its share of all coarser ones.
+        share = coarser if minimum < maximum else 1.0
+        of_bands = cross_bias @ factor.T
+        of_patches = (cross_bias * likelihood_factor).sum(axis=1)
+        scores.append(
+            MotionScore(
+                name,
+                one.cross @ factor.T,
+                (one.cross * likelihood_factor).sum(axis=1),
+                np.stack([minimum * of_bands, maximum * of_bands / share], axis=-1),
+                np.stack([minimum * of_patches, maximum * of_patches], axis=-1),
+                (minimum, maximum),
+            )
+        )
+    return MovieScores(movie, bands, tuple(scores), best.noise_sd, frames)
+
+
+def _ssnr_per_cross(sums: RingSums, bands_A: tuple[tuple[float, float], ...]) -> FloatArray:
+    """Factors (bands, rings) from cross-power to the signal-to-noise ratio of the weighted sum.
+
+    The ratio of a coefficient is A P / N; that of a band is the mean over its coefficients.
+    """
+    frequency, count = sums.ring_frequency_per_A, sums.ring_count
+    patches = len(sums.cross)
+    of_ring = sums.summed / (sums.powers.noise * sums.pairs * patches)
+    rows = []
+    for coarsest_A, finest_A in bands_A:
+        inside = (frequency > 1 / coarsest_A) & (frequency <= 1 / finest_A) & (count > 0)
+        rows.append(np.where(inside, of_ring, 0.0) / max(float(count[inside].sum()), 1.0))
+    return np.array(rows)
+
+
+def _cross_bias(sums: RingSums) -> FloatArray:
+    """Expected cross-power (patches, rings) of the noise to which one displacement was fitted.
+
+    The log-likelihood rises by one, shared among patches and rings as the information is.
+    """
+    information = sums.information.sum(axis=1)
+    total = float(information.sum())
+    weight = sums.weight * sums.share
+    known = (weight > 0) & (total > 0)
+    per_weight = np.divide(information, weight, out=np.zeros_like(information), where=known)
+    return np.asarray(per_weight / max(total, 1e-30))
+
+
+def _share_of_coarser(sums: RingSums, bands_A: tuple[tuple[float, float], ...]) -> FloatArray:
+    """Share (bands,) of the information that is in each band and all coarser ones."""
+    information = sums.information.sum(axis=(0, 1))
+    total = max(float(information.sum()), 1e-30)
+    frequency = sums.ring_frequency_per_A
+    shares = [information[frequency <= 1 / finest_A].sum() / total for _, finest_A in bands_A]
+    return np.maximum(shares, 1e-6)
+
+
+def with_names(movie: MovieScores, names: Sequence[str]) -> MovieScores:
+    """The scores of these motions only."""
+    return replace(movie, scores=tuple(movie[name] for name in names))

@@ -1,0 +1,199 @@
+"""Two alignments compared over the movies of a session: differences, intervals, a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexalign.model import FloatArray, JsonValue
+from flexalign.scoring.movie_scores import MotionScore, MovieScores
+
+# With fewer movies their patches are drawn instead.
+MIN_MOVIES = 6
+CONFIDENCE = 0.95
+_RESAMPLES = 2000
+_SEED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Change(JsonValue):
+    """Signal of B minus that of A, in percent of the larger one, with its confidence interval.
+
+    The interval includes what is unknown of the noise that either motion was fitted to.
+
+    Attributes
+    ----------
+    percent : estimate
+    low, high : limits of the interval
+    more_in : number of movies in which B has more
+    """
+
+    percent: float
+    low: float
+    high: float
+    more_in: int
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def half_width(self) -> float:
+        """The larger distance of a limit from the estimate."""
+        return max(self.high - self.percent, self.percent - self.low)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SessionScores(JsonValue):
+    """Alignment B against alignment A over all movies with signal.
+
+    Attributes
+    ----------
+    a, b : names
+    movies : number of movies with signal
+    without_signal : names of the others
+    bands_A : coarsest and finest resolution of each band
+    bands : change of the spectral signal-to-noise ratio in each band
+    overall : change of the log-likelihood
+    b_factor_A2 : of B relative to A: positive = the signal of B falls off faster
+    """
+
+    a: str
+    b: str
+    movies: int
+    without_signal: tuple[str, ...]
+    bands_A: tuple[tuple[float, float], ...]
+    bands: tuple[Change, ...]
+    overall: Change
+    b_factor_A2: float
+
+    def verdict(self) -> str:
+        """The verdict in words.
+
+        Examples
+        --------
+        >>> less, same = Change(-6.0, -7.0, -5.0, 0), Change(0.5, -1.0, 2.0, 2)
+        >>> bands = (45.0, 7.0), (7.0, 4.0)
+        >>> SessionScores("x", "y", 3, (), bands, (same, less), less, 9.0).verdict()
+        'y has less signal than x, in 3 of 3 movies: 6.0 +- 1.0 % less at 7 to 4 A'
+        """
+        if not self.movies:
+            return f"{self.a} and {self.b}: frames share no signal along them, so no verdict"
+        change = self.overall
+        if not change.is_significant:
+            return (
+                f"{self.a} and {self.b} do not differ significantly: {self.b} has "
+                f"{change.percent:+.1f} +- {change.half_width:.1f} % signal"
+            )
+        is_more = change.low > 0
+        less, more = (self.a, self.b) if is_more else (self.b, self.a)
+        count = change.more_in if is_more else self.movies - change.more_in
+        told = [
+            f"{abs(one.percent):.1f} +- {one.half_width:.1f} % less at {coarsest:g} to {finest:g} A"
+            for (coarsest, finest), one in zip(self.bands_A, self.bands, strict=True)
+            if one.is_significant and (one.low > 0) == is_more
+        ]
+        finest_two = told[-2:] or [f"{abs(change.percent):.1f} +- {change.half_width:.1f} % less"]
+        return (
+            f"{less} has less signal than {more}, in {count} of {self.movies} movies: "
+            + ", ".join(finest_two)
+        )
+
+
+def best_of(movies: Sequence[MovieScores]) -> str:
+    """Name of the alignment of the highest log-likelihood, less the noise it was fitted to."""
+    names = [score.name for score in movies[0].scores]
+    used = [movie for movie in movies if movie.has_signal] or movies
+
+    def total(name: str) -> float:
+        return sum(corrected_log_likelihood(movie[name]) for movie in used)
+
+    return max(names, key=total)
+
+
+def compare_scores(movies: Sequence[MovieScores], a: str, b: str) -> SessionScores:
+    """Compare two alignments over movies.
+
+    Ratios are those of sums over movies.  For the interval movies are drawn with replacement
+    (Efron, Ann. Stat. 7 (1979) 1); A and B are drawn together, since they share most noise.
+    """
+    used = [movie for movie in movies if movie.has_signal]
+    without = tuple(movie.movie for movie in movies if not movie.has_signal)
+    if not used:
+        nothing = Change(0.0, float("-inf"), float("inf"), 0)
+        return SessionScores(a, b, 0, without, (), (), nothing, float("nan"))
+    bands_A = min((movie.bands_A for movie in used), key=len)
+    patches = [[_values(movie[name], len(bands_A)) for movie in used] for name in (a, b)]
+    per_movie = [np.stack([values.sum(axis=0) for values in side]) for side in patches]
+    are_few = len(used) < MIN_MOVIES
+    drawn = [np.concatenate(side) for side in patches] if are_few else per_movie
+    middle = [_corrected(side) for side in per_movie]
+    more_in = (middle[1] > middle[0]).sum(axis=0)
+    changes = [
+        Change(*limits, int(count)) for limits, count in zip(_limits(*drawn), more_in, strict=True)
+    ]
+    return SessionScores(
+        a, b, len(used), without, bands_A, tuple(changes[:-1]), changes[-1],
+        _b_factor_A2(bands_A, middle[0].sum(axis=0)[:-1], middle[1].sum(axis=0)[:-1]),
+    )  # fmt: skip
+
+
+def corrected_log_likelihood(score: MotionScore) -> float:
+    """Log-likelihood of a motion, less the middle of the limits of its bias."""
+    return float(_corrected(_values(score, 0)).sum())
+
+
+def _values(score: MotionScore, bands: int) -> FloatArray:
+    """Scores (patches, bands + 1, 3): value, and limits of its bias; the log-likelihood is last."""
+    value = np.column_stack([score.ssnr[:, :bands], score.log_likelihood])
+    bias = np.concatenate([score.ssnr_bias[:, :bands], score.log_likelihood_bias[:, None]], axis=1)
+    return np.concatenate([value[..., None], bias], axis=-1)
+
+
+def _corrected(values: FloatArray) -> FloatArray:
+    """Scores (..., 3) less the middle of the limits of their bias (...)."""
+    return np.asarray(values[..., 0] - values[..., 1:].mean(axis=-1))
+
+
+def _limits(a: FloatArray, b: FloatArray) -> list[tuple[float, float, float]]:
+    """Estimate and limits of the change in percent, for each column of scores (n, columns, 3)."""
+    rng = np.random.default_rng(_SEED)
+    index = rng.integers(len(a), size=(_RESAMPLES, len(a)))
+    counts = np.apply_along_axis(np.bincount, 1, index, minlength=len(a)).astype(np.float64)
+    sums = [np.einsum("rn,nck->rck", counts, side) for side in (a, b)]
+    low = _percent(sums[0], sums[1], bias_a=1, bias_b=2)
+    high = _percent(sums[0], sums[1], bias_a=2, bias_b=1)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    lowest = np.percentile(low, tail, axis=0)
+    highest = np.percentile(high, 100 - tail, axis=0)
+    whole = [side.sum(axis=0)[None] for side in (a, b)]
+    estimate = (_percent(*whole, bias_a=1, bias_b=2) + _percent(*whole, bias_a=2, bias_b=1))[0] / 2
+    return [
+        (float(middle), float(first), float(last))
+        for middle, first, last in zip(estimate, lowest, highest, strict=True)
+    ]
+
+
+def _percent(a: FloatArray, b: FloatArray, *, bias_a: int, bias_b: int) -> FloatArray:
+    """Change in percent (n, columns) of scores (n, columns, 3), less the given limits of bias."""
+    of_a = a[..., 0] - a[..., bias_a]
+    of_b = b[..., 0] - b[..., bias_b]
+    larger = np.maximum(np.maximum(of_a, of_b), 1e-30)
+    return np.asarray((100 * (of_b - of_a) / larger).clip(-100, 100))
+
+
+def _b_factor_A2(bands_A: tuple[tuple[float, float], ...], a: FloatArray, b: FloatArray) -> float:
+    """B-factor of the amplitudes of B relative to A; NaN where fewer than two bands have signal.
+
+    The power falls off as exp(-B k^2 / 2), fitted with the signal of A as weights.
+    """
+    middle = np.array([2 / (coarsest + finest) for coarsest, finest in bands_A]) ** 2
+    used = (a > 0) & (b > 0)
+    if used.sum() < 2:
+        return float("nan")
+    ratio, weight = np.log(b[used] / a[used]), np.sqrt(a[used])
+    slope, _ = np.polyfit(middle[used], ratio, 1, w=weight)
+    return float(-2 * slope)

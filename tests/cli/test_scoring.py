@@ -1,0 +1,155 @@
+"""``flexalign score`` on alignments of flexalign, in its own format and in those of others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from matplotlib.image import imread
+
+from flexalign.motion import Motion
+from flexalign.simulate import simulate_movie
+
+PIXEL_SIZE_A = 1.5
+KNOWN = ("--pixel-size", PIXEL_SIZE_A, "--dose-per-frame", 2)
+
+
+@pytest.fixture(scope="session")
+def aligned(tmp_path_factory):
+    """A folder with the movies a and b, their run ``out`` and their ``truth``."""
+    folder = tmp_path_factory.mktemp("score")
+    (folder / "truth").mkdir()
+    for seed, movie in enumerate(("a.tiff", "b.mrc")):
+        name, file_format = movie.split(".")
+        simulated = simulate_movie(
+            shape_px=(384, 400), frame_count=6, seed=seed, pixel_size_A=PIXEL_SIZE_A,
+            electrons_per_px=10.0, dose_per_frame_e_A2=2.0, global_motion_px=6.0,
+            local_motion_px=1.0, gain=False,
+        )  # fmt: skip
+        files = simulated.save(folder, name, file_format)
+        files["truth"].rename(folder / "truth" / files["truth"].name)
+    words = ["align", "a.tiff", "b.mrc", *KNOWN, "--no-psd", "--no-report", "--out", "out"]
+    command = [sys.executable, "-m", "flexalign", *map(str, words), "--write", "relion,motioncor"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def folder(aligned, tmp_path, monkeypatch):
+    """A copy of it, in which commands run."""
+    shutil.copytree(aligned, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def test_no_motion_has_less_signal_than_an_alignment(run, folder):
+    found = run("score", "out", "truth", "--movies", "*.tiff", "--movies", "b.mrc", *KNOWN)
+
+    assert found.code == 0, found.err
+    assert "2 movies" in found.out
+    assert "none has less signal than" in found.out
+    assert "in 2 of 2 movies" in found.out
+
+
+def test_every_alignment_of_every_movie_is_in_the_csv(run, folder):
+    found = run(
+        "score", "ours=out", "relion=out/*.star", "truth", "--with-global", "--csv",
+        "--movies", ".", *KNOWN,
+    )  # fmt: skip
+
+    assert found.code == 0, found.err
+    rows = list(csv.DictReader(io.StringIO(found.out)))
+    by_name = {(row["movie"], row["alignment"]): row for row in rows}
+    for movie in "ab":
+        record = json.loads((folder / "out" / f"{movie}_record.json").read_text())
+        ours, relion, truth, none = (
+            by_name[movie, name] for name in ("ours", "relion", "truth", "none")
+        )
+        assert float(ours["log_likelihood"]) > float(none["log_likelihood"])
+        fitted = record["decisions"]["fitted_parameters"]
+        assert float(ours["fitted_parameters_low"]) == pytest.approx(fitted, rel=1e-5)
+        assert float(ours["fitted_parameters_high"]) == pytest.approx(fitted, rel=1e-5)
+        assert float(relion["fitted_parameters_low"]) == 0
+        assert float(relion["fitted_parameters_high"]) >= 10
+        assert float(truth["fitted_parameters_high"]) == 0
+        assert float(truth["ssnr_45_15_A"]) > float(none["ssnr_45_15_A"])
+        is_local = Motion.load(f"out/{movie}_motion.json").field is not None
+        assert ((movie, "ours global") in by_name) == (
+            is_local and all(Motion.load(f"out/{m}_motion.json").field is not None for m in "ab")
+        )
+
+
+def test_independent_electrons_need_no_correction(run, folder):
+    found = run("score", "ours=out", "--independent", "--json", "--movies", "a.tiff", *KNOWN)
+
+    assert found.code == 0, found.err
+    plain = json.loads(found.out)
+    assert {row["fitted_parameters_high"] for row in plain["movies"]} == {"0"}
+    assert plain["best"] == "ours"
+    assert plain["comparisons"][0]["b"] == "none"
+    assert plain["comparisons"][0]["overall"]["high"] < 0
+    assert plain["comparisons"][0]["verdict"].startswith("none has less signal than ours")
+
+
+def test_one_movie_is_scored_with_a_file_of_any_name(run, folder):
+    shutil.copy("out/a_motion.json", "any.json")
+
+    found = run("score", "any.json", "truth/a_truth.npz", "--csv", "--movies", "a.tiff", *KNOWN)
+
+    assert found.code == 0, found.err
+    names = {row["alignment"] for row in csv.DictReader(io.StringIO(found.out))}
+    assert names == {"none", "any.json", "a_truth.npz"}
+
+
+def test_a_plot_is_drawn_and_not_replaced_without_being_asked(run, folder):
+    words = ("score", "ours=out", "truth", "--movies", ".", *KNOWN, "--plot", "scores.png")
+
+    assert run(*words).code == 0
+    assert imread("scores.png").std() > 0
+    again = run(*words)
+    assert again.code == 2 or again.code == 3
+    assert "scores.png" in again.err
+    assert run(*words, "--overwrite").code == 0
+
+
+def test_a_movie_without_an_alignment_costs_no_other(run, folder):
+    for file in folder.glob("out/b*"):
+        file.unlink()
+
+    found = run("score", "ours=out", "--csv", "--movies", ".", *KNOWN)
+
+    assert found.code == 1
+    assert "b.mrc: expected its alignment in out, found none" in found.err
+    assert {row["movie"] for row in csv.DictReader(io.StringIO(found.out))} == {"a"}
+
+
+def test_nothing_that_can_be_scored_is_an_error(run, folder):
+    found = run("score", "nowhere", "--movies", "a.tiff", *KNOWN)
+
+    assert found.code == 3
+    assert "nowhere" in found.err
+    assert found.out == ""
+
+
+@pytest.mark.parametrize(
+    ("alignments", "words"),
+    [
+        (("none=out",), "none: no motion is always scored"),
+        (("x=out", "x=truth"), "found 'x' twice"),
+        (("out", "out"), "expected each alignment once"),
+    ],
+)
+def test_names_that_do_not_tell_alignments_apart(run, folder, alignments, words):
+    found = run("score", *alignments, "--movies", "a.tiff", *KNOWN)
+
+    assert found.code == 2
+    assert words in found.err
+
+
+def test_csv_and_json_together_are_refused(run, folder):
+    assert run("score", "out", "--csv", "--json", "--movies", "a.tiff", *KNOWN).code == 2

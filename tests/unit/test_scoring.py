@@ -1,0 +1,268 @@
+"""Scores of motions: their order, what fitting to noise does to them, and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flexalign import AlignParams, align_movie
+from flexalign.errors import InputError
+from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.patch_spectra import cut_spectra, sweep
+from flexalign.estimate.patches import make_grid
+from flexalign.io.motion_formats.truth import read_truth, true_motion
+from flexalign.motion import Motion, Trajectory
+from flexalign.scoring.freedom import INDEPENDENT, Freedom, freedom_of, parameter_count
+from flexalign.scoring.movie_scores import MotionScore, MovieScores, score_motions
+from flexalign.scoring.ring_sums import Places, ring_sums
+from flexalign.scoring.score_movie import GLOBAL, Scored, read_scored, score_movie
+from flexalign.scoring.session_scores import best_of, compare_scores
+from flexalign.simulate import simulate_movie
+from flexalign.simulate.detector import make_detector
+from flexalign.simulate.layers import make_layers, make_motions
+from flexalign.simulate.movie import exposed
+from flexalign.simulate.settings import SimulationSettings
+
+SHAPE_PX, FRAMES = (384, 384), 10
+
+
+def silent(stage, done, total):
+    """No progress is shown."""
+
+
+def settings_of(seed):
+    return SimulationSettings(
+        shape_px=SHAPE_PX, frame_count=FRAMES, seed=seed, electrons_per_px=4.0,
+        dose_per_frame_e_A2=2.0, global_motion_px=6.0, local_motion_px=2.0,
+    )  # fmt: skip
+
+
+def params_of(gain):
+    return AlignParams(
+        pixel_size_A=1.0, dose_per_frame_e_A2=2.0, gain=str(gain), threads=1, dose_weight=False,
+        psd=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exposures(tmp_path_factory):
+    """Two movies of one specimen and one motion, with different electrons, for some seeds."""
+    folder = tmp_path_factory.mktemp("exposures")
+    for seed in (1, 2, 3):
+        settings = settings_of(seed)
+        simulate_movie(settings, threads=1).save(folder, f"a{seed}")
+        again = exposed(
+            replace(settings, seed=seed + 100), make_motions(settings), make_detector(settings),
+            lambda canvas_px, made=settings: make_layers(made, canvas_px, 1),
+        )  # fmt: skip
+        again.save(folder, f"b{seed}")
+    return folder
+
+
+def truth_of(folder, seed):
+    return true_motion(read_truth(folder / f"a{seed}_truth.npz"))
+
+
+def beside(motion, error_px, seed=0):
+    """A motion with a random error in each frame."""
+    path = motion.trajectory
+    error = np.random.default_rng(seed).normal(size=path.displacement_px.shape) * error_px
+    moved = Trajectory(path.displacement_px + error, path.is_measured, path.reference_frame)
+    return Motion(moved, motion.field)
+
+
+def test_the_order_of_scores_is_that_of_the_errors(exposures):
+    truth = truth_of(exposures, 1)
+    motions = {
+        f"{error_px} px": Scored(beside(truth, error_px), INDEPENDENT)
+        for error_px in (0.0, 0.5, 1.0, 2.0, 4.0)
+    }
+
+    found = score_movie(exposures / "a1.mrc", motions, params_of(exposures / "a1_gain.mrc"), silent)
+
+    assert found.has_signal
+    assert found.frames == FRAMES
+    totals = [score.log_likelihood.sum() for score in found.scores]
+    assert totals == sorted(totals, reverse=True)
+    assert best_of([found]) == "0.0 px"
+
+
+def test_a_constant_and_the_reference_frame_do_not_change_a_score(exposures):
+    truth = truth_of(exposures, 1)
+    path = truth.trajectory
+    shifted = Motion(Trajectory(path.displacement_px + 7.3, path.is_measured, 4), truth.field)
+    motions = {name: Scored(m, INDEPENDENT) for name, m in (("a", truth), ("b", shifted))}
+
+    found = score_movie(exposures / "a1.mrc", motions, params_of(exposures / "a1_gain.mrc"), silent)
+
+    assert found["b"].log_likelihood.sum() == pytest.approx(found["a"].log_likelihood.sum())
+
+
+def test_fitted_noise_is_subtracted_from_a_score(exposures):
+    """The corrected score on the electrons of the fit is closer to that on other electrons."""
+    raw, corrected = [], []
+    for seed in (1, 2, 3):
+        params = params_of(exposures / f"a{seed}_gain.mrc")
+        result = align_movie(exposures / f"a{seed}.mrc", params)
+        fitted = result.record.decisions["fitted_parameters"]
+        assert 2 < fitted < parameter_count(result.motion)
+        truth = Scored(truth_of(exposures, seed), INDEPENDENT)
+        motions = {"truth": truth, "ours": Scored(result.motion, freedom_of(result.motion, fitted))}
+        same, other = (
+            score_movie(exposures / f"{which}{seed}.mrc", motions, params, silent) for which in "ab"
+        )
+        excess, elsewhere = (
+            found["ours"].log_likelihood.sum() - found["truth"].log_likelihood.sum()
+            for found in (same, other)
+        )
+        bias = same["ours"].log_likelihood_bias.sum(axis=0)
+        assert bias[0] == bias[1] == pytest.approx(fitted, rel=1e-6)
+        raw.append(excess - elsewhere)
+        corrected.append(excess - bias[0] - elsewhere)
+
+    assert np.mean(raw) > 0
+    assert abs(np.mean(corrected)) < np.mean(raw)
+
+
+def noise_frames(seed):
+    pixels = np.random.default_rng(seed).normal(size=(8, 256, 256)).astype(np.float32)
+    index = np.arange(8)
+    return SmallFrames(pixels, index.astype(np.float64), (256, 256), 2.0, measured=index)
+
+
+def fitted_to_noise(frames, grid, parameters_per_frame=2):
+    """Displacements (patches, times, 2) that make noise agree, by ascent from the best of some."""
+    rng = np.random.default_rng(5)
+    best, best_cross = np.zeros((len(grid.center_px), 8, 2)), -np.inf
+    for _ in range(30):
+        at = np.repeat(rng.uniform(-10, 10, (1, 8, 2)), len(grid.center_px), axis=0)
+        for _ in range(4):
+            found = sweep(cut_spectra(frames, grid, at), at, None)
+            step = found.gradient.sum(axis=0, keepdims=True)
+            at = at + 0.5 * step / max(np.abs(step).max(), 1e-30)
+        if found.cross.sum() > best_cross:
+            best, best_cross = at, found.cross.sum()
+    return best
+
+
+def test_a_motion_that_was_fitted_to_noise_is_not_taken_for_signal():
+    frames = noise_frames(2)
+    grid = make_grid(frames, (2, 2))
+    at = fitted_to_noise(frames, grid)
+    sums = {"none": ring_sums(frames, grid, np.zeros_like(at)), "fit": ring_sums(frames, grid, at)}
+
+    found = score_motions("m", sums, {"none": INDEPENDENT, "fit": Freedom(0.0, 14.0)}, 8)
+
+    assert sums["fit"].cross.sum() > sums["none"].cross.sum()
+    assert not found.has_signal
+    session = compare_scores([found] * 8, "none", "fit")
+    assert session.movies == 0
+    assert session.without_signal == ("m",) * 8
+    assert "no verdict" in session.verdict()
+
+
+def movie_of(name, of_a, of_b, bias=0.0, seed=0):
+    """Scores of two motions in two bands over four patches, with noise that they share."""
+    noise = np.random.default_rng(seed).normal(size=4)
+
+    def score(alignment, signal, limits):
+        ssnr = np.outer(signal / 4 * (1 + 0.05 * noise), [1.0, 0.1])
+        likelihood = 100 * signal / 4 * (1 + 0.05 * noise)
+        return MotionScore(
+            alignment, ssnr, likelihood,
+            np.multiply.outer(np.tile([0.25, 0.025], (4, 1)), np.array(limits)),
+            np.multiply.outer(np.full(4, 25.0), np.array(limits)), (0.0, limits[1]),
+        )  # fmt: skip
+
+    bands = ((45.0, 7.0), (7.0, 4.0))
+    scores = score("a", of_a, (0.0, 0.0)), score("b", of_b, (0.0, bias))
+    return MovieScores(name, bands, scores, 1.0, 10)
+
+
+@pytest.mark.parametrize("movies", [1, 3, 12])
+def test_a_difference_is_found_with_its_interval(movies):
+    session = compare_scores([movie_of(f"m{i}", 1.0, 0.9, seed=i) for i in range(movies)], "a", "b")
+
+    for change in (*session.bands, session.overall):
+        assert change.percent == pytest.approx(-10)
+        assert change.is_significant
+        assert change.low <= change.percent <= change.high
+        assert change.more_in == 0
+    assert session.verdict().startswith(f"b has less signal than a, in {movies} of {movies} movies")
+    assert session.b_factor_A2 == pytest.approx(0, abs=1e-6)
+
+
+def test_what_may_be_fitted_noise_is_no_difference():
+    """B has a tenth more, but may have been fitted to that much noise."""
+    session = compare_scores(
+        [movie_of("m", 1.0, 1.1, bias=0.2, seed=i) for i in range(12)], "a", "b"
+    )
+
+    assert not session.overall.is_significant
+    assert "do not differ significantly" in session.verdict()
+    assert session.overall.low < -5
+    assert session.overall.high > 5
+
+
+def test_a_faster_fall_off_is_a_positive_b_factor():
+    """Power that falls as exp(-B k^2 / 2) between the middles of the bands."""
+    movie = movie_of("m", 1.0, 1.0)
+    middle = np.array([2 / 52, 2 / 11]) ** 2
+    weaker = movie["b"].ssnr * np.exp(-20.0 * middle / 2)
+    changed = replace(movie, scores=(movie["a"], replace(movie["b"], ssnr=weaker)))
+
+    assert compare_scores([changed], "a", "b").b_factor_A2 == pytest.approx(20.0)
+
+
+def test_freedom_counts_what_changes_the_sum():
+    still = Motion.still(5)
+    path = Trajectory(np.arange(10.0).reshape(5, 2), [True] * 4 + [False], 0)
+
+    assert freedom_of(still) == INDEPENDENT
+    assert freedom_of(Motion(path)) == Freedom(0.0, 6.0)
+    assert freedom_of(Motion(path), 3.5) == Freedom(3.5, 3.5)
+    assert freedom_of(Motion(path), 30.0) == Freedom(6.0, 6.0)
+
+
+def test_frames_that_one_motion_lacks_are_left_out_for_all(exposures):
+    truth = truth_of(exposures, 1)
+    path = truth.trajectory
+    known = np.ones(FRAMES, bool)
+    known[[0, 5]] = False
+    partial = Motion(Trajectory(path.displacement_px, known, 1), truth.field)
+    motions = {"a": Scored(truth, INDEPENDENT), "b": Scored(partial, INDEPENDENT)}
+    params = params_of(exposures / "a1_gain.mrc")
+
+    found = score_movie(exposures / "a1.mrc", motions, params, silent)
+
+    assert found.frames == FRAMES - 2
+    assert found["a"].log_likelihood == pytest.approx(found["b"].log_likelihood)
+
+
+def test_motions_of_other_numbers_of_frames_are_an_error(exposures):
+    motions = {
+        "a": Scored(Motion.still(FRAMES), INDEPENDENT), "b": Scored(Motion.still(9), INDEPENDENT)
+    }  # fmt: skip
+
+    with pytest.raises(InputError, match="expected motions of the same frames, found 10 in a"):
+        score_movie(exposures / "a1.mrc", motions, params_of(exposures / "a1_gain.mrc"), silent)
+
+
+def test_motions_are_read_with_their_freedom(exposures):
+    params = params_of(exposures / "a1_gain.mrc")
+    files = {"truth": exposures / "a1_truth.npz"}
+
+    found = read_scored(exposures / "a1.mrc", files, params, with_global=True)
+
+    assert list(found) == ["none", "truth", "truth" + GLOBAL]
+    assert all(one.freedom == INDEPENDENT for one in found.values())
+    assert found["truth" + GLOBAL].motion.field is None
+
+
+def test_times_of_several_frames_have_their_mean_displacement():
+    places = Places(np.zeros((1, 2)), np.array([0, 0, 1, 2, 2, 2]))
+    values = np.arange(6.0)[None, :, None] + np.zeros((1, 6, 2))
+
+    assert places.mean_over_time(values)[0, :, 0].tolist() == [0.5, 2.0, 4.0]
