@@ -42,7 +42,9 @@ class Plugin(pwem.Plugin):
     _homeVar = FLEXALIGN_HOME
     _pathVars = []
     _supportedVersions = [VERSION]
-    _url = "https://doi.org/10.3390/electronics9061040"  # of FlexAlign's method
+    # Shown in the help of a protocol and by `scipion config`.  The project has no public address,
+    # and without one of its own a plugin has that of scipion-em: this is the article on the method.
+    _url = "https://doi.org/10.3390/electronics9061040"
 
     @classmethod
     def _defineVariables(cls):

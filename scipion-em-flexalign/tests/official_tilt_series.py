@@ -1,5 +1,6 @@
-"""Import a tilt series and run Xmipp's protocol on it: FOLDER OUT(JSON), in an older xmipp3.
+"""Import a tilt series and run Xmipp's protocol on it, in an older xmipp3.
 
+Arguments: FOLDER OUT(JSON), with the facts of the run.
 The protocol of the newest release of scipion-em-xmipptomo starts with no release of
 scipion-em-xmipp after its own; so it runs in a process of its own, with that release before the
 newer one on PYTHONPATH.
@@ -43,12 +44,14 @@ if hasattr(protocol, "outputTiltSeries"):
     ]
 with open(protocol.getStderrLog()) as log:
     said = log.read()
+with open(protocol.getStdoutLog()) as log:
+    commands = log.read()
 with open(out, "w") as file:
     json.dump(
         {
             "xmipp": os.path.dirname(xmipp3.__file__), "errors": errors,
             "status": protocol.getStatus(), "message": protocol.getErrorMessage(),
-            "tilts": tilts, "log": said,
+            "tilts": tilts, "log": said, "commands": commands,
         },
         file,
     )  # fmt: skip

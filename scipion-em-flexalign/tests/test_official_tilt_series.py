@@ -64,6 +64,36 @@ def test_the_form_as_it_comes_gives_the_images_of_the_command_line(folder, run, 
         np.testing.assert_allclose(stack[tilt["index"] - 1], by_hand, rtol=1e-3, atol=1e-2)
 
 
+def test_tiff_rows_are_those_of_the_file_and_the_gain_is_not_turned(
+    simulate_series, run, engine, tmp_path
+):
+    """As with Xmipp's programs: images upside down, and a gain that the user has turned."""
+    folder = simulate_series("tt", "tiff", "--tilts", 3, "--dose-per-tilt", 60, "--fiducials")
+    gain = folder / "tt_gain.mrc"
+    imported = tmp_path / "imported"
+    imported.mkdir()
+    for path in folder.iterdir():
+        (imported / path.name).write_bytes(path.read_bytes())
+    with mrcfile.open(str(imported / gain.name), mode="r+") as file:
+        file.set_data(file.data[::-1].copy())
+
+    facts = run(imported)
+
+    assert facts["status"] == "finished", facts["message"]
+    # The protocol turns the gain of TIFF movies, but not that of tilt series.
+    assert '--gain "%s"' % (imported / gain.name) in facts["commands"]
+    stack = read(facts["tilts"][0]["stack"])
+    for tilt in facts["tilts"]:
+        (movie,) = folder.glob("tt_%03d_*.tiff" % tilt["order"])
+        engine("align", movie, "--out", tmp_path, "--pixel-size", 1.8, "--gain", gain, "--device",
+               "cpu", "--jobs", 0, "--no-report", "--no-psd")  # fmt: skip
+        by_hand = read(tmp_path / (movie.stem + "_aligned_mic.mrc"))
+        turned = stack[tilt["index"] - 1][::-1]
+        print(
+            tilt["order"], np.abs(turned - by_hand).max(), np.std(turned - by_hand), by_hand.std()
+        )
+
+
 def test_a_failed_tilt_ends_the_protocol_and_our_program_says_why(folder, run, tmp_path):
     """That is the protocol's way: it has none to leave a tilt out."""
     copy = tmp_path / "broken"

@@ -34,7 +34,9 @@ def test_the_protocols_are_in_the_list():
     assert "ProtFlexAlign" in listed and "ProtTsFlexAlign" in listed
 
 
-def test_versions_and_address_are_filled_in():
+def test_versions_are_filled_in():
+    import pyworkflow as pw
+
     import scipion_flexalign
     from scipion_flexalign import Plugin
 
@@ -46,8 +48,29 @@ def test_versions_and_address_are_filled_in():
         if line.startswith("version = ")
     ]
     assert declared == [scipion_flexalign.__version__] * 2
+    pw.Config.getDomain().getProtocols()  # defines the variables of the plugin
     assert Plugin.getActiveVersion() == scipion_flexalign.__version__
-    assert Plugin.getUrl().startswith("https://")
+
+
+def test_the_address_is_that_of_the_method_and_not_of_scipion():
+    import pwem
+
+    from scipion_flexalign import Plugin, bibtex
+
+    assert Plugin.getUrl() != pwem.Plugin.getUrl()
+    assert Plugin.getUrl().replace("https://doi.org/", "") in bibtex.__doc__
+    assert "found at '%s'" % Plugin.getUrl() in scipion("config", "-p", "scipion_flexalign")
+
+
+def test_the_plugin_manager_finds_summary_and_authors():
+    """Where it looks for them: in the metadata of the package."""
+    import importlib_metadata
+
+    metadata = importlib_metadata.distribution("scipion-em-flexalign").metadata.json
+
+    assert metadata["summary"].startswith("Scipion plugin for flexalign")
+    assert metadata["author"] == "The flexalign authors"
+    assert "scipion-3.0" in ",".join(metadata["keywords"])
 
 
 def test_without_the_plugin_for_tomography_the_others_are_there():

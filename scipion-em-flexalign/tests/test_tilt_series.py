@@ -198,24 +198,35 @@ def test_a_series_that_fails_costs_no_other(folder, broken, import_series, align
     assert "at least one tilt" in protocol.summary()[2]
 
 
-def test_eer_tilts_by_dose(simulate_series, import_series, align, engine, tmp_path):
+def test_eer_tilts_by_dose_with_one_that_fails(
+    simulate_series, import_series, align, engine, tmp_path
+):
     folder = simulate_series("te", "eer", "--overwrite")
+    (movie,) = folder.glob("te_%03d_*.eer" % BROKEN)
+    movie.write_bytes(movie.read_bytes()[:3000])
     gain = next(path for path in folder.iterdir() if "gain" in path.name)
     imported = import_series(folder, "te.mdoc", gainFile=str(gain))
 
     protocol = align(imported, NAME, eerDose=1.5, doLocalAlignment=False, binFactor=2.0)
 
     assert protocol.isFinished(), protocol.getErrorMessage()
-    engine("tilt-series", folder / "te.mdoc", "--out", tmp_path, "--gain", gain, "--no-local",
-           "--eer-dose-per-frame", 1.5, "--binning", 2, "--device", "cpu", "--jobs", 1,
-           "--no-report")  # fmt: skip
+    with pytest.raises(Exception, match="exit status 1"):
+        engine("tilt-series", folder / "te.mdoc", "--out", tmp_path, "--gain", gain, "--no-local",
+               "--eer-dose-per-frame", 1.5, "--binning", 2, "--device", "cpu", "--jobs", 1,
+               "--no-report")  # fmt: skip
     tilts = tilts_of(protocol.TiltSeries)
-    np.testing.assert_allclose(images_of(tilts), read(tmp_path / "te.mrc"), rtol=1e-4, atol=1e-3)
-    assert images_of(tilts).shape == (5, 192, 200)
+    assert [tilt.isEnabled() for tilt in tilts] == [True, False, True, True, True]
+    assert [tilt.getTiltAngle() for tilt in tilts] == [-6, -3, 0, 3, 6]
+    images = images_of(tilts)
+    assert images.shape == (5, 192, 200)
+    np.testing.assert_allclose(
+        images[[0, 2, 3, 4]], read(tmp_path / "te.mrc"), rtol=1e-4, atol=1e-3
+    )
     assert protocol.TiltSeries.getSamplingRate() == 3.6
     with open(protocol._getExtraPath("te", "te_record.json")) as file:
         record = json.load(file)
-    assert {tilt["frame_count"] for tilt in record["series"]["tilts"]} == {4}
+    used = [tilt for tilt in record["series"]["tilts"] if not tilt["left_out"]]
+    assert [tilt["frame_count"] for tilt in used] == [4] * 4
     assert os.path.exists(protocol._getExtraPath("te", "te.mrc.mdoc"))
 
 

@@ -61,11 +61,16 @@ def option_name(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def check_limits(name: str, value: Any, parameter: Parameter) -> None:
-    """Raise `ParameterError` unless `value` is within what `parameter` allows."""
+def check_limits(name: str, value: Any, parameter: Parameter, option: str = "") -> None:
+    """Raise `ParameterError` unless `value` is within what `parameter` allows.
+
+    Parameters
+    ----------
+    option : that was typed; "" = the command line's of that name
+    """
     if value is None:
         return
-    option = option_name(name)
+    option = option or option_name(name)
     if parameter.choices and shortened(value) not in parameter.choices:
         expected = ", ".join(parameter.choices)
         raise ParameterError(f"{option}: expected one of {expected}; found {shortened(value)}")

@@ -31,6 +31,8 @@ OUTPUT = "Outputs"
 RUNNING = "Running"
 
 WRITTEN_FORMATS = ("relion", "motioncor", "warp")
+# Parameters that name a file which is read beside the movie.
+REFERENCE_FILES = ("gain", "dark", "defects", "eer_groups")
 # No movie has more frames.
 MAX_FRAMES = 1_000_000
 
@@ -284,21 +286,15 @@ class AlignParams:
                 f"{option_name('eer_groups')} and {option_name('eer_dose_per_frame_e_A2')} both "
                 "say how many raw frames make a frame: give one of them"
             )
-        self._check_formats()
+        self._check_relion()
 
     @property
     def formats(self) -> tuple[str, ...]:
         """Requested formats of other programs."""
-        return tuple(word.strip() for word in self.write.split(",") if word.strip())
+        return formats_in(self.write, option_name("write"))
 
-    def _check_formats(self) -> None:
-        """Raise `ParameterError` unless the requested formats are known and possible."""
-        for word in self.formats:
-            if word not in WRITTEN_FORMATS:
-                raise ParameterError(
-                    f"{option_name('write')}: expected some of {', '.join(WRITTEN_FORMATS)}, "
-                    f"found '{word}'"
-                )
+    def _check_relion(self) -> None:
+        """Raise `ParameterError` if RELION is among the requested formats and cannot be."""
         if "relion" not in self.formats:
             return
         if self.reference_frame == "auto":
@@ -351,6 +347,29 @@ class AlignParams:
         for name in ("threads", "gain_check", "dose_check"):
             del values[name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def formats_in(words: str, option: str) -> tuple[str, ...]:
+    """The formats in a comma-separated list.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown word, naming the `option` that it was given to.
+
+    Examples
+    --------
+    >>> formats_in("relion, warp", "--write")
+    ('relion', 'warp')
+    """
+    found = tuple(word.strip() for word in words.split(",") if word.strip())
+    for word in found:
+        if word not in WRITTEN_FORMATS:
+            raise ParameterError(
+                f"{option}: expected some of {', '.join(WRITTEN_FORMATS)}, "
+                f"found '{shortened(word)}'"
+            )
+    return found
 
 
 def parameters() -> dict[str, Parameter]:

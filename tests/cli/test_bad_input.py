@@ -123,6 +123,16 @@ def test_a_parameter_out_of_its_limits_is_refused(run, movie, tmp_path, words, s
     assert_refused(run, [movie, *start, *words], PARAMETERS, said, tmp_path / "out")
 
 
+@pytest.mark.parametrize("option", ["--gain", "--dark", "--defects", "--eer-groups"])
+def test_a_reference_that_is_missing_is_refused_before_anything_is_made(
+    run, movie, tmp_path, option
+):
+    words = [movie, "--pixel-size", "1", option, "nowhere.mrc"]
+    said = "nowhere.mrc: expected a file, found nothing of that name"
+    assert_refused(run, words, INPUT, said, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_gpu_that_is_not_there_is_refused(run, movie, tmp_path):
     words = [movie, "--pixel-size", "1", "--device", "cuda:99"]
     assert_refused(run, words, DEVICE, "--device cpu", tmp_path / "out")

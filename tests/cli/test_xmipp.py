@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from flexalign.io.motion_formats.xmd import read_shifts
+from flexalign.io.movies.open_movie import open_movie
 from flexalign.io.star import read_star
 from flexalign.simulate import simulate_movie
 
@@ -171,8 +172,13 @@ def test_eer_fractions_and_mrc_stacks_are_told_from_the_names(run, movie_folder,
         (["--frameRange", 2, 3, "--frameRangeSum", 1, 3], 2, "from 2 to 3"),
         (["--frameRangeSum", -2, 3], 2, "--frameRangeSum -2 3"),
         (["--oavg", "mic.spi"], 2, "expected a name in .mrc or .mrcs"),
-        (["--controlPoints", 2, 3, 4], 2, "--control-points"),
-        (["--bin", 0.5], 2, "--binning"),
+        (["--controlPoints", 2, 3, 4], 2, "--controlPoints: expected at least 3"),
+        (["--bin", 0.5], 2, "--bin: expected at least 1"),
+        (["--maxShift", 0], 2, "--maxShift: expected at least"),
+        (["--maxResForCorrelation", "nan"], 2, "--maxResForCorrelation: expected a finite"),
+        (["--patches", 0, 2], 2, "--patches: expected at least 1"),
+        (["--minLocalRes", 0], 2, "--minLocalRes: expected at least 1 A"),
+        (["--patchesAvg", 0], 2, "--patchesAvg: expected at least 1"),
         (["--device", -1], 2, "number of a GPU"),
     ],
 )
@@ -205,6 +211,38 @@ def test_a_list_that_is_no_movie_is_refused(run, tmp_path, names, message):
     outcome = run("xmipp-movie-alignment", "-i", path, "-o", tmp_path / "out.xmd")
 
     assert (outcome.code, message in outcome.err) == (3, True), outcome.err
+
+
+def test_frames_that_the_movie_has_not_are_refused_in_words_of_the_list(
+    run, movie_folder, listed, tmp_path
+):
+    out = tmp_path / "out.xmd"
+
+    more = run(
+        "xmipp-movie-alignment", "-i", listed(movie_folder / "b.mrc", range(3, 9)), "-o", out
+    )
+
+    assert more.code == 3
+    assert "expected frames up to 6, as b.mrc has, found frame 8\n" in more.err
+    assert not out.exists()
+
+
+def test_raw_frames_of_an_eer_movie_are_refused(run, listed, tmp_path):
+    """As the protocol for tilt series lists them, without the number of frames to make."""
+    movie = simulate_movie(
+        shape_px=(64, 64), frame_count=4, seed=1, pixel_size_A=1.5, electrons_per_px=3.0
+    )
+    movie.save(tmp_path, "e", "eer")
+    with open_movie(tmp_path / "e.eer", eer_fractions=2) as reader:
+        raw_frames = reader.info.eer.raw_frame_count
+    assert raw_frames > 40
+
+    frames = listed(tmp_path / "e.eer", range(1, raw_frames + 1))
+    outcome = run("xmipp-movie-alignment", "-i", frames, "-o", tmp_path / "out.xmd")
+
+    assert outcome.code == 3
+    assert f"found frame {raw_frames}; frames of an EER movie are sums of raw" in outcome.err
+    assert "e.eer#40,4K,uint16" in outcome.err
 
 
 def test_the_gpu_asked_for_is_the_only_one_that_is_seen(

@@ -158,6 +158,7 @@ def example_folder(tmp_path_factory) -> Path:
     (folder / "tutorial").mkdir()
     shutil.copy(folder / "movie.tiff", folder / "tutorial" / "simulated.tiff")
     shutil.copytree(folder / "tutorial", folder / "movies")
+    shutil.copy(folder / "gain.mrc", folder / "tutorial" / "simulated_gain.mrc")
     (folder / "Movies").mkdir()
     for name in ("movie.tiff", "gain.mrc"):
         shutil.copy(folder / name, folder / "Movies")

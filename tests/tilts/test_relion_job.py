@@ -7,6 +7,7 @@ columns that a motion correction adds, in their order) and `pipeline_jobs.h` (th
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -21,7 +22,13 @@ from tilts_data import angle_of, dose_symmetric, write_movie
 from flexalign.io.motion_formats.relion import RelionMicrograph
 from flexalign.io.motion_formats.relion_reading import read_motion_star
 from flexalign.io.relion_project import OutputNode, write_nodes
-from flexalign.io.relion_tilt_series import ListedSeries, corrected_table
+from flexalign.io.relion_tilt_series import (
+    CorrectedSeries,
+    ListedSeries,
+    corrected_table,
+    read_series_list,
+    write_corrected_series,
+)
 from flexalign.io.star import read_star
 
 JOB = "External/job002"
@@ -184,6 +191,37 @@ def check_files_of_tilts(project, table):
         assert movie.dose_per_frame_e_A2 == pytest.approx(0.75)
 
 
+def test_relion_3s_reader_of_tables_finds_every_column(project, monkeypatch):
+    """Of a series whose second tilt failed; the program knows any label."""
+    if shutil.which("relion_star_printtable") is None:
+        pytest.skip("RELION is not installed (apt-get install relion)")
+    monkeypatch.chdir(project)
+    job = Path(JOB)
+    job.mkdir(parents=True)
+    listed = read_series_list("tilt_series.star")[0]
+    micrographs = {
+        row: RelionMicrograph(
+            f"{row}.mrc", f"{row}.star", (3.0, 1.0, 2.0), even="e.mrc", odd="o.mrc"
+        )
+        for row in (0, 2, 3, 4)
+    }
+
+    listing = write_corrected_series(job, [CorrectedSeries(listed, "TS_1.star", 1.5, micrographs)])
+
+    for path, block, count in (
+        (job / "tilt_series" / "TS_1.star", "TS_1", 4),
+        (listing, "global", 1),
+    ):
+        columns = read_star(path)[block]
+        said = subprocess.run(
+            ["relion_star_printtable", str(path), f"data_{block}", *columns],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        rows = [line.split() for line in said.stdout.splitlines()]
+        assert len(rows) == count
+        assert rows == [list(row) for row in zip(*columns.values(), strict=True)]
+
+
 def test_even_and_odd_are_columns_only_where_they_are_written(tmp_path):
     tilts = {"rlnMicrographPreExposure": ["6", "0", "3"], "rlnMicrographMovieName": ["c", "a", "b"]}
     listed = ListedSeries("TS", Path("TS.star"), {}, tilts)
@@ -261,6 +299,26 @@ def test_what_cannot_be_a_job_is_a_failure_before_any_work(
     assert message in err
     assert ending(project) == ["FAILURE"]
     assert [path.name for path in (project / JOB).iterdir()] == ["RELION_JOB_EXIT_FAILURE"]
+
+
+def test_notes_recommend_no_option_that_a_job_has_not(project):
+    """Of a table without tilt axis, whose pixel size is not that of the movies, without doses."""
+    table = project / "tilt_series" / "TS_1.star"
+    text = table.read_text().replace("_rlnTomoNominalTiltAxisAngle", "_rlnOther")
+    for before in ("3.000000", "6.000000", "9.000000", "12.000000"):
+        text = text.replace(before, "0.000000")
+    table.write_text(text)
+    (project / "tilt_series.star").write_text(
+        GLOBAL + "TS_1 tilt_series/TS_1.star 200 2.7 0.1 1.2 -1 optics1\n"
+    )
+
+    _, out, err = run_job(project)
+
+    said = out + err
+    assert "the direction of the tilt axis is not known" in said
+    assert "1.2 A by the metadata and 1.5 A by the movies" in said
+    assert "the dose is not known" in said
+    assert "give --" not in said
 
 
 def test_the_tables_that_are_read_are_never_replaced(project):

@@ -277,6 +277,17 @@ def test_weights_follow_the_dose_of_all_earlier_exposures(tmp_path, run):
         assert kept["parameters"]["dose_per_frame_e_A2"] == pytest.approx(DOSE / 4)
 
 
+@pytest.mark.parametrize("option", ["--gain", "--dark", "--defects", "--eer-groups"])
+def test_a_reference_that_is_missing_leaves_no_folder(tmp_path, run, option):
+    mdoc = write_series(tmp_path / "in", angles=[0.0, 3.0])
+
+    code, _, err = run(mdoc, "--out", tmp_path / "out", option, tmp_path / "nowhere.mrc")
+
+    assert code == 3
+    assert "nowhere.mrc: expected a file, found nothing of that name" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_typed_dose_wins(tmp_path, run):
     mdoc = write_series(tmp_path / "in", angles=[0.0, 3.0], leave=("ExposureDose",))
 

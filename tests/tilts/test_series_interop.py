@@ -147,6 +147,39 @@ def test_a_tilt_whose_movie_is_gone_is_left_out_and_named(session, interop):
     assert read_stack(folder / "again" / "TS_2.mrc")[1] == BY_ANGLE
 
 
+def test_a_series_that_fails_as_a_whole_is_in_the_table_of_failures(session, interop):
+    done, folder = session
+    frames = done / "frames"
+    moved = [path.rename(path.with_suffix(".away")) for path in frames.glob("TS_1_*.mrcs")]
+    try:
+        code, _, err = interop("apply", "--motion", folder / "out", "--out", folder / "again")
+    finally:
+        for path in moved:
+            path.rename(path.with_suffix(".mrcs"))
+
+    assert code == 1
+    assert "1 of 2 series failed" in err
+    (line,) = (folder / "again" / "failed.tsv").read_text().splitlines()[1:]
+    assert line.startswith(str(frames / "TS_1.mdoc"))
+    assert read_stack(folder / "again" / "TS_2.mrc")[1] == BY_ANGLE
+
+    # Once its movies are back, the same command makes it, and the table is empty again.
+    code, _, err = interop("apply", "--motion", folder / "out", "--out", folder / "again")
+    assert code == 0, err
+    assert len((folder / "again" / "failed.tsv").read_text().splitlines()) == 1
+    assert read_stack(folder / "again" / "TS_1.mrc")[1] == BY_ANGLE
+
+
+@pytest.mark.parametrize(("words", "found"), [("nonsense", "'nonsense'"), (",", "none")])
+def test_an_unknown_format_is_said_of_the_option_that_was_typed(session, words, found):
+    _, folder = session
+
+    code, _, err = call_without_threads("export", folder / "out", "--to", words)
+
+    assert code == 2
+    assert f"--to: expected some of relion, motioncor, warp, found {found}" in err
+
+
 def test_a_dose_for_all_tilts_is_refused(session, interop):
     _, folder = session
 

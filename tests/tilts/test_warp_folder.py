@@ -6,6 +6,8 @@ Columns, signs and names of folders are those of WarpTools' `ts_import` and of `
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mrcfile
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import starfile
 from defusedxml import ElementTree
-from tilts_data import AXIS_DEG, DOSE, angle_of, dose_symmetric, write_movie, write_series
+from tilts_data import AXIS_DEG, DOSE, PIXEL_A, angle_of, dose_symmetric, write_movie, write_series
 
 from flexalign.errors import OccupiedError
 from flexalign.io.motion_formats.read_motion import read_motion
@@ -92,6 +94,7 @@ def test_each_tilt_has_its_xml_and_averages_where_warp_looks(series, folder):
 
 
 def test_warpylib_reads_the_folder(series):
+    """Not in CI: warpylib needs torch, and its package torch-projectors one release of that."""
     pytest.importorskip("torch", reason="warpylib needs torch, which is large")
     library = pytest.importorskip("warpylib", reason="warpylib is not installed")
     movies = pytest.importorskip("warpylib.movie", reason="warpylib is not installed")
@@ -108,9 +111,34 @@ def test_warpylib_reads_the_folder(series):
         assert Path(movie.average_even_path).is_file()
         assert Path(movie.average_odd_path).is_file()
         assert (Path(movie.data_directory_name) / Path(name).name).is_file()
-        assert movie.mean_frame_movement > 0
+        ours = Motion.load(tomostar.parent / Path(name).with_name(f"{Path(name).stem}_motion.json"))
+        for axis, grid in ((0, movie.grid_movement_y), (1, movie.grid_movement_x)):
+            correction_A = -PIXEL_A * ours.trajectory.displacement_px[:, axis]
+            np.testing.assert_allclose(grid.flat_values.numpy(), correction_A, atol=1e-4)
+        steps_px = np.linalg.norm(np.diff(ours.trajectory.displacement_px, axis=0), axis=1)
+        assert movie.mean_frame_movement == pytest.approx(PIXEL_A * steps_px[0], rel=1e-6)
         assert not movie.unselect_filter
         assert movie.unselect_manual is None
+
+
+def test_averages_of_tilts_are_not_dose_weighted(tmp_path, module_run):
+    """Warp weights each tilt by the dose before it; so would our dose-weighted images."""
+    mdoc = write_series(tmp_path / "in", angles=ANGLES[:2])
+
+    code, _, err = module_run(mdoc, "--out", tmp_path / "out", "--write", "warp", "--dose-weight")
+
+    assert code == 0, err
+    tilts = tmp_path / "out" / "tilts"
+    names = {path.name for path in (tilts / "average").glob("*.mrc")}
+    assert len(names) == 2
+    for again in (False, True):
+        if again:  # also by `export`, of files that were kept
+            words = ["export", str(tmp_path / "out"), "--to", "warp"]
+            subprocess.run([sys.executable, "-m", "flexalign", *words], check=True)
+        for name in names:
+            root = Path(name).stem
+            assert (tilts / f"{root}_aligned_mic_DW.mrc").exists()
+            assert str((tilts / "average" / name).readlink()) == f"../{root}_aligned_mic.mrc"
 
 
 def test_links_are_relative_and_follow_the_images(series, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from defusedxml import ElementTree
 
 from flexalign.errors import InputError
 from flexalign.io.motion_formats.read_motion import MovieFacts, read_all_facts, read_motion
@@ -190,6 +191,56 @@ def test_what_is_written_tells_warp_frames_size_and_grouping(tmp_path):
     found = read_options(path)
     assert (found.frame_count, found.shape_px, found.pixel_size_A) == (FRAMES, SHAPE, PIXEL_SIZE_A)
     assert found.eer_grouping == 30
+
+
+# By hand from the repository warpem/warp, where each name is read:
+# - attributes of the movie by `LoadMeta` in WarpLib/Movie/Movie.cs; UnselectFilter in older
+#   versions only.  "null" is "not decided by hand".  What is missing keeps the value of "not
+#   measured".  MeanFrameMovement is the mean step, in Angstrom, over the first third of the frames
+#   (Movie.ProcessShift.cs).
+# - OptionsMovement by `ReadFromXML` into properties of WarpLib/ProcessingOptionsBase.cs: PixelSize
+#   in present versions, PixelSizeX and PixelSizeY in older ones; BinTimes is a power of 2;
+#   Dimensions are (x, y) in Angstrom and the number of frames.
+# - grids by `Load` in WarpLib/CubicGrid.cs: nodes at whole places, values in Angstrom, the
+#   correction and not the motion (`GetShiftFromPyramid` and `WarpImage` in Movie.ExportMovie.cs).
+BY_HAND = """
+<Movie DataDirectory="{folder}" UnselectFilter="False" UnselectManual="null"
+       MeanFrameMovement="3.35410197">
+  <OptionsMovement>
+    <Param Name="PixelSize" Value="1.5" />
+    <Param Name="PixelSizeX" Value="1.5" />
+    <Param Name="PixelSizeY" Value="1.5" />
+    <Param Name="BinTimes" Value="0" />
+    <Param Name="EERGroupFrames" Value="0" />
+    <Param Name="Dimensions" Value="96,72,3" />
+  </OptionsMovement>
+  <GridMovementX Width="1" Height="1" Depth="3" MarginX="0" MarginY="0" MarginZ="0">
+    <Node X="0" Y="0" Z="0" Value="0" />
+    <Node X="0" Y="0" Z="1" Value="-3" />
+    <Node X="0" Y="0" Z="2" Value="-4.5" />
+  </GridMovementX>
+  <GridMovementY Width="1" Height="1" Depth="3" MarginX="0" MarginY="0" MarginZ="0">
+    <Node X="0" Y="0" Z="0" Value="0" />
+    <Node X="0" Y="0" Z="1" Value="-1.5" />
+    <Node X="0" Y="0" Z="2" Value="-1.5" />
+  </GridMovementY>
+</Movie>
+"""
+
+
+def test_the_file_is_that_written_by_hand_from_warps_source(tmp_path):
+    path = tmp_path / "m.xml"
+    displacement_px = np.array([[0, 0], [1, 2], [1, 3]], float)  # (y, x)
+    movie = MovieInfo(str(tmp_path / "raw" / "m.mrc"), "mrc", 3, 48, 64, "u1", None, 1)
+
+    write_warp(path, Motion(Trajectory(displacement_px, np.ones(3, bool), 0)), 1.5, movie)
+
+    written = ElementTree.parse(path).getroot()
+    by_hand = ElementTree.fromstring(BY_HAND.format(folder=tmp_path / "raw"))
+    found, expected = (
+        [(element.tag, element.attrib) for element in root.iter()] for root in (written, by_hand)
+    )
+    assert found == expected
 
 
 COLUMN = np.zeros((8, 1, 1))

@@ -121,7 +121,7 @@ def define_estimation(form, is_series=False):
 def define_series(form):
     """Additional parameters of tilt series."""
     form.addParam(
-        "useSharedPrior", params.BooleanParam, default=True, label="Tilts help each other?",
+        "useSharedPrior", params.BooleanParam, default=True, label="Prior from the other tilts?",
         help="Measure all tilts of a series first, and align each with a prior of motion "
              "and signal from the others. Each movie is read two more times. No: each tilt alone.",
     )  # fmt: skip

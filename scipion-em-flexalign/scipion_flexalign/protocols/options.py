@@ -7,6 +7,9 @@ from .validation import is_eer
 class EngineOptions:
     """The options for one movie or one tilt series, by their names in the engine."""
 
+    # The smallest number of frames that the engine makes of an EER movie by their dose.
+    _minEerFrames = 1
+
     def _getOptions(self, movie):
         """All options of the engine for one movie, by their names there."""
         options = {
@@ -93,7 +96,7 @@ class EngineOptions:
             initial = (acquisition.getDoseInitial() or 0.0) + dose * max(first - index, 0)
             options["pre-exposure"] = initial
             if is_eer(movie):
-                options["eer-total-dose"] = dose * movie.getDim()[2]
+                options["eer-total-dose"] = self._getMovieDose(movie)
             else:
                 options["dose-per-frame"] = dose
         return options
@@ -108,12 +111,18 @@ class EngineOptions:
 
     def _getEerFrames(self, movie):
         """Number of frames that are made of an EER movie: as the engine rounds, 0 = unknown."""
-        dose = self._getInputMovies().getAcquisition().getDosePerFrame() or 0.0
         if self.eerDose.get() <= 0:
             return self.nFrames.get()
+        rawFrames, dose = movie.getDim()[2], self._getMovieDose(movie)
         if dose <= 0:
             return 0
-        return movie.getDim()[2] // max(round(self.eerDose.get() / dose), 1)
+        perFrame = round(self.eerDose.get() * rawFrames / dose)
+        return rawFrames // max(min(perFrame, rawFrames // self._minEerFrames), 1)
+
+    def _getMovieDose(self, movie):
+        """The dose of a whole EER movie, e/A2, 0 = unknown: the set has that of a raw frame."""
+        dose = self._getInputMovies().getAcquisition().getDosePerFrame() or 0.0
+        return dose * movie.getDim()[2]
 
     def _getReferenceOptions(self):
         """Gain, dark and defects, as they are; the engine turns them."""

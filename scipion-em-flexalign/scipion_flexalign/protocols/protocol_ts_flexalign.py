@@ -37,6 +37,7 @@ class ProtTsFlexAlign(FormChecks, EngineOptions, EngineJobs, SeriesOutputs):
     _label = "FlexAlign tilt series"
     _devStatus = BETA
     evenOddCapable = True
+    _minEerFrames = 2
 
     # --------------------------- the form
     def _defineParams(self, form):
@@ -154,16 +155,9 @@ class ProtTsFlexAlign(FormChecks, EngineOptions, EngineJobs, SeriesOutputs):
             frames = 0  # the engine will say better what is wrong with the file
         return 1, frames if frames > 1 else 0
 
-    def _getEerFrames(self, movie):
-        # The dose of the set is that of a whole tilt, of which at least two frames are made.
-        dose = self._getInputMovies().getAcquisition().getDosePerFrame() or 0.0
-        if self.eerDose.get() <= 0:
-            return self.nFrames.get()
-        if dose <= 0:
-            return 0
-        rawFrames = movie.getDim()[2]
-        perFrame = round(self.eerDose.get() * rawFrames / dose)
-        return rawFrames // max(min(perFrame, rawFrames // 2), 1)
+    def _getMovieDose(self, movie):
+        # The dose of the set is that of a whole tilt.
+        return self._getInputMovies().getAcquisition().getDosePerFrame() or 0.0
 
     def _checkTotalDose(self, dose):
         return []

@@ -17,13 +17,12 @@ from flexalign.errors import InputError, ParameterError
 from flexalign.io.record import file_state, read_record
 from flexalign.model import MovieRecord
 from flexalign.naming import SUFFIXES
-from flexalign.params import AlignParams
+from flexalign.params import REFERENCE_FILES, AlignParams
 
 if TYPE_CHECKING:
     from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 
 Progress = Callable[[str, int, int], None]
-REFERENCES = ("gain", "dark", "defects", "eer_groups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def reference_states(params: AlignParams) -> dict[str, dict[str, int]]:
         If one is missing.
     """
     states = {}
-    for role in REFERENCES:
+    for role in REFERENCE_FILES:
         path = getattr(params, role)
         if path is not None:
             try:

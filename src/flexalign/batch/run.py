@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flexalign.batch.events import Ended, Finished, Measured, Observer, Queued, Skipped, Tick
 from flexalign.batch.executors import Executor
 from flexalign.batch.folder import Entry, RunFolder
-from flexalign.batch.jobs import REFERENCES, Job, Note, Outcome, Stage, job_key, reference_states
+from flexalign.batch.jobs import Job, Note, Outcome, Stage, job_key, reference_states
 from flexalign.batch.throughput import RunSummary, Throughput
 from flexalign.errors import InputError, OutputError
 from flexalign.files import displayed
 from flexalign.io.record import file_state
 from flexalign.io.writing.ownership import resolved
-from flexalign.params import AlignParams
+from flexalign.params import REFERENCE_FILES, AlignParams
 
 if TYPE_CHECKING:
     from flexalign.batch.first_movies import FirstMovies
@@ -280,6 +280,6 @@ class Run:
 
 def with_absolute_references(params: AlignParams) -> AlignParams:
     """`params` with absolute paths, since workers may have another current folder."""
-    paths = {role: getattr(params, role) for role in REFERENCES}
+    paths = {role: getattr(params, role) for role in REFERENCE_FILES}
     absolute: dict[str, Any] = {r: str(Path(p).absolute()) for r, p in paths.items() if p}
     return replace(params, **absolute)

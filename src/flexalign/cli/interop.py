@@ -18,7 +18,7 @@ from flexalign.cli.running import write_project_files
 from flexalign.cli.series_options import SaveTilts
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.writing.ownership import resolved
-from flexalign.params import ESTIMATION, LOCAL, WRITTEN_FORMATS, AlignParams
+from flexalign.params import ESTIMATION, LOCAL, WRITTEN_FORMATS, AlignParams, formats_in
 
 if TYPE_CHECKING:
     from flexalign.model import MovieRecord
@@ -61,7 +61,9 @@ def export(
     """
     from flexalign.report.series import is_series_folder
 
-    formats = AlignParams(write=to).formats
+    formats = formats_in(to, "--to")
+    if not formats:
+        raise ParameterError(f"--to: expected some of {', '.join(WRITTEN_FORMATS)}, found none")
     optics = (spherical_aberration, amplitude_contrast)
     if is_series_folder(folder):
         from flexalign.cli.interop_series import export_series
@@ -71,13 +73,19 @@ def export(
 
 
 def export_movies(
-    folder: Path, formats: Sequence[str], optics: tuple[float, float], *, debug: bool
+    folder: Path,
+    formats: Sequence[str],
+    optics: tuple[float, float],
+    *,
+    debug: bool,
+    are_tilts: bool = False,
 ) -> int:
     """Export all movies of a folder; one that fails costs no other; the exit code.
 
     Parameters
     ----------
     optics : spherical aberration in mm and amplitude contrast, for RELION's table
+    are_tilts : of tilt series
     """
     from flexalign.io.motion_formats.exports import export_movie, read_records
     from flexalign.io.relion_project import RELION_TABLE, write_relion_table
@@ -109,7 +117,7 @@ def export_movies(
         table = write_relion_table(folder, records, cs_mm=optics[0], amplitude_contrast=optics[1])
         typer.echo(f"{len(records)} movies in {table}", err=True)
     if "warp" in formats:
-        link_averages(folder, records)
+        link_averages(folder, records, are_tilts=are_tilts)
     return code or int(bool(unreadable))
 
 

@@ -46,7 +46,9 @@ def export_series(
     movies = {root: record for root, record in _movies(folder) if root not in kept}
     if not movies and not kept:
         raise InputError(f"{folder}: expected tilt series that are done, found none")
-    code = export_movies(tilts, formats, optics, debug=debug) if kept else 0
+    code = 0
+    if kept:
+        code = export_movies(tilts, formats, optics, debug=debug, are_tilts=True)
     if movies:
         clear_leftovers(tilts)
 
@@ -114,7 +116,7 @@ def apply_series(
     )  # fmt: skip
     announce_compiling()
     code = run_each(
-        list(by_name), lambda name: work.apply(by_name[name]), debug=debug, what="series"
+        list(by_name), lambda name: work.try_apply(by_name[name]), debug=debug, what="series"
     )
     work.folder.write()
     if "warp" in chosen.formats:
@@ -153,7 +155,15 @@ class _Application:
             self._names.give(movie, root)
         self.lost = 0
 
-    def apply(self, source: SeriesRecord) -> None:
+    def try_apply(self, source: SeriesRecord) -> None:
+        """Make the stacks of one series; one that fails is in the table of failures."""
+        try:
+            self._apply(source)
+        except Exception as error:
+            self.folder.fail(source.series.source, explain(error))
+            raise
+
+    def _apply(self, source: SeriesRecord) -> None:
         """Make the stacks of one series, unless an earlier run did."""
         from flexalign.tilts.writing import write_series
 

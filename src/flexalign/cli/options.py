@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.cli.help import FIRST_PARAMETERS
+from flexalign.files import check_regular_file
 from flexalign.io.doses import read_doses
 from flexalign.parameter import numbers_in
-from flexalign.params import AlignParams, Parameter, option_name, parameters
+from flexalign.params import REFERENCE_FILES, AlignParams, Parameter, option_name, parameters
 from flexalign.settings import load_settings
 
 _TYPE_WORDS = {int: "N", float: "NUMBER", str: "WORD"}
@@ -86,7 +87,7 @@ def collect_parameters(
     Raises
     ------
     InputError
-        If the settings file or that of the doses cannot be read.
+        If the settings file or that of the doses cannot be read, or a reference is no file.
     ParameterError
         For an unknown name in it or a value outside its limits.
     """
@@ -95,7 +96,11 @@ def collect_parameters(
     doses = chosen.get("dose_per_frame_e_A2")
     if isinstance(doses, str) and numbers_in(doses) is None:
         chosen["dose_per_frame_e_A2"] = read_doses(doses)
-    return AlignParams.from_dict(chosen)
+    params = AlignParams.from_dict(chosen)
+    for role in REFERENCE_FILES:
+        if (path := getattr(params, role)) is not None:
+            check_regular_file(path)
+    return params
 
 
 def given_parameters(values: dict[str, Any], settings: Path | None) -> set[str]:

@@ -88,8 +88,9 @@ def correct_series(
     stop_if_asked()
     has_frames = bool(given & {"eer_fractions", "eer_groups"})
     choices = SeriesChoices(
-        eer_dose_e_A2=None if has_frames else EER_DOSE_E_A2, given=frozenset(given), others=(job,)
-    )
+        eer_dose_e_A2=None if has_frames else EER_DOSE_E_A2, given=frozenset(given),
+        others=(job,), has_options=False,
+    )  # fmt: skip
     params = without_doses(params)
     series = list(understand_all(listed_sources(listed), params, choices))
 

@@ -13,7 +13,8 @@ from flexalign.cli.console import Debug, announce_compiling, progress_bar, recor
 from flexalign.cli.option_groups import takes_options
 from flexalign.errors import DeviceError, ParameterError
 from flexalign.io.writing.ownership import refuse_existing
-from flexalign.params import AlignParams
+from flexalign.parameter import check_limits
+from flexalign.params import AlignParams, parameters
 
 if TYPE_CHECKING:
     from flexalign.compat.xmipp import XmippFiles
@@ -108,20 +109,33 @@ class XmippOptions:
         return XmippFiles(self.frames, motion, self.average, self.unaligned_average, self.aligned)
 
     def params(self) -> AlignParams:
-        """The parameters of the alignment."""
+        """The parameters of the alignment.
+
+        Raises
+        ------
+        ParameterError
+            If a number is outside its limits; it names Xmipp's option.
+        """
+        numbers = {
+            "pixel_size_A": ("--sampling", self.sampling),
+            "binning": ("--bin", self.binning),
+            "max_shift_A": ("--maxShift", self.max_shift),
+            "max_resolution_A": ("--maxResForCorrelation", self.max_resolution),
+            "control_points": ("--controlPoints", self.control_points),
+            "patches": ("--patches", self.patches),
+            "min_patch_A": ("--minLocalRes", self.min_patch),
+            "group_frames": ("--patchesAvg", self.group_frames),
+        }
+        table = parameters()
+        for name, (option, value) in numbers.items():
+            check_limits(name, value, table[name], option)
+        values: dict[str, Any] = {name: value for name, (_, value) in numbers.items()}
         return AlignParams(
-            pixel_size_A=self.sampling,
-            binning=self.binning,
-            max_shift_A=self.max_shift,
-            max_resolution_A=self.max_resolution,
             gain=str(self.gain) if self.gain else None,
             dark=str(self.dark) if self.dark else None,
             local=not self.skip_local,
-            control_points=self.control_points,
-            patches=self.patches,
-            min_patch_A=self.min_patch,
-            group_frames=self.group_frames,
             device=_device(self.device),
+            **values,
         )
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import flexalign
 from flexalign.atomic import explained, replacing
-from flexalign.errors import ParameterError
+from flexalign.errors import InputError, ParameterError
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc
-from flexalign.io.motion_formats.frame_list import read_frame_list
+from flexalign.io.motion_formats.frame_list import FrameList, read_frame_list
+from flexalign.io.movies.open_movie import open_for
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 from flexalign.model import AlignmentResult, FrameRange, MovieRecord, PixelArray
 from flexalign.params import AlignParams
@@ -102,6 +103,7 @@ def align_as_xmipp(
         psd=False,
         save_movie=files.movie is not None,
     )
+    _check_listed(listed, chosen, files.frames)
     result = align_movie(listed.movie, chosen, progress=progress)
     _write_images(result, files)
     write_shifts(
@@ -145,6 +147,24 @@ def _script(name: str) -> str:
         f'exec {shlex.quote(sys.executable)} -m flexalign xmipp-movie-alignment "$@"',
         "",
     ])  # fmt: skip
+
+
+def _check_listed(listed: FrameList, params: AlignParams, source: Path) -> None:
+    """Raise `InputError` if a list has frames that its movie has not."""
+    with open_for(listed.movie, params) as reader:
+        info = reader.info
+    if listed.frames.stop <= info.frame_count:
+        return
+    advice = ""
+    if info.eer is not None:
+        advice = (
+            "; frames of an EER movie are sums of raw frames, whose number follows its name as in "
+            f"{listed.movie.name}#{info.frame_count},4K,uint16"
+        )
+    raise InputError(
+        f"{source}: expected frames up to {info.frame_count}, as {listed.movie.name} has, found "
+        f"frame {listed.frames.stop}{advice}"
+    )
 
 
 def _range_of_list(option: str, typed: tuple[int, int], allowed: FrameRange) -> FrameRange:

@@ -30,6 +30,8 @@ _AVERAGES = {
     "average/odd": ("even",),
     "average/even": ("odd",),
 }
+# Warp weights tilts by their dose itself, and would do so twice.
+_AVERAGES_OF_TILTS = {**_AVERAGES, "average": ("micrograph",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ class WarpTilt:
     intensity: float
 
 
-def link_averages(folder: str | Path, records: Mapping[str, MovieRecord]) -> None:
+def link_averages(
+    folder: str | Path, records: Mapping[str, MovieRecord], *, are_tilts: bool = False
+) -> None:
     """Make links to the images of movies where Warp looks for averages.
 
     They are relative, so they hold when the folder is moved, and take no space.
@@ -58,6 +62,7 @@ def link_averages(folder: str | Path, records: Mapping[str, MovieRecord]) -> Non
     Parameters
     ----------
     records : by the roots of their files in `folder`; those without Warp's XML are left out
+    are_tilts : of a tilt series; their averages are never dose-weighted
 
     Raises
     ------
@@ -67,12 +72,13 @@ def link_averages(folder: str | Path, records: Mapping[str, MovieRecord]) -> Non
         If one cannot be made.
     """
     occupied = []
+    averages = _AVERAGES_OF_TILTS if are_tilts else _AVERAGES
     for root, record in records.items():
         if "warp" not in record.outputs:
             continue
         place = (Path(folder) / root).parent
         name = Path(record.outputs["warp"]).with_suffix(".mrc").name
-        for folder_name, kinds in _AVERAGES.items():
+        for folder_name, kinds in averages.items():
             image = next((record.outputs[k] for k in kinds if k in record.outputs), None)
             if image is not None:
                 path = place / folder_name / name

@@ -110,7 +110,10 @@ def section_dose_e_A2(section: Mapping[str, str], pixel_size_A: float | None) ->
 
 
 def tilts_of(
-    exposures: Sequence[Exposure], typed_dose_e_A2: float | None = None
+    exposures: Sequence[Exposure],
+    typed_dose_e_A2: float | None = None,
+    *,
+    has_options: bool = True,
 ) -> tuple[list[Tilt], list[str]]:
     """The tilts of sorted exposures, with doses and pre-exposures; and notes.
 
@@ -120,12 +123,14 @@ def tilts_of(
     Parameters
     ----------
     typed_dose_e_A2 : of each exposure, given by the user; None = as in the source
+    has_options : whether the user can give it, as a note recommends
     """
     notes: list[str] = []
     doses = _doses_e_A2(exposures, typed_dose_e_A2)
     known = [dose for dose in doses if dose is not None]
     if not known and exposures:
-        notes.append("the dose is not known, so there is no pre-exposure: give --tilt-dose")
+        advice = ": give --tilt-dose" if has_options else ""
+        notes.append(f"the dose is not known, so there is no pre-exposure{advice}")
     elif len(known) < len(doses):
         assumed = median(known)
         unknown = [order for order, dose in enumerate(doses, start=1) if dose is None]

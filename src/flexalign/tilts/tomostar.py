@@ -40,7 +40,8 @@ def write_warp_series(folder: Path, tilts: str) -> list[Path]:
 def _write_one(record: SeriesRecord, folder: Path, tilts: str) -> list[Path]:
     """Write the links and the tomostar file of one series, if its tilts have Warp's XML."""
     movies = {movie: MovieRecord.from_dict(plain) for movie, plain in record.movies.items()}
-    link_averages(folder / tilts, {record.roots[path]: movie for path, movie in movies.items()})
+    by_root = {record.roots[path]: movie for path, movie in movies.items()}
+    link_averages(folder / tilts, by_root, are_tilts=True)
     rows = list(_rows(record, movies, folder, tilts))
     if not rows:
         return []

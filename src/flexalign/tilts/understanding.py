@@ -38,6 +38,7 @@ class SeriesChoices:
     eer_dose_e_A2 : of a frame of an EER movie; None = from the parameters
     given : parameters given as options or in the settings, which take precedence over the source
     others : folders that are excluded from the search for movies
+    has_options : whether the user can give dose, tilt axis and pixel size, as notes recommend
     """
 
     movies: Path | None = None
@@ -46,6 +47,7 @@ class SeriesChoices:
     eer_dose_e_A2: float | None = EER_DOSE_E_A2
     given: frozenset[str] = frozenset()
     others: tuple[Path, ...] = ()
+    has_options: bool = True
 
 
 def understand_all(
@@ -78,7 +80,9 @@ def understand(
     index : of the files among which the movies are; None = create one
     """
     ordered = in_order(source.exposures)
-    tilts, dose_notes = tilts_of(ordered.exposures, choices.tilt_dose_e_A2)
+    tilts, dose_notes = tilts_of(
+        ordered.exposures, choices.tilt_dose_e_A2, has_options=choices.has_options
+    )
     notes = [*ordered.notes, *dose_notes]
     before = params.pre_exposure_e_A2
     tilts = [replace(t, pre_exposure_e_A2=before + t.pre_exposure_e_A2) for t in tilts]
@@ -89,10 +93,11 @@ def understand(
         _opened(tilt, source, params, common, choices) if tilt.may_be_used else _Opened(tilt)
         for tilt in without_repeats(tilts)
     ]
-    notes += _size_notes(one.differing_A for one in opened)
+    notes += _size_notes((one.differing_A for one in opened), has_option=choices.has_options)
     axis = choices.tilt_axis_deg if choices.tilt_axis_deg is not None else source.tilt_axis_deg
     if axis is None:
-        notes.append("the direction of the tilt axis is not known: give --tilt-axis")
+        advice = ": give --tilt-axis" if choices.has_options else ""
+        notes.append(f"the direction of the tilt axis is not known{advice}")
     path = source.path.absolute()
     return TiltSeries(
         name=source.name,
@@ -140,11 +145,12 @@ def _opened(
     return _Opened(tilt, values, _differing_A(values, info))
 
 
-def _size_notes(sizes_A: Iterable[tuple[float, float] | None]) -> list[str]:
+def _size_notes(sizes_A: Iterable[tuple[float, float] | None], *, has_option: bool) -> list[str]:
     """Notes where the pixel sizes of source and movies differ."""
+    advice = "; give --pixel-size if it is wrong" if has_option else ""
     return [
         f"the pixel size is {said:.4g} A by the metadata and {header:.4g} A by the movies: that of "
-        "the metadata is used; give --pixel-size if it is wrong"
+        f"the metadata is used{advice}"
         for said, header in sorted({pair for pair in sizes_A if pair is not None})
     ]
 
