@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 
 from flexalign.estimate import pairwise, patches
-from flexalign.estimate.candidates import direction_without_motion, try_from
+from flexalign.estimate.candidates import direction_without_motion, run_trial
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import is_erratic, straight_path, straight_path_by_halves
@@ -76,11 +76,11 @@ class Search:
         """
         given = shape, self.frames, self.plan, self.params, self.threads, series
         with self.clock("refinement"):
-            trial = try_from(start, *given)
+            trial = run_trial(start, *given)
             for _ in range(_DIRECTION_ROUNDS if series is None else 0):
                 if trial.direction is None or trial.start.is_along(trial.direction):
                     break
-                along = try_from(start.along(trial.direction), *given)
+                along = run_trial(start.along(trial.direction), *given)
                 if trial.is_clearly_better(along):
                     break
                 trial = along
