@@ -159,27 +159,44 @@ def apply(
     tilt with its own dose and pixel size.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device.
     """
-    from flexalign.io.writing.publishing import clear_leftovers
     from flexalign.report.series import is_series_folder
 
-    if not movies and is_series_folder(Path(motion)):
+    if movies:
+        if save_tilts:
+            raise ParameterError(
+                "--save-tilts: expected no such option with movies, whose files are always kept"
+            )
+        code = _apply_to_movies(
+            movies, motion, out, values, settings, overwrite=overwrite, debug=debug
+        )
+    elif is_series_folder(Path(motion)):
         from flexalign.cli.interop_series import apply_series
 
-        raise typer.Exit(
-            apply_series(
-                Path(motion), out, values, settings,
-                overwrite=overwrite, save_tilts=save_tilts, debug=debug,
-            )
+        code = apply_series(
+            Path(motion), out, values, settings,
+            overwrite=overwrite, save_tilts=save_tilts, debug=debug,
         )  # fmt: skip
-    if not movies:
+    else:
         raise ParameterError(
             f"--motion {motion}: expected movies to apply it to, or the folder of tilt series; "
             "found neither"
         )
-    if save_tilts:
-        raise ParameterError(
-            "--save-tilts: expected no such option with movies, whose files are always kept"
-        )
+    raise typer.Exit(code)
+
+
+def _apply_to_movies(
+    movies: list[str],
+    motion: str,
+    out: Path,
+    values: dict[str, Any],
+    settings: Path | None,
+    *,
+    overwrite: bool,
+    debug: bool,
+) -> int:
+    """Make the micrographs of movies along the alignments that `motion` names; the exit code."""
+    from flexalign.io.writing.publishing import clear_leftovers
+
     paths, params, own = movies_and_parameters(movies, settings, values)
     names, matched, missing = _matched(movies, paths, motion, out)
     inputs = [*dict.fromkeys(matched.values()), *([settings] if settings else [])]
@@ -200,7 +217,7 @@ def apply(
     if len(paths) > 1:
         typer.echo(f"{sum(done)} movies done, {len(done) - sum(done)} done before", err=True)
     write_project_files(out, params)
-    raise typer.Exit(code)
+    return code
 
 
 def _matched(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,23 +90,29 @@ def tilt_series(
     if dry_run:
         is_lost = _say_series(found)
         raise typer.Exit(int(bool(_say_problems(problems, debug=debug)) or is_lost))
+    # The gain reference that the first series names is checked before the run.
+    first = list(itertools.islice(found, 1))
+    code = run_series(
+        _listed(itertools.chain(first, found), problems), with_gain(params, first), out, options,
+        wanted, redo=overwrite, debug=debug,
+        inputs=[*(source.path for source in sources), *([settings] if settings else [])],
+        movie_count=sum(len(source.exposures) for source in sources),
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
+def _listed(
+    series: Iterator[TiltSeries], problems: Sequence[tuple[str, FlexAlignError]]
+) -> Callable[[SeriesWork], Source]:
+    """Listed series as the source of a run, which also reports those that cannot be read."""
     from flexalign.batch.listed_series import ListedSeries
 
     def source_for(work: SeriesWork) -> Source:
         for path, error in problems:
             work.fail(path, error)
-        return ListedSeries(all_series, work)
+        return ListedSeries(series, work)
 
-    first = list(itertools.islice(found, 1))
-    all_series = itertools.chain(first, found)
-    params = with_gain(params, first)
-    read = [*(source.path for source in sources), *([settings] if settings else [])]
-    count = sum(len(source.exposures) for source in sources)
-    code = run_series(
-        source_for, params, out, options, wanted,
-        redo=overwrite, debug=debug, inputs=read, movie_count=count,
-    )  # fmt: skip
-    raise typer.Exit(code)
+    return source_for
 
 
 def _say_problems(problems: Sequence[tuple[str, FlexAlignError]], *, debug: bool) -> list[int]:
