@@ -20,7 +20,7 @@ from flexalign.estimate import pairwise
 from flexalign.estimate.candidates import pattern_along
 from flexalign.estimate.fixed_pattern import SIGNIFICANT_PULL, FixedPattern
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.pattern_removal import taken_out
+from flexalign.estimate.pattern_removal import remove_pattern
 from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.priors import TrajectoryPrior
 from flexalign.estimate.result import Estimate
@@ -58,7 +58,7 @@ def estimate_motion(
             return estimate
         given = frames, plan, params, threads
         with clock("fixed pattern"):
-            found = _pattern_to_take_out(estimate, *given)
+            found = _pattern_to_remove(estimate, *given)
         if found is None:
             return estimate
         best, pattern = estimate, found
@@ -67,7 +67,7 @@ def estimate_motion(
             with clock("fixed pattern"):
                 if done > 0:
                     pattern = pattern_along(best.path_px(frames), found, *given)
-                cleaned = taken_out(frames, pattern, threads)
+                cleaned = remove_pattern(frames, pattern, threads)
             again = _estimate_once(cleaned, plan, params, threads, clock, series)
             if again.is_still:
                 break
@@ -75,10 +75,10 @@ def estimate_motion(
         if best is estimate or (found.is_in_parts and not estimate.pattern.is_harmful):
             return best
         search = Search(frames, plan, params, threads, clock)
-        return _with_pattern_or_not(estimate, best, search, series)
+        return _confirm_pattern(estimate, best, search, series)
 
 
-def _with_pattern_or_not(
+def _confirm_pattern(
     estimate: Estimate, again: Estimate, search: Search, series: SeriesPrior | None
 ) -> Estimate:
     """The motion found `again` after removing a suspected pattern, if that is confirmed.
@@ -100,7 +100,7 @@ def _with_pattern_or_not(
     return estimate
 
 
-def _pattern_to_take_out(
+def _pattern_to_remove(
     estimate: Estimate, frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
 ) -> FixedPattern | None:
     """The fixed pattern to remove before estimating the motion again; None = there is none.
