@@ -110,7 +110,7 @@ class Search:
 
     def others(self, start: Start, trial: Trial) -> Iterator[Start]:
         """Starts other than that of `trial`."""
-        if trial.pairs_led_astray and len(self.frames.frame) > _FEW_GROUPS:
+        if trial.pairwise_failed and len(self.frames.frame) > _FEW_GROUPS:
             # Groups of frames may have enough signal for peaks where single ones do not.
             start = self.from_pairs(_FEW_GROUPS)
             yield start

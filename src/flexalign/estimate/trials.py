@@ -72,7 +72,7 @@ class Trial:
         return self.chosen != "none" and self.held_out.best() == "none"
 
     @property
-    def pairs_led_astray(self) -> bool:
+    def pairwise_failed(self) -> bool:
         """Whether no pairwise motion explains held-out data significantly better than none."""
         return not any(
             self.held_out.is_clear(n) for n in ("global", "local") if n in self.candidates
