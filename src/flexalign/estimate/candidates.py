@@ -20,7 +20,7 @@ from flexalign.estimate.fixed_pattern import (
 from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out_likelihood import HeldOut
-from flexalign.estimate.outlier_frames import brought_back
+from flexalign.estimate.outlier_frames import relocate_outliers
 from flexalign.estimate.patch_spectra import (
     COARSEST_RESOLUTION_A,
     PatchSpectra,
@@ -165,7 +165,7 @@ def _refined(
     The candidate has, for scoring, a refinement on each half of the rings.
     """
     if start.halves_px is None:
-        at, first = brought_back(spectra, nearest.halves_px[0], nearest_sweep, threads)
+        at, first = relocate_outliers(spectra, nearest.halves_px[0], nearest_sweep, threads)
     else:
         at = _along(start.path_px, spectra)
         first = sweep(spectra, at, None, threads)
