@@ -33,7 +33,7 @@ def seen_closely(frames, path):
     at = np.repeat((path * np.array(frames.scale))[None], 4, axis=0)
     patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
     powers = ring_powers(patches, sweep(patches, at, None))
-    return fixed_pattern.measure_closely(patches, at, at[0], powers)
+    return fixed_pattern.measure_anisotropic(patches, at, at[0], powers)
 
 
 @pytest.fixture

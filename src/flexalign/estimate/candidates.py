@@ -14,7 +14,7 @@ from flexalign.estimate.direction import only_direction
 from flexalign.estimate.fixed_pattern import (
     FixedPattern,
     measure,
-    measure_closely,
+    measure_anisotropic,
     measure_in_patches,
 )
 from flexalign.estimate.frame_agreement import halves_apart, lost_frames
@@ -285,7 +285,7 @@ def _pattern(
         path_px = np.zeros_like(path_px)
     found = measure(spectra, held_out.still_cross, path_px, powers)
     if found.is_harmful:
-        return measure_closely(spectra, _whole(moving, spectra), path_px, powers, threads)
+        return measure_anisotropic(spectra, _whole(moving, spectra), path_px, powers, threads)
     return found
 
 

@@ -72,7 +72,7 @@ def estimate_motion(
             if again.is_still:
                 break
             best = replace(again, has_fixed_pattern=True, pattern=found)
-        if best is estimate or (found.is_in_parts and not estimate.pattern.is_harmful):
+        if best is estimate or (found.is_nonuniform and not estimate.pattern.is_harmful):
             return best
         search = Search(frames, plan, params, threads, clock)
         return _confirm_pattern(estimate, best, search, series)
