@@ -79,7 +79,7 @@ def run_trial(
         held_out = _scored(candidates, spectra, powers, start, swept, threads)
         if series is not None:
             log_posterior = _log_posterior(refinement, spectra, series, threads)
-        elif not held_out.is_sure:
+        elif not held_out.is_strong:
             factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
     is_of_series = log_posterior is not None
     apart = _halves_apart(

@@ -32,13 +32,13 @@ _UNSEEN_RATIO = 0.6
 # exceeds it once in a thousand times.
 SIGNIFICANT = 4.0
 # Above this many, the signal is strong enough for refinement to find any remaining motion.
-SURELY = 10.0
+STRONG_SIGNAL = 10.0
 # Log-likelihood ratio to no motion, on held-out data, that a motion needs to be accepted.  For a
 # specimen at rest it is exceeded at most once in 10 000 times: a likelihood ratio has the mean one
 # under the hypothesis in its denominator.
-ENOUGH_EVIDENCE = math.log(1e4)
+MIN_LOG_LIKELIHOOD_RATIO = math.log(1e4)
 # Numbers of patches and directions used to compare two motions.
-_PATCHES_LOOKED_AT = 9
+_SAMPLED_PATCHES = 9
 _DIRECTIONS = 4
 
 
@@ -66,20 +66,23 @@ class HeldOut:
         """Whether the score of any candidate is significant."""
         return max(self.score.values()) > SIGNIFICANT * self.noise_sd
 
-    def is_clear(self, name: str) -> bool:
+    def is_significant(self, name: str) -> bool:
         """Whether a candidate explains held-out data significantly better than none and noise."""
         if name == "none":
             return False
-        return self.gain[name] > ENOUGH_EVIDENCE and self.score[name] > SIGNIFICANT * self.noise_sd
+        return (
+            self.gain[name] > MIN_LOG_LIKELIHOOD_RATIO
+            and self.score[name] > SIGNIFICANT * self.noise_sd
+        )
 
-    def is_surely(self, name: str) -> bool:
+    def has_strong_signal(self, name: str) -> bool:
         """Whether the signal is so strong that any further motion would be detected."""
-        return self.score[name] > SURELY * self.noise_sd
+        return self.score[name] > STRONG_SIGNAL * self.noise_sd
 
     @property
-    def is_sure(self) -> bool:
+    def is_strong(self) -> bool:
         """The same for the best candidate."""
-        return self.is_surely(self.best())
+        return self.has_strong_signal(self.best())
 
     def best(self) -> str:
         """The candidate of the highest score, if it is clear; else "none".
@@ -88,7 +91,7 @@ class HeldOut:
         kept is fitted to all, so it may fall short by the noise of the difference.
         """
         highest = max(self.score, key=lambda name: self.score[name])
-        if not self.is_clear(highest):
+        if not self.is_significant(highest):
             return "none"
         if "refined" in self.score and highest != "refined":
             short = self.score[highest] - self.score["refined"]
@@ -176,7 +179,7 @@ def _difference_sd(
     """
     squared = patches.envelope**2
     summed = squared.sum(axis=0)
-    some = np.unique(np.linspace(0, len(apart_px) - 1, _PATCHES_LOOKED_AT).astype(np.int64))
+    some = np.unique(np.linspace(0, len(apart_px) - 1, _SAMPLED_PATCHES).astype(np.int64))
     angle = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
     along_A = apart_px[some] @ np.stack([np.sin(angle), np.cos(angle)]) * patches.pixel_size_A
     turns = np.moveaxis(along_A, 1, -1)[..., None, :] * patches.ring_frequency_per_A[:, None]

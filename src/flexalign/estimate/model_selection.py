@@ -91,7 +91,7 @@ def _confirm_pattern(
     trial = search.made_of(start, None if start.field is None else search.shape, series)
     if trial.pattern.is_harmful:
         return replace(again, has_fixed_pattern=True, pattern=trial.pattern)
-    if series is not None or trial.held_out.is_clear("refined"):
+    if series is not None or trial.held_out.is_significant("refined"):
         return _as_estimate(trial, "refined", again.is_from_wider_search, search)
     given = search.frames, search.plan, search.params, search.threads
     along = pattern_along(again.path_px(search.frames), estimate.pattern, *given)

@@ -81,7 +81,7 @@ class Search:
                 if trial.direction is None or trial.start.is_along(trial.direction):
                     break
                 along = run_trial(start.along(trial.direction), *given)
-                if trial.is_clearly_better(along):
+                if trial.is_significantly_better(along):
                     break
                 trial = along
         return trial
@@ -103,7 +103,7 @@ class Search:
         """From the pairs and, where the result is uncertain, from the other starts."""
         start = self.from_pairs(pairwise.MAX_IMAGES)
         trial = self.made_of(start, self.shape)
-        if trial.chosen == "none" or not trial.held_out.is_sure:
+        if trial.chosen == "none" or not trial.held_out.is_strong:
             for other in self.others(start, trial):
                 trial = better(trial, self.made_of(other, self.shape))
         return trial
@@ -121,7 +121,7 @@ class Search:
             yield replace(start, field=None)
         # With weak signal, start from zero motion, or from the correlation of all frames together.
         yield self.still(start)
-        straight = None if trial.held_out.is_surely("none") else self.straight(start)
+        straight = None if trial.held_out.has_strong_signal("none") else self.straight(start)
         if straight is not None:
             yield straight
 
