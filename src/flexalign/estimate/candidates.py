@@ -138,7 +138,7 @@ def _scored(
     """The held-out scores of the candidates, with the sweeps that exist already."""
     halves = {name: candidate.halves_px for name, candidate in candidates.items()}
     return held_out_likelihood.held_out_scores(
-        spectra, halves, powers, start.seen_to_A, threads, swept
+        spectra, halves, powers, start.pairwise_limit_A, threads, swept
     )
 
 

@@ -27,7 +27,7 @@ from flexalign.model import FloatArray
 
 # Only rings finer than this share of the resolution limit of the pairwise stage count for the
 # score: data that a candidate was fitted to cannot validate it.
-_UNSEEN_RATIO = 0.6
+_HELD_OUT_RATIO = 0.6
 # Significance threshold of a score in noise standard deviations: with thirty candidates, noise
 # exceeds it once in a thousand times.
 SIGNIFICANT = 4.0
@@ -108,7 +108,7 @@ def held_out_scores(
     patches: PatchSpectra,
     candidates: dict[str, tuple[FloatArray, FloatArray]],
     powers: RingPowers,
-    seen_to_A: float,
+    pairwise_limit_A: float,
     threads: int = 1,
     measured: dict[str, Sweep] | None = None,
 ) -> HeldOut:
@@ -123,14 +123,14 @@ def held_out_scores(
     candidates : name -> displacements (patches, times, 2) with which to score halves 0 and 1;
         includes "none"
     powers : of the rings, the same for all
-    seen_to_A : resolution limit of the pairwise stage; infinite = no data were used
+    pairwise_limit_A : resolution limit of the pairwise stage; infinite = no data were used
     measured : sweeps over all rings that exist already, of candidates with one displacement
     """
     frequency = patches.ring_frequency_per_A
     half = half_of_ring(len(frequency))
-    unseen = frequency > 1 / (_UNSEEN_RATIO * seen_to_A)
+    is_held_out = frequency > 1 / (_HELD_OUT_RATIO * pairwise_limit_A)
     part = independent_share(patches.grid)
-    weight = np.where(unseen, weight_by_others(patches, powers), 0.0)
+    weight = np.where(is_held_out, weight_by_others(patches, powers), 0.0)
     rings = rings_with_weight(weight)
     swept = {name: (found, found) for name, found in (measured or {}).items()}
     if "none" not in swept:
@@ -150,10 +150,12 @@ def held_out_scores(
         # The refined motion was fitted to the noise of all rings, which raises their apparent
         # signal.  Powers along the motions of the halves avoid that; the smaller gain counts.
         coefficients = np.maximum(patches.ring_count * patches.count, 1)
-        seen = crosses["refined"].sum(axis=0) / (coefficients * pair_weight(patches.envelope))
-        by_halves = weight_by_others(patches, replace(powers, measured=seen))
+        measured_power = crosses["refined"].sum(axis=0) / (
+            coefficients * pair_weight(patches.envelope)
+        )
+        by_halves = weight_by_others(patches, replace(powers, measured=measured_power))
         for name in candidates:
-            gain = ((crosses[name] - crosses["none"]) * np.where(unseen, by_halves, 0.0)).sum()
+            gain = ((crosses[name] - crosses["none"]) * np.where(is_held_out, by_halves, 0.0)).sum()
             gains[name] = min(gains[name], float(gain) * part)
     noise_sd = score_sd(patches, powers, weight) * part**0.5
     spread = {

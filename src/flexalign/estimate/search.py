@@ -181,7 +181,7 @@ class Search:
         """The simple path and zero motion, with all rings held out."""
         for one in (self.straight(start), self.still(start)):
             if one is not None:
-                yield replace(one, seen_to_A=math.inf)
+                yield replace(one, pairwise_limit_A=math.inf)
 
     def _by_coarser_pairs(self) -> Iterator[Start]:
         """The pairwise motion from coarser detail than the default, from fine to coarse."""
