@@ -14,16 +14,16 @@ from flexalign.estimate.series import default_prior, series_priors
 from flexalign.estimate.series_paths import habits_of, paths_of
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
-    SeenSignal,
+    MeasuredSignal,
     SeriesPath,
     TiltStatistics,
     exposed_ratio,
 )
 from flexalign.estimate.spectral_powers import (
     expected_weight,
+    measured_signal,
     noise_level,
     ring_powers,
-    seen_signal,
 )
 
 FRAMES, TILTS = 5, 21
@@ -45,7 +45,7 @@ def true_paths(own_px, seed=0):
     return without_mean(habit + own)
 
 
-def said(path_px, error_px=0.3, rng=None, power=0.02, frames=FRAMES, seen=None):
+def said(path_px, error_px=0.3, rng=None, power=0.02, frames=FRAMES, signal=None):
     """What a tilt says whose frames are measured with that error."""
     count = len(path_px)
     precision = (np.eye(count) - 1 / count)[None] / error_px**2
@@ -54,9 +54,9 @@ def said(path_px, error_px=0.3, rng=None, power=0.02, frames=FRAMES, seen=None):
         np.array([[200.0, 200.0]]), np.arange(count, dtype=float), precision,
         precision @ (path_px + noise)[None],
     )  # fmt: skip
-    if seen is None:
-        seen = SeenSignal(FREQUENCY, np.full(60, power), np.full(60, 0.005))
-    return TiltStatistics(frames, data, seen, None)
+    if signal is None:
+        signal = MeasuredSignal(FREQUENCY, np.full(60, power), np.full(60, 0.005))
+    return TiltStatistics(frames, data, signal, None)
 
 
 def off_px(priors, truth):
@@ -184,23 +184,23 @@ def test_signal_is_that_of_near_neighbours_without_their_noise():
     tilts = []
     for path, level in zip(true_paths(0.2), falling, strict=True):
         power = level * np.exp(-10 * FREQUENCY) + rng.normal(0, 0.005, 60)
-        tilts.append(said(path, seen=SeenSignal(FREQUENCY, power, np.full(60, 0.005))))
+        tilts.append(said(path, signal=MeasuredSignal(FREQUENCY, power, np.full(60, 0.005))))
 
     signals = [prior.signal for prior in series_priors(ANGLES, tilts)]
 
     for at in (0, 10, 20):
         true = falling[at] * np.exp(-10 * FREQUENCY)
-        np.testing.assert_allclose(signals[at].seen.power, true, atol=0.005)
-        off = signals[at].seen.power - true
+        np.testing.assert_allclose(signals[at].signal.power, true, atol=0.005)
+        off = signals[at].signal.power - true
         assert np.sqrt(np.mean(off**2)) < 0.5 * 0.005
-        assert np.sqrt(np.mean(signals[at].seen.error ** 2)) < 0.5 * 0.005
+        assert np.sqrt(np.mean(signals[at].signal.error ** 2)) < 0.5 * 0.005
 
 
 def test_rings_that_no_tilt_has_measured_stay_unknown():
-    seen = SeenSignal(FREQUENCY, np.full(60, 0.02), np.where(FREQUENCY < 0.02, np.inf, 0.005))
-    tilts = [said(path, seen=seen) for path in true_paths(0.2)]
+    seen = MeasuredSignal(FREQUENCY, np.full(60, 0.02), np.where(FREQUENCY < 0.02, np.inf, 0.005))
+    tilts = [said(path, signal=seen) for path in true_paths(0.2)]
 
-    signal = series_priors(ANGLES, tilts)[0].signal.seen
+    signal = series_priors(ANGLES, tilts)[0].signal.signal
 
     assert np.isinf(signal.error[FREQUENCY < 0.02]).all()
     assert np.isfinite(signal.error[FREQUENCY >= 0.02]).all()
@@ -224,7 +224,7 @@ def expected_of(clear, times_noise):
     powers = powers_of(clear)
     level = noise_level(clear, powers.noise) * times_noise
     return ExpectedSignal(
-        SeenSignal(
+        MeasuredSignal(
             clear.ring_frequency_per_A, powers.signal / level**2, np.full(len(powers.signal), 1e-12)
         ),
         scatter=0.1,
@@ -259,7 +259,7 @@ def test_before_neighbours_say_anything_the_signal_is_left_to_the_movie(faint):
 def test_a_clear_ring_counts_by_itself(faint):
     _, clear = faint
     wrong = expected_of(clear, 1.0)
-    wrong = replace(wrong, seen=replace(wrong.seen, power=3 * wrong.seen.power), scatter=1.0)
+    wrong = replace(wrong, signal=replace(wrong.signal, power=3 * wrong.signal.power), scatter=1.0)
 
     alone, with_others = powers_of(clear), powers_of(replace(clear, expected=wrong))
 
@@ -270,7 +270,7 @@ def test_a_clear_ring_counts_by_itself(faint):
 def test_a_movie_tells_its_neighbours_a_signal_that_they_get_back(faint):
     _, clear = faint
     powers = powers_of(clear)
-    seen = seen_signal(clear, powers)
+    seen = measured_signal(clear, powers)
 
     level = noise_level(clear, powers.noise)
     np.testing.assert_allclose(seen.power * level**2, powers.measured, rtol=1e-9)

@@ -32,14 +32,14 @@ from flexalign.estimate.patch_spectra import (
     sweep_together,
 )
 from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
-from flexalign.estimate.series_prior import SeenSignal, SeriesPath, SeriesPrior
+from flexalign.estimate.series_prior import MeasuredSignal, SeriesPath, SeriesPrior
 from flexalign.estimate.spectral_powers import (
     SMOOTH_RINGS,
     RingPowers,
     half_of_ring,
     independent_share,
+    measured_signal,
     ring_powers,
-    seen_signal,
 )
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
@@ -67,7 +67,7 @@ class Refinement:
     powers, ring_frequency_per_A : of the rings at the end
     rounds : number of rounds
     data : quadratic log-likelihood of the patches at the end
-    seen : signal power, for the priors of other tilts of a series
+    signal : signal power, for the priors of other tilts of a series
     axes : (axes, 2) unit vectors (y, x) along which there is motion
     """
 
@@ -78,7 +78,7 @@ class Refinement:
     ring_frequency_per_A: FloatArray
     rounds: int
     data: PatchLikelihood
-    seen: SeenSignal
+    signal: MeasuredSignal
     axes: FloatArray = field(default_factory=lambda: _BOTH)
 
 
@@ -286,7 +286,7 @@ class _Ascent:
         return Refinement(
             fit, self._path_prior, self._field_prior, self._powers,
             self._patches.ring_frequency_per_A, self._done, self._data,
-            seen_signal(self._patches, self._powers), self._axes,
+            measured_signal(self._patches, self._powers), self._axes,
         )  # fmt: skip
 
     def _powers_by(self, found: Sweep) -> RingPowers:

@@ -20,7 +20,7 @@ from flexalign.estimate.priors import FieldPrior
 from flexalign.estimate.series_paths import MAX_NODES, Habits, habits_of, path_priors, paths_of
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
-    SeenSignal,
+    MeasuredSignal,
     SeriesPath,
     SeriesPrior,
     TiltStatistics,
@@ -44,11 +44,11 @@ def default_prior(frame_count: int) -> SeriesPrior:
     count = min(frame_count, MAX_NODES)
     time = exposed_ratio(np.arange(count, dtype=np.float64), count)
     default, nothing = Habits(), np.zeros(2)
-    seen = SeenSignal(np.array([0.0, 1.0]), nothing, np.full(2, np.inf))
+    signal = MeasuredSignal(np.array([0.0, 1.0]), nothing, np.full(2, np.inf))
     path = SeriesPath(
         frame_count, time, np.zeros((count, 2)), default.in_time(time), default.jitter_px
     )
-    return SeriesPrior(path, ExpectedSignal(seen, _SCATTER_LIMITS[0]), FieldPrior())
+    return SeriesPrior(path, ExpectedSignal(signal, _SCATTER_LIMITS[0]), FieldPrior())
 
 
 def series_priors(
@@ -93,8 +93,8 @@ def _expected_signals(
 
     The scatter is the same for all.
     """
-    frequency = tilts[0].seen.frequency_per_A
-    power, error = (np.array(v) for v in zip(*(t.seen.at(frequency) for t in tilts), strict=True))
+    frequency = tilts[0].signal.frequency_per_A
+    power, error = (np.array(v) for v in zip(*(t.signal.at(frequency) for t in tilts), strict=True))
     power, error = _smoothed(power, error)
     is_known = np.isfinite(error).all(axis=0)
     error = np.where(is_known, error, 0.0)
@@ -113,7 +113,7 @@ def _expected_signals(
     among = (off * (sure > 0)).sum() / max(float((sure**2).sum()), 1e-300)
     scatter = float(np.sqrt(np.clip(among, 0, None)).clip(*_SCATTER_LIMITS))
     return [
-        ExpectedSignal(SeenSignal(frequency, p.clip(0), np.where(is_known, e, np.inf)), scatter)
+        ExpectedSignal(MeasuredSignal(frequency, p.clip(0), np.where(is_known, e, np.inf)), scatter)
         for p, e in zip(mean, of_mean, strict=True)
     ]
 

@@ -89,7 +89,7 @@ def interpolation(wanted: FloatArray, time: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeenSignal:
+class MeasuredSignal:
     """Observed signal power of a tilt by ring, which varies little between neighbouring tilts.
 
     It is divided by the squared noise power, which makes it independent of the counts, and includes
@@ -121,17 +121,17 @@ class ExpectedSignal:
 
     Attributes
     ----------
-    seen : mean over neighbours, with its standard error
+    signal : mean over neighbours, with its standard error
     scatter : standard deviation among tilts, relative to the power
     """
 
-    seen: SeenSignal
+    signal: MeasuredSignal
     scatter: float
 
     @property
     def is_known(self) -> bool:
         """Whether any ring has been measured."""
-        return bool(np.isfinite(self.seen.error).any())
+        return bool(np.isfinite(self.signal.error).any())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,13 +142,13 @@ class TiltStatistics:
     ----------
     frame_count : of its movie
     likelihood : quadratic log-likelihood of the displacements of its patches
-    seen : its signal
+    signal : its signal
     shape : of its field, None without one
     """
 
     frame_count: int
     likelihood: PatchLikelihood
-    seen: SeenSignal
+    signal: MeasuredSignal
     shape: MotionField | None
 
 
