@@ -11,7 +11,7 @@ from flexalign.estimate.evidence import PatchLikelihood, fit_motion
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
 from flexalign.estimate.series import default_prior, series_priors
-from flexalign.estimate.series_paths import habits_of, paths_of
+from flexalign.estimate.series_paths import fit_hyperparameters, paths_of
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
     MeasuredSignal,
@@ -93,7 +93,7 @@ def test_the_scatter_says_how_far_tilts_are_from_what_is_expected(own_px):
 def test_what_a_tilt_says_itself_has_no_say_in_its_prior():
     truth = true_paths(own_px=1.0)
     paths = paths_of(ANGLES, [said(path) for path in truth])
-    _, habits, _ = habits_of(paths)
+    _, habits, _ = fit_hyperparameters(paths)
     other = replace(paths, linear=paths.linear.copy())
     other.linear[4] += 100.0
 

@@ -17,7 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import prior_choice
 from flexalign.estimate.priors import FieldPrior
-from flexalign.estimate.series_paths import MAX_NODES, Habits, habits_of, path_priors, paths_of
+from flexalign.estimate.series_paths import (
+    MAX_NODES,
+    PathHyperparameters,
+    fit_hyperparameters,
+    path_priors,
+    paths_of,
+)
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
     MeasuredSignal,
@@ -43,7 +49,7 @@ def default_prior(frame_count: int) -> SeriesPrior:
     """The default prior of a tilt, before its neighbours have been measured."""
     count = min(frame_count, MAX_NODES)
     time = exposed_ratio(np.arange(count, dtype=np.float64), count)
-    default, nothing = Habits(), np.zeros(2)
+    default, nothing = PathHyperparameters(), np.zeros(2)
     signal = MeasuredSignal(np.array([0.0, 1.0]), nothing, np.full(2, np.inf))
     path = SeriesPath(
         frame_count, time, np.zeros((count, 2)), default.in_time(time), default.jitter_px
@@ -74,8 +80,8 @@ def _series_priors(
         return [None] * len(tilts)
     angles = np.asarray(angles_deg, np.float64)
     said = [tilt for tilt in tilts if tilt is not None]
-    paths, habits, weight = habits_of(paths_of(angles[known], said))
-    expected = path_priors(angles, known, tilts, paths, habits)
+    paths, hyperparameters, weight = fit_hyperparameters(paths_of(angles[known], said))
+    expected = path_priors(angles, known, tilts, paths, hyperparameters)
     signals = _expected_signals(angles, known, said, weight)
     field = _field_of(said, [expected[k] for k in known])
     return [
