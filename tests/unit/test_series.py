@@ -173,8 +173,8 @@ def test_a_path_is_as_wide_as_its_data_ask_for():
     path = SeriesPath(FRAMES, time, expected, 0.01 * np.eye(FRAMES), 0.0)
     far = expected + 3.0 * np.linspace(-1, 1, FRAMES)[:, None]
 
-    assert path.as_wide_as(said(expected, 0.1).likelihood).width == 1
-    assert path.as_wide_as(said(far, 0.1).likelihood).width == 8
+    assert path.with_best_width(said(expected, 0.1).likelihood).width == 1
+    assert path.with_best_width(said(far, 0.1).likelihood).width == 8
     assert path.log_density(expected, np.arange(5.0)) > path.log_density(far, np.arange(5.0))
 
 

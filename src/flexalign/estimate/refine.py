@@ -314,7 +314,7 @@ def _chosen(
 ) -> tuple[TrajectoryPrior | SeriesPath, FieldPrior | None]:
     """The priors of greatest evidence near those given; for a series prior, only its width."""
     if isinstance(path, SeriesPath):
-        return path.as_wide_as(data), field_prior
+        return path.with_best_width(data), field_prior
     path = prior_choice.choose_trajectory_prior(data, path)
     if shape is not None and field_prior is not None:
         field_prior = prior_choice.choose_field_prior(data, path, shape, field_prior)
