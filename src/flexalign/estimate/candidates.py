@@ -113,7 +113,7 @@ def _pairwise_candidates(start: Start, spectra: PatchSpectra) -> dict[str, Candi
     if path_px.any() and start.halves_px is None:
         candidates["global"] = _from_pairs(path_px, None, spectra)
     if field is not None:
-        local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
+        local = evidence.move_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
         candidates["local"] = _from_pairs(*local, spectra)
     return candidates
 

@@ -53,7 +53,7 @@ _CONVERGED_PX = 0.01
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _MAX_STEP_PX = 1.0
 # Unit vectors (y, x) of the directions in which there is motion.
-_BOTH: FloatArray = np.eye(2)
+_BOTH_AXES: FloatArray = np.eye(2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,7 @@ class Refinement:
     rounds: int
     data: PatchLikelihood
     signal: MeasuredSignal
-    axes: FloatArray = field(default_factory=lambda: _BOTH)
+    axes: FloatArray = field(default_factory=lambda: _BOTH_AXES)
 
 
 def _curvature(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
@@ -105,7 +105,7 @@ def patch_likelihood(
     found: Sweep,
     powers: RingPowers,
     displacement_px: FloatArray,
-    axes: FloatArray = _BOTH,
+    axes: FloatArray = _BOTH_AXES,
 ) -> PatchLikelihood:
     """The quadratic log-likelihood with the measured gradient and expected curvature, along `axes`.
 
@@ -137,7 +137,7 @@ def refine(
     threads: int = 1,
     rounds: int = _ROUNDS,
     first: Sweep | None = None,
-    axes: FloatArray = _BOTH,
+    axes: FloatArray = _BOTH_AXES,
     series: SeriesPrior | None = None,
 ) -> Refinement:
     """The most probable motion near displacements (patches, times, 2).
@@ -151,7 +151,7 @@ def refine(
     """
     first = first or sweep(patches, displacement_px, None, threads)
     ascent = _Ascent(patches, displacement_px, shape, rounds, first, axes, series=series)
-    return _side_by_side(patches, [ascent], len(patches.ring_frequency_per_A), threads)[0]
+    return _run_ascents(patches, [ascent], len(patches.ring_frequency_per_A), threads)[0]
 
 
 def refine_halves(
@@ -171,7 +171,7 @@ def refine_halves(
     whole : the refinement with all rings, whose priors and rings are used
     first : a sweep at the common start, if available
     """
-    rings = _rings_to_see(whole)
+    rings = _used_ring_count(whole)
     starts = displacement_px if isinstance(displacement_px, tuple) else (displacement_px,) * 2
     if first is None:
         firsts = sweep_together(patches, starts, [None] * 2, threads)
@@ -181,17 +181,17 @@ def refine_halves(
         _Ascent(patches, start, shape, rounds, found, whole.axes, whole, half)
         for half, (start, found) in enumerate(zip(starts, firsts, strict=True))
     ]
-    one, other = _side_by_side(patches, halves, rings, threads)
+    one, other = _run_ascents(patches, halves, rings, threads)
     return one, other
 
 
-def _rings_to_see(whole: Refinement) -> int:
+def _used_ring_count(whole: Refinement) -> int:
     """Number of rings up to the last with weight, plus the reach of the smoothing."""
     weight = whole.powers.weight
     return min(rings_with_weight(weight) + SMOOTH_RINGS // 2, int(weight.shape[-1]))
 
 
-def _side_by_side(
+def _run_ascents(
     patches: PatchSpectra, ascents: Sequence[_Ascent], rings: int, threads: int
 ) -> list[Refinement]:
     """Results of several ascents with common sweeps over the first `rings` rings."""
@@ -244,7 +244,7 @@ class _Ascent:
             self._path_prior, self._field_prior = whole.trajectory_prior, whole.field_prior
             self._min_rounds = 1
             self._used = half_of_ring(len(self._used)) == half
-            self._used[_rings_to_see(whole) :] = False
+            self._used[_used_ring_count(whole) :] = False
         self._powers = self._powers_by(found)
 
     @property
