@@ -88,7 +88,7 @@ def _confirm_pattern(
     """
     start = again.start
     assert start is not None
-    trial = search.made_of(start, None if start.field is None else search.shape, series)
+    trial = search.trial_from(start, None if start.field is None else search.shape, series)
     if trial.pattern.is_harmful:
         return replace(again, has_fixed_pattern=True, pattern=trial.pattern)
     if series is not None or trial.held_out.is_significant("refined"):
@@ -131,13 +131,13 @@ def _estimate_once(
 ) -> Estimate:
     """The motion in `frames`, taken as they are."""
     search, is_wide = Search(frames, plan, params, threads, clock), False
-    trial = search.from_default_starts() if series is None else search.by_series(series)
+    trial = search.from_default_starts() if series is None else search.with_series_prior(series)
     if trial.chosen == "none" and params.refine:
-        wider = chain(
+        wider_search = chain(
             search.along_one_direction(trial.start),
-            search.wider(trial.start, trial.held_out.has_signal),
+            search.wider_search(trial.start, trial.held_out.has_signal),
         )
-        moving = (t for t in wider if t.chosen != "none")
+        moving = (t for t in wider_search if t.chosen != "none")
         found = next((t for t in moving if not trial.favours_no_motion_over(t)), None)
         trial, is_wide = found or trial, found is not None
     return _as_estimate(trial, trial.chosen, is_wide or trial.is_by_all_data, search)
