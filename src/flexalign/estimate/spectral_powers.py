@@ -35,7 +35,7 @@ _STRENGTHS = (0.02, 50.0)
 HALF_BLOCK_RINGS = 4
 
 
-def _alike() -> FloatArray:
+def _uniform() -> FloatArray:
     """The factor when all patches are alike."""
     return np.ones((1, 1))
 
@@ -59,8 +59,8 @@ class RingPowers:
     weight: FloatArray
     measured: FloatArray
     trust: FloatArray
-    strength: FloatArray = field(default_factory=_alike)
-    relative_noise: FloatArray = field(default_factory=_alike)
+    strength: FloatArray = field(default_factory=_uniform)
+    relative_noise: FloatArray = field(default_factory=_uniform)
 
     @property
     def patch_signal(self) -> FloatArray:
@@ -224,11 +224,11 @@ def _strength(
         return np.asarray(total[..., last] - total[..., first])
 
     # Rings are weighted by their information on the strength.
-    says = signal / noise**2
-    expected = around(patches.ring_count * pair_weight(patches.envelope) * signal * says)
+    information = signal / noise**2
+    expected = around(patches.ring_count * pair_weight(patches.envelope) * signal * information)
     is_known = expected > 0
     expected = np.where(is_known, expected, 1.0)
-    strength = around(found.cross * says) / expected
+    strength = around(found.cross * information) / expected
     variance = relative_noise**2 / (expected * independent_share(patches.grid))
     scatter = np.mean((strength - 1) ** 2 - variance, axis=0).clip(_MIN_SCATTER)
     posterior = (strength * scatter + variance) / (scatter + variance)
