@@ -27,7 +27,7 @@ from flexalign.estimate.patch_spectra import (
     Sweep,
     cut_spectra,
     sweep,
-    sweep_together,
+    sweep_batch,
 )
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.series_prior import SeriesPath, SeriesPrior
@@ -123,7 +123,7 @@ def _swept(
 ) -> dict[str, Sweep]:
     """A sweep over all rings for each candidate of the pairwise stage."""
     displacements = [candidate.halves_px[0] for candidate in candidates.values()]
-    found = sweep_together(spectra, displacements, [None] * len(displacements), threads)
+    found = sweep_batch(spectra, displacements, [None] * len(displacements), threads)
     return dict(zip(candidates, found, strict=True))
 
 

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from flexalign.estimate.patch_spectra import PatchSpectra, moved_spectra, pair_weight
+from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, shifted_spectra
 from flexalign.estimate.spectral_powers import RingPowers, independent_share
 from flexalign.model import FloatArray
 
@@ -59,7 +59,7 @@ def information_in_directions(
     ring, wave_per_A = patches.ring[inside], _waves_per_A(patches)[:, inside]
     information, variance = np.zeros((2, 2)), 0.0
     for p in np.argsort(-information_of_patch)[:_PATCHES]:
-        moved = moved_spectra(patches, int(p), displacement_px[p])
+        moved = shifted_spectra(patches, int(p), displacement_px[p])
         common = np.abs(moved.sum(axis=0)) ** 2 - (np.abs(moved) ** 2).sum(axis=0)
         # Eq. (10).
         information += (wave_per_A * (weight[p][ring] * common)) @ wave_per_A.T

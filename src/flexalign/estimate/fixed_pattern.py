@@ -16,7 +16,7 @@ from scipy.special import j0
 from flexalign.arrays import fourier
 from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.threads import share_equally
-from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_together
+from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_batch
 from flexalign.estimate.spectral_powers import RingPowers, independent_share, ring_powers
 from flexalign.model import FloatArray
 
@@ -264,7 +264,7 @@ def measure_in_patches(
     where the pattern is strongest, local motion was fitted to it instead of to the specimen.
     """
     along_px = np.repeat(path_px[None], patches.count, axis=0)
-    still, along = sweep_together(patches, [0 * along_px, along_px], [None] * 2, threads)
+    still, along = sweep_batch(patches, [0 * along_px, along_px], [None] * 2, threads)
     powers = ring_powers(patches, along)
     squared, pairs = patches.envelope**2, pair_weight(patches.envelope)
     attenuated_once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)

@@ -14,7 +14,7 @@ from flexalign.estimate.patch_spectra import (
     pair_weight,
     rings_with_weight,
     sweep,
-    sweep_together,
+    sweep_batch,
 )
 from flexalign.estimate.spectral_powers import (
     RingPowers,
@@ -138,7 +138,7 @@ def held_out_scores(
         swept["none"] = still, still
     for name, displacements in candidates.items():
         if name not in swept:
-            one, other = sweep_together(patches, displacements, [None] * 2, threads, rings)
+            one, other = sweep_batch(patches, displacements, [None] * 2, threads, rings)
             swept[name] = one, other
     crosses = {
         name: np.where(half == 0, one.cross, other.cross) for name, (one, other) in swept.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep_together
+from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep_batch
 from flexalign.estimate.spectral_powers import ring_powers
 from flexalign.model import FloatArray
 
@@ -46,7 +46,7 @@ def relocate_outliers(
         outlier = int(outliers[0])
         tried.add(outlier)
         moved = _at_neighbours(kept, outlier)
-        found = sweep_together(patches, moved, [None] * len(moved), threads)
+        found = sweep_batch(patches, moved, [None] * len(moved), threads)
         before = float((swept.cross * weight).sum())
         # One of n frames takes part in 2 / n of the pairs.
         minimum = before * (1 - (1 - _MIN_RETAINED_RATIO) * 2 / kept.shape[1])

@@ -187,10 +187,10 @@ def sweep(
     weight : (rings,) or (patches, rings) of the likelihood; None = no gradient (zero)
     rings : number of rings to evaluate, from the lowest; the others have cross sums of zero
     """
-    return sweep_together(patches, [displacement_px], [weight], threads, rings)[0]
+    return sweep_batch(patches, [displacement_px], [weight], threads, rings)[0]
 
 
-def sweep_together(
+def sweep_batch(
     patches: PatchSpectra,
     displacements_px: Sequence[FloatArray],
     weights: Sequence[FloatArray | None],
@@ -227,7 +227,7 @@ def rings_with_weight(weight: FloatArray) -> int:
     return int(used[-1]) + 1 if used.size else 0
 
 
-def moved_spectra(
+def shifted_spectra(
     patches: PatchSpectra, patch: int, displacement_px: FloatArray
 ) -> npt.NDArray[np.complex64]:
     """Spectra (times, coefficients inside) of one patch, moved along displacements (times, 2)."""

@@ -29,7 +29,7 @@ from flexalign.estimate.patch_spectra import (
     Sweep,
     rings_with_weight,
     sweep,
-    sweep_together,
+    sweep_batch,
 )
 from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
 from flexalign.estimate.series_prior import MeasuredSignal, SeriesPath, SeriesPrior
@@ -173,10 +173,7 @@ def refine_halves(
     """
     rings = _used_ring_count(whole)
     starts = displacement_px if isinstance(displacement_px, tuple) else (displacement_px,) * 2
-    if first is None:
-        firsts = sweep_together(patches, starts, [None] * 2, threads)
-    else:
-        firsts = [first, first]
+    firsts = sweep_batch(patches, starts, [None] * 2, threads) if first is None else [first, first]
     halves = [
         _Ascent(patches, start, shape, rounds, found, whole.axes, whole, half)
         for half, (start, found) in enumerate(zip(starts, firsts, strict=True))
@@ -197,7 +194,7 @@ def _run_ascents(
     """Results of several ascents with common sweeps over the first `rings` rings."""
     while running := [ascent for ascent in ascents if not ascent.is_done]:
         places, weights = (list(part) for part in zip(*(a.proposal for a in running), strict=True))
-        swept = sweep_together(patches, places, weights, threads, rings)
+        swept = sweep_batch(patches, places, weights, threads, rings)
         for ascent, found in zip(running, swept, strict=True):
             ascent.accept(found)
     return [ascent.result() for ascent in ascents]
