@@ -210,7 +210,7 @@ def _chosen(
             return paths.log_evidence(hyperparameters(*numbers)) - 0.5 * float(off @ off)
 
         begin = (near.drift_px, near.smooth_px, near.jitter_px, near.odds, near.angle_deg)
-        best = hyperparameters(*prior_choice.climb(score, begin, limits))
+        best = hyperparameters(*prior_choice.coordinate_ascent(score, begin, limits))
         return paths.log_evidence(best), best
 
     best_score, best = optimized(start.slowing, start)
