@@ -20,8 +20,8 @@ from flexalign.motion import MotionField
 FREE_PX = 300.0
 _NUGGET = 1e-6
 # Scales of the half-Cauchy hyperpriors of the jitter and of the size of the field.
-_USUAL_JITTER_PX = 0.3
-_USUAL_FIELD_PX = 1.0
+_JITTER_SCALE_PX = 0.3
+_FIELD_SCALE_PX = 1.0
 # Time constants of the slowing, as shares of the movie; 0 = no slowing.
 SLOWING_RATIOS = (0.0, 1 / 4, 1 / 12, 1 / 36)
 
@@ -76,7 +76,7 @@ class TrajectoryPrior:
         The jitter has a half-Cauchy hyperprior: three frames can hardly distinguish curvature from
         jitter; with many frames the data dominate.
         """
-        return _log_half_cauchy(self.jitter_px, _USUAL_JITTER_PX)
+        return _log_half_cauchy(self.jitter_px, _JITTER_SCALE_PX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class FieldPrior:
         The size has a half-Cauchy hyperprior: it determines the freedom of the field, and the noise
         of patches with little signal may favour a spurious field.
         """
-        return _log_half_cauchy(self.size_px, _USUAL_FIELD_PX)
+        return _log_half_cauchy(self.size_px, _FIELD_SCALE_PX)
 
 
 def _log_half_cauchy(value: float, scale: float) -> float:
