@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flexalign.arrays import power_spectrum
-from flexalign.arrays.detector import load_search
+from flexalign.arrays.detector import load_kd_tree
 from flexalign.arrays.device import resolve
 from flexalign.arrays.downsample import load_compiled_loops
 from flexalign.errors import InputError
@@ -222,7 +222,7 @@ def align_and_write(
     check_output(folder, root, params, overwrite=overwrite, suffixes=suffixes, inputs=read)
     # Drawn in parallel with the references and the passes, which release the interpreter lock.
     with ThreadPoolExecutor(1) as pool:
-        for load in (load_compiled_loops, load_drawing, load_search):
+        for load in (load_compiled_loops, load_drawing, load_kd_tree):
             pool.submit(load)
         drawn: list[Future[bytes]] = []
 

@@ -71,7 +71,7 @@ class AlignedSums:
         self._image_count = 0
         self._raws: list[npt.NDArray[Any]] = []
         self._lattices: list[PixelArray] = []
-        self._mended: list[PixelArray] = []
+        self._replacements: list[PixelArray] = []
         self._in_sums: list[PixelArray] = []
 
     def add(
@@ -97,10 +97,10 @@ class AlignedSums:
         if self._functions is not None:
             weights[len(self._names) :] = self._functions.value[1:, time]
         lattice = resample.lattice_for_loops(displacement_px, self._shape)
-        mended = detector.mended_values(raw, self._correction, frame_index)
+        replacements = detector.replacement_values(raw, self._correction, frame_index)
         self._raws.append(raw_frames.for_loops(raw))
         self._lattices.append(lattice)
-        self._mended.append(mended)
+        self._replacements.append(replacements)
         self._in_sums.append(weights)
         for name in names:
             self._counts[name] += 1
@@ -118,8 +118,8 @@ class AlignedSums:
         count, (height, width) = len(self._lattices), self._shape
         if count == 0:
             return
-        waiting = self._raws, self._lattices, self._mended, self._in_sums
-        lattices, mended, weights = (np.stack(part) for part in waiting[1:])
+        waiting = self._raws, self._lattices, self._replacements, self._in_sums
+        lattices, replacements, weights = (np.stack(part) for part in waiting[1:])
         kept = count if len(self._images) > 0 else 0
         moved = np.empty((kept, height, width), np.float32)
         raws, correction = raw_frames.padded(self._raws, self._frames_together), self._correction
@@ -131,8 +131,9 @@ class AlignedSums:
                 top, left = row * _TILE_PX[0], column * _TILE_PX[1]
                 bottom, right = min(top + _TILE_PX[0], height), min(left + _TILE_PX[1], width)
                 warp.add_tiles(
-                    raws, *correction.references, correction.bad_start, correction.bad_x, mended,
-                    lattices, LATTICE_STEP_PX, weights.T, np.array([top, bottom, left, right]),
+                    raws, *correction.references, correction.bad_start, correction.bad_x,
+                    replacements, lattices, LATTICE_STEP_PX, weights.T,
+                    np.array([top, bottom, left, right]),
                     self._totals, moved,
                 )  # fmt: skip
 

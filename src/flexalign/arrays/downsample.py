@@ -103,7 +103,7 @@ def downsampled_images(
     count, height, width = images.shape
     no_correction = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
     small = np.empty((count, *new_shape_px), np.float32)
-    none_mended = np.empty(0, np.float32)
+    no_replacements = np.empty(0, np.float32)
     together = FRAMES_DOWNSAMPLED_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
     buffer = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
     with ThreadPool(threads) as workers:
@@ -112,7 +112,7 @@ def downsampled_images(
             some = _widened(images[first : first + together], buffer, workers)
             places = range(first, first + len(some))
             downsampler.downsample_now(
-                list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]
+                list(some), [_Waiting(k, k, False, no_replacements, ()) for k in places]
             )
     return small
 
@@ -191,7 +191,7 @@ class _Waiting:
     index: int
     place: int
     is_more: bool
-    mended: PixelArray
+    replacements: PixelArray
     sums: Sequence[npt.NDArray[Any]]
 
 
@@ -260,8 +260,8 @@ class Downsampler:
             pixels = detector.corrected_at((some, some), raw, self._correction)
             self.coding = coding_for(self._small, float(pixels.mean()), float(pixels.std()))
         self._raws.append(raw_frames.for_loops(raw))
-        mended = detector.mended_values(raw, self._correction, frame_index)
-        self._waiting.append(_Waiting(frame_index, place, place in self._used, mended, sums))
+        replacements = detector.replacement_values(raw, self._correction, frame_index)
+        self._waiting.append(_Waiting(frame_index, place, place in self._used, replacements, sums))
         self._used.add(place)
         return self.flush() if len(self._waiting) == FRAMES_DOWNSAMPLED_TOGETHER else []
 
@@ -277,7 +277,7 @@ class Downsampler:
         """Process a batch of frames (h, w) from `raw_frames.for_loops`."""
         correction = self._correction
         together = raw_frames.padded(raws, FRAMES_DOWNSAMPLED_TOGETHER)
-        mended = np.stack([frame.mended for frame in waiting])
+        replacements = np.stack([frame.replacements for frame in waiting])
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])
         y, x = self._along_y, self._along_x
@@ -286,8 +286,8 @@ class Downsampler:
 
         def downsample_rows(start: int, stop: int) -> None:
             downsample.downsample_rows(
-                together, *correction.references, correction.bad_start, correction.bad_x, mended,
-                y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
+                together, *correction.references, correction.bad_start, correction.bad_x,
+                replacements, y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
                 self.coding.level, self.coding.factor, float16.stored(self._small), moments,
             )  # fmt: skip
 
@@ -329,5 +329,5 @@ def mean_corrected(
         mean[start:stop] = rows
 
     workers.share(len(mean), STRIP_ROWS, correct_rows)
-    detector.mend(mean, correction)
+    detector.replace_bad_pixels(mean, correction)
     return mean

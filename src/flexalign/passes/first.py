@@ -160,7 +160,7 @@ def first_pass(
         if hot.any():
             bad_pixels = references.defects | hot
             correction = detector.make_correction(references.gain, references.dark, bad_pixels)
-            excess = detector.mend(mean, correction)
+            excess = detector.replace_bad_pixels(mean, correction)
             excess *= downsampler.coding.factor
             small.subtract(correction.bad_index, excess, relative, threads)
         if blank is not None:

@@ -48,7 +48,7 @@ class _Detector:
         if self._bad.size:
             flat = out.reshape(-1)
             flat[self._bad] = flat[
-                detector.chosen_neighbours(self._bad, self._neighbours, frame_index)
+                detector.random_neighbours(self._bad, self._neighbours, frame_index)
             ]
 
 

@@ -21,7 +21,7 @@ _STRIP_COLUMNS = 512
 
 @cached_njit(nogil=True, fastmath=True)
 def downsample_rows(  # type: ignore[no-untyped-def]
-    raws, gain, dark, bad_start, bad_x, mended,
+    raws, gain, dark, bad_start, bad_x, replacements,
     start_y, weight_y, start_x, weight_x, first, last, places, is_more,
     level, factor, small, moments,
 ):  # fmt: skip
@@ -46,7 +46,7 @@ def downsample_rows(  # type: ignore[no-untyped-def]
         for begin in range(left, right, _STRIP_COLUMNS):
             end = min(begin + _STRIP_COLUMNS, right)
             pixels = np.empty((bottom - top, end - begin), np.float32)
-            correct_tile(raws[k], gain, dark, bad_start, bad_x, mended[k], top, begin, pixels)
+            correct_tile(raws[k], gain, dark, bad_start, bad_x, replacements[k], top, begin, pixels)
             for g in range(len(joint)):
                 i = g * _ROWS_TOGETHER
                 used = start_y[first + i] - top

@@ -195,7 +195,8 @@ def _sample_segment(  # type: ignore[no-untyped-def]
 
 @cached_njit(nogil=True, fastmath=True)
 def add_tiles(  # type: ignore[no-untyped-def]
-    raws, gain, dark, bad_start, bad_x, mended, lattices, step_px, weights, tile, totals, moved,
+    raws, gain, dark, bad_start, bad_x, replacements, lattices, step_px, weights, tile, totals,
+    moved,
 ):  # fmt: skip
     """Warp one tile of some frames and add it to sums.
 
@@ -203,7 +204,7 @@ def add_tiles(  # type: ignore[no-untyped-def]
     ----------
     raws : frames (h, w), of which the first n are used
     gain, dark, bad_start, bad_x : as for `correct_tile`
-    mended : (n, bad pixels)
+    replacements : (n, bad pixels)
     lattices : (n, 2, ny, nx), as for `sample_tile`
     weights : (sums, n) float32, of each frame in each sum
     tile : (4,) top, bottom, left, right
@@ -223,7 +224,15 @@ def add_tiles(  # type: ignore[no-untyped-def]
             pixels = np.empty((y1 - y0, span[3] - span[2] + 2 * REACH_PX), np.float32)
             coefficients = np.empty((y1 - y0, span[3] - span[2]), np.float32)
             correct_tile(
-                raws[k], gain, dark, bad_start, bad_x, mended[k], y0, span[2] - REACH_PX, pixels
+                raws[k],
+                gain,
+                dark,
+                bad_start,
+                bad_x,
+                replacements[k],
+                y0,
+                span[2] - REACH_PX,
+                pixels,
             )
             filter_tile(pixels, coefficients)
             sample_tile(
