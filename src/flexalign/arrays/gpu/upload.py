@@ -14,7 +14,7 @@ _SENT_AS_THEY_ARE = ("i1", "u1", "i2", "u2", "i4", "u4", "f4")
 
 
 class FrameUpload:
-    """Copies raw frames to the device, up to two ahead of the computation."""
+    """DuplicateFrames raw frames to the device, up to two ahead of the computation."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
