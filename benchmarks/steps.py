@@ -32,7 +32,7 @@ from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord,
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import frame_weights
-from flexalign.plan import CORRELATION_NYQUIST_SHARE, FRAMES_MOVED_TOGETHER, Plan, make_plan
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, FRAMES_PER_BATCH, Plan, make_plan
 
 FRAMES, ROUNDS = 8, 3
 OUTSIDE = "outside the stages"
@@ -187,7 +187,7 @@ def _first_pass(
     frame_bytes = {
         # Raw, there and back once more; of a few frames, gain and sum once; the small frame.
         "correct, filter, sum": 4 * px * raw_bytes
-        + 12 * px / downsample.FRAMES_DOWNSAMPLED_TOGETHER
+        + 12 * px / downsample.FRAMES_PER_DOWNSAMPLING
         + 4 * small_shape[0] * small_shape[1],
     }
     steps = laps.steps(plan.align.count, frame_bytes, len(few))
@@ -210,7 +210,7 @@ def _second_pass(
     few = _few(reader, plan.sum)
     with ThreadPool(threads) as workers:
         sums = AlignedSums(
-            correction, shape, plan.output_shape_px, workers, FRAMES_MOVED_TOGETHER,
+            correction, shape, plan.output_shape_px, workers, FRAMES_PER_BATCH,
             names=("all",), weights=frame_weights(plan, params),
         )  # fmt: skip
         for _ in range(ROUNDS):
@@ -233,7 +233,7 @@ def _second_pass(
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
     # Raw, there and back once more; of a few frames together, gain and sums once.
     together = 4 + 8 * sums.sum_count
-    moved = 3 * px * raw_bytes + px * together / FRAMES_MOVED_TOGETHER
+    moved = 3 * px * raw_bytes + px * together / FRAMES_PER_BATCH
     frame_bytes = {"correct, prefilter, sample, sums": moved}
     return [*laps.steps(plan.sum.count, frame_bytes, len(few)), *once.steps(1, {})], found
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
 from flexalign.params import AlignParams, option_name, parameters
-from flexalign.plan_memory import FRAMES_MOVED_TOGETHER as FRAMES_MOVED_TOGETHER
+from flexalign.plan_memory import FRAMES_PER_BATCH as FRAMES_PER_BATCH
 from flexalign.plan_memory import fit_to_memory, gpu_memory_bytes, small_item_bytes
 from flexalign.plan_sizes import (
     align_range,

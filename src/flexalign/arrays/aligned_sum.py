@@ -32,7 +32,7 @@ class AlignedSums:
     Parameters
     ----------
     shape_px, output_shape_px : (h, w) of the frames, and of the results
-    frames_together : frames processed per batch: gain and sums are read from memory once for all
+    frames_per_batch : frames processed per batch: gain and sums are read from memory once for all
         of them
     names : names of the unweighted sums; the first is the sum of all frames
     weights : exposure weights of the weighted sum; None = no such sum
@@ -45,14 +45,14 @@ class AlignedSums:
         shape_px: tuple[int, int],
         output_shape_px: tuple[int, int],
         workers: ThreadPool,
-        frames_together: int,
+        frames_per_batch: int,
         *,
         names: Sequence[str],
         weights: ExponentialWeights | None = None,
         image_count: int = 0,
     ) -> None:
         self._correction, self._workers = correction, workers
-        self._frames_together = frames_together
+        self._frames_per_batch = frames_per_batch
         self._shape, self._output_shape = shape_px, output_shape_px
         self._names, self._weights = tuple(names), weights
         self._functions: TimeFunctions | None = None
@@ -105,7 +105,7 @@ class AlignedSums:
         for name in names:
             self._counts[name] += 1
         self._times.append(time)
-        if len(self._lattices) == self._frames_together:
+        if len(self._lattices) == self._frames_per_batch:
             self.flush()
 
     @property
@@ -122,7 +122,7 @@ class AlignedSums:
         lattices, replacements, weights = (np.stack(part) for part in waiting[1:])
         kept = count if len(self._images) > 0 else 0
         moved = np.empty((kept, height, width), np.float32)
-        raws, correction = raw_frames.padded(self._raws, self._frames_together), self._correction
+        raws, correction = raw_frames.padded(self._raws, self._frames_per_batch), self._correction
         columns = -(-width // _TILE_PX[1])
 
         def add_tiles(start: int, stop: int) -> None:

@@ -31,9 +31,9 @@ _CODING_STEP_PX = 16
 # Rows of the small frame computed together: their input rows fit into the cache.
 _SMALL_ROWS = 64
 # Frames processed per batch: gain and sums are read from memory once for all of them.
-FRAMES_DOWNSAMPLED_TOGETHER = 4
+FRAMES_PER_DOWNSAMPLING = 4
 # 16-bit images down-sampled together; each needs a 32-bit copy.
-_WIDENED_TOGETHER = 2
+_FRAMES_PER_WIDENING = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,13 +71,13 @@ def axis_filter(size_px: int, new_size_px: int, kept_share: float) -> AxisFilter
     array([-4, -2,  0,  2])
     """
     if new_size_px == size_px:
-        delta = np.zeros((size_px, downsample.TAPS_TOGETHER), np.float32)
+        delta = np.zeros((size_px, downsample.TAPS_PER_STEP), np.float32)
         delta[:, 0] = 1
         return AxisFilter(np.arange(size_px), delta)
     ratio = size_px / new_size_px
     length = (_ATTENUATION_DB - 7.95) / (14.36 * (1 - kept_share)) * ratio
     beta = 0.5842 * (_ATTENUATION_DB - 21) ** 0.4 + 0.07886 * (_ATTENUATION_DB - 21)
-    together = downsample.TAPS_TOGETHER
+    together = downsample.TAPS_PER_STEP
     taps = math.ceil((math.floor(length) + 1) / together) * together
     center = np.arange(new_size_px) * ratio
     start = np.ceil(center - length / 2).astype(np.int64)
@@ -104,8 +104,8 @@ def downsampled_images(
     no_correction = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
     small = np.empty((count, *new_shape_px), np.float32)
     no_replacements = np.empty(0, np.float32)
-    together = FRAMES_DOWNSAMPLED_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
-    buffer = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
+    together = FRAMES_PER_DOWNSAMPLING if images.dtype != np.float16 else _FRAMES_PER_WIDENING
+    buffer = np.empty((_FRAMES_PER_WIDENING, height, width), np.float32)
     with ThreadPool(threads) as workers:
         downsampler = Downsampler(no_correction, (height, width), small, workers, kept_share)
         for first in range(0, count, together):
@@ -263,7 +263,7 @@ class Downsampler:
         replacements = detector.replacement_values(raw, self._correction, frame_index)
         self._waiting.append(_Waiting(frame_index, place, place in self._used, replacements, sums))
         self._used.add(place)
-        return self.flush() if len(self._waiting) == FRAMES_DOWNSAMPLED_TOGETHER else []
+        return self.flush() if len(self._waiting) == FRAMES_PER_DOWNSAMPLING else []
 
     def flush(self) -> list[DownsampledFrame]:
         """Process the frames that still wait for their batch."""
@@ -276,7 +276,7 @@ class Downsampler:
     ) -> list[DownsampledFrame]:
         """Process a batch of frames (h, w) from `raw_frames.for_loops`."""
         correction = self._correction
-        together = raw_frames.padded(raws, FRAMES_DOWNSAMPLED_TOGETHER)
+        together = raw_frames.padded(raws, FRAMES_PER_DOWNSAMPLING)
         replacements = np.stack([frame.replacements for frame in waiting])
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])

@@ -26,7 +26,7 @@ _BLOCK_PX = (32, 4)  # x, y
 # Rows of a column that one thread filters, sharing most of the pixels read.
 _FILTERED_ROWS = 8
 # Outputs per thread in down-sampling, which share their weights.
-_TOGETHER, _WARP = 4, 32
+_PER_BATCH, _WARP = 4, 32
 _REACH_PX = len(SPLINE_FILTER) - 1
 
 _filtered = cuda.jit(device=True)(elementwise.filtered.py_func)
@@ -86,16 +86,16 @@ def downsample(
     along_x : the same, but weight as (taps, w of out), so that neighbours lie side by side
     buffer : (h of out, w of frame) float32 work array
     """
-    height, groups = len(buffer), math.ceil(buffer.shape[1] / (_TOGETHER * _WARP))
+    height, groups = len(buffer), math.ceil(buffer.shape[1] / (_PER_BATCH * _WARP))
     _launch(_downsample_down, groups * _WARP, height, frame, *along_y, buffer)
-    _launch(_downsample_across, out.shape[1], math.ceil(height / _TOGETHER), buffer, *along_x, out)
+    _launch(_downsample_across, out.shape[1], math.ceil(height / _PER_BATCH), buffer, *along_x, out)
 
 
 @cuda.jit(fastmath=True, cache=True)
 def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
     # Four columns, a warp apart, share each weight.
     group, y = cuda.grid(2)
-    x, (height, width) = group // _WARP * (_TOGETHER * _WARP) + group % _WARP, frame.shape
+    x, (height, width) = group // _WARP * (_PER_BATCH * _WARP) + group % _WARP, frame.shape
     if y >= out.shape[0] or x >= width:
         return
     first, taps = start[y], weight.shape[1]
@@ -110,7 +110,7 @@ def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
         out[y, x], out[y, x + _WARP] = a, b
         out[y, x + 2 * _WARP], out[y, x + 3 * _WARP] = c, d
         return
-    for column in range(x, min(x + _TOGETHER * _WARP, width), _WARP):
+    for column in range(x, min(x + _PER_BATCH * _WARP, width), _WARP):
         total = np.float32(0)
         for tap in range(taps):
             total += weight[y, tap] * frame[_reflected(first + tap, height), column]
@@ -121,7 +121,7 @@ def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
 def _downsample_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
     # Four rows share each weight.
     x, group = cuda.grid(2)
-    y, (height, width) = group * _TOGETHER, frame.shape
+    y, (height, width) = group * _PER_BATCH, frame.shape
     if y >= height or x >= out.shape[1]:
         return
     first, taps = start[x], weight.shape[0]
@@ -135,7 +135,7 @@ def _downsample_across(frame, start, weight, out):  # type: ignore[no-untyped-de
             d += part * frame[y + 3, column]
         out[y, x], out[y + 1, x], out[y + 2, x], out[y + 3, x] = a, b, c, d
         return
-    for row in range(y, min(y + _TOGETHER, height)):
+    for row in range(y, min(y + _PER_BATCH, height)):
         total = np.float32(0)
         for tap in range(taps):
             total += weight[tap, x] * frame[row, _reflected(first + tap, width)]

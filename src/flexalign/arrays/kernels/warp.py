@@ -28,7 +28,7 @@ from flexalign.compiling import cached_njit, can_be_kept, is_kept
 REACH_PX = len(SPLINE_FILTER) - 1
 WARM_UP_PX = 12
 # Frames added to the sums in one pass over a tile.
-_TOGETHER = 4
+_PER_BATCH = 4
 
 
 def compiling_note() -> str:
@@ -213,10 +213,10 @@ def add_tiles(  # type: ignore[no-untyped-def]
     """
     top, bottom, left, right = tile
     rows, columns = bottom - top, right - left
-    values = np.empty((_TOGETHER, rows, columns), np.float32)
+    values = np.empty((_PER_BATCH, rows, columns), np.float32)
     span = np.empty(4, np.int64)
-    for first in range(0, len(lattices), _TOGETHER):
-        last = min(first + _TOGETHER, len(lattices))
+    for first in range(0, len(lattices), _PER_BATCH):
+        last = min(first + _PER_BATCH, len(lattices))
         for k in range(first, last):
             span[:] = tile
             span_of_tile(lattices[k], step_px, top, left, span)
