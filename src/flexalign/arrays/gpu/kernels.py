@@ -242,11 +242,11 @@ def _between(nodes, j, i, v, u):  # type: ignore[no-untyped-def]
 
 def add_weighted(spectrum: Any, total: Any, rate: Any, time: float) -> None:
     """Add `spectrum` times the exponential of `rate` times `time` to `total`."""
-    _launch(_weigh, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
+    _launch(_add_weighted, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
 
 
 @cuda.jit(cache=True)
-def _weigh(spectrum, total, rate, time):  # type: ignore[no-untyped-def]
+def _add_weighted(spectrum, total, rate, time):  # type: ignore[no-untyped-def]
     x, y = cuda.grid(2)
     if y < total.shape[0] and x < total.shape[1]:
         total[y, x] += np.float32(math.exp(rate[y, x] * time)) * spectrum[y, x]
@@ -304,7 +304,7 @@ def _ring_power(sums, order, ring_start, out):  # type: ignore[no-untyped-def]
         out[p, g] = total
 
 
-def pull(packed: Any, phases: Any, start: Any, columns: Any, weighted: Any, out: Any) -> None:
+def gradient(packed: Any, phases: Any, start: Any, columns: Any, weighted: Any, out: Any) -> None:
     """Fill `out` (patches, times, rows, 2) float32 with each row's sum of k Im(conj(S) X).
 
     Parameters
@@ -316,11 +316,11 @@ def pull(packed: Any, phases: Any, start: Any, columns: Any, weighted: Any, out:
     """
     rows, times = len(columns), out.shape[1]
     arguments = (packed, *phases, start, columns, weighted, out)
-    _launch(_pull, times * rows, len(packed), *arguments)
+    _launch(_gradient, times * rows, len(packed), *arguments)
 
 
 @cuda.jit(fastmath=True, cache=True)
-def _pull(packed, y_phase, x_phase, start, columns, weighted, out):  # type: ignore[no-untyped-def]
+def _gradient(packed, y_phase, x_phase, start, columns, weighted, out):  # type: ignore[no-untyped-def]
     n, p = cuda.grid(2)
     times, rows = out.shape[1], out.shape[2]
     if n >= times * rows or p >= packed.shape[0]:
@@ -328,12 +328,12 @@ def _pull(packed, y_phase, x_phase, start, columns, weighted, out):  # type: ign
     # Neighbouring threads have neighbouring times, whose coefficients lie side by side.
     t, r = n % times, n // times
     at = times * start[r] + t * (start[r + 1] - start[r])
-    pull_y, pull_x = np.float32(0), np.float32(0)
+    gradient_y, gradient_x = np.float32(0), np.float32(0)
     for i in range(columns[r]):
         phase = y_phase[p, t, r] * x_phase[p, t, i]
         real = packed[p, 0, at + i] * phase.real - packed[p, 1, at + i] * phase.imag
         imag = packed[p, 0, at + i] * phase.imag + packed[p, 1, at + i] * phase.real
         part = weighted[p, 0, start[r] + i] * imag - weighted[p, 1, start[r] + i] * real
-        pull_y += part
-        pull_x += part * np.float32(i + 1)
-    out[p, t, r, 0], out[p, t, r, 1] = pull_y, pull_x
+        gradient_y += part
+        gradient_x += part * np.float32(i + 1)
+    out[p, t, r, 0], out[p, t, r, 1] = gradient_y, gradient_x

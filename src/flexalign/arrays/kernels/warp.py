@@ -240,11 +240,11 @@ def add_tiles(  # type: ignore[no-untyped-def]
             )
             if len(moved) > 0:
                 moved[k, top:bottom, left:right] = values[k - first]
-        _add_up(values, weights[:, first:last], totals, top, left)
+        _accumulate(values, weights[:, first:last], totals, top, left)
 
 
 @njit(nogil=True, fastmath=True, inline="always")
-def _add_up(values, weights, totals, top, left):  # type: ignore[no-untyped-def]
+def _accumulate(values, weights, totals, top, left):  # type: ignore[no-untyped-def]
     """Add `values` (n, rows, columns) to `totals` (sums, h, w), each sum with its `weights`."""
     sums, count = weights.shape
     _, rows, columns = values.shape
