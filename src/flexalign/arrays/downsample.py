@@ -18,7 +18,7 @@ from flexalign.arrays import detector
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.kernels import downsample, float16, raw_frames
 from flexalign.arrays.kernels.elementwise import reflected_index
-from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for
+from flexalign.arrays.kernels.float16 import UNSCALED, coding_for
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
@@ -233,7 +233,7 @@ class Downsampler:
         self._raws: list[npt.NDArray[Any]] = []
         self._waiting: list[_Waiting] = []
         self._used: set[int] = set()
-        self.coding = AS_THEY_ARE
+        self.coding = UNSCALED
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Zeros (h, w) in which raw frames such as this one are summed."""

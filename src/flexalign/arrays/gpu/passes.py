@@ -23,7 +23,7 @@ from flexalign.arrays.downsample import DownsampledFrame, axis_filter, sum_dtype
 from flexalign.arrays.gpu import kernels
 from flexalign.arrays.gpu.upload import FrameUpload
 from flexalign.arrays.kernels.downsample import moments
-from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for, store, stored
+from flexalign.arrays.kernels.float16 import UNSCALED, coding_for, store, stored
 from flexalign.arrays.kernels.likelihood import Packing, as_float32
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.model import FloatArray, PixelArray
@@ -76,7 +76,7 @@ class GpuDownsampler:
         self._image, self._other_image = (device.empty_on_host(small_shape_px) for _ in range(2))
         self._pending: tuple[int, int, Callable[[], object]] | None = None
         self._used: set[int] = set()
-        self.coding = AS_THEY_ARE
+        self.coding = UNSCALED
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
         """Zeros (h, w) in which raw frames such as this one are summed."""
