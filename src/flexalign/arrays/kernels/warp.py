@@ -21,7 +21,7 @@ from flexalign.arrays.kernels.elementwise import (
     filtered,
 )
 from flexalign.arrays.kernels.raw_frames import correct_tile
-from flexalign.compiling import cached_njit, can_be_kept, is_kept
+from flexalign.compiling import cached_njit, is_cacheable, is_cached
 
 # Half-width of the filter along x, and rows after which the recursive filter along y has
 # forgotten its initial value.
@@ -33,9 +33,9 @@ _PER_BATCH = 4
 
 def compiling_note() -> str:
     """A note that the loops are being compiled; "" if their code is in the on-disk cache."""
-    if is_kept(sample_tile):
+    if is_cached(sample_tile):
         return ""
-    if can_be_kept(sample_tile):
+    if is_cacheable(sample_tile):
         return "compiling, which takes some seconds and happens once"
     return (
         "compiling, which takes some seconds and happens at every start: there is no folder where "
