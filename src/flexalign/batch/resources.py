@@ -61,7 +61,7 @@ class ReadAhead:
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
-    def want(self, path: str) -> None:
+    def request(self, path: str) -> None:
         """Queue the file for reading, unless memory is short."""
         self._files.put(path)
 
