@@ -20,7 +20,7 @@ from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"
 PICTURE_NAME = "gain_check.png"
-INSIST = "--gain-check off goes on with it as it is"
+OVERRIDE_ADVICE = "--gain-check off goes on with it as it is"
 
 
 def gain_gate(
@@ -58,7 +58,7 @@ class GainGate:
         self, params: AlignParams, folder: Path, observe: Callable[[GainChecked], None]
     ) -> None:
         refuse_foreign(folder, (CHECK_NAME, PICTURE_NAME))
-        self._asked = self._params = params
+        self._requested = self._params = params
         self._folder, self._observe = folder, observe
         from flexalign.gain.check import GainChecker  # loads the compiled loops
 
@@ -102,7 +102,7 @@ class GainGate:
             with kept_current(self._folder / PICTURE_NAME) as temporary:
                 self._checker.draw(temporary, found)
         stops = found.is_mismatch and not self._is_taken(found)
-        self._observe(GainChecked(found, self._said(found), stops))
+        self._observe(GainChecked(found, self._messages(found), stops))
         if stops:
             raise InputError(f"{self._params.gain}: {found.describe()}. {self._remedy(found)}")
         self._use(found)
@@ -121,7 +121,7 @@ class GainGate:
         """Whether the run continues with a placement other than the given one."""
         return found.verdict == "other" and self._params.gain_check == "auto"
 
-    def _said(self, found: GainCheck) -> str:
+    def _messages(self, found: GainCheck) -> str:
         """The messages for observers."""
         if self._is_taken(found):
             return f"{found.describe()}: going on as with {found.advice()}"
@@ -131,8 +131,8 @@ class GainGate:
         """Advice for a gain that does not fit."""
         advice = found.advice()
         if not advice:
-            return INSIST[0].upper() + INSIST[1:]
-        return f"Give {advice}, or --gain-check auto; {INSIST}"
+            return OVERRIDE_ADVICE[0].upper() + OVERRIDE_ADVICE[1:]
+        return f"Give {advice}, or --gain-check auto; {OVERRIDE_ADVICE}"
 
     def _known(self) -> GainCheck | None:
         """The result of an earlier start of the run, if it is still valid."""
@@ -150,8 +150,8 @@ class GainGate:
         """Identity of a reference and its placement."""
         names = ("gain", "gain_rotate", "gain_flip", "gain_sense", "tiff_rows", "eer_upsampling")
         try:
-            state = file_state(self._asked.gain or "")
+            state = file_state(self._requested.gain or "")
         except OSError:
             return ""
-        facts = [state, *(getattr(self._asked, name) for name in names)]
+        facts = [state, *(getattr(self._requested, name) for name in names)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -160,7 +160,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
         record = finished(Path(job.folder), job.name, job.key)
     if record is None:
         try:
-            record, statistics = _worked_on(job, 1 if job.is_careful else threads, progress)
+            record, statistics = _process(job, 1 if job.is_careful else threads, progress)
         except Exception as error:
             failure, trace = explain(error), traceback.format_exc()
     plain = None if record is None else {**record.to_dict(), "motion": {}}
@@ -177,7 +177,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
     )
 
 
-def _worked_on(
+def _process(
     job: Job, threads: int, progress: Progress
 ) -> tuple[MovieRecord | None, TiltStatistics | None]:
     """The record of an aligned movie, or the statistics of a tilt that was only measured."""

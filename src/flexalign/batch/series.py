@@ -74,7 +74,7 @@ class SeriesWork:
         self._files = files or TiltFiles()
         self._shares_prior = shares_prior and tilts.params.refine
         # The check of the gain may change those of the folder.
-        self._asked = tilts.params
+        self._requested = tilts.params
         self._folder, self._tilts, self._observe = folder, tilts, observe
         for movie, root in folder.roots:  # also where its files are removed
             tilts.names.give(movie, root)
@@ -106,7 +106,7 @@ class SeriesWork:
         if self._files.root is not None:
             for movie in series.own:
                 self._tilts.names.give(movie, self._files.root(Path(movie)))
-        params = replace(self._asked, **series.parameters)
+        params = replace(self._requested, **series.parameters)
         kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
         key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in series.own}
@@ -123,7 +123,7 @@ class SeriesWork:
         pending = PendingSeries(series, key, needs_prior=needs_prior)
         self._pending[name] = pending
         if not movies:
-            self._put_together(pending)
+            self._start_writing(pending)
         return movies
 
     def _is_done(self, name: str, key: str) -> bool:
@@ -262,7 +262,7 @@ class SeriesWork:
         is_round_over = pending.measure(place, None)
         pending.awaited.remove(place)
         if not pending.awaited:
-            self._put_together(pending)
+            self._start_writing(pending)
         elif is_round_over:
             self._estimate_priors(pending)
 
@@ -273,7 +273,7 @@ class SeriesWork:
             if tilt.order in losses and tilt.replaced_by:
                 self.say(f"{pending.series.name}: exposure {tilt.order}: {tilt.reason}")
 
-    def _put_together(self, pending: PendingSeries) -> None:
+    def _start_writing(self, pending: PendingSeries) -> None:
         """Start to write the results of a series in the background.
 
         If an image is dark or of another size and an earlier exposure can replace it, wait for

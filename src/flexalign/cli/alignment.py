@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.batch.inputs import (
-    ADDED,
+    ADDITIVE_PARAMETERS,
     find_movies,
     is_one_file,
     is_run_folder,
@@ -121,7 +121,7 @@ def movies_and_parameters(
     given = given_parameters(values, settings)
     listed = listed_parameters(arguments, paths, typed, given)
     params = collect_parameters(values, settings, listed.common)
-    added = {name: value for name, value in listed.common.items() if name in ADDED}
+    added = {name: value for name, value in listed.common.items() if name in ADDITIVE_PARAMETERS}
     return paths, replace(params, **added), listed.own
 
 

@@ -86,7 +86,7 @@ class SeriesReporting:
         from flexalign.report.series import SeriesReport
 
         self._observe, self._report = observe, SeriesReport(folder)
-        self._is_told = False
+        self._is_reported = False
 
     def __call__(self, event: Event) -> None:
         """Take in the event; before the last one, write the report and say where it is."""
@@ -106,10 +106,10 @@ class SeriesReporting:
         try:
             work()
         except Exception as error:
-            if not self._is_told:
+            if not self._is_reported:
                 message = explain(error).message
                 self._observe(Note(f"the report could not be written: {message}"))
-            self._is_told = True
+            self._is_reported = True
             return False
         return True
 
@@ -128,7 +128,7 @@ class Reporting:
 
         self._observe = observe
         self._report = Report(folder)
-        self._is_told = False
+        self._is_reported = False
 
     def __call__(self, event: Event) -> None:
         """Handle the event."""
@@ -150,9 +150,9 @@ class Reporting:
         try:
             self._report.write()
         except Exception as error:
-            if not self._is_told:
+            if not self._is_reported:
                 self._say(f"the report could not be written: {explain(error).message}")
-            self._is_told = True
+            self._is_reported = True
             return False
         return True
 
