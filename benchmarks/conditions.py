@@ -29,7 +29,7 @@ from store import Store, installed, make_parser, parse, version_of
 
 import flexalign
 from flexalign.align import align_movie
-from flexalign.comparison import AnyMotion
+from flexalign.comparison import MotionLike
 from flexalign.model import Quality
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
@@ -97,7 +97,7 @@ class Movie:
             psd=False, threads=self.threads, **changes,
         )  # fmt: skip
 
-    def result(self, method: str, motion: AnyMotion | None = None, **more: Any) -> Result:
+    def result(self, method: str, motion: MotionLike | None = None, **more: Any) -> Result:
         """How far `motion` is from the truth."""
         if motion is not None:
             error = motion_error_px(motion, self._truth)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.arrays import fourier, resample
-from flexalign.comparison import AnyMotion
+from flexalign.comparison import MotionLike
 from flexalign.model import FloatArray, PixelArray
 
 BANDS_A = ((15.0, 8.0), (8.0, 5.0), (5.0, 3.5), (3.5, 2.6))
@@ -22,7 +22,7 @@ _RING_PER_A = 1 / 250
 _INVERSION_ROUNDS = 3
 
 
-def on_lattice(motion: AnyMotion, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
+def on_lattice(motion: MotionLike, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
     """The displacement (2, len(y), len(x)) of one frame on rows `y` and columns `x`."""
     return np.stack(motion.displacement_px(frame, np.asarray(y)[:, None], np.asarray(x)[None, :]))
 
@@ -39,7 +39,7 @@ class Found:
     chosen : which of its motions flexalign kept
     """
 
-    motion: AnyMotion
+    motion: MotionLike
     image: PixelArray
     seconds: float | None = None
     chosen: str = ""
@@ -49,7 +49,7 @@ class Found:
 class Known:
     """A known motion in the form in which `passes.second_pass` asks for one."""
 
-    motion: AnyMotion
+    motion: MotionLike
 
     def on_lattice(self, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
         """The displacement (2, len(y), len(x)) of one frame."""
@@ -57,7 +57,7 @@ class Known:
 
 
 def mean_offset_px(
-    estimate: AnyMotion, truth: AnyMotion, frame_count: int, y: FloatArray, x: FloatArray
+    estimate: MotionLike, truth: MotionLike, frame_count: int, y: FloatArray, x: FloatArray
 ) -> FloatArray:
     """What to add to a place in a sum along `estimate` to find its specimen: (2, ny, nx).
 

@@ -28,7 +28,7 @@ from store import Store, code_of, installed, make_parser, parse, version_of
 
 import flexalign
 from flexalign.align import align_movie, measure_tilt
-from flexalign.comparison import AnyMotion
+from flexalign.comparison import MotionLike
 from flexalign.estimate.series import series_priors
 from flexalign.estimate.series_prior import SeriesPrior
 from flexalign.motion import Motion
@@ -127,7 +127,7 @@ class Series:
         )  # fmt: skip
 
     def result(
-        self, number: int, method: str, motion: AnyMotion | None = None, **more: Any
+        self, number: int, method: str, motion: MotionLike | None = None, **more: Any
     ) -> Result:
         """How far `motion` is from the truth."""
         if motion is not None:

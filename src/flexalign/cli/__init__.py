@@ -22,7 +22,7 @@ import typer
 from flexalign import __version__
 from flexalign.cli.alignment import align, plan
 from flexalign.cli.comparison import compare
-from flexalign.cli.console import say_error
+from flexalign.cli.console import print_error
 from flexalign.cli.gain import check_gain, estimate_gain
 from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
@@ -80,7 +80,7 @@ def _flexalign(
 _GC_THRESHOLD = 20_000
 
 
-def _settle_process() -> None:
+def _configure_process() -> None:
     """Configure garbage collection and BLAS threads for this process."""
     # The matrices are small: more BLAS threads would only spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -91,9 +91,9 @@ def _settle_process() -> None:
 
 def main() -> None:
     """Run the command line; a user error gives one line and an exit code."""
-    _settle_process()
+    _configure_process()
     try:
         app()
     except Exception as error:
         # here, outside the command, its own --debug is no longer at hand
-        sys.exit(say_error(error, debug="--debug" in sys.argv))
+        sys.exit(print_error(error, debug="--debug" in sys.argv))

@@ -23,10 +23,10 @@ from flexalign.cli.console import (
     Debug,
     announce_compiling,
     announce_device,
+    print_gain_check,
     progress_bar,
     record_line,
     run_each,
-    say_gain_check,
 )
 from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
@@ -84,8 +84,8 @@ def align(
     paths, params, own = movies_and_parameters(movies, settings, values)
     if dry_run:
         raise typer.Exit(run_each(paths, _planner(params, own), debug=debug))
-    is_alone = is_one_file(movies) and replace(options, report=True) == RunOptions()
-    if is_alone and not is_run_folder(out):
+    is_single_movie = is_one_file(movies) and replace(options, report=True) == RunOptions()
+    if is_single_movie and not is_run_folder(out):
         if options.report:
             refuse_foreign_report(out)
         read = [settings] if settings else []
@@ -159,7 +159,7 @@ def _align_one(
     clear_leftovers(out)
     announce_device(params.device)
     announce_compiling()
-    gate = gain_gate(params, out, say_gain_check)
+    gate = gain_gate(params, out, print_gain_check)
     if gate is not None:
         params = gate.admit([movie])
 

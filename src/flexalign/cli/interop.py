@@ -103,7 +103,7 @@ def export_movies(
 
     def export_one(root: str) -> None:
         records[root] = export_movie(folder, root, finished[root], formats)
-        _say_warnings(root, records[root])
+        _print_warnings(root, records[root])
 
     code = run_each(list(finished), export_one, debug=debug)
     if "relion" in formats and records:
@@ -114,7 +114,7 @@ def export_movies(
     return code or int(bool(unreadable))
 
 
-def _say_warnings(root: str, record: MovieRecord) -> None:
+def _print_warnings(root: str, record: MovieRecord) -> None:
     """Print the warnings of an export."""
     for warning in record.warnings:
         if "RELION" in warning:

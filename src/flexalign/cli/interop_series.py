@@ -15,7 +15,7 @@ from flexalign.batch.events import SeriesDone
 from flexalign.batch.failures import explain
 from flexalign.batch.names import Names
 from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
-from flexalign.cli.console import announce_compiling, record_line, run_each, say_error
+from flexalign.cli.console import announce_compiling, print_error, record_line, run_each
 from flexalign.cli.interop import export_movies
 from flexalign.cli.options import collect_parameters, given_parameters
 from flexalign.cli.run_display import series_lines
@@ -171,7 +171,7 @@ class _Application:
             try:
                 records[tilt.movie] = self._tilt(tilt, source.movies[tilt.movie])
             except Exception as error:
-                say_error(error, subject=tilt.movie_name)
+                print_error(error, subject=tilt.movie_name)
                 failed[tilt.order] = tilt.without("failed", explain(error).message)
         self.lost += len(failed)
         tilts = tuple(_after(failed, tilt) for tilt in series.tilts)

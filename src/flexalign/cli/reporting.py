@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flexalign.batch.failures import explain
-from flexalign.cli.console import Debug, say_error
+from flexalign.cli.console import Debug, print_error
 from flexalign.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def write_report(folder: Path) -> None:
     try:
         typer.echo(f"report: {Report(folder).write()}", err=True)
     except Exception as error:
-        say_error(error, subject="the report")
+        print_error(error, subject="the report")
 
 
 class SeriesReporting:

@@ -55,7 +55,7 @@ class Lines:
             case jobs.Note(text) | events.GainChecked(_, text, False):
                 self._write(text)
             case events.Ended(outcome, is_final):
-                self._say_end(outcome, is_final)
+                self._print_end(outcome, is_final)
             case events.SeriesDone() | events.SeriesSkipped() | events.SeriesFailed():
                 for line in series_lines(event):
                     self._write(line)
@@ -65,7 +65,7 @@ class Lines:
             case _:
                 pass
 
-    def _say_end(self, outcome: Outcome, is_final: bool) -> None:
+    def _print_end(self, outcome: Outcome, is_final: bool) -> None:
         """The line of a movie that is done or has failed."""
         movie, failure = Path(displayed(outcome.job.movie)), outcome.failure
         if outcome.record is not None:

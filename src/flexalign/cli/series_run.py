@@ -137,8 +137,8 @@ def run_series(
     if options.jobs == 0:
         announce_compiling()
     tilts_path = make_folder(make_folder(out) / TILTS_NAME)
-    seen_by = nullcontext(display) if display else view(options.json_events, debug)
-    with only_run(tilts_path), seen_by as observe:
+    display_context = nullcontext(display) if display else view(options.json_events, debug)
+    with only_run(tilts_path), display_context as observe:
         if options.report:
             observe = SeriesReporting(out, observe)
         if options.report and keep_tilts:

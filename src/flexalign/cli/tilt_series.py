@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexalign.cli.alignment import Settings
-from flexalign.cli.console import Debug, say_error
+from flexalign.cli.console import Debug, print_error
 from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import given_parameters, takes_parameters_without
 from flexalign.cli.run_options import RunOptions
@@ -86,10 +86,10 @@ def tilt_series(
     sources, problems = read_sources(series, name_pattern)
     found = understand_all(sources, params, choices)
     if not sources:
-        raise typer.Exit(_say_problems(problems, debug=debug)[0])
+        raise typer.Exit(_print_problems(problems, debug=debug)[0])
     if dry_run:
-        is_lost = _say_series(found)
-        raise typer.Exit(int(bool(_say_problems(problems, debug=debug)) or is_lost))
+        is_lost = _print_series(found)
+        raise typer.Exit(int(bool(_print_problems(problems, debug=debug)) or is_lost))
     # The gain reference that the first series names is checked before the run.
     first = list(itertools.islice(found, 1))
     code = run_series(
@@ -115,12 +115,12 @@ def _listed(
     return source_for
 
 
-def _say_problems(problems: Sequence[tuple[str, FlexAlignError]], *, debug: bool) -> list[int]:
+def _print_problems(problems: Sequence[tuple[str, FlexAlignError]], *, debug: bool) -> list[int]:
     """Print why some sources cannot be read; the exit codes."""
-    return [say_error(error, subject=path, debug=debug) for path, error in problems]
+    return [print_error(error, subject=path, debug=debug) for path, error in problems]
 
 
-def _say_series(found: Iterable[TiltSeries]) -> bool:
+def _print_series(found: Iterable[TiltSeries]) -> bool:
     """Print series as they were understood; whether a tilt is lost."""
     is_lost = False
     for one in found:
