@@ -25,7 +25,7 @@ from flexalign.files import check_name
 from flexalign.io.motion_formats.read_motion import check_motion
 from flexalign.io.motion_plot import draw_trajectory
 from flexalign.io.movies.open_movie import open_for
-from flexalign.io.movies.reader import MovieReader, RememberingMovie
+from flexalign.io.movies.reader import CachingMovie, MovieReader
 from flexalign.io.png import load_drawing
 from flexalign.io.record import file_state
 from flexalign.io.references import references_for
@@ -131,7 +131,7 @@ def _align(
     with open_for(movie, params) as reader:
         opened = file_state(movie)
         plan = make_plan(reader.info, params)
-        source: MovieReader = RememberingMovie(reader) if plan.keeps_frames else reader
+        source: MovieReader = CachingMovie(reader) if plan.keeps_frames else reader
         if motion is not None:
             check_motion(motion, reader.info)
         device = resolve(params.device, plan.gpu_memory_bytes)

@@ -14,7 +14,7 @@ from flexalign.gain.limits import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SI
 from flexalign.gain.verdict import MIN_VARIATION, GainCheck
 from flexalign.io.record import file_state
 from flexalign.io.results import make_folder
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.params import AlignParams
 from flexalign.plain import write_json
 
@@ -96,10 +96,10 @@ class GainGate:
             self._left = 0
             return self._params
         make_folder(self._folder)
-        with kept_current(self._folder / CHECK_NAME) as temporary:
+        with replacing_listed(self._folder / CHECK_NAME) as temporary:
             write_json(temporary, {"key": self._key(), **found.to_dict()})
         if found.is_mismatch:
-            with kept_current(self._folder / PICTURE_NAME) as temporary:
+            with replacing_listed(self._folder / PICTURE_NAME) as temporary:
                 self._checker.draw(temporary, found)
         stops = found.is_mismatch and not self._is_taken(found)
         self._observe(GainChecked(found, self._messages(found), stops))

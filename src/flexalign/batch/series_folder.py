@@ -13,7 +13,7 @@ from flexalign.batch.failures import Failure
 from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import displayed
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.io.writing.ownership import refuse_occupied, resolved
 from flexalign.io.writing.publishing import clear_leftovers, results_of
 from flexalign.tilts.model import Tilt, TiltSeries
@@ -129,11 +129,11 @@ class SeriesFolder:
             If they cannot be written.
         """
         done = [self._done[name] for name in sorted(self._done)]
-        with kept_current(self.path / SERIES_TABLE) as temporary:
+        with replacing_listed(self.path / SERIES_TABLE) as temporary:
             write_csv(temporary, SERIES_COLUMNS, (one.row for one in done))
-        with kept_current(self.path / LEFT_OUT_TABLE) as temporary:
+        with replacing_listed(self.path / LEFT_OUT_TABLE) as temporary:
             write_csv(temporary, LEFT_OUT_COLUMNS, (row for one in done for row in one.left_out))
-        with kept_current(self.path / tables.FAILED_NAME) as temporary:
+        with replacing_listed(self.path / tables.FAILED_NAME) as temporary:
             tables.write_failed(temporary, self._failed.items())
 
 

@@ -153,7 +153,7 @@ def write_mdoc(path: str | Path, mdoc: Mdoc) -> None:
         temporary.write_text("\n".join(blocks) + "\n", encoding="utf-8")
 
 
-def says_axis(title: str) -> bool:
+def states_axis(title: str) -> bool:
     """Whether a title says the direction of the tilt axis."""
     return _AXIS.search(title) is not None
 

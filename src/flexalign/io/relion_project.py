@@ -17,7 +17,7 @@ from flexalign.io.micrographs import write_mrc
 from flexalign.io.motion_formats import relion
 from flexalign.io.references import references_for
 from flexalign.io.star import star_loop, write_star
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
@@ -180,7 +180,7 @@ def write_relion_table(
     }
     path = Path(folder) / RELION_TABLE
     refuse_foreign(path.parent, [path.name])
-    with kept_current(path) as temporary:
+    with replacing_listed(path) as temporary:
         relion.write_micrographs_star(temporary, optics, list(rows.values()))
     return path
 
@@ -245,7 +245,7 @@ def write_nodes(job: Path, node: OutputNode) -> None:
         columns["rlnPipeLineNodeType"] = [node.number]
     if node.number is None or _has_labels():
         columns["rlnPipeLineNodeTypeLabel"] = [node.label]
-    with kept_current(job / NODES) as temporary:
+    with replacing_listed(job / NODES) as temporary:
         write_star(temporary, [star_loop("output_nodes", columns)])
 
 

@@ -13,7 +13,7 @@ from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import displayed
 from flexalign.io.record import read_record
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.report import collect, details, page, summary
 from flexalign.report.collect import Row
@@ -130,12 +130,12 @@ class Report:
             self._plain(rows[-1].name) if rows else {},
         )
         inside = list(self._inside(content["worst"], [row.name for row in rows]))
-        with kept_current(self.path / CSV) as temporary:
+        with replacing_listed(self.path / CSV) as temporary:
             values = ({"name": row.name, **row.values} for row in rows)
             write_csv(temporary, ["name", *(column.name for column in COLUMNS)], values)
-        with kept_current(self.path / JSON) as temporary:
+        with replacing_listed(self.path / JSON) as temporary:
             summary.write_json(temporary, content)
-        with kept_current(self.page) as temporary:
+        with replacing_listed(self.page) as temporary:
             page.write_page(temporary, content, inside, DATA)
 
     def _ordered(self, failed: set[str]) -> list[Row]:

@@ -19,7 +19,7 @@ from flexalign import __version__
 from flexalign.atomic import explained
 from flexalign.batch.series_folder import SERIES_TABLE, row_of
 from flexalign.errors import InputError
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.report.collect import read_failures, read_gain_check
@@ -92,7 +92,7 @@ class SeriesReport:
             with contextlib.suppress(InputError):  # of a movie, or written by a newer version
                 self._take(name, states[name])
         text = page_template("all_series.html").render(**self._content(), style=style_sheet())
-        with kept_current(self.page) as temporary:
+        with replacing_listed(self.page) as temporary:
             temporary.write_text(text, encoding="utf-8")
         pause_s = (time.monotonic() - started) / MAX_WRITING_SHARE
         self._next_write_s = time.monotonic() + max(pause_s, MIN_WRITE_INTERVAL_S)
@@ -119,7 +119,7 @@ class SeriesReport:
             folder.mkdir(exist_ok=True)
         refuse_foreign(folder, (f"{name}.html",))
         text = page_template("one_series.html").render(**content, style=style_sheet())
-        with kept_current(folder / f"{name}.html") as temporary:
+        with replacing_listed(folder / f"{name}.html") as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._known[name] = _Summary(
             record_ns, content["row"], content["left_out"], content["spark"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from flexalign import __version__
 from flexalign.atomic import explained, replacing
 from flexalign.errors import InputError
-from flexalign.io.mdoc import Mdoc, MdocSection, says_axis, write_mdoc
+from flexalign.io.mdoc import Mdoc, MdocSection, states_axis, write_mdoc
 from flexalign.io.micrographs import MRC_MODES, axis_pixel_sizes_A
 from flexalign.io.stacks import read_image, write_stack
 from flexalign.io.thumbnails import write_strip
@@ -228,7 +228,7 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
         items["NumSubFrames"] = str(item.record.movie.frame_count)
         items.setdefault("SubFramePath", tilt.movie)
         sections.append(MdocSection("ZValue", number, items))
-    others = (title for title in series.titles if not says_axis(title))
+    others = (title for title in series.titles if not states_axis(title))
     titles = (f"flexalign {__version__}: {STACK_TITLE}", *others, *axis_titles(series))
     return Mdoc(head, titles, tuple(sections))
 

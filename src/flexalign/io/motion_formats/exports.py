@@ -11,7 +11,7 @@ from flexalign.io import relion_project
 from flexalign.io.motion_formats import motioncor, relion, warp
 from flexalign.io.motion_formats.polynomial import PolynomialMotion
 from flexalign.io.record import read_record
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.io.writing.publishing import (
     hidden_folder,
@@ -161,7 +161,7 @@ def export_motion(
         write_formats(place.formats, record, Motion.from_dict(record.motion), paths, gain_name)
         written = {kind: path for kind, path in paths.items() if path.exists()}
         for path in written.values():
-            with kept_current(folder / path.name) as temporary:
+            with replacing_listed(folder / path.name) as temporary:
                 path.rename(temporary)
     return {kind: path.name for kind, path in written.items()}
 

@@ -22,7 +22,7 @@ import tifffile
 
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.io.movies.reader import trusted_pixel_size_A
-from flexalign.io.movies.tiff_layout import are_contiguous, missing_data, planes_behind
+from flexalign.io.movies.tiff_layout import are_contiguous, missing_data, planes_after_page
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32")
 REDUCED_PAGE = 1
@@ -111,7 +111,7 @@ def whole_pages(path: Path) -> list[tuple[int, int]]:
             sizes.append((int(page.imagelength), int(page.imagewidth)))
         if len(sizes) == 1 and len(file.pages) == 1 and are_contiguous(page):
             there = (found_bytes - int(page.dataoffsets[0])) // int(page.nbytes)
-            sizes *= min(planes_behind(page), there)
+            sizes *= min(planes_after_page(page), there)
     return sizes
 
 
@@ -185,7 +185,7 @@ def image_count(path: Path, pages: list[tifffile.TiffPage]) -> int:
     InputError
         If the only page declares more images than there are.
     """
-    count = planes_behind(pages[0]) if len(pages) == 1 else len(pages)
+    count = planes_after_page(pages[0]) if len(pages) == 1 else len(pages)
     if count == len(pages):
         return count
     page = pages[0]
@@ -254,14 +254,16 @@ def read_page(page: tifffile.TiffPage, rows: str, plane: int = 0) -> npt.NDArray
     with collected_messages():
         if missing := missing_data(page):
             raise ValueError(missing)
-        pixels = np.asarray(page.asarray(maxworkers=1)) if plane == 0 else _behind(page, plane)
+        pixels = (
+            np.asarray(page.asarray(maxworkers=1)) if plane == 0 else _plane_after_page(page, plane)
+        )
     pixels = pixels.reshape(page.imagelength, page.imagewidth)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     # Contiguous rows, for both passes.
     return np.ascontiguousarray(pixels[::-1]) if rows == "imod" else pixels
 
 
-def _behind(page: tifffile.TiffPage, plane: int) -> npt.NDArray[Any]:
+def _plane_after_page(page: tifffile.TiffPage, plane: int) -> npt.NDArray[Any]:
     """The pixels of image number `plane` after the only page."""
     dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
     offset_bytes = int(page.dataoffsets[0]) + plane * int(page.nbytes)

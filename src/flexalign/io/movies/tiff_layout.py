@@ -85,7 +85,7 @@ def _pieces(page: tifffile.TiffPage) -> _Pieces:
     return _Pieces("strips", count, size_bytes(rows, width), last_bytes)
 
 
-def planes_behind(page: tifffile.TiffPage) -> int:
+def planes_after_page(page: tifffile.TiffPage) -> int:
     """Number of consecutive images declared by the only page of a file; 1 for itself.
 
     ImageJ writes stacks of more than 4 GB like this; tifffile can too.
@@ -114,7 +114,7 @@ def are_contiguous(page: tifffile.TiffPage) -> bool:
     return bool(page.is_contiguous and page.predictor == 1 and page.fillorder == 1)
 
 
-def says_packed(page: tifffile.TiffPage) -> bool:
+def is_declared_packed(page: tifffile.TiffPage) -> bool:
     """Whether SerialEM stored two 4-bit counts in each byte of a page.
 
     If another program has added a title, it has unpacked them.
@@ -138,7 +138,7 @@ def unpacked(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return both
 
 
-def look_packed(pixels: npt.NDArray[Any]) -> bool:
+def seem_packed(pixels: npt.NDArray[Any]) -> bool:
     """Whether both halves of the bytes (h, w) have the statistics of 4-bit counts.
 
     In an 8-bit count the upper half is nearly always zero at low counts, and varies less than the
@@ -147,7 +147,7 @@ def look_packed(pixels: npt.NDArray[Any]) -> bool:
     Examples
     --------
     >>> counts = np.random.default_rng(1).poisson(0.5, (64, 128)).astype(np.uint8)
-    >>> look_packed(counts), look_packed(counts[:, 0::2] | counts[:, 1::2] << 4)
+    >>> seem_packed(counts), seem_packed(counts[:, 0::2] | counts[:, 1::2] << 4)
     (False, True)
     """
     some = pixels[:: max(1, len(pixels) // _SAMPLED_ROWS)]

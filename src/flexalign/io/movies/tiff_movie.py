@@ -28,9 +28,9 @@ from flexalign.io.movies.tiff import (
 )
 from flexalign.io.movies.tiff_layout import (
     holds_bytes,
-    look_packed,
+    is_declared_packed,
     missing_data,
-    says_packed,
+    seem_packed,
     unpacked,
 )
 from flexalign.model import FrameRange, MovieInfo
@@ -82,7 +82,7 @@ class TiffMovie(SeekableMovie):
                 f"the first: {problems[0]}; the file is damaged, transfer it again"
             )
         self._holds_bytes = holds_bytes(first)
-        self._is_packed = says_packed(first) if packed is None else packed
+        self._is_packed = is_declared_packed(first) if packed is None else packed
         notes = []
         if len(self._pages) < len(pages):
             notes.append(f"{len(pages) - len(self._pages)} thumbnail pages were left out")
@@ -116,7 +116,7 @@ class TiffMovie(SeekableMovie):
             frame = self.read_frame(index)
             if index != wanted.first or not self.may_be_packed or frame.pixels is None:
                 return frame
-            return replace(frame, problem=LOOKS_PACKED) if look_packed(frame.pixels) else frame
+            return replace(frame, problem=LOOKS_PACKED) if seem_packed(frame.pixels) else frame
 
         return read_ahead(read, wanted, threads)
 
