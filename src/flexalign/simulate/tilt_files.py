@@ -22,7 +22,7 @@ EER_RAW_FRAMES_PER_FRAME = 32
 
 _WINDOWS_FOLDER = "X:\\frames"
 _FIRST_EXPOSURE = datetime(2026, 1, 1, 12)
-_BETWEEN_EXPOSURES = timedelta(seconds=40)
+_EXPOSURE_INTERVAL = timedelta(seconds=40)
 _EXPOSURE_S = 1.2
 # SerialEM's image rotation is that of the tilt axis and a right angle more.
 _IMAGE_ROTATION_DEG = 90.0
@@ -132,7 +132,7 @@ def _section(settings: TiltSeriesSettings, tilt: SavedTilt, raw_frames: int) -> 
     """The section of one tilt in the ``.mdoc``."""
     movie = settings.of_tilt(tilt.number)
     frames = movie.frame_count * raw_frames
-    exposed = _FIRST_EXPOSURE + tilt.number * _BETWEEN_EXPOSURES
+    exposed = _FIRST_EXPOSURE + tilt.number * _EXPOSURE_INTERVAL
     rotation_deg = (settings.tilt_axis_deg + _IMAGE_ROTATION_DEG + 180) % 360 - 180
     electrons_per_s = movie.electrons_per_px * movie.frame_count / _EXPOSURE_S
     lines = [
