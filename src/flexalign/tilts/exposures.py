@@ -24,14 +24,14 @@ MAX_ANGLE_DEG = 90.0
 PRIOR_DOSE_TOLERANCE = 0.05
 
 
-class Ordered(NamedTuple):
+class OrderedExposures(NamedTuple):
     """Exposures in order of time, and notes on that order."""
 
     exposures: list[Exposure]
     notes: list[str]
 
 
-def in_order(exposures: Sequence[Exposure]) -> Ordered:
+def in_order(exposures: Sequence[Exposure]) -> OrderedExposures:
     """`exposures` in the order of acquisition.
 
     They are sorted by time.  One without a time follows the one with the preceding number; if none
@@ -42,12 +42,12 @@ def in_order(exposures: Sequence[Exposure]) -> Ordered:
     listed = [exposure for _, exposure in by_number]
     notes = []
     if all(e.pre_exposure_e_A2 is not None for e in listed):
-        return Ordered(sorted(listed, key=lambda e: e.pre_exposure_e_A2 or 0.0), [])
+        return OrderedExposures(sorted(listed, key=lambda e: e.pre_exposure_e_A2 or 0.0), [])
     timeless = [e.number for e in listed if e.time is None]
     if listed and len(timeless) == len(listed):
         if any(e.section for e in listed):
             notes.append("no DateTime in the mdoc: the order of exposure is that of ZValue")
-        return Ordered(listed, notes)
+        return OrderedExposures(listed, notes)
     if timeless:
         notes.append(
             f"no DateTime for ZValue {_numbers(timeless)}: taken to follow the ZValue before"
@@ -61,7 +61,7 @@ def in_order(exposures: Sequence[Exposure]) -> Ordered:
         kept[(exposure.movie_name, exposure.time) if is_named else (place,)] = exposure
     if len(kept) < len(listed):
         notes.append(f"{len(listed) - len(kept)} exposures are listed twice: each counts once")
-    return Ordered(list(kept.values()), notes)
+    return OrderedExposures(list(kept.values()), notes)
 
 
 def _times(exposures: Sequence[Exposure]) -> list[datetime]:

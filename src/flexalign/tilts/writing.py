@@ -46,7 +46,7 @@ _LABELS = {
     "even": "tilt series of even frames", "odd": "tilt series of odd frames",
 }  # fmt: skip
 # Items of an mdoc section that describe the microscope's own image.
-_OF_OTHER_IMAGE = ("MinMaxMean", "PieceCoordinates", "SuperMontCoords", "UncroppedSize")
+_SOURCE_IMAGE_ITEMS = ("MinMaxMean", "PieceCoordinates", "SuperMontCoords", "UncroppedSize")
 THUMBNAIL_PX = 96
 
 
@@ -105,10 +105,10 @@ def write_series(
         for tilt in sorted(series.used, key=lambda tilt: tilt.angle_deg)
     ]
     if not stacked:
-        whys = {f"exposure {t.order}: {t.why}" for t in series.left_out[:3]}
+        reasons = {f"exposure {t.order}: {t.why}" for t in series.left_out[:3]}
         raise InputError(
             f"{series.source}: expected at least one tilt that can be aligned, found none of "
-            f"{len(series.tilts)} ({'; '.join(sorted(whys))})"
+            f"{len(series.tilts)} ({'; '.join(sorted(reasons))})"
         )
     with explained(out), hidden_folder(out, name) as hidden:
         paths = {kind: hidden / f"{name}{suffix}" for kind, suffix in SUFFIXES.items()}
@@ -219,7 +219,7 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
     sections = []
     for number, item in enumerate(stacked):
         tilt = item.tilt
-        items = {k: v for k, v in tilt.section.items() if k not in _OF_OTHER_IMAGE}
+        items = {k: v for k, v in tilt.section.items() if k not in _SOURCE_IMAGE_ITEMS}
         items["TiltAngle"] = f"{tilt.angle_deg:g}"
         items["PixelSpacing"] = pixel_A
         if not math.isnan(tilt.dose_e_A2):
