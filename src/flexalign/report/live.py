@@ -117,7 +117,7 @@ class Report:
         """Update all files, the page last."""
         if not self._is_found:
             self.find()
-        self._take_noted()
+        self._read_noted()
         failures = collect.read_failures(self.path)
         rows = self._ordered({failure.movie for failure in failures})
         content = summary.summary_of(
@@ -143,7 +143,7 @@ class Report:
         rows = (row for row in self._rows.values() if row.values["movie"] not in failed)
         return sorted(rows, key=lambda row: row.order)
 
-    def _take_noted(self) -> None:
+    def _read_noted(self) -> None:
         """Read the records of the movies that have ended."""
         for name, is_done in list(self._noted.items()):
             try:

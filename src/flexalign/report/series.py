@@ -163,7 +163,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
     return {
         "name": series.name,
         "version": record.version,
-        "row": shown_row(record),
+        "row": table_row(record),
         "spark": sparkline(
             angles,
             Curve("motion", [values["total_motion_A"] for values in movies]),
@@ -177,7 +177,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
         "left_out": [
             {
                 "order": tilt.order,
-                "angle": _word(tilt.angle_deg),
+                "angle": _formatted(tilt.angle_deg),
                 "movie": tilt.movie_name,
                 "kind": tilt.left_out,
                 "meaning": LEFT_OUT[tilt.left_out],
@@ -189,13 +189,13 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
         "tilts": [
             {
                 "section": number,
-                "angle": _word(tilt.angle_deg),
+                "angle": _formatted(tilt.angle_deg),
                 "order": tilt.order,
-                "dose": _word(tilt.dose_e_A2),
-                "before": _word(tilt.pre_exposure_e_A2),
+                "dose": _formatted(tilt.dose_e_A2),
+                "before": _formatted(tilt.pre_exposure_e_A2),
                 "frames": record.movies[tilt.movie]["movie"]["frame_count"],
                 "movie": tilt.movie_name,
-                "motion": _word(values["total_motion_A"]),
+                "motion": _formatted(values["total_motion_A"]),
                 "kept": values["chosen"],
                 "flags": values["flags"],
             }
@@ -205,7 +205,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
     }
 
 
-def shown_row(record: SeriesRecord) -> dict[str, Any]:
+def table_row(record: SeriesRecord) -> dict[str, Any]:
     """The row of a series in the table of all, with formatted numbers."""
     row = row_of(record)
     formats = {
@@ -257,7 +257,7 @@ def _plots(
     ]
 
 
-def _word(value: float | None) -> str:
+def _formatted(value: float | None) -> str:
     """A formatted number; a hyphen if there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:.2f}"
 
