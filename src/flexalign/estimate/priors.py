@@ -123,8 +123,8 @@ def slowed(frame: FloatArray, span: float, slowing_frames: float) -> FloatArray:
 
 def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatArray:
     """Prior covariance (times, times) of a trajectory."""
-    calm = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
-    distance = np.abs(calm[:, None] - calm[None, :])
+    slowed_frame = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
+    distance = np.abs(slowed_frame[:, None] - slowed_frame[None, :])
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
     # Eq. (5), with a free step for each jump.
     covariance = prior.smooth_px**2 * matern(distance, prior.smooth_frames)
@@ -140,9 +140,9 @@ def field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray]
     """Prior correlations of the control points in t, y and x, whose Kronecker product is used."""
     t, y, x = shape.control_points
     frames = max(shape.frames.count - 1, 1)
-    calm = slowed(_positions(t) * frames, frames, prior.slowing_frames)
+    slowed_frame = slowed(_positions(t) * frames, frames, prior.slowing_frames)
     # Eq. (6), a product of three factors.
-    in_time = matern(_distances(calm), prior.smooth_frames)
+    in_time = matern(_distances(slowed_frame), prior.smooth_frames)
     in_y = np.exp(-0.5 * (_distances(_positions(y)) * shape.height_px / prior.smooth_px) ** 2)
     in_x = np.exp(-0.5 * (_distances(_positions(x)) * shape.width_px / prior.smooth_px) ** 2)
     return [np.asarray(c + _NUGGET * np.eye(len(c))) for c in (in_time, in_y, in_x)]

@@ -79,11 +79,11 @@ def _series_priors(
     if len(known) <= MIN_NEIGHBOURS:
         return [None] * len(tilts)
     angles = np.asarray(angles_deg, np.float64)
-    said = [tilt for tilt in tilts if tilt is not None]
-    paths, hyperparameters, weight = fit_hyperparameters(paths_of(angles[known], said))
+    known_tilts = [tilt for tilt in tilts if tilt is not None]
+    paths, hyperparameters, weight = fit_hyperparameters(paths_of(angles[known], known_tilts))
     expected = path_priors(angles, known, tilts, paths, hyperparameters)
-    signals = _expected_signals(angles, known, said, weight)
-    field = _field_of(said, [expected[k] for k in known])
+    signals = _expected_signals(angles, known, known_tilts, weight)
+    field = _field_of(known_tilts, [expected[k] for k in known])
     return [
         SeriesPrior(path, signal, field) for path, signal in zip(expected, signals, strict=True)
     ]
@@ -115,8 +115,8 @@ def _expected_signals(
         errors.append(np.sqrt(near**2 @ error**2))
     mean, of_mean = np.array(means), np.array(errors)
     off = (power - mean[known]) ** 2 - error**2 - of_mean[known] ** 2
-    sure = np.where(mean[known] > 3 * of_mean[known], mean[known], 0.0)
-    among = (off * (sure > 0)).sum() / max(float((sure**2).sum()), 1e-300)
+    significant = np.where(mean[known] > 3 * of_mean[known], mean[known], 0.0)
+    among = (off * (significant > 0)).sum() / max(float((significant**2).sum()), 1e-300)
     scatter = float(np.sqrt(np.clip(among, 0, None)).clip(*_SCATTER_LIMITS))
     return [
         ExpectedSignal(MeasuredSignal(frequency, p.clip(0), np.where(is_known, e, np.inf)), scatter)
