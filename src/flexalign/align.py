@@ -101,9 +101,9 @@ def align_movie(
     >>> result.sums.plain.shape, result.motion.frame_count, result.quality.chosen
     ((64, 64), 4, 'none')
     """
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as background:
         return _align(
-            movie, params or AlignParams(), motion, progress, beside, _ignored, series_prior
+            movie, params or AlignParams(), motion, progress, background, _ignored, series_prior
         )
 
 
@@ -116,13 +116,13 @@ def _align(
     params: AlignParams,
     motion: Motion | None,
     progress: Progress,
-    beside: Executor,
+    background: Executor,
     on_motion: Callable[[Plan, Estimate], None],
     series_prior: SeriesPrior | None = None,
 ) -> AlignmentResult:
     """As `align_movie`; `on_motion` is called with the motion before the second pass.
 
-    Work that the second pass does not depend on runs in the executor `beside`.
+    Work that the second pass does not depend on runs in the executor `background`.
     """
     if motion is not None:
         params = params_for(motion, params)
@@ -150,8 +150,8 @@ def _align(
             del frames  # the largest allocation, not needed by the second pass
             progress("estimate", 1, 1)
             on_motion(plan, estimate)
-            lines = beside.submit(line_residuals, first.unaligned)
-            inputs = beside.submit(describe_inputs, plan, params)
+            lines = background.submit(line_residuals, first.unaligned)
+            inputs = background.submit(describe_inputs, plan, params)
             with clock("second pass"):
                 sums = second_pass(
                     source, plan, first, estimate.motion, params, threads, progress, device

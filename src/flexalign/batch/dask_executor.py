@@ -115,12 +115,12 @@ class DaskExecutor:
         self._check_scheduler(listener)
         while True:
             try:
-                news = self._messages.get(timeout=max(0.0, until - time.monotonic()))
+                message = self._messages.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
-            if isinstance(news, dict):
-                self._receive(news, listener)
-            elif self._end(news, listener):
+            if isinstance(message, dict):
+                self._receive(message, listener)
+            elif self._end(message, listener):
                 break
         self._stop_hung(listener)
 
@@ -154,13 +154,15 @@ class DaskExecutor:
         future.add_done_callback(self._messages.put)
         return future
 
-    def _receive(self, news: dict[str, Any], listener: Listener) -> None:
+    def _receive(self, message: dict[str, Any], listener: Listener) -> None:
         """Handle a progress message."""
-        task = self._tasks.get(news["movie"])
+        task = self._tasks.get(message["movie"])
         if task is not None:
-            task.worker, task.last_message_s = news["worker"], time.monotonic()
-            if news["stage"]:
-                listener(Stage(news["movie"], news["stage"], news["done"], news["total"]))
+            task.worker, task.last_message_s = message["worker"], time.monotonic()
+            if message["stage"]:
+                listener(
+                    Stage(message["movie"], message["stage"], message["done"], message["total"])
+                )
 
     def _end(self, future: Any, listener: Listener) -> bool:
         """Handle the end of a future; return whether a job ended with it."""
@@ -234,8 +236,8 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     worker = get_worker()
 
     def send(stage: str, done: int, total: int) -> None:
-        news = {"movie": job.movie, "stage": stage, "done": done, "total": total}
-        worker.log_event(topic, {**news, "worker": worker.address})
+        message = {"movie": job.movie, "stage": stage, "done": done, "total": total}
+        worker.log_event(topic, {**message, "worker": worker.address})
 
     send("", 0, 0)
     places = max(1, worker.state.nthreads)

@@ -100,9 +100,9 @@ def explain(error: BaseException) -> Failure:
         return Failure("memory", message, DeviceError.exit_code)
     exit_code = error.exit_code if isinstance(error, FlexAlignError) else InputError.exit_code
     if not isinstance(error, OutputError):
-        said = set(_numbers(error))
+        numbers_in_message = set(_numbers(error))
         for kind, numbers in (("output", _OF_OUTPUT), ("system", _OF_SYSTEM)):
-            if said & numbers:
+            if numbers_in_message & numbers:
                 return Failure(kind, message, exit_code)
     if isinstance(error, FlexAlignError):
         kinds = {

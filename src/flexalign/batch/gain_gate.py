@@ -66,7 +66,7 @@ class GainGate:
         self._checker = GainChecker(
             params, max_px=GAIN_RUN_SIDE_PX, goal_sd=GAIN_RUN_GOAL_SD, threads=threads
         )
-        self._left, self._is_begun = GAIN_RUN_MOVIES, False
+        self._left, self._has_started = GAIN_RUN_MOVIES, False
 
     def admit(self, movies: Sequence[Path]) -> AlignParams:
         """The parameters for these movies and all until the next call.
@@ -76,15 +76,15 @@ class GainGate:
         InputError
             If the gain certainly does not fit and the parameters do not say what to do then.
         """
-        if movies and not self._is_begun:
-            self._is_begun = True
+        if movies and not self._has_started:
+            self._has_started = True
             self._use(self._known())
         if self._left <= 0 or not movies:
             return self._params
-        looked = movies[: self._left]
-        self._left -= len(looked)
+        checked = movies[: self._left]
+        self._left -= len(checked)
         try:
-            found = self._checker.take(looked)
+            found = self._checker.take(checked)
         except FlexAlignError:
             # Each movie will report it; a run with other movies can go on.
             self._left = 0

@@ -108,9 +108,9 @@ def listed_parameters(
         if Path(argument).suffix != ".star" or is_folder(argument):
             continue
         for movie in read_movie_list(argument):
-            said = movie.own_parameters(params)
+            given = movie.own_parameters(params)
             own = {
-                n: value for n, value in said.items() if n not in fixed or n in ADDITIVE_PARAMETERS
+                n: value for n, value in given.items() if n not in fixed or n in ADDITIVE_PARAMETERS
             }
             if listed.setdefault(resolved(movie.path), own) != own:
                 raise InputError(

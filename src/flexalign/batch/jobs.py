@@ -199,14 +199,14 @@ def throttled(send: Progress, interval_s: float) -> Progress:
     """`send`, called at each change of the stage and otherwise at most once per interval."""
     last = ("", 0.0)
 
-    def tell(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         if stage != last[0] or now > last[1] + interval_s:
             last = (stage, now)
             send(stage, done, total)
 
-    return tell
+    return report
 
 
 def needed_bytes(job: Job) -> tuple[int, int]:

@@ -180,7 +180,7 @@ class LocalProcesses:
     def _listen(self, worker: _Worker, listener: Listener) -> None:
         """Handle one message, or the end, of a worker."""
         try:
-            message_received = worker.connection.recv()
+            message = worker.connection.recv()
         except (EOFError, ConnectionResetError):
             error_output = self._remove(worker)
             if worker.job is not None:
@@ -188,17 +188,17 @@ class LocalProcesses:
                 listener(_lost(worker, failure, error_output))
             return
         worker.last_message_s = time.monotonic()
-        if isinstance(message_received, Outcome):
+        if isinstance(message, Outcome):
             worker.free()
-            listener(message_received)
-        elif isinstance(message_received, Note):
+            listener(message)
+        elif isinstance(message, Note):
             if not self._has_sent_note:
-                listener(message_received)
+                listener(message)
             self._has_sent_note = True
         elif worker.needed_bytes is None:
-            worker.needed_bytes = message_received
+            worker.needed_bytes = message
         elif worker.job is not None:
-            listener(Stage(worker.job.movie, *message_received))
+            listener(Stage(worker.job.movie, *message))
 
     def _stop_hung(self, listener: Listener) -> None:
         """Kill workers without a message for too long."""
@@ -291,8 +291,8 @@ def _exit_failure(code: int, error_output: str) -> Failure:
     if code == -signal.SIGKILL:
         how += ", as the system does when memory runs out"
     output = " ".join(error_output.split())[-MAX_STDERR_CHARACTERS:]
-    said = f"; it said: {output}" if output else ""
-    return Failure("worker-died", f"its worker {how}{said}")
+    quoted = f"; it said: {output}" if output else ""
+    return Failure("worker-died", f"its worker {how}{quoted}")
 
 
 def _lost(worker: _Worker, failure: Failure, trace: str) -> Outcome:

@@ -64,7 +64,7 @@ class SeriesFolder:
         self._failed: dict[str, Failure] = {}
         # Source of the series of each name, ignoring case as some file systems do.
         self._sources = {name.casefold(): done.source for name, done in self._done.items()}
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
 
     @property
     def failed(self) -> Mapping[str, Failure]:
@@ -74,7 +74,7 @@ class SeriesFolder:
     @property
     def lost(self) -> int:
         """Number of lost tilts in the finished series of this run, done now or before."""
-        return sum(self.lost_of(name) for name in self._begun & self._done.keys())
+        return sum(self.lost_of(name) for name in self._started & self._done.keys())
 
     def lost_of(self, name: str) -> int:
         """Number of lost tilts in a finished series."""
@@ -93,7 +93,7 @@ class SeriesFolder:
             folder = Path(series.source).parent.name
             name = f"{folder}_{series.name}" + (f"_{number}" if number > 1 else "")
             number += 1
-        self._begun.add(name)
+        self._started.add(name)
         return name
 
     def check(self, name: str) -> None:

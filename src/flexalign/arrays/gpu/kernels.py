@@ -39,12 +39,12 @@ def _launch(kernel: Any, width: int, height: int, *arguments: Any) -> None:
     block = (min(_BLOCK_PX[0], width), min(_BLOCK_PX[1], height))
     grid = (math.ceil(width / block[0]), math.ceil(height / block[1]))
     on_gpu = [hasattr(argument, "__cuda_array_interface__") for argument in arguments]
-    seen = [
+    device_arguments = [
         # numba accepts the array itself too, but then it would wait for the GPU.
         cuda.as_cuda_array(argument, sync=False) if is_on_gpu else argument
         for argument, is_on_gpu in zip(arguments, on_gpu, strict=True)
     ]
-    kernel[grid, block, _current_stream() if any(on_gpu) else 0](*seen)
+    kernel[grid, block, _current_stream() if any(on_gpu) else 0](*device_arguments)
 
 
 def _current_stream() -> Any:
