@@ -200,7 +200,10 @@ def _check_outputs(
 
     suffix_sets = [relion_suffixes(dose_weighted=is_weighted) for is_weighted in (True, False)]
     names = {
-        name for m in movies for way in suffix_sets for name in output_names(m.root, params, way)
+        name
+        for m in movies
+        for suffixes in suffix_sets
+        for name in output_names(m.root, params, suffixes)
     }
     names |= {RELION_TABLE, NODES, CHECK_NAME, PICTURE_NAME, *ENDINGS.values()}
     references = (params.gain, params.dark, params.defects)

@@ -93,10 +93,10 @@ def correct_series(
     params = without_doses(params)
     series = list(understand_all(listed_sources(listed), params, choices))
 
-    begun: list[SeriesWork] = []
+    started: list[SeriesWork] = []
 
     def source_for(work: SeriesWork) -> Source:
-        begun.append(work)
+        started.append(work)
         return SeriesSource(series, work)
 
     code = run_series(
@@ -106,7 +106,7 @@ def correct_series(
         movie_count=sum(len(one.used) for one in series),
         display=JobLines(check_abort, debug=debug),
     )  # fmt: skip
-    failed = {source for work in begun for source in work.failed}
+    failed = {source for work in started for source in work.failed}
     corrected = list(_corrected(job, listed, series, failed))
     if code == INTERRUPTED or not corrected:
         return code, None

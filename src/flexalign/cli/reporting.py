@@ -140,7 +140,7 @@ class Reporting:
             case events.Tick() if self._report.is_due():
                 self._write()
             case events.Finished() if self._write():
-                self._say(f"report: {self._report.page}")
+                self._print_once(f"report: {self._report.page}")
             case _:
                 pass
         self._observe(event)
@@ -151,12 +151,12 @@ class Reporting:
             self._report.write()
         except Exception as error:
             if not self._is_reported:
-                self._say(f"the report could not be written: {explain(error).message}")
+                self._print_once(f"the report could not be written: {explain(error).message}")
             self._is_reported = True
             return False
         return True
 
-    def _say(self, text: str) -> None:
+    def _print_once(self, text: str) -> None:
         from flexalign.batch.jobs import Note
 
         self._observe(Note(text))

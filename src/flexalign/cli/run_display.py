@@ -191,8 +191,8 @@ def series_lines(event: OfSeries) -> list[str]:
 
     match event:
         case events.SeriesSkipped(name, _, lost):
-            said = f", tilts that are lost: {lost}, see {LEFT_OUT_TABLE}" if lost else ""
-            return [f"{name}: done before{said}"]
+            lost_text = f", tilts that are lost: {lost}, see {LEFT_OUT_TABLE}" if lost else ""
+            return [f"{name}: done before{lost_text}"]
         case events.SeriesFailed(source, failure):
             name = Path(displayed(source)).name
             named = "" if name in failure.message else f"{name}: "

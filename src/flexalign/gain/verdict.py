@@ -134,15 +134,15 @@ class GainCheck(JsonValue):
                 "of another detector, or are the movies corrected already?"
             )
         only = "only " if best.part < _GOOD_SHARE else ""
-        said = (
+        overlap_text = (
             f"score {best.score:.0f}, {only}{100 * best.part:.0f} % of its pattern is in the movies"
         )
         if self.verdict == "fits":
-            return f"the gain reference fits ({self.given.describe()}): {said}"
+            return f"the gain reference fits ({self.given.describe()}): {overlap_text}"
         found = "" if self.found is None else self.found.describe()
         return (
             f"the gain reference does not fit as given ({self.given.describe()}); it fits {found}: "
-            f"{said}"
+            f"{overlap_text}"
         )
 
     def advice(self) -> str:
