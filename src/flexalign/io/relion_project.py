@@ -121,9 +121,9 @@ def relion_gain(record: MovieRecord, folder: str | Path) -> str | None:
 def _digest(record: MovieRecord, params: AlignParams) -> str:
     """Digest of everything that the new gain reference depends on."""
     files = [record.inputs.get(name, {}).get("sha256") for name in ("gain", "defects")]
-    ways = [params.gain_rotate, params.gain_flip, params.gain_sense, params.tiff_rows]
+    orientation = [params.gain_rotate, params.gain_flip, params.gain_sense, params.tiff_rows]
     size = [record.movie.height_px, record.movie.width_px, record.movie.eer is not None]
-    return hashlib.sha256(json.dumps([files, ways, size]).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps([files, orientation, size]).encode()).hexdigest()[:8]
 
 
 def _is_for_relion(params: AlignParams, *, is_eer: bool) -> bool:

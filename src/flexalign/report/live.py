@@ -73,12 +73,12 @@ class Report:
         self._rows = {name: row for name, row in known.items() if name in states}
         self._broken = {}
         folder = self.path / DATA
-        details_there = {path.stem for path in folder.glob("*.js") if details.is_details(path)}
+        existing_details = {path.stem for path in folder.glob("*.js") if details.is_details(path)}
         for name, record_ns in states.items():
             row = self._rows.get(name)
-            if row is None or row.record_ns != record_ns or name not in details_there:
+            if row is None or row.record_ns != record_ns or name not in existing_details:
                 self._read(name, record_ns)
-        for name in details_there - self._rows.keys():
+        for name in existing_details - self._rows.keys():
             self._details_path(name).unlink(missing_ok=True)
         self._is_found = True
 

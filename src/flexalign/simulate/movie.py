@@ -225,11 +225,11 @@ def _intensities(
         ]
         total = np.ones(settings.shape_px, np.float32)
         for step in range(settings.in_frame_steps):
-            seen = [
-                _seen(found, motions[layer.moves_with], frame, step, canvas, threads)
+            layer_images = [
+                _layer_at(found, motions[layer.moves_with], frame, step, canvas, threads)
                 for layer, found in zip(layers, coefficients, strict=True)
             ]
-            total += _combined(seen) / settings.in_frame_steps
+            total += _combined(layer_images) / settings.in_frame_steps
         yield total
 
 
@@ -238,7 +238,7 @@ def _coefficients(spectrum: fourier.SpectrumArray, canvas: Canvas, threads: int)
     return spline_coefficients(fourier.irfft2(spectrum, canvas.shape_px, threads), threads)
 
 
-def _seen(
+def _layer_at(
     coefficients: PixelArray,
     motion: TrueMotion,
     frame: int,

@@ -111,7 +111,7 @@ def mdoc_text(
     """
     movie = settings.movie
     height, width = movie.shape_px
-    began = f"{_FIRST_EXPOSURE:%d-%b-%y  %H:%M:%S}"
+    start_time = f"{_FIRST_EXPOSURE:%d-%b-%y  %H:%M:%S}"
     head = [
         f"PixelSpacing = {movie.pixel_size_A:g}",
         f"Voltage = {movie.voltage_kV:g}",
@@ -119,7 +119,7 @@ def mdoc_text(
         f"ImageSize = {width} {height}",
         "DataMode = 1",
         "",
-        f"[T = SerialEM: simulated by flexalign {began}]",
+        f"[T = SerialEM: simulated by flexalign {start_time}]",
         "",
         f"[T =     Tilt axis angle = {settings.tilt_axis_deg:.1f}, binning = 1  spot = 8  "
         "camera = 0]",

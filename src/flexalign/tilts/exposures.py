@@ -183,8 +183,8 @@ def _prior_notes(exposures: Sequence[Exposure], tilts: Sequence[Tilt]) -> list[s
     differing = [
         tilt.number
         for exposure, tilt in zip(exposures, tilts, strict=True)
-        if (said := number_of(exposure.section.get("PriorRecordDose"))) is not None
-        and abs(said - tilt.pre_exposure_e_A2) > PRIOR_DOSE_TOLERANCE * max(1.0, said)
+        if (prior_dose := number_of(exposure.section.get("PriorRecordDose"))) is not None
+        and abs(prior_dose - tilt.pre_exposure_e_A2) > PRIOR_DOSE_TOLERANCE * max(1.0, prior_dose)
     ]
     if not differing:
         return []

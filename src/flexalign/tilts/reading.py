@@ -163,9 +163,9 @@ def mdoc_source(path: Path) -> Source:
     )
 
 
-def _movie_name(said: str) -> str:
+def _movie_name(name_in_mdoc: str) -> str:
     """The path of a movie as given in the file; "" if there is none."""
-    return said if base_name(said) not in ("", "None", "NONE") else ""
+    return name_in_mdoc if base_name(name_in_mdoc) not in ("", "None", "NONE") else ""
 
 
 def _header_number(mdoc: Mdoc, name: str) -> float | None:

@@ -132,8 +132,10 @@ def _facts_of_one(path: str | Path, kind: str) -> MovieFacts:
     if kind == "flexalign":
         return _facts_of_ours(path)
     if kind == "Warp":
-        said = warp.read_options(path)
-        return MovieFacts(None, said.frame_count, said.shape_px, said.pixel_size_A)
+        warp_options = warp.read_options(path)
+        return MovieFacts(
+            None, warp_options.frame_count, warp_options.shape_px, warp_options.pixel_size_A
+        )
     if kind == "RELION":
         movie, _ = relion_reading.read_motion_star(path)
         known = np.isfinite(movie.pixel_size_A)

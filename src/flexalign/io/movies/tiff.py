@@ -34,10 +34,10 @@ ANGSTROM_PER_IMAGEJ_UNIT = {"nm": 10.0, "nanometer": 10.0, "angstrom": 1.0, "A":
 def collected_messages() -> Iterator[list[str]]:
     """Collect tifffile's log messages of this thread; the user does not see them."""
     messages: list[str] = []
-    here = threading.get_ident()
+    thread_id = threading.get_ident()
 
     def collect(record: logging.LogRecord) -> bool:
-        if record.thread != here:
+        if record.thread != thread_id:
             return True
         messages.append(record.getMessage())
         return False
@@ -110,8 +110,8 @@ def whole_pages(path: Path) -> list[tuple[int, int]]:
                 break
             sizes.append((int(page.imagelength), int(page.imagewidth)))
         if len(sizes) == 1 and len(file.pages) == 1 and are_contiguous(page):
-            there = (found_bytes - int(page.dataoffsets[0])) // int(page.nbytes)
-            sizes *= min(planes_after_page(page), there)
+            image_count_in_file = (found_bytes - int(page.dataoffsets[0])) // int(page.nbytes)
+            sizes *= min(planes_after_page(page), image_count_in_file)
     return sizes
 
 

@@ -92,8 +92,8 @@ def planes_after_page(page: tifffile.TiffPage) -> int:
     """
     description = str(page.description)
     if description.startswith("ImageJ="):
-        told = re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE)
-        return max(1, int(told.group(1))) if told else 1
+        declared = re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE)
+        return max(1, int(declared.group(1))) if declared else 1
     if description.startswith('{"shape":'):
         return _planes_of_shape(description)
     return 1
@@ -102,11 +102,11 @@ def planes_after_page(page: tifffile.TiffPage) -> int:
 def _planes_of_shape(description: str) -> int:
     """The number of planes in tifffile's JSON description."""
     try:
-        told = json.loads(description)
-        shape = [int(length) for length in told["shape"]]
+        declared = json.loads(description)
+        shape = [int(length) for length in declared["shape"]]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return 1
-    return max(1, math.prod(shape[:-2])) if told.get("truncated") and len(shape) > 2 else 1
+    return max(1, math.prod(shape[:-2])) if declared.get("truncated") and len(shape) > 2 else 1
 
 
 def are_contiguous(page: tifffile.TiffPage) -> bool:
