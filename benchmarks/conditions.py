@@ -241,8 +241,8 @@ def summary(rows: Rows) -> str:
         if not of:
             continue
         names = ", ".join(f"{name} {seed}" for name, seed in wrong)
-        said = f"- {fault}: {len(wrong)} of {of} ({len(wrong) / of:.1%})"
-        lines.append(f"{said}: {names}" if names else said)
+        line_of_fault = f"- {fault}: {len(wrong)} of {of} ({len(wrong) / of:.1%})"
+        lines.append(f"{line_of_fault}: {names}" if names else line_of_fault)
     return "\n".join([f"Of {len(rows)} movies", "", *lines])
 
 

@@ -134,8 +134,8 @@ def _spread(counts: Counts, raw_frames: int, rng: np.random.Generator) -> Iterat
     pixel = np.repeat(np.arange(counts.size, dtype=np.int32), counts.ravel())
     raw = rng.integers(raw_frames, size=pixel.size, dtype=np.int32)
     for number in range(raw_frames):
-        here = pixel[raw == number]
-        place = _EER_SUBPIXELS * np.stack(np.divmod(here, counts.shape[1]), axis=1)
+        of_frame = pixel[raw == number]
+        place = _EER_SUBPIXELS * np.stack(np.divmod(of_frame, counts.shape[1]), axis=1)
         yield place + rng.integers(_EER_SUBPIXELS, size=place.shape, dtype=np.int32)
 
 

@@ -298,8 +298,10 @@ def table(verdicts: Sequence[Verdict]) -> str:
         rate = "{:.1f} to {:.1f}".format(*(100 * end for end in interval(wrong, of))) if of else "-"
         lines.append(f"| {name} | {' | '.join(cells)} | {rate} |")
     false = sorted(name for verdict in verdicts for name in verdict.false_flags)
-    said = ", ".join(f"*{name}* {false.count(name)}" for name in sorted(set(false))) or "none"
-    return "\n".join([*lines, "", f"Flags without cause: {said}."])
+    flag_counts = (
+        ", ".join(f"*{name}* {false.count(name)}" for name in sorted(set(false))) or "none"
+    )
+    return "\n".join([*lines, "", f"Flags without cause: {flag_counts}."])
 
 
 def _counted(

@@ -87,13 +87,13 @@ def orientation_table(folder: Path, sides: tuple[int, ...], seeds: dict[int, int
         image = specimen(side)
         for variation in VARIATIONS:
             for dose in DOSES_E_PX:
-                counts, said = [], Counter()
+                counts, verdicts = [], Counter()
                 for seed in range(seeds[side]):
                     count, found, _ = movies_needed(folder, image, variation, dose, seed, "right")
                     is_right = found.found == Placement(270, "none", "multiply")
                     counts.append(count if is_right else MAX_MOVIES)
-                    said["right" if is_right else found.verdict] += 1
-                words = ", ".join(f"{n} {what}" for what, n in said.items())
+                    verdicts["right" if is_right else found.verdict] += 1
+                words = ", ".join(f"{n} {what}" for what, n in verdicts.items())
                 print(
                     f"| {side} | {100 * variation:g} % | {dose:g} | "
                     f"{statistics.median(counts):g}, {max(counts)} | {words} |",
@@ -108,12 +108,12 @@ def foreign_table(folder: Path, seeds: int) -> None:
     for side in (512, 1024):
         image = specimen(side)
         for variation in VARIATIONS:
-            counts, said = [], Counter()
+            counts, verdicts = [], Counter()
             for seed in range(seeds):
                 count, found, _ = movies_needed(folder, image, variation, 1.0, seed, "foreign")
                 counts.append(count)
-                said[found.verdict] += 1
-            words = ", ".join(f"{n} {what}" for what, n in said.items())
+                verdicts[found.verdict] += 1
+            words = ", ".join(f"{n} {what}" for what, n in verdicts.items())
             print(
                 f"| {side} | {100 * variation:g} % | {statistics.median(counts):g}, {max(counts)} "
                 f"| {words} |",
@@ -123,7 +123,7 @@ def foreign_table(folder: Path, seeds: int) -> None:
 
 def hostile_table(folder: Path, trials: int) -> None:
     """Verdicts on one small movie with random adverse conditions."""
-    rng, said = np.random.default_rng(0), Counter()
+    rng, verdicts = np.random.default_rng(0), Counter()
     for _ in range(trials):
         shape = ((128, 128), (128, 192), (256, 256))[rng.integers(3)]
         variation, dose_e_px = 10 ** rng.uniform(-2.3, -1), 10 ** rng.uniform(-0.5, 2.5)
@@ -148,10 +148,12 @@ def hostile_table(folder: Path, trials: int) -> None:
             file.set_image_stack()
         mrcfile.write(folder / "gain.mrc", reference.astype(np.float32), overwrite=True)
         found = check_gain([folder / "m.mrcs"], AlignParams(gain=str(folder / "gain.mrc")))
-        said[kind, _verdict_on(found, kind, Placement(place.rotate, place.flip, sense))] += 1
+        verdicts[kind, _verdict_on(found, kind, Placement(place.rotate, place.flip, sense))] += 1
     print("| reference | right | not sure | wrong |\n| --- | --- | --- | --- |")
     for kind in ("right", "noisy", "foreign", "corrected"):
-        print("|", kind, *(f"| {said[kind, word]}" for word in ("right", "unsure", "wrong")), "|")
+        print(
+            "|", kind, *(f"| {verdicts[kind, word]}" for word in ("right", "unsure", "wrong")), "|"
+        )
 
 
 def _hostile_detector(

@@ -83,10 +83,12 @@ def deviation(cpu: AlignmentResult, gpu: AlignmentResult) -> str:
         expected, found = getattr(cpu.sums, name), getattr(gpu.sums, name)
         if expected is not None:
             relative = max(relative, float(np.abs(found - expected).max() / np.abs(expected).max()))
-    said = f"motion differs by at most {largest_px:.1e} px, sums by {relative:.1e} of their maximum"
+    agreement = (
+        f"motion differs by at most {largest_px:.1e} px, sums by {relative:.1e} of their maximum"
+    )
     if largest_px > MOTION_LIMIT_PX or relative > SUMS_LIMIT:
-        raise FlexAlignError(f"expected {MOTION_LIMIT_PX} px and {SUMS_LIMIT}, found: {said}")
-    return said
+        raise FlexAlignError(f"expected {MOTION_LIMIT_PX} px and {SUMS_LIMIT}, found: {agreement}")
+    return agreement
 
 
 def seconds_on(device: Device, work: Callable[[], object]) -> float:

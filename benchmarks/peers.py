@@ -68,14 +68,14 @@ def watched(
     PeerError
         If it fails; the message ends with the last that it said.
     """
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-S", "-c", _WATCHER, *map(str, command)],
         cwd=folder, env={**os.environ, **(environment or {})},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    code, seconds, cpu_s, peak_memory_bytes = json.loads(said.stdout)
+    code, seconds, cpu_s, peak_memory_bytes = json.loads(printed.stdout)
     if code != 0:
-        raise PeerError(f"{command[0]} ended with code {code}: {said.stderr[-500:]}")
+        raise PeerError(f"{command[0]} ended with code {code}: {printed.stderr[-500:]}")
     return Watched(seconds, cpu_s, peak_memory_bytes)
 
 
@@ -116,8 +116,8 @@ def relion_version() -> str | None:
     """The version of the RELION that is installed; None = there is none."""
     if shutil.which(RELION) is None:
         return None
-    said = subprocess.run([RELION, "--version"], capture_output=True, text=True, check=False)
-    words = said.stdout.split()
+    printed = subprocess.run([RELION, "--version"], capture_output=True, text=True, check=False)
+    words = printed.stdout.split()
     return f"RELION {words[words.index('version:') + 1]}" if "version:" in words else "RELION"
 
 

@@ -67,10 +67,10 @@ def mean_offset_px(
     place = np.stack(np.broadcast_arrays(np.asarray(y, float)[:, None], np.asarray(x, float)))
     total = np.zeros_like(place)
     for frame in range(frame_count):
-        seen = place + on_lattice(estimate, frame, y, x)
+        mapped = place + on_lattice(estimate, frame, y, x)
         origin = place
         for _ in range(_INVERSION_ROUNDS):
-            origin = seen - np.stack(truth.displacement_px(frame, *origin))
+            origin = mapped - np.stack(truth.displacement_px(frame, *origin))
         total += origin - place
     return total / frame_count
 

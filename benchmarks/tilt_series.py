@@ -185,8 +185,8 @@ def _by_relion(series: Series, number: int, threads: int) -> Iterator[Result]:
     try:
         motions, seconds = peers.relion_motions(movie, series.gain, settings, threads)
     except peers.PeerError as error:
-        said = str(error)[-200:]
-        yield from (series.result(number, name, error=said) for name in peers.RELION_METHODS)
+        reason = str(error)[-200:]
+        yield from (series.result(number, name, error=reason) for name in peers.RELION_METHODS)
         return
     for method, motion in motions.items():
         yield series.result(number, method, motion, seconds=seconds)

@@ -96,9 +96,9 @@ def main() -> None:
         cells = []
         for transform, inverse in known.values():
             spectra = transform(images)
-            there = shortest_ms(lambda: transform(images), chosen.repeats)  # noqa: B023
+            forward_ms = shortest_ms(lambda: transform(images), chosen.repeats)  # noqa: B023
             back = shortest_ms(lambda: inverse(spectra, shape), chosen.repeats)  # noqa: B023
-            cells.append(f"{there:.0f} / {back:.0f}")
+            cells.append(f"{forward_ms:.0f} / {back:.0f}")
         print(f"| {' x '.join(map(str, shape))} | " + " | ".join(cells) + " |", flush=True)
 
 
