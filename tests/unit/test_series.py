@@ -36,13 +36,13 @@ def without_mean(path):
 
 
 def true_paths(own_px, seed=0):
-    """Paths (tilts, frames, 2): a habit that turns with the angle, and a straight own part."""
+    """Paths (tilts, frames, 2): a common part that turns with the angle, and a straight own one."""
     rng = np.random.default_rng(seed)
     time = exposed_ratio(np.arange(FRAMES), FRAMES)
     turn = np.radians(0.5 * ANGLES)
-    habit = 4.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1)[:, None] * time[:, None] ** 0.7
+    common = 4.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1)[:, None] * time[:, None] ** 0.7
     own = own_px * rng.normal(size=(TILTS, 1, 2)) * time[:, None]
-    return without_mean(habit + own)
+    return without_mean(common + own)
 
 
 def said(path_px, error_px=0.3, rng=None, power=0.02, frames=FRAMES, signal=None):
@@ -65,7 +65,7 @@ def off_px(priors, truth):
     return np.sqrt(((means - truth) ** 2).sum(axis=-1).mean(axis=1))
 
 
-def test_the_habit_of_the_others_is_expected_of_each_tilt():
+def test_the_common_motion_of_the_others_is_expected_of_each_tilt():
     truth, rng = true_paths(own_px=0.2), np.random.default_rng(1)
 
     priors = series_priors(ANGLES, [said(path, rng=rng) for path in truth])
@@ -93,13 +93,13 @@ def test_the_scatter_says_how_far_tilts_are_from_what_is_expected(own_px):
 def test_what_a_tilt_says_itself_has_no_say_in_its_prior():
     truth = true_paths(own_px=1.0)
     paths = paths_of(ANGLES, [said(path) for path in truth])
-    _, habits, _ = fit_hyperparameters(paths)
+    _, hyperparameters, _ = fit_hyperparameters(paths)
     other = replace(paths, linear=paths.linear.copy())
     other.linear[4] += 100.0
 
     for at, is_same in ((4, True), (5, False)):
-        mean, _ = paths.predicted(habits, at)
-        assert np.allclose(mean, other.predicted(habits, at)[0]) == is_same
+        mean, _ = paths.predicted(hyperparameters, at)
+        assert np.allclose(mean, other.predicted(hyperparameters, at)[0]) == is_same
 
 
 def test_a_tilt_that_lies_far_off_does_not_lead_its_neighbours_astray():
@@ -139,7 +139,7 @@ def test_three_tilts_say_too_little_of_each_other():
     assert series_priors(ANGLES[:4], [*tilts, None]) == [None] * 4
 
 
-def test_tilts_of_different_numbers_of_frames_share_their_habit():
+def test_tilts_of_different_numbers_of_frames_share_their_common_motion():
     truth = true_paths(own_px=0.1)
     fine = exposed_ratio(np.arange(2 * FRAMES), 2 * FRAMES)
     time = exposed_ratio(np.arange(FRAMES), FRAMES)

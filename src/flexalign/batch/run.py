@@ -163,8 +163,8 @@ class Run:
         finally:
             self._executor.close()
             # After a stop no further movie is checked; the next run will.
-            incomplete = () if self._is_stopped else self._source.incomplete
-            incomplete = tuple(displayed(path) for path in incomplete)
+            movies = () if self._is_stopped else self._source.incomplete
+            incomplete = tuple(displayed(path) for path in movies)
             summary = self._throughput.summary(self._unfinished(), incomplete)
             self._folder.write(summary.to_dict(), at_once=True)
         self._observe(Finished(summary, self._folder.path))

@@ -120,9 +120,9 @@ class Watched:
     def is_open(self) -> bool:
         """Whether to wait for more movies; an empty file does not extend the wait."""
         idle_s, pending = self._choices.idle_s, self._pending.values()
-        if idle_s is None or any(state.size_bytes for state in pending):
+        if idle_s is None or any(seen.size_bytes for seen in pending):
             return True
-        latest_s = max([self._last_new_s, *(state.since_s for state in pending)])
+        latest_s = max([self._last_new_s, *(seen.since_s for seen in pending)])
         return time.monotonic() - latest_s <= idle_s
 
     @property
@@ -130,7 +130,7 @@ class Watched:
         """Movies that are incomplete although no longer written to."""
         settled_s = time.monotonic() - self._choices.settle_s
         pending = self._pending.items()
-        return [Path(path) for path, state in pending if state.since_s <= settled_s]
+        return [Path(path) for path, seen in pending if seen.since_s <= settled_s]
 
     def take(self) -> Sequence[Path]:
         """Return the movies that have become complete since the last call, oldest first."""
@@ -217,14 +217,14 @@ class Watched:
 
     def _recheck_recent(self, now: float) -> None:
         """Queue movies again that have changed since they were taken."""
-        for path, state in list(self._recent.items()):
-            if now - state.since_s > LATE_CHANGE_S:
+        for path, seen in list(self._recent.items()):
+            if now - seen.since_s > LATE_CHANGE_S:
                 del self._recent[path]
                 continue
             with contextlib.suppress(OSError):
                 state = Path(path).stat()
                 size, modified = state.st_size, state.st_mtime_ns
-                if (size, modified) != (state.size_bytes, state.modified_ns):
+                if (size, modified) != (seen.size_bytes, seen.modified_ns):
                     self._pending[path] = _Seen(size, modified, now)
                     del self._recent[path]
 

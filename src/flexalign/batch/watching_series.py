@@ -122,11 +122,11 @@ class WatchedSeries:
         )
         files = self._listing()
         self._update(files, now)
-        ready = [key for key, state in self._pending.items() if self._is_complete(state, now)]
+        ready = [key for key, seen in self._pending.items() if self._is_complete(seen, now)]
         for key in ready:
-            state = self._pending.pop(key)
-            self._taken[key] = state.states
-            movies += self._work.begin(self._understand(state.source))
+            seen = self._pending.pop(key)
+            self._taken[key] = seen.states
+            movies += self._work.begin(self._understand(seen.source))
         return movies
 
     def _listing(self) -> dict[Path, _State]:
@@ -178,19 +178,19 @@ class WatchedSeries:
         pattern = self._choices.pattern
         return not pattern or fnmatch(os.path.relpath(path, self._folder), pattern)
 
-    def _is_complete(self, state: _Seen, now: float) -> bool:
+    def _is_complete(self, seen: _Seen, now: float) -> bool:
         """Whether a series is complete by the criteria of `SeriesWatch`."""
-        choices, unchanged_s = self._choices, now - state.since_s
-        newest_ns = max((state[1] for state in state.states), default=0)
+        choices, unchanged_s = self._choices, now - seen.since_s
+        newest_ns = max((state[1] for state in seen.states), default=0)
         age_s = time.time() - newest_ns / 1e9
         if unchanged_s >= choices.quiet_s:
             return True
         if age_s >= choices.quiet_s and unchanged_s >= MIN_CHECK_INTERVAL_S:
             return True
-        count = len(state.source.exposures)
+        count = len(seen.source.exposures)
         # The mdoc itself is one of the files.
-        has_all = len(state.states) >= count + (choices.name_pattern is None) and all(
-            size for size, _ in state.states
+        has_all = len(seen.states) >= count + (choices.name_pattern is None) and all(
+            size for size, _ in seen.states
         )
         is_whole = choices.tilts is not None and count >= choices.tilts and has_all
         return is_whole and unchanged_s >= choices.settle_s

@@ -1,9 +1,9 @@
 """Gaussian process model of the paths of all tilts: stage motion that repeats, plus individual.
 
-The path of tilt i at time u is, for y and x alike, ``habit(angle_i, u) + own_i(u)`` with Gaussian
+The path of tilt i at time u is, for y and x alike, ``common(angle_i, u) + own_i(u)`` with Gaussian
 processes of the covariances
 
-    habit  h g(angle_i - angle_j) K(u, u')        own  [i = j] ((1 - h) K(u, u') + j^2 [u = u'])
+    common  h g(angle_i - angle_j) K(u, u')       own  [i = j] ((1 - h) K(u, u') + j^2 [u = u'])
     K(u, u') = a^2 u u' + s^2 M(2 |u - u'|)
 
 h is the share of the variance that repeats from tilt to tilt, g a Gaussian in angle, M the Matern
@@ -56,7 +56,7 @@ class PathHyperparameters:
     ----------
     drift_px, smooth_px, jitter_px : a, s and j
     odds : h / (1 - h)
-    angle_deg : correlation length of the habit in angle
+    angle_deg : correlation length of the common part in angle
     slowing : time constant t0 of the slowing, as share of the exposure; 0 = no slowing
     """
 

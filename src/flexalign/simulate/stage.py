@@ -17,9 +17,9 @@ _MIN_SIZE = 0.4
 
 
 def make_tilt_motion(settings: TiltSeriesSettings, number: int) -> TrueMotion:
-    """The motion of a tilt: ``s habit(t) + sqrt(1 - s^2) own(t)`` and the field of its own.
+    """The motion of a tilt: ``s common(t) + sqrt(1 - s^2) own(t)``, with a field of its own.
 
-    The common part, habit, has the same course in time in all tilts; its direction and size change
+    The common part has the same course in time in all tilts; its direction and size change
     linearly with the angle.  s is `common_share`.
     """
     own = make_motion(settings.of_tilt(number))

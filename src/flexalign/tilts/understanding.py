@@ -143,9 +143,9 @@ def _opened(
 def _size_notes(sizes_A: Iterable[tuple[float, float] | None]) -> list[str]:
     """Notes where the pixel sizes of source and movies differ."""
     return [
-        f"the pixel size is {given_size_A:.4g} A by the metadata and {header:.4g} A by the movies: that of "
-        "the metadata is used; give --pixel-size if it is wrong"
-        for given_size_A, header in sorted({pair for pair in sizes_A if pair is not None})
+        f"the pixel size is {given_A:.4g} A by the metadata and {header:.4g} A by the movies: that "
+        "of the metadata is used; give --pixel-size if it is wrong"
+        for given_A, header in sorted({pair for pair in sizes_A if pair is not None})
     ]
 
 
@@ -222,14 +222,10 @@ def _size_ratio(info: MovieInfo, image_size_px: tuple[int, int]) -> float:
 
 def _differing_A(values: Mapping[str, Any], info: MovieInfo) -> tuple[float, float] | None:
     """The pixel sizes of source and header, rounded; None where they agree or one is missing."""
-    given_size_A, header = values.get("pixel_size_A"), info.pixel_size_A
-    if (
-        given_size_A is None
-        or header is None
-        or abs(given_size_A / header - 1) <= PIXEL_SIZE_TOLERANCE
-    ):
+    given_A, header = values.get("pixel_size_A"), info.pixel_size_A
+    if given_A is None or header is None or abs(given_A / header - 1) <= PIXEL_SIZE_TOLERANCE:
         return None
-    return round(given_size_A, 4), round(header, 4)
+    return round(given_A, 4), round(header, 4)
 
 
 def _frame_counts(movie: str, info: MovieInfo, own: AlignParams) -> tuple[int, int]:
