@@ -1,12 +1,12 @@
 """The command line: nothing heavy is imported before a command runs.
 
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
-`interop` (apply, export) with `interop_series`, `comparison`, `relion` (a job of RELION) with
-`relion_series`, `simulation` (simulate, demo) and `xmipp` are the commands.  `options` makes
-options from the table of parameters, `option_groups` from dataclasses, as in `run_options`,
-`series_options` and `simulation_options`.  `checks` refuses outputs that would replace inputs,
-`running` runs many movies, `series_run` tilt series; `console` prints the progress of one movie,
-`run_display` that of a run, `comparison_output` a comparison.
+`interop` (apply, export) with `interop_movies` and `interop_series`, `comparison`, `relion` (a job
+of RELION) with `relion_series`, `simulation` (simulate, demo) and `xmipp` are the commands.
+`options` makes options from the table of parameters, `option_groups` from dataclasses, as in
+`run_options`, `series_options` and `simulation_options`.  `checks` refuses outputs that would
+replace inputs, `running` runs many movies, `series_run` tilt series; `console` prints the progress
+of one movie, `run_display` that of a run, `comparison_output` a comparison.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from flexalign.batch.failures import explain
 from flexalign.batch.names import Names
 from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
 from flexalign.cli.console import announce_compiling, print_error, record_line, run_each
-from flexalign.cli.interop import export_movies
+from flexalign.cli.interop_movies import export_movies
 from flexalign.cli.options import collect_parameters, given_parameters
 from flexalign.cli.run_display import series_lines
 from flexalign.cli.series_options import refuse_movie_options

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io.mdoc import number_of
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.relion import RelionMicrograph
+from flexalign.io.read_errors import reading
 from flexalign.io.star import Blocks, listed_paths, read_star, star_loop, write_star
 from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.io.writing.ownership import refuse_inputs

@@ -12,7 +12,7 @@ from pathlib import Path
 from flexalign.errors import FlexAlignError, InputError, ParameterError
 from flexalign.files import exists, is_folder
 from flexalign.io.mdoc import Mdoc, base_name, number_of, numbers_of, read_mdoc, time_of
-from flexalign.io.motion_formats.boundary import reading
+from flexalign.io.read_errors import reading
 from flexalign.io.relion_tilt_series import (
     ANGLE,
     AXIS,

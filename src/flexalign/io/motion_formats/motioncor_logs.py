@@ -17,7 +17,6 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.files import read_text
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.motioncor import CONSOLE_TITLE, FULL_LOGS, PATCH_LOG, PatchShifts
 from flexalign.io.motion_formats.numbers_in_files import (
     MAX_FRAMES,
@@ -26,6 +25,7 @@ from flexalign.io.motion_formats.numbers_in_files import (
     size_px,
     whole_number,
 )
+from flexalign.io.read_errors import reading
 from flexalign.model import FloatArray, FrameRange
 
 WHAT = "MotionCor's .aln, -Full.log, -Patch-Patch.log or console output"

@@ -12,9 +12,9 @@ import numpy as np
 from flexalign.errors import InputError
 from flexalign.files import read_json, read_text
 from flexalign.io.motion_formats import motioncor, motioncor_logs, relion_reading, truth, warp, xmd
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.frame_list import FRAME
 from flexalign.io.movies.reader import head_text, read_head
+from flexalign.io.read_errors import reading
 from flexalign.io.star import read_star
 from flexalign.model import MovieInfo
 from flexalign.motion import Motion

@@ -22,9 +22,9 @@ import numpy as np
 
 from flexalign.atomic import replacing
 from flexalign.errors import InputError
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, MAX_SIZE_PX
 from flexalign.io.motion_formats.warp_grids import Grid, add_grid, grids_of
+from flexalign.io.read_errors import reading
 from flexalign.io.xml_tree import read_xml
 from flexalign.model import FloatArray, FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field

@@ -15,8 +15,8 @@ import numpy as np
 from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import read_text
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, shifts, whole_number
+from flexalign.io.read_errors import reading
 from flexalign.io.star import read_star
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field
