@@ -1,8 +1,8 @@
 """The table of all parameters of an alignment: name, unit, default, limits and help.
 
 The command line, the saved settings, the reference page, the JSON schema and the checks all come
-from the fields of `AlignParams`.  ``None`` means "decide for me"; the plan writes down what was
-decided.  Frames are counted from 1 here, as users do, and 0 means the last one.
+from the fields of `AlignParams`.  ``None`` means automatic; the plan records the choice.  Frames
+are counted from 1, and 0 means the last one.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class AlignParams:
     max_resolution_A: float = parameter(
         30.0,
             "Resolution limit of the correlation of pairs of frames, at which the filter is one "
-            "half. The refinement finds its own limit.",
+            "half. The refinement determines its own limit.",
         ESTIMATION, unit="A", minimum=0.1, maximum=1000, scipion="maxResForCorrelation",
     )  # fmt: skip
     max_shift_A: float = parameter(
