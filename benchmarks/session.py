@@ -251,7 +251,7 @@ def _write_index(folder: Path, movies: int, failed: int, params: AlignParams) ->
         "unfinished": 0, "failures": {"input": failed}, "exit_codes": [3],
         "elapsed_s": 22.0 * movies, "movies_per_hour": 163.6, "busy_part": 0.97,
         "computing_part": 0.71, "stage_s": {"first pass": 2.4, "second pass": 3.1},
-        "limit": "too few movies at a time for the places there are",
+        "limit": "too few movies for the number of workers",
     }  # fmt: skip
     index = {
         "schema": 1, "version": __version__, "started": "2026-09-21T09:12:00+0000",

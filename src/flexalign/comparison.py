@@ -187,7 +187,7 @@ def other_convention(
     residual = {
         words: compare_motions(a, changed, chosen, shape_px).rms_px
         for words, changed in (
-            ("the rows of B are turned over", rows_reversed(b, shape_px)),
+            ("the rows of B are in reverse order", rows_reversed(b, shape_px)),
             ("B has the opposite sign", _Changed(b, shape_px, sign=-1)),
             ("x and y of B are swapped", _Changed(b, shape_px, swap=True)),
         )

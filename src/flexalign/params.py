@@ -76,7 +76,7 @@ class AlignParams:
         None, "Gain reference (MRC, TIFF, .gain, DM4).", REFERENCES, metavar="FILE"
     )
     gain_rotate: int = parameter(
-        0, "Turn the gain reference counter-clockwise by this angle, before any flip.",
+        0, "Rotate the gain reference counter-clockwise by this angle, before any flip.",
         REFERENCES, unit="degrees", choices=("0", "90", "180", "270"), scipion="gainRot",
     )  # fmt: skip
     gain_flip: str = parameter(
@@ -273,7 +273,7 @@ class AlignParams:
         if self.eer_groups is not None and self.eer_dose_per_frame_e_A2 is not None:
             raise ParameterError(
                 f"{option_name('eer_groups')} and {option_name('eer_dose_per_frame_e_A2')} both "
-                "say how many raw frames make a frame: give one of them"
+                f"determine the number of raw frames per frame: give one of them"
             )
         self._check_formats()
 
@@ -301,7 +301,7 @@ class AlignParams:
             )
         if self.tiff_rows != "imod":
             raise ParameterError(
-                f"{option_name('tiff_rows')}: RELION turns the rows of TIFF movies over; "
+                f"{option_name('tiff_rows')}: RELION reverses the rows of TIFF movies; "
                 f"expected 'imod', found '{self.tiff_rows}'"
             )
 

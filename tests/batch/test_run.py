@@ -166,9 +166,9 @@ def ended(wall_s: float, cpu_s: float, threads: int = 1) -> Outcome:
 @pytest.mark.parametrize(
     ("cpu_s", "running", "said"),
     [
-        (9.0, 2, "computing: the cores given were busy 90%"),
+        (9.0, 2, "computing: the cores were busy 90%"),
         (2.0, 2, "the longest stage is 'writing' with 75%"),
-        (9.0, 0, "too few movies at a time"),
+        (9.0, 0, "too few movies for"),
     ],
 )
 def test_the_summary_says_what_limited_the_run(cpu_s, running, said):

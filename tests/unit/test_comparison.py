@@ -130,7 +130,7 @@ def mirrored(one):
     ("change", "words"),
     [
         (negative, "B has the opposite sign"),
-        (mirrored, "the rows of B are turned over"),
+        (mirrored, "the rows of B are in reverse order"),
         (lambda one: motion(5), ""),
         (lambda one: one, ""),
     ],

@@ -143,7 +143,7 @@ def test_unequal_groups_are_not_written_for_relion(tmp_path):
     path = write_movie(tmp_path / "a.eer")
     groups = write_groups(tmp_path / "groups.txt", "8 2\n16 8\n")
 
-    with pytest.raises(ParameterError, match=r"RELION makes all frames.*found 2 to 8"):
+    with pytest.raises(ParameterError, match=r"RELION uses the same number.*found 2 to 8"):
         plan_movie(path, AlignParams(eer_groups=groups, write="relion"))
 
 

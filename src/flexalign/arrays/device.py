@@ -256,7 +256,7 @@ def _problem_with(hardware: Hardware, number: int) -> tuple[str, str]:
             f"update it{instead}",
         )
     if hardware.gpu_count == 0:
-        return "found a driver but no GPU", "look at nvidia-smi and at CUDA_VISIBLE_DEVICES"
+        return "found a driver but no GPU", "check nvidia-smi and CUDA_VISIBLE_DEVICES"
     if number >= hardware.gpu_count:
         return (
             f"expected a GPU from 0 to {hardware.gpu_count - 1}, found {number}",

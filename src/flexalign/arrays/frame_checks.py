@@ -35,7 +35,7 @@ def problem_with(pixels: npt.NDArray[Any]) -> str:
     if lowest == highest:
         return f"it is blank: every pixel is {lowest:g}"
     if max(-lowest, highest) > MAX_COUNTS:
-        return f"it holds values from {lowest:.2g} to {highest:.2g}, which are no counts"
+        return f"it holds values from {lowest:.2g} to {highest:.2g}, which are not counts"
     return ""
 
 

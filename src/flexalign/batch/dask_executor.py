@@ -262,7 +262,7 @@ def _failed(job: Job, error: BaseException) -> Outcome:
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
-        message = f"{error.allowed_failures + 1} workers died while they worked on it"
+        message = f"{error.allowed_failures + 1} workers died while processing it"
         return Outcome(replace(job, is_careful=True), None, Failure("worker-died", message))
     if isinstance(error, ImportError):
         message = f"the workers cannot load flexalign of the same version: {error}"

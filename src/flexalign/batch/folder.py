@@ -243,8 +243,8 @@ def read_index(path: Path) -> list[Entry]:
         items = typed(list[Any], plain.get("movies"), "movies")
     except InputError as error:
         raise InputError(
-            f"{error}. Expected the index of a run: remove it (what is done is known from the "
-            "records) or choose another folder"
+            f"{error}. Expected the index of a run: remove it (finished movies are known from "
+            f"their records) or choose another folder"
         ) from error
     if schema > SCHEMA:
         raise InputError(

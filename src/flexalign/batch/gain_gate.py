@@ -20,7 +20,7 @@ from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"
 PICTURE_NAME = "gain_check.png"
-OVERRIDE_ADVICE = "--gain-check off goes on with it as it is"
+OVERRIDE_ADVICE = "--gain-check off continues with it unchanged"
 
 
 def gain_gate(
@@ -124,7 +124,7 @@ class GainGate:
     def _messages(self, found: GainCheck) -> str:
         """The messages for observers."""
         if self._is_taken(found):
-            return f"{found.describe()}: going on as with {found.advice()}"
+            return f"{found.describe()}: continuing as with {found.advice()}"
         return found.describe()
 
     def _remedy(self, found: GainCheck) -> str:

@@ -287,11 +287,11 @@ def _exit_failure(code: int, error_output: str) -> Failure:
     """Why a worker ended."""
     how = f"ended with exit code {code}"
     if code < 0:
-        how = f"was ended by signal {-code} ({signal.Signals(-code).name})"
+        how = f"was killed by signal {-code} ({signal.Signals(-code).name})"
     if code == -signal.SIGKILL:
         how += ", as the system does when memory runs out"
     output = " ".join(error_output.split())[-MAX_STDERR_CHARACTERS:]
-    quoted = f"; it said: {output}" if output else ""
+    quoted = f"; its last output: {output}" if output else ""
     return Failure("worker-died", f"its worker {how}{quoted}")
 
 

@@ -153,14 +153,14 @@ class Throughput:
         if not self.done or not self._place_s:
             return ""
         if self._starved_s > self._place_s / 2:
-            return "too few movies at a time for the places there are"
+            return "too few movies for the number of workers"
         if math.isnan(computing):
             return ""
         if computing >= BUSY_SHARE:
-            return f"computing: the cores given were busy {computing:.0%} of the time"
+            return f"computing: the cores were busy {computing:.0%} of the time"
         longest = max(self._stage_s, key=self._stage_s.__getitem__)
         share = self._stage_s[longest] / max(sum(self._stage_s.values()), 1e-9)
         return (
-            f"reading, writing and what runs on one thread: the cores given were busy "
+            f"reading, writing and single-threaded steps: the cores were busy "
             f"{computing:.0%} of the time; the longest stage is '{longest}' with {share:.0%}"
         )

@@ -73,12 +73,12 @@ def align(
     options: RunOptions,
     **values: Any,
 ) -> None:
-    """Align movies and write micrographs, motion and evidence to a folder.
+    """Align movies and write micrographs, motion and quality metrics to a folder.
 
     One line of result per movie goes to the standard error stream.
     A movie that fails does not stop the others.
-    More than one movie makes the folder a run: the same command again does what is missing,
-    changed, or, with --retry-failed, failed.
+    With more than one movie the folder is a run: repeating the command processes what is missing
+    or has changed and, with --retry-failed, what has failed.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
     paths, params, own = movies_and_parameters(movies, settings, values)

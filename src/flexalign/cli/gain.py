@@ -73,7 +73,7 @@ def check_gain(
     if found is None:
         raise checker.problem or InputError(f"{movies[0]}: expected a movie, found none")
     if plot is not None and not checker.draw(plot, found):
-        typer.echo(f"{plot}: there is nothing to draw", err=True)
+        typer.echo(f"{plot}: there is nothing to plot", err=True)
     if as_json:
         typer.echo(json.dumps(found.to_dict()))
     else:

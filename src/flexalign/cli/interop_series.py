@@ -46,7 +46,7 @@ def export_series(
     kept = {path.name.removesuffix(RECORD_SUFFIX) for path in tilts.glob(f"*{RECORD_SUFFIX}")}
     movies = {root: record for root, record in _movies(folder) if root not in kept}
     if not movies and not kept:
-        raise InputError(f"{folder}: expected tilt series that are done, found none")
+        raise InputError(f"{folder}: expected finished tilt series, found none")
     code = export_movies(tilts, formats, optics, debug=debug) if kept else 0
     if movies:
         clear_leftovers(tilts)
@@ -106,7 +106,7 @@ def apply_series(
     changes = {name: getattr(chosen, name) for name in sorted(given)}
     by_name = {record.series.name: record for record in read_series_records(source)}
     if not by_name:
-        raise InputError(f"{source}: expected tilt series that are done, found none")
+        raise InputError(f"{source}: expected finished tilt series, found none")
     make_folder(make_folder(out) / TILTS_NAME)
     clear_leftovers(out / TILTS_NAME)
     work = _Application(

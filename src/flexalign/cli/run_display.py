@@ -78,7 +78,7 @@ class Lines:
             if self._debug and outcome.trace and failure.kind in ("defect", "stalled"):
                 self._write(outcome.trace.rstrip())
             named = "" if str(movie) in failure.message else f"{movie}: "
-            head = "error" if is_final else "to be tried once more, alone"
+            head = "error" if is_final else "will be retried alone"
             self._write(f"{head}: {named}{failure.message}")
 
 
@@ -238,9 +238,9 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
             f"see {folder / 'failed.tsv'}"
         )
     for movie in summary.incomplete:
-        yield f"{movie}: stayed incomplete and was not aligned: transfer it again"
+        yield f"{movie}: remained incomplete and was not aligned: transfer it again"
     if summary.unfinished:
-        yield f"{summary.unfinished} movies are left: the same command goes on with them"
+        yield f"{summary.unfinished} movies are left: the same command continues with them"
 
 
 def _clock(seconds: float) -> str:

@@ -100,7 +100,7 @@ def demo(
     _print_files(out, files, record)
     write_report(out)
     if not after.rms_px < DEMO_MAX_RESIDUAL * before.rms_px:
-        typer.echo("error: too much of the motion is left; please report this", err=True)
+        typer.echo("error: the residual motion is too large; please report this", err=True)
         raise typer.Exit(1)
 
 

@@ -209,10 +209,10 @@ class GainChecker:
             verdict="unsure",
         )
         if not self._patterns:
-            reason = "its size, or twice or half of it, is that of the movies in no orientation"
+            reason = "its size, or twice or half of it, does not fit the movies in any orientation"
             return replace(check, verdict="none", reason=reason)
         if not self._can_change():
-            return replace(check, reason="all its pixels are alike but for defects")
+            return replace(check, reason="all its pixels are equal except defects")
         if self._sum is None:
             return replace(check, reason="no frame could be used")
         excess = pixels.relative_excess(self._sum)

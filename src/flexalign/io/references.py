@@ -184,7 +184,7 @@ def read_for(movie: MovieInfo, path: Path, tiff_rows: str) -> PixelArray:
 def _oriented(image: PixelArray, rotate: int, flip: str, notes: list[str]) -> PixelArray:
     """The image turned counter-clockwise by `rotate` degrees, then flipped."""
     if rotate:
-        notes.append(f"references turned by {rotate} degrees counter-clockwise")
+        notes.append(f"references rotated by {rotate} degrees counter-clockwise")
     if flip != "none":
         notes.append(f"references flipped {flip}")
     return Orientation(rotate, flip).apply(image)
@@ -215,7 +215,7 @@ def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) ->
         return image
     if not 0.1 <= mean <= 10:
         notes.append(
-            f"the gain reference multiplies and its mean is {mean:.3g}, where about 1 is usual; "
+            f"the gain reference multiplies and its mean is {mean:.3g}, where about 1 is expected; "
             "counts would need --gain-sense divide"
         )
     return image

@@ -52,8 +52,8 @@ def relion_movie(
     """RELION's metadata of the movie of a record."""
     if record.movie.eer is not None and record.movie.eer.groups:
         raise InputError(
-            f"{record.movie.path}: RELION makes all frames of an EER movie of equally many raw "
-            "frames, found unequal groups; align it with --eer-fractions to export it"
+            f"{record.movie.path}: RELION uses the same number of raw frames for all EER "
+            f"frames, found unequal groups; align it with --eer-fractions to export it"
         )
     parameters, info = record.parameters, record.movie
     rows, columns = (record.decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")

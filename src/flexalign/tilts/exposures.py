@@ -50,7 +50,7 @@ def in_order(exposures: Sequence[Exposure]) -> OrderedExposures:
         return OrderedExposures(listed, notes)
     if timeless:
         notes.append(
-            f"no DateTime for ZValue {_numbers(timeless)}: taken to follow the ZValue before"
+            f"no DateTime for ZValue {_numbers(timeless)}: assumed to follow the preceding ZValue"
         )
     times = _times(listed)
     places = sorted(range(len(listed)), key=lambda place: (times[place], place))
@@ -217,8 +217,8 @@ def _if_repeated(tilt: Tilt, later: Sequence[Tilt], tolerance_deg: float) -> Til
         if tilt.movie and tilt.movie == other.movie:
             return tilt.without("overwritten", f"exposure {other.order} has the same movie")
         if other.is_used and abs(tilt.angle_deg - other.angle_deg) < tolerance_deg:
-            why = f"the angle was shot again: exposure {other.order} at {other.angle_deg:g} degrees"
-            return tilt.without("re-shot", why)
+            again = f"exposure {other.order} at {other.angle_deg:g} degrees"
+            return tilt.without("re-shot", f"the angle was recorded again: {again}")
     return tilt
 
 

@@ -60,7 +60,7 @@ def write_formats(
             )
             notes += _model_notes(motion, model, movie.used.first, movie.pixel_size_A)
             if record.parameters.get("dark"):
-                notes.append("RELION subtracts no dark reference when it polishes")
+                notes.append("RELION's polishing subtracts no dark reference")
         elif name == "motioncor":
             _write_motioncor(record, motion, paths)
         elif name == "warp":

@@ -199,7 +199,7 @@ def image_count(path: Path, pages: list[tifffile.TiffPage]) -> int:
     if needed_bytes > found_bytes:
         raise InputError(
             f"{path}: expected {needed_bytes} bytes for the {count} images that its description "
-            f"tells of, found {found_bytes}; the file is truncated, transfer it again"
+            f"declares, found {found_bytes}; the file is truncated, transfer it again"
         )
     return count
 

@@ -36,8 +36,8 @@ from flexalign.io.movies.tiff_layout import (
 from flexalign.model import FrameRange, MovieInfo
 
 LOOKS_PACKED = (
-    "its bytes look packed, each with two counts of 4 bits, and nothing says so: give a gain "
-    "reference of twice the width to have them taken apart"
+    "its bytes seem to hold two 4-bit counts each, which no tag declares: give a gain reference "
+    "of twice the width to unpack them"
 )
 
 
@@ -87,7 +87,7 @@ class TiffMovie(SeekableMovie):
         if len(self._pages) < len(pages):
             notes.append(f"{len(pages) - len(self._pages)} thumbnail pages were left out")
         if self._is_packed:
-            notes.append("packed: each byte holds two counts of 4 bits, which are taken apart")
+            notes.append("packed: each byte holds two 4-bit counts, which are unpacked")
         return MovieInfo(
             path=os.fspath(path),
             file_format="tiff",
