@@ -1,4 +1,4 @@
-"""How much of the specimen is left in a micrograph, ring by ring, and how to look for it there.
+"""Spectral signal-to-noise ratio of a micrograph with respect to the true specimen.
 
 Sign, as everywhere: ``corrected(p) = frame(p + displacement)``.
 """
@@ -29,7 +29,7 @@ def on_lattice(motion: MotionLike, frame: int, y: FloatArray, x: FloatArray) -> 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """What a program makes of a movie.
+    """Result of a program on a movie.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """A known motion in the form in which `passes.second_pass` asks for one."""
+    """A known motion with the interface that `passes.second_pass` requires."""
 
     motion: MotionLike
 
@@ -76,7 +76,7 @@ def mean_offset_px(
 
 
 class Specimen:
-    """The noise-free specimen, ready to be moved to where a micrograph shows it.
+    """The noise-free specimen, to be shifted to its position in a micrograph.
 
     It is kept twice as fine, so that interpolation does not cost it the detail that is judged.
     """
@@ -94,7 +94,7 @@ class Specimen:
 
     @property
     def lattice_px(self) -> tuple[FloatArray, FloatArray]:
-        """Rows and columns at which `moved` wants the offset."""
+        """Rows and columns at which `moved` takes the offset."""
         rows, columns = (
             resample.lattice_nodes(2 * size, 2 * _STEP_PX) / 2 for size in self.shape_px
         )
@@ -115,7 +115,7 @@ def band_ssnr(
     bands_A: tuple[tuple[float, float], ...] = BANDS_A,
     threads: int = 1,
 ) -> list[float]:
-    """Mean spectral signal-to-noise ratio of `image` in each band, given what it should show.
+    """Mean spectral signal-to-noise ratio of `image` in each band, given the true specimen.
 
     In rings, ``FRC = Re<M, S> / sqrt(<M, M> <S, S>)`` and ``SSNR = FRC^2 / (1 - FRC^2)``; the mean
     is over the Fourier components of the band.  The expectation for pure noise, one over
@@ -172,7 +172,7 @@ def _window(shape_px: tuple[int, int]) -> PixelArray:
 def _windowed_spectrum(
     image: PixelArray, window: PixelArray, threads: int
 ) -> fourier.SpectrumArray:
-    """Half-plane spectrum of the inner part of `image`, its mean under the window taken off."""
+    """Half-plane spectrum of the inner part of `image`, less its mean under the window."""
     inner = image[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX]
     mean = np.sum(inner * window, dtype=np.float64) / np.sum(window, dtype=np.float64)
     return fourier.rfft2((inner - np.float32(mean)) * window, threads)

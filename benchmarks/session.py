@@ -1,4 +1,4 @@
-"""Run folders of made-up sessions, with records that could be real, for the report's measures."""
+"""Run folders of simulated sessions, with realistic records, for benchmarks of the report."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def _radial_power(frequency: Any, limit_A: float, defocus_A: float) -> Any:
 
 
 def _write_pictures(folder: Path, rng: np.random.Generator) -> None:
-    """A few pictures, which all movies of the session share."""
+    """A few pictures that are common to all movies of the session."""
     y, x = np.indices((SHAPE_PX[0] // 8, SHAPE_PX[1] // 8))
     offset = np.arange(SIDE) - SIDE // 2
     ring = np.hypot(offset[:, None], offset) / (SIDE // 2) / 3.0

@@ -1,4 +1,4 @@
-"""The inner steps of an alignment, each measured alone, and the least that two passes can cost.
+"""The steps of an alignment, each measured alone, and a lower bound for two passes.
 
 Every step is the package's own function with the arguments that `flexalign.passes` gives it, on a
 few frames of the movie, one step after the other; in the real passes the next frames are decoded
@@ -61,7 +61,7 @@ class Step:
 
 
 class Laps:
-    """Seconds on the wall and of the processor, step by step, frame after frame."""
+    """Elapsed and processor seconds of each step and frame."""
 
     def __init__(self) -> None:
         self._wall_s: dict[str, list[float]] = defaultdict(list)
@@ -78,7 +78,7 @@ class Laps:
     def steps(
         self, frame_count: int, frame_bytes: Mapping[str, float], frames_per_lap: int = 1
     ) -> list[Step]:
-        """What was measured, for `frame_count` frames; `frame_bytes` are those of one frame."""
+        """The measured steps, for `frame_count` frames of `frame_bytes` each."""
         return [
             Step(
                 name,
@@ -118,7 +118,7 @@ def copied_bytes_per_s(size_bytes: int = 1 << 28) -> float:
 def inner_steps(
     movie: Path, params: AlignParams, record: MovieRecord, threads: int
 ) -> dict[str, list[Step]]:
-    """The inner steps of each stage of the record, and of what lies outside all stages."""
+    """The steps of each stage of the record, and those outside the stages."""
     motion = Motion.from_dict(record.motion)
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
@@ -241,7 +241,7 @@ def _second_pass(
 def _outside(
     movie: Path, record: MovieRecord, plan: Plan, motion: Motion, sums: FrameSums
 ) -> list[Step]:
-    """What a run does before, between and after its stages."""
+    """The steps of a run before, between and after its stages."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401 - so that writing is measured without it
 

@@ -24,7 +24,6 @@ from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import write_json
 from flexalign.tilts.model import STACK_TITLE, Tilt, TiltSeries
 from flexalign.tilts.record import SeriesRecord, kept
-from flexalign.tilts.unfit import output_shape_px
 
 SUFFIXES = {
     "stack": ".mrc",
@@ -142,7 +141,7 @@ def _record_of(
         movies={item.tilt.movie: kept(item.record) for item in stacked},
         key=key,
         pixel_size_A=_pixel_size_A(stacked),
-        shape_px=output_shape_px(stacked[0].record),
+        shape_px=stacked[0].record.output_shape_px,
         outputs={**outputs, "record": f"{series.name}{RECORD_SUFFIX}"},
         output_states=dict(states),
     )
@@ -153,12 +152,9 @@ def _write_stacks(
 ) -> None:
     """Write a stack for each kind of image that all movies have."""
     angles = [item.tilt.angle_deg for item in stacked]
-    movie = stacked[0].record.movie
-    sizes_A = axis_pixel_sizes_A(
-        float(stacked[0].record.decisions["pixel_size_A"]),
-        (movie.height_px, movie.width_px),
-        output_shape_px(stacked[0].record),
-    )
+    record = stacked[0].record
+    shape_px = record.movie.height_px, record.movie.width_px
+    sizes_A = axis_pixel_sizes_A(record.pixel_size_A, shape_px, record.output_shape_px)
     for kind, of_movie in _IMAGES.items():
         if all(of_movie in item.record.outputs for item in stacked):
             images: Iterator[npt.NDArray[Any]] = (
@@ -207,7 +203,7 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
     The microscope's items of an exposure are kept, except those that do not apply to this image.
     """
     first = stacked[0].record
-    height, width = output_shape_px(first)
+    height, width = first.output_shape_px
     pixel_A = f"{_pixel_size_A(stacked):.6g}"
     head = {
         "PixelSpacing": pixel_A,
@@ -235,4 +231,4 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
 
 def _pixel_size_A(stacked: Sequence[Aligned]) -> float:
     """The pixel size of the stack."""
-    return float(np.median([item.record.decisions["output_pixel_size_A"] for item in stacked]))
+    return float(np.median([item.record.output_pixel_size_A for item in stacked]))
