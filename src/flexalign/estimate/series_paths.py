@@ -79,10 +79,10 @@ class PathHyperparameters:
         """Covariance (tilts * m, tilts * m) of the contrasts (n, m) of all paths."""
         part = self.odds / (1 + self.odds)
         in_time = contrast.T @ self.in_time(time) @ contrast
-        alike = np.exp(-0.5 * ((angles_deg[:, None] - angles_deg) / self.angle_deg) ** 2)
+        correlation = np.exp(-0.5 * ((angles_deg[:, None] - angles_deg) / self.angle_deg) ** 2)
         own = (1 - part) * in_time + (self.jitter_px**2 + 1e-6) * np.eye(len(in_time))
         # Eq. (14).
-        return part * np.kron(alike, in_time) + np.kron(np.eye(len(angles_deg)), own)
+        return part * np.kron(correlation, in_time) + np.kron(np.eye(len(angles_deg)), own)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +169,7 @@ def fit_hyperparameters(paths: Paths) -> tuple[Paths, PathHyperparameters, Float
     hyperparameters, weight = PathHyperparameters(), _first_weights(paths)
     for done in range(_ROBUST_ROUNDS):
         weighted, before = paths.weighted(weight), weight
-        hyperparameters = _chosen(
+        hyperparameters = _best_hyperparameters(
             weighted, hyperparameters, priors.SLOWING_RATIOS if done == 1 else ()
         )
         weight = np.array(
@@ -186,11 +186,14 @@ def _first_weights(paths: Paths) -> FloatArray:
     lengths = np.sqrt((free**2).sum(axis=(1, 2)))
     default = _MAX_LENGTH_RATIO * float(np.median(lengths))
     return np.array(
-        [_kept((default / length) ** 2 if length > default else 1.0) for length in lengths]
+        [
+            _clipped_weight((default / length) ** 2 if length > default else 1.0)
+            for length in lengths
+        ]
     )
 
 
-def _chosen(
+def _best_hyperparameters(
     paths: Paths, start: PathHyperparameters, slowings: Sequence[float] = ()
 ) -> PathHyperparameters:
     """Hyperparameters of greatest evidence near `start`, with one of `slowings` if better."""
@@ -230,10 +233,10 @@ def _weight(
     off = paths.linear[tilt] - precision @ mean
     variance = precision + precision @ covariance @ precision
     chi2 = float((off * (linalg.pinvh(variance) @ off)).sum())
-    return _kept((_TAIL_FREEDOM + off.size) / (_TAIL_FREEDOM + chi2))
+    return _clipped_weight((_TAIL_FREEDOM + off.size) / (_TAIL_FREEDOM + chi2))
 
 
-def _kept(weight: float) -> float:
+def _clipped_weight(weight: float) -> float:
     """At most one, and zero for a clear outlier, however small its own standard errors are."""
     return min(1.0, weight) if weight > _MIN_WEIGHT else 0.0
 
