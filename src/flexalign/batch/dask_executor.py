@@ -249,7 +249,7 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     if min_bytes > limit_bytes:
         return refused(job, min_bytes)
     if normal_bytes > limit_bytes:
-        job = replace(job, is_careful=True)
+        job = replace(job, runs_alone=True)
     outcome = run_job(
         job, threads or max(1, core_count() // places), throttled(send, MIN_MESSAGE_INTERVAL_S)
     )
@@ -263,7 +263,7 @@ def _failed(job: Job, error: BaseException) -> Outcome:
 
     if isinstance(error, KilledWorker):
         message = f"{error.allowed_failures + 1} workers died while processing it"
-        return Outcome(replace(job, is_careful=True), None, Failure("worker-died", message))
+        return Outcome(replace(job, runs_alone=True), None, Failure("worker-died", message))
     if isinstance(error, ImportError):
         message = f"the workers cannot load flexalign of the same version: {error}"
         return Outcome(job, None, Failure("device", message, 4))

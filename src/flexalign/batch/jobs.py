@@ -37,7 +37,7 @@ class Job:
     folder : of the run, absolute
     parameters : all of them, from `AlignParams.to_dict`
     key : identity of the work, see `job_key`
-    is_careful : second try after a failure for lack of memory or time: alone, with one thread
+    runs_alone : second try after a failure for lack of memory or time: alone, with one thread
     inputs : other input files of the run, such as settings and lists
     series_key : identity of the tilt series that the movie belongs to; "" = none
     only_measures : the statistics for the priors of other tilts are wanted; nothing is written
@@ -50,7 +50,7 @@ class Job:
     folder: str
     parameters: dict[str, Any]
     key: str
-    is_careful: bool = False
+    runs_alone: bool = False
     inputs: tuple[str, ...] = ()
     series_key: str = ""
     only_measures: bool = False
@@ -160,7 +160,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
         record = finished(Path(job.folder), job.name, job.key)
     if record is None:
         try:
-            record, statistics = _process(job, 1 if job.is_careful else threads, progress)
+            record, statistics = _process(job, 1 if job.runs_alone else threads, progress)
         except Exception as error:
             failure, trace = explain(error), traceback.format_exc()
     plain = None if record is None else {**record.to_dict(), "motion": {}}

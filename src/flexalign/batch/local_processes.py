@@ -222,11 +222,11 @@ class LocalProcesses:
                 continue
             normal_bytes, min_bytes = worker.needed_bytes
             if normal_bytes > self._memory_bytes:
-                worker.job = replace(worker.job, is_careful=True)
+                worker.job = replace(worker.job, runs_alone=True)
             if min_bytes > self._memory_bytes:
                 self._reply(worker, 0)
             elif self._fits(worker.job, normal_bytes):
-                self._reply(worker, 1 if worker.job.is_careful else self._share(normal_bytes))
+                self._reply(worker, 1 if worker.job.runs_alone else self._share(normal_bytes))
             else:
                 return  # later ones wait too, otherwise a large movie would never start
 
@@ -234,8 +234,8 @@ class LocalProcesses:
         """Whether a movie fits beside those in progress."""
         running = [worker for worker in self._busy() if worker.threads]
         used = sum(worker.needed_bytes[0] for worker in running if worker.needed_bytes)
-        is_careful = any(w.job.is_careful for w in running if w.job) or job.is_careful
-        return not running or (used + needed_bytes <= self._memory_bytes and not is_careful)
+        runs_alone = any(w.job.runs_alone for w in running if w.job) or job.runs_alone
+        return not running or (used + needed_bytes <= self._memory_bytes and not runs_alone)
 
     def _reply(self, worker: _Worker, threads: int) -> None:
         """Start a worker's movie, or with zero threads refuse it."""

@@ -254,12 +254,12 @@ class Run:
             self._observe(Measured(message))
             self._consider_again(job.movie)
             return
-        is_final = failure is None or not failure.may_pass or job.is_careful
+        is_final = failure is None or not failure.may_pass or job.runs_alone
         if is_final:
             self._folder.add(message)
             self._throughput.end(message)
         else:
-            self._waiting[job.movie] = replace(job, is_careful=True)
+            self._waiting[job.movie] = replace(job, runs_alone=True)
         self._running.pop(job.movie, None)
         self._before.pop(job.movie, None)
         self._observe(Ended(message, is_final))
