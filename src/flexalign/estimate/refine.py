@@ -226,7 +226,7 @@ class _Ascent:
         self._displacement_px, self._steps = displacement_px, AndersonSteps()
         self._rounds, self._done, self.is_done = rounds, 0, False
         # Round of the last choice of priors, and whether that is final.
-        self._chosen, self._is_settled, self._is_final = 0, False, whole is not None
+        self._prior_round, self._is_settled, self._is_final = 0, False, whole is not None
         self._is_half = whole is not None
         self._used = np.ones(len(patches.ring_frequency_per_A), np.bool_)
         self._path_prior: TrajectoryPrior | SeriesPath = TrajectoryPrior()
@@ -256,10 +256,10 @@ class _Ascent:
             self._patches, found, self._powers, self._displacement_px, self._axes
         )
         if not self._is_final and (self._done in _PRIOR_ROUNDS or self._is_settled):
-            self._steps, self._chosen, self._is_final = (
+            self._steps, self._prior_round, self._is_final = (
                 AndersonSteps(), self._done, self._is_settled,
             )  # fmt: skip
-            self._path_prior, self._field_prior = _chosen(
+            self._path_prior, self._field_prior = _best_priors(
                 self._data, self._shape, self._path_prior, self._field_prior
             )
         change = self._optimum_px() - self._displacement_px
@@ -270,7 +270,7 @@ class _Ascent:
         self._is_settled = (
             float(np.abs(change).max()) < _CONVERGED_PX and self._done >= self._min_rounds
         )
-        is_converged = self._is_settled and (self._is_final or self._done <= self._chosen + 1)
+        is_converged = self._is_settled and (self._is_final or self._done <= self._prior_round + 1)
         self.is_done = is_converged or self._done == self._rounds
         if not self.is_done:
             self._powers = self._powers_by(found)
@@ -303,7 +303,7 @@ class _Ascent:
         )
 
 
-def _chosen(
+def _best_priors(
     data: PatchLikelihood,
     shape: MotionField | None,
     path: TrajectoryPrior | SeriesPath,
