@@ -33,7 +33,7 @@ class DuplicateFrames:
 
     def found(self) -> dict[int, int]:
         """DuplicateFrames: index of each -> index of the frame before, of which it is a copy."""
-        # Of two pairs it cannot be told which one is odd.
+        # Of two pairs the outlier cannot be determined.
         if len(self._differences) < 3:
             return {}
         median = float(np.median(self._differences))

@@ -116,7 +116,7 @@ def job_key(parameters_hash: str, states: dict[str, dict[str, int]], series_key:
 
 
 def key_of_record(record: MovieRecord) -> str:
-    """The key of the job that gave `record`, "" if the record is too old to tell.
+    """The key of the job that gave `record`, "" if the record is too old to have one.
 
     The hash is recomputed, so that parameters added since then count with their defaults.
     """

@@ -30,7 +30,7 @@ def free_memory_bytes() -> int:
 
     Returns
     -------
-    A large number if the system does not tell.
+    A large number if it is unknown.
     """
     free = [1 << 50]
     if MEMINFO.exists():

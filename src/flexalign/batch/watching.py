@@ -232,7 +232,7 @@ class Watched:
         """Wake `take` on change notifications of the system."""
         import watchfiles
 
-        with contextlib.suppress(OSError):  # too many folders for notifications: polling goes on
+        with contextlib.suppress(OSError):  # too many folders for notifications: polling continues
             for _ in watchfiles.watch(
                 self._folder,
                 watch_filter=None,

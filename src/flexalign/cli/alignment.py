@@ -75,7 +75,7 @@ def align(
 ) -> None:
     """Align movies and write micrographs, motion and quality metrics to a folder.
 
-    One line of result per movie goes to the standard error stream.
+    One line per movie is printed to the standard error stream.
     A movie that fails does not stop the others.
     With more than one movie the folder is a run: repeating the command processes what is missing
     or has changed and, with --retry-failed, what has failed.

@@ -39,7 +39,7 @@ from flexalign.plan import make_plan
 def export_movies(
     folder: Path, formats: Sequence[str], optics: tuple[float, float], *, debug: bool
 ) -> int:
-    """Export all movies of a folder; one that fails costs no other; the exit code.
+    """Export all movies of a folder, also if some fail; the exit code.
 
     Parameters
     ----------

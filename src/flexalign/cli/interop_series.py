@@ -79,7 +79,7 @@ def apply_series(
     save_tilts: bool,
     debug: bool,
 ) -> int:
-    """Make the stacks of all series of a folder anew along their motion; the exit code.
+    """Make the stacks of all series of a folder again from their motion; the exit code.
 
     Each tilt has the parameters with which it was aligned, but for those that are given.
 

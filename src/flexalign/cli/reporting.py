@@ -79,7 +79,7 @@ class SeriesReporting:
     Parameters
     ----------
     folder : of the run
-    observe : who sees the events, and what is said about the report
+    observe : called with the events, and with notes about the report
     """
 
     def __init__(self, folder: Path, observe: Observer) -> None:
@@ -100,7 +100,7 @@ class SeriesReporting:
         self._observe(event)
 
     def _try(self, work: Callable[[], object]) -> bool:
-        """Whether it was done; a run of days goes on without a report, whatever is wrong."""
+        """Whether it was done; a run continues without a report after any error."""
         from flexalign.batch.jobs import Note
 
         try:

@@ -68,7 +68,7 @@ class Mdoc:
         SerialEM writes it into a title, ``Tilt axis angle``, and ``RotationAngle``, 90 degrees
         more, into each section; files without the title have only that.  In the titles of
         Tomography 5 ``TiltAxisAngle``, in one word, has had three meanings; its ``RotationAngle``,
-        which is the tilt axis in the first of them, tells which one it is.
+        which is the tilt axis in the first of them, determines which one it is.
         """
         title = next((match for t in self.titles if (match := _AXIS.search(t))), None)
         axis_deg = None if title is None else number_of(title[2])

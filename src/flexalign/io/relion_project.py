@@ -252,6 +252,6 @@ def write_nodes(job: Path, node: OutputNode) -> None:
 def _has_labels() -> bool:
     """Whether the project in the current folder is of RELION 4 or newer, whose types are labels.
 
-    Without the table of a pipeline there is nothing to tell, and labels are as good.
+    Without the table of a pipeline, labels are assumed.
     """
     return not exists(PIPELINE) or "TypeLabel" in read_text(PIPELINE, errors="replace")

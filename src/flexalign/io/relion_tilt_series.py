@@ -31,7 +31,7 @@ MOVIE, ANGLE = "rlnMicrographMovieName", "rlnTomoNominalStageTiltAngle"
 BEFORE, AXIS = "rlnMicrographPreExposure", "rlnTomoNominalTiltAxisAngle"
 MOVIE_PIXEL, PIXEL = "rlnMicrographOriginalPixelSize", "rlnTomoTiltSeriesPixelSize"
 VOLTAGE, TILT_DOSE = "rlnVoltage", "rlnTomoImportFractionalDose"
-# What RELION asks of a list of series, whatever it is used for.
+# Columns that RELION requires in any list of series.
 _NEEDED = (VOLTAGE, "rlnSphericalAberration", "rlnAmplitudeContrast", MOVIE_PIXEL)
 
 CORRECTED_TABLE = "corrected_tilt_series.star"

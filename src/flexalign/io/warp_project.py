@@ -51,7 +51,7 @@ class WarpTilt:
 
 
 def link_averages(folder: str | Path, records: Mapping[str, MovieRecord]) -> None:
-    """Make links to the images of movies where Warp looks for averages.
+    """Make links to the images of movies where Warp expects averages.
 
     They are relative, so they hold when the folder is moved, and take no space.
 

@@ -310,7 +310,7 @@ def gradient(packed: Any, phases: Any, start: Any, columns: Any, weighted: Any, 
     Parameters
     ----------
     packed, phases, start : as for `sum_moved`
-    columns : (rows,) number of coefficients to look at in each row
+    columns : (rows,) number of coefficients to use in each row
     weighted : (patches, 2, coefficients) float32, the sums S times the likelihood's weight
     out : the factor k_x is in it, the factor k_y, which a row has in common, is not
     """

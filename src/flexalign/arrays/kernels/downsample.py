@@ -29,7 +29,7 @@ def downsample_rows(  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    raws, gain, dark, bad_start, bad_x, mended : as for `add_tiles`
+    raws, gain, dark, bad_start, bad_x, replacements : as for `add_tiles`
     start_y, weight_y, start_x, weight_x : filters of the axes, see `AxisFilter`
     places, is_more : (n,) index into `small`, and whether to add to its content
     level, factor : float32, of the `float16.Coding` of the small frames

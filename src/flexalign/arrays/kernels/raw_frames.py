@@ -46,7 +46,7 @@ def correct_tile(raw, gain, dark, bad_start, bad_x, replacements, top, left, out
     raw : (h, w)
     gain, dark : (h, w) float32, or empty
     bad_start : (h + 1,) index of the first bad pixel of each row
-    bad_x, mended : (bad pixels,) their columns, and their replacement values
+    bad_x, replacements : (bad pixels,) their columns, and their replacement values
     """
     height, width = raw.shape
     columns = out.shape[1]

@@ -51,7 +51,7 @@ class Alignment:
     ----------
     path : where it is
     root : name of the movie, without folder and extensions
-    facts : what it tells about the movie
+    facts : its metadata of the movie
     problem : the error if it cannot be read, else ""
     """
 

@@ -202,13 +202,13 @@ def _export(record: MovieRecord, place: _Place, folder: str | Path) -> MovieReco
 
 
 def read_records(
-    folder: str | Path, tell: Callable[[str], None] = lambda _: None
+    folder: str | Path, report: Callable[[str], None] = lambda _: None
 ) -> dict[str, MovieRecord]:
     """The records of all finished movies in a folder, by the roots of their names, sorted.
 
     Parameters
     ----------
-    tell : called with a sentence for each record that cannot be read and is left out
+    report : called with a message for each record that cannot be read and is left out
     """
     paths = sorted(Path(folder).rglob(f"*{RECORD_SUFFIX}"))
     roots = (str(path.relative_to(folder))[: -len(RECORD_SUFFIX)] for path in paths)
@@ -217,5 +217,5 @@ def read_records(
         try:
             records[root] = read_record(path)
         except InputError as error:
-            tell(f"left out: {error}")
+            report(f"left out: {error}")
     return records

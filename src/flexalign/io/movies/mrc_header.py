@@ -163,7 +163,7 @@ class _Bytes(NamedTuple):
 
 
 def _kind_of_bytes(path: Path, fields: Any, head: bytes, order: str) -> _Bytes:
-    """Signed, unsigned or packed bytes: MRC2014 means signed, IMOD's flags tell which.
+    """Signed, unsigned or packed bytes: signed in MRC2014, otherwise by IMOD's flags.
 
     IMOD uses 0 to 255 throughout: bytes that it marks as signed were stored minus 128.
     """

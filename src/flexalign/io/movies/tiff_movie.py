@@ -108,7 +108,7 @@ class TiffMovie(SeekableMovie):
     def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
         """The frames of the range (all by default) in order; see `MovieReader`.
 
-        The first frame gets a problem if its bytes look as if each held two counts.
+        The first frame gets a problem if its bytes seem to hold two counts each.
         """
         wanted = frames_within(self.info, frames)
 
