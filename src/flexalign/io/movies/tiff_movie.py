@@ -36,7 +36,7 @@ from flexalign.io.movies.tiff_layout import (
 from flexalign.model import FrameRange, MovieInfo
 
 LOOKS_PACKED = (
-    "its bytes seem to hold two 4-bit counts each, which no tag declares: give a gain reference "
+    "its bytes look packed (two 4-bit counts each), but no tag declares it: give a gain reference "
     "of twice the width to unpack them"
 )
 
