@@ -1,4 +1,4 @@
-"""What was measured on one movie, and how it reads as tables."""
+"""Measurements on one movie, and their tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flexalign.model import MovieRecord
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What was measured on one movie, run by run.
+    """Measurements on one movie, run by run.
 
     Attributes
     ----------
@@ -36,36 +36,36 @@ class Account:
 
     @property
     def seconds(self) -> float:
-        """Of our run, from its start to its end."""
+        """Elapsed time of our run."""
         return _median_s(self.ours)
 
     @property
     def floor_s(self) -> float:
-        """The least two passes can take."""
+        """Lower bound of the time of two passes."""
         return float(np.median(self.floors_s))
 
     def over_floor(self, runs: Sequence[Watched]) -> float:
-        """Seconds of some of our runs over the floor's, run by run."""
+        """Ratio of the time of our runs to the floor, run by run."""
         pairs = zip(runs, self.floors_s, strict=True)
         return float(np.median([run.seconds / floor_s for run, floor_s in pairs]))
 
     def relion_over(self, runs: Sequence[Watched]) -> float:
-        """RELION's seconds over those of some of our runs, run by run."""
+        """Ratio of the time of RELION to that of our runs, run by run."""
         pairs = zip(self.relion, runs, strict=True)
         return float(np.median([theirs.seconds / ours.seconds for theirs, ours in pairs]))
 
     @property
     def peak_bytes(self) -> int:
-        """Most memory that we held at once, in any run."""
+        """Peak memory of our runs."""
         return max(run.peak_memory_bytes for run in self.ours)
 
     @property
     def planned_bytes(self) -> int:
-        """The same as the plan foresaw it."""
+        """Peak memory estimated by the plan."""
         return int(self.records[0].decisions["memory_bytes"])
 
     def stages(self) -> dict[str, float]:
-        """Seconds of each stage in the record, and of what is in none: they add up to all."""
+        """Seconds of each stage of the record, and outside the stages; their sum is the total."""
         names = self.records[0].timings_s
         seconds = {
             name: float(np.median([record.timings_s.get(name, 0.0) for record in self.records]))
@@ -75,7 +75,7 @@ class Account:
 
 
 def stage_table(account: Account) -> str:
-    """Seconds of each stage, its inner steps below it, and how they compare."""
+    """Table of the seconds of each stage and of its steps."""
     lines = [
         account.about,
         "",
@@ -104,7 +104,7 @@ def _step_row(step: Step) -> str:
 
 
 def _remarks(account: Account) -> list[str]:
-    """What the table does not show."""
+    """Remarks below the table."""
     record = account.records[-1]
     again = ", estimated twice for a fixed pattern" if "fixed pattern" in record.timings_s else ""
     y, x = record.patches
@@ -123,12 +123,12 @@ def _median_s(runs: Sequence[Watched]) -> float:
 
 
 def _spread(values: Sequence[float]) -> str:
-    """Smallest and largest of some numbers."""
+    """Minimum and maximum of numbers."""
     return f"{min(values):.2f} to {max(values):.2f}"
 
 
 def summary(accounts: Iterable[Account]) -> str:
-    """All classes side by side."""
+    """Table of all classes."""
     lines = [
         "| class | s | floor s | total / floor | RELION s | RELION / ours | alike s "
         "| alike / floor | RELION / alike | GB | planned GB | RELION GB |",

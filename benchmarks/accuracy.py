@@ -1,4 +1,4 @@
-"""How accurate the motion is, and how much of the specimen the micrographs keep.
+"""Accuracy of the motion, and signal of the specimen in the micrographs.
 
 Movies with known motion are simulated once and kept in the cache; each method is scored on them
 and the scores are appended to ``results.jsonl`` there, so a long run can be done in parts.  What
@@ -92,7 +92,7 @@ def settings_of(name: str, seed: int) -> SimulationSettings:
 
 
 class Movie:
-    """A simulated movie in the cache, with what the methods need to be scored on it."""
+    """A simulated movie in the cache, with the true motion and specimen for the scores."""
 
     def __init__(self, name: str, seed: int, cache: Path, threads: int) -> None:
         self.settings = settings_of(name, seed)
@@ -111,7 +111,7 @@ class Movie:
 
     @cached_property
     def motion(self) -> TrueMotion:
-        """The true motion, anywhere."""
+        """The true motion as a function of position."""
         motion = make_motion(self.settings)
         on_lattice = motion.on_lattice(self.truth["lattice_y_px"], self.truth["lattice_x_px"])
         if not np.allclose(on_lattice, self.truth["displacement_px"]):
@@ -155,7 +155,7 @@ class Movie:
             return first_pass(reader, plan, references, self.params, self.threads, _silent)[1]
 
     def score(self, method: str, found: scoring.Found) -> Score:
-        """How good what `method` found is."""
+        """Score of the result of `method`."""
         error = motion_error_px(found.motion, self.truth)
         offset = scoring.mean_offset_px(
             found.motion, self.motion, self.settings.frame_count, *self.specimen.lattice_px
@@ -177,7 +177,7 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 def find(movie: Movie, method: str) -> scoring.Found:
-    """What `method` makes of `movie`."""
+    """Result of `method` on `movie`."""
     if method == "none":
         still = Motion.still(movie.settings.frame_count)
         return scoring.Found(still, movie.summed_along(still))
@@ -195,7 +195,7 @@ def find(movie: Movie, method: str) -> scoring.Found:
 
 
 def warm_up(cache: Path, threads: int) -> None:
-    """Let numba compile before anything is timed."""
+    """Compile all loops before the measurement."""
     movie = simulate_movie(shape_px=(512, 512), frame_count=8, threads=threads)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         files = movie.save(folder, "movie")
@@ -204,7 +204,7 @@ def warm_up(cache: Path, threads: int) -> None:
 
 
 def run(names: Iterable[str], seeds: Iterable[int], methods: list[str], cache: Path, threads: int):
-    """Score what has not been scored by the same version yet."""
+    """Compute the scores that are missing for the current version."""
     results = Store(cache / _RESULTS, Score)
     done = {(s.movie, s.seed, s.method, s.version) for s in current(results.read())}
     is_warm = False
@@ -227,7 +227,7 @@ def run(names: Iterable[str], seeds: Iterable[int], methods: list[str], cache: P
 
 
 def current(scores: Iterable[Score]) -> list[Score]:
-    """Those scores that are for the movies of today's `CLASSES`."""
+    """The scores for movies of the current `CLASSES`."""
     return [
         s for s in scores
         if s.movie in CLASSES and s.code == code_of(settings_of(s.movie, s.seed))
@@ -268,7 +268,7 @@ def describe(settings: SimulationSettings) -> str:
 
 
 def _row(method: str, scores: dict[int, Score], oracle: dict[int, Score]) -> str:
-    """One line of a table: medians over seeds, but the worst of the worst."""
+    """One line of a table: medians over seeds, and the maximum of the worst errors."""
     values = list(scores.values())
     cells = [
         f"{np.median([s.rms_px for s in values]):.3f}",

@@ -72,14 +72,14 @@ _RANDOM_SHARE = 0.35
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One movie to be made: the settings, and a name for it."""
+    """Settings and name of a movie."""
 
     name: str
     settings: SimulationSettings
 
     @property
     def code(self) -> str:
-        """A short name of the movie: other settings or another simulator, another code."""
+        """Digest of the settings and of the code of the simulator."""
         return code_of(self.settings, _simulator())
 
 
@@ -122,6 +122,6 @@ def random_condition(seed: int, largest_px: int = MAX_PX) -> Condition:
 
 @cache
 def _simulator() -> str:
-    """A fingerprint of the code that makes the movies."""
+    """Digest of the code of the simulator."""
     files = sorted((Path(flexalign.__file__).parent / "simulate").glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,4 +1,4 @@
-"""How well the motion is found in conditions that microscopes meet, and in some that they may meet.
+"""Accuracy of the motion under common and adverse imaging conditions.
 
 Movies of many kinds with known motion are aligned by flexalign, with and without local motion,
 and by RELION where it is installed.  Results are appended to ``conditions.jsonl`` in the cache,
@@ -29,7 +29,7 @@ from store import Store, installed, make_parser, parse, version_of
 
 import flexalign
 from flexalign.align import align_movie
-from flexalign.comparison import AnyMotion
+from flexalign.comparison import MotionLike
 from flexalign.model import Quality
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
@@ -51,7 +51,7 @@ _RESULTS = "conditions.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one method made of one movie: a line of the results.
+    """Result of one method on one movie: a line of the results.
 
     Attributes
     ----------
@@ -97,8 +97,8 @@ class Movie:
             psd=False, threads=self.threads, **changes,
         )  # fmt: skip
 
-    def result(self, method: str, motion: AnyMotion | None = None, **more: Any) -> Result:
-        """How far `motion` is from the truth."""
+    def result(self, method: str, motion: MotionLike | None = None, **more: Any) -> Result:
+        """Error of `motion` with respect to the true one."""
         if motion is not None:
             error = motion_error_px(motion, self._truth)
             more.update(rms_px=error.rms_px, worst_px=error.worst_px)
@@ -112,7 +112,7 @@ def samples_Gpx(made: Condition) -> float:
 
 
 def results_of(movie: Movie, missing: Iterable[str]) -> Iterator[Result]:
-    """What the methods in `missing` make of a movie."""
+    """Results of the methods in `missing` on a movie."""
     missing = set(missing)
     if "none" in missing:
         yield movie.result("none", Motion.still(movie.condition.settings.frame_count))
@@ -147,7 +147,7 @@ def _by_relion(movie: Movie) -> Iterator[Result]:
 
 
 def stated_error_px(quality: Quality, pixel_size_A: float) -> float | None:
-    """The typical standard error of the length of a displacement; None = it states none."""
+    """Median standard error of the length of a displacement; None = not given."""
     if not np.isfinite(quality.trajectory_error_A):
         return None
     field_A, along_A = np.nan_to_num(quality.field_error_A), quality.trajectory_error_A
@@ -158,7 +158,7 @@ def stated_error_px(quality: Quality, pixel_size_A: float) -> float | None:
 def run(
     wanted: Iterable[Condition], methods: Sequence[str], cache: Path, threads: int, *, keep: bool
 ) -> None:
-    """Do what has not been done by the same versions yet."""
+    """Compute the results that are missing for the current versions."""
     results = Store(cache / _RESULTS, Result)
     done = {(r.code, r.method, r.version) for r in results.read()}
     for made in wanted:
@@ -177,7 +177,7 @@ Rows = dict[tuple[str, int], dict[str, Result]]
 
 
 def latest(results: Iterable[Result], wanted: Iterable[Condition]) -> Rows:
-    """The last result of each method, by condition and seed."""
+    """The latest result of each method, by condition and seed."""
     rows: Rows = {(made.name, made.settings.seed): {} for made in wanted}
     codes = {made.code for made in wanted}
     for result in results:
@@ -208,7 +208,7 @@ def _px(result: Result | None) -> str:
 
 
 def faults_of(row: dict[str, Result]) -> list[str]:
-    """What is wrong with our motion of one movie, in the words of the summary."""
+    """The faults of our motion of one movie, as named in the summary."""
     ours = row.get("ours")
     if ours is None or ours.rms_px is None:
         return ["failed"] if ours is not None else []
@@ -223,7 +223,7 @@ def faults_of(row: dict[str, Result]) -> list[str]:
 
 
 def can_have(fault: str, row: dict[str, Result]) -> bool:
-    """Whether a movie has what it takes to tell if a fault is there."""
+    """Whether a fault can be determined for a movie."""
     ours = row.get("ours")
     if ours is None or ours.rms_px is None:
         return fault == "failed" and ours is not None
@@ -233,7 +233,7 @@ def can_have(fault: str, row: dict[str, Result]) -> bool:
 
 
 def summary(rows: Rows) -> str:
-    """How many movies went wrong in which way, of how many that could, and which they are."""
+    """Number and names of movies with each fault, of those for which it can be determined."""
     lines = []
     for fault in FAULTS:
         wrong = [key for key, row in rows.items() if fault in faults_of(row)]
@@ -241,8 +241,8 @@ def summary(rows: Rows) -> str:
         if not of:
             continue
         names = ", ".join(f"{name} {seed}" for name, seed in wrong)
-        said = f"- {fault}: {len(wrong)} of {of} ({len(wrong) / of:.1%})"
-        lines.append(f"{said}: {names}" if names else said)
+        line_of_fault = f"- {fault}: {len(wrong)} of {of} ({len(wrong) / of:.1%})"
+        lines.append(f"{line_of_fault}: {names}" if names else line_of_fault)
     return "\n".join([f"Of {len(rows)} movies", "", *lines])
 
 

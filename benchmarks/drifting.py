@@ -1,4 +1,4 @@
-"""Movies that are cheap to make, of any size: a smooth texture that drifts and bends, counted.
+"""Fast simulation of movies of any size: counts of a smooth texture that drifts and deforms.
 
 Detector and motion are the simulator's; the specimen is smoothed noise that neither burns nor
 blurs.  One frame at a time is held in memory.
@@ -122,7 +122,7 @@ def write_counts(path: Path, frames: Iterable[Counts], settings: SimulationSetti
 
 
 def _write_tiff(path: Path, frames: Iterable[Counts]) -> None:
-    """The last row first, as IMOD has it, so that a gain in MRC fits."""
+    """Write a TIFF with the last row first, as IMOD does, so that an MRC gain fits."""
     with tifffile.TiffWriter(path) as tiff:
         for frame in frames:
             rows = np.ascontiguousarray(frame[::-1])
@@ -130,17 +130,17 @@ def _write_tiff(path: Path, frames: Iterable[Counts]) -> None:
 
 
 def _spread(counts: Counts, raw_frames: int, rng: np.random.Generator) -> Iterator[Counts]:
-    """The events (n, 2) of each raw frame: every electron in one of them, anywhere in its pixel."""
+    """The events (n, 2) of each raw frame: random raw frame and position within its pixel."""
     pixel = np.repeat(np.arange(counts.size, dtype=np.int32), counts.ravel())
     raw = rng.integers(raw_frames, size=pixel.size, dtype=np.int32)
     for number in range(raw_frames):
-        here = pixel[raw == number]
-        place = _EER_SUBPIXELS * np.stack(np.divmod(here, counts.shape[1]), axis=1)
+        of_frame = pixel[raw == number]
+        place = _EER_SUBPIXELS * np.stack(np.divmod(of_frame, counts.shape[1]), axis=1)
         yield place + rng.integers(_EER_SUBPIXELS, size=place.shape, dtype=np.int32)
 
 
 def read_through(path: Path) -> None:
-    """Read a file once, so that the system has it in memory."""
+    """Read a file once, so that it is in the page cache."""
     with path.open("rb") as file:
         while os.read(file.fileno(), 1 << 24):
             pass

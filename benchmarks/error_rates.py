@@ -78,7 +78,7 @@ _WILSON = 1.96
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One movie to be made."""
+    """Settings of one movie."""
 
     situation: str
     size_px: int
@@ -88,7 +88,7 @@ class Case:
 
     @property
     def settings(self) -> SimulationSettings:
-        """What to simulate."""
+        """Settings of the simulation."""
         return SimulationSettings(
             shape_px=(self.size_px, self.size_px), frame_count=self.frames, seed=self.seed,
             electrons_per_px=self.electrons_per_px, pixel_size_A=PIXEL_SIZE_A,
@@ -134,12 +134,12 @@ class Verdict:
 
     @property
     def moves(self) -> bool:
-        """Whether there was a motion to be found."""
+        """Whether the specimen moves."""
         return self.situation.startswith("moving")
 
     @property
     def false_flags(self) -> set[str]:
-        """Flags of warnings and problems for which there was no cause."""
+        """False flags of the severities warning and problem."""
         true = _TRUE_FLAGS.get(self.situation, _OF_LITTLE_SIGNAL)
         grave = {name for name in self.flags if DEFINITIONS[name].severity != "note"}
         return grave - true
@@ -165,12 +165,12 @@ def _worse(v: Verdict) -> bool | None:
 
 
 def _beyond_bound(v: Verdict) -> bool | None:
-    """Whether a specimen that is called still went farther than was said."""
+    """Whether a specimen reported as still moved more than the stated bound."""
     return None if v.bound_px is None or "still" not in v.flags else v.extent_px > v.bound_px
 
 
 def _beyond_errors(v: Verdict) -> bool | None:
-    """Whether the motion is wrong by more than its errors say, and was not called unsafe."""
+    """Whether the error of the motion exceeds its standard errors without a flag."""
     if v.stated_px is None or v.chosen == "none":
         return None
     is_off = v.told_px > _STATED_ERRORS * v.stated_px + _MIN_PX
@@ -189,7 +189,7 @@ WRONG: dict[str, Callable[[Verdict], bool | None]] = {
 
 
 def verdict_on(case: Case, threads: int, folder: Path) -> Verdict:
-    """The verdict on one movie, and whether RELION finds a motion that flexalign did not."""
+    """The verdict on one movie, with the error of RELION where flexalign found no motion."""
     movie = simulate_movie(case.settings, threads=threads)
     files = movie.save(folder, "movie")
     params = AlignParams(
@@ -224,7 +224,7 @@ def _path_error_px(motion: Motion, movie: SimulatedMovie) -> float:
 
 
 def _by_relion(movie: SimulatedMovie, files: dict[str, Path], threads: int) -> float | None:
-    """RMS distance of RELION's motion from the true one; None = it failed or is not there."""
+    """RMS distance of RELION's motion from the true one; None = failed or not installed."""
     method = "RELION 5x5"
     if not version_of(method):
         return None
@@ -236,7 +236,7 @@ def _by_relion(movie: SimulatedMovie, files: dict[str, Path], threads: int) -> f
 
 
 def cases(situations: Iterable[str], sizes_px: Sequence[int], seeds: Sequence[int]) -> list[Case]:
-    """All movies: of larger fields fewer, since they take longer."""
+    """All movies; fewer of larger fields, since they take longer."""
     smallest = min(sizes_px)
     return [
         Case(situation, size_px, *exposure, seed)
@@ -248,7 +248,7 @@ def cases(situations: Iterable[str], sizes_px: Sequence[int], seeds: Sequence[in
 
 
 def run(wanted: Iterable[Case], cache: Path, threads: int, minutes: float = math.inf) -> None:
-    """Do what has not been done by the same version yet, until the time is up."""
+    """Compute the results that are missing for the current version, within the time limit."""
     ends = time.monotonic() + 60 * minutes
     results = Store(cache / _RESULTS, Verdict)
     done = {_key(verdict) for verdict in results.read()}
@@ -271,7 +271,7 @@ def _key(verdict: Verdict) -> tuple[Case, str]:
 
 
 def interval(wrong: int, of: int) -> tuple[float, float]:
-    """The interval of Wilson in which a rate lies with 95 %.
+    """The 95 % confidence interval of a rate (Wilson).
 
     Examples
     --------
@@ -285,7 +285,7 @@ def interval(wrong: int, of: int) -> tuple[float, float]:
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    """A Markdown table with one line for each wrong verdict, and the flags that were false."""
+    """A Markdown table of the wrong verdicts, and the false flags."""
     sizes = sorted({verdict.size_px for verdict in verdicts})
     lines = [
         "| wrong | " + " | ".join(f"{size} px" for size in sizes) + " | all | rate, % |",
@@ -298,14 +298,16 @@ def table(verdicts: Sequence[Verdict]) -> str:
         rate = "{:.1f} to {:.1f}".format(*(100 * end for end in interval(wrong, of))) if of else "-"
         lines.append(f"| {name} | {' | '.join(cells)} | {rate} |")
     false = sorted(name for verdict in verdicts for name in verdict.false_flags)
-    said = ", ".join(f"*{name}* {false.count(name)}" for name in sorted(set(false))) or "none"
-    return "\n".join([*lines, "", f"Flags without cause: {said}."])
+    flag_counts = (
+        ", ".join(f"*{name}* {false.count(name)}" for name in sorted(set(false))) or "none"
+    )
+    return "\n".join([*lines, "", f"Flags without cause: {flag_counts}."])
 
 
 def _counted(
     verdicts: Iterable[Verdict], is_wrong: Callable[[Verdict], bool | None], sizes: Sequence[int]
 ) -> tuple[int, int]:
-    """How many verdicts are wrong, and of how many that can be."""
+    """Number of wrong verdicts, and of verdicts that could be wrong."""
     found = [is_wrong(verdict) for verdict in verdicts if verdict.size_px in sizes]
     known = [answer for answer in found if answer is not None]
     return sum(known), len(known)

@@ -1,4 +1,4 @@
-"""How many movies it takes to tell how a gain reference lies, and what the check costs.
+"""Number of movies needed to find the orientation of a gain reference, and time of the check.
 
 Every movie is specimen (a simulated one, at another place each time) times the sensitivity of a
 detector whose pixels differ by so much, a third of that variance in columns, counted electron by
@@ -52,7 +52,7 @@ def specimen(side: int) -> np.ndarray:
 
 
 def write_movie(path: Path, expected: np.ndarray, dose_e_px: float, seed: int) -> Path:
-    """A movie of `FRAMES` frames with so many electrons per pixel in all."""
+    """A movie of `FRAMES` frames with a total of `dose_e_px` electrons per pixel."""
     rng = np.random.default_rng([seed, 2])
     moved = np.roll(expected[0], rng.integers(expected[0].shape), (0, 1)) * expected[1]
     frames = [rng.poisson(dose_e_px / FRAMES * moved).astype(np.int16) for _ in range(FRAMES)]
@@ -64,7 +64,7 @@ def write_movie(path: Path, expected: np.ndarray, dose_e_px: float, seed: int) -
 def movies_needed(
     folder: Path, image: np.ndarray, variation: float, dose_e_px: float, seed: int, reference: str
 ) -> tuple[int, GainCheck, float]:
-    """Movies until the check was sure, what it said, and seconds of the last look."""
+    """Number of movies until the check had a verdict, the verdict, seconds of the last check."""
     side = image.shape[0]
     detector = sensitivity(side, variation, seed)
     gain = 1 / (detector if reference == "right" else sensitivity(side, variation, seed + 1000))
@@ -87,13 +87,13 @@ def orientation_table(folder: Path, sides: tuple[int, ...], seeds: dict[int, int
         image = specimen(side)
         for variation in VARIATIONS:
             for dose in DOSES_E_PX:
-                counts, said = [], Counter()
+                counts, verdicts = [], Counter()
                 for seed in range(seeds[side]):
                     count, found, _ = movies_needed(folder, image, variation, dose, seed, "right")
                     is_right = found.found == Placement(270, "none", "multiply")
                     counts.append(count if is_right else MAX_MOVIES)
-                    said["right" if is_right else found.verdict] += 1
-                words = ", ".join(f"{n} {what}" for what, n in said.items())
+                    verdicts["right" if is_right else found.verdict] += 1
+                words = ", ".join(f"{n} {what}" for what, n in verdicts.items())
                 print(
                     f"| {side} | {100 * variation:g} % | {dose:g} | "
                     f"{statistics.median(counts):g}, {max(counts)} | {words} |",
@@ -108,12 +108,12 @@ def foreign_table(folder: Path, seeds: int) -> None:
     for side in (512, 1024):
         image = specimen(side)
         for variation in VARIATIONS:
-            counts, said = [], Counter()
+            counts, verdicts = [], Counter()
             for seed in range(seeds):
                 count, found, _ = movies_needed(folder, image, variation, 1.0, seed, "foreign")
                 counts.append(count)
-                said[found.verdict] += 1
-            words = ", ".join(f"{n} {what}" for what, n in said.items())
+                verdicts[found.verdict] += 1
+            words = ", ".join(f"{n} {what}" for what, n in verdicts.items())
             print(
                 f"| {side} | {100 * variation:g} % | {statistics.median(counts):g}, {max(counts)} "
                 f"| {words} |",
@@ -123,7 +123,7 @@ def foreign_table(folder: Path, seeds: int) -> None:
 
 def hostile_table(folder: Path, trials: int) -> None:
     """Verdicts on one small movie with random adverse conditions."""
-    rng, said = np.random.default_rng(0), Counter()
+    rng, verdicts = np.random.default_rng(0), Counter()
     for _ in range(trials):
         shape = ((128, 128), (128, 192), (256, 256))[rng.integers(3)]
         variation, dose_e_px = 10 ** rng.uniform(-2.3, -1), 10 ** rng.uniform(-0.5, 2.5)
@@ -148,10 +148,12 @@ def hostile_table(folder: Path, trials: int) -> None:
             file.set_image_stack()
         mrcfile.write(folder / "gain.mrc", reference.astype(np.float32), overwrite=True)
         found = check_gain([folder / "m.mrcs"], AlignParams(gain=str(folder / "gain.mrc")))
-        said[kind, _verdict_on(found, kind, Placement(place.rotate, place.flip, sense))] += 1
+        verdicts[kind, _verdict_on(found, kind, Placement(place.rotate, place.flip, sense))] += 1
     print("| reference | right | not sure | wrong |\n| --- | --- | --- | --- |")
     for kind in ("right", "noisy", "foreign", "corrected"):
-        print("|", kind, *(f"| {said[kind, word]}" for word in ("right", "unsure", "wrong")), "|")
+        print(
+            "|", kind, *(f"| {verdicts[kind, word]}" for word in ("right", "unsure", "wrong")), "|"
+        )
 
 
 def _hostile_detector(
@@ -161,7 +163,7 @@ def _hostile_detector(
     stripes: float,
     lines: float,
 ) -> np.ndarray:
-    """Sensitivity with a part of its variance in columns, and lines in the middle of the sides."""
+    """Sensitivity with part of its variance in columns, and lines through the middle."""
     height, width = shape
     image = 1 + variation * math.sqrt(1 - stripes) * rng.standard_normal(shape)
     image += variation * math.sqrt(stripes) * rng.standard_normal(width)
@@ -171,13 +173,13 @@ def _hostile_detector(
 
 
 def _placed(gain: np.ndarray, place: Orientation) -> np.ndarray:
-    """The image that becomes `gain` when it is turned and flipped like this."""
+    """The image that becomes `gain` by this rotation and flip."""
     flipped = Orientation(0, place.flip).apply(gain)
     return np.ascontiguousarray(np.rot90(flipped, -(place.rotate // 90)))
 
 
 def _verdict_on(found: GainCheck, kind: str, place: Placement) -> str:
-    """Whether what was found is right."""
+    """Whether the orientation found is correct."""
     if found.verdict == "unsure":
         return "unsure"
     if kind in ("foreign", "corrected"):
@@ -187,7 +189,7 @@ def _verdict_on(found: GainCheck, kind: str, place: Placement) -> str:
 
 
 def cost(folder: Path) -> None:
-    """What a run pays: the first movie of 40 frames at 1 e/px, 4096 x 4096, in TIFF."""
+    """Time of the check in a run: one TIFF movie of 40 frames at 1 e/px, 4096 x 4096."""
     import tifffile
 
     detector = sensitivity(4096, 0.02, 0)

@@ -1,4 +1,4 @@
-"""Whether a GPU gives the numbers of the CPU, and how far its stages are from what they can be.
+"""Agreement of GPU and CPU, and time of the GPU stages relative to their lower bounds.
 
 Every stage of the two passes is measured alone, by events on the device, beside its two bounds: the
 bytes it has to move over the bandwidth of a plain copy, and cuFFT's own time for the transform.
@@ -65,7 +65,7 @@ class Stage:
 
 
 def deviation(cpu: AlignmentResult, gpu: AlignmentResult) -> str:
-    """How far the GPU's motion and sums are from the CPU's, in one line.
+    """Deviation of the motion and sums of the GPU from those of the CPU, in one line.
 
     Raises
     ------
@@ -83,14 +83,16 @@ def deviation(cpu: AlignmentResult, gpu: AlignmentResult) -> str:
         expected, found = getattr(cpu.sums, name), getattr(gpu.sums, name)
         if expected is not None:
             relative = max(relative, float(np.abs(found - expected).max() / np.abs(expected).max()))
-    said = f"motion differs by at most {largest_px:.1e} px, sums by {relative:.1e} of their maximum"
+    agreement = (
+        f"motion differs by at most {largest_px:.1e} px, sums by {relative:.1e} of their maximum"
+    )
     if largest_px > MOTION_LIMIT_PX or relative > SUMS_LIMIT:
-        raise FlexAlignError(f"expected {MOTION_LIMIT_PX} px and {SUMS_LIMIT}, found: {said}")
-    return said
+        raise FlexAlignError(f"expected {MOTION_LIMIT_PX} px and {SUMS_LIMIT}, found: {agreement}")
+    return agreement
 
 
 def seconds_on(device: Device, work: Callable[[], object]) -> float:
-    """Median time of `work` on the device, by its own events.
+    """Median time of `work` on the device, by device events.
 
     The device is kept busy until all of it is in the queue: the host's time does not count.
     """
@@ -152,7 +154,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
 
 
 def stage_table(found: list[Stage], transforms_s: float, bandwidth: float, frames: int) -> str:
-    """The stages of all frames, in Markdown, and the sum beside its bounds.
+    """The stages of all frames, in Markdown, and their sum with its bounds.
 
     What is sent to the device is no part of the sum: that happens meanwhile.
     """
@@ -176,7 +178,7 @@ def stage_table(found: list[Stage], transforms_s: float, bandwidth: float, frame
 
 
 def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
-    """Seconds of each pass over frames that are in memory, as elapsed time."""
+    """Elapsed seconds of each pass over frames in memory."""
     shape = (plan.movie.height_px, plan.movie.width_px)
     rng, count = np.random.default_rng(1), plan.movie.frame_count
     dtype = np.dtype(plan.movie.pixel_dtype)
@@ -215,7 +217,7 @@ def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
 
 
 def decoding_s(movie: Path, params: AlignParams, threads: int) -> float:
-    """Seconds to decode every frame once in each of two passes, and nothing else."""
+    """Seconds to decode every frame in each of two passes."""
     with open_for(movie, params) as reader:
         started = time.perf_counter()
         for _ in range(2):
@@ -225,14 +227,14 @@ def decoding_s(movie: Path, params: AlignParams, threads: int) -> float:
 
 
 def aligned(movie: Path, params: AlignParams, device: str) -> tuple[AlignmentResult, float]:
-    """The movie aligned, and how long that took."""
+    """The alignment of the movie, and its elapsed time."""
     started = time.perf_counter()
     result = align_movie(movie, replace(params, device=device))
     return result, time.perf_counter() - started
 
 
 def warm_up(cache: Path, threads: int, device: Device) -> None:
-    """Align a small movie on both, so that everything is compiled."""
+    """Align a small movie on both devices, so that all loops are compiled."""
     settings = SimulationSettings(**speed.CLASSES["quick"].settings)
     files = speed.movie_of("quick", cache, threads)
     params = speed.params_of(files, settings, threads)
@@ -241,7 +243,7 @@ def warm_up(cache: Path, threads: int, device: Device) -> None:
 
 
 def measure(name: str, cache: Path, threads: int, device: Device) -> str:
-    """All about one class of movie, in Markdown."""
+    """The tables of one class of movie, in Markdown."""
     settings = SimulationSettings(**speed.CLASSES[name].settings)
     files = speed.movie_of(name, cache, threads)
     params = speed.params_of(files, settings, threads)
@@ -269,7 +271,7 @@ def measure(name: str, cache: Path, threads: int, device: Device) -> str:
 
 
 def whole_table(results: dict[str, tuple[AlignmentResult, float]], decode_s: float) -> str:
-    """What `align_movie` took on each device, stage by stage, in Markdown."""
+    """Time of the stages of `align_movie` on each device, in Markdown."""
     names = list(next(iter(results.values()))[0].record.timings_s)
     lines = [
         f"| device | {' | '.join(names)} | s | / decoding |",

@@ -1,4 +1,4 @@
-"""Other programs for motion correction, run on the same movie and read in our terms."""
+"""Other motion correction programs, run on the same movie and read as displacements."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PeerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a program cost from its start to its end.
+    """Time and memory of a program.
 
     Attributes
     ----------
@@ -66,16 +66,16 @@ def watched(
     Raises
     ------
     PeerError
-        If it fails; the message ends with the last that it said.
+        If it fails; the message ends with its last output.
     """
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-S", "-c", _WATCHER, *map(str, command)],
         cwd=folder, env={**os.environ, **(environment or {})},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    code, seconds, cpu_s, peak_memory_bytes = json.loads(said.stdout)
+    code, seconds, cpu_s, peak_memory_bytes = json.loads(printed.stdout)
     if code != 0:
-        raise PeerError(f"{command[0]} ended with code {code}: {said.stderr[-500:]}")
+        raise PeerError(f"{command[0]} ended with code {code}: {printed.stderr[-500:]}")
     return Watched(seconds, cpu_s, peak_memory_bytes)
 
 
@@ -113,11 +113,11 @@ class RelionMotion:
 
 
 def relion_version() -> str | None:
-    """The version of the RELION that is installed; None = there is none."""
+    """The version of the installed RELION; None = not installed."""
     if shutil.which(RELION) is None:
         return None
-    said = subprocess.run([RELION, "--version"], capture_output=True, text=True, check=False)
-    words = said.stdout.split()
+    printed = subprocess.run([RELION, "--version"], capture_output=True, text=True, check=False)
+    words = printed.stdout.split()
     return f"RELION {words[words.index('version:') + 1]}" if "version:" in words else "RELION"
 
 
@@ -169,7 +169,7 @@ def relion_motions(
 def time_relion(
     movie: Path, gain: Path | None, settings: SimulationSettings, threads: int, eer_grouping: int
 ) -> Watched:
-    """What RELION's own implementation costs, with 5 x 5 patches, plain and dose-weighted sum.
+    """Time and memory of RELION's own implementation, with 5 x 5 patches and both sums.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def time_relion(
 def _by_relion(
     movie: Path, gain: Path | None, settings: SimulationSettings, threads: int, *more: str
 ) -> Iterator[tuple[Path, Watched]]:
-    """The folder with RELION's results, which goes away afterwards, and what they cost."""
+    """A temporary folder with RELION's results, and their time and memory."""
     with tempfile.TemporaryDirectory(dir=movie.parent) as name:
         folder, link = Path(name), f"movie{movie.suffix}"
         (folder / link).symlink_to(movie.resolve())
@@ -209,7 +209,7 @@ def _by_relion(
 
 
 def read_relion_motion(path: Path) -> RelionMotion:
-    """The motion in RELION's STAR file of one movie; frames it left out follow their neighbours."""
+    """The motion in RELION's STAR file of one movie; missing frames follow their neighbours."""
     blocks = _star_blocks(path)
     general = dict(blocks["general"].rows)
     frames = int(general["rlnImageSizeZ"])

@@ -1,4 +1,4 @@
-"""What the report of a long session costs to make, to keep current and to open.
+"""Time to make, update and open the report of a long session.
 
     python benchmarks/report.py --movies 5000
 
@@ -26,14 +26,14 @@ ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backg
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Time that `work` takes."""
+    """Elapsed time of `work`."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def making(folder: Path) -> dict[str, float]:
-    """Seconds to make the report from nothing, again, and with one movie more."""
+    """Seconds to make the report for the first time, again, and with one more movie."""
     found = {"report of records that are all new": seconds(lambda: Report(folder).write())}
     found["the same again, nothing new"] = seconds(lambda: Report(folder).write())
     kept = Report(folder)
@@ -45,7 +45,7 @@ def making(folder: Path) -> dict[str, float]:
 
 
 def opening(page_path: Path) -> dict[str, float] | None:
-    """Median seconds until the page can be used, until a selection is shown, and a movie."""
+    """Median seconds until the page is ready, a selection is shown, and a movie is shown."""
     program = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
@@ -61,7 +61,7 @@ def opening(page_path: Path) -> dict[str, float] | None:
 
 
 def _open(browser: Any, page_path: Path) -> dict[str, float]:
-    """Seconds of one opening, with nothing cached."""
+    """The same for one opening, with an empty cache."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
     page = context.new_page()
     page.goto(page_path.resolve().as_uri())

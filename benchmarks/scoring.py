@@ -1,4 +1,4 @@
-"""How much of the specimen is left in a micrograph, ring by ring, and how to look for it there.
+"""Spectral signal-to-noise ratio of a micrograph with respect to the true specimen.
 
 Sign, as everywhere: ``corrected(p) = frame(p + displacement)``.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.arrays import fourier, resample
-from flexalign.comparison import AnyMotion
+from flexalign.comparison import MotionLike
 from flexalign.model import FloatArray, PixelArray
 
 BANDS_A = ((15.0, 8.0), (8.0, 5.0), (5.0, 3.5), (3.5, 2.6))
@@ -22,14 +22,14 @@ _RING_PER_A = 1 / 250
 _INVERSION_ROUNDS = 3
 
 
-def on_lattice(motion: AnyMotion, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
+def on_lattice(motion: MotionLike, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
     """The displacement (2, len(y), len(x)) of one frame on rows `y` and columns `x`."""
     return np.stack(motion.displacement_px(frame, np.asarray(y)[:, None], np.asarray(x)[None, :]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """What a program makes of a movie.
+    """Result of a program on a movie.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Found:
     chosen : which of its motions flexalign kept
     """
 
-    motion: AnyMotion
+    motion: MotionLike
     image: PixelArray
     seconds: float | None = None
     chosen: str = ""
@@ -47,9 +47,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """A known motion in the form in which `passes.second_pass` asks for one."""
+    """A known motion with the interface that `passes.second_pass` requires."""
 
-    motion: AnyMotion
+    motion: MotionLike
 
     def on_lattice(self, frame: int, y: FloatArray, x: FloatArray) -> FloatArray:
         """The displacement (2, len(y), len(x)) of one frame."""
@@ -57,7 +57,7 @@ class Known:
 
 
 def mean_offset_px(
-    estimate: AnyMotion, truth: AnyMotion, frame_count: int, y: FloatArray, x: FloatArray
+    estimate: MotionLike, truth: MotionLike, frame_count: int, y: FloatArray, x: FloatArray
 ) -> FloatArray:
     """What to add to a place in a sum along `estimate` to find its specimen: (2, ny, nx).
 
@@ -67,16 +67,16 @@ def mean_offset_px(
     place = np.stack(np.broadcast_arrays(np.asarray(y, float)[:, None], np.asarray(x, float)))
     total = np.zeros_like(place)
     for frame in range(frame_count):
-        seen = place + on_lattice(estimate, frame, y, x)
+        mapped = place + on_lattice(estimate, frame, y, x)
         origin = place
         for _ in range(_INVERSION_ROUNDS):
-            origin = seen - np.stack(truth.displacement_px(frame, *origin))
+            origin = mapped - np.stack(truth.displacement_px(frame, *origin))
         total += origin - place
     return total / frame_count
 
 
 class Specimen:
-    """The noise-free specimen, ready to be moved to where a micrograph shows it.
+    """The noise-free specimen, to be shifted to its position in a micrograph.
 
     It is kept twice as fine, so that interpolation does not cost it the detail that is judged.
     """
@@ -94,7 +94,7 @@ class Specimen:
 
     @property
     def lattice_px(self) -> tuple[FloatArray, FloatArray]:
-        """Rows and columns at which `moved` wants the offset."""
+        """Rows and columns at which `moved` takes the offset."""
         rows, columns = (
             resample.lattice_nodes(2 * size, 2 * _STEP_PX) / 2 for size in self.shape_px
         )
@@ -115,7 +115,7 @@ def band_ssnr(
     bands_A: tuple[tuple[float, float], ...] = BANDS_A,
     threads: int = 1,
 ) -> list[float]:
-    """Mean spectral signal-to-noise ratio of `image` in each band, given what it should show.
+    """Mean spectral signal-to-noise ratio of `image` in each band, given the true specimen.
 
     In rings, ``FRC = Re<M, S> / sqrt(<M, M> <S, S>)`` and ``SSNR = FRC^2 / (1 - FRC^2)``; the mean
     is over the Fourier components of the band.  The expectation for pure noise, one over
@@ -172,7 +172,7 @@ def _window(shape_px: tuple[int, int]) -> PixelArray:
 def _windowed_spectrum(
     image: PixelArray, window: PixelArray, threads: int
 ) -> fourier.SpectrumArray:
-    """Half-plane spectrum of the inner part of `image`, its mean under the window taken off."""
+    """Half-plane spectrum of the inner part of `image`, less its mean under the window."""
     inner = image[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX]
     mean = np.sum(inner * window, dtype=np.float64) / np.sum(window, dtype=np.float64)
     return fourier.rfft2((inner - np.float32(mean)) * window, threads)

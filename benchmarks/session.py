@@ -1,4 +1,4 @@
-"""Run folders of made-up sessions, with records that could be real, for the report's measures."""
+"""Run folders of simulated sessions, with realistic records, for benchmarks of the report."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def _radial_power(frequency: Any, limit_A: float, defocus_A: float) -> Any:
 
 
 def _write_pictures(folder: Path, rng: np.random.Generator) -> None:
-    """A few pictures, which all movies of the session share."""
+    """A few pictures that are common to all movies of the session."""
     y, x = np.indices((SHAPE_PX[0] // 8, SHAPE_PX[1] // 8))
     offset = np.arange(SIDE) - SIDE // 2
     ring = np.hypot(offset[:, None], offset) / (SIDE // 2) / 3.0
@@ -251,7 +251,7 @@ def _write_index(folder: Path, movies: int, failed: int, params: AlignParams) ->
         "unfinished": 0, "failures": {"input": failed}, "exit_codes": [3],
         "elapsed_s": 22.0 * movies, "movies_per_hour": 163.6, "busy_part": 0.97,
         "computing_part": 0.71, "stage_s": {"first pass": 2.4, "second pass": 3.1},
-        "limit": "too few movies at a time for the places there are",
+        "limit": "too few movies for the number of workers",
     }  # fmt: skip
     index = {
         "schema": 1, "version": __version__, "started": "2026-09-21T09:12:00+0000",

@@ -1,4 +1,4 @@
-"""Where the time of an alignment goes, beside the least it can be and beside RELION.
+"""Time of an alignment, compared with a lower bound and with RELION.
 
 For each class of movie ``flexalign align`` runs as a user would run it, in a process of its own;
 then the floor (every frame decoded and transformed once in each of two passes), RELION, and a run
@@ -120,7 +120,7 @@ def simulated(name: str, cache: Path) -> MovieFiles | None:
 
 
 def params_of(files: MovieFiles, settings: SimulationSettings, threads: int) -> AlignParams:
-    """What a user would say of the movie, all else by default."""
+    """Pixel size, dose and references; all other parameters are defaults."""
     return AlignParams(
         pixel_size_A=settings.pixel_size_A,
         voltage_kV=settings.voltage_kV,
@@ -132,7 +132,7 @@ def params_of(files: MovieFiles, settings: SimulationSettings, threads: int) -> 
 
 
 def run_flexalign(movie: Path, params: AlignParams, *options: str) -> tuple[Watched, MovieRecord]:
-    """Align `movie` in a new process; what that cost, and the record it left."""
+    """Align `movie` in a new process; its time and memory, and the record."""
     typed = params.to_dict()
     names = [name for name, value in AlignParams().to_dict().items() if typed[name] != value]
     given = [word for name in names for word in (option_name(name), str(typed[name]))]
@@ -143,7 +143,7 @@ def run_flexalign(movie: Path, params: AlignParams, *options: str) -> tuple[Watc
 
 
 def warm_up(kind: Kind, cache: Path, threads: int) -> None:
-    """One run on a small movie of the same format, so that numba has compiled everything."""
+    """Align a small movie of the same format, so that all loops are compiled."""
     settings = SimulationSettings(shape_px=(WARM_UP_PX, WARM_UP_PX), frame_count=WARM_UP_FRAMES)
     folder = cache / "speed" / f"warm-up_{kind.file_format}"
     files = drifting.make_movie(settings, folder, kind.file_format, 2, threads)
@@ -153,7 +153,7 @@ def warm_up(kind: Kind, cache: Path, threads: int) -> None:
 
 
 def measure(name: str, cache: Path, threads: int, repeats: int, *, with_peers: bool) -> Account:
-    """Everything about one class of movie."""
+    """The measurements of one class of movie."""
     kind = CLASSES[name]
     settings = SimulationSettings(**kind.settings)
     warm_up(kind, cache, threads)
@@ -192,7 +192,7 @@ def describe(name: str, files: MovieFiles, settings: SimulationSettings) -> str:
 
 
 def circumstances(threads: int, repeats: int, relion: str | None) -> str:
-    """Versions and what the machine can do, in one paragraph."""
+    """Versions and properties of the machine, in one paragraph."""
     load = os.getloadavg()[0]
     busy = f" OTHER PROGRAMS WERE RUNNING (load {load:.1f})." if load > _IDLE_LOAD else ""
     return (

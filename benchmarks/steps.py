@@ -1,4 +1,4 @@
-"""The inner steps of an alignment, each measured alone, and the least that two passes can cost.
+"""The steps of an alignment, each measured alone, and a lower bound for two passes.
 
 Every step is the package's own function with the arguments that `flexalign.passes` gives it, on a
 few frames of the movie, one step after the other; in the real passes the next frames are decoded
@@ -32,7 +32,7 @@ from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord,
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import frame_weights
-from flexalign.plan import CORRELATION_NYQUIST_SHARE, FRAMES_MOVED_TOGETHER, Plan, make_plan
+from flexalign.plan import CORRELATION_NYQUIST_SHARE, FRAMES_PER_BATCH, Plan, make_plan
 
 FRAMES, ROUNDS = 8, 3
 OUTSIDE = "outside the stages"
@@ -61,7 +61,7 @@ class Step:
 
 
 class Laps:
-    """Seconds on the wall and of the processor, step by step, frame after frame."""
+    """Elapsed and processor seconds of each step and frame."""
 
     def __init__(self) -> None:
         self._wall_s: dict[str, list[float]] = defaultdict(list)
@@ -78,7 +78,7 @@ class Laps:
     def steps(
         self, frame_count: int, frame_bytes: Mapping[str, float], frames_per_lap: int = 1
     ) -> list[Step]:
-        """What was measured, for `frame_count` frames; `frame_bytes` are those of one frame."""
+        """The measured steps, for `frame_count` frames of `frame_bytes` each."""
         return [
             Step(
                 name,
@@ -118,7 +118,7 @@ def copied_bytes_per_s(size_bytes: int = 1 << 28) -> float:
 def inner_steps(
     movie: Path, params: AlignParams, record: MovieRecord, threads: int
 ) -> dict[str, list[Step]]:
-    """The inner steps of each stage of the record, and of what lies outside all stages."""
+    """The steps of each stage of the record, and those outside the stages."""
     motion = Motion.from_dict(record.motion)
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
@@ -187,7 +187,7 @@ def _first_pass(
     frame_bytes = {
         # Raw, there and back once more; of a few frames, gain and sum once; the small frame.
         "correct, filter, sum": 4 * px * raw_bytes
-        + 12 * px / downsample.FRAMES_DOWNSAMPLED_TOGETHER
+        + 12 * px / downsample.FRAMES_PER_DOWNSAMPLING
         + 4 * small_shape[0] * small_shape[1],
     }
     steps = laps.steps(plan.align.count, frame_bytes, len(few))
@@ -210,7 +210,7 @@ def _second_pass(
     few = _few(reader, plan.sum)
     with ThreadPool(threads) as workers:
         sums = AlignedSums(
-            correction, shape, plan.output_shape_px, workers, FRAMES_MOVED_TOGETHER,
+            correction, shape, plan.output_shape_px, workers, FRAMES_PER_BATCH,
             names=("all",), weights=frame_weights(plan, params),
         )  # fmt: skip
         for _ in range(ROUNDS):
@@ -233,7 +233,7 @@ def _second_pass(
     px, raw_bytes = shape[0] * shape[1], np.dtype(info.pixel_dtype).itemsize
     # Raw, there and back once more; of a few frames together, gain and sums once.
     together = 4 + 8 * sums.sum_count
-    moved = 3 * px * raw_bytes + px * together / FRAMES_MOVED_TOGETHER
+    moved = 3 * px * raw_bytes + px * together / FRAMES_PER_BATCH
     frame_bytes = {"correct, prefilter, sample, sums": moved}
     return [*laps.steps(plan.sum.count, frame_bytes, len(few)), *once.steps(1, {})], found
 
@@ -241,7 +241,7 @@ def _second_pass(
 def _outside(
     movie: Path, record: MovieRecord, plan: Plan, motion: Motion, sums: FrameSums
 ) -> list[Step]:
-    """What a run does before, between and after its stages."""
+    """The steps of a run before, between and after its stages."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401 - so that writing is measured without it
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of accuracy have in common: stored results, versions, and arguments.
+"""Stored results, versions and arguments of the accuracy benchmarks.
 
 Results are lines of JSON that are appended one by one, so that a long run can be done in parts.
 Each names the program and the movie by a digest, so that results of other code are not mistaken
@@ -60,7 +60,7 @@ def code_of(settings: Any, *more: str) -> str:
 
 @cache
 def version_of(method: str) -> str:
-    """The program behind `method`; ours with a digest of the code that decides the numbers.
+    """Version of the program of `method`; ours with a digest of the code that affects the results.
 
     "" for RELION where it is not installed.
     """
@@ -74,7 +74,7 @@ def version_of(method: str) -> str:
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments that the benchmarks of accuracy share."""
+    """A parser with the common arguments of the accuracy benchmarks."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -109,5 +109,5 @@ def _print_list(known: Mapping[str, Any]) -> None:
 
 
 def installed(methods: Iterable[str]) -> list[str]:
-    """Those methods whose program is there."""
+    """The methods whose program is installed."""
     return [method for method in methods if version_of(method)]

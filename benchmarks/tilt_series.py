@@ -1,4 +1,4 @@
-"""How well the motion is found in tilt series, tilt by tilt, with and without a shared prior.
+"""Accuracy of the motion of tilt series, tilt by tilt, with and without a shared prior.
 
 Series with known motion are simulated; each tilt is measured by flexalign by itself, and again with
 the prior that the other tilts give, and by RELION where it is installed.  Results are appended
@@ -28,7 +28,7 @@ from store import Store, code_of, installed, make_parser, parse, version_of
 
 import flexalign
 from flexalign.align import align_movie, measure_tilt
-from flexalign.comparison import AnyMotion
+from flexalign.comparison import MotionLike
 from flexalign.estimate.series import series_priors
 from flexalign.estimate.series_prior import SeriesPrior
 from flexalign.motion import Motion
@@ -55,7 +55,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one method made of one tilt: a line of the results.
+    """Result of one method on one tilt: a line of the results.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Result:
 
 
 def settings_of(name: str, seed: int, size: int, tilts: int) -> TiltSeriesSettings:
-    """What to simulate."""
+    """Settings of the simulation."""
     frames, gold = SERIES[name]
     movie = SimulationSettings(
         shape_px=(size, size), frame_count=frames, pixel_size_A=1.35, defocus_um=3.0,
@@ -103,7 +103,7 @@ class Series:
         self.gain = self.folder / "gain.mrc"
 
     def simulate(self, threads: int) -> None:
-        """Write what is not there yet."""
+        """Write the files that are missing."""
         if (self.folder / "done").exists():
             return
         for tilt in simulate_tilt_series(self.settings, threads=threads):
@@ -127,9 +127,9 @@ class Series:
         )  # fmt: skip
 
     def result(
-        self, number: int, method: str, motion: AnyMotion | None = None, **more: Any
+        self, number: int, method: str, motion: MotionLike | None = None, **more: Any
     ) -> Result:
-        """How far `motion` is from the truth."""
+        """Error of `motion` with respect to the true one."""
         if motion is not None:
             with np.load(self.folder / f"{number}_truth.npz") as file:
                 truth = {key: file[key] for key in file.files if key != "specimen"}
@@ -141,7 +141,7 @@ class Series:
 
 
 def results_of(series: Series, missing: set[str], threads: int) -> Iterator[Result]:
-    """What the methods in `missing` make of a series."""
+    """Results of the methods in `missing` on a series."""
     tilts = range(series.settings.tilt_count)
     if "none" in missing:
         still = Motion.still(series.settings.movie.frame_count)
@@ -156,7 +156,7 @@ def results_of(series: Series, missing: set[str], threads: int) -> Iterator[Resu
 
 
 def _alone(series: Series, number: int, threads: int) -> Result:
-    """A tilt as any other movie."""
+    """Motion of a tilt, aligned as a single movie."""
     started = time.perf_counter()
     found = align_movie(series.movie(number), series.params(number, threads))
     seconds, chosen = time.perf_counter() - started, found.quality.chosen
@@ -164,7 +164,7 @@ def _alone(series: Series, number: int, threads: int) -> Result:
 
 
 def _together(series: Series, threads: int) -> Iterator[Result]:
-    """All tilts, in the last round by what the others said in those before."""
+    """Motion of all tilts, in the last round with priors from the earlier ones."""
     tilts = range(series.settings.tilt_count)
     priors: list[SeriesPrior | None] = [None] * len(tilts)
     started = time.perf_counter()
@@ -185,8 +185,8 @@ def _by_relion(series: Series, number: int, threads: int) -> Iterator[Result]:
     try:
         motions, seconds = peers.relion_motions(movie, series.gain, settings, threads)
     except peers.PeerError as error:
-        said = str(error)[-200:]
-        yield from (series.result(number, name, error=said) for name in peers.RELION_METHODS)
+        reason = str(error)[-200:]
+        yield from (series.result(number, name, error=reason) for name in peers.RELION_METHODS)
         return
     for method, motion in motions.items():
         yield series.result(number, method, motion, seconds=seconds)
@@ -195,7 +195,7 @@ def _by_relion(series: Series, number: int, threads: int) -> Iterator[Result]:
 def run(
     wanted: Iterable[Series], methods: Sequence[str], cache: Path, threads: int, *, keep: bool
 ) -> None:
-    """Do what has not been done by the same versions yet."""
+    """Compute the results that are missing for the current versions."""
     results = Store(cache / _RESULTS, Result)
     done = {(r.code, r.number, r.method, r.version) for r in results.read()}
     for series in wanted:
@@ -218,7 +218,7 @@ Rows = dict[int, dict[str, Result]]
 
 
 def latest(results: Iterable[Result], series: Series) -> Rows:
-    """The last result of each method, by number of the tilt."""
+    """The latest result of each method, by number of the tilt."""
     rows: Rows = {}
     for result in results:
         if result.code == series.code:
@@ -248,7 +248,7 @@ def _px(result: Result | None) -> str:
 
 
 def summary(found: Sequence[tuple[Series, Rows]]) -> str:
-    """Mean of each method over the tilts of each series, and how it is beside RELION's global."""
+    """Mean of each method over the tilts of each series, and its ratio to RELION's global."""
     lines = [
         "| series | seed | " + " | ".join(METHODS) + " | series / RELION global | tilts worse |",
         "| --- | --: |" + " --: |" * (len(METHODS) + 2),

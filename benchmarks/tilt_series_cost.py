@@ -36,7 +36,7 @@ _HEAD = (
 
 @dataclass(slots=True)
 class Cost:
-    """What a command took; memory in bytes."""
+    """Time and memory (bytes) of a command."""
 
     seconds: float = 0.0
     cpu_s: float = 0.0
@@ -45,7 +45,7 @@ class Cost:
 
 
 def simulated(settings: TiltSeriesSettings, cache: Path) -> Path:
-    """The mdoc of a series in the cache, whose movies are written where they are not there yet."""
+    """The mdoc of a series in the cache; missing movies are simulated."""
     height, width = settings.movie.shape_px
     folder = cache / f"cost_{width}x{height}_{settings.tilt_count}_{settings.movie.frame_count}"
     if not (folder / "ts.mdoc").exists():
@@ -54,7 +54,7 @@ def simulated(settings: TiltSeriesSettings, cache: Path) -> Path:
 
 
 def first_tilts(mdoc: Path, count: int) -> Path:
-    """An mdoc with the first tilts of a series, beside its own."""
+    """An mdoc with the first tilts of a series."""
     read = read_mdoc(mdoc)
     path = mdoc.with_name(f"ts_{count}.mdoc")
     write_mdoc(path, replace(read, sections=read.sections[:count]))
@@ -78,7 +78,7 @@ def measured(command: list[str]) -> Cost:
 
 
 def _watch(process: subprocess.Popen[bytes], cost: Cost) -> None:
-    """Note the peaks until the process ends."""
+    """Record the peaks until the process ends."""
     while process.poll() is None:
         sizes = {pid: _shared_out_bytes(pid) for pid in _tree(process.pid)}
         cost.all_bytes = max(cost.all_bytes, sum(sizes.values()))
@@ -87,7 +87,7 @@ def _watch(process: subprocess.Popen[bytes], cost: Cost) -> None:
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and its descendants."""
     found = [pid]
     for parent in found:
         for tasks in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -99,7 +99,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _shared_out_bytes(pid: int) -> int:
-    """Resident memory of a process; of pages that several share, its part."""
+    """Proportional set size of a process."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

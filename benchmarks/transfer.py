@@ -1,4 +1,4 @@
-"""How much of an image one interpolation leaves, ring by ring up to Nyquist.
+"""Transfer function of one interpolation, by Fourier ring up to Nyquist.
 
 White noise is moved by 0, 0.1 ... 0.5 pixels in y and x, as the frames of a drifting movie are,
 and compared with the exact result, a phase shift in Fourier space.  A uniform shift is a filter,
@@ -43,7 +43,7 @@ MARGIN_PX = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transfer:
-    """What is left after one interpolation, against frequency over Nyquist.
+    """Transfer of one interpolation, against frequency over Nyquist.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Transfer:
     snr: Array
 
     def at(self, frequency: float) -> tuple[float, float]:
-        """Amplitude and SNR kept at a frequency."""
+        """Amplitude and SNR ratio at a frequency."""
         return (
             float(np.interp(frequency, self.frequency, self.amplitude)),
             float(np.interp(frequency, self.frequency, self.snr)),
@@ -64,7 +64,7 @@ class Transfer:
 
 
 def by_flexalign(image: Array, shift_px: tuple[float, float]) -> Array:
-    """``image(p + shift)`` by the package, made periodic with a margin that is cut off again."""
+    """``image(p + shift)`` by the package, with a periodic margin that is cropped."""
     padded = np.pad(image, MARGIN_PX, mode="wrap").astype(np.float32)
     nodes = [resample.lattice_nodes(n, 16).size for n in padded.shape]
     lattice = np.broadcast_to(np.array(shift_px, np.float32)[:, None, None], (2, *nodes))
@@ -111,7 +111,7 @@ METHODS: dict[str, Mover] = {
 
 
 def measure(move: Mover, seed: int = 0) -> Transfer:
-    """The transfer of one way to move images, on white noise."""
+    """The transfer of an interpolation method, on white noise."""
     image = np.random.default_rng(seed).normal(size=(SIZE_PX, SIZE_PX))
     frequency = 2 * np.hypot(np.fft.fftfreq(SIZE_PX)[:, None], np.fft.rfftfreq(SIZE_PX))
     # The first ring is half as wide: its middle is 0.
@@ -141,7 +141,7 @@ def measure(move: Mover, seed: int = 0) -> Transfer:
 
 
 def quoted_table(found: dict[str, Transfer]) -> str:
-    """Amplitude and SNR kept by each method at a few frequencies, in Markdown."""
+    """Amplitude and SNR ratios of each method at a few frequencies, in Markdown."""
     lines = [
         "| kept at ... of Nyquist | " + " | ".join(f"{f:g}" for f in QUOTED) + " |",
         "| --- |" + " --- |" * len(QUOTED),
@@ -153,7 +153,7 @@ def quoted_table(found: dict[str, Transfer]) -> str:
 
 
 def ring_table(found: dict[str, Transfer]) -> str:
-    """Amplitude kept by each method in every ring, in Markdown."""
+    """Amplitude ratio of each method in every ring, in Markdown."""
     lines = [
         "| amplitude at | " + " | ".join(found) + " |",
         "| --- |" + " --- |" * len(found),

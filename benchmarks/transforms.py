@@ -1,4 +1,4 @@
-"""How fast each library transforms what the two passes transform, on this machine.
+"""Time of the Fourier transforms of the passes with each library, on this machine.
 
 Real images to spectra and back, 32-bit floats, at the sizes of detectors and of patches.  Measured
 are the libraries that are installed; SciPy is, the others by hand::
@@ -26,7 +26,7 @@ Inverse = Callable[[npt.NDArray[np.complex64], tuple[int, ...]], npt.NDArray[np.
 
 
 def libraries(threads: int) -> dict[str, tuple[Transform, Inverse]]:
-    """The transform of each library that can be loaded, and its inverse, (..., h, w) both ways."""
+    """Transform and inverse of each installed library, over (..., h, w)."""
     found: dict[str, tuple[Transform, Inverse]] = {
         "scipy": (
             lambda images: fft.rfft2(images, workers=threads),
@@ -69,7 +69,7 @@ def libraries(threads: int) -> dict[str, tuple[Transform, Inverse]]:
 
 
 def shortest_ms(work: Callable[[], object], repeats: int) -> float:
-    """Milliseconds of the fastest of some calls, after one that is not counted."""
+    """Milliseconds of the fastest of some calls, after a warm-up."""
     work()
     seconds = []
     for _ in range(repeats):
@@ -96,9 +96,9 @@ def main() -> None:
         cells = []
         for transform, inverse in known.values():
             spectra = transform(images)
-            there = shortest_ms(lambda: transform(images), chosen.repeats)  # noqa: B023
+            forward_ms = shortest_ms(lambda: transform(images), chosen.repeats)  # noqa: B023
             back = shortest_ms(lambda: inverse(spectra, shape), chosen.repeats)  # noqa: B023
-            cells.append(f"{there:.0f} / {back:.0f}")
+            cells.append(f"{forward_ms:.0f} / {back:.0f}")
         print(f"| {' x '.join(map(str, shape))} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -30,9 +30,9 @@ Every parameter of an alignment. On the command line it is an option of `flexali
 the leading dashes (`pixel-size = 0.83`); `-` and `_` mean the same there. In Python it is the
 field of `flexalign.AlignParams` that is given in brackets.
 
-A parameter without a default is chosen automatically or has no effect until it is given; the
-choice is in the plan (`flexalign plan`) and in the record of the movie. Frames are counted from 1.
-Of two or three numbers, X (the width) comes first.
+A parameter without a default is chosen automatically, or has no effect unless it is given; the
+plan (`flexalign plan`) and the record of the movie have the chosen value. Frames are counted
+from 1. Where two or three numbers are expected, X (the width) comes first.
 """
 
 COMMANDS_HEAD = """\

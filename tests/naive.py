@@ -1,4 +1,4 @@
-"""Slow and obvious implementations of what the compiled loops compute, for tests to compare with.
+"""Slow and obvious reference implementations of the compiled loops.
 
 Each is written from the definition, with Python loops over pixels, frames or coefficients, in
 double precision, and shares no code with the package.
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def reflected(index: int, size: int) -> int:
-    """`index` walked back into [0, size) by turning round at the first and the last sample."""
+    """`index` reflected into [0, size) at the first and the last sample."""
     while not 0 <= index < size:
         index = -index if index < 0 else 2 * (size - 1) - index
     return index
@@ -65,7 +65,7 @@ def warped(image, displacement_px):
 
 
 def downsampled(image, weight_y, start_y, weight_x, start_x):
-    """Weighted sums of pixels: new pixel i takes ``start[i] + k`` with ``weight[i, k]``."""
+    """Weighted sums of pixels: output pixel i has pixel ``start[i] + k`` with ``weight[i, k]``."""
     height, width = image.shape
     out = np.zeros((len(start_y), len(start_x)))
     for y in range(len(start_y)):
@@ -78,13 +78,13 @@ def downsampled(image, weight_y, start_y, weight_x, start_x):
 
 
 def likelihood_sweep(spectra, ring, residual_px, weight):
-    """Gradient (times, 2) and ring powers (rings,) of the sum of moved spectra of one patch.
+    """Gradient (times, 2) and ring powers (rings,) of the sum of aligned spectra of one patch.
 
     Parameters
     ----------
     spectra : (times, h, w // 2 + 1) complex
     ring : (h, w // 2 + 1) number of the ring of each coefficient, -1 = left out
-    residual_px : (times, 2) displacement (y, x) to undo
+    residual_px : (times, 2) displacement (y, x) to correct
     weight : (rings,) W
     """
     times, height, columns = spectra.shape
@@ -105,13 +105,13 @@ def likelihood_sweep(spectra, ring, residual_px, weight):
             total = sum(moved)
             power[ring[j, i]] += abs(total) ** 2
             for t in range(times):
-                pull = weight[ring[j, i]] * (np.conj(total) * moved[t]).imag
-                gradient[t] += pull * ky, pull * kx
+                gradient_part = weight[ring[j, i]] * (np.conj(total) * moved[t]).imag
+                gradient[t] += gradient_part * ky, gradient_part * kx
     return gradient, power
 
 
 def tapered(image, top, left, window, has_unit_sd=False):
-    """A tile of `image`, which is mirrored beyond its edges, less its mean, times `window`."""
+    """A tile of `image`, reflected at its edges, less its mean, times `window`."""
     tile = np.empty(window.shape)
     for j in range(window.shape[0]):
         for i in range(window.shape[1]):

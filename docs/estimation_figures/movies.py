@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
 from flexalign.arrays import dose
-from flexalign.comparison import AnyMotion
+from flexalign.comparison import MotionLike
 from flexalign.estimate import pairwise, patches, refine
 from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra
 from flexalign.io.movies.open_movie import open_for
@@ -88,7 +88,7 @@ def inside(movie: SimulatedMovie, *, from_pairs: bool = True) -> Inside:
     return Inside(spectra, start_px, shape)
 
 
-def tracks_px(motion: AnyMotion, centers_px: Numbers, frames: npt.ArrayLike) -> Numbers:
+def tracks_px(motion: MotionLike, centers_px: Numbers, frames: npt.ArrayLike) -> Numbers:
     """Displacements (places, frames, 2), mean over frames removed."""
     index = np.asarray(frames, dtype=np.int64)[None]
     dy_dx = motion.displacement_px(index, centers_px[:, :1], centers_px[:, 1:])

@@ -119,11 +119,11 @@ class Plugin(pwem.Plugin):
         """
         if not cls.getProgram():
             return ""
-        said = subprocess.run(
+        printed = subprocess.run(
             cls.getCommand(["--version"]), shell=True, env=cls.getEnviron(),
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True,
         )  # fmt: skip
-        words = said.stdout.split()
+        words = printed.stdout.split()
         return words[-1] if words else ""
 
     @classmethod

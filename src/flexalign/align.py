@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flexalign.arrays import power_spectrum
-from flexalign.arrays.detector import load_search
+from flexalign.arrays.detector import load_kd_tree
 from flexalign.arrays.device import resolve
 from flexalign.arrays.downsample import load_compiled_loops
 from flexalign.errors import InputError
@@ -25,7 +25,7 @@ from flexalign.files import check_name
 from flexalign.io.motion_formats.read_motion import check_motion
 from flexalign.io.motion_plot import draw_trajectory
 from flexalign.io.movies.open_movie import open_for
-from flexalign.io.movies.reader import MovieReader, RememberingMovie
+from flexalign.io.movies.reader import CachingMovie, MovieReader
 from flexalign.io.png import load_drawing
 from flexalign.io.record import file_state
 from flexalign.io.references import references_for
@@ -108,9 +108,9 @@ def align_movie(
     >>> result.sums.plain.shape, result.motion.frame_count, result.quality.chosen
     ((64, 64), 4, 'none')
     """
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as background:
         return _align(
-            movie, params or AlignParams(), motion, progress, beside, _ignored, series_prior
+            movie, params or AlignParams(), motion, progress, background, _ignored, series_prior
         )
 
 
@@ -123,13 +123,13 @@ def _align(
     params: AlignParams,
     motion: Motion | None,
     progress: Progress,
-    beside: Executor,
+    background: Executor,
     on_motion: Callable[[Plan, Estimate], None],
     series_prior: SeriesPrior | None = None,
 ) -> AlignmentResult:
     """As `align_movie`; `on_motion` is called with the motion before the second pass.
 
-    Work that the second pass does not depend on runs in the executor `beside`.
+    Work that the second pass does not depend on runs in the executor `background`.
     """
     if motion is not None:
         params = params_for(motion, params)
@@ -138,7 +138,7 @@ def _align(
     with open_for(movie, params) as reader:
         opened = file_state(movie)
         plan = make_plan(reader.info, params)
-        source: MovieReader = RememberingMovie(reader) if plan.keeps_frames else reader
+        source: MovieReader = CachingMovie(reader) if plan.keeps_frames else reader
         if motion is not None:
             check_motion(motion, reader.info)
         device = resolve(params.device, plan.gpu_memory_bytes)
@@ -157,8 +157,8 @@ def _align(
             del frames  # the largest allocation, not needed by the second pass
             progress("estimate", 1, 1)
             on_motion(plan, estimate)
-            lines = beside.submit(line_residuals, first.unaligned)
-            inputs = beside.submit(describe_inputs, plan, params)
+            lines = background.submit(line_residuals, first.unaligned)
+            inputs = background.submit(describe_inputs, plan, params)
             with clock("second pass"):
                 sums = second_pass(
                     source, plan, first, estimate.motion, params, threads, progress, device
@@ -229,7 +229,7 @@ def align_and_write(
     check_output(folder, root, params, overwrite=overwrite, suffixes=suffixes, inputs=read)
     # Drawn in parallel with the references and the passes, which release the interpreter lock.
     with ThreadPoolExecutor(1) as pool:
-        for load in (load_compiled_loops, load_drawing, load_search):
+        for load in (load_compiled_loops, load_drawing, load_kd_tree):
             pool.submit(load)
         drawn: list[Future[bytes]] = []
 

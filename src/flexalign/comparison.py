@@ -23,7 +23,7 @@ _MIN_DIFFERENCE_PX = 0.5
 _MAX_RESIDUAL_RATIO = 0.25
 
 
-class AnyMotion(Protocol):
+class MotionLike(Protocol):
     """Anything that evaluates a displacement: `Motion`, `flexalign.simulate.TrueMotion`."""
 
     def displacement_px(
@@ -128,7 +128,7 @@ def shared_frames(a: Motion, b: Motion) -> list[int]:
 
 
 def compare_motions(
-    a: AnyMotion, b: AnyMotion, frames: Iterable[int], shape_px: tuple[int, int]
+    a: MotionLike, b: MotionLike, frames: Iterable[int], shape_px: tuple[int, int]
 ) -> MotionComparison:
     """Compare `b` with `a` in `frames` at 9 x 9 places.
 
@@ -173,7 +173,7 @@ def compare_motions(
 
 
 def other_convention(
-    a: AnyMotion, b: AnyMotion, frames: Iterable[int], shape_px: tuple[int, int]
+    a: MotionLike, b: MotionLike, frames: Iterable[int], shape_px: tuple[int, int]
 ) -> str:
     """The convention in which `b` would be close to `a`; "" when none explains the difference.
 
@@ -187,7 +187,7 @@ def other_convention(
     residual = {
         words: compare_motions(a, changed, chosen, shape_px).rms_px
         for words, changed in (
-            ("the rows of B are turned over", turned_over(b, shape_px)),
+            ("the rows of B are in reverse order", rows_reversed(b, shape_px)),
             ("B has the opposite sign", _Changed(b, shape_px, sign=-1)),
             ("x and y of B are swapped", _Changed(b, shape_px, swap=True)),
         )
@@ -196,7 +196,7 @@ def other_convention(
     return words if residual[words] < _MAX_RESIDUAL_RATIO * found else ""
 
 
-def turned_over(motion: AnyMotion, shape_px: tuple[int, int]) -> AnyMotion:
+def rows_reversed(motion: MotionLike, shape_px: tuple[int, int]) -> MotionLike:
     """The motion of the movie with its rows in the opposite order."""
     return _Changed(motion, shape_px, rows=-1)
 
@@ -205,7 +205,7 @@ def turned_over(motion: AnyMotion, shape_px: tuple[int, int]) -> AnyMotion:
 class _Changed:
     """A motion converted to another convention."""
 
-    motion: AnyMotion
+    motion: MotionLike
     shape_px: tuple[int, int]
     rows: int = 1
     sign: int = 1

@@ -38,23 +38,23 @@ def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(**options)(function)
         with contextlib.suppress(RuntimeError):  # no writable cache folder
-            dispatcher._cache = _KeptCode(function)
+            dispatcher._cache = _CodeCache(function)
         return dispatcher
 
     return decorate
 
 
-def can_be_kept(loop: Any) -> bool:
+def is_cacheable(loop: Any) -> bool:
     """Whether the code of a loop from `cached_njit` can be cached on disk."""
-    return isinstance(getattr(loop, "_cache", None), _KeptCode)
+    return isinstance(getattr(loop, "_cache", None), _CodeCache)
 
 
-def is_kept(loop: Any) -> bool:
+def is_cached(loop: Any) -> bool:
     """Whether the code of the loop is in the on-disk cache."""
-    return can_be_kept(loop) and loop._cache.has_code
+    return is_cacheable(loop) and loop._cache.has_code
 
 
-class _KeptCode(FunctionCache):
+class _CodeCache(FunctionCache):
     """The cached code of one loop; read and write errors count as a cache miss."""
 
     def __init__(self, function: Callable[..., Any]) -> None:

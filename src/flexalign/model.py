@@ -276,6 +276,17 @@ class MovieRecord(JsonValue):
         return float(self.decisions["output_pixel_size_A"])
 
     @property
+    def output_shape_px(self) -> tuple[int, int]:
+        """(h, w) of the micrograph."""
+        height, width = self.decisions["output_shape_px"]
+        return int(height), int(width)
+
+    @property
+    def mean_counts(self) -> float:
+        """Mean counts per pixel and frame."""
+        return float(self.decisions["mean_counts"])
+
+    @property
     def dose_per_frame_e_A2(self) -> float | None:
         """Dose of a frame as aligned, the mean where they differ; None = unknown."""
         dose_e_A2: float | None = self.decisions["dose_per_frame_e_A2"]

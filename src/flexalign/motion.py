@@ -204,7 +204,7 @@ def fit_field(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion(JsonValue):
-    """Where the specimen went: `trajectory` plus, with local alignment, `field`.
+    """Displacement of the specimen: `trajectory` plus, with local alignment, `field`.
 
     The field is zero at the reference frame (it is anchored there when a motion is made).
 
@@ -334,7 +334,7 @@ class Motion(JsonValue):
         Raises
         ------
         OutputError
-            If the file cannot be written; what had the name before is left as it was.
+            If the file cannot be written; an existing file is not changed.
 
         Examples
         --------

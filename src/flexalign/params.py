@@ -1,8 +1,8 @@
 """The table of all parameters of an alignment: name, unit, default, limits and help.
 
 The command line, the saved settings, the reference page, the JSON schema and the checks all come
-from the fields of `AlignParams`.  ``None`` means "decide for me"; the plan writes down what was
-decided.  Frames are counted from 1 here, as users do, and 0 means the last one.
+from the fields of `AlignParams`.  ``None`` means automatic; the plan records the choice.  Frames
+are counted from 1, and 0 means the last one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class AlignParams:
         None, "Gain reference (MRC, TIFF, .gain, DM4).", REFERENCES, metavar="FILE"
     )
     gain_rotate: int = parameter(
-        0, "Turn the gain reference counter-clockwise by this angle, before any flip.",
+        0, "Rotate the gain reference counter-clockwise by this angle, before any flip.",
         REFERENCES, unit="degrees", choices=("0", "90", "180", "270"), scipion="gainRot",
     )  # fmt: skip
     gain_flip: str = parameter(
@@ -168,7 +168,7 @@ class AlignParams:
     max_resolution_A: float = parameter(
         30.0,
             "Resolution limit of the correlation of pairs of frames, at which the filter is one "
-            "half. The refinement finds its own limit.",
+            "half. The refinement determines its own limit.",
         ESTIMATION, unit="A", minimum=0.1, maximum=1000, scipion="maxResForCorrelation",
     )  # fmt: skip
     max_shift_A: float = parameter(
@@ -284,7 +284,7 @@ class AlignParams:
         if self.eer_groups is not None and self.eer_dose_per_frame_e_A2 is not None:
             raise ParameterError(
                 f"{option_name('eer_groups')} and {option_name('eer_dose_per_frame_e_A2')} both "
-                "say how many raw frames make a frame: give one of them"
+                f"determine the number of raw frames per frame: give one of them"
             )
         self._check_relion()
 
@@ -306,7 +306,7 @@ class AlignParams:
             )
         if self.tiff_rows != "imod":
             raise ParameterError(
-                f"{option_name('tiff_rows')}: RELION turns the rows of TIFF movies over; "
+                f"{option_name('tiff_rows')}: RELION reverses the rows of TIFF movies; "
                 f"expected 'imod', found '{self.tiff_rows}'"
             )
 

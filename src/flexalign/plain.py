@@ -91,11 +91,11 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def typed(hint: Any, value: Any, place: str) -> Any:
-    """`value`, read from JSON, as the type `hint` asks for it.
+    """`value`, read from JSON, converted to the type `hint`.
 
     Parameters
     ----------
-    hint : a type as dataclasses have it; anything goes for `typing.Any`
+    hint : a type as dataclasses have it; any value for `typing.Any`
     place : where the value stands, such as "quality.chosen", for messages
 
     Raises

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
 from flexalign.params import AlignParams, option_name, parameters
-from flexalign.plan_memory import FRAMES_MOVED_TOGETHER as FRAMES_MOVED_TOGETHER
+from flexalign.plan_memory import FRAMES_PER_BATCH as FRAMES_PER_BATCH
 from flexalign.plan_memory import fit_to_memory, gpu_memory_bytes, small_item_bytes
 from flexalign.plan_sizes import (
     align_range,
@@ -322,7 +322,7 @@ def _check_equal_groups(movie: MovieInfo, params: AlignParams) -> None:
     """Raise `ParameterError` if frames of unequal length were to be written for RELION."""
     if movie.eer is not None and movie.eer.groups and "relion" in params.formats:
         raise ParameterError(
-            f"{option_name('write')}: RELION makes all frames of an EER movie of equally many raw "
+            f"{option_name('write')}: RELION uses the same number of raw frames for all EER "
             f"frames, found {min(movie.eer.groups)} to {max(movie.eer.groups)} by "
             f"{option_name('eer_groups')}; use {option_name('eer_fractions')}"
         )

@@ -16,7 +16,7 @@ ASSUMED_THREADS = 8
 MAX_TIMES = 80
 MIN_TIMES = 20
 # Number of frames moved and summed per batch.
-FRAMES_MOVED_TOGETHER = 8
+FRAMES_PER_BATCH = 8
 # Decoded frames up to this size are kept for the second pass, which saves decoding them twice; the
 # limit leaves memory for other movies.
 MAX_KEPT_BYTES = 1_000_000_000
@@ -70,7 +70,7 @@ def _memory_bytes(
     # Raw frames read ahead.
     raw = (params.threads or ASSUMED_THREADS) * px * _item_bytes(movie)
     # The batch of frames: in the first pass at most as many as in the second.
-    together = FRAMES_MOVED_TOGETHER * px * min(_item_bytes(movie), 4)
+    together = FRAMES_PER_BATCH * px * min(_item_bytes(movie), 4)
     # Gain, defects; the raw sum, which the mean replaces, and work buffers.
     first = raw + together + 4 * frame + small
     # Gain, unaligned sum, buffers; the small frames, and the spectra of their patches, or before
@@ -82,7 +82,7 @@ def _memory_bytes(
     # sum, and its result.
     sums = 6 + 8 * params.dose_weight + 2 * params.odd_even + 4 * ("relion" in params.formats)
     second = raw + together + sums * frame
-    second += min(summed.count, FRAMES_MOVED_TOGETHER) * frame if params.save_movie else 0
+    second += min(summed.count, FRAMES_PER_BATCH) * frame if params.save_movie else 0
     second += summed.count * frame if params.save_movie else 0
     return 300_000_000 + max(first, estimation, second)
 

@@ -104,7 +104,7 @@ def fast_size(at_least: int) -> int:
 
 
 def _without_factors(number: int, factors: tuple[int, ...]) -> int:
-    """`number` divided by each of `factors` as often as it goes."""
+    """`number` divided by each of `factors` as often as possible."""
     for factor in factors:
         while number % factor == 0:
             number //= factor

@@ -111,7 +111,7 @@ def test_reading_ahead_does_not_wait_for_a_fifo(tmp_path):
     """The thread goes on with the next file: it has read that when it is joined."""
     os.mkfifo(tmp_path / "fifo.mrc")
     ahead = ReadAhead()
-    ahead.want(str(tmp_path / "fifo.mrc"))
+    ahead.request(str(tmp_path / "fifo.mrc"))
     ahead.close()
     ahead._thread.join(60)
 

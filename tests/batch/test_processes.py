@@ -180,7 +180,7 @@ def test_a_movie_that_needs_more_than_there_is_is_refused(movies, tmp_path):
 
 def test_a_careful_job_has_one_thread_and_nobody_beside_it(movies, tmp_path):
     executor, running = LocalProcesses(2, threads=2), []
-    jobs = [job(movies / f"m{i}.mrcs", tmp_path / "out", is_careful=i == 0) for i in (0, 1)]
+    jobs = [job(movies / f"m{i}.mrcs", tmp_path / "out", runs_alone=i == 0) for i in (0, 1)]
 
     work(executor, jobs, lambda news: running.append(news.movie))
     executor.close()

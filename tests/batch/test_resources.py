@@ -36,8 +36,8 @@ def test_a_file_is_in_memory_after_it_was_read_ahead(tmp_path):
     if cached_bytes() > 1 << 20:
         pytest.skip("the file system keeps all of its files in memory")
     ahead, until = ReadAhead(), time.monotonic() + 30
-    ahead.want(str(tmp_path / "gone.mrc"))
-    ahead.want(str(path))
+    ahead.request(str(tmp_path / "gone.mrc"))
+    ahead.request(str(path))
     while cached_bytes() < 32 << 20:
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -55,7 +55,7 @@ def test_a_movie_whose_worker_is_killed_has_one_more_try(movies, tmp_path, times
 
     ends = [e for e in seen if isinstance(e, events.Ended) and e.outcome.job.movie == victim]
     assert [e.is_final for e in ends] == [False, True]
-    assert ends[1].outcome.job.is_careful
+    assert ends[1].outcome.job.runs_alone
     assert (summary.done, summary.failed) == ((3, 0) if times == 1 else (2, 1))
     assert summary.failures == ({} if times == 1 else {"worker-died": 1})
     assert summary.exit_code == (0 if times == 1 else 1)

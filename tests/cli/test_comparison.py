@@ -199,7 +199,7 @@ def test_rows_in_the_other_order_are_named_and_turned_over(run, folder):
     named = run("compare", "out/a_record.json", "turned.json")
     turned = run("compare", "out/a_record.json", "turned.json", "--turn-rows", "--csv")
 
-    assert "as if the rows of B are turned over; compare with --turn-rows" in named.err
+    assert "as if the rows of B are in reverse order; compare with --turn-rows" in named.err
     assert float(rows(turned)[0]["rms_px"]) < 1e-6
 
 

@@ -118,7 +118,7 @@ def test_auto_takes_the_orientation_found_and_goes_on_with_it_later(run, session
     again = run(*words, "--json")
 
     assert first.code == 0
-    assert "going on as with --gain-rotate 0 --gain-flip upside-down" in first.err
+    assert "continuing as with --gain-rotate 0 --gain-flip upside-down" in first.err
     record = json.loads((out / "m0_record.json").read_text())
     assert record["parameters"]["gain_flip"] == "upside-down"
     events = [json.loads(line) for line in again.out.splitlines()]
@@ -236,5 +236,5 @@ def test_movies_of_which_too_little_is_known_stop_nothing(run, session, tmp_path
     )  # fmt: skip
 
     assert outcome.code == 0
-    assert "it is not sure whether the gain reference fits" in outcome.err
+    assert "it is uncertain whether the gain reference fits" in outcome.err
     assert "movies like these would tell" in outcome.err

@@ -357,8 +357,8 @@ def test_a_request_to_abort_is_honoured(run, folder, monkeypatch, moment):
                 (job / "RELION_JOB_ABORT_NOW").touch()
             check(job_folder)
 
-        check = relion_cli._stop_if_asked
-        monkeypatch.setattr(relion_cli, "_stop_if_asked", asked_in_the_middle)
+        check = relion_cli._check_abort
+        monkeypatch.setattr(relion_cli, "_check_abort", asked_in_the_middle)
 
     found = run("relion-job", "--in_movies", star, "--o", "External/job005/")
 

@@ -176,4 +176,4 @@ def test_the_demo_fails_when_the_motion_is_not_found(run, tmp_path, monkeypatch)
     outcome = run("demo", "--out", tmp_path)
 
     assert outcome.code == 1
-    assert "too much of the motion is left" in outcome.err
+    assert "the residual motion is too large" in outcome.err

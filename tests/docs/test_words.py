@@ -27,6 +27,11 @@ RETIRED_NAMES = {
     r"(^|_)rooms?(_|$)": "buffer, free_places",
     r"(^|_)judge(d|ment)?(_|$)": "metrics, verdict",
     r"(^|_)shr(ink|unk|inker|inking)(_|$)": "downsample",
+    r"(^|_)mend(s|ed)?(_|$)": "replace, replacements",
+    r"(^|_)(strays?|astray)(_|$)": "outlier",
+    r"(^|_)habits?(_|$)": "common, hyperparameters",
+    r"(^|_|[A-Z])TOGETHER(_|$)": "PER_BATCH",
+    r"(^|_)(said|told)(_|$)": "name what it is",
 }
 
 RETIRED_WORDS = {
@@ -123,5 +128,19 @@ def test_the_glossary_has_every_retired_name():
     page = (ROOT / "docs" / "explanation" / "conventions.md").read_text(encoding="utf-8")
     glossary = page.partition("## Glossary")[2]
 
-    for word in ("MOST", "FEWEST", "PART", "rest", "chance", "usual", "room", "judge", "shrink"):
+    for word in (
+        "MOST",
+        "FEWEST",
+        "PART",
+        "rest",
+        "chance",
+        "usual",
+        "room",
+        "judge",
+        "shrink",
+        "mend",
+        "stray",
+        "habit",
+        "TOGETHER",
+    ):
         assert f"`{word}`" in glossary, word

@@ -13,7 +13,7 @@ from mutations import IS_FULL, fuzzing, mutated, mutated_text, only_typed_errors
 from tiff_files import SPARE_BYTES, places, read_whole, with_other_types
 
 from flexalign.io.inspect.inspection import inspect_file
-from flexalign.io.movies.eer_groups import read_fm_int_file, share_out
+from flexalign.io.movies.eer_groups import divide_raw_frames, read_fm_int_file
 from flexalign.io.movies.eer_writer import write_eer
 from flexalign.params import AlignParams
 
@@ -77,4 +77,4 @@ def test_damaged_groups_are_read_or_refused(tmp_path, data):
     path.write_bytes(data)
 
     with only_typed_errors(max_bytes=SPARE_BYTES):
-        share_out(path, read_fm_int_file(path), 40)
+        divide_raw_frames(path, read_fm_int_file(path), 40)

@@ -67,7 +67,7 @@ def test_one_without_time_follows_its_zvalue_and_is_named():
     found = in_order(exposures[::-1])
 
     assert [e.number for e in found.exposures] == [0, 1, 2, 3]
-    assert found.notes == ["no DateTime for ZValue 2: taken to follow the ZValue before"]
+    assert found.notes == ["no DateTime for ZValue 2: assumed to follow the preceding ZValue"]
 
 
 def test_an_exposure_listed_twice_counts_once():

@@ -276,7 +276,7 @@ def test_a_folder_whose_series_cannot_be_read_is_refused(session, interop):
     code, _, err = interop("apply", "--motion", folder / "out", "--out", folder / "again")
 
     assert code == 3
-    assert "expected tilt series that are done, found none" in err
+    assert "expected finished tilt series, found none" in err
     assert not (folder / "again").exists()
 
 

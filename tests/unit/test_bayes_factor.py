@@ -26,7 +26,7 @@ def factor_of(make_drifting_frames, path_px, noise, seed):
 def test_few_faint_frames_that_move_are_told_from_rest(make_drifting_frames):
     factors = [factor_of(make_drifting_frames, PATH_PX, NOISE, seed) for seed in range(8)]
 
-    assert sum(factor.is_clear for factor in factors) >= 7
+    assert sum(factor.is_significant for factor in factors) >= 7
 
 
 def test_rest_is_the_likelier_where_nothing_moves(make_drifting_frames):
@@ -34,7 +34,7 @@ def test_rest_is_the_likelier_where_nothing_moves(make_drifting_frames):
 
     factors = [factor_of(make_drifting_frames, still, NOISE, seed) for seed in range(12)]
 
-    assert not any(factor.is_clear for factor in factors)
+    assert not any(factor.is_significant for factor in factors)
     assert np.median([factor.log for factor in factors]) < -1
     assert np.median([factor.log_signal for factor in factors]) > 20
 
@@ -43,7 +43,7 @@ def test_rest_is_the_likelier_where_nothing_moves(make_drifting_frames):
 def test_nothing_is_believed_of_noise_alone(make_drifting_frames, path_px):
     factors = [factor_of(make_drifting_frames, path_px, 1e4, seed) for seed in range(12)]
 
-    assert not any(factor.is_clear for factor in factors)
+    assert not any(factor.is_significant for factor in factors)
     assert np.median([factor.log_signal for factor in factors]) < 0
 
 
@@ -55,9 +55,9 @@ def test_the_more_is_seen_of_a_motion_the_clearer_it_is(make_drifting_frames):
 
 
 @pytest.mark.parametrize(
-    ("log", "is_small", "is_clear"),
+    ("log", "is_small", "is_significant"),
     [(2.2, False, False), (2.4, False, True), (9.1, True, False), (9.3, True, True)],
 )
-def test_a_small_motion_needs_more_evidence(log, is_small, is_clear):
-    assert BayesFactor(log, 50.0, is_small).is_clear is is_clear
-    assert not BayesFactor(log, 9.1, is_small).is_clear
+def test_a_small_motion_needs_more_evidence(log, is_small, is_significant):
+    assert BayesFactor(log, 50.0, is_small).is_significant is is_significant
+    assert not BayesFactor(log, 9.1, is_small).is_significant

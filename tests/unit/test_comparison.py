@@ -9,8 +9,8 @@ from flexalign.comparison import (
     compare_motions,
     other_convention,
     places_px,
+    rows_reversed,
     shared_frames,
-    turned_over,
 )
 from flexalign.errors import InputError
 from flexalign.model import FrameRange
@@ -130,7 +130,7 @@ def mirrored(one):
     ("change", "words"),
     [
         (negative, "B has the opposite sign"),
-        (mirrored, "the rows of B are turned over"),
+        (mirrored, "the rows of B are in reverse order"),
         (lambda one: motion(5), ""),
         (lambda one: one, ""),
     ],
@@ -153,7 +153,7 @@ def test_swapped_axes_are_named():
 
 
 def test_a_motion_turned_over_is_that_of_the_mirrored_movie():
-    found = compare_motions(mirrored(motion()), turned_over(motion(), SHAPE), ALL, SHAPE)
+    found = compare_motions(mirrored(motion()), rows_reversed(motion(), SHAPE), ALL, SHAPE)
 
     assert found.largest_px < 1e-12
 

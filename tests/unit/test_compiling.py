@@ -12,7 +12,7 @@ import numba
 import pytest
 
 from flexalign.arrays.kernels import warp
-from flexalign.compiling import cached_njit, can_be_kept, is_kept
+from flexalign.compiling import cached_njit, is_cacheable, is_cached
 
 SOURCE = """
 from flexalign.compiling import cached_njit
@@ -41,12 +41,12 @@ def was_loaded(loop: Any) -> bool:
 
 def test_code_is_kept_for_the_next_start(start):
     first = start()
-    assert not is_kept(first)
+    assert not is_cached(first)
     assert first(14) == 42
 
     second = start()
 
-    assert is_kept(second)
+    assert is_cached(second)
     assert second(14) == 42
     assert was_loaded(second)
 
@@ -94,7 +94,7 @@ def test_loops_run_where_there_is_no_place_to_keep_them():
     loop = cached_njit(nogil=True)(made["triple"])
 
     assert loop(14) == 42
-    assert not can_be_kept(loop)
+    assert not is_cacheable(loop)
 
 
 def test_loops_run_where_their_folder_has_become_unusable(start, tmp_path):

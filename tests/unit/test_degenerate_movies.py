@@ -58,7 +58,7 @@ def test_a_frame_with_one_value_beyond_reason_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("factor", [1e12, 1e20, 1e30])
 def test_values_that_are_all_beyond_reason_are_refused(tmp_path, factor):
-    with pytest.raises(InputError, match=r"found 6 of 6 .*which are no counts"):
+    with pytest.raises(InputError, match=r"found 6 of 6 .*which are not counts"):
         aligned(tmp_path, counts() * np.float32(factor))
 
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from flexalign.arrays.detector import correct, make_correction, mend
+from flexalign.arrays.detector import correct, make_correction, replace_bad_pixels
 
 SHAPE = (96, 130)
 NONE_BAD = np.zeros(SHAPE, bool)
@@ -119,7 +119,7 @@ def test_mending_an_image_in_place_is_the_correction_of_its_bad_pixels():
     correction = make_correction(None, None, bad)
     expected, mended = correct(image, correction, 0), image.copy()
 
-    excess = mend(mended, correction)
+    excess = replace_bad_pixels(mended, correction)
 
     np.testing.assert_array_equal(mended, expected)
     np.testing.assert_array_equal(excess, (image - expected)[bad])

@@ -9,9 +9,9 @@ from flexalign.arrays.device import (
     PROCESS_VARIABLE,
     Hardware,
     find_hardware,
+    gpu_number,
     gpu_numbers,
     resolve,
-    turn_of,
 )
 from flexalign.errors import DeviceError, ParameterError
 
@@ -48,15 +48,15 @@ def test_auto_falls_back_to_the_cpu_and_says_why(hardware, found, advice):
 
 @pytest.mark.parametrize(("word", "number"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
 def test_a_gpu_is_named_by_its_number(word, number):
-    assert turn_of(word) == number
+    assert gpu_number(word) == number
 
 
 def test_of_several_gpus_each_process_takes_its_own(monkeypatch):
-    assert turn_of("cuda:1,3") == 1
+    assert gpu_number("cuda:1,3") == 1
 
     def of_process(number):
         monkeypatch.setenv(PROCESS_VARIABLE, str(number))
-        return turn_of("cuda:1,3")
+        return gpu_number("cuda:1,3")
 
     assert [of_process(n) for n in range(4)] == [1, 3, 1, 3]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.arrays.duplicate_frames import Copies
+from flexalign.arrays.duplicate_frames import DuplicateFrames
 
 
 def found_in(frames):
-    copies = Copies()
+    copies = DuplicateFrames()
     for index, pixels in enumerate(frames):
-        copies.see(index, pixels)
+        copies.add(index, pixels)
     return copies.found()
 
 

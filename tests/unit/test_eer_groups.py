@@ -9,7 +9,7 @@ from flexalign.align import align_movie
 from flexalign.batch.jobs import job_key, reference_states
 from flexalign.batch.run import with_absolute_references
 from flexalign.errors import InputError, ParameterError
-from flexalign.io.movies.eer_groups import Groups, Stretch, read_fm_int_file, share_out
+from flexalign.io.movies.eer_groups import Groups, Stretch, divide_raw_frames, read_fm_int_file
 from flexalign.io.movies.eer_writer import write_eer
 from flexalign.io.movies.open_movie import open_for, open_movie, plan_movie
 from flexalign.model import MovieInfo
@@ -65,32 +65,32 @@ def test_anything_else_is_refused_in_one_short_line(tmp_path, text):
     ],
 )
 def test_raw_frames_are_shared_out_as_motioncor_does(stretches, raw_count, groups):
-    found = share_out("x", [Stretch(*stretch, 0.0) for stretch in stretches], raw_count)
+    found = divide_raw_frames("x", [Stretch(*stretch, 0.0) for stretch in stretches], raw_count)
 
     assert found == Groups(groups, ())
     assert sum(groups) == raw_count
 
 
 def test_the_dose_of_a_frame_is_that_of_its_raw_frames():
-    found = share_out("x", [Stretch(5, 2, 0.1), Stretch(7, 4, 0.2)], 12)
+    found = divide_raw_frames("x", [Stretch(5, 2, 0.1), Stretch(7, 4, 0.2)], 12)
 
     assert found.raw_frames == (2, 2, 4, 4)
     assert found.doses_e_A2 == pytest.approx((0.2, 0.2, 0.7, 0.8))
 
 
 def test_a_dose_that_is_not_known_throughout_is_not_known():
-    assert share_out("x", [Stretch(4, 2, 0.1), Stretch(4, 2, 0.0)], 8).doses_e_A2 == ()
+    assert divide_raw_frames("x", [Stretch(4, 2, 0.1), Stretch(4, 2, 0.0)], 8).doses_e_A2 == ()
 
 
 def test_too_few_raw_frames_for_a_single_frame_are_refused():
     with pytest.raises(InputError, match="found 5 in the movie and 6 to each frame"):
-        share_out("groups.txt", [Stretch(24, 6, 0.0)], 5)
+        divide_raw_frames("groups.txt", [Stretch(24, 6, 0.0)], 5)
 
 
 def test_huge_numbers_of_raw_frames_cost_nothing():
     huge = [Stretch(1_000_000, 1_000_000, 1.0)] * 1000
 
-    assert share_out("x", [Stretch(6, 3, 1.0), *huge], 6) == Groups((3, 3), (3.0, 3.0))
+    assert divide_raw_frames("x", [Stretch(6, 3, 1.0), *huge], 6) == Groups((3, 3), (3.0, 3.0))
 
 
 def test_frames_of_an_eer_movie_are_the_sums_of_their_groups(tmp_path):
@@ -143,7 +143,7 @@ def test_unequal_groups_are_not_written_for_relion(tmp_path):
     path = write_movie(tmp_path / "a.eer")
     groups = write_groups(tmp_path / "groups.txt", "8 2\n16 8\n")
 
-    with pytest.raises(ParameterError, match=r"RELION makes all frames.*found 2 to 8"):
+    with pytest.raises(ParameterError, match=r"RELION uses the same number.*found 2 to 8"):
         plan_movie(path, AlignParams(eer_groups=groups, write="relion"))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flexalign.estimate.evidence import PatchLikelihood, fit_motion, give_mean_to_path
+from flexalign.estimate.evidence import PatchLikelihood, fit_motion, move_mean_to_path
 from flexalign.estimate.prior_choice import choose_field_prior, choose_trajectory_prior
 from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
 from flexalign.model import FrameRange
@@ -221,7 +221,7 @@ def test_the_standard_errors_of_the_field_are_its_scatter_where_its_control_poin
 def test_giving_the_mean_to_the_path_leaves_the_motion_as_it_was():
     path, field = smooth_path(), field_of()
 
-    new_path, new_field = give_mean_to_path(path, field, CENTER_PX, FRAME)
+    new_path, new_field = move_mean_to_path(path, field, CENTER_PX, FRAME)
 
     before, after = at_centers(path, field), at_centers(new_path, new_field)
     np.testing.assert_allclose(after, before, atol=1e-12)

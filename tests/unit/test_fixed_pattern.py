@@ -33,7 +33,7 @@ def seen_closely(frames, path):
     at = np.repeat((path * np.array(frames.scale))[None], 4, axis=0)
     patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
     powers = ring_powers(patches, sweep(patches, at, None))
-    return fixed_pattern.measure_closely(patches, at, at[0], powers)
+    return fixed_pattern.measure_anisotropic(patches, at, at[0], powers)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_a_pattern_is_taken_out_where_it_is(make_drifting_frames):
         np.full(9, 0.125), np.linspace(0, 1, 9), 0.0, 0.0, strength=np.array([[0.0, 2.0]])
     )
 
-    lost = spoiled.pixels[0] - pattern_removal.taken_out(spoiled, known).pixels[0]
+    lost = spoiled.pixels[0] - pattern_removal.remove_pattern(spoiled, known).pixels[0]
 
     quarter = SHAPE_PX[1] // 4
     assert np.abs(lost[:, :quarter]).max() < 1e-5
@@ -148,7 +148,7 @@ def test_frames_have_nothing_in_common_once_it_is_taken_out(moving):
         np.full(count, 0.25), measured(spoiled, path).ring_frequency_per_A, 0.0, 0.0
     )
 
-    cleaned = pattern_removal.taken_out(spoiled, known).pixels
+    cleaned = pattern_removal.remove_pattern(spoiled, known).pixels
 
     def common(pixels):
         total = pixels.sum(axis=0)

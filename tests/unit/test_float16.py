@@ -12,7 +12,7 @@ import pytest
 from flexalign.align import align_movie
 from flexalign.arrays.downsample import downsampled_images
 from flexalign.arrays.kernels.float16 import (
-    AS_THEY_ARE,
+    UNSCALED,
     as_pixel,
     coding_for,
     number,
@@ -86,7 +86,7 @@ def test_noise_of_any_size_is_about_one_in_its_unit(deviation):
 
 
 def test_images_of_32_bits_and_even_ones_are_kept_as_they_are():
-    assert coding_for(np.empty(0, np.float32), 2.0, 7.0) == AS_THEY_ARE
+    assert coding_for(np.empty(0, np.float32), 2.0, 7.0) == UNSCALED
     assert coding_for(np.empty(0, np.float16), 2.0, 0.0).factor == 1
 
 

@@ -52,10 +52,10 @@ def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
         ("_prefilter_x", (pixels, pixels)),
         ("_prefilter_y", (pixels, pixels)),
         ("sample", (pixels, stack, pixels)),
-        ("_weigh", (spectrum, spectrum, pixels, pixels, int64)),
+        ("_add_weighted", (spectrum, spectrum, pixels, pixels, int64)),
         ("_sum_moved", (stack, phases, phases, index, index, mask, stack)),
         ("_ring_power", (stack, index, index, float64[:, ::1])),
-        ("_pull", (stack, phases, phases, index, index, stack, float32[:, :, :, ::1])),
+        ("_gradient", (stack, phases, phases, index, index, stack, float32[:, :, :, ::1])),
     ]
     kernels = {name: item for name, item in vars(launchers).items() if hasattr(item, "py_func")}
     kernels["sample"] = launchers._sampler(LATTICE_STEP_PX)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flexalign.estimate.held_out_likelihood import (
-    ENOUGH_EVIDENCE,
+    MIN_LOG_LIKELIHOOD_RATIO,
     SIGNIFICANT,
     HeldOut,
     held_out_scores,
@@ -28,15 +28,18 @@ def held_out(score, chance=5.0, spread=2.0):
 
 
 def test_the_evidence_for_a_motion_must_not_rest_on_one_set_of_weights():
-    judged = held_out({"none": 90.0, "refined": 90.0 + 2 * ENOUGH_EVIDENCE})
+    judged = held_out({"none": 90.0, "refined": 90.0 + 2 * MIN_LOG_LIKELIHOOD_RATIO})
 
     assert judged.best() == "refined"
-    assert replace(judged, gain={"none": 0.0, "refined": 0.9 * ENOUGH_EVIDENCE}).best() == "none"
+    assert (
+        replace(judged, gain={"none": 0.0, "refined": 0.9 * MIN_LOG_LIKELIHOOD_RATIO}).best()
+        == "none"
+    )
 
 
 def test_a_candidate_must_make_the_data_more_likely_than_no_motion():
     likely, unlikely = (
-        held_out({"none": 90.0, "global": 91.0, "local": 90.0 + ENOUGH_EVIDENCE + more})
+        held_out({"none": 90.0, "global": 91.0, "local": 90.0 + MIN_LOG_LIKELIHOOD_RATIO + more})
         for more in (0.1, -0.1)
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexalign.estimate.outlier_frames import brought_back
+from flexalign.estimate.outlier_frames import relocate_outliers
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
 
@@ -16,7 +16,7 @@ def back_from(frames, start_px):
     """Where (times, 2) the start is brought, in small pixels of half the size."""
     at = np.repeat(2.0 * start_px[None], 4, axis=0)
     patches = cut_spectra(frames, make_grid(frames, (2, 2)), at)
-    kept, found = brought_back(patches, at, sweep(patches, at, None))
+    kept, found = relocate_outliers(patches, at, sweep(patches, at, None))
     assert found.cross.sum() == sweep(patches, kept, None).cross.sum()
     return kept[0] / 2
 

@@ -105,9 +105,9 @@ def test_the_precision_is_a_graph_laplacian():
 
 def test_an_image_with_clearer_peaks_has_more_precision():
     pairs = exact_pairs(walk(12))
-    is_clear = (pairs.first == 3) | (pairs.second == 3)
+    is_significant = (pairs.first == 3) | (pairs.second == 3)
 
-    _, precision, _ = pairwise.solve(replace(pairs, score=np.where(is_clear, 30.0, 10.0)), 12)
+    _, precision, _ = pairwise.solve(replace(pairs, score=np.where(is_significant, 30.0, 10.0)), 12)
 
     assert precision[3, 3] > 3 * np.delete(np.diag(precision), 3).max()
 

@@ -35,11 +35,11 @@ def test_of_three_exposures_the_latest_that_is_not_lost_is_used(series):
     assert used(pending) == [1, 3, 4, 6]
     assert [tilt.replaced_by for tilt in series.tilts] == [0, 6, 0, 0, 6, 0]
 
-    assert pending.lose({6: ("failed", "broken")}) == [PLACES[4]]
+    assert pending.leave_out({6: ("failed", "broken")}) == [PLACES[4]]
     assert used(pending) == [1, 3, 4, 5]
-    assert pending.lose({5: ("dark", "")}) == [PLACES[1]]
+    assert pending.leave_out({5: ("dark", "")}) == [PLACES[1]]
     assert used(pending) == [1, 2, 3, 4]
-    assert pending.lose({2: ("failed", "broken")}) == []
+    assert pending.leave_out({2: ("failed", "broken")}) == []
 
     kinds = {tilt.order: tilt.left_out for tilt in pending.series.left_out}
     assert kinds == {2: "failed", 5: "dark", 6: "failed"}
@@ -51,7 +51,7 @@ def test_one_that_is_lost_while_others_are_measured_is_replaced_by_one_to_be_mea
     for place in (PLACES[0], PLACES[2], PLACES[3]):
         assert not pending.measure(place, None)
 
-    assert pending.lose({6: ("failed", "broken")}) == [PLACES[4]]
+    assert pending.leave_out({6: ("failed", "broken")}) == [PLACES[4]]
     assert not pending.measure(PLACES[5], None)
     assert pending.job_facts(PLACES[4])["only_measures"]
     assert pending.measure(PLACES[4], None)
@@ -64,8 +64,8 @@ def test_one_that_replaces_a_tilt_after_measuring_has_its_prior(series):
     pending.begin_round(priors)
     pending.unmeasured.clear()
 
-    pending.lose({6: ("failed", "broken")})
-    pending.lose({5: ("dark", "")})
+    pending.leave_out({6: ("failed", "broken")})
+    pending.leave_out({5: ("dark", "")})
 
     facts = pending.job_facts(PLACES[1])
     assert not facts["only_measures"]

@@ -8,7 +8,7 @@ import tifffile
 
 from flexalign.errors import ParameterError
 from flexalign.io.movies.open_movie import open_movie
-from flexalign.io.movies.reader import RememberingMovie
+from flexalign.io.movies.reader import CachingMovie
 from flexalign.model import FrameRange
 
 
@@ -21,7 +21,7 @@ def test_a_second_pass_needs_no_file(tmp_path, frames):
     path = tmp_path / "movie.tif"
     tifffile.imwrite(path, frames[:, ::-1], compression="lzw")
 
-    with RememberingMovie(open_movie(path)) as movie:
+    with CachingMovie(open_movie(path)) as movie:
         first = [(f.index, f.pixels.copy()) for f in movie.frames(threads=2)]
         path.unlink()
         again = [(f.index, f.pixels) for f in movie.frames(FrameRange(1, 4), threads=2)]
@@ -37,7 +37,7 @@ def test_frames_that_were_not_asked_for_before_are_read(tmp_path, frames):
     path = tmp_path / "movie.tif"
     tifffile.imwrite(path, frames[:, ::-1])
 
-    with RememberingMovie(open_movie(path)) as movie:
+    with CachingMovie(open_movie(path)) as movie:
         assert [f.index for f in movie.frames(FrameRange(1, 3))] == [1, 2]
         found = list(movie.frames())
 

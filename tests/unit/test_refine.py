@@ -9,7 +9,7 @@ import pytest
 
 from flexalign.arrays.fourier import cropped, irfft2, rfft2
 from flexalign.estimate import refine
-from flexalign.estimate.patch_spectra import cut_spectra, sweep, sweep_together
+from flexalign.estimate.patch_spectra import cut_spectra, sweep, sweep_batch
 from flexalign.estimate.patches import make_grid
 from flexalign.estimate.spectral_powers import (
     RingPowers,
@@ -316,7 +316,7 @@ def test_sweeps_along_several_motions_at_once_are_those_along_each(make_drifting
     places = [start + rng.normal(size=start.shape) for _ in range(3)]
     weights = [rng.random(len(spectra.ring_count)) for _ in range(3)]
 
-    together = sweep_together(spectra, places, weights, rings=12)
+    together = sweep_batch(spectra, places, weights, rings=12)
 
     for place, weight, found in zip(places, weights, together, strict=True):
         alone = sweep(spectra, place, weight, rings=12)

@@ -11,19 +11,19 @@ from flexalign.estimate.evidence import PatchLikelihood, fit_motion
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
 from flexalign.estimate.series import default_prior, series_priors
-from flexalign.estimate.series_paths import habits_of, paths_of
+from flexalign.estimate.series_paths import fit_hyperparameters, paths_of
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
-    SeenSignal,
+    MeasuredSignal,
     SeriesPath,
     TiltStatistics,
     exposed_ratio,
 )
 from flexalign.estimate.spectral_powers import (
     expected_weight,
+    measured_signal,
     noise_level,
     ring_powers,
-    seen_signal,
 )
 
 FRAMES, TILTS = 5, 21
@@ -36,16 +36,16 @@ def without_mean(path):
 
 
 def true_paths(own_px, seed=0):
-    """Paths (tilts, frames, 2): a habit that turns with the angle, and a straight own part."""
+    """Paths (tilts, frames, 2): a common part that turns with the angle, and a straight own one."""
     rng = np.random.default_rng(seed)
     time = exposed_ratio(np.arange(FRAMES), FRAMES)
     turn = np.radians(0.5 * ANGLES)
-    habit = 4.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1)[:, None] * time[:, None] ** 0.7
+    common = 4.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1)[:, None] * time[:, None] ** 0.7
     own = own_px * rng.normal(size=(TILTS, 1, 2)) * time[:, None]
-    return without_mean(habit + own)
+    return without_mean(common + own)
 
 
-def said(path_px, error_px=0.3, rng=None, power=0.02, frames=FRAMES, seen=None):
+def said(path_px, error_px=0.3, rng=None, power=0.02, frames=FRAMES, signal=None):
     """What a tilt says whose frames are measured with that error."""
     count = len(path_px)
     precision = (np.eye(count) - 1 / count)[None] / error_px**2
@@ -54,9 +54,9 @@ def said(path_px, error_px=0.3, rng=None, power=0.02, frames=FRAMES, seen=None):
         np.array([[200.0, 200.0]]), np.arange(count, dtype=float), precision,
         precision @ (path_px + noise)[None],
     )  # fmt: skip
-    if seen is None:
-        seen = SeenSignal(FREQUENCY, np.full(60, power), np.full(60, 0.005))
-    return TiltStatistics(frames, data, seen, None)
+    if signal is None:
+        signal = MeasuredSignal(FREQUENCY, np.full(60, power), np.full(60, 0.005))
+    return TiltStatistics(frames, data, signal, None)
 
 
 def off_px(priors, truth):
@@ -65,7 +65,7 @@ def off_px(priors, truth):
     return np.sqrt(((means - truth) ** 2).sum(axis=-1).mean(axis=1))
 
 
-def test_the_habit_of_the_others_is_expected_of_each_tilt():
+def test_the_common_motion_of_the_others_is_expected_of_each_tilt():
     truth, rng = true_paths(own_px=0.2), np.random.default_rng(1)
 
     priors = series_priors(ANGLES, [said(path, rng=rng) for path in truth])
@@ -93,13 +93,13 @@ def test_the_scatter_says_how_far_tilts_are_from_what_is_expected(own_px):
 def test_what_a_tilt_says_itself_has_no_say_in_its_prior():
     truth = true_paths(own_px=1.0)
     paths = paths_of(ANGLES, [said(path) for path in truth])
-    _, habits, _ = habits_of(paths)
+    _, hyperparameters, _ = fit_hyperparameters(paths)
     other = replace(paths, linear=paths.linear.copy())
     other.linear[4] += 100.0
 
     for at, is_same in ((4, True), (5, False)):
-        mean, _ = paths.predicted(habits, at)
-        assert np.allclose(mean, other.predicted(habits, at)[0]) == is_same
+        mean, _ = paths.predicted(hyperparameters, at)
+        assert np.allclose(mean, other.predicted(hyperparameters, at)[0]) == is_same
 
 
 def test_a_tilt_that_lies_far_off_does_not_lead_its_neighbours_astray():
@@ -139,7 +139,7 @@ def test_three_tilts_say_too_little_of_each_other():
     assert series_priors(ANGLES[:4], [*tilts, None]) == [None] * 4
 
 
-def test_tilts_of_different_numbers_of_frames_share_their_habit():
+def test_tilts_of_different_numbers_of_frames_share_their_common_motion():
     truth = true_paths(own_px=0.1)
     fine = exposed_ratio(np.arange(2 * FRAMES), 2 * FRAMES)
     time = exposed_ratio(np.arange(FRAMES), FRAMES)
@@ -173,8 +173,8 @@ def test_a_path_is_as_wide_as_its_data_ask_for():
     path = SeriesPath(FRAMES, time, expected, 0.01 * np.eye(FRAMES), 0.0)
     far = expected + 3.0 * np.linspace(-1, 1, FRAMES)[:, None]
 
-    assert path.as_wide_as(said(expected, 0.1).likelihood).width == 1
-    assert path.as_wide_as(said(far, 0.1).likelihood).width == 8
+    assert path.with_best_width(said(expected, 0.1).likelihood).width == 1
+    assert path.with_best_width(said(far, 0.1).likelihood).width == 8
     assert path.log_density(expected, np.arange(5.0)) > path.log_density(far, np.arange(5.0))
 
 
@@ -184,23 +184,23 @@ def test_signal_is_that_of_near_neighbours_without_their_noise():
     tilts = []
     for path, level in zip(true_paths(0.2), falling, strict=True):
         power = level * np.exp(-10 * FREQUENCY) + rng.normal(0, 0.005, 60)
-        tilts.append(said(path, seen=SeenSignal(FREQUENCY, power, np.full(60, 0.005))))
+        tilts.append(said(path, signal=MeasuredSignal(FREQUENCY, power, np.full(60, 0.005))))
 
     signals = [prior.signal for prior in series_priors(ANGLES, tilts)]
 
     for at in (0, 10, 20):
         true = falling[at] * np.exp(-10 * FREQUENCY)
-        np.testing.assert_allclose(signals[at].seen.power, true, atol=0.005)
-        off = signals[at].seen.power - true
+        np.testing.assert_allclose(signals[at].signal.power, true, atol=0.005)
+        off = signals[at].signal.power - true
         assert np.sqrt(np.mean(off**2)) < 0.5 * 0.005
-        assert np.sqrt(np.mean(signals[at].seen.error ** 2)) < 0.5 * 0.005
+        assert np.sqrt(np.mean(signals[at].signal.error ** 2)) < 0.5 * 0.005
 
 
 def test_rings_that_no_tilt_has_measured_stay_unknown():
-    seen = SeenSignal(FREQUENCY, np.full(60, 0.02), np.where(FREQUENCY < 0.02, np.inf, 0.005))
-    tilts = [said(path, seen=seen) for path in true_paths(0.2)]
+    seen = MeasuredSignal(FREQUENCY, np.full(60, 0.02), np.where(FREQUENCY < 0.02, np.inf, 0.005))
+    tilts = [said(path, signal=seen) for path in true_paths(0.2)]
 
-    signal = series_priors(ANGLES, tilts)[0].signal.seen
+    signal = series_priors(ANGLES, tilts)[0].signal.signal
 
     assert np.isinf(signal.error[FREQUENCY < 0.02]).all()
     assert np.isfinite(signal.error[FREQUENCY >= 0.02]).all()
@@ -224,7 +224,7 @@ def expected_of(clear, times_noise):
     powers = powers_of(clear)
     level = noise_level(clear, powers.noise) * times_noise
     return ExpectedSignal(
-        SeenSignal(
+        MeasuredSignal(
             clear.ring_frequency_per_A, powers.signal / level**2, np.full(len(powers.signal), 1e-12)
         ),
         scatter=0.1,
@@ -259,7 +259,7 @@ def test_before_neighbours_say_anything_the_signal_is_left_to_the_movie(faint):
 def test_a_clear_ring_counts_by_itself(faint):
     _, clear = faint
     wrong = expected_of(clear, 1.0)
-    wrong = replace(wrong, seen=replace(wrong.seen, power=3 * wrong.seen.power), scatter=1.0)
+    wrong = replace(wrong, signal=replace(wrong.signal, power=3 * wrong.signal.power), scatter=1.0)
 
     alone, with_others = powers_of(clear), powers_of(replace(clear, expected=wrong))
 
@@ -270,7 +270,7 @@ def test_a_clear_ring_counts_by_itself(faint):
 def test_a_movie_tells_its_neighbours_a_signal_that_they_get_back(faint):
     _, clear = faint
     powers = powers_of(clear)
-    seen = seen_signal(clear, powers)
+    seen = measured_signal(clear, powers)
 
     level = noise_level(clear, powers.noise)
     np.testing.assert_allclose(seen.power * level**2, powers.measured, rtol=1e-9)

@@ -13,7 +13,7 @@ import tifffile
 from flexalign.errors import ParameterError
 from flexalign.simulate import MOTIONS, SimulationSettings, motion_error_px, simulate_movie
 from flexalign.simulate.motions import JUMP_A, TrueMotion, make_motion
-from flexalign.simulate.movie import Canvas, _where_from_px
+from flexalign.simulate.movie import Canvas, _source_displacement_px
 from flexalign.simulate.placing import particle_atoms_A
 
 SMALL = SimulationSettings(
@@ -111,7 +111,7 @@ def test_warp_inverts_the_displacement_where_it_is_steep():
     motion = make_motion(settings)
     canvas = Canvas.around(settings, [motion])
     y, x = canvas.lattice_px()
-    back = _where_from_px(motion, 20, 1, canvas)
+    back = _source_displacement_px(motion, 20, 1, canvas)
 
     there = motion.step_displacement_px(20, 1, y + back[0], x + back[1])
     inside = (y >= 0) & (y < 256) & (x >= 0) & (x < 256)

@@ -143,9 +143,9 @@ def test_signal_falls_with_the_dose_before():
 
 
 def test_the_stage_repeats_its_habit_and_turns_it_slowly():
-    def paths(habit_share):
+    def paths(common_share):
         settings = TiltSeriesSettings(
-            movie=SimulationSettings(frame_count=6, local_motion_px=0.0), habit_share=habit_share
+            movie=SimulationSettings(frame_count=6, local_motion_px=0.0), common_share=common_share
         )
         order = np.argsort(settings.angles_deg)
         return np.array([make_tilt_motion(settings, k).path_px.mean(axis=1) for k in order])
@@ -213,7 +213,7 @@ def raw_frames(info):
         ({"tilt_count": 0}, "tilt_count: expected 1 to 1000, found 0"),
         ({"tilt_step_deg": 0.0}, "tilt_step_deg: expected more than zero"),
         ({"tilt_count": 61}, "expected angles of at most 80, found 90"),
-        ({"habit_share": 1.5}, "habit_share: expected 0 to 1"),
+        ({"common_share": 1.5}, "common_share: expected 0 to 1"),
         ({"tilt_axis_deg": 200.0}, "tilt_axis_deg: expected -180 to 180"),
         ({"movie": SimulationSettings(specimen="crystal")}, "found \\['crystal'\\]"),
         ({"movie": SimulationSettings(objects=("carbon",))}, "found \\['protein', 'carbon'\\]"),

@@ -140,7 +140,7 @@ def define_references(form):
         "gainRot", params.EnumParam, default=0, label="Rotate gain reference:",
         choices=["no rotation", "90 degrees", "180 degrees", "270 degrees"],
         display=params.EnumParam.DISPLAY_COMBO,
-        help="Turn the gain reference counter-clockwise, before any flip. The wizard shows what "
+        help="Rotate the gain reference counter-clockwise, before any flip. The wizard shows what "
              "fits.",
     )  # fmt: skip
     form.addParam(

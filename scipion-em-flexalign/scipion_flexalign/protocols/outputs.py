@@ -164,8 +164,8 @@ class MovieOutputs(ProtAlignMovies):
         """Those of the movies that an earlier run has not put into an output already."""
         if not self.hasAttribute(outputName):
             return movies
-        there = _ids_in(getattr(self, outputName))
-        return [movie for movie in movies if movie.getObjId() not in there]
+        existing = _ids_in(getattr(self, outputName))
+        return [movie for movie in movies if movie.getObjId() not in existing]
 
     def _getFailures(self):
         """Name and reason of each movie that failed."""

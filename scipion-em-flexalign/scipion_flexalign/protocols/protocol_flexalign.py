@@ -32,7 +32,7 @@ class ProtFlexAlign(FormChecks, EngineOptions, EngineJobs, MovieOutputs):
     A movie that cannot be aligned does not stop the others: it is left out of the outputs, and the
     reason is in the summary and in *extra/FAILED_reasons.tsv*.
 
-    It works in streaming, and goes on where it was when it is continued.
+    It works in streaming, and resumes where it was stopped.
     """
 
     NO_ROTATION = 0

@@ -26,12 +26,12 @@ class ProtTsFlexAlign(FormChecks, EngineOptions, EngineJobs, SeriesOutputs):
     and each is then aligned with a prior of motion and signal from the others.
 
     The outputs are tilt series (plain, dose-weighted, of odd and of even frames), their tilts by
-    ascending angle. A tilt that fails, is dark or was shot again is excluded as Scipion excludes
+    ascending angle. A tilt that fails, is dark or recorded again is excluded as Scipion excludes
     views: it is disabled, its image is blank, and it keeps its place, angle, order and dose. The
     reason is in the summary and in the column *LeftOut*. Files of flexalign are in one folder for
     each series in the folder *extra*.
 
-    It works in streaming, series by series, and goes on where it was when it is continued.
+    It works in streaming, series by series, and resumes where it was stopped.
     """
 
     _label = "FlexAlign tilt series"

@@ -37,7 +37,7 @@ class SeriesOutputs(ProtTsCorrectMotion):
 
     def __init__(self, **kwargs):
         ProtTsCorrectMotion.__init__(self, **kwargs)
-        self._toldSeries = set()
+        self._reportedSeries = set()
         self._outputSampling = None
 
     # --------------------------- names
@@ -112,8 +112,8 @@ class SeriesOutputs(ProtTsCorrectMotion):
             for step in self._steps
             if step.funcName.get() == "processTiltSeriesStep" and step.isFinished()
         }
-        self._tsDict.setFinished(*(ended - self._toldSeries))
-        self._toldSeries |= ended
+        self._tsDict.setFinished(*(ended - self._reportedSeries))
+        self._reportedSeries |= ended
         ProtTsCorrectMotion._stepsCheck(self)
 
     def _updateOutput(self, tsIdList):
@@ -135,9 +135,9 @@ class SeriesOutputs(ProtTsCorrectMotion):
         for name in self._getOutputNames():
             output = outputSet if name == OUTPUT_TILT_SERIES else self._getSideSet(name)
             # An earlier run may have been stopped between two outputs.
-            there = set(output.getTSIds()) if output.getSize() else set()
+            existing = set(output.getTSIds()) if output.getSize() else set()
             for tsId in tsIdList:
-                if tsId not in there:
+                if tsId not in existing:
                     self._addSeries(output, name, tsId)
             if name != OUTPUT_TILT_SERIES:
                 output.write()

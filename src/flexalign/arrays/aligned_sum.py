@@ -32,7 +32,7 @@ class AlignedSums:
     Parameters
     ----------
     shape_px, output_shape_px : (h, w) of the frames, and of the results
-    frames_together : frames processed per batch: gain and sums are read from memory once for all
+    frames_per_batch : frames processed per batch: gain and sums are read from memory once for all
         of them
     names : names of the unweighted sums; the first is the sum of all frames
     weights : exposure weights of the weighted sum; None = no such sum
@@ -45,14 +45,14 @@ class AlignedSums:
         shape_px: tuple[int, int],
         output_shape_px: tuple[int, int],
         workers: ThreadPool,
-        frames_together: int,
+        frames_per_batch: int,
         *,
         names: Sequence[str],
         weights: ExponentialWeights | None = None,
         image_count: int = 0,
     ) -> None:
         self._correction, self._workers = correction, workers
-        self._frames_together = frames_together
+        self._frames_per_batch = frames_per_batch
         self._shape, self._output_shape = shape_px, output_shape_px
         self._names, self._weights = tuple(names), weights
         self._functions: TimeFunctions | None = None
@@ -71,7 +71,7 @@ class AlignedSums:
         self._image_count = 0
         self._raws: list[npt.NDArray[Any]] = []
         self._lattices: list[PixelArray] = []
-        self._mended: list[PixelArray] = []
+        self._replacements: list[PixelArray] = []
         self._in_sums: list[PixelArray] = []
 
     def add(
@@ -97,15 +97,15 @@ class AlignedSums:
         if self._functions is not None:
             weights[len(self._names) :] = self._functions.value[1:, time]
         lattice = resample.lattice_for_loops(displacement_px, self._shape)
-        mended = detector.mended_values(raw, self._correction, frame_index)
+        replacements = detector.replacement_values(raw, self._correction, frame_index)
         self._raws.append(raw_frames.for_loops(raw))
         self._lattices.append(lattice)
-        self._mended.append(mended)
+        self._replacements.append(replacements)
         self._in_sums.append(weights)
         for name in names:
             self._counts[name] += 1
         self._times.append(time)
-        if len(self._lattices) == self._frames_together:
+        if len(self._lattices) == self._frames_per_batch:
             self.flush()
 
     @property
@@ -118,11 +118,11 @@ class AlignedSums:
         count, (height, width) = len(self._lattices), self._shape
         if count == 0:
             return
-        waiting = self._raws, self._lattices, self._mended, self._in_sums
-        lattices, mended, weights = (np.stack(part) for part in waiting[1:])
+        waiting = self._raws, self._lattices, self._replacements, self._in_sums
+        lattices, replacements, weights = (np.stack(part) for part in waiting[1:])
         kept = count if len(self._images) > 0 else 0
         moved = np.empty((kept, height, width), np.float32)
-        raws, correction = raw_frames.padded(self._raws, self._frames_together), self._correction
+        raws, correction = raw_frames.padded(self._raws, self._frames_per_batch), self._correction
         columns = -(-width // _TILE_PX[1])
 
         def add_tiles(start: int, stop: int) -> None:
@@ -131,8 +131,9 @@ class AlignedSums:
                 top, left = row * _TILE_PX[0], column * _TILE_PX[1]
                 bottom, right = min(top + _TILE_PX[0], height), min(left + _TILE_PX[1], width)
                 warp.add_tiles(
-                    raws, *correction.references, correction.bad_start, correction.bad_x, mended,
-                    lattices, LATTICE_STEP_PX, weights.T, np.array([top, bottom, left, right]),
+                    raws, *correction.references, correction.bad_start, correction.bad_x,
+                    replacements, lattices, LATTICE_STEP_PX, weights.T,
+                    np.array([top, bottom, left, right]),
                     self._totals, moved,
                 )  # fmt: skip
 

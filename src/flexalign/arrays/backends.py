@@ -116,7 +116,7 @@ def make_frame_summation(
     correction: Correction,
     shape_px: tuple[int, int],
     output_shape_px: tuple[int, int],
-    frames_together: int,
+    frames_per_batch: int,
     *,
     names: Sequence[str],
     weights: ExponentialWeights | None = None,
@@ -125,7 +125,7 @@ def make_frame_summation(
     """Create the aligned sums on `device`; parameters as for `aligned_sum.AlignedSums`."""
     if not device.is_gpu:
         return AlignedSums(
-            correction, shape_px, output_shape_px, threads, frames_together,
+            correction, shape_px, output_shape_px, threads, frames_per_batch,
             names=names, weights=weights, image_count=image_count,
         )  # fmt: skip
     from flexalign.arrays.gpu.passes import GpuAlignedSums

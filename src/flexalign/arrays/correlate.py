@@ -17,9 +17,9 @@ from flexalign.model import FloatArray, PixelArray
 # Filter weights below this fraction of the maximum are neglected.
 _NEGLIGIBLE = 1e-2
 # Small correlations are computed in batches that fit into the cache.
-_COEFFICIENTS_TOGETHER = 2**17
+_COEFFICIENTS_PER_BATCH = 2**17
 # Batches that a thread takes at a time.
-_BATCHES_TOGETHER = 16
+_BATCHES_PER_THREAD = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,14 +51,14 @@ def low_pass(shape_px: tuple[int, int], half_frequency: tuple[float, float]) -> 
     return np.asarray(weights, dtype=np.float32)
 
 
-def columns_that_count(response: PixelArray) -> int:
+def significant_columns(response: PixelArray) -> int:
     """Number of columns of a decreasing `response` (h, w // 2 + 1) that matter for correlations.
 
     The columns beyond have weights below 1 %; leaving them out moves peaks by 1e-3 pixels.
 
     Examples
     --------
-    >>> columns_that_count(low_pass((64, 64), (0.1, 0.1)))
+    >>> significant_columns(low_pass((64, 64), (0.1, 0.1)))
     12
     """
     counting = np.flatnonzero(response.max(axis=0) ** 2 > _NEGLIGIBLE)
@@ -132,7 +132,7 @@ def pair_peaks(
     # The radius is limited to the image: the compiled loops do not check bounds.
     radius = np.fmin(np.fmax(radius_px, 1.0), math.hypot(*shape_px))
     shifts, scores = np.zeros((len(first), 2)), np.zeros(len(first))
-    together = max(1, _COEFFICIENTS_TOGETHER // spectra[0].size)
+    together = max(1, _COEFFICIENTS_PER_BATCH // spectra[0].size)
 
     def measure(start: int, stop: int) -> None:
         product = np.empty((together, *spectra.shape[1:]), np.complex64)
@@ -149,5 +149,5 @@ def pair_peaks(
 
     # Not in equal blocks: pairs that are far apart in time take longer, and come first.
     with ThreadPool(threads) as workers:
-        workers.share(len(first), _BATCHES_TOGETHER * together, measure)
+        workers.share(len(first), _BATCHES_PER_THREAD * together, measure)
     return Peaks(shifts, scores)

@@ -110,7 +110,7 @@ def level_below_zero(raw: npt.NDArray[Any], correction: Correction) -> float | N
     return mean if mean < -float(values.std()) else None
 
 
-def load_search() -> None:
+def load_kd_tree() -> None:
     """Import the k-d tree, which takes some hundredths of a second."""
     import scipy.spatial  # noqa: F401
 
@@ -178,7 +178,7 @@ def corrected_rows(
     """
     width = raw.shape[1]
     gain, dark, bad = correction.gain, correction.dark, correction.bad_index
-    mended = mended_values(raw, correction, frame_index)
+    replacements = replacement_values(raw, correction, frame_index)
 
     def fill(start: int, stop: int, out: PixelArray) -> None:
         out[...] = raw[start:stop]
@@ -187,15 +187,17 @@ def corrected_rows(
         if gain is not None:
             out *= gain[start:stop]
         first, last = np.searchsorted(bad, (start * width, stop * width))
-        out.reshape(-1)[bad[first:last] - start * width] = mended[first:last]
+        out.reshape(-1)[bad[first:last] - start * width] = replacements[first:last]
 
     return fill
 
 
-def mended_values(raw: npt.NDArray[Any], correction: Correction, frame_index: int) -> PixelArray:
+def replacement_values(
+    raw: npt.NDArray[Any], correction: Correction, frame_index: int
+) -> PixelArray:
     """Values (n,) of the bad pixels of the corrected frame; see `correct`."""
     bad, near = correction.bad_index, correction.neighbour_index
-    place = np.divmod(chosen_neighbours(bad, near, frame_index), raw.shape[1])
+    place = np.divmod(random_neighbours(bad, near, frame_index), raw.shape[1])
     return corrected_at(place, raw, correction)
 
 
@@ -209,18 +211,18 @@ def corrected_at(place: Any, raw: npt.NDArray[Any], correction: Correction) -> P
     return np.asarray(pixels)
 
 
-def chosen_neighbours(
+def random_neighbours(
     bad_index: npt.NDArray[np.int64], neighbour_index: npt.NDArray[np.int64], frame_index: int
 ) -> npt.NDArray[np.int64]:
     """Flat indices (n,) of the pixels that replace the bad ones in a frame.
 
     For arrays on a GPU the result is there too.
     """
-    chosen = (_scrambled(bad_index, frame_index) % np.uint64(NEIGHBOURS)).astype(np.int64)
+    chosen = (_hash(bad_index, frame_index) % np.uint64(NEIGHBOURS)).astype(np.int64)
     return np.take_along_axis(neighbour_index, chosen[:, None], 1)[:, 0]
 
 
-def _scrambled(index: npt.NDArray[np.int64], frame_index: int) -> npt.NDArray[np.uint64]:
+def _hash(index: npt.NDArray[np.int64], frame_index: int) -> npt.NDArray[np.uint64]:
     """Pseudo-random numbers, a hash of pixel and frame.
 
     References
@@ -234,14 +236,14 @@ def _scrambled(index: npt.NDArray[np.int64], frame_index: int) -> npt.NDArray[np
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def mend(image: PixelArray, correction: Correction) -> PixelArray:
+def replace_bad_pixels(image: PixelArray, correction: Correction) -> PixelArray:
     """Fill the bad pixels of a corrected image (h, w) in place, as `correct` does.
 
     Returns
     -------
     excess : (bad pixels,) their values before minus after
     """
-    values = mended_values(image, replace(correction, gain=None, dark=None), frame_index=0)
+    values = replacement_values(image, replace(correction, gain=None, dark=None), frame_index=0)
     flat = image.reshape(-1)
     excess = flat[correction.bad_index] - values
     flat[correction.bad_index] = values

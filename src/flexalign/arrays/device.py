@@ -222,13 +222,13 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
     if word == "cpu":
         return CPU
     hardware = hardware or find_hardware()
-    number = turn_of(word)
+    number = gpu_number(word)
     gpu = Device(f"cuda:{number}", is_simulated=hardware.is_simulated)
     problem, advice = _problem_with(hardware, number)
     if not problem and not hardware.is_simulated:
-        problem, advice = _trial(gpu)
+        problem, advice = _test_run(gpu)
     if not problem and needed_bytes:
-        problem, advice = _lack_of_memory(gpu, needed_bytes)
+        problem, advice = _memory_problem(gpu, needed_bytes)
     if not problem:
         return gpu
     if word == "auto":
@@ -256,7 +256,7 @@ def _problem_with(hardware: Hardware, number: int) -> tuple[str, str]:
             f"update it{instead}",
         )
     if hardware.gpu_count == 0:
-        return "found a driver but no GPU", "look at nvidia-smi and at CUDA_VISIBLE_DEVICES"
+        return "found a driver but no GPU", "check nvidia-smi and CUDA_VISIBLE_DEVICES"
     if number >= hardware.gpu_count:
         return (
             f"expected a GPU from 0 to {hardware.gpu_count - 1}, found {number}",
@@ -265,7 +265,7 @@ def _problem_with(hardware: Hardware, number: int) -> tuple[str, str]:
     return "", ""
 
 
-def _lack_of_memory(gpu: Device, needed_bytes: int) -> tuple[str, str]:
+def _memory_problem(gpu: Device, needed_bytes: int) -> tuple[str, str]:
     """As `_problem_with`, for the memory of a GPU that is there."""
     with gpu.active():
         free = gpu.free_bytes()
@@ -279,7 +279,7 @@ def _lack_of_memory(gpu: Device, needed_bytes: int) -> tuple[str, str]:
 
 
 @cache
-def _trial(gpu: Device) -> tuple[str, str]:
+def _test_run(gpu: Device) -> tuple[str, str]:
     """As `_problem_with`, once a few pixels have been corrected and transformed on the GPU."""
     pixels = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
     try:
@@ -301,7 +301,7 @@ def _trial(gpu: Device) -> tuple[str, str]:
     )
 
 
-def turn_of(word: str) -> int:
+def gpu_number(word: str) -> int:
     """Number of the GPU that "auto", "cuda", "cuda:1" or "cuda:0-3" stands for.
 
     A list is assigned to the worker processes in turn.

@@ -18,7 +18,7 @@ from flexalign.arrays import detector
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.kernels import downsample, float16, raw_frames
 from flexalign.arrays.kernels.elementwise import reflected_index
-from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for
+from flexalign.arrays.kernels.float16 import UNSCALED, coding_for
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
@@ -31,9 +31,9 @@ _CODING_STEP_PX = 16
 # Rows of the small frame computed together: their input rows fit into the cache.
 _SMALL_ROWS = 64
 # Frames processed per batch: gain and sums are read from memory once for all of them.
-FRAMES_DOWNSAMPLED_TOGETHER = 4
+FRAMES_PER_DOWNSAMPLING = 4
 # 16-bit images down-sampled together; each needs a 32-bit copy.
-_WIDENED_TOGETHER = 2
+_FRAMES_PER_WIDENING = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,13 +71,13 @@ def axis_filter(size_px: int, new_size_px: int, kept_share: float) -> AxisFilter
     array([-4, -2,  0,  2])
     """
     if new_size_px == size_px:
-        delta = np.zeros((size_px, downsample.TAPS_TOGETHER), np.float32)
+        delta = np.zeros((size_px, downsample.TAPS_PER_STEP), np.float32)
         delta[:, 0] = 1
         return AxisFilter(np.arange(size_px), delta)
     ratio = size_px / new_size_px
     length = (_ATTENUATION_DB - 7.95) / (14.36 * (1 - kept_share)) * ratio
     beta = 0.5842 * (_ATTENUATION_DB - 21) ** 0.4 + 0.07886 * (_ATTENUATION_DB - 21)
-    together = downsample.TAPS_TOGETHER
+    together = downsample.TAPS_PER_STEP
     taps = math.ceil((math.floor(length) + 1) / together) * together
     center = np.arange(new_size_px) * ratio
     start = np.ceil(center - length / 2).astype(np.int64)
@@ -103,16 +103,16 @@ def downsampled_images(
     count, height, width = images.shape
     no_correction = detector.make_correction(None, None, np.zeros((height, width), np.bool_))
     small = np.empty((count, *new_shape_px), np.float32)
-    none_mended = np.empty(0, np.float32)
-    together = FRAMES_DOWNSAMPLED_TOGETHER if images.dtype != np.float16 else _WIDENED_TOGETHER
-    buffer = np.empty((_WIDENED_TOGETHER, height, width), np.float32)
+    no_replacements = np.empty(0, np.float32)
+    together = FRAMES_PER_DOWNSAMPLING if images.dtype != np.float16 else _FRAMES_PER_WIDENING
+    buffer = np.empty((_FRAMES_PER_WIDENING, height, width), np.float32)
     with ThreadPool(threads) as workers:
         downsampler = Downsampler(no_correction, (height, width), small, workers, kept_share)
         for first in range(0, count, together):
             some = _widened(images[first : first + together], buffer, workers)
             places = range(first, first + len(some))
             downsampler.downsample_now(
-                list(some), [_Waiting(k, k, False, none_mended, ()) for k in places]
+                list(some), [_Waiting(k, k, False, no_replacements, ()) for k in places]
             )
     return small
 
@@ -191,7 +191,7 @@ class _Waiting:
     index: int
     place: int
     is_more: bool
-    mended: PixelArray
+    replacements: PixelArray
     sums: Sequence[npt.NDArray[Any]]
 
 
@@ -233,7 +233,7 @@ class Downsampler:
         self._raws: list[npt.NDArray[Any]] = []
         self._waiting: list[_Waiting] = []
         self._used: set[int] = set()
-        self.coding = AS_THEY_ARE
+        self.coding = UNSCALED
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Zeros (h, w) in which raw frames such as this one are summed."""
@@ -260,10 +260,10 @@ class Downsampler:
             pixels = detector.corrected_at((some, some), raw, self._correction)
             self.coding = coding_for(self._small, float(pixels.mean()), float(pixels.std()))
         self._raws.append(raw_frames.for_loops(raw))
-        mended = detector.mended_values(raw, self._correction, frame_index)
-        self._waiting.append(_Waiting(frame_index, place, place in self._used, mended, sums))
+        replacements = detector.replacement_values(raw, self._correction, frame_index)
+        self._waiting.append(_Waiting(frame_index, place, place in self._used, replacements, sums))
         self._used.add(place)
-        return self.flush() if len(self._waiting) == FRAMES_DOWNSAMPLED_TOGETHER else []
+        return self.flush() if len(self._waiting) == FRAMES_PER_DOWNSAMPLING else []
 
     def flush(self) -> list[DownsampledFrame]:
         """Process the frames that still wait for their batch."""
@@ -276,8 +276,8 @@ class Downsampler:
     ) -> list[DownsampledFrame]:
         """Process a batch of frames (h, w) from `raw_frames.for_loops`."""
         correction = self._correction
-        together = raw_frames.padded(raws, FRAMES_DOWNSAMPLED_TOGETHER)
-        mended = np.stack([frame.mended for frame in waiting])
+        together = raw_frames.padded(raws, FRAMES_PER_DOWNSAMPLING)
+        replacements = np.stack([frame.replacements for frame in waiting])
         places = np.array([frame.place for frame in waiting])
         is_more = np.array([frame.is_more for frame in waiting])
         y, x = self._along_y, self._along_x
@@ -286,8 +286,8 @@ class Downsampler:
 
         def downsample_rows(start: int, stop: int) -> None:
             downsample.downsample_rows(
-                together, *correction.references, correction.bad_start, correction.bad_x, mended,
-                y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
+                together, *correction.references, correction.bad_start, correction.bad_x,
+                replacements, y.start, y.weight, x.start, x.weight, start, stop, places, is_more,
                 self.coding.level, self.coding.factor, float16.stored(self._small), moments,
             )  # fmt: skip
 
@@ -329,5 +329,5 @@ def mean_corrected(
         mean[start:stop] = rows
 
     workers.share(len(mean), STRIP_ROWS, correct_rows)
-    detector.mend(mean, correction)
+    detector.replace_bad_pixels(mean, correction)
     return mean

@@ -13,29 +13,29 @@ _SAMPLES = 1 << 16
 _SAME_NOISE = 0.1
 
 
-class Copies:
+class DuplicateFrames:
     """Finds frames with the same noise as the one before; independent exposures differ in it."""
 
     def __init__(self) -> None:
         self._last: tuple[int, npt.NDArray[np.float32]] | None = None
         self._pairs: list[tuple[int, int]] = []
-        self._apart: list[float] = []
+        self._differences: list[float] = []
 
-    def see(self, index: int, pixels: npt.NDArray[Any]) -> None:
+    def add(self, index: int, pixels: npt.NDArray[Any]) -> None:
         """Sample frame `index` (h, w), uncorrected; call in the order of the file."""
         # An odd step, so that the samples do not all lie in the same columns.
         step = max(pixels.size // _SAMPLES, 1) | 1
         values = pixels.reshape(-1)[::step].astype(np.float32)
         if self._last is not None:
             self._pairs.append((index, self._last[0]))
-            self._apart.append(float(np.mean((values - self._last[1]) ** 2)))
+            self._differences.append(float(np.mean((values - self._last[1]) ** 2)))
         self._last = index, values
 
     def found(self) -> dict[int, int]:
-        """Copies: index of each -> index of the frame before, of which it is a copy."""
-        # Of two pairs it cannot be told which one is odd.
-        if len(self._apart) < 3:
+        """DuplicateFrames: index of each -> index of the frame before, of which it is a copy."""
+        # Of two pairs the outlier cannot be determined.
+        if len(self._differences) < 3:
             return {}
-        median = float(np.median(self._apart))
-        pairs = zip(self._pairs, self._apart, strict=True)
+        median = float(np.median(self._differences))
+        pairs = zip(self._pairs, self._differences, strict=True)
         return {index: before for (index, before), apart in pairs if apart < _SAME_NOISE * median}

@@ -19,7 +19,7 @@ from flexalign.model import PixelArray
 SpectrumArray = npt.NDArray[np.complex64]
 
 # Rows transformed together when most of each row's spectrum is discarded: they fit into the cache.
-_ROWS_TOGETHER = 64
+_ROWS_PER_BATCH = 64
 # cuFFT's constant for a forward transform.
 _FORWARD = -1
 
@@ -162,7 +162,7 @@ def rfft2_cropped(
         return column_spectra(row_spectra(images, new_shape_px[1]), new_shape_px[0])
     shape = (*images.shape[:-1], new_shape_px[1] // 2 + 1)
     kept = np.empty_like(images, shape=shape, dtype=np.complex64)
-    step = _ROWS_TOGETHER * threads
+    step = _ROWS_PER_BATCH * threads
     for top in range(0, height, step):
         rows = slice(top, top + step)
         kept[..., rows, :] = row_spectra(images[..., rows, :], new_shape_px[1], threads)

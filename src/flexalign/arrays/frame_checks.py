@@ -14,9 +14,9 @@ MAX_COUNTS = 1e9
 # Number (rows, columns) of blocks of a frame that are checked; in large frames only a few rows of
 # each are read, which takes 1 % of the time of the first pass.
 BLOCKS = (32, 8)
-_PIXELS_LOOKED_AT = 2**18
+_SAMPLED_PIXELS = 2**18
 # A block in which this many pixels normally vary has none that do with a probability of exp(-40).
-_SURE_PIXELS = 40
+_MIN_VARYING_PIXELS = 40
 # The counts of a frame deviate if they do so by this many standard errors, and more than typical.
 _DOSE_ERRORS = 5.0
 _MIN_FRAMES_FOR_LINE = 4
@@ -35,7 +35,7 @@ def problem_with(pixels: npt.NDArray[Any]) -> str:
     if lowest == highest:
         return f"it is blank: every pixel is {lowest:g}"
     if max(-lowest, highest) > MAX_COUNTS:
-        return f"it holds values from {lowest:.2g} to {highest:.2g}, which are no counts"
+        return f"it holds values from {lowest:.2g} to {highest:.2g}, which are not counts"
     return ""
 
 
@@ -48,7 +48,7 @@ def varied_pixels(pixels: npt.NDArray[Any]) -> BlockCounts:
     array([2, 2, 2])
     """
     rows, columns = BLOCKS
-    step = max(1, min(pixels.size // _PIXELS_LOOKED_AT, len(pixels) // rows))
+    step = max(1, min(pixels.size // _SAMPLED_PIXELS, len(pixels) // rows))
     width = pixels.shape[1] // columns
     some = pixels[step // 2 :: step, : columns * width].reshape(-1, columns, width)
     differ = np.count_nonzero(some != some[:, :, :1], axis=2)
@@ -73,11 +73,11 @@ def broken_blocks(varied: BlockCounts) -> MaskArray:
     while True:
         parts = varied.reshape(frames, rows // together, together, columns).sum(axis=2)
         median = np.median(parts, axis=0)
-        if together == rows or np.median(median) >= 2 * _SURE_PIXELS:
+        if together == rows or np.median(median) >= 2 * _MIN_VARYING_PIXELS:
             break
         together *= 2
     is_full = np.pad(parts >= median / 2, ((1, 1), (0, 0), (0, 0)), constant_values=True)
-    broken = (parts == 0) & (median >= _SURE_PIXELS) & is_full[:-2] & is_full[2:]
+    broken = (parts == 0) & (median >= _MIN_VARYING_PIXELS) & is_full[:-2] & is_full[2:]
     return np.asarray(np.repeat(broken, together, axis=1))
 
 

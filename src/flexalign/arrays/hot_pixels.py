@@ -21,14 +21,14 @@ BLOCK_PX = 32
 # The correlation length of detector noise is shorter than this.
 NOISE_LAG_PX = 4
 # One-sided probability of six standard deviations: 0.02 false alarms in 4096 x 4096 pixels.
-RARE = 1e-9
+FALSE_ALARM_PROBABILITY = 1e-9
 # A pixel of which this many of the 24 neighbours are as bright is a feature of the specimen.
 FEATURE_PIXELS = 8
 # No specimen is this many times as bright as the beam, the brightest of this many blocks.
-BRIGHTEST = 2.0
+MAX_BEAM_RATIO = 2.0
 BEAM_BLOCKS = 7
 # Poisson noise of this many counts is Gaussian.
-MANY_COUNTS = 1e4
+GAUSSIAN_COUNTS = 1e4
 # If more than this fraction of the pixels is below zero, the values are not counts.
 _NEGATIVE_SHARE = 0.001
 # Number of pixels from which the median is computed.
@@ -48,7 +48,10 @@ LINE_STEP = (3, 5)
 
 
 def find_outlier_pixels(
-    mean_image: PixelArray, known_bad: MaskArray, probability: float = RARE, threads: int = 1
+    mean_image: PixelArray,
+    known_bad: MaskArray,
+    probability: float = FALSE_ALARM_PROBABILITY,
+    threads: int = 1,
 ) -> MaskArray:
     """Pixels (h, w) that the noise cannot explain: hot, dead and stuck ones.
 
@@ -89,7 +92,7 @@ def find_outlier_pixels(
     is_hot = (value > high) & (gammainc(np.maximum(value, 1), high) < probability)
     is_dead = (value < low) & (gammaincc(np.maximum(value, 0) + 1, low) < probability)
     beam = maximum_filter(level, BEAM_BLOCKS, mode="nearest")
-    brightest = BRIGHTEST * beam[_block(y, level.shape[0]), _block(x, level.shape[1])]
+    brightest = MAX_BEAM_RATIO * beam[_block(y, level.shape[0]), _block(x, level.shape[1])]
     is_hot |= (value > brightest) & (gammainc(np.maximum(value, 1), brightest) < probability)
     outliers[y, x] = is_hot | is_dead
     return outliers
@@ -225,8 +228,8 @@ def _counting_unit(
     """Unit and offset for which ``(image + offset) / unit`` is a Poisson-distributed count."""
     if negative_share > _NEGATIVE_SHARE or np.median(level) <= 0:
         # Not counts: read-out noise around any level, as of a very high count.
-        unit = float(np.sqrt(np.median(variance) / MANY_COUNTS))
-        return unit, MANY_COUNTS * unit - float(np.median(level))
+        unit = float(np.sqrt(np.median(variance) / GAUSSIAN_COUNTS))
+        return unit, GAUSSIAN_COUNTS * unit - float(np.median(level))
     positive = level > 0
     return float(np.median(variance[positive] / level[positive])), 0.0
 
@@ -253,7 +256,7 @@ def _candidates(
     height, width = image.image.shape
     block_x = _block(np.arange(width), level.shape[1])
 
-    def look(start: int, stop: int) -> list[npt.NDArray[np.int64]]:
+    def scan(start: int, stop: int) -> list[npt.NDArray[np.int64]]:
         found = []
         for i in range(start, stop):
             block_y, first = min(i, level.shape[0] - 1), i * BLOCK_PX
@@ -265,7 +268,7 @@ def _candidates(
             found.append(place + first * width)
         return found
 
-    strips = share_equally(look, -(-height // BLOCK_PX), threads)
+    strips = share_equally(scan, -(-height // BLOCK_PX), threads)
     places = np.concatenate([place for part in strips for place in part])
     y, x = np.divmod(places, width)
     return y, x

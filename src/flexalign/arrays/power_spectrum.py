@@ -17,7 +17,7 @@ REFERENCE_OVERLAP = 0.4
 REFERENCE_TAPER = 0.025  # of the half-width
 CTF_SPECTRUM_PX = 512
 # Tiles that are transformed together.
-_TILES_TOGETHER = 4
+_TILES_PER_BATCH = 4
 CTF_PIXEL_SIZE_A = 1.4
 
 
@@ -242,11 +242,11 @@ def _sum_over_tiles(
     lefts = _tile_starts(pixels.shape[1], side, overlap)
 
     def sum_rows(start: int, stop: int) -> list[npt.NDArray[np.float64]]:
-        tiles, sums = np.empty((_TILES_TOGETHER, side, side), np.float32), []
+        tiles, sums = np.empty((_TILES_PER_BATCH, side, side), np.float32), []
         for top in tops[start:stop]:
             total = np.zeros((side, side // 2 + 1))
-            for first in range(0, len(lefts), _TILES_TOGETHER):
-                some = lefts[first : first + _TILES_TOGETHER]
+            for first in range(0, len(lefts), _TILES_PER_BATCH):
+                some = lefts[first : first + _TILES_PER_BATCH]
                 for left, tile in zip(some, tiles, strict=False):
                     standard_tile(pixels, top, left, window, tile)
                 add(rfft2(tiles[: len(some)]), total)

@@ -34,11 +34,11 @@ from flexalign.machine import core_count
 # Jobs queued at the scheduler per place, so that no worker idles and an adaptive cluster sees the
 # amount of work.
 JOBS_PER_PLACE = 2
-MIN_NEWS_INTERVAL_S = 1.0
-BETWEEN_COUNTS_S = 5.0
+MIN_MESSAGE_INTERVAL_S = 1.0
+PLACE_COUNT_INTERVAL_S = 5.0
 CONNECT_S = 20.0
 # Time to wait for a lost scheduler.
-PATIENCE_S = 600.0
+SCHEDULER_TIMEOUT_S = 600.0
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +85,7 @@ class DaskExecutor:
         self._max_places, self._threads, self._timeout_s = max_places, threads, timeout_s
         self._topic = f"flexalign-{uuid4().hex}"
         self._tasks: dict[str, _Task] = {}
-        self._news: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._places, self._counted_s = 0, 0.0
         self._client = self._new_client()
 
@@ -93,7 +93,7 @@ class DaskExecutor:
     def side_by_side(self) -> int:
         """Number of movies that the present workers process in parallel."""
         now = time.monotonic()
-        if now > self._counted_s + BETWEEN_COUNTS_S:
+        if now > self._counted_s + PLACE_COUNT_INTERVAL_S:
             with contextlib.suppress(OSError, ValueError):
                 self._places = sum(self._client.nthreads().values())
             self._counted_s = now
@@ -112,17 +112,17 @@ class DaskExecutor:
     def wait(self, listener: Listener, timeout_s: float) -> None:
         """Listen to the scheduler until a movie has ended, but not for long."""
         until = time.monotonic() + timeout_s
-        self._see_to_the_scheduler(listener)
+        self._check_scheduler(listener)
         while True:
             try:
-                news = self._news.get(timeout=max(0.0, until - time.monotonic()))
+                message = self._messages.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
-            if isinstance(news, dict):
-                self._hear(news, listener)
-            elif self._end(news, listener):
+            if isinstance(message, dict):
+                self._receive(message, listener)
+            elif self._end(message, listener):
                 break
-        self._give_up_the_hung(listener)
+        self._stop_hung(listener)
 
     def withdraw(self) -> list[Job]:
         """Withdraw the jobs that no worker has reported; one that has begun is given up."""
@@ -143,7 +143,7 @@ class DaskExecutor:
     def _new_client(self) -> Any:
         """A connection to the scheduler, subscribed to progress messages."""
         client = self._connect()
-        client.subscribe_topic(self._topic, lambda event: self._news.put(event[1]))
+        client.subscribe_topic(self._topic, lambda event: self._messages.put(event[1]))
         return client
 
     def _send(self, job: Job) -> Any:
@@ -151,16 +151,18 @@ class DaskExecutor:
         future = self._client.submit(
             work, job, self._threads, self._topic, key=f"{job.name}-{uuid4().hex}", pure=False
         )
-        future.add_done_callback(self._news.put)
+        future.add_done_callback(self._messages.put)
         return future
 
-    def _hear(self, news: dict[str, Any], listener: Listener) -> None:
+    def _receive(self, message: dict[str, Any], listener: Listener) -> None:
         """Handle a progress message."""
-        task = self._tasks.get(news["movie"])
+        task = self._tasks.get(message["movie"])
         if task is not None:
-            task.worker, task.last_message_s = news["worker"], time.monotonic()
-            if news["stage"]:
-                listener(Stage(news["movie"], news["stage"], news["done"], news["total"]))
+            task.worker, task.last_message_s = message["worker"], time.monotonic()
+            if message["stage"]:
+                listener(
+                    Stage(message["movie"], message["stage"], message["done"], message["total"])
+                )
 
     def _end(self, future: Any, listener: Listener) -> bool:
         """Handle the end of a future; return whether a job ended with it."""
@@ -177,7 +179,7 @@ class DaskExecutor:
         listener(outcome)
         return True
 
-    def _see_to_the_scheduler(self, listener: Listener) -> None:
+    def _check_scheduler(self, listener: Listener) -> None:
         """Submit jobs again that a lost scheduler has forgotten, once it is back."""
         if self._client.status == "closed":
             listener(Note("the scheduler is lost: waiting for it"))
@@ -202,7 +204,7 @@ class DaskExecutor:
         InputError
             If it does not answer in time.
         """
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + SCHEDULER_TIMEOUT_S
         while True:
             try:
                 return self._new_client()
@@ -211,7 +213,7 @@ class DaskExecutor:
                     raise
                 time.sleep(1.0)
 
-    def _give_up_the_hung(self, listener: Listener) -> None:
+    def _stop_hung(self, listener: Listener) -> None:
         """Restart workers without a message for too long."""
         now = time.monotonic()
         for task in list(self._tasks.values()):
@@ -234,8 +236,8 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     worker = get_worker()
 
     def send(stage: str, done: int, total: int) -> None:
-        news = {"movie": job.movie, "stage": stage, "done": done, "total": total}
-        worker.log_event(topic, {**news, "worker": worker.address})
+        message = {"movie": job.movie, "stage": stage, "done": done, "total": total}
+        worker.log_event(topic, {**message, "worker": worker.address})
 
     send("", 0, 0)
     places = max(1, worker.state.nthreads)
@@ -247,9 +249,9 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     if min_bytes > limit_bytes:
         return refused(job, min_bytes)
     if normal_bytes > limit_bytes:
-        job = replace(job, is_careful=True)
+        job = replace(job, runs_alone=True)
     outcome = run_job(
-        job, threads or max(1, core_count() // places), throttled(send, MIN_NEWS_INTERVAL_S)
+        job, threads or max(1, core_count() // places), throttled(send, MIN_MESSAGE_INTERVAL_S)
     )
     # The process time includes that of other movies in the same process.
     return replace(outcome, cpu_s=float("nan")) if places > 1 else outcome
@@ -260,8 +262,8 @@ def _failed(job: Job, error: BaseException) -> Outcome:
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
-        message = f"{error.allowed_failures + 1} workers died while they worked on it"
-        return Outcome(replace(job, is_careful=True), None, Failure("worker-died", message))
+        message = f"{error.allowed_failures + 1} workers died while processing it"
+        return Outcome(replace(job, runs_alone=True), None, Failure("worker-died", message))
     if isinstance(error, ImportError):
         message = f"the workers cannot load flexalign of the same version: {error}"
         return Outcome(job, None, Failure("device", message, 4))

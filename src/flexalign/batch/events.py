@@ -50,7 +50,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A movie is done or has failed; if not final, it is tried once more."""
+    """A movie is done or has failed; if not final, it is retried."""
 
     outcome: Outcome
     is_final: bool

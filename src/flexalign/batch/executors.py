@@ -70,7 +70,7 @@ class InProcess:
             time.sleep(timeout_s)
             return
         job, self._job = self._job, None
-        listener(run_job(job, self._threads, lambda *news: listener(Stage(job.movie, *news))))
+        listener(run_job(job, self._threads, lambda *stage: listener(Stage(job.movie, *stage))))
 
     def withdraw(self) -> list[Job]:
         """Remove and return the job that has not begun."""

@@ -19,18 +19,17 @@ from flexalign.files import displayed
 REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
 
 ADVICE = {
-    "input": "look at the movie (copy it again if it was cut short), then --retry-failed",
-    "output": "make room in the run folder or see to its permissions, then run again",
-    "occupied": "move the files away that are not of this run, or choose another folder for it, "
-    "then run again",
+    "input": "check the movie (copy it again if it is truncated), then use --retry-failed",
+    "output": "free space in the run folder or correct its permissions, then run again",
+    "occupied": "move the files that are not of this run, or choose another folder, then run again",
     "parameter": "give a parameter that fits this movie and run again",
-    "system": "see to what the system says (permissions, disk, network), then run again",
-    "device": "see that the device works, or choose --device cpu, then run again",
+    "system": "solve the problem that the system reports (permissions, disk, network), then run "
+    "again",
+    "device": "check the device, or choose --device cpu, then run again",
     "memory": "use a machine or a worker with more memory, then --retry-failed",
-    "stalled": "see whether the disk of the movie answers, or give more --timeout; "
-    "then --retry-failed",
-    "worker-died": "look into the system's log (memory?), then --retry-failed; if it happens "
-    "again, report it",
+    "stalled": "check the disk of the movie, or increase --timeout; then use --retry-failed",
+    "worker-died": "check the system log (out of memory?), then use --retry-failed; report it "
+    "if it recurs",
     "defect": "report it, as CONTRIBUTING.md says",
 }
 
@@ -100,9 +99,9 @@ def explain(error: BaseException) -> Failure:
         return Failure("memory", message, DeviceError.exit_code)
     exit_code = error.exit_code if isinstance(error, FlexAlignError) else InputError.exit_code
     if not isinstance(error, OutputError):
-        said = set(_numbers(error))
+        numbers_in_message = set(_numbers(error))
         for kind, numbers in (("output", _OF_OUTPUT), ("system", _OF_SYSTEM)):
-            if said & numbers:
+            if numbers_in_message & numbers:
                 return Failure(kind, message, exit_code)
     if isinstance(error, FlexAlignError):
         kinds = {

@@ -27,9 +27,9 @@ from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import MIB_BYTES, read_json
 from flexalign.io.record import read_record
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.io.writing.ownership import unchanged_before
-from flexalign.io.writing.publishing import leftover_root, leftovers, results_of, take_back
+from flexalign.io.writing.publishing import leftover_root, leftovers, results_of, roll_back
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.params import AlignParams
@@ -112,7 +112,7 @@ class RunFolder:
     def clear(self, name: str) -> None:
         """Remove leftovers of killed processes, and results without a record, of `name`."""
         for path in self._leftovers.pop(name, ()):
-            take_back(path)
+            roll_back(path)
         lost = self._lost.pop(name, None)
         if lost is not None:
             names = lost.row.get("outputs", ())
@@ -144,13 +144,13 @@ class RunFolder:
         entries = list(self)
         done = [entry.row for entry in entries if entry.failure is None]
         failed = [(entry.movie, entry.failure) for entry in entries if entry.failure is not None]
-        with kept_current(self.path / tables.FAILED_NAME) as temporary:
+        with replacing_listed(self.path / tables.FAILED_NAME) as temporary:
             tables.write_failed(temporary, failed)
-        with kept_current(self.path / tables.CSV_NAME) as temporary:
+        with replacing_listed(self.path / tables.CSV_NAME) as temporary:
             write_csv(temporary, tables.COLUMNS, done)
-        with kept_current(self.path / tables.STAR_NAME) as temporary:
+        with replacing_listed(self.path / tables.STAR_NAME) as temporary:
             tables.write_star(temporary, done, self.params.voltage_kV)
-        with kept_current(self.path / INDEX_NAME) as temporary:
+        with replacing_listed(self.path / INDEX_NAME) as temporary:
             temporary.write_text(self._index(summary), encoding="utf-8")
             sync(temporary)
         self._is_changed = False
@@ -243,8 +243,8 @@ def read_index(path: Path) -> list[Entry]:
         items = typed(list[Any], plain.get("movies"), "movies")
     except InputError as error:
         raise InputError(
-            f"{error}. Expected the index of a run: remove it (what is done is known from the "
-            "records) or choose another folder"
+            f"{error}. Expected the index of a run: remove it (finished movies are known from "
+            f"their records) or choose another folder"
         ) from error
     if schema > SCHEMA:
         raise InputError(

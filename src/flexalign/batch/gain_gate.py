@@ -14,13 +14,13 @@ from flexalign.gain.limits import GAIN_RUN_GOAL_SD, GAIN_RUN_MOVIES, GAIN_RUN_SI
 from flexalign.gain.verdict import MIN_VARIATION, GainCheck
 from flexalign.io.record import file_state
 from flexalign.io.results import make_folder
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.params import AlignParams
 from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"
 PICTURE_NAME = "gain_check.png"
-INSIST = "--gain-check off goes on with it as it is"
+OVERRIDE_ADVICE = "--gain-check off continues with it unchanged"
 
 
 def gain_gate(
@@ -58,7 +58,7 @@ class GainGate:
         self, params: AlignParams, folder: Path, observe: Callable[[GainChecked], None]
     ) -> None:
         refuse_foreign(folder, (CHECK_NAME, PICTURE_NAME))
-        self._asked = self._params = params
+        self._requested = self._params = params
         self._folder, self._observe = folder, observe
         from flexalign.gain.check import GainChecker  # loads the compiled loops
 
@@ -66,7 +66,7 @@ class GainGate:
         self._checker = GainChecker(
             params, max_px=GAIN_RUN_SIDE_PX, goal_sd=GAIN_RUN_GOAL_SD, threads=threads
         )
-        self._left, self._is_begun = GAIN_RUN_MOVIES, False
+        self._left, self._has_started = GAIN_RUN_MOVIES, False
 
     def admit(self, movies: Sequence[Path]) -> AlignParams:
         """The parameters for these movies and all until the next call.
@@ -76,15 +76,15 @@ class GainGate:
         InputError
             If the gain certainly does not fit and the parameters do not say what to do then.
         """
-        if movies and not self._is_begun:
-            self._is_begun = True
+        if movies and not self._has_started:
+            self._has_started = True
             self._use(self._known())
         if self._left <= 0 or not movies:
             return self._params
-        looked = movies[: self._left]
-        self._left -= len(looked)
+        checked = movies[: self._left]
+        self._left -= len(checked)
         try:
-            found = self._checker.take(looked)
+            found = self._checker.take(checked)
         except FlexAlignError:
             # Each movie will report it; a run with other movies can go on.
             self._left = 0
@@ -96,13 +96,13 @@ class GainGate:
             self._left = 0
             return self._params
         make_folder(self._folder)
-        with kept_current(self._folder / CHECK_NAME) as temporary:
+        with replacing_listed(self._folder / CHECK_NAME) as temporary:
             write_json(temporary, {"key": self._key(), **found.to_dict()})
         if found.is_mismatch:
-            with kept_current(self._folder / PICTURE_NAME) as temporary:
+            with replacing_listed(self._folder / PICTURE_NAME) as temporary:
                 self._checker.draw(temporary, found)
         stops = found.is_mismatch and not self._is_taken(found)
-        self._observe(GainChecked(found, self._said(found), stops))
+        self._observe(GainChecked(found, self._messages(found), stops))
         if stops:
             raise InputError(f"{self._params.gain}: {found.describe()}. {self._remedy(found)}")
         self._use(found)
@@ -121,18 +121,18 @@ class GainGate:
         """Whether the run continues with a placement other than the given one."""
         return found.verdict == "other" and self._params.gain_check == "auto"
 
-    def _said(self, found: GainCheck) -> str:
+    def _messages(self, found: GainCheck) -> str:
         """The messages for observers."""
         if self._is_taken(found):
-            return f"{found.describe()}: going on as with {found.advice()}"
+            return f"{found.describe()}: continuing as with {found.advice()}"
         return found.describe()
 
     def _remedy(self, found: GainCheck) -> str:
         """Advice for a gain that does not fit."""
         advice = found.advice()
         if not advice:
-            return INSIST[0].upper() + INSIST[1:]
-        return f"Give {advice}, or --gain-check auto; {INSIST}"
+            return OVERRIDE_ADVICE[0].upper() + OVERRIDE_ADVICE[1:]
+        return f"Give {advice}, or --gain-check auto; {OVERRIDE_ADVICE}"
 
     def _known(self) -> GainCheck | None:
         """The result of an earlier start of the run, if it is still valid."""
@@ -150,8 +150,8 @@ class GainGate:
         """Identity of a reference and its placement."""
         names = ("gain", "gain_rotate", "gain_flip", "gain_sense", "tiff_rows", "eer_upsampling")
         try:
-            state = file_state(self._asked.gain or "")
+            state = file_state(self._requested.gain or "")
         except OSError:
             return ""
-        facts = [state, *(getattr(self._asked, name) for name in names)]
+        facts = [state, *(getattr(self._requested, name) for name in names)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -21,7 +21,7 @@ COMPRESSED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
 INDEX_NAME = "run.json"
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 # Parameters of which the value of a list is added to that of the run.
-ADDED = ("pre_exposure_e_A2",)
+ADDITIVE_PARAMETERS = ("pre_exposure_e_A2",)
 
 
 def find_movies(arguments: Sequence[str], references: Sequence[str | None] = ()) -> list[Path]:
@@ -108,8 +108,10 @@ def listed_parameters(
         if Path(argument).suffix != ".star" or is_folder(argument):
             continue
         for movie in read_movie_list(argument):
-            said = movie.own_parameters(params)
-            own = {n: value for n, value in said.items() if n not in fixed or n in ADDED}
+            given = movie.own_parameters(params)
+            own = {
+                n: value for n, value in given.items() if n not in fixed or n in ADDITIVE_PARAMETERS
+            }
             if listed.setdefault(resolved(movie.path), own) != own:
                 raise InputError(
                     f"{argument}: expected the same of a movie wherever it is listed, found "

@@ -36,7 +36,7 @@ class Job:
     folder : of the run, absolute
     parameters : all of them, from `AlignParams.to_dict`
     key : identity of the work, see `job_key`
-    is_careful : second try after a failure for lack of memory or time: alone, with one thread
+    runs_alone : second try after a failure for lack of memory or time: alone, with one thread
     inputs : other input files of the run, such as settings and lists
     series_key : identity of the tilt series that the movie belongs to; "" = none
     only_measures : the statistics for the priors of other tilts are wanted; nothing is written
@@ -49,7 +49,7 @@ class Job:
     folder: str
     parameters: dict[str, Any]
     key: str
-    is_careful: bool = False
+    runs_alone: bool = False
     inputs: tuple[str, ...] = ()
     series_key: str = ""
     only_measures: bool = False
@@ -115,7 +115,7 @@ def job_key(parameters_hash: str, states: dict[str, dict[str, int]], series_key:
 
 
 def key_of_record(record: MovieRecord) -> str:
-    """The key of the job that gave `record`, "" if the record is too old to tell.
+    """The key of the job that gave `record`, "" if the record is too old to have one.
 
     The hash is recomputed, so that parameters added since then count with their defaults.
     """
@@ -167,7 +167,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
         record = finished(Path(job.folder), job.name, job.key)
     if record is None:
         try:
-            record, statistics = _worked_on(job, 1 if job.is_careful else threads, progress)
+            record, statistics = _process(job, 1 if job.runs_alone else threads, progress)
         except Exception as error:
             failure, trace = explain(error), traceback.format_exc()
     plain = None if record is None else {**record.to_dict(), "motion": {}}
@@ -184,7 +184,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
     )
 
 
-def _worked_on(
+def _process(
     job: Job, threads: int, progress: Progress
 ) -> tuple[MovieRecord | None, TiltStatistics | None]:
     """The record of an aligned movie, or the statistics of a tilt that was only measured."""
@@ -206,14 +206,14 @@ def throttled(send: Progress, interval_s: float) -> Progress:
     """`send`, called at each change of the stage and otherwise at most once per interval."""
     last = ("", 0.0)
 
-    def tell(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         if stage != last[0] or now > last[1] + interval_s:
             last = (stage, now)
             send(stage, done, total)
 
-    return tell
+    return report
 
 
 def needed_bytes(job: Job) -> tuple[int, int]:

@@ -23,12 +23,12 @@ from flexalign.batch.resources import ReadAhead, memory_budget_bytes
 from flexalign.machine import core_count
 
 DEFAULT_TIMEOUT_S = 1800.0
-LAST_WORDS_CHARACTERS = 600
-TIME_TO_TELL_S = 0.2
+MAX_STDERR_CHARACTERS = 600
+TRACEBACK_WAIT_S = 0.2
 # Limit of the C library's memory arenas, which would grow over weeks.
-MEMORY_ARENAS = "2"
-FEW_CORES = 4
-THREADS_OF_A_MOVIE = 2
+MALLOC_ARENA_MAX = "2"
+MAX_SINGLE_THREAD_CORES = 4
+THREADS_PER_MOVIE = 2
 
 
 def default_jobs(threads: int | None) -> int:
@@ -38,7 +38,7 @@ def default_jobs(threads: int | None) -> int:
     cores = core_count()
     if threads is not None:
         return max(1, cores // threads)
-    return cores if cores <= FEW_CORES else cores // THREADS_OF_A_MOVIE
+    return cores if cores <= MAX_SINGLE_THREAD_CORES else cores // THREADS_PER_MOVIE
 
 
 @dataclass(slots=True, eq=False)
@@ -52,8 +52,8 @@ class _Worker:
     process: subprocess.Popen[bytes]
     number: int
     connection: Connection[Any, Any]
-    life: int
-    words: IO[bytes]
+    lifeline: int
+    output: IO[bytes]
     job: Job | None = None
     needed_bytes: tuple[int, int] | None = None
     threads: int = 0
@@ -114,8 +114,8 @@ class LocalProcesses:
         self._timeout_s = timeout_s
         self._workers: list[_Worker] = []
         self._queue: deque[Job] = deque()
-        self._ahead = ReadAhead()
-        self._is_noted = False
+        self._read_ahead = ReadAhead()
+        self._has_sent_note = False
 
     @property
     def processes(self) -> list[WorkerProcess]:
@@ -134,7 +134,7 @@ class LocalProcesses:
         """Queue the job for the next idle process; if there is none, read its movie ahead."""
         self._queue.append(job)
         if len(self._queue) + len(self._busy()) > self.side_by_side:
-            self._ahead.want(job.movie)
+            self._read_ahead.request(job.movie)
 
     def wait(self, listener: Listener, timeout_s: float) -> None:
         """Assign jobs, and wait for messages of the processes."""
@@ -145,8 +145,8 @@ class LocalProcesses:
             return
         for connection in wait(list(connections), timeout_s):
             self._listen(connections[connection], listener)  # type: ignore[index]
-        self._give_up_the_hung(listener)
-        self._let_start()
+        self._stop_hung(listener)
+        self._start_fitting()
 
     def withdraw(self) -> list[Job]:
         """Remove and return the jobs that no process has."""
@@ -156,7 +156,7 @@ class LocalProcesses:
 
     def close(self) -> None:
         """End all processes."""
-        self._ahead.close()
+        self._read_ahead.close()
         self._queue.clear()
         for worker in list(self._workers):
             self._remove(worker)
@@ -174,45 +174,45 @@ class LocalProcesses:
                 self._workers.append(idle)
             idle.job = self._queue.popleft()
             idle.started_s = idle.last_message_s = time.monotonic()
-            idle.words.truncate(0)
+            idle.output.truncate(0)
             with contextlib.suppress(BrokenPipeError):  # `_listen` detects and reports its end
                 idle.connection.send(idle.job)
 
     def _listen(self, worker: _Worker, listener: Listener) -> None:
         """Handle one message, or the end, of a worker."""
         try:
-            news = worker.connection.recv()
+            message = worker.connection.recv()
         except (EOFError, ConnectionResetError):
-            last_words = self._remove(worker)
+            error_output = self._remove(worker)
             if worker.job is not None:
-                death = _death(worker.process.returncode, last_words)
-                listener(_lost(worker, death, last_words))
+                failure = _exit_failure(worker.process.returncode, error_output)
+                listener(_lost(worker, failure, error_output))
             return
         worker.last_message_s = time.monotonic()
-        if isinstance(news, Outcome):
+        if isinstance(message, Outcome):
             worker.free()
-            listener(news)
-        elif isinstance(news, Note):
-            if not self._is_noted:
-                listener(news)
-            self._is_noted = True
+            listener(message)
+        elif isinstance(message, Note):
+            if not self._has_sent_note:
+                listener(message)
+            self._has_sent_note = True
         elif worker.needed_bytes is None:
-            worker.needed_bytes = news
+            worker.needed_bytes = message
         elif worker.job is not None:
-            listener(Stage(worker.job.movie, *news))
+            listener(Stage(worker.job.movie, *message))
 
-    def _give_up_the_hung(self, listener: Listener) -> None:
+    def _stop_hung(self, listener: Listener) -> None:
         """Kill workers without a message for too long."""
         for worker in self._busy():
             silent_s = time.monotonic() - worker.last_message_s
             if silent_s > self._timeout_s and not worker.is_waiting:
                 worker.process.send_signal(signal.SIGUSR1)  # it dumps its traceback, if it can
-                time.sleep(TIME_TO_TELL_S)
+                time.sleep(TRACEBACK_WAIT_S)
                 trace = self._remove(worker)
                 message = f"nothing was heard of its worker for {silent_s:.0f} s"
                 listener(_lost(worker, Failure("stalled", message), trace))
 
-    def _let_start(self) -> None:
+    def _start_fitting(self) -> None:
         """Start workers whose movies fit into the free memory, in order.
 
         A movie that never fits is processed alone with one thread, or refused if even that does not
@@ -223,22 +223,22 @@ class LocalProcesses:
                 continue
             normal_bytes, min_bytes = worker.needed_bytes
             if normal_bytes > self._memory_bytes:
-                worker.job = replace(worker.job, is_careful=True)
+                worker.job = replace(worker.job, runs_alone=True)
             if min_bytes > self._memory_bytes:
-                self._tell(worker, 0)
-            elif self._may_start(worker.job, normal_bytes):
-                self._tell(worker, 1 if worker.job.is_careful else self._share(normal_bytes))
+                self._reply(worker, 0)
+            elif self._fits(worker.job, normal_bytes):
+                self._reply(worker, 1 if worker.job.runs_alone else self._share(normal_bytes))
             else:
                 return  # later ones wait too, otherwise a large movie would never start
 
-    def _may_start(self, job: Job, needed_bytes: int) -> bool:
+    def _fits(self, job: Job, needed_bytes: int) -> bool:
         """Whether a movie fits beside those in progress."""
         running = [worker for worker in self._busy() if worker.threads]
         used = sum(worker.needed_bytes[0] for worker in running if worker.needed_bytes)
-        is_careful = any(w.job.is_careful for w in running if w.job) or job.is_careful
-        return not running or (used + needed_bytes <= self._memory_bytes and not is_careful)
+        runs_alone = any(w.job.runs_alone for w in running if w.job) or job.runs_alone
+        return not running or (used + needed_bytes <= self._memory_bytes and not runs_alone)
 
-    def _tell(self, worker: _Worker, threads: int) -> None:
+    def _reply(self, worker: _Worker, threads: int) -> None:
         """Start a worker's movie, or with zero threads refuse it."""
         worker.threads = threads or 1
         worker.last_message_s = time.monotonic()
@@ -258,42 +258,42 @@ class LocalProcesses:
         worker.process.kill()
         worker.process.wait()
         worker.connection.close()
-        os.close(worker.life)
-        with worker.words as words:
-            words.seek(0)
-            return words.read().decode(errors="replace").strip()
+        os.close(worker.lifeline)
+        with worker.output as output:
+            output.seek(0)
+            return output.read().decode(errors="replace").strip()
 
 
 def _start(number: int) -> _Worker:
     """A new process, the one of this `number` from 0 on, with a connection to it."""
     ours, theirs = Pipe()
-    their_life, our_life = os.pipe()
-    words = tempfile.TemporaryFile()  # noqa: SIM115
-    numbers = (theirs.fileno(), their_life)
+    their_lifeline, our_lifeline = os.pipe()
+    output = tempfile.TemporaryFile()  # noqa: SIM115
+    numbers = (theirs.fileno(), their_lifeline)
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "flexalign.batch.worker", *map(str, numbers)],
         stdin=subprocess.DEVNULL,
-        stdout=words,
-        stderr=words,
+        stdout=output,
+        stderr=output,
         pass_fds=numbers,
-        env={"MALLOC_ARENA_MAX": MEMORY_ARENAS, **os.environ, PROCESS_VARIABLE: str(number)},
+        env={"MALLOC_ARENA_MAX": MALLOC_ARENA_MAX, **os.environ, PROCESS_VARIABLE: str(number)},
         process_group=0,  # Ctrl-C is handled by the run, which ends its workers
     )
     theirs.close()
-    os.close(their_life)
-    return _Worker(process, number, ours, our_life, words)
+    os.close(their_lifeline)
+    return _Worker(process, number, ours, our_lifeline, output)
 
 
-def _death(code: int, last_words: str) -> Failure:
+def _exit_failure(code: int, error_output: str) -> Failure:
     """Why a worker ended."""
     how = f"ended with exit code {code}"
     if code < 0:
-        how = f"was ended by signal {-code} ({signal.Signals(-code).name})"
+        how = f"was killed by signal {-code} ({signal.Signals(-code).name})"
     if code == -signal.SIGKILL:
         how += ", as the system does when memory runs out"
-    words = " ".join(last_words.split())[-LAST_WORDS_CHARACTERS:]
-    said = f"; it said: {words}" if words else ""
-    return Failure("worker-died", f"its worker {how}{said}")
+    output = " ".join(error_output.split())[-MAX_STDERR_CHARACTERS:]
+    quoted = f"; its last output: {output}" if output else ""
+    return Failure("worker-died", f"its worker {how}{quoted}")
 
 
 def _lost(worker: _Worker, failure: Failure, trace: str) -> Outcome:

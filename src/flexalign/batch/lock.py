@@ -53,7 +53,7 @@ def _lock(descriptor: int, folder: Path) -> bool:
             return False
         holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
         raise InputError(
-            f"{folder}: expected a folder that no other run works on, found one that is held by "
+            f"{folder}: expected a folder that no other run uses, found one in use by "
             f"{holder}: wait for it, stop it, or choose another folder"
         ) from error
     return True

@@ -76,7 +76,7 @@ class PendingSeries:
             self.unmeasured, self._statistics = set(self.awaited), {}
         return [movie for movie in movies_of(self.series) if resolved(movie) in self.awaited]
 
-    def lose(self, losses: Mapping[int, tuple[str, str]]) -> list[Path]:
+    def leave_out(self, losses: Mapping[int, tuple[str, str]]) -> list[Path]:
         """Leave out tilts; return the movies of earlier exposures that replace them.
 
         These are measured if others still are; else they inherit the prior of the lost tilt of the

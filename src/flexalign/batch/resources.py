@@ -25,7 +25,7 @@ def free_memory_bytes() -> int:
 
     Returns
     -------
-    A large number if the system does not tell.
+    A large number if it is unknown.
     """
     free = [1 << 50]
     if MEMINFO.exists():
@@ -59,7 +59,7 @@ class ReadAhead:
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
-    def want(self, path: str) -> None:
+    def request(self, path: str) -> None:
         """Queue the file for reading, unless memory is short."""
         self._files.put(path)
 

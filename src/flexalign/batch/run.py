@@ -151,7 +151,7 @@ class Run:
             If their pixel size or dose cannot be right.
         """
         try:
-            while self._is_going():
+            while self._is_running():
                 if self._is_stopped:
                     self._withdraw()
                 self._take()
@@ -165,8 +165,8 @@ class Run:
         finally:
             self._executor.close()
             # After a stop no further movie is checked; the next run will.
-            stayed = () if self._is_stopped else self._source.incomplete
-            incomplete = tuple(displayed(path) for path in stayed)
+            movies = () if self._is_stopped else self._source.incomplete
+            incomplete = tuple(displayed(path) for path in movies)
             summary = self._throughput.summary(self._unfinished(), incomplete)
             self._folder.write(summary.to_dict(), at_once=True)
         self._observe(Finished(summary, self._folder.path))
@@ -174,11 +174,11 @@ class Run:
 
     def _unfinished(self) -> int:
         """Number of movies left, consistent even if a signal interrupted the bookkeeping."""
-        under_way = (movie for movie in self._running if movie not in self._waiting)
-        known = (self._folder.get(movie) is not self._before.get(movie) for movie in under_way)
+        in_progress = (movie for movie in self._running if movie not in self._waiting)
+        known = (self._folder.get(movie) is not self._before.get(movie) for movie in in_progress)
         return len(self._waiting) + sum(not is_known for is_known in known)
 
-    def _is_going(self) -> bool:
+    def _is_running(self) -> bool:
         if self._is_stopped:
             return bool(self._running)
         return bool(self._source.is_open or self._waiting or self._running)
@@ -244,27 +244,27 @@ class Run:
             del self._waiting[movie]
             self._executor.submit(job)
 
-    def _listen(self, news: Stage | Note | Outcome) -> None:
+    def _listen(self, message: Stage | Note | Outcome) -> None:
         """Handle the messages of the executor."""
-        if not isinstance(news, Outcome):
-            self._observe(news)
+        if not isinstance(message, Outcome):
+            self._observe(message)
             return
-        job, failure = news.job, news.failure
+        job, failure = message.job, message.failure
         if job.only_measures and failure is None:
             self._running.pop(job.movie, None)
             self._before.pop(job.movie, None)
-            self._observe(Measured(news))
+            self._observe(Measured(message))
             self._consider_again(job.movie)
             return
-        is_final = failure is None or not failure.may_pass or job.is_careful
+        is_final = failure is None or not failure.may_pass or job.runs_alone
         if is_final:
-            self._folder.add(news)
-            self._throughput.end(news)
+            self._folder.add(message)
+            self._throughput.end(message)
         else:
-            self._waiting[job.movie] = replace(job, is_careful=True)
+            self._waiting[job.movie] = replace(job, runs_alone=True)
         self._running.pop(job.movie, None)
         self._before.pop(job.movie, None)
-        self._observe(Ended(news, is_final))
+        self._observe(Ended(message, is_final))
         self._consider_again(job.movie)
         is_output = failure is not None and failure.kind == "output"
         self._output_failures = self._output_failures + 1 if is_output else 0

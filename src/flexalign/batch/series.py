@@ -74,7 +74,7 @@ class SeriesWork:
         self._files = files or TiltFiles()
         self._shares_prior = shares_prior and tilts.params.refine
         # The check of the gain may change those of the folder.
-        self._asked = tilts.params
+        self._requested = tilts.params
         self._folder, self._tilts, self._observe = folder, tilts, observe
         for movie, root in folder.roots:  # also where its files are removed
             tilts.names.give(movie, root)
@@ -106,7 +106,7 @@ class SeriesWork:
         if self._files.root is not None:
             for movie in series.own:
                 self._tilts.names.give(movie, self._files.root(Path(movie)))
-        params = replace(self._asked, **series.parameters)
+        params = replace(self._requested, **series.parameters)
         kind = f"{params.hash()}{' with a shared prior' * self._shares_prior}"
         key = series_key(series, kind, reference_states(params))
         self._of_movie |= {resolved(movie): name for movie in series.own}
@@ -123,7 +123,7 @@ class SeriesWork:
         pending = PendingSeries(series, key, needs_prior=needs_prior)
         self._pending[name] = pending
         if not movies:
-            self._put_together(pending)
+            self._start_writing(pending)
         return movies
 
     def _is_done(self, name: str, key: str) -> bool:
@@ -258,22 +258,22 @@ class SeriesWork:
             return
         if failure is not None:
             tilts = [tilt for tilt in pending.series.used if resolved(tilt.movie) == place]
-            self._lose(pending, {tilt.order: ("failed", failure.message) for tilt in tilts})
+            self._leave_out(pending, {tilt.order: ("failed", failure.message) for tilt in tilts})
         is_round_over = pending.measure(place, None)
         pending.awaited.remove(place)
         if not pending.awaited:
-            self._put_together(pending)
+            self._start_writing(pending)
         elif is_round_over:
             self._estimate_priors(pending)
 
-    def _lose(self, pending: PendingSeries, losses: Mapping[int, tuple[str, str]]) -> None:
+    def _leave_out(self, pending: PendingSeries, losses: Mapping[int, tuple[str, str]]) -> None:
         """Leave out tilts of a series, and start earlier exposures of the same angles instead."""
-        self._released += pending.lose(losses)
+        self._released += pending.leave_out(losses)
         for tilt in pending.series.left_out:
             if tilt.order in losses and tilt.replaced_by:
                 self.say(f"{pending.series.name}: exposure {tilt.order}: {tilt.reason}")
 
-    def _put_together(self, pending: PendingSeries) -> None:
+    def _start_writing(self, pending: PendingSeries) -> None:
         """Start to write the results of a series in the background.
 
         If an image is dark or of another size and an earlier exposure can replace it, wait for
@@ -287,7 +287,7 @@ class SeriesWork:
             for tilt in pending.series.used
             if tilt.movie not in records
         }
-        self._lose(pending, {**losses, **unfit(aligned, records)})
+        self._leave_out(pending, {**losses, **unfit(aligned, records)})
         if pending.awaited:
             return
         written = self._pool.submit(
@@ -301,8 +301,8 @@ class SeriesWork:
         """Process the series that have been written."""
         while self._writing and (wait or self._writing[0][1].done()):
             pending, written = self._writing.popleft()
-            is_begun_anew = self._pending.get(pending.series.name) is not pending
-            if not is_begun_anew:
+            is_restarted = self._pending.get(pending.series.name) is not pending
+            if not is_restarted:
                 del self._pending[pending.series.name]
             try:
                 record = written.result()
@@ -310,7 +310,7 @@ class SeriesWork:
                 self.fail(pending.series.source, error)
                 continue
             self._folder.add(record)
-            if not self._keep_tilts and not is_begun_anew:
+            if not self._keep_tilts and not is_restarted:
                 for movie in pending.series.own:
                     self._tilts.forget(movie)
             self._observe(events.SeriesDone(record))

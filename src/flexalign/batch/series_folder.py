@@ -13,7 +13,7 @@ from flexalign.batch.failures import Failure
 from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import displayed
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.io.writing.ownership import refuse_occupied, resolved
 from flexalign.io.writing.publishing import clear_leftovers, results_of
 from flexalign.tilts.model import Tilt, TiltSeries
@@ -64,7 +64,7 @@ class SeriesFolder:
         self._failed: dict[str, Failure] = {}
         # Source of the series of each name, ignoring case as some file systems do.
         self._sources = {name.casefold(): done.source for name, done in self._done.items()}
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
 
     @property
     def failed(self) -> Mapping[str, Failure]:
@@ -74,7 +74,7 @@ class SeriesFolder:
     @property
     def lost(self) -> int:
         """Number of lost tilts in the finished series of this run, done now or before."""
-        return sum(self.lost_of(name) for name in self._begun & self._done.keys())
+        return sum(self.lost_of(name) for name in self._started & self._done.keys())
 
     def lost_of(self, name: str) -> int:
         """Number of lost tilts in a finished series."""
@@ -93,7 +93,7 @@ class SeriesFolder:
             folder = Path(series.source).parent.name
             name = f"{folder}_{series.name}" + (f"_{number}" if number > 1 else "")
             number += 1
-        self._begun.add(name)
+        self._started.add(name)
         return name
 
     def check(self, name: str) -> None:
@@ -129,11 +129,11 @@ class SeriesFolder:
             If they cannot be written.
         """
         done = [self._done[name] for name in sorted(self._done)]
-        with kept_current(self.path / SERIES_TABLE) as temporary:
+        with replacing_listed(self.path / SERIES_TABLE) as temporary:
             write_csv(temporary, SERIES_COLUMNS, (one.row for one in done))
-        with kept_current(self.path / LEFT_OUT_TABLE) as temporary:
+        with replacing_listed(self.path / LEFT_OUT_TABLE) as temporary:
             write_csv(temporary, LEFT_OUT_COLUMNS, (row for one in done for row in one.left_out))
-        with kept_current(self.path / tables.FAILED_NAME) as temporary:
+        with replacing_listed(self.path / tables.FAILED_NAME) as temporary:
             tables.write_failed(temporary, self._failed.items())
 
 

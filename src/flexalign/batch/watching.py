@@ -26,7 +26,7 @@ MIN_CHECK_INTERVAL_S = 1.0
 # Maximum share of the time for listing, which is slow on network file systems.
 MAX_LISTING_SHARE = 0.1
 # A movie last modified this long ago is complete when seen for the second time.
-OLD_S = 60.0
+SETTLED_AGE_S = 60.0
 # Movies are re-checked for this long after they were taken, in case their writer only paused.
 LATE_CHANGE_S = 3600.0
 
@@ -87,7 +87,7 @@ class Watched:
         self._next_listing_s = self._earliest_listing_s = self._next_check_s = 0.0
         self._last_new_s = time.monotonic()
         self._is_woken = threading.Event()
-        self._is_over = threading.Event()
+        self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Self:
@@ -100,7 +100,7 @@ class Watched:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._is_over.set()
+        self._is_closed.set()
         self._thread.join()
 
     @property
@@ -200,7 +200,7 @@ class Watched:
         return (
             before.is_renamed
             or unchanged_s >= self._choices.settle_s
-            or (unchanged_s >= MIN_CHECK_INTERVAL_S and age_s >= OLD_S)
+            or (unchanged_s >= MIN_CHECK_INTERVAL_S and age_s >= SETTLED_AGE_S)
             or self._has_sidecar(Path(path), modified)
         )
 
@@ -229,11 +229,11 @@ class Watched:
         """Wake `take` on change notifications of the system."""
         import watchfiles
 
-        with contextlib.suppress(OSError):  # too many folders for notifications: polling goes on
+        with contextlib.suppress(OSError):  # too many folders for notifications: polling continues
             for _ in watchfiles.watch(
                 self._folder,
                 watch_filter=None,
-                stop_event=self._is_over,
+                stop_event=self._is_closed,
                 rust_timeout=500,
                 raise_interrupt=False,
             ):

@@ -91,7 +91,7 @@ class WatchedSeries:
         self._pending: dict[str, _Seen] = {}
         self._taken: dict[str, tuple[_State, ...]] = {}
         self._read: dict[Path, tuple[_State, Source | None]] = {}
-        self._next_look_s = 0.0
+        self._next_update_s = 0.0
         self._last_change_s = clock()
 
     @property
@@ -115,13 +115,13 @@ class WatchedSeries:
     def take(self) -> Sequence[Path]:
         """The movies of newly completed series, and the released ones."""
         now, movies = self._clock(), self._work.take_released()
-        if now < self._next_look_s:
+        if now < self._next_update_s:
             return movies
-        self._next_look_s = now + min(
+        self._next_update_s = now + min(
             self._choices.poll_s, max(MIN_CHECK_INTERVAL_S, self._choices.settle_s / 4)
         )
         files = self._listing()
-        self._look(files, now)
+        self._update(files, now)
         ready = [key for key, seen in self._pending.items() if self._is_complete(seen, now)]
         for key in ready:
             seen = self._pending.pop(key)
@@ -139,7 +139,7 @@ class WatchedSeries:
                     found[Path(item.path)] = (state.st_size, state.st_mtime_ns)
         return found
 
-    def _look(self, files: Mapping[Path, _State], now: float) -> None:
+    def _update(self, files: Mapping[Path, _State], now: float) -> None:
         """Update which series exist, and which of them have changed."""
         by_name: dict[str, list[Path]] = {}
         for path in files:

@@ -20,17 +20,17 @@ from flexalign.batch.failures import explain
 from flexalign.batch.jobs import Job, Note, Outcome, needed_bytes, refused, run_job, throttled
 
 # Minimum interval of progress messages within a stage.
-MIN_NEWS_INTERVAL_S = 0.2
+MIN_MESSAGE_INTERVAL_S = 0.2
 # When memory runs out, the system should kill a worker rather than the run.
 OOM_SCORE = 500
 
 
-def main(connection_number: int, life_number: int) -> None:
+def main(connection_number: int, lifeline_number: int) -> None:
     """Work until the parent process closes the connection or ends."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
-    threading.Thread(target=_end_with_parent, args=(life_number,), daemon=True).start()
-    _volunteer()
+    threading.Thread(target=_end_with_parent, args=(lifeline_number,), daemon=True).start()
+    _prefer_as_oom_victim()
     connection: Connection[Any, Any] = Connection(connection_number)
     try:
         while True:
@@ -58,16 +58,16 @@ def _work(connection: Connection[Any, Any], job: Job) -> Outcome:
     def send(stage: str, done: int, total: int) -> None:
         connection.send((stage, done, total))
 
-    return run_job(job, threads, throttled(send, MIN_NEWS_INTERVAL_S))
+    return run_job(job, threads, throttled(send, MIN_MESSAGE_INTERVAL_S))
 
 
-def _end_with_parent(life_number: int) -> None:
+def _end_with_parent(lifeline_number: int) -> None:
     """End this process when the other end of the pipe closes."""
-    os.read(life_number, 1)
+    os.read(lifeline_number, 1)
     os._exit(1)
 
 
-def _volunteer() -> None:
+def _prefer_as_oom_victim() -> None:
     """Make this process the first to be killed when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))

@@ -1,14 +1,14 @@
 """The command line: nothing heavy is imported before a command runs.
 
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
-`interop` (apply, export) with `interop_series`, `comparison`, `scoring` (score), `relion` (a job
-of RELION) with `relion_series`, `simulation` (simulate, demo) and `xmipp` are the commands.
-`options` makes options from the table of parameters, `option_groups` from dataclasses, as in
-`run_options`, `series_options` and `simulation_options`.  `checks` refuses outputs that would
-replace inputs, `running` runs many movies, `series_run` tilt series, `hooks` commands of the user
-during a run; `console` prints the progress of one movie, `run_display` that of a run, also to a
-`log_file` or as `json_events`, `comparison_output` a comparison, `scoring_output` scores, and
-`help` how commands explain themselves.
+`interop` (apply, export) with `interop_movies` and `interop_series`, `comparison`, `scoring`
+(score), `relion` (a job of RELION) with `relion_series`, `simulation` (simulate, demo) and
+`xmipp` are the commands.  `options` makes options from the table of parameters, `option_groups`
+from dataclasses, as in `run_options`, `series_options` and `simulation_options`.  `checks`
+refuses outputs that would replace inputs, `running` runs many movies, `series_run` tilt series,
+`hooks` commands of the user during a run; `console` prints the progress of one movie,
+`run_display` that of a run, also to a `log_file` or as `json_events`, `comparison_output` a
+comparison, `scoring_output` scores, and `help` how commands explain themselves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import typer
 from flexalign import __version__
 from flexalign.cli.alignment import align, plan
 from flexalign.cli.comparison import compare
-from flexalign.cli.console import say_error
+from flexalign.cli.console import print_error
 from flexalign.cli.gain import check_gain, estimate_gain
 from flexalign.cli.help import Command
 from flexalign.cli.inspection import info
@@ -85,7 +85,7 @@ def _flexalign(
 _GC_THRESHOLD = 20_000
 
 
-def _settle_process() -> None:
+def _configure_process() -> None:
     """Configure garbage collection and BLAS threads for this process."""
     # The matrices are small: more BLAS threads would only spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -96,9 +96,9 @@ def _settle_process() -> None:
 
 def main() -> None:
     """Run the command line; a user error gives one line and an exit code."""
-    _settle_process()
+    _configure_process()
     try:
         app()
     except Exception as error:
         # here, outside the command, its own --debug is no longer at hand
-        sys.exit(say_error(error, debug="--debug" in sys.argv))
+        sys.exit(print_error(error, debug="--debug" in sys.argv))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flexalign.batch.inputs import (
-    ADDED,
+    ADDITIVE_PARAMETERS,
     find_movies,
     is_one_file,
     is_run_folder,
@@ -23,10 +23,10 @@ from flexalign.cli.console import (
     Debug,
     announce_compiling,
     announce_device,
+    print_gain_check,
     progress_bar,
     record_line,
     run_each,
-    say_gain_check,
 )
 from flexalign.cli.help import PANEL
 from flexalign.cli.option_groups import takes_options
@@ -86,19 +86,19 @@ def align(
     options: RunOptions,
     **values: Any,
 ) -> None:
-    """Align movies and write micrographs, motion and evidence to a folder.
+    """Align movies and write micrographs, motion and quality metrics to a folder.
 
-    One line of result per movie goes to the standard error stream.
+    One line per movie is printed to the standard error stream.
     A movie that fails does not stop the others.
-    The same command again does what is missing, changed, or, with --retry-failed, failed. More
-    than one movie makes the folder a run, with tables of all movies.
+    Repeating the command processes what is missing or has changed and, with --retry-failed, what
+    has failed. With more than one movie the folder is a run, with tables of all movies.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
     paths, params, own, given = movies_and_parameters(movies, settings, values)
     if dry_run:
         raise typer.Exit(_print_plans(paths, params, own, given, debug=debug))
-    is_alone = is_one_file(movies) and replace(options, report=True) == RunOptions()
-    if is_alone and not is_run_folder(out):
+    is_single_movie = is_one_file(movies) and replace(options, report=True) == RunOptions()
+    if is_single_movie and not is_run_folder(out):
         if options.report:
             refuse_foreign_report(out)
         read = [settings] if settings else []
@@ -139,7 +139,7 @@ def movies_and_parameters(
     given = given_parameters(values, settings)
     listed = listed_parameters(arguments, paths, typed, given)
     params = collect_parameters(values, settings, listed.common)
-    added = {name: value for name, value in listed.common.items() if name in ADDED}
+    added = {name: value for name, value in listed.common.items() if name in ADDITIVE_PARAMETERS}
     return paths, replace(params, **added), listed.own, given | listed.common.keys()
 
 
@@ -201,7 +201,7 @@ def _align_one(
     announce_compiling()
     of_movie = SidecarParameters(params, given, own_values({}), partial(typer.echo, err=True))
     checks = first_movies(
-        params, out, say_gain_check, params_by(of_movie), check_beside=of_movie.check
+        params, out, print_gain_check, params_by(of_movie), check_beside=of_movie.check
     )
     params = params_by(of_movie)(movie, checks.admit([movie]))
 

@@ -13,13 +13,13 @@ import typer
 
 from flexalign.cli.comparison_output import (
     Compared,
-    everything,
+    as_plain,
     names,
     print_csv,
     print_notes,
     print_table,
 )
-from flexalign.cli.console import Debug, run_each, say_error
+from flexalign.cli.console import Debug, print_error, run_each
 from flexalign.cli.option_groups import takes_options
 from flexalign.errors import InputError, ParameterError
 
@@ -135,11 +135,11 @@ def compare(
 
     code = run_each(matches.pairs, work, debug=debug)
     for root, problem in matches.ambiguous.items():
-        say_error(InputError(problem), subject=root)
+        print_error(InputError(problem), subject=root)
         code = code or 1
     compared.sort(key=lambda item: -item.found.rms_px)
     if options.as_json:
-        typer.echo(json.dumps(everything(a, b, compared, matches), indent=1))
+        typer.echo(json.dumps(as_plain(a, b, compared, matches), indent=1))
     elif options.as_csv:
         print_csv(compared)
     elif compared:
@@ -153,11 +153,11 @@ def compare(
 def _compared(pair: Pair, options: CompareOptions) -> Compared:
     """Compare the two alignments of a movie."""
     from flexalign.comparison import (
-        AnyMotion,
+        MotionLike,
         compare_motions,
         other_convention,
+        rows_reversed,
         shared_frames,
-        turned_over,
     )
     from flexalign.io.motion_formats.alignment_pairs import read_pair
     from flexalign.io.motion_formats.read_motion import ANY_SHAPE_PX
@@ -166,7 +166,7 @@ def _compared(pair: Pair, options: CompareOptions) -> Compared:
     frames = shared_frames(a, read_b)
     # Without a known size there is no local motion either.
     shape = facts.shape_px or ANY_SHAPE_PX
-    b: AnyMotion = turned_over(read_b, shape) if options.turn_rows else read_b
+    b: MotionLike = rows_reversed(read_b, shape) if options.turn_rows else read_b
     found = compare_motions(a, b, frames, shape)
     return Compared(pair, found, facts.pixel_size_A, other_convention(a, b, frames, shape))
 

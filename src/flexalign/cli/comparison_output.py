@@ -68,7 +68,7 @@ def names(roots: Sequence[str]) -> str:
     return ", ".join(roots[:MAX_NAMES]) + more
 
 
-def everything(a: str, b: str, compared: list[Compared], matches: Matches) -> dict[str, Any]:
+def as_plain(a: str, b: str, compared: list[Compared], matches: Matches) -> dict[str, Any]:
     """All results as plain JSON; frames counted from zero."""
     return {
         "schema": SCHEMA,
@@ -111,11 +111,11 @@ def print_table(compared: list[Compared], worst: int) -> None:
     console = Console(width=None if is_terminal else WIDTH_WITHOUT_TERMINAL)
     table = Table(box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("Movie", overflow="fold")
-    heads = (
+    headings = (
         "Frames", "Difference\n(A)", "Difference\n(px)", "Whole frame\n(px)", "Local\n(px)",
         "Motion of A\n(px)", "Worst\nframe", "Worst place\nx, y (px)",
     )  # fmt: skip
-    for head in heads:
+    for head in headings:
         table.add_column(head, justify="right", no_wrap=True)
     for item in compared[:worst]:
         row = item.row()

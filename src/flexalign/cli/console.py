@@ -50,7 +50,7 @@ def run_each(
         try:
             work(movie)
         except Exception as error:
-            codes.append(say_error(error, subject=displayed(str(movie)), debug=debug))
+            codes.append(print_error(error, subject=displayed(str(movie)), debug=debug))
     if codes and len(movies) > 1:
         typer.echo(f"{len(codes)} of {len(movies)} {what} failed", err=True)
     if len(codes) == len(movies) and len(set(codes)) == 1:
@@ -58,7 +58,7 @@ def run_each(
     return 1 if codes else 0
 
 
-def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> int:
+def print_error(error: Exception, *, subject: str = "", debug: bool = False) -> int:
     """Print an error in one line that names its `subject`; return its exit code.
 
     An error that is not a `FlexAlignError` is a defect; `debug` prints its traceback.
@@ -73,7 +73,7 @@ def say_error(error: Exception, *, subject: str = "", debug: bool = False) -> in
     return failure.exit_code
 
 
-def say_gain_check(event: GainChecked) -> None:
+def print_gain_check(event: GainChecked) -> None:
     """Print the result of the gain check, unless it fits or an error will report it."""
     if event.check.verdict != "fits" and not event.stops:
         typer.echo(event.text, err=True)

@@ -73,7 +73,7 @@ def check_gain(
     if found is None:
         raise checker.problem or InputError(f"{movies[0]}: expected a movie, found none")
     if plot is not None and not checker.draw(plot, found):
-        typer.echo(f"{plot}: there is nothing to draw", err=True)
+        typer.echo(f"{plot}: there is nothing to plot", err=True)
     if as_json:
         typer.echo(json.dumps(found.to_dict()))
     else:
@@ -174,7 +174,7 @@ def _estimate_lines(made: GainEstimate) -> Iterator[str]:
     s = "" if made.movie_count == 1 else "s"
     yield (
         f"{made.path}: from {made.frame_count} frames of {made.movie_count} movie{s}, "
-        f"{made.counts_per_px:.3g} counts per pixel; it {_does(made.sense)}"
+        f"{made.counts_per_px:.3g} counts per pixel; it {_sense_text(made.sense)}"
     )
     yield (
         f"pixels differ by {100 * made.variation:.2g} %, each is known to "
@@ -190,5 +190,5 @@ def _estimate_lines(made: GainEstimate) -> Iterator[str]:
         )
 
 
-def _does(sense: str) -> str:
+def _sense_text(sense: str) -> str:
     return "multiplies" if sense == "multiply" else "divides (counts, as for EER)"

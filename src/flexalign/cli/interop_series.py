@@ -14,8 +14,8 @@ from flexalign.batch.events import SeriesDone
 from flexalign.batch.failures import explain
 from flexalign.batch.names import Names
 from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
-from flexalign.cli.console import announce_compiling, record_line, run_each, say_error
-from flexalign.cli.interop import export_movies
+from flexalign.cli.console import announce_compiling, print_error, record_line, run_each
+from flexalign.cli.interop_movies import export_movies
 from flexalign.cli.options import collect_parameters, given_parameters
 from flexalign.cli.run_display import series_lines
 from flexalign.cli.series_options import refuse_movie_options
@@ -45,7 +45,7 @@ def export_series(
     kept = {path.name.removesuffix(RECORD_SUFFIX) for path in tilts.glob(f"*{RECORD_SUFFIX}")}
     movies = {root: record for root, record in _movies(folder) if root not in kept}
     if not movies and not kept:
-        raise InputError(f"{folder}: expected tilt series that are done, found none")
+        raise InputError(f"{folder}: expected finished tilt series, found none")
     code = 0
     if kept:
         code = export_movies(tilts, formats, optics, debug=debug, are_tilts=True)
@@ -80,7 +80,7 @@ def apply_series(
     save_tilts: bool,
     debug: bool,
 ) -> int:
-    """Make the stacks of all series of a folder anew along their motion; the exit code.
+    """Make the stacks of all series of a folder again from their motion; the exit code.
 
     Each tilt has the parameters with which it was aligned, but for those that are given.
 
@@ -107,7 +107,7 @@ def apply_series(
     changes = {name: getattr(chosen, name) for name in sorted(given)}
     by_name = {record.series.name: record for record in read_series_records(source)}
     if not by_name:
-        raise InputError(f"{source}: expected tilt series that are done, found none")
+        raise InputError(f"{source}: expected finished tilt series, found none")
     make_folder(make_folder(out) / TILTS_NAME)
     clear_leftovers(out / TILTS_NAME)
     work = _Application(
@@ -180,7 +180,7 @@ class _Application:
             try:
                 records[tilt.movie] = self._tilt(tilt, source.movies[tilt.movie])
             except Exception as error:
-                say_error(error, subject=tilt.movie_name)
+                print_error(error, subject=tilt.movie_name)
                 failed[tilt.order] = tilt.without("failed", explain(error).message)
         self.lost += len(failed)
         tilts = tuple(_after(failed, tilt) for tilt in series.tilts)

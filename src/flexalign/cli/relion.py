@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexalign.cli.alignment import Settings
-from flexalign.cli.console import Debug, announce_compiling, record_line, run_each, say_gain_check
+from flexalign.cli.console import Debug, announce_compiling, print_gain_check, record_line, run_each
 from flexalign.cli.options import (
     collect_parameters,
     given_parameters,
@@ -137,7 +137,7 @@ def _run_series(
     params = collect_parameters(values, settings, dict(SERIES_DEFAULTS))
     params = replace(params, write="relion", threads=threads)
     code, table = correct_series(
-        read[0], job, params, given_parameters(values, settings), partial(_stop_if_asked, job),
+        read[0], job, params, given_parameters(values, settings), partial(_check_abort, job),
         inputs=read, debug=debug,
     )  # fmt: skip
     return code, None if table is None else OutputNode(table, NODE_LABEL)
@@ -162,26 +162,26 @@ def _run(
         clear_leftovers(folder)
     announce_compiling()
     checks = first_movies(
-        params, job, say_gain_check, lambda m, of_job: movies[m].parameters(of_job)
+        params, job, print_gain_check, lambda m, of_job: movies[m].parameters(of_job)
     )
     params = checks.admit(list(movies))
     done: set[str] = set()
 
     def align_one(path: Path) -> None:
-        _stop_if_asked(job)
+        _check_abort(job)
         record = _align_into(job, movies[path], params, read)
         done.add(movies[path].root)
         if record is not None:
             typer.echo(record_line(path, record))
 
     code = run_each(list(movies), align_one, debug=debug)
-    _stop_if_asked(job)
+    _check_abort(job)
     of_table = {movie.root: movie for movie in movies.values() if movie.root in done}
     table = _write_table(job, blocks["optics"], of_table)
     return code, OutputNode(table, MICROGRAPHS_LABEL, MICROGRAPHS_TYPE)
 
 
-def _stop_if_asked(job: Path) -> None:
+def _check_abort(job: Path) -> None:
     """Raise `Aborted` if RELION's abort marker is in the job folder."""
     if (job / ABORT_REQUEST).exists():
         raise Aborted
@@ -197,8 +197,13 @@ def _check_outputs(
     from flexalign.io.writing.ownership import refuse_inputs
     from flexalign.naming import output_names, relion_suffixes
 
-    ways = [relion_suffixes(dose_weighted=is_weighted) for is_weighted in (True, False)]
-    names = {name for m in movies for way in ways for name in output_names(m.root, params, way)}
+    suffix_sets = [relion_suffixes(dose_weighted=is_weighted) for is_weighted in (True, False)]
+    names = {
+        name
+        for m in movies
+        for suffixes in suffix_sets
+        for name in output_names(m.root, params, suffixes)
+    }
     names |= {RELION_TABLE, NODES, CHECK_NAME, PICTURE_NAME, *ENDINGS.values()}
     references = (params.gain, params.dark, params.defects)
     refuse_inputs((job / name for name in names), [*(m.path for m in movies), *references, *read])
@@ -212,8 +217,8 @@ def _movies(blocks: Blocks, source: Path, job: Path) -> list[JobMovie]:
     from flexalign.naming import relion_root
 
     listed = read_movie_list(source)
-    is_said = all({"pixel_size_A", "voltage_kV"} <= movie.parameters.keys() for movie in listed)
-    if not is_said or not {"optics", "movies"} <= blocks.keys():
+    is_complete = all({"pixel_size_A", "voltage_kV"} <= movie.parameters.keys() for movie in listed)
+    if not is_complete or not {"optics", "movies"} <= blocks.keys():
         raise InputError(
             f"{source}: expected RELION's list of movies with the blocks optics and movies, as "
             "its Import job writes it, and the pixel size and voltage of each movie"
@@ -265,7 +270,7 @@ def _align_into(
         overwrite=True,
         suffixes=relion_suffixes(dose_weighted=own.dose_weight and has_dose),
         inputs=read,
-        progress=lambda stage, done, total: _stop_if_asked(job),
+        progress=lambda stage, done, total: _check_abort(job),
     )
 
 

@@ -32,16 +32,16 @@ class JobLines(Lines):
 
     Parameters
     ----------
-    stop_if_asked : raises where the user has aborted the job
+    check_abort : raises where the user has aborted the job
     """
 
-    def __init__(self, stop_if_asked: Callable[[], None], *, debug: bool) -> None:
+    def __init__(self, check_abort: Callable[[], None], *, debug: bool) -> None:
         super().__init__(debug, _print)
-        self._stop_if_asked = stop_if_asked
+        self._check_abort = check_abort
 
     def __call__(self, event: Event) -> None:
         """Show the event."""
-        self._stop_if_asked()
+        self._check_abort()
         super().__call__(event)
 
 
@@ -54,7 +54,7 @@ def correct_series(
     job: Path,
     params: AlignParams,
     given: set[str],
-    stop_if_asked: Callable[[], None],
+    check_abort: Callable[[], None],
     *,
     inputs: list[Path],
     debug: bool,
@@ -65,7 +65,7 @@ def correct_series(
     ----------
     params : of all movies
     given : names of parameters that were typed or stand in the settings
-    stop_if_asked : raises where the user has aborted the job
+    check_abort : raises where the user has aborted the job
     inputs : what was read beside movies and references
 
     Raises
@@ -85,7 +85,7 @@ def correct_series(
     refuse_movie_options(given, "their doses are those of rlnMicrographPreExposure")
     listed = read_series_list(in_movies)
     check_tables(job, listed, in_movies)
-    stop_if_asked()
+    check_abort()
     has_frames = bool(given & {"eer_fractions", "eer_groups"})
     choices = SeriesChoices(
         eer_dose_e_A2=None if has_frames else EER_DOSE_E_A2, given=frozenset(given),
@@ -94,10 +94,10 @@ def correct_series(
     params = without_doses(params)
     series = list(understand_all(listed_sources(listed), params, choices))
 
-    begun: list[SeriesWork] = []
+    started: list[SeriesWork] = []
 
     def source_for(work: SeriesWork) -> Source:
-        begun.append(work)
+        started.append(work)
         return SeriesSource(series, work)
 
     code = run_series(
@@ -105,9 +105,9 @@ def correct_series(
         SeriesOptions(None, None, None, None, save_tilts=True, shared_prior=True),
         debug=debug, inputs=inputs, files=_job_files(),
         movie_count=sum(len(one.used) for one in series),
-        display=JobLines(stop_if_asked, debug=debug),
+        display=JobLines(check_abort, debug=debug),
     )  # fmt: skip
-    failed = {source for work in begun for source in work.failed}
+    failed = {source for work in started for source in work.failed}
     corrected = list(_corrected(job, listed, series, failed))
     if code == INTERRUPTED or not corrected:
         return code, None

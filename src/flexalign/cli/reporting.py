@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flexalign.batch.failures import explain
-from flexalign.cli.console import Debug, say_error
+from flexalign.cli.console import Debug, print_error
 from flexalign.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def write_report(folder: Path) -> None:
     try:
         typer.echo(f"report: {Report(folder).write()}", err=True)
     except Exception as error:
-        say_error(error, subject="the report")
+        print_error(error, subject="the report")
 
 
 class SeriesReporting:
@@ -79,14 +79,14 @@ class SeriesReporting:
     Parameters
     ----------
     folder : of the run
-    observe : who sees the events, and what is said about the report
+    observe : called with the events, and with notes about the report
     """
 
     def __init__(self, folder: Path, observe: Observer) -> None:
         from flexalign.report.series import SeriesReport
 
         self._observe, self._report = observe, SeriesReport(folder)
-        self._is_told = False
+        self._is_reported = False
 
     def __call__(self, event: Event) -> None:
         """Take in the event; before the last one, write the report and say where it is."""
@@ -100,16 +100,16 @@ class SeriesReporting:
         self._observe(event)
 
     def _try(self, work: Callable[[], object]) -> bool:
-        """Whether it was done; a run of days goes on without a report, whatever is wrong."""
+        """Whether it was done; a run continues without a report after any error."""
         from flexalign.batch.jobs import Note
 
         try:
             work()
         except Exception as error:
-            if not self._is_told:
+            if not self._is_reported:
                 message = explain(error).message
                 self._observe(Note(f"the report could not be written: {message}"))
-            self._is_told = True
+            self._is_reported = True
             return False
         return True
 
@@ -128,7 +128,7 @@ class Reporting:
 
         self._observe = observe
         self._report = Report(folder)
-        self._is_told = False
+        self._is_reported = False
 
     def __call__(self, event: Event) -> None:
         """Handle the event."""
@@ -140,7 +140,7 @@ class Reporting:
             case events.Tick() if self._report.is_due():
                 self._write()
             case events.Finished() if self._write():
-                self._say(f"report: {self._report.page}")
+                self._print_once(f"report: {self._report.page}")
             case _:
                 pass
         self._observe(event)
@@ -150,13 +150,13 @@ class Reporting:
         try:
             self._report.write()
         except Exception as error:
-            if not self._is_told:
-                self._say(f"the report could not be written: {explain(error).message}")
-            self._is_told = True
+            if not self._is_reported:
+                self._print_once(f"the report could not be written: {explain(error).message}")
+            self._is_reported = True
             return False
         return True
 
-    def _say(self, text: str) -> None:
+    def _print_once(self, text: str) -> None:
         from flexalign.batch.jobs import Note
 
         self._observe(Note(text))

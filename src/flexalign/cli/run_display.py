@@ -87,7 +87,7 @@ class Lines:
             case jobs.Note(text) | events.GainChecked(_, text, False):
                 self._write(text)
             case events.Ended(outcome, is_final):
-                self._say_end(outcome, is_final)
+                self._print_end(outcome, is_final)
             case events.SeriesDone() | events.SeriesSkipped() | events.SeriesFailed():
                 for line in series_lines(event):
                     self._write(line)
@@ -97,7 +97,7 @@ class Lines:
             case _:
                 pass
 
-    def _say_end(self, outcome: Outcome, is_final: bool) -> None:
+    def _print_end(self, outcome: Outcome, is_final: bool) -> None:
         """The line of a movie that is done or has failed."""
         movie, failure = Path(displayed(outcome.job.movie)), outcome.failure
         if outcome.record is not None:
@@ -112,7 +112,7 @@ class Lines:
             if self._debug and outcome.trace and failure.kind in ("defect", "stalled"):
                 self._write(outcome.trace.rstrip())
             named = "" if str(movie) in failure.message else f"{movie}: "
-            head = "error" if is_final else "to be tried once more, alone"
+            head = "error" if is_final else "will be retried alone"
             self._write(f"{head}: {named}{failure.message}")
 
 
@@ -167,8 +167,8 @@ def series_lines(event: OfSeries) -> list[str]:
 
     match event:
         case events.SeriesSkipped(name, _, lost):
-            said = f", tilts that are lost: {lost}, see {LEFT_OUT_TABLE}" if lost else ""
-            return [f"{name}: done before{said}"]
+            lost_text = f", tilts that are lost: {lost}, see {LEFT_OUT_TABLE}" if lost else ""
+            return [f"{name}: done before{lost_text}"]
         case events.SeriesFailed(source, failure):
             name = Path(displayed(source)).name
             named = "" if name in failure.message else f"{name}: "
@@ -216,9 +216,9 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
             f"see {folder / 'failed.tsv'}"
         )
     for movie in summary.incomplete:
-        yield f"{movie}: stayed incomplete and was not aligned: transfer it again"
+        yield f"{movie}: remained incomplete and was not aligned: transfer it again"
     if summary.unfinished:
-        yield f"{summary.unfinished} movies are left: the same command goes on with them"
+        yield f"{summary.unfinished} movies are left: the same command continues with them"
 
 
 def _clock(seconds: float) -> str:

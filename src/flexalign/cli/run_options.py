@@ -62,7 +62,7 @@ class RunOptions:
         bool,
         typer.Option(
             "--report/--no-report",
-            help="Make report.html, a report on all movies, and keep it current.",
+            help="Make report.html, a report on all movies, and keep it up to date.",
             rich_help_panel=PANEL,
         ),
     ] = True
@@ -183,6 +183,6 @@ class RunOptions:
             raise ParameterError(f"--cluster: expected one of {known}, found {self.cluster}")
         if not 0 <= self.workers[0] <= self.workers[1] or not self.workers[1]:
             raise ParameterError(
-                "--workers: expected the fewest and the most, one or more, found "
+                "--workers: expected the minimum and the maximum, one or more, found "
                 f"{self.workers[0]} {self.workers[1]}"
             )

@@ -84,7 +84,8 @@ def run_movies(
         if opening:
             observe(Note(opening))
         if not is_held:
-            observe(Note(f"{out}: the file system knows no locks; start no second run there"))
+            advice = "do not start a second run there"
+            observe(Note(f"{out}: the file system does not support locks; {advice}"))
         if options.report:
             observe = Reporting(out, observe)
         params = with_absolute_references(params)
@@ -199,7 +200,7 @@ def stopped_by_signals(run: Run, say: Callable[[str], None]) -> Iterator[None]:
 
     def interrupt(number: int, frame: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        say("stopping: movies under way are finished; Ctrl-C again stops at once")
+        say("stopping after the movies in progress; Ctrl-C again stops at once")
         run.stop()
 
     def terminate(number: int, frame: object) -> None:

@@ -151,12 +151,12 @@ def run_series(
     if options.jobs == 0:
         announce_compiling()
     tilts_path = make_folder(make_folder(out) / TILTS_NAME)
-    seen_by: AbstractContextManager[Observer] = nullcontext(display) if display else view(
+    display_context: AbstractContextManager[Observer] = nullcontext(display) if display else view(
         options.json_events, debug, log=options.log, is_stamped=bool(opening)
     )  # fmt: skip
     with (
         only_run(tilts_path),
-        seen_by as shown,
+        display_context as shown,
         Hooks(options.after_movie, options.at_end, shown) as hooks,
     ):
         observe: Observer = hooks

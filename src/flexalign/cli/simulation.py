@@ -46,11 +46,11 @@ def simulate(
     if not overwrite and any([*out.glob(pattern), *out.glob(f"{FRAMES_FOLDER}/{pattern}")]):
         raise OccupiedError(f"{out}: expected no file '{name}...', found one; give --overwrite")
     if options.tilt_series:
-        _say_paths(_simulate_and_save_series(options.series_settings(), out, options))
+        _print_paths(_simulate_and_save_series(options.series_settings(), out, options))
         return
     settings = options.settings()
     _, files = _simulate_and_save(settings, out, name, file_format)
-    _say_paths(files)
+    _print_paths(files)
     typer.echo(f"{'to align it':12} {_align_command(files, settings)}")
 
 
@@ -93,10 +93,10 @@ def demo(
     typer.echo("Distance from the true motion   without alignment   with alignment")
     typer.echo(f"root mean square{before.rms_px:30.2f} px{after.rms_px:14.2f} px")
     typer.echo(f"largest{before.worst_px:39.2f} px{after.worst_px:14.2f} px")
-    _say_files(out, files, record)
+    _print_files(out, files, record)
     write_report(out)
     if not after.rms_px < DEMO_MAX_RESIDUAL * before.rms_px:
-        typer.echo("error: too much of the motion is left; please report this", err=True)
+        typer.echo("error: the residual motion is too large; please report this", err=True)
         raise typer.Exit(1)
 
 
@@ -129,7 +129,7 @@ def _simulate_and_save_series(
         )  # fmt: skip
 
 
-def _say_paths(files: dict[str, Path]) -> None:
+def _print_paths(files: dict[str, Path]) -> None:
     """One line for each kind of file."""
     for kind, path in files.items():
         typer.echo(f"{kind:12} {path}")
@@ -145,7 +145,7 @@ def _align_command(files: dict[str, Path], settings: SimulationSettings) -> str:
     return " ".join([*words, "--out", shlex.quote(str(movie.parent / "aligned"))])
 
 
-def _say_files(out: Path, files: dict[str, Path], record: MovieRecord) -> None:
+def _print_files(out: Path, files: dict[str, Path], record: MovieRecord) -> None:
     """Print the files of the demo."""
     typer.echo(f"\nFiles in {out}:")
     for kind, name in {

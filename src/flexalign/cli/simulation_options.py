@@ -101,7 +101,7 @@ class SimulateOptions:
         ),
     ] = None
     contrast: Annotated[
-        float, typer.Option(help="Fraction of the ideal contrast that remains.", metavar="PART")
+        float, typer.Option(help="Fraction of the ideal contrast that remains.", metavar="FRACTION")
     ] = 0.9
     ice: Annotated[
         float, typer.Option(help="Thickness of the ice; 0 = no signal from it.", metavar="A")
@@ -138,7 +138,7 @@ class SimulateOptions:
         float,
         typer.Option(
             help="Relative standard deviation of the sensitivity that the gain does not correct.",
-            metavar="PART",
+            metavar="FRACTION",
         ),
     ] = 0.0
     seed: Annotated[int, typer.Option(help="Seed of the random numbers.", metavar="N")] = 0

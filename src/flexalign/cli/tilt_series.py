@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flexalign.cli.alignment import Settings
-from flexalign.cli.console import Debug, say_error
+from flexalign.cli.console import Debug, print_error
 from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import given_parameters, takes_parameters_without
 from flexalign.cli.run_options import RunOptions
@@ -86,35 +86,41 @@ def tilt_series(
     sources, problems = read_sources(series, name_pattern)
     found = understand_all(sources, params, choices)
     if not sources:
-        raise typer.Exit(_say_problems(problems, debug=debug)[0])
+        raise typer.Exit(_print_problems(problems, debug=debug)[0])
     if dry_run:
-        is_lost = _say_series(found)
-        raise typer.Exit(int(bool(_say_problems(problems, debug=debug)) or is_lost))
+        is_lost = _print_series(found)
+        raise typer.Exit(int(bool(_print_problems(problems, debug=debug)) or is_lost))
+    # The gain reference that the first series names is checked before the run.
+    first = list(itertools.islice(found, 1))
+    code = run_series(
+        _listed(itertools.chain(first, found), problems), with_gain(params, first), out, options,
+        wanted, redo=overwrite, debug=debug,
+        inputs=[*(source.path for source in sources), *([settings] if settings else [])],
+        movie_count=sum(len(source.exposures) for source in sources),
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
+def _listed(
+    series: Iterator[TiltSeries], problems: Sequence[tuple[str, FlexAlignError]]
+) -> Callable[[SeriesWork], Source]:
+    """Listed series as the source of a run, which also reports those that cannot be read."""
     from flexalign.batch.listed_series import ListedSeries
 
     def source_for(work: SeriesWork) -> Source:
         for path, error in problems:
             work.fail(path, error)
-        return ListedSeries(all_series, work)
+        return ListedSeries(series, work)
 
-    first = list(itertools.islice(found, 1))
-    all_series = itertools.chain(first, found)
-    params = with_gain(params, first)
-    read = [*(source.path for source in sources), *([settings] if settings else [])]
-    count = sum(len(source.exposures) for source in sources)
-    code = run_series(
-        source_for, params, out, options, wanted,
-        redo=overwrite, debug=debug, inputs=read, movie_count=count,
-    )  # fmt: skip
-    raise typer.Exit(code)
+    return source_for
 
 
-def _say_problems(problems: Sequence[tuple[str, FlexAlignError]], *, debug: bool) -> list[int]:
+def _print_problems(problems: Sequence[tuple[str, FlexAlignError]], *, debug: bool) -> list[int]:
     """Print why some sources cannot be read; the exit codes."""
-    return [say_error(error, subject=path, debug=debug) for path, error in problems]
+    return [print_error(error, subject=path, debug=debug) for path, error in problems]
 
 
-def _say_series(found: Iterable[TiltSeries]) -> bool:
+def _print_series(found: Iterable[TiltSeries]) -> bool:
     """Print series as they were understood; whether a tilt is lost."""
     is_lost = False
     for one in found:

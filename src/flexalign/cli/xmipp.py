@@ -76,7 +76,7 @@ class XmippOptions:
         Path | None, _file("--gain", text="Gain reference, which multiplies, as it is in the file.")
     ] = None
     skip_local: Annotated[
-        bool, typer.Option("--skipLocalAlignment", help="Move whole frames only.")
+        bool, typer.Option("--skipLocalAlignment", help="Estimate global motion only.")
     ] = False
     control_points: Annotated[
         tuple[int, int, int] | None,
@@ -87,7 +87,7 @@ class XmippOptions:
     )
     min_patch: Annotated[
         float,
-        typer.Option("--minLocalRes", help="Smallest side of a patch.", metavar="A"),
+        typer.Option("--minLocalRes", help="Minimum side of a patch.", metavar="A"),
     ] = 500.0
     group_frames: Annotated[
         int, typer.Option("--patchesAvg", help="Frames summed to measure a patch.")

@@ -192,10 +192,10 @@ def _write_images(result: AlignmentResult, files: XmippFiles) -> None:
     if files.unaligned_average is not None and sums.unaligned is not None:
         write_mrc(files.unaligned_average, sums.unaligned, pixel_A)
     if files.movie is not None:
-        write_mrc(files.movie, _in_place(result), pixel_A, is_stack=True)
+        write_mrc(files.movie, _by_frame_index(result), pixel_A, is_stack=True)
 
 
-def _in_place(result: AlignmentResult) -> PixelArray:
+def _by_frame_index(result: AlignmentResult) -> PixelArray:
     """The aligned frames (t, h, w), indexed by their number in the align range.
 
     Frames that were not summed are blank.

@@ -8,8 +8,8 @@ from flexalign.model import FloatArray
 
 # History length: number of earlier iterates used, and the relative singular value below which
 # their differences count as linearly dependent.
-_REMEMBERED = 2
-_DEGENERATE = 1e-3
+_HISTORY_LENGTH = 2
+_MIN_SINGULAR_VALUE = 1e-3
 
 
 class AndersonSteps:
@@ -23,15 +23,15 @@ class AndersonSteps:
     """
 
     def __init__(self) -> None:
-        self._places: list[FloatArray] = []
+        self._iterates: list[FloatArray] = []
         self._changes: list[FloatArray] = []
 
     def next(self, place: FloatArray, change: FloatArray) -> FloatArray:
         """The accelerated step from `place`, where the plain iteration would step by `change`."""
-        self._places = [*self._places[-_REMEMBERED:], place.ravel()]
-        self._changes = [*self._changes[-_REMEMBERED:], change.ravel()]
+        self._iterates = [*self._iterates[-_HISTORY_LENGTH:], place.ravel()]
+        self._changes = [*self._changes[-_HISTORY_LENGTH:], change.ravel()]
         if len(self._changes) == 1:
             return change
-        moved, changed = np.diff(self._places, axis=0), np.diff(self._changes, axis=0)
-        part = np.linalg.lstsq(changed.T, change.ravel(), rcond=_DEGENERATE)[0]
+        moved, changed = np.diff(self._iterates, axis=0), np.diff(self._changes, axis=0)
+        part = np.linalg.lstsq(changed.T, change.ravel(), rcond=_MIN_SINGULAR_VALUE)[0]
         return change - (part @ (moved + changed)).reshape(change.shape)

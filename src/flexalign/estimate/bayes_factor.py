@@ -30,12 +30,12 @@ from flexalign.motion import MotionField
 # A false motion is about as large as its standard error; a missed one stays in the image in full.
 # With equal prior probabilities, a ratio of one would minimise the mean squared error.  The
 # threshold is ten times that, to err on the side of no correction.
-_ENOUGH_FOR_MOTION = math.log(10.0)
+_MIN_LOG_FACTOR = math.log(10.0)
 # A motion of fewer standard errors is not missed in the image, so a stricter threshold holds.
 _MIN_STANDARD_ERRORS = 3.0
-_ENOUGH_FOR_SMALL_MOTION = math.log(1e4)
+_MIN_LOG_FACTOR_OF_SMALL_MOTION = math.log(1e4)
 # Without signal any motion may be found, so this threshold is stricter.
-_ENOUGH_FOR_SIGNAL = math.log(1e4)
+_MIN_LOG_FACTOR_OF_SIGNAL = math.log(1e4)
 # Sizes of the drift in the mixture of priors, with equal weights.
 _DRIFTS_A = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -56,10 +56,10 @@ class BayesFactor:
     is_small: bool = False
 
     @property
-    def is_clear(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether both motion and signal are significant."""
-        enough = _ENOUGH_FOR_SMALL_MOTION if self.is_small else _ENOUGH_FOR_MOTION
-        return self.log > enough and self.log_signal > _ENOUGH_FOR_SIGNAL
+        enough = _MIN_LOG_FACTOR_OF_SMALL_MOTION if self.is_small else _MIN_LOG_FACTOR
+        return self.log > enough and self.log_signal > _MIN_LOG_FACTOR_OF_SIGNAL
 
 
 def bayes_factor(
@@ -100,7 +100,7 @@ def bayes_factor(
     signal = (weight * (found.cross + found.auto) + spread).sum()
     occam = _log_occam(patches, data, refinement, shape, at_px)
     log, log_signal = part * float(moved) + occam, part * float(signal) + occam
-    is_undecided = _ENOUGH_FOR_MOTION < log < _ENOUGH_FOR_SMALL_MOTION
+    is_undecided = _MIN_LOG_FACTOR < log < _MIN_LOG_FACTOR_OF_SMALL_MOTION
     return BayesFactor(log, log_signal, is_undecided and _is_small(refinement, shape))
 
 

@@ -14,20 +14,20 @@ from flexalign.estimate.direction import only_direction
 from flexalign.estimate.fixed_pattern import (
     FixedPattern,
     measure,
-    measure_closely,
+    measure_anisotropic,
     measure_in_patches,
 )
 from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out_likelihood import HeldOut
-from flexalign.estimate.outlier_frames import brought_back
+from flexalign.estimate.outlier_frames import relocate_outliers
 from flexalign.estimate.patch_spectra import (
     COARSEST_RESOLUTION_A,
     PatchSpectra,
     Sweep,
     cut_spectra,
     sweep,
-    sweep_together,
+    sweep_batch,
 )
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.series_prior import SeriesPath, SeriesPrior
@@ -52,7 +52,7 @@ _MIN_ATTENUATION = 1e-15
 _MIN_MOTION_PX = 1.0
 
 
-def try_from(
+def run_trial(
     start: Start,
     shape: MotionField | None,
     frames: SmallFrames,
@@ -62,72 +62,134 @@ def try_from(
     series: SeriesPrior | None = None,
 ) -> Trial:
     """The candidates from a start, with a refined one if `params.refine` is set."""
-    path_px, field = start.path_px, start.field
-    spectra = _spectra(frames, plan, params, path_px, field, threads, start.coarsest_A)
+    spectra = _spectra(frames, plan, params, start.path_px, start.field, threads, start.coarsest_A)
     if series is not None:
         spectra = replace(spectra, expected=series.signal)
+    candidates = _pairwise_candidates(start, spectra)
+    swept = _swept(candidates, spectra, threads)
+    powers = ring_powers(spectra, swept[list(candidates)[-1]])
+    held_out = _scored(candidates, spectra, powers, start, swept, threads)
+    refinement = factor = log_posterior = None
+    if params.refine:
+        nearest = _best_moving(candidates, held_out)
+        refinement, candidates["refined"] = _refined(
+            start, candidates[nearest], swept[nearest], spectra, shape, series, threads
+        )
+        powers = refinement.powers
+        held_out = _scored(candidates, spectra, powers, start, swept, threads)
+        if series is not None:
+            log_posterior = _log_posterior(refinement, spectra, series, threads)
+        elif not held_out.is_strong:
+            factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
+    is_of_series = log_posterior is not None
+    apart = _halves_apart(
+        candidates, held_out, shape, is_required=is_of_series or factor is not None
+    )
+    chosen = "refined" if is_of_series else best_candidate(held_out, factor, apart)
+    displacement = _whole(candidates[chosen], spectra)
+    along = powers if chosen == "refined" else ring_powers(spectra, swept[chosen])
+    return Trial(
+        start=start,
+        candidates=candidates,
+        chosen=chosen,
+        held_out=held_out,
+        refinement=refinement,
+        pattern=_pattern(spectra, held_out, candidates, powers, threads),
+        signal=signal_bands(spectra, held_out.still_cross, along),
+        factor=factor,
+        lost=lost_frames(spectra, displacement, powers)
+        if chosen == "refined"
+        else np.zeros(0, np.int64),
+        halves_apart=apart,
+        log_posterior=log_posterior,
+        direction=None if chosen == "none" else only_direction(spectra, displacement, powers),
+    )
+
+
+def _pairwise_candidates(start: Start, spectra: PatchSpectra) -> dict[str, Candidate]:
+    """No motion, and the trajectory and local motion of the pairwise stage where there are any."""
+    path_px, field = start.path_px, start.field
     candidates = {"none": _from_pairs(np.zeros_like(path_px), None, spectra)}
     if path_px.any() and start.halves_px is None:
         candidates["global"] = _from_pairs(path_px, None, spectra)
     if field is not None:
-        local = evidence.give_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
+        local = evidence.move_mean_to_path(path_px, field, spectra.grid.center_px, spectra.frame)
         candidates["local"] = _from_pairs(*local, spectra)
-    places = [candidate.halves_px[0] for candidate in candidates.values()]
-    found = sweep_together(spectra, places, [None] * len(places), threads)
-    swept = dict(zip(candidates, found, strict=True))
-    powers = ring_powers(spectra, swept[list(candidates)[-1]])
+    return candidates
 
-    def score_candidates() -> HeldOut:
-        halves = {name: candidate.halves_px for name, candidate in candidates.items()}
-        return held_out_likelihood.held_out_scores(
-            spectra, halves, powers, start.seen_to_A, threads, swept
-        )
 
-    held_out, refinement, factor = score_candidates(), None, None
-    if params.refine:
-        # The patch tracks may be wrong where the global path is right.
-        names = [name for name in candidates if name != "none"] or ["none"]
-        nearest = max(names, key=lambda name: held_out.score[name])
-        at, first = candidates[nearest].halves_px[0], swept[nearest]
-        if start.halves_px is None:
-            at, first = brought_back(spectra, at, first, threads)
-        else:
-            at = _along(start.path_px, spectra)
-            first = sweep(spectra, at, None, threads)
-        refinement = refine.refine(
-            spectra, at, shape, threads=threads, first=first, axes=start.axes, series=series
-        )
-        powers = refinement.powers
-        by_halves = None
-        if start.halves_px is not None:
-            by_halves = _along(start.halves_px[0], spectra), _along(start.halves_px[1], spectra)
-        candidates["refined"] = _from_refinement(
-            refinement, spectra, by_halves or at, None if by_halves else first, shape, threads
-        )
-        held_out = score_candidates()
-        if not held_out.is_sure and series is None:
-            factor = bayes_factor(spectra, refinement, shape, swept["none"], threads)
-    # A strong pattern may keep the motion from being significant, so it is measured along the best
-    # moving candidate, chosen or not.
-    likely = candidates[max(held_out.score, key=lambda name: held_out.score[name])]
-    pattern = _pattern(spectra, held_out.still_cross, likely, powers, threads)
-    is_of_series = series is not None and refinement is not None
-    halves, apart = candidates.get("refined", candidates["none"]).halves, math.nan
-    if halves is not None and (is_of_series or factor is not None or held_out.best() == "refined"):
-        apart = halves_apart(*halves, shape)
-    kept = "refined" if is_of_series else best_candidate(held_out, factor, apart)
-    along = powers if kept == "refined" else ring_powers(spectra, swept[kept])
-    signal = signal_bands(spectra, held_out.still_cross, along)
-    at = _whole(candidates[kept], spectra)
-    direction = None if kept == "none" else only_direction(spectra, at, powers)
-    lost = lost_frames(spectra, at, powers) if kept == "refined" else np.zeros(0, np.int64)
-    log_posterior = None
-    if series is not None and refinement is not None:
-        log_posterior = _log_posterior(refinement, spectra, series, threads)
-    return Trial(
-        start, candidates, kept, held_out, refinement, pattern, signal, factor, lost, apart,
-        log_posterior, direction,
-    )  # fmt: skip
+def _swept(
+    candidates: dict[str, Candidate], spectra: PatchSpectra, threads: int
+) -> dict[str, Sweep]:
+    """A sweep over all rings for each candidate of the pairwise stage."""
+    displacements = [candidate.halves_px[0] for candidate in candidates.values()]
+    found = sweep_batch(spectra, displacements, [None] * len(displacements), threads)
+    return dict(zip(candidates, found, strict=True))
+
+
+def _scored(
+    candidates: dict[str, Candidate],
+    spectra: PatchSpectra,
+    powers: RingPowers,
+    start: Start,
+    swept: dict[str, Sweep],
+    threads: int,
+) -> HeldOut:
+    """The held-out scores of the candidates, with the sweeps that exist already."""
+    halves = {name: candidate.halves_px for name, candidate in candidates.items()}
+    return held_out_likelihood.held_out_scores(
+        spectra, halves, powers, start.pairwise_limit_A, threads, swept
+    )
+
+
+def _best_moving(candidates: dict[str, Candidate], held_out: HeldOut) -> str:
+    """The moving candidate of the highest score, from which refinement starts.
+
+    The patch tracks may be wrong where the global path is right.
+    """
+    names = [name for name in candidates if name != "none"] or ["none"]
+    return max(names, key=lambda name: held_out.score[name])
+
+
+def _refined(
+    start: Start,
+    nearest: Candidate,
+    nearest_sweep: Sweep,
+    spectra: PatchSpectra,
+    shape: MotionField | None,
+    series: SeriesPrior | None,
+    threads: int,
+) -> tuple[Refinement, Candidate]:
+    """The refinement from the `nearest` candidate, or from the start if it has halves of its own.
+
+    The candidate has, for scoring, a refinement on each half of the rings.
+    """
+    if start.halves_px is None:
+        at, first = relocate_outliers(spectra, nearest.halves_px[0], nearest_sweep, threads)
+    else:
+        at = _along(start.path_px, spectra)
+        first = sweep(spectra, at, None, threads)
+    refinement = refine.refine(
+        spectra, at, shape, threads=threads, first=first, axes=start.axes, series=series
+    )
+    if start.halves_px is None:
+        return refinement, _from_refinement(refinement, spectra, at, first, shape, threads)
+    by_halves = _along(start.halves_px[0], spectra), _along(start.halves_px[1], spectra)
+    return refinement, _from_refinement(refinement, spectra, by_halves, None, shape, threads)
+
+
+def _halves_apart(
+    candidates: dict[str, Candidate],
+    held_out: HeldOut,
+    shape: MotionField | None,
+    *,
+    is_required: bool,
+) -> float:
+    """Distance of the paths from the two half-sets, if the refined motion may be chosen; or NaN."""
+    halves = candidates["refined"].halves if "refined" in candidates else None
+    if halves is None or not (is_required or held_out.best() == "refined"):
+        return math.nan
+    return halves_apart(*halves, shape)
 
 
 def _log_posterior(
@@ -207,18 +269,23 @@ def _spectra(
 
 def _pattern(
     spectra: PatchSpectra,
-    still_cross: FloatArray,
-    moving: Candidate,
+    held_out: HeldOut,
+    candidates: dict[str, Candidate],
     powers: RingPowers,
     threads: int,
 ) -> FixedPattern:
-    """The fixed pattern of the detector, given a candidate motion of the specimen."""
+    """The fixed pattern of the detector, along the candidate of the highest score.
+
+    A strong pattern may keep the motion from being significant, so that candidate need not be the
+    chosen one.
+    """
+    moving = candidates[max(held_out.score, key=lambda name: held_out.score[name])]
     path_px = moving.path_px
     if np.ptp(path_px, axis=0).max() < _MIN_MOTION_PX:
         path_px = np.zeros_like(path_px)
-    found = measure(spectra, still_cross, path_px, powers)
+    found = measure(spectra, held_out.still_cross, path_px, powers)
     if found.is_harmful:
-        return measure_closely(spectra, _whole(moving, spectra), path_px, powers, threads)
+        return measure_anisotropic(spectra, _whole(moving, spectra), path_px, powers, threads)
     return found
 
 

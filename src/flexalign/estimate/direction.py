@@ -14,18 +14,18 @@ import math
 
 import numpy as np
 
-from flexalign.estimate.patch_spectra import PatchSpectra, moved_spectra, pair_weight
+from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, shifted_spectra
 from flexalign.estimate.spectral_powers import RingPowers, independent_share
 from flexalign.model import FloatArray
 
 # Number of patches used: those with the most information.
 _PATCHES = 4
-# A direction is undetermined if its information is below `_UNKNOWN` noise standard deviations, or
-# below `_UNKNOWN_RATIO` of that in the other direction (which the patch tapers alone produce),
-# while the other exceeds it by `_MORE` standard deviations (by noise: once in a million times).
-_UNKNOWN = 5.0
-_UNKNOWN_RATIO = 0.05
-_MORE = 6.0
+# A direction is undetermined if its information is below `_MIN_SD` noise standard deviations, or
+# below `_MIN_RATIO` of that in the other direction (which the patch tapers alone produce),
+# while the other exceeds it by `_GAP_SD` standard deviations (by noise: once in a million times).
+_MIN_SD = 5.0
+_MIN_RATIO = 0.05
+_GAP_SD = 6.0
 
 
 def only_direction(
@@ -39,7 +39,7 @@ def only_direction(
     """
     information, noise_sd = information_in_directions(patches, displacement_px, powers)
     (less, more), directions = np.linalg.eigh(information)
-    if less > max(_UNKNOWN * noise_sd, _UNKNOWN_RATIO * more) or more < less + _MORE * noise_sd:
+    if less > max(_MIN_SD * noise_sd, _MIN_RATIO * more) or more < less + _GAP_SD * noise_sd:
         return None
     return np.asarray(directions[:, 1])
 
@@ -54,12 +54,12 @@ def information_in_directions(
     shape = patches.count, len(patches.ring_frequency_per_A)
     weight = np.broadcast_to(powers.weight, shape)
     noise = np.broadcast_to(powers.patch_noise, shape)
-    says = (weight * powers.patch_signal * patches.ring_count).sum(axis=1)
+    information_of_patch = (weight * powers.patch_signal * patches.ring_count).sum(axis=1)
     inside = patches.ring >= 0
     ring, wave_per_A = patches.ring[inside], _waves_per_A(patches)[:, inside]
     information, variance = np.zeros((2, 2)), 0.0
-    for p in np.argsort(-says)[:_PATCHES]:
-        moved = moved_spectra(patches, int(p), displacement_px[p])
+    for p in np.argsort(-information_of_patch)[:_PATCHES]:
+        moved = shifted_spectra(patches, int(p), displacement_px[p])
         common = np.abs(moved.sum(axis=0)) ** 2 - (np.abs(moved) ** 2).sum(axis=0)
         # Eq. (10).
         information += (wave_per_A * (weight[p][ring] * common)) @ wave_per_A.T

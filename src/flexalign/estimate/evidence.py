@@ -232,7 +232,7 @@ def normal_equations(
     return np.block(blocks), np.concatenate(rights)
 
 
-def give_mean_to_path(
+def move_mean_to_path(
     path_px: FloatArray, field: MotionField, center_px: FloatArray, frame: FloatArray
 ) -> tuple[FloatArray, MotionField]:
     """The same motion with a field of zero mean over the positions `center_px` (n, 2)."""
@@ -268,7 +268,7 @@ def _unpacked(
     if trajectory is not None:
         path = solution[:times]
         if field is not None:
-            path, field = give_mean_to_path(path, field, data.center_px, data.frame)
+            path, field = move_mean_to_path(path, field, data.center_px, data.frame)
         path = path - path.mean(axis=0)
         path_error = _path_errors(shape, data, covariance)
     return Fit(path, path_error, field, evidence)

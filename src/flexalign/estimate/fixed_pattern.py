@@ -16,7 +16,7 @@ from scipy.special import j0
 from flexalign.arrays import fourier
 from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.threads import share_equally
-from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_together
+from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_batch
 from flexalign.estimate.spectral_powers import RingPowers, independent_share, ring_powers
 from flexalign.model import FloatArray
 
@@ -24,12 +24,12 @@ from flexalign.model import FloatArray
 SIGNIFICANT_PULL = 6.0
 _SUSPICIOUS_PULL = 3.0
 # A pattern with less pull than this, relative to the specimen, is ignored.
-_HARMFUL_PULL = 0.02
+_MIN_HARMFUL_PULL = 0.02
 # Rings over which its power is averaged where it is measured patch by patch.
 _SMOOTH_RINGS = 5
 
 
-def _alike() -> FloatArray:
+def _uniform() -> FloatArray:
     """Strength of a pattern that is the same in all patches."""
     return np.ones((1, 1))
 
@@ -51,22 +51,22 @@ class FixedPattern:
     ring_frequency_per_A: FloatArray
     pull: float
     significance: float
-    strength: FloatArray = field(default_factory=_alike)
+    strength: FloatArray = field(default_factory=_uniform)
 
     @property
     def is_harmful(self) -> bool:
         """Whether it is significant and strong enough to bias the motion."""
-        return self.significance > SIGNIFICANT_PULL and self.pull > _HARMFUL_PULL
+        return self.significance > SIGNIFICANT_PULL and self.pull > _MIN_HARMFUL_PULL
 
     @property
-    def is_in_parts(self) -> bool:
+    def is_nonuniform(self) -> bool:
         """Whether its strength varies between patches."""
         return self.strength.size > 1
 
     @property
     def is_suspicious(self) -> bool:
         """Whether it may be present, and would bias the motion."""
-        return self.significance > _SUSPICIOUS_PULL and self.pull > _HARMFUL_PULL
+        return self.significance > _SUSPICIOUS_PULL and self.pull > _MIN_HARMFUL_PULL
 
     def as_white(self) -> FixedPattern:
         """A white pattern, with the median power of the finest third of the rings."""
@@ -80,7 +80,7 @@ def measure(
 ) -> FixedPattern:
     """First estimate of the fixed pattern while the specimen moves along `path_px` (times, 2).
 
-    The specimen is assumed to have the same power in all directions; see `measure_closely`.
+    The specimen is assumed to have the same power in all directions; see `measure_anisotropic`.
 
     Parameters
     ----------
@@ -98,13 +98,15 @@ def measure(
     apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
     pairs = pair_weight(patches.envelope)
     # Radiation does not damage the pattern: each spectrum is attenuated once, by its weight a_t.
-    once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
+    attenuated_once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
     specimen = np.zeros(len(count))
     if apart_A.any():
         frequency = patches.ring_frequency_per_A
         specimen = powers.signal * _summed_over_pairs(squared, frequency, apart_A)
     # Eq. (11).
-    residual = np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / once
+    residual = (
+        np.where(count > 0, still_cross / np.maximum(count, 1) - specimen, 0.0) / attenuated_once
+    )
     if not apart_A.any():
         return FixedPattern(
             (residual / powers.noise).clip(0),
@@ -114,7 +116,9 @@ def measure(
         )
     weight = np.broadcast_to(powers.weight, (patches.count, len(count))).mean(axis=0)
     pull = count * weight * patches.ring_frequency_per_A**2
-    noise_sd = np.sqrt((pull**2 * powers.noise**2 * pairs / np.maximum(count * once**2, 1)).sum())
+    noise_sd = np.sqrt(
+        (pull**2 * powers.noise**2 * pairs / np.maximum(count * attenuated_once**2, 1)).sum()
+    )
     of_specimen = (pull * powers.signal).sum()
     return FixedPattern(
         power_over_noise=(residual / powers.noise).clip(0),
@@ -124,7 +128,7 @@ def measure(
     )
 
 
-def measure_closely(
+def measure_anisotropic(
     patches: PatchSpectra,
     displacement_px: FloatArray,
     path_px: FloatArray,
@@ -150,7 +154,7 @@ def measure_closely(
     that.
     """
     shape = patches.count, len(patches.ring_frequency_per_A)
-    residual, seen, variance = np.zeros((3, *shape))
+    residual, response, variance = np.zeros((3, *shape))
 
     def measure_patches(start: int, stop: int) -> None:
         for patch in range(start, stop):
@@ -161,16 +165,18 @@ def measure_closely(
             found = _residual_of_patch(
                 patches, patch, displacement_px[patch], path_px, signal, noise
             )
-            residual[patch], seen[patch], variance[patch] = found
+            residual[patch], response[patch], variance[patch] = found
 
     share_equally(measure_patches, patches.count, threads)
-    once = np.maximum(patches.envelope.sum(axis=0) ** 2 - (patches.envelope**2).sum(axis=0), 1e-30)
+    attenuated_once = np.maximum(
+        patches.envelope.sum(axis=0) ** 2 - (patches.envelope**2).sum(axis=0), 1e-30
+    )
     pull = np.broadcast_to(powers.weight, shape).mean(axis=0) * patches.ring_frequency_per_A**2
     of_specimen = float((pull * patches.ring_count * patches.count * powers.signal).sum())
-    found = float((pull * residual.sum(axis=0) / once).sum())
+    found = float((pull * residual.sum(axis=0) / attenuated_once).sum())
     part = independent_share(patches.grid)
-    noise_sd = float(np.sqrt((pull**2 * variance.sum(axis=0) / once**2).sum() / part))
-    power = residual.sum(axis=0) / np.maximum(seen.sum(axis=0), 1e-30)
+    noise_sd = float(np.sqrt((pull**2 * variance.sum(axis=0) / attenuated_once**2).sum() / part))
+    power = residual.sum(axis=0) / np.maximum(response.sum(axis=0), 1e-30)
     return FixedPattern(
         power_over_noise=(power / powers.noise).clip(0),
         ring_frequency_per_A=patches.ring_frequency_per_A,
@@ -197,7 +203,7 @@ def _residual_of_patch(
     Returns
     -------
     residual : (rings,) excess cross-power
-    seen : (rings,) the same for a pattern of unit power
+    response : (rings,) the same for a pattern of unit power
     variance : (rings,) of the residual, from noise x noise and noise x specimen
     """
     inside = patches.ring >= 0
@@ -212,29 +218,29 @@ def _residual_of_patch(
         phases: fourier.SpectrumArray = (along_y[:, :, None] * along_x[:, None, :])[:, inside]
         return phases
 
-    lying = likelihood.unpacked(patches.packing, patches.packed[patch])[:, inside]
-    lying = lying * turned(patches.offset_px[patch].astype(np.float64))
+    unaligned = likelihood.unpacked(patches.packing, patches.packed[patch])[:, inside]
+    unaligned = unaligned * turned(patches.offset_px[patch].astype(np.float64))
     phase = turned(displacement_px / patches.scale)
-    once, squared = patches.envelope[:, ring], patches.envelope[:, ring] ** 2
+    attenuated_once, squared = patches.envelope[:, ring], patches.envelope[:, ring] ** 2
     summed, pairs = squared.sum(axis=0), pair_weight(patches.envelope)[ring]
-    own = (np.abs(lying) ** 2).sum(axis=0)
-    in_place = np.abs(lying.sum(axis=0)) ** 2 - own
-    along = np.abs((lying * phase.conj()).sum(axis=0)) ** 2 - own
+    own = (np.abs(unaligned) ** 2).sum(axis=0)
+    unaligned_cross = np.abs(unaligned.sum(axis=0)) ** 2 - own
+    along = np.abs((unaligned * phase.conj()).sum(axis=0)) ** 2 - own
     path_phase = turned(path_px / patches.scale)
     of_all = (squared * path_phase).sum(axis=0)
     kappa = (np.abs(of_all) ** 2 - (squared**2).sum(axis=0)) / pairs
     # The pattern, which is attenuated once, also adds to the cross-power of the aligned frames.
-    seen = once.sum(axis=0) ** 2 - summed
-    seen = seen - kappa * (np.abs((once * phase).sum(axis=0)) ** 2 - summed)
+    response = attenuated_once.sum(axis=0) ** 2 - summed
+    response = response - kappa * (np.abs((attenuated_once * phase).sum(axis=0)) ** 2 - summed)
     # Sensitivity of the residual to the noise of each frame, times the specimen.
-    lever = np.abs(of_all * path_phase.conj() - squared - kappa * (summed - squared)) ** 2
+    sensitivity = np.abs(of_all * path_phase.conj() - squared - kappa * (summed - squared)) ** 2
     variance = noise[ring] ** 2 * pairs * (1 - kappa**2).clip(0)
-    variance += 2 * signal[ring] * noise[ring] * (squared * lever).sum(axis=0)
+    variance += 2 * signal[ring] * noise[ring] * (squared * sensitivity).sum(axis=0)
 
     def by_ring(values: FloatArray) -> FloatArray:
         return np.bincount(ring, values, len(noise)).astype(np.float64)
 
-    return by_ring(in_place - kappa * along), by_ring(seen), by_ring(variance)
+    return by_ring(unaligned_cross - kappa * along), by_ring(response), by_ring(variance)
 
 
 def measure_in_patches(
@@ -258,15 +264,15 @@ def measure_in_patches(
     where the pattern is strongest, local motion was fitted to it instead of to the specimen.
     """
     along_px = np.repeat(path_px[None], patches.count, axis=0)
-    still, along = sweep_together(patches, [0 * along_px, along_px], [None] * 2, threads)
+    still, along = sweep_batch(patches, [0 * along_px, along_px], [None] * 2, threads)
     powers = ring_powers(patches, along)
     squared, pairs = patches.envelope**2, pair_weight(patches.envelope)
-    once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
+    attenuated_once = patches.envelope.sum(axis=0) ** 2 - squared.sum(axis=0)
     apart_A = np.linalg.norm(path_px[:, None] - path_px[None], axis=2) * patches.pixel_size_A
     moved = _summed_over_pairs(squared, patches.ring_frequency_per_A, apart_A)
     moved_once = _summed_over_pairs(patches.envelope, patches.ring_frequency_per_A, apart_A)
-    determinant = pairs * once - moved * moved_once
-    is_known = (patches.ring_count > 0) & (determinant > 1e-6 * pairs * once)
+    determinant = pairs * attenuated_once - moved * moved_once
+    is_known = (patches.ring_count > 0) & (determinant > 1e-6 * pairs * attenuated_once)
     per_count = np.where(is_known, 1 / np.maximum(patches.ring_count * determinant, 1e-30), 0.0)
     # Eq. (13), solved for G.
     power = per_count * (still.cross * pairs - along.cross * moved)

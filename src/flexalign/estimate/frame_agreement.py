@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.estimate.evidence import fit_motion
-from flexalign.estimate.patch_spectra import PatchSpectra, moved_spectra
+from flexalign.estimate.patch_spectra import PatchSpectra, shifted_spectra
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.spectral_powers import RingPowers
 from flexalign.model import FloatArray
@@ -71,6 +71,6 @@ def _agreement(
     patches: PatchSpectra, patch: int, displacement_px: FloatArray, weight: FloatArray
 ) -> FloatArray:
     """Weighted cross-power (times,) of each frame of a patch with the sum of the others."""
-    moved = moved_spectra(patches, patch, displacement_px)
+    moved = shifted_spectra(patches, patch, displacement_px)
     others = moved.sum(axis=0) - moved
     return np.asarray((others.conj() * moved).real @ weight[patches.ring[patches.ring >= 0]])

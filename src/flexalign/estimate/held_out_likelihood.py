@@ -14,7 +14,7 @@ from flexalign.estimate.patch_spectra import (
     pair_weight,
     rings_with_weight,
     sweep,
-    sweep_together,
+    sweep_batch,
 )
 from flexalign.estimate.spectral_powers import (
     RingPowers,
@@ -27,18 +27,18 @@ from flexalign.model import FloatArray
 
 # Only rings finer than this share of the resolution limit of the pairwise stage count for the
 # score: data that a candidate was fitted to cannot validate it.
-_UNSEEN_RATIO = 0.6
+_HELD_OUT_RATIO = 0.6
 # Significance threshold of a score in noise standard deviations: with thirty candidates, noise
 # exceeds it once in a thousand times.
 SIGNIFICANT = 4.0
 # Above this many, the signal is strong enough for refinement to find any remaining motion.
-SURELY = 10.0
+STRONG_SIGNAL = 10.0
 # Log-likelihood ratio to no motion, on held-out data, that a motion needs to be accepted.  For a
 # specimen at rest it is exceeded at most once in 10 000 times: a likelihood ratio has the mean one
 # under the hypothesis in its denominator.
-ENOUGH_EVIDENCE = math.log(1e4)
+MIN_LOG_LIKELIHOOD_RATIO = math.log(1e4)
 # Numbers of patches and directions used to compare two motions.
-_PATCHES_LOOKED_AT = 9
+_SAMPLED_PATCHES = 9
 _DIRECTIONS = 4
 
 
@@ -66,20 +66,23 @@ class HeldOut:
         """Whether the score of any candidate is significant."""
         return max(self.score.values()) > SIGNIFICANT * self.noise_sd
 
-    def is_clear(self, name: str) -> bool:
+    def is_significant(self, name: str) -> bool:
         """Whether a candidate explains held-out data significantly better than none and noise."""
         if name == "none":
             return False
-        return self.gain[name] > ENOUGH_EVIDENCE and self.score[name] > SIGNIFICANT * self.noise_sd
+        return (
+            self.gain[name] > MIN_LOG_LIKELIHOOD_RATIO
+            and self.score[name] > SIGNIFICANT * self.noise_sd
+        )
 
-    def is_surely(self, name: str) -> bool:
+    def has_strong_signal(self, name: str) -> bool:
         """Whether the signal is so strong that any further motion would be detected."""
-        return self.score[name] > SURELY * self.noise_sd
+        return self.score[name] > STRONG_SIGNAL * self.noise_sd
 
     @property
-    def is_sure(self) -> bool:
+    def is_strong(self) -> bool:
         """The same for the best candidate."""
-        return self.is_surely(self.best())
+        return self.has_strong_signal(self.best())
 
     def best(self) -> str:
         """The candidate of the highest score, if it is clear; else "none".
@@ -88,7 +91,7 @@ class HeldOut:
         kept is fitted to all, so it may fall short by the noise of the difference.
         """
         highest = max(self.score, key=lambda name: self.score[name])
-        if not self.is_clear(highest):
+        if not self.is_significant(highest):
             return "none"
         if "refined" in self.score and highest != "refined":
             short = self.score[highest] - self.score["refined"]
@@ -105,7 +108,7 @@ def held_out_scores(
     patches: PatchSpectra,
     candidates: dict[str, tuple[FloatArray, FloatArray]],
     powers: RingPowers,
-    seen_to_A: float,
+    pairwise_limit_A: float,
     threads: int = 1,
     measured: dict[str, Sweep] | None = None,
 ) -> HeldOut:
@@ -120,14 +123,14 @@ def held_out_scores(
     candidates : name -> displacements (patches, times, 2) with which to score halves 0 and 1;
         includes "none"
     powers : of the rings, the same for all
-    seen_to_A : resolution limit of the pairwise stage; infinite = no data were used
+    pairwise_limit_A : resolution limit of the pairwise stage; infinite = no data were used
     measured : sweeps over all rings that exist already, of candidates with one displacement
     """
     frequency = patches.ring_frequency_per_A
     half = half_of_ring(len(frequency))
-    unseen = frequency > 1 / (_UNSEEN_RATIO * seen_to_A)
+    is_held_out = frequency > 1 / (_HELD_OUT_RATIO * pairwise_limit_A)
     part = independent_share(patches.grid)
-    weight = np.where(unseen, weight_by_others(patches, powers), 0.0)
+    weight = np.where(is_held_out, weight_by_others(patches, powers), 0.0)
     rings = rings_with_weight(weight)
     swept = {name: (found, found) for name, found in (measured or {}).items()}
     if "none" not in swept:
@@ -135,7 +138,7 @@ def held_out_scores(
         swept["none"] = still, still
     for name, displacements in candidates.items():
         if name not in swept:
-            one, other = sweep_together(patches, displacements, [None] * 2, threads, rings)
+            one, other = sweep_batch(patches, displacements, [None] * 2, threads, rings)
             swept[name] = one, other
     crosses = {
         name: np.where(half == 0, one.cross, other.cross) for name, (one, other) in swept.items()
@@ -147,10 +150,12 @@ def held_out_scores(
         # The refined motion was fitted to the noise of all rings, which raises their apparent
         # signal.  Powers along the motions of the halves avoid that; the smaller gain counts.
         coefficients = np.maximum(patches.ring_count * patches.count, 1)
-        seen = crosses["refined"].sum(axis=0) / (coefficients * pair_weight(patches.envelope))
-        by_halves = weight_by_others(patches, replace(powers, measured=seen))
+        measured_power = crosses["refined"].sum(axis=0) / (
+            coefficients * pair_weight(patches.envelope)
+        )
+        by_halves = weight_by_others(patches, replace(powers, measured=measured_power))
         for name in candidates:
-            gain = ((crosses[name] - crosses["none"]) * np.where(unseen, by_halves, 0.0)).sum()
+            gain = ((crosses[name] - crosses["none"]) * np.where(is_held_out, by_halves, 0.0)).sum()
             gains[name] = min(gains[name], float(gain) * part)
     noise_sd = score_sd(patches, powers, weight) * part**0.5
     spread = {
@@ -176,7 +181,7 @@ def _difference_sd(
     """
     squared = patches.envelope**2
     summed = squared.sum(axis=0)
-    some = np.unique(np.linspace(0, len(apart_px) - 1, _PATCHES_LOOKED_AT).astype(np.int64))
+    some = np.unique(np.linspace(0, len(apart_px) - 1, _SAMPLED_PATCHES).astype(np.int64))
     angle = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
     along_A = apart_px[some] @ np.stack([np.sin(angle), np.cos(angle)]) * patches.pixel_size_A
     turns = np.moveaxis(along_A, 1, -1)[..., None, :] * patches.ring_frequency_per_A[:, None]

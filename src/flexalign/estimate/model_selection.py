@@ -20,7 +20,7 @@ from flexalign.estimate import pairwise
 from flexalign.estimate.candidates import pattern_along
 from flexalign.estimate.fixed_pattern import SIGNIFICANT_PULL, FixedPattern
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.pattern_removal import taken_out
+from flexalign.estimate.pattern_removal import remove_pattern
 from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.priors import TrajectoryPrior
 from flexalign.estimate.result import Estimate
@@ -58,7 +58,7 @@ def estimate_motion(
             return estimate
         given = frames, plan, params, threads
         with clock("fixed pattern"):
-            found = _pattern_to_take_out(estimate, *given)
+            found = _pattern_to_remove(estimate, *given)
         if found is None:
             return estimate
         best, pattern = estimate, found
@@ -67,18 +67,18 @@ def estimate_motion(
             with clock("fixed pattern"):
                 if done > 0:
                     pattern = pattern_along(best.path_px(frames), found, *given)
-                cleaned = taken_out(frames, pattern, threads)
+                cleaned = remove_pattern(frames, pattern, threads)
             again = _estimate_once(cleaned, plan, params, threads, clock, series)
             if again.is_still:
                 break
             best = replace(again, has_fixed_pattern=True, pattern=found)
-        if best is estimate or (found.is_in_parts and not estimate.pattern.is_harmful):
+        if best is estimate or (found.is_nonuniform and not estimate.pattern.is_harmful):
             return best
         search = Search(frames, plan, params, threads, clock)
-        return _with_pattern_or_not(estimate, best, search, series)
+        return _confirm_pattern(estimate, best, search, series)
 
 
-def _with_pattern_or_not(
+def _confirm_pattern(
     estimate: Estimate, again: Estimate, search: Search, series: SeriesPrior | None
 ) -> Estimate:
     """The motion found `again` after removing a suspected pattern, if that is confirmed.
@@ -88,10 +88,10 @@ def _with_pattern_or_not(
     """
     start = again.start
     assert start is not None
-    trial = search.made_of(start, None if start.field is None else search.shape, series)
+    trial = search.trial_from(start, None if start.field is None else search.shape, series)
     if trial.pattern.is_harmful:
         return replace(again, has_fixed_pattern=True, pattern=trial.pattern)
-    if series is not None or trial.held_out.is_clear("refined"):
+    if series is not None or trial.held_out.is_significant("refined"):
         return _as_estimate(trial, "refined", again.is_from_wider_search, search)
     given = search.frames, search.plan, search.params, search.threads
     along = pattern_along(again.path_px(search.frames), estimate.pattern, *given)
@@ -100,7 +100,7 @@ def _with_pattern_or_not(
     return estimate
 
 
-def _pattern_to_take_out(
+def _pattern_to_remove(
     estimate: Estimate, frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
 ) -> FixedPattern | None:
     """The fixed pattern to remove before estimating the motion again; None = there is none.
@@ -131,13 +131,13 @@ def _estimate_once(
 ) -> Estimate:
     """The motion in `frames`, taken as they are."""
     search, is_wide = Search(frames, plan, params, threads, clock), False
-    trial = search.from_default_starts() if series is None else search.by_series(series)
+    trial = search.from_default_starts() if series is None else search.with_series_prior(series)
     if trial.chosen == "none" and params.refine:
-        wider = chain(
+        wider_search = chain(
             search.along_one_direction(trial.start),
-            search.wider(trial.start, trial.held_out.has_signal),
+            search.wider_search(trial.start, trial.held_out.has_signal),
         )
-        moving = (t for t in wider if t.chosen != "none")
+        moving = (t for t in wider_search if t.chosen != "none")
         found = next((t for t in moving if not trial.favours_no_motion_over(t)), None)
         trial, is_wide = found or trial, found is not None
     return _as_estimate(trial, trial.chosen, is_wide or trial.is_by_all_data, search)

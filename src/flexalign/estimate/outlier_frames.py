@@ -10,21 +10,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep_together
+from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep_batch
 from flexalign.estimate.spectral_powers import ring_powers
 from flexalign.model import FloatArray
 
 # A frame is an outlier if its distance from the midpoint of its neighbours exceeds this multiple of
 # the median distance, and this minimum.
-_TIMES_USUAL = 4.0
+_MAX_MEDIAN_RATIO = 4.0
 _MIN_DISTANCE_A = 6.0
 _MAX_OUTLIERS = 6
 # A position with a shorter path is accepted if it retains this share of the frame's cross-power
 # with the others; some is lost because the patches were cut at another position.
-_AS_GOOD = 0.4
+_MIN_RETAINED_RATIO = 0.4
 
 
-def brought_back(
+def relocate_outliers(
     patches: PatchSpectra, displacement_px: FloatArray, first: Sweep, threads: int = 1
 ) -> tuple[FloatArray, Sweep]:
     """Displacements (patches, times, 2) with outliers moved to more likely positions, and a sweep.
@@ -34,25 +34,25 @@ def brought_back(
     first : a sweep at `displacement_px`
     """
     min_px = _MIN_DISTANCE_A / patches.pixel_size_A
-    strays = _far_ones(displacement_px, min_px)
-    if strays.size == 0:
+    outliers = _find_outliers(displacement_px, min_px)
+    if outliers.size == 0:
         return displacement_px, first
     weight, kept, swept = ring_powers(patches, first).weight, displacement_px, first
-    seen: set[int] = set()
-    while len(seen) < _MAX_OUTLIERS:
-        strays = np.array([t for t in _far_ones(kept, min_px) if t not in seen], np.int64)
-        if strays.size == 0:
+    tried: set[int] = set()
+    while len(tried) < _MAX_OUTLIERS:
+        outliers = np.array([t for t in _find_outliers(kept, min_px) if t not in tried], np.int64)
+        if outliers.size == 0:
             break
-        stray = int(strays[0])
-        seen.add(stray)
-        moved = _at_neighbours(kept, stray)
-        found = sweep_together(patches, moved, [None] * len(moved), threads)
+        outlier = int(outliers[0])
+        tried.add(outlier)
+        moved = _at_neighbours(kept, outlier)
+        found = sweep_batch(patches, moved, [None] * len(moved), threads)
         before = float((swept.cross * weight).sum())
         # One of n frames takes part in 2 / n of the pairs.
-        minimum = before * (1 - (1 - _AS_GOOD) * 2 / kept.shape[1])
-        way_px = _way_px(kept, stray) - min_px
+        minimum = before * (1 - (1 - _MIN_RETAINED_RATIO) * 2 / kept.shape[1])
+        steps_px = _adjacent_steps_px(kept, outlier) - min_px
         likelihood = np.array([float((one.cross * weight).sum()) for one in found])
-        is_shorter = np.array([_way_px(one, stray) for one in moved]) < way_px
+        is_shorter = np.array([_adjacent_steps_px(one, outlier) for one in moved]) < steps_px
         is_better = (likelihood > before) | (is_shorter & (likelihood > max(minimum, 0.0)))
         if is_better.any():
             best = int(np.argmax(np.where(is_better, likelihood, -np.inf)))
@@ -60,22 +60,22 @@ def brought_back(
     return kept, swept
 
 
-def _at_neighbours(displacement_px: FloatArray, stray: int) -> list[FloatArray]:
+def _at_neighbours(displacement_px: FloatArray, outlier: int) -> list[FloatArray]:
     """The displacements with one frame moved to the midpoint of its neighbours, and to each."""
     last = displacement_px.shape[1] - 1
-    before, after = (displacement_px[:, t] for t in (max(stray - 1, 0), min(stray + 1, last)))
-    places = {0: [after], last: [before]}.get(stray, [(before + after) / 2, before, after])
+    before, after = (displacement_px[:, t] for t in (max(outlier - 1, 0), min(outlier + 1, last)))
+    places = {0: [after], last: [before]}.get(outlier, [(before + after) / 2, before, after])
     moved = []
     for place in places:
         other = displacement_px.copy()
-        other[:, stray] = place
+        other[:, outlier] = place
         moved.append(other)
     return moved
 
 
-def _way_px(displacement_px: FloatArray, stray: int) -> float:
+def _adjacent_steps_px(displacement_px: FloatArray, outlier: int) -> float:
     """Length of the steps to and from a frame, for the mean over patches."""
-    path = displacement_px.mean(axis=0)[max(stray - 1, 0) : stray + 2]
+    path = displacement_px.mean(axis=0)[max(outlier - 1, 0) : outlier + 2]
     return float(np.hypot(*np.diff(path, axis=0).T).sum())
 
 
@@ -87,10 +87,10 @@ def _between_neighbours(displacement_px: FloatArray) -> FloatArray:
     return np.concatenate([displacement_px[:, 1:2], inner, displacement_px[:, -2:-1]], axis=1)
 
 
-def _far_ones(displacement_px: FloatArray, min_px: float) -> npt.NDArray[np.int64]:
+def _find_outliers(displacement_px: FloatArray, min_px: float) -> npt.NDArray[np.int64]:
     """Frames far from the midpoint of their neighbours (mean over patches), farthest first."""
     apart_px = displacement_px - _between_neighbours(displacement_px)
     distance = np.hypot(*apart_px.mean(axis=0).T)
-    limit = max(_TIMES_USUAL * float(np.median(distance)), min_px)
+    limit = max(_MAX_MEDIAN_RATIO * float(np.median(distance)), min_px)
     far = np.argsort(-distance)[:_MAX_OUTLIERS]
     return np.asarray(far[distance[far] > limit])

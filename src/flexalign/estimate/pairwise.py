@@ -120,13 +120,13 @@ def filtered_spectra(
 ) -> SpectrumArray:
     """Spectra of `groups` of frames, whitened and low-passed to one half at `max_resolution_A`.
 
-    Columns without weight are left out (`correlate.columns_that_count`); the rest is multiplied by
+    Columns without weight are left out (`correlate.significant_columns`); the rest is multiplied by
     `mask` (h, w // 2 + 1).
     """
     shape = frames.shape_px
     half = tuple(frames.pixel_size_A * s / max_resolution_A for s in frames.scale)
     response = correlate.low_pass(shape, (half[0], half[1]))
-    columns = correlate.columns_that_count(response)
+    columns = correlate.significant_columns(response)
     response = response if mask is None else response * mask.astype(np.float32)
     spectra = np.empty((len(groups), shape[0], columns), np.complex64)
 

@@ -35,7 +35,7 @@ COARSEST_RESOLUTION_A = 45.0
 # Data without noise would overflow float32 weights.
 _MAX_WEIGHT = 1e30
 # Number of pixels of a patch that are transformed together, so that they stay in the cache.
-_PIXELS_TOGETHER = 2**19
+_PIXELS_PER_BATCH = 2**19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +133,7 @@ def cut_spectra(
     packing = likelihood.packing_of(ring)
     packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
     power = np.zeros((len(offset), len(frequency)))
-    together = max(1, _PIXELS_TOGETHER // math.prod(grid.shape_px))
+    together = max(1, _PIXELS_PER_BATCH // math.prod(grid.shape_px))
 
     def cut_patches(start: int, stop: int) -> None:
         tiles = np.empty((together, *grid.shape_px), np.float32)
@@ -187,10 +187,10 @@ def sweep(
     weight : (rings,) or (patches, rings) of the likelihood; None = no gradient (zero)
     rings : number of rings to evaluate, from the lowest; the others have cross sums of zero
     """
-    return sweep_together(patches, [displacement_px], [weight], threads, rings)[0]
+    return sweep_batch(patches, [displacement_px], [weight], threads, rings)[0]
 
 
-def sweep_together(
+def sweep_batch(
     patches: PatchSpectra,
     displacements_px: Sequence[FloatArray],
     weights: Sequence[FloatArray | None],
@@ -227,7 +227,7 @@ def rings_with_weight(weight: FloatArray) -> int:
     return int(used[-1]) + 1 if used.size else 0
 
 
-def moved_spectra(
+def shifted_spectra(
     patches: PatchSpectra, patch: int, displacement_px: FloatArray
 ) -> npt.NDArray[np.complex64]:
     """Spectra (times, coefficients inside) of one patch, moved along displacements (times, 2)."""

@@ -101,7 +101,7 @@ def track_patches(
     scale = np.array(frames.scale)
     half = frames.pixel_size_A * scale / max_resolution_A
     response = correlate.low_pass(grid.shape_px, (float(half[0]), float(half[1])))
-    columns = correlate.columns_that_count(response)
+    columns = correlate.significant_columns(response)
     reach_px = _LOCAL_SEARCH_A / (frames.pixel_size_A * scale.min())
     radius = np.full((len(groups), len(groups)), reach_px)
     places = len(grid.corner_px)

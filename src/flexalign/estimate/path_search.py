@@ -25,7 +25,7 @@ _REACH_A = 60.0
 # Terms of the path are searched one after the other, each in addition to those found.
 _ROUNDS = 3
 # The low-pass is a Gaussian that is one half at this resolution.
-_HALF_AT_A = 12.0
+_LOW_PASS_A = 12.0
 
 
 def straight_path(
@@ -38,7 +38,7 @@ def straight_path(
     mask : (h, w // 2 + 1) of the coefficients to use, None = all
     """
     groups = np.array_split(np.arange(len(frames.frame)), min(len(frames.frame), _MAX_GROUPS))
-    spectra = pairwise.filtered_spectra(frames, groups, _HALF_AT_A, threads, mask)
+    spectra = pairwise.filtered_spectra(frames, groups, _LOW_PASS_A, threads, mask)
     pixel_A = frames.pixel_size_A * min(frames.scale)
     reach = min(round(_REACH_A / pixel_A), (min(frames.shape_px) - 1) // 3)
     pairs = list(combinations(range(len(groups)), 2))
@@ -52,21 +52,21 @@ def straight_path(
     ]
     ends = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
     ends = ends[:, np.hypot(*ends) <= reach]
-    paces = _paces(frames.frame)
-    of_group = np.array([[pace[group].mean() for group in groups] for pace in paces])
-    way = np.zeros((len(paces), 2))
+    profiles = _speed_profiles(frames.frame)
+    of_group = np.array([[profile[group].mean() for group in groups] for profile in profiles])
+    displacement = np.zeros((len(profiles), 2))
     for _ in range(_ROUNDS):
         best = -np.inf
-        for k, pace in enumerate(of_group):
-            others = way.T @ of_group - np.outer(way[k], pace)  # (2, groups)
+        for k, profile in enumerate(of_group):
+            others = displacement.T @ of_group - np.outer(displacement[k], profile)  # (2, groups)
             agreement = np.zeros(ends.shape[1])
             for surface, (a, b) in zip(near, pairs, strict=True):
-                apart = (others[:, b] - others[:, a])[:, None] + (pace[b] - pace[a]) * ends
+                apart = (others[:, b] - others[:, a])[:, None] + (profile[b] - profile[a]) * ends
                 agreement += map_coordinates(surface, reach + apart, order=1, mode="nearest")
             if agreement.max() > best:
                 best, chosen, end = agreement.max(), k, ends[:, np.argmax(agreement)]
-        way[chosen] = end
-    path = (paces.T @ way) * np.array(frames.scale)
+        displacement[chosen] = end
+    path = (profiles.T @ displacement) * np.array(frames.scale)
     return np.asarray(path - path.mean(axis=0))
 
 
@@ -87,7 +87,7 @@ def straight_path_by_halves(
     return one, other
 
 
-def _paces(frame: FloatArray) -> FloatArray:
+def _speed_profiles(frame: FloatArray) -> FloatArray:
     """Share (paces, n) of the path completed at each time: at constant speed, and slowing down."""
     since, span = frame - frame[0], float(np.ptp(frame))
     slowings = [part * (span + 1) for part in priors.SLOWING_RATIOS]

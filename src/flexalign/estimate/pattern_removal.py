@@ -18,7 +18,7 @@ _LEVELS = 7
 _LEVEL_RANGE = 64.0
 
 
-def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:
+def remove_pattern(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> SmallFrames:
     """Frames in which noise plus pattern are uncorrelated from frame to frame.
 
     The mean of all n frames times 1 - 1 / sqrt(1 + n G / N) is subtracted from each, ring by ring,
@@ -39,11 +39,11 @@ def taken_out(frames: SmallFrames, pattern: FixedPattern, threads: int = 1) -> S
         common += image * np.interp(strength, levels, of_level).astype(np.float32)
     pixels = frames.pixels.copy()
 
-    def take_out(start: int, stop: int) -> None:
+    def subtract(start: int, stop: int) -> None:
         for image in stored(pixels)[start:stop]:
             add_scaled(common, np.float32(-1), image)
 
-    share_equally(take_out, len(pixels), threads)
+    share_equally(subtract, len(pixels), threads)
     return replace(frames, pixels=pixels)
 
 

@@ -36,7 +36,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
     span = float(np.ptp(data.frame)) + 1
     limits = ((0.01, 200.0), (1.0, 4 * span), (1e-3, 50.0))
 
-    def climbed(near: TrajectoryPrior) -> tuple[TrajectoryPrior, float]:
+    def optimized(near: TrajectoryPrior) -> tuple[TrajectoryPrior, float]:
         def prior(smooth_px: float, smooth_frames: float, jitter_px: float) -> TrajectoryPrior:
             return replace(
                 near, smooth_px=smooth_px, smooth_frames=smooth_frames, jitter_px=jitter_px
@@ -46,16 +46,18 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
             tried = prior(*numbers)
             return tried.log_density + log_evidence(normal, data.frame, tried, None, None)
 
-        found = prior(*climb(score, (near.smooth_px, near.smooth_frames, near.jitter_px), limits))
+        found = prior(
+            *coordinate_ascent(score, (near.smooth_px, near.smooth_frames, near.jitter_px), limits)
+        )
         return found, score(found.smooth_px, found.smooth_frames, found.jitter_px)
 
-    best, best_score = climbed(replace(start, jump_frames=()))
+    best, best_score = optimized(replace(start, jump_frames=()))
     slowings = [part * span for part in SLOWING_RATIOS]
     at = int(np.argmin(np.abs(np.array(slowings) - start.slowing_frames)))
     for nearby in (range(at + 1, len(slowings)), range(at - 1, -1, -1)):
         before = best_score
         for k in nearby:
-            trial, trial_score = climbed(replace(best, slowing_frames=slowings[k]))
+            trial, trial_score = optimized(replace(best, slowing_frames=slowings[k]))
             if trial_score <= best_score:
                 break
             best, best_score = trial, trial_score
@@ -63,7 +65,7 @@ def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> Tr
             break
     while len(best.jump_frames) < _MAX_JUMPS:
         jumps = (*best.jump_frames, _largest_step(data, best))
-        trial, trial_score = climbed(replace(best, jump_frames=jumps))
+        trial, trial_score = optimized(replace(best, jump_frames=jumps))
         if trial_score < best_score + _JUMP_EVIDENCE:
             break
         best, best_score = trial, trial_score
@@ -95,7 +97,9 @@ def choose_field_prior(
         return prior.log_density + log_evidence(normal, data.frame, trajectory, prior, shape)
 
     limits = _field_limits(data.frame, shape)
-    numbers = climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits)
+    numbers = coordinate_ascent(
+        score, (start.size_px, start.smooth_frames, start.smooth_px), limits
+    )
     return replace(FieldPrior(*numbers), slowing_frames=slowing)
 
 
@@ -121,7 +125,9 @@ def choose_common_field_prior(
         )
 
     limits = _field_limits(data[0].frame, shapes[0])
-    return FieldPrior(*climb(score, (start.size_px, start.smooth_frames, start.smooth_px), limits))
+    return FieldPrior(
+        *coordinate_ascent(score, (start.size_px, start.smooth_frames, start.smooth_px), limits)
+    )
 
 
 def _field_limits(frame: FloatArray, shape: MotionField) -> tuple[tuple[float, float], ...]:
@@ -131,7 +137,7 @@ def _field_limits(frame: FloatArray, shape: MotionField) -> tuple[tuple[float, f
     return (1e-3, 100.0), (span / 10, 10 * span), (side / 10, 10 * side)
 
 
-def climb(
+def coordinate_ascent(
     score: Callable[..., float],
     start: tuple[float, ...],
     limits: tuple[tuple[float, float], ...],

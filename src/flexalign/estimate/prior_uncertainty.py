@@ -29,7 +29,7 @@ Priors = tuple[TrajectoryPrior, FieldPrior | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Possible:
+class _MotionVector:
     """The motion under one prior as a vector: path, and field at the control point positions.
 
     Attributes
@@ -59,7 +59,7 @@ def with_unknown_prior(
     """
     if fit.trajectory_px is None or fit.trajectory_error_px is None:
         return fit
-    best = _possible(fit, data)
+    best = _as_vector(fit, data)
     added = np.zeros_like(best.variance)
     for line in _lines(priors, data, shape):
         added += _variance_along(line, best, data, shape)
@@ -73,7 +73,7 @@ def with_unknown_prior(
 
 def _variance_along(
     line: list[Iterator[tuple[Priors, float]]],
-    best: _Possible,
+    best: _MotionVector,
     data: PatchLikelihood,
     shape: MotionField | None,
 ) -> FloatArray:
@@ -81,7 +81,7 @@ def _variance_along(
     found, weights = [best], [1.0]
     for direction in line:
         for (trajectory, field), before in direction:
-            one = _possible(fit_motion(data, trajectory, field, shape), data)
+            one = _as_vector(fit_motion(data, trajectory, field, shape), data)
             weight = before * math.exp(min(one.log_evidence - best.log_evidence, 50.0))
             if weight < _MIN_WEIGHT:
                 break
@@ -103,13 +103,13 @@ def _lines(
 
     def of_path(name: str, step: float) -> Iterator[tuple[Priors, float]]:
         is_size = name != "smooth_frames"
-        for value, weight in _ladder(getattr(path, name), step, is_size):
+        for value, weight in _steps_from(getattr(path, name), step, is_size):
             changed: dict[str, Any] = {name: value}
             other = replace(path, **changed)
             yield (other, field), weight * math.exp(other.log_density - path.log_density)
 
     def of_field(near: FieldPrior, name: str, step: float) -> Iterator[tuple[Priors, float]]:
-        for value, weight in _ladder(getattr(near, name), step, name == "size_px"):
+        for value, weight in _steps_from(getattr(near, name), step, name == "size_px"):
             changed: dict[str, Any] = {name: value}
             other = replace(near, **changed)
             yield (path, other), weight * math.exp(other.log_density - near.log_density)
@@ -132,7 +132,7 @@ def _lines(
     return [*lines, [of_slowing()]]
 
 
-def _ladder(value: float, step: float, is_size: bool) -> Iterator[tuple[float, float]]:
+def _steps_from(value: float, step: float, is_size: bool) -> Iterator[tuple[float, float]]:
     """Values from `value` on, each with its prior density relative to the first."""
     first = max(value, _MIN_SIZE_PX) if is_size and step > 1 else value
     for k in range(1, _MAX_STEPS + 1):
@@ -142,7 +142,7 @@ def _ladder(value: float, step: float, is_size: bool) -> Iterator[tuple[float, f
         yield other, other / max(value, _MIN_SIZE_PX) if is_size else 1.0
 
 
-def _possible(fit: Fit, data: PatchLikelihood) -> _Possible:
+def _as_vector(fit: Fit, data: PatchLikelihood) -> _MotionVector:
     """A fit as a vector of path and field, with variances."""
     assert fit.trajectory_px is not None
     assert fit.trajectory_error_px is not None
@@ -151,8 +151,8 @@ def _possible(fit: Fit, data: PatchLikelihood) -> _Possible:
     if field is not None and field.standard_error_px is not None:
         frame, y, x = field.control_point_places
         at = y[:, None], x[None, :]
-        felt = np.stack(field.displacement_px(frame[:, None, None], *at), axis=-1)
+        field_px = np.stack(field.displacement_px(frame[:, None, None], *at), axis=-1)
         mean = np.stack(field.displacement_px(data.frame[:, None, None], *at), axis=-1).mean(axis=0)
-        value = np.concatenate([value, (felt - mean).reshape(-1, 2)])
+        value = np.concatenate([value, (field_px - mean).reshape(-1, 2)])
         variance = np.concatenate([variance, field.standard_error_px[0].ravel() ** 2])
-    return _Possible(value, variance, fit.log_evidence)
+    return _MotionVector(value, variance, fit.log_evidence)

@@ -20,8 +20,8 @@ from flexalign.motion import MotionField
 FREE_PX = 300.0
 _NUGGET = 1e-6
 # Scales of the half-Cauchy hyperpriors of the jitter and of the size of the field.
-_USUAL_JITTER_PX = 0.3
-_USUAL_FIELD_PX = 1.0
+_JITTER_SCALE_PX = 0.3
+_FIELD_SCALE_PX = 1.0
 # Time constants of the slowing, as shares of the movie; 0 = no slowing.
 SLOWING_RATIOS = (0.0, 1 / 4, 1 / 12, 1 / 36)
 
@@ -76,7 +76,7 @@ class TrajectoryPrior:
         The jitter has a half-Cauchy hyperprior: three frames can hardly distinguish curvature from
         jitter; with many frames the data dominate.
         """
-        return _log_half_cauchy(self.jitter_px, _USUAL_JITTER_PX)
+        return _log_half_cauchy(self.jitter_px, _JITTER_SCALE_PX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class FieldPrior:
         The size has a half-Cauchy hyperprior: it determines the freedom of the field, and the noise
         of patches with little signal may favour a spurious field.
         """
-        return _log_half_cauchy(self.size_px, _USUAL_FIELD_PX)
+        return _log_half_cauchy(self.size_px, _FIELD_SCALE_PX)
 
 
 def _log_half_cauchy(value: float, scale: float) -> float:
@@ -123,8 +123,8 @@ def slowed(frame: FloatArray, span: float, slowing_frames: float) -> FloatArray:
 
 def _trajectory_covariance(frame: FloatArray, prior: TrajectoryPrior) -> FloatArray:
     """Prior covariance (times, times) of a trajectory."""
-    calm = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
-    distance = np.abs(calm[:, None] - calm[None, :])
+    slowed_frame = slowed(frame - frame.min(), float(np.ptp(frame)), prior.slowing_frames)
+    distance = np.abs(slowed_frame[:, None] - slowed_frame[None, :])
     slope = (frame - frame.mean()) / max(float(np.ptp(frame)), 1.0)
     # Eq. (5), with a free step for each jump.
     covariance = prior.smooth_px**2 * matern(distance, prior.smooth_frames)
@@ -140,9 +140,9 @@ def field_covariances(shape: MotionField, prior: FieldPrior) -> list[FloatArray]
     """Prior correlations of the control points in t, y and x, whose Kronecker product is used."""
     t, y, x = shape.control_points
     frames = max(shape.frames.count - 1, 1)
-    calm = slowed(_positions(t) * frames, frames, prior.slowing_frames)
+    slowed_frame = slowed(_positions(t) * frames, frames, prior.slowing_frames)
     # Eq. (6), a product of three factors.
-    in_time = matern(_distances(calm), prior.smooth_frames)
+    in_time = matern(_distances(slowed_frame), prior.smooth_frames)
     in_y = np.exp(-0.5 * (_distances(_positions(y)) * shape.height_px / prior.smooth_px) ** 2)
     in_x = np.exp(-0.5 * (_distances(_positions(x)) * shape.width_px / prior.smooth_px) ** 2)
     return [np.asarray(c + _NUGGET * np.eye(len(c))) for c in (in_time, in_y, in_x)]

@@ -29,17 +29,17 @@ from flexalign.estimate.patch_spectra import (
     Sweep,
     rings_with_weight,
     sweep,
-    sweep_together,
+    sweep_batch,
 )
 from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
-from flexalign.estimate.series_prior import SeenSignal, SeriesPath, SeriesPrior
+from flexalign.estimate.series_prior import MeasuredSignal, SeriesPath, SeriesPrior
 from flexalign.estimate.spectral_powers import (
     SMOOTH_RINGS,
     RingPowers,
     half_of_ring,
     independent_share,
+    measured_signal,
     ring_powers,
-    seen_signal,
 )
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
@@ -53,7 +53,7 @@ _CONVERGED_PX = 0.01
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _MAX_STEP_PX = 1.0
 # Unit vectors (y, x) of the directions in which there is motion.
-_BOTH: FloatArray = np.eye(2)
+_BOTH_AXES: FloatArray = np.eye(2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +67,7 @@ class Refinement:
     powers, ring_frequency_per_A : of the rings at the end
     rounds : number of rounds
     data : quadratic log-likelihood of the patches at the end
-    seen : signal power, for the priors of other tilts of a series
+    signal : signal power, for the priors of other tilts of a series
     axes : (axes, 2) unit vectors (y, x) along which there is motion
     """
 
@@ -78,8 +78,8 @@ class Refinement:
     ring_frequency_per_A: FloatArray
     rounds: int
     data: PatchLikelihood
-    seen: SeenSignal
-    axes: FloatArray = field(default_factory=lambda: _BOTH)
+    signal: MeasuredSignal
+    axes: FloatArray = field(default_factory=lambda: _BOTH_AXES)
 
 
 def _curvature(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
@@ -105,7 +105,7 @@ def patch_likelihood(
     found: Sweep,
     powers: RingPowers,
     displacement_px: FloatArray,
-    axes: FloatArray = _BOTH,
+    axes: FloatArray = _BOTH_AXES,
 ) -> PatchLikelihood:
     """The quadratic log-likelihood with the measured gradient and expected curvature, along `axes`.
 
@@ -137,7 +137,7 @@ def refine(
     threads: int = 1,
     rounds: int = _ROUNDS,
     first: Sweep | None = None,
-    axes: FloatArray = _BOTH,
+    axes: FloatArray = _BOTH_AXES,
     series: SeriesPrior | None = None,
 ) -> Refinement:
     """The most probable motion near displacements (patches, times, 2).
@@ -151,7 +151,7 @@ def refine(
     """
     first = first or sweep(patches, displacement_px, None, threads)
     ascent = _Ascent(patches, displacement_px, shape, rounds, first, axes, series=series)
-    return _side_by_side(patches, [ascent], len(patches.ring_frequency_per_A), threads)[0]
+    return _run_ascents(patches, [ascent], len(patches.ring_frequency_per_A), threads)[0]
 
 
 def refine_halves(
@@ -171,33 +171,30 @@ def refine_halves(
     whole : the refinement with all rings, whose priors and rings are used
     first : a sweep at the common start, if available
     """
-    rings = _rings_to_see(whole)
+    rings = _used_ring_count(whole)
     starts = displacement_px if isinstance(displacement_px, tuple) else (displacement_px,) * 2
-    if first is None:
-        firsts = sweep_together(patches, starts, [None] * 2, threads)
-    else:
-        firsts = [first, first]
+    firsts = sweep_batch(patches, starts, [None] * 2, threads) if first is None else [first, first]
     halves = [
         _Ascent(patches, start, shape, rounds, found, whole.axes, whole, half)
         for half, (start, found) in enumerate(zip(starts, firsts, strict=True))
     ]
-    one, other = _side_by_side(patches, halves, rings, threads)
+    one, other = _run_ascents(patches, halves, rings, threads)
     return one, other
 
 
-def _rings_to_see(whole: Refinement) -> int:
+def _used_ring_count(whole: Refinement) -> int:
     """Number of rings up to the last with weight, plus the reach of the smoothing."""
     weight = whole.powers.weight
     return min(rings_with_weight(weight) + SMOOTH_RINGS // 2, int(weight.shape[-1]))
 
 
-def _side_by_side(
+def _run_ascents(
     patches: PatchSpectra, ascents: Sequence[_Ascent], rings: int, threads: int
 ) -> list[Refinement]:
     """Results of several ascents with common sweeps over the first `rings` rings."""
     while running := [ascent for ascent in ascents if not ascent.is_done]:
         places, weights = (list(part) for part in zip(*(a.proposal for a in running), strict=True))
-        swept = sweep_together(patches, places, weights, threads, rings)
+        swept = sweep_batch(patches, places, weights, threads, rings)
         for ascent, found in zip(running, swept, strict=True):
             ascent.accept(found)
     return [ascent.result() for ascent in ascents]
@@ -229,7 +226,7 @@ class _Ascent:
         self._displacement_px, self._steps = displacement_px, AndersonSteps()
         self._rounds, self._done, self.is_done = rounds, 0, False
         # Round of the last choice of priors, and whether that is final.
-        self._chosen, self._is_settled, self._is_final = 0, False, whole is not None
+        self._prior_round, self._is_settled, self._is_final = 0, False, whole is not None
         self._is_half = whole is not None
         self._used = np.ones(len(patches.ring_frequency_per_A), np.bool_)
         self._path_prior: TrajectoryPrior | SeriesPath = TrajectoryPrior()
@@ -244,7 +241,7 @@ class _Ascent:
             self._path_prior, self._field_prior = whole.trajectory_prior, whole.field_prior
             self._min_rounds = 1
             self._used = half_of_ring(len(self._used)) == half
-            self._used[_rings_to_see(whole) :] = False
+            self._used[_used_ring_count(whole) :] = False
         self._powers = self._powers_by(found)
 
     @property
@@ -259,10 +256,10 @@ class _Ascent:
             self._patches, found, self._powers, self._displacement_px, self._axes
         )
         if not self._is_final and (self._done in _PRIOR_ROUNDS or self._is_settled):
-            self._steps, self._chosen, self._is_final = (
+            self._steps, self._prior_round, self._is_final = (
                 AndersonSteps(), self._done, self._is_settled,
             )  # fmt: skip
-            self._path_prior, self._field_prior = _chosen(
+            self._path_prior, self._field_prior = _best_priors(
                 self._data, self._shape, self._path_prior, self._field_prior
             )
         change = self._optimum_px() - self._displacement_px
@@ -273,7 +270,7 @@ class _Ascent:
         self._is_settled = (
             float(np.abs(change).max()) < _CONVERGED_PX and self._done >= self._min_rounds
         )
-        is_converged = self._is_settled and (self._is_final or self._done <= self._chosen + 1)
+        is_converged = self._is_settled and (self._is_final or self._done <= self._prior_round + 1)
         self.is_done = is_converged or self._done == self._rounds
         if not self.is_done:
             self._powers = self._powers_by(found)
@@ -286,7 +283,7 @@ class _Ascent:
         return Refinement(
             fit, self._path_prior, self._field_prior, self._powers,
             self._patches.ring_frequency_per_A, self._done, self._data,
-            seen_signal(self._patches, self._powers), self._axes,
+            measured_signal(self._patches, self._powers), self._axes,
         )  # fmt: skip
 
     def _powers_by(self, found: Sweep) -> RingPowers:
@@ -306,7 +303,7 @@ class _Ascent:
         )
 
 
-def _chosen(
+def _best_priors(
     data: PatchLikelihood,
     shape: MotionField | None,
     path: TrajectoryPrior | SeriesPath,
@@ -314,7 +311,7 @@ def _chosen(
 ) -> tuple[TrajectoryPrior | SeriesPath, FieldPrior | None]:
     """The priors of greatest evidence near those given; for a series prior, only its width."""
     if isinstance(path, SeriesPath):
-        return path.as_wide_as(data), field_prior
+        return path.with_best_width(data), field_prior
     path = prior_choice.choose_trajectory_prior(data, path)
     if shape is not None and field_prior is not None:
         field_prior = prior_choice.choose_field_prior(data, path, shape, field_prior)

@@ -108,7 +108,7 @@ def statistics_of(estimate: Estimate, plan: Plan) -> TiltStatistics | None:
     found = estimate.refinement
     if found is None:
         return None
-    return TiltStatistics(plan.movie.frame_count, found.data, found.seen, empty_field(plan))
+    return TiltStatistics(plan.movie.frame_count, found.data, found.signal, empty_field(plan))
 
 
 def given_motion(motion: Motion) -> Estimate:

@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 
 from flexalign.estimate import pairwise, patches
-from flexalign.estimate.candidates import direction_without_motion, try_from
+from flexalign.estimate.candidates import direction_without_motion, run_trial
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.estimate.path_search import is_erratic, straight_path, straight_path_by_halves
@@ -66,7 +66,7 @@ class Search:
             field = patches.fit_local_field(likelihood, self.shape)
         return Start(self.frames.frame, path, pairs, tracks, field, limit_A)
 
-    def made_of(
+    def trial_from(
         self, start: Start, shape: MotionField | None, series: SeriesPrior | None = None
     ) -> Trial:
         """The trial from a start, with a field of the given shape or without one.
@@ -76,17 +76,17 @@ class Search:
         """
         given = shape, self.frames, self.plan, self.params, self.threads, series
         with self.clock("refinement"):
-            trial = try_from(start, *given)
+            trial = run_trial(start, *given)
             for _ in range(_DIRECTION_ROUNDS if series is None else 0):
                 if trial.direction is None or trial.start.is_along(trial.direction):
                     break
-                along = try_from(start.along(trial.direction), *given)
-                if trial.is_clearly_better(along):
+                along = run_trial(start.along(trial.direction), *given)
+                if trial.is_significantly_better(along):
                     break
                 trial = along
         return trial
 
-    def by_series(self, series: SeriesPrior) -> Trial:
+    def with_series_prior(self, series: SeriesPrior) -> Trial:
         """From the pairs and from the prior mean; the result of higher posterior density.
 
         "No motion" is no candidate: how probable it is for a stage that moves in all other tilts,
@@ -96,21 +96,21 @@ class Search:
         if series.signal.is_known:
             expected_px = series.path.mean_px(self.frames.frame)
             starts.append(replace(starts[0], path_px=expected_px, field=None))
-        trials = [self.made_of(start, self.shape, series) for start in starts]
+        trials = [self.trial_from(start, self.shape, series) for start in starts]
         return max(trials, key=_log_posterior)
 
     def from_default_starts(self) -> Trial:
         """From the pairs and, where the result is uncertain, from the other starts."""
         start = self.from_pairs(pairwise.MAX_IMAGES)
-        trial = self.made_of(start, self.shape)
-        if trial.chosen == "none" or not trial.held_out.is_sure:
-            for other in self.others(start, trial):
-                trial = better(trial, self.made_of(other, self.shape))
+        trial = self.trial_from(start, self.shape)
+        if trial.chosen == "none" or not trial.held_out.is_strong:
+            for other in self.other_starts(start, trial):
+                trial = better(trial, self.trial_from(other, self.shape))
         return trial
 
-    def others(self, start: Start, trial: Trial) -> Iterator[Start]:
+    def other_starts(self, start: Start, trial: Trial) -> Iterator[Start]:
         """Starts other than that of `trial`."""
-        if trial.pairs_led_astray and len(self.frames.frame) > _FEW_GROUPS:
+        if trial.pairwise_failed and len(self.frames.frame) > _FEW_GROUPS:
             # Groups of frames may have enough signal for peaks where single ones do not.
             start = self.from_pairs(_FEW_GROUPS)
             yield start
@@ -121,7 +121,7 @@ class Search:
             yield replace(start, field=None)
         # With weak signal, start from zero motion, or from the correlation of all frames together.
         yield self.still(start)
-        straight = None if trial.held_out.is_surely("none") else self.straight(start)
+        straight = None if trial.held_out.has_strong_signal("none") else self.straight(start)
         if straight is not None:
             yield straight
 
@@ -136,7 +136,7 @@ class Search:
         for one in chain(self._by_all_frames(start), self._by_coarser_pairs()):
             along = replace(one.along(direction), coarsest_A=math.inf)
             if not is_erratic(along.path_px):
-                yield self.made_of(along, self.shape)
+                yield self.trial_from(along, self.shape)
 
     def still(self, start: Start) -> Start:
         """The same start with zero motion."""
@@ -156,7 +156,7 @@ class Search:
         path, halves = self.straight_px
         return replace(start, path_px=path, field=None, halves_px=halves) if path.any() else None
 
-    def wider(self, start: Start, has_signal: bool) -> Iterator[Trial]:
+    def wider_search(self, start: Start, has_signal: bool) -> Iterator[Trial]:
         """Trials of a wider search, when the default starts find no motion.
 
         Without the pairs, all rings are available for scoring the refinements on halves; pairs from
@@ -167,7 +167,7 @@ class Search:
         if has_signal and self.straight_px is None:
             return
         for shape in shapes:
-            trials = [self.made_of(one, shape) for one in self._by_all_frames(start)]
+            trials = [self.trial_from(one, shape) for one in self._by_all_frames(start)]
             yield reduce(better, trials)
         if has_signal:
             return
@@ -175,13 +175,13 @@ class Search:
             if is_erratic(found.path_px):
                 continue
             for shape in shapes:
-                yield self.made_of(replace(found, field=shape and found.field), shape)
+                yield self.trial_from(replace(found, field=shape and found.field), shape)
 
     def _by_all_frames(self, start: Start) -> Iterator[Start]:
         """The simple path and zero motion, with all rings held out."""
         for one in (self.straight(start), self.still(start)):
             if one is not None:
-                yield replace(one, seen_to_A=math.inf)
+                yield replace(one, pairwise_limit_A=math.inf)
 
     def _by_coarser_pairs(self) -> Iterator[Start]:
         """The pairwise motion from coarser detail than the default, from fine to coarse."""

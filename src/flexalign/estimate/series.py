@@ -17,10 +17,16 @@ from threadpoolctl import threadpool_limits
 
 from flexalign.estimate import prior_choice
 from flexalign.estimate.priors import FieldPrior
-from flexalign.estimate.series_paths import MAX_NODES, Habits, habits_of, path_priors, paths_of
+from flexalign.estimate.series_paths import (
+    MAX_NODES,
+    PathHyperparameters,
+    fit_hyperparameters,
+    path_priors,
+    paths_of,
+)
 from flexalign.estimate.series_prior import (
     ExpectedSignal,
-    SeenSignal,
+    MeasuredSignal,
     SeriesPath,
     SeriesPrior,
     TiltStatistics,
@@ -43,12 +49,12 @@ def default_prior(frame_count: int) -> SeriesPrior:
     """The default prior of a tilt, before its neighbours have been measured."""
     count = min(frame_count, MAX_NODES)
     time = exposed_ratio(np.arange(count, dtype=np.float64), count)
-    default, nothing = Habits(), np.zeros(2)
-    seen = SeenSignal(np.array([0.0, 1.0]), nothing, np.full(2, np.inf))
+    default, nothing = PathHyperparameters(), np.zeros(2)
+    signal = MeasuredSignal(np.array([0.0, 1.0]), nothing, np.full(2, np.inf))
     path = SeriesPath(
         frame_count, time, np.zeros((count, 2)), default.in_time(time), default.jitter_px
     )
-    return SeriesPrior(path, ExpectedSignal(seen, _SCATTER_LIMITS[0]), FieldPrior())
+    return SeriesPrior(path, ExpectedSignal(signal, _SCATTER_LIMITS[0]), FieldPrior())
 
 
 def series_priors(
@@ -73,11 +79,11 @@ def _series_priors(
     if len(known) <= MIN_NEIGHBOURS:
         return [None] * len(tilts)
     angles = np.asarray(angles_deg, np.float64)
-    said = [tilt for tilt in tilts if tilt is not None]
-    paths, habits, weight = habits_of(paths_of(angles[known], said))
-    expected = path_priors(angles, known, tilts, paths, habits)
-    signals = _expected_signals(angles, known, said, weight)
-    field = _field_of(said, [expected[k] for k in known])
+    known_tilts = [tilt for tilt in tilts if tilt is not None]
+    paths, hyperparameters, weight = fit_hyperparameters(paths_of(angles[known], known_tilts))
+    expected = path_priors(angles, known, tilts, paths, hyperparameters)
+    signals = _expected_signals(angles, known, known_tilts, weight)
+    field = _field_of(known_tilts, [expected[k] for k in known])
     return [
         SeriesPrior(path, signal, field) for path, signal in zip(expected, signals, strict=True)
     ]
@@ -93,8 +99,8 @@ def _expected_signals(
 
     The scatter is the same for all.
     """
-    frequency = tilts[0].seen.frequency_per_A
-    power, error = (np.array(v) for v in zip(*(t.seen.at(frequency) for t in tilts), strict=True))
+    frequency = tilts[0].signal.frequency_per_A
+    power, error = (np.array(v) for v in zip(*(t.signal.at(frequency) for t in tilts), strict=True))
     power, error = _smoothed(power, error)
     is_known = np.isfinite(error).all(axis=0)
     error = np.where(is_known, error, 0.0)
@@ -109,11 +115,11 @@ def _expected_signals(
         errors.append(np.sqrt(near**2 @ error**2))
     mean, of_mean = np.array(means), np.array(errors)
     off = (power - mean[known]) ** 2 - error**2 - of_mean[known] ** 2
-    sure = np.where(mean[known] > 3 * of_mean[known], mean[known], 0.0)
-    among = (off * (sure > 0)).sum() / max(float((sure**2).sum()), 1e-300)
+    significant = np.where(mean[known] > 3 * of_mean[known], mean[known], 0.0)
+    among = (off * (significant > 0)).sum() / max(float((significant**2).sum()), 1e-300)
     scatter = float(np.sqrt(np.clip(among, 0, None)).clip(*_SCATTER_LIMITS))
     return [
-        ExpectedSignal(SeenSignal(frequency, p.clip(0), np.where(is_known, e, np.inf)), scatter)
+        ExpectedSignal(MeasuredSignal(frequency, p.clip(0), np.where(is_known, e, np.inf)), scatter)
         for p, e in zip(mean, of_mean, strict=True)
     ]
 

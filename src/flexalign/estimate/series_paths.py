@@ -1,9 +1,9 @@
 """Gaussian process model of the paths of all tilts: stage motion that repeats, plus individual.
 
-The path of tilt i at time u is, for y and x alike, ``habit(angle_i, u) + own_i(u)`` with Gaussian
+The path of tilt i at time u is, for y and x alike, ``common(angle_i, u) + own_i(u)`` with Gaussian
 processes of the covariances
 
-    habit  h g(angle_i - angle_j) K(u, u')        own  [i = j] ((1 - h) K(u, u') + j^2 [u = u'])
+    common  h g(angle_i - angle_j) K(u, u')       own  [i = j] ((1 - h) K(u, u') + j^2 [u = u'])
     K(u, u') = a^2 u u' + s^2 M(2 |u - u'|)
 
 h is the share of the variance that repeats from tilt to tilt, g a Gaussian in angle, M the Matern
@@ -39,24 +39,24 @@ MAX_NODES = 8
 # Outlier tilts are down-weighted as under Student's t with this many degrees of freedom.
 _TAIL_FREEDOM = 4.0
 _ROBUST_ROUNDS = 8
-_SETTLED_WEIGHT = 0.02
+_CONVERGED_WEIGHT = 0.02
 # A tilt is down-weighted initially if its path is longer than this multiple of the median.
-_FAR_TIMES = 3.0
+_MAX_LENGTH_RATIO = 3.0
 _MIN_WEIGHT = 0.2
 _MATERN_LENGTH = 0.5
 # Standard deviation, as a factor, of the log-normal hyperpriors around the defaults.
-_USUAL_WITHIN = 5.0
+_HYPERPRIOR_FACTOR = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class PathHyperparameters:
     """Hyperparameters of the paths, see the module docstring.
 
     Attributes
     ----------
     drift_px, smooth_px, jitter_px : a, s and j
     odds : h / (1 - h)
-    angle_deg : correlation length of the habit in angle
+    angle_deg : correlation length of the common part in angle
     slowing : time constant t0 of the slowing, as share of the exposure; 0 = no slowing
     """
 
@@ -79,10 +79,10 @@ class Habits:
         """Covariance (tilts * m, tilts * m) of the contrasts (n, m) of all paths."""
         part = self.odds / (1 + self.odds)
         in_time = contrast.T @ self.in_time(time) @ contrast
-        alike = np.exp(-0.5 * ((angles_deg[:, None] - angles_deg) / self.angle_deg) ** 2)
+        correlation = np.exp(-0.5 * ((angles_deg[:, None] - angles_deg) / self.angle_deg) ** 2)
         own = (1 - part) * in_time + (self.jitter_px**2 + 1e-6) * np.eye(len(in_time))
         # Eq. (14).
-        return part * np.kron(alike, in_time) + np.kron(np.eye(len(angles_deg)), own)
+        return part * np.kron(correlation, in_time) + np.kron(np.eye(len(angles_deg)), own)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,16 +112,18 @@ class Paths:
             linear=self.linear * weight[:, None, None],
         )
 
-    def log_evidence(self, habits: Habits) -> float:
+    def log_evidence(self, hyperparameters: PathHyperparameters) -> float:
         """Log evidence of the hyperparameters, up to a constant."""
-        root = _root(habits.covariance(self.angles_deg, self.time, self.contrast))
+        root = _root(hyperparameters.covariance(self.angles_deg, self.time, self.contrast))
         factor, right = self._posterior(root, self.precision, self.linear)
         white = linalg.solve_triangular(factor, right, lower=True)
         return 0.5 * float((white**2).sum()) - 2 * float(np.log(np.diag(factor)).sum())
 
-    def predicted(self, habits: Habits, tilt: int) -> tuple[FloatArray, FloatArray]:
+    def predicted(
+        self, hyperparameters: PathHyperparameters, tilt: int
+    ) -> tuple[FloatArray, FloatArray]:
         """Mean (n - 1, 2) and covariance (n - 1, n - 1) of a tilt's contrasts given all others."""
-        root = _root(habits.covariance(self.angles_deg, self.time, self.contrast))
+        root = _root(hyperparameters.covariance(self.angles_deg, self.time, self.contrast))
         precision, linear = self.precision.copy(), self.linear.copy()
         precision[tilt], linear[tilt] = 0, 0
         factor, right = self._posterior(root, precision, linear)
@@ -162,68 +164,79 @@ def paths_of(angles_deg: FloatArray, tilts: Sequence[TiltStatistics]) -> Paths:
     return Paths(angles_deg, time, contrast, np.array(precision), np.array(linear))
 
 
-def habits_of(paths: Paths) -> tuple[Paths, Habits, FloatArray]:
+def fit_hyperparameters(paths: Paths) -> tuple[Paths, PathHyperparameters, FloatArray]:
     """Paths with outlier tilts down-weighted, hyperparameters of greatest evidence, weights."""
-    habits, weight = Habits(), _first_weights(paths)
+    hyperparameters, weight = PathHyperparameters(), _first_weights(paths)
     for done in range(_ROBUST_ROUNDS):
         weighted, before = paths.weighted(weight), weight
-        habits = _chosen(weighted, habits, priors.SLOWING_RATIOS if done == 1 else ())
-        weight = np.array([_weight(paths, weighted, habits, k) for k in range(len(weight))])
-        if done > 1 and np.abs(weight - before).max() < _SETTLED_WEIGHT:
+        hyperparameters = _best_hyperparameters(
+            weighted, hyperparameters, priors.SLOWING_RATIOS if done == 1 else ()
+        )
+        weight = np.array(
+            [_weight(paths, weighted, hyperparameters, k) for k in range(len(weight))]
+        )
+        if done > 1 and np.abs(weight - before).max() < _CONVERGED_WEIGHT:
             break
-    return paths.weighted(weight), habits, weight
+    return paths.weighted(weight), hyperparameters, weight
 
 
 def _first_weights(paths: Paths) -> FloatArray:
     """Initial weights (tilts,), lower for paths several times as long as the median."""
     free = np.linalg.pinv(paths.precision, rcond=1e-6, hermitian=True) @ paths.linear
     lengths = np.sqrt((free**2).sum(axis=(1, 2)))
-    default = _FAR_TIMES * float(np.median(lengths))
+    default = _MAX_LENGTH_RATIO * float(np.median(lengths))
     return np.array(
-        [_kept((default / length) ** 2 if length > default else 1.0) for length in lengths]
+        [
+            _clipped_weight((default / length) ** 2 if length > default else 1.0)
+            for length in lengths
+        ]
     )
 
 
-def _chosen(paths: Paths, start: Habits, slowings: Sequence[float] = ()) -> Habits:
+def _best_hyperparameters(
+    paths: Paths, start: PathHyperparameters, slowings: Sequence[float] = ()
+) -> PathHyperparameters:
     """Hyperparameters of greatest evidence near `start`, with one of `slowings` if better."""
     span = float(np.ptp(paths.angles_deg)) + 1
     limits = ((0.01, 300.0), (0.01, 100.0), (1e-3, 50.0), (0.01, 1e3), (span / 20, 5 * span))
-    first = Habits()
+    first = PathHyperparameters()
     default = [first.drift_px, first.smooth_px, first.jitter_px, first.odds, first.angle_deg]
 
-    def climbed(slowing: float, near: Habits) -> tuple[float, Habits]:
-        def habits(*numbers: float) -> Habits:
+    def optimized(slowing: float, near: PathHyperparameters) -> tuple[float, PathHyperparameters]:
+        def hyperparameters(*numbers: float) -> PathHyperparameters:
             drift, smooth, jitter, odds, angle = numbers
-            return Habits(drift, smooth, jitter, odds, angle, slowing)
+            return PathHyperparameters(drift, smooth, jitter, odds, angle, slowing)
 
         def score(*numbers: float) -> float:
             # Log-normal hyperpriors keep the values near the defaults if the data are weak.
-            off = np.log(np.array(numbers) / default) / math.log(_USUAL_WITHIN)
-            return paths.log_evidence(habits(*numbers)) - 0.5 * float(off @ off)
+            off = np.log(np.array(numbers) / default) / math.log(_HYPERPRIOR_FACTOR)
+            return paths.log_evidence(hyperparameters(*numbers)) - 0.5 * float(off @ off)
 
         begin = (near.drift_px, near.smooth_px, near.jitter_px, near.odds, near.angle_deg)
-        best = habits(*prior_choice.climb(score, begin, limits))
+        best = hyperparameters(*prior_choice.coordinate_ascent(score, begin, limits))
         return paths.log_evidence(best), best
 
-    best_score, best = climbed(start.slowing, start)
+    best_score, best = optimized(start.slowing, start)
     if not slowings:
         return best
     scores = {part: paths.log_evidence(replace(best, slowing=part)) for part in slowings}
     likely = max(scores, key=lambda part: scores[part])
-    return max((best_score, best), climbed(likely, best), key=lambda found: found[0])[1]
+    return max((best_score, best), optimized(likely, best), key=lambda found: found[0])[1]
 
 
-def _weight(paths: Paths, weighted: Paths, habits: Habits, tilt: int) -> float:
+def _weight(
+    paths: Paths, weighted: Paths, hyperparameters: PathHyperparameters, tilt: int
+) -> float:
     """Weight of a tilt, from its chi-squared distance to the prediction of the others."""
-    mean, covariance = weighted.predicted(habits, tilt)
+    mean, covariance = weighted.predicted(hyperparameters, tilt)
     precision = paths.precision[tilt]
     off = paths.linear[tilt] - precision @ mean
     variance = precision + precision @ covariance @ precision
     chi2 = float((off * (linalg.pinvh(variance) @ off)).sum())
-    return _kept((_TAIL_FREEDOM + off.size) / (_TAIL_FREEDOM + chi2))
+    return _clipped_weight((_TAIL_FREEDOM + off.size) / (_TAIL_FREEDOM + chi2))
 
 
-def _kept(weight: float) -> float:
+def _clipped_weight(weight: float) -> float:
     """At most one, and zero for a clear outlier, however small its own standard errors are."""
     return min(1.0, weight) if weight > _MIN_WEIGHT else 0.0
 
@@ -233,7 +246,7 @@ def path_priors(
     known: Sequence[int],
     tilts: Sequence[TiltStatistics | None],
     paths: Paths,
-    habits: Habits,
+    hyperparameters: PathHyperparameters,
 ) -> list[SeriesPath]:
     """The prediction of the path of each tilt, measured or not, from the others."""
     frame_count = next(tilt.frame_count for tilt in tilts if tilt is not None)
@@ -243,7 +256,7 @@ def path_priors(
             at, among = list(known).index(k), paths
         else:
             at, among = len(known), _with_unknown(paths, float(angle))
-        mean, covariance = among.predicted(habits, at)
+        mean, covariance = among.predicted(hyperparameters, at)
         contrast = paths.contrast
         found.append(
             SeriesPath(
@@ -251,7 +264,7 @@ def path_priors(
                 paths.time,
                 contrast @ mean,
                 contrast @ covariance @ contrast.T,
-                habits.jitter_px if len(paths.time) == MAX_NODES else 0.0,
+                hyperparameters.jitter_px if len(paths.time) == MAX_NODES else 0.0,
             )
         )
     return found

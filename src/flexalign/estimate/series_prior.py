@@ -20,7 +20,7 @@ from flexalign.motion import MotionField
 _ROUNDING_PX2 = 1e-6
 # Candidate factors of the prior width of a tilt, with a heavy-tailed prior as under Student's t.
 _WIDTHS = (1.0, 2.0, 4.0, 8.0)
-_PRICE_OF_WIDTH = 3.0
+_WIDTH_PENALTY = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,14 +56,14 @@ class SeriesPath:
         mean = self._between(frame) @ self.expected_px
         return np.asarray(mean - mean.mean(axis=0))
 
-    def as_wide_as(self, data: PatchLikelihood) -> SeriesPath:
+    def with_best_width(self, data: PatchLikelihood) -> SeriesPath:
         """The same prior with the width of greatest evidence, for a tilt that may be an outlier."""
 
-        def worth(path: SeriesPath) -> float:
+        def penalized_evidence(path: SeriesPath) -> float:
             evidence = fit_motion(data, path, None, None, with_errors=False).log_evidence
-            return evidence - _PRICE_OF_WIDTH * math.log(path.width)
+            return evidence - _WIDTH_PENALTY * math.log(path.width)
 
-        return max((replace(self, width=width) for width in _WIDTHS), key=worth)
+        return max((replace(self, width=width) for width in _WIDTHS), key=penalized_evidence)
 
     def log_density(self, path_px: FloatArray, frame: FloatArray) -> float:
         """Log prior density of a path (times, 2), up to a constant that is independent of width."""
@@ -89,7 +89,7 @@ def interpolation(wanted: FloatArray, time: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeenSignal:
+class MeasuredSignal:
     """Observed signal power of a tilt by ring, which varies little between neighbouring tilts.
 
     It is divided by the squared noise power, which makes it independent of the counts, and includes
@@ -121,17 +121,17 @@ class ExpectedSignal:
 
     Attributes
     ----------
-    seen : mean over neighbours, with its standard error
+    signal : mean over neighbours, with its standard error
     scatter : standard deviation among tilts, relative to the power
     """
 
-    seen: SeenSignal
+    signal: MeasuredSignal
     scatter: float
 
     @property
     def is_known(self) -> bool:
         """Whether any ring has been measured."""
-        return bool(np.isfinite(self.seen.error).any())
+        return bool(np.isfinite(self.signal.error).any())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,13 +142,13 @@ class TiltStatistics:
     ----------
     frame_count : of its movie
     likelihood : quadratic log-likelihood of the displacements of its patches
-    seen : its signal
+    signal : its signal
     shape : of its field, None without one
     """
 
     frame_count: int
     likelihood: PatchLikelihood
-    seen: SeenSignal
+    signal: MeasuredSignal
     shape: MotionField | None
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, pair_weight
 from flexalign.estimate.patches import PatchGrid
-from flexalign.estimate.series_prior import ExpectedSignal, SeenSignal
+from flexalign.estimate.series_prior import ExpectedSignal, MeasuredSignal
 from flexalign.model import FloatArray
 
 # Rings over which signal power is averaged.
@@ -35,7 +35,7 @@ _STRENGTHS = (0.02, 50.0)
 HALF_BLOCK_RINGS = 4
 
 
-def _alike() -> FloatArray:
+def _uniform() -> FloatArray:
     """The factor when all patches are alike."""
     return np.ones((1, 1))
 
@@ -59,8 +59,8 @@ class RingPowers:
     weight: FloatArray
     measured: FloatArray
     trust: FloatArray
-    strength: FloatArray = field(default_factory=_alike)
-    relative_noise: FloatArray = field(default_factory=_alike)
+    strength: FloatArray = field(default_factory=_uniform)
+    relative_noise: FloatArray = field(default_factory=_uniform)
 
     @property
     def patch_signal(self) -> FloatArray:
@@ -122,7 +122,7 @@ def _with_expected(
     coefficients = np.maximum(patches.ring_count * patches.count * SMOOTH_RINGS, 1)
     variance = noise**2 / (coefficients * pairs)
     scale = noise_level(patches, noise) ** 2 / (patches.envelope**2).mean(axis=0)
-    power, error = expected.seen.at(patches.ring_frequency_per_A)
+    power, error = expected.signal.at(patches.ring_frequency_per_A)
     before = (error**2 + (expected.scatter * power) ** 2) * scale**2
     measured, known_by = 1 / np.maximum(variance, 1e-300), 1 / np.maximum(before, 1e-12 * variance)
     posterior = (signal * measured + power * scale * known_by) / (measured + known_by)
@@ -140,7 +140,7 @@ def expected_weight(patches: PatchSpectra, expected: ExpectedSignal) -> FloatArr
     coefficients = np.maximum(patches.ring_count * patches.count, 1)
     noise = patches.power.sum(axis=0) / coefficients / squared.sum(axis=0)
     noise = np.maximum(noise, _noise_floor(noise, patches.ring_count))
-    power, error = expected.seen.at(patches.ring_frequency_per_A)
+    power, error = expected.signal.at(patches.ring_frequency_per_A)
     known = np.interp(power / np.maximum(error, 1e-300), _NOISE_RATIOS_TRUSTED, (0.0, 1.0))
     signal = power * noise_level(patches, noise) ** 2 / squared.mean(axis=0)
     weight = known * signal / (noise * (noise + signal * squared.sum(axis=0)))
@@ -153,14 +153,14 @@ def noise_level(patches: PatchSpectra, noise: FloatArray) -> float:
     return float(np.median(noise[used[3 * len(used) // 4 :]]))
 
 
-def seen_signal(patches: PatchSpectra, powers: RingPowers) -> SeenSignal:
+def measured_signal(patches: PatchSpectra, powers: RingPowers) -> MeasuredSignal:
     """The signal of a tilt, for the priors of its neighbours."""
     squared, pairs = (patches.envelope**2).mean(axis=0), pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * patches.count, 1)
     scale = squared / noise_level(patches, powers.noise) ** 2
     error = powers.noise / np.sqrt(coefficients * pairs)
     error = np.where(patches.ring_count > 0, error, np.inf)
-    return SeenSignal(patches.ring_frequency_per_A, powers.measured * scale, error * scale)
+    return MeasuredSignal(patches.ring_frequency_per_A, powers.measured * scale, error * scale)
 
 
 def _weight(
@@ -224,11 +224,11 @@ def _strength(
         return np.asarray(total[..., last] - total[..., first])
 
     # Rings are weighted by their information on the strength.
-    says = signal / noise**2
-    expected = around(patches.ring_count * pair_weight(patches.envelope) * signal * says)
+    information = signal / noise**2
+    expected = around(patches.ring_count * pair_weight(patches.envelope) * signal * information)
     is_known = expected > 0
     expected = np.where(is_known, expected, 1.0)
-    strength = around(found.cross * says) / expected
+    strength = around(found.cross * information) / expected
     variance = relative_noise**2 / (expected * independent_share(patches.grid))
     scatter = np.mean((strength - 1) ** 2 - variance, axis=0).clip(_MIN_SCATTER)
     posterior = (strength * scatter + variance) / (scatter + variance)

@@ -25,10 +25,10 @@ class Start:
     ----------
     frame : (n,) times of the path
     path_px : (n, 2)
-    seen_to_A : resolution limit of the data it was fitted to; infinite = no data
+    pairwise_limit_A : resolution limit of the data it was fitted to; infinite = no data
     coarsest_A : resolution of the coarsest rings to use
     halves_px : paths (n, 2) from each half-set of rings, see `half_of_ring`, if `path_px` was
-        fitted to all rings; None if it was fitted only to those coarser than `seen_to_A`
+        fitted to all rings; None if it was fitted only to those coarser than `pairwise_limit_A`
     axes : (axes, 2) unit vectors (y, x) along which motion is estimated
     """
 
@@ -37,7 +37,7 @@ class Start:
     pairs: PairwiseShifts
     tracks: PatchTracks | None
     field: MotionField | None
-    seen_to_A: float
+    pairwise_limit_A: float
     coarsest_A: float = COARSEST_RESOLUTION_A
     halves_px: tuple[FloatArray, FloatArray] | None = None
     axes: FloatArray = dataclasses.field(default_factory=lambda: np.eye(2))

@@ -72,10 +72,10 @@ class Trial:
         return self.chosen != "none" and self.held_out.best() == "none"
 
     @property
-    def pairs_led_astray(self) -> bool:
+    def pairwise_failed(self) -> bool:
         """Whether no pairwise motion explains held-out data significantly better than none."""
         return not any(
-            self.held_out.is_clear(n) for n in ("global", "local") if n in self.candidates
+            self.held_out.is_significant(n) for n in ("global", "local") if n in self.candidates
         )
 
     def favours_no_motion_over(self, other: Trial) -> bool:
@@ -88,10 +88,10 @@ class Trial:
             return False
         return self.factor.log_signal - self.factor.log > other.factor.log_signal
 
-    def is_clearly_better(self, other: Trial) -> bool:
+    def is_significantly_better(self, other: Trial) -> bool:
         """Whether the chosen motion explains held-out data significantly better than the other."""
         scores = (t.held_out.over_none()[t.chosen] for t in (self, other))
-        return next(scores) > next(scores) + held_out_likelihood.ENOUGH_EVIDENCE
+        return next(scores) > next(scores) + held_out_likelihood.MIN_LOG_LIKELIHOOD_RATIO
 
 
 def better(one: Trial, other: Trial) -> Trial:
@@ -120,4 +120,4 @@ def best_candidate(held_out: HeldOut, factor: BayesFactor | None, apart: float) 
     """
     if factor is None or held_out.best() != "none":
         return held_out.best()
-    return "none" if apart > LIMITS.halves_apart or not factor.is_clear else "refined"
+    return "none" if apart > LIMITS.halves_apart or not factor.is_significant else "refined"

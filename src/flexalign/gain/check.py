@@ -112,11 +112,11 @@ class GainChecker:
                     self._goal_sd *= 2
             if self._movie is not None:
                 found = self.result()
-                if found.verdict != "unsure" or not self._is_hopeful():
+                if found.verdict != "unsure" or not self._can_change():
                     return found
         return found
 
-    def _is_hopeful(self) -> bool:
+    def _can_change(self) -> bool:
         """Whether more movies could change the verdict."""
         return bool(self._patterns) and self._variation >= MIN_VARIATION
 
@@ -133,7 +133,7 @@ class GainChecker:
                 self._movie = info
                 self._make_patterns(info)
             is_like = info.height_px == self._movie.height_px
-            if not (is_like and info.width_px == self._movie.width_px and self._is_hopeful()):
+            if not (is_like and info.width_px == self._movie.width_px and self._can_change()):
                 return
             self._movies.append(str(movie))
             frames = reader.frames(threads=self._threads)
@@ -209,10 +209,10 @@ class GainChecker:
             verdict="unsure",
         )
         if not self._patterns:
-            reason = "its size, or twice or half of it, is that of the movies in no orientation"
+            reason = "its size, or twice or half of it, does not fit the movies in any orientation"
             return replace(check, verdict="none", reason=reason)
-        if not self._is_hopeful():
-            return replace(check, reason="all its pixels are alike but for defects")
+        if not self._can_change():
+            return replace(check, reason="all its pixels are equal except defects")
         if self._sum is None:
             return replace(check, reason="no frame could be used")
         excess = pixels.relative_excess(self._sum)

@@ -141,8 +141,8 @@ def _block_means(image: PixelArray) -> FloatArray:
 
 def _defects(flat: PixelArray, noise: float) -> MaskArray:
     """Defective pixels: dead, hot, or in such a row or column."""
-    doubt = SURE_SD * noise
-    bad = ~np.isfinite(flat) | (flat < 1 / MAX_TIMES - doubt) | (flat > MAX_TIMES + doubt)
+    tolerance = SURE_SD * noise
+    bad = ~np.isfinite(flat) | (flat < 1 / MAX_TIMES - tolerance) | (flat > MAX_TIMES + tolerance)
     if bad.all():
         return bad
     if noise < LINE_NOISE:

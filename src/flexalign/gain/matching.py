@@ -53,7 +53,7 @@ def relative_excess(counts: PixelArray) -> PixelArray:
     median = float(np.median(_sample(level)))
     lit = level > DARK_RATIO * median if median > 0 else np.zeros(counts.shape, np.bool_)
     excess = np.divide(counts, level, out=np.ones_like(level), where=lit) - np.float32(1)
-    excess = _without_extremes(excess, lit)
+    excess = _clipped_at_quantiles(excess, lit)
     excess[~lit] = 0
     return excess
 
@@ -72,7 +72,7 @@ def reference_pattern(reference: PixelArray) -> PixelArray:
     if not good.any():
         return np.zeros(reference.shape, np.float32)
     logarithm = np.log(np.where(good, reference, 1)).astype(np.float32)
-    logarithm = _without_extremes(logarithm, good)
+    logarithm = _clipped_at_quantiles(logarithm, good)
     logarithm -= np.float32(np.mean(logarithm, where=good, dtype=np.float64))
     logarithm[~good] = 0
     weight = uniform_filter(good.astype(np.float32), WINDOW_PX, mode="reflect")
@@ -202,12 +202,12 @@ def match(scene: Scene, pattern: PixelArray, threads: int = 1) -> Match:
     power = _power(_spectrum(pattern, threads))
     weighted = scene.weight * power
     energy = _whole(scene.weight, power, width) / pixels
-    itself = math.sqrt(_whole(weighted, weighted, width)) / pixels
+    autocorrelation = math.sqrt(_whole(weighted, weighted, width)) / pixels
     return Match(
         overlap=float(np.vdot(scene.image, np.ascontiguousarray(pattern))),
         noise_sd=math.sqrt(_whole(scene.power, power, width)) / pixels,
         energy=energy,
-        ceiling=energy / itself if itself > 0 else 0.0,
+        ceiling=energy / autocorrelation if autocorrelation > 0 else 0.0,
     )
 
 
@@ -266,7 +266,7 @@ def _sample(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return image.ravel()[:: max(1, image.size // _SAMPLES) | 1]
 
 
-def _without_extremes(image: PixelArray, good: MaskArray) -> PixelArray:
+def _clipped_at_quantiles(image: PixelArray, good: MaskArray) -> PixelArray:
     """The image clipped at its extreme quantiles."""
     values = _sample(image)[_sample(good)]
     if values.size == 0:

@@ -76,7 +76,7 @@ def _draw_details(
     figure: Any, axes: Any, pictures: tuple[PixelArray, PixelArray], best: str
 ) -> None:
     """The same section of both images, where the reference varies most."""
-    top, left = _liveliest(pictures[1])
+    top, left = _most_varied(pictures[1])
     names = ("mean of the movies", f"reference, {best}")
     for ax, image, name in zip(axes, pictures, names, strict=True):
         piece = 100 * image[top : top + DETAIL_PX, left : left + DETAIL_PX]
@@ -90,7 +90,7 @@ def _draw_details(
         figure.colorbar(drawn, ax=ax, label="counts above the surroundings (%)", shrink=0.85)
 
 
-def _liveliest(pattern: PixelArray) -> tuple[int, int]:
+def _most_varied(pattern: PixelArray) -> tuple[int, int]:
     """First row and column of the section with the largest variance."""
     rows, columns = (max(1, side // DETAIL_PX) for side in pattern.shape)
     pieces = [(DETAIL_PX * i, DETAIL_PX * j) for i in range(rows) for j in range(columns)]

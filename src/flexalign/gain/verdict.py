@@ -126,7 +126,7 @@ class GainCheck(JsonValue):
             if self.movies_needed is not None:
                 s = "" if self.movies_needed == 1 else "s"
                 more = f"; about {self.movies_needed} movie{s} like these would tell"
-            return f"it is not sure whether the gain reference fits: {self.reason}{more}"
+            return f"it is uncertain whether the gain reference fits: {self.reason}{more}"
         if self.verdict == "none":
             return (
                 "the gain reference fits in no orientation: "
@@ -134,15 +134,15 @@ class GainCheck(JsonValue):
                 "of another detector, or are the movies corrected already?"
             )
         only = "only " if best.part < _GOOD_SHARE else ""
-        said = (
+        overlap_text = (
             f"score {best.score:.0f}, {only}{100 * best.part:.0f} % of its pattern is in the movies"
         )
         if self.verdict == "fits":
-            return f"the gain reference fits ({self.given.describe()}): {said}"
+            return f"the gain reference fits ({self.given.describe()}): {overlap_text}"
         found = "" if self.found is None else self.found.describe()
         return (
             f"the gain reference does not fit as given ({self.given.describe()}); it fits {found}: "
-            f"{said}"
+            f"{overlap_text}"
         )
 
     def advice(self) -> str:
@@ -201,7 +201,7 @@ def decided(
         if weakest.expected >= needed_sd:  # a complete pattern would have been found
             needed_sd = (GAIN_MARGIN_SD + _NOISE_SD) / GAIN_NONE_SHARE
         needed = _movies_needed(weakest, needed_sd, movies)
-        reason = f"too little of it is seen in the movies (score {best.score:.1f})"
+        reason = f"too little of its pattern is in the movies (score {best.score:.1f})"
         return replace(check, reason=reason, movies_needed=needed)
     possible = [c for c in ranked if c.is_same_as_best or c.margin < GAIN_MARGIN_SD]
     if not all(c.is_same_as_best for c in possible):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.files import exists, read_text
-from flexalign.io.movies.eer_groups import read_fm_int_file, share_out
+from flexalign.io.movies.eer_groups import divide_raw_frames, read_fm_int_file
 from flexalign.parameter import shortened
 from flexalign.params import MAX_FRAMES
 
@@ -44,7 +44,7 @@ def _doses_of_stretches(path: Path) -> tuple[float, ...]:
     raw_count = sum(stretch.raw_frames for stretch in stretches)
     if raw_count > MAX_FRAMES:
         raise InputError(f"{path}: expected at most {MAX_FRAMES} raw frames, found {raw_count}")
-    doses = share_out(path, stretches, raw_count).doses_e_A2
+    doses = divide_raw_frames(path, stretches, raw_count).doses_e_A2
     if not doses:
         raise InputError(f"{path}: expected the dose of each raw frame, found none or 0")
     return doses

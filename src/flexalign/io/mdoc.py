@@ -68,30 +68,30 @@ class Mdoc:
         SerialEM writes it into a title, ``Tilt axis angle``, and ``RotationAngle``, 90 degrees
         more, into each section; files without the title have only that.  In the titles of
         Tomography 5 ``TiltAxisAngle``, in one word, has had three meanings; its ``RotationAngle``,
-        which is the tilt axis in the first of them, tells which one it is.
+        which is the tilt axis in the first of them, determines which one it is.
         """
         title = next((match for t in self.titles if (match := _AXIS.search(t))), None)
-        said = None if title is None else number_of(title[2])
+        axis_deg = None if title is None else number_of(title[2])
         rotations = (number_of(section.items.get("RotationAngle")) for section in self.sections)
         rotation = next((number for number in rotations if number is not None), None)
         is_of_tomo5 = any(text.startswith("Tomography") for text in self.titles)
-        if title is not None and (said is None or title[1]):
-            return said
+        if title is not None and (axis_deg is None or title[1]):
+            return axis_deg
         if rotation is None:
             return None
-        if said is not None:
-            return _axis_of_tomo5_deg(said, rotation)
+        if axis_deg is not None:
+            return _axis_of_tomo5_deg(axis_deg, rotation)
         return _wrapped_deg(rotation if is_of_tomo5 else rotation - 90)
 
 
-def _axis_of_tomo5_deg(said: float, rotation: float) -> float | None:
+def _axis_of_tomo5_deg(axis_deg: float, rotation: float) -> float | None:
     """The tilt axis by ``TiltAxisAngle`` and ``RotationAngle``; None if they contradict."""
     for expected, axis in (
         (-(rotation + 90), rotation),
-        (rotation - 90, said),
-        (90 - rotation, -said),
+        (rotation - 90, axis_deg),
+        (90 - rotation, -axis_deg),
     ):
-        if abs(_wrapped_deg(said - expected)) < _AXIS_TOLERANCE_DEG:
+        if abs(_wrapped_deg(axis_deg - expected)) < _AXIS_TOLERANCE_DEG:
             return _wrapped_deg(axis)
     return None
 
@@ -153,7 +153,7 @@ def write_mdoc(path: str | Path, mdoc: Mdoc) -> None:
         temporary.write_text("\n".join(blocks) + "\n", encoding="utf-8")
 
 
-def says_axis(title: str) -> bool:
+def states_axis(title: str) -> bool:
     """Whether a title says the direction of the tilt axis."""
     return _AXIS.search(title) is not None
 

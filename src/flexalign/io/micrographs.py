@@ -19,7 +19,7 @@ MRC_LABELS = 10
 MRC_MODES = {4: 2, 2: 12}  # of floats, by their size in bytes
 SPIDER_HEADER_WORDS = 256
 # Rows per block for the statistics.
-_ROWS_TOGETHER = 64
+_ROWS_PER_BATCH = 64
 
 
 def write_mrc(
@@ -171,8 +171,8 @@ def new_header(
 def _mean_and_deviation(rows: npt.NDArray[Any]) -> tuple[float, float]:
     """Mean and standard deviation, some rows at a time to save memory."""
     moments = np.zeros(2)
-    for first in range(0, len(rows), _ROWS_TOGETHER):
-        values = rows[first : first + _ROWS_TOGETHER].astype(np.float64).ravel()
+    for first in range(0, len(rows), _ROWS_PER_BATCH):
+        values = rows[first : first + _ROWS_PER_BATCH].astype(np.float64).ravel()
         moments += values.sum(), values @ values
     mean, square = moments / rows.size
     return float(mean), float(np.sqrt(max(square - mean**2, 0.0)))

@@ -126,8 +126,8 @@ def _number_frames(axes: Any, frames: Any, x: FloatArray, y: FloatArray) -> None
         if all(math.hypot(x[i] - x[other], y[i] - y[other]) > apart for other in chosen):
             chosen.append(i)
     for i in chosen:
-        ahead, behind = min(i + 1, len(x) - 1), max(i - 1, 0)
-        along = np.array([x[ahead] - x[behind], y[ahead] - y[behind]])
+        following, previous = min(i + 1, len(x) - 1), max(i - 1, 0)
+        along = np.array([x[following] - x[previous], y[following] - y[previous]])
         length = float(np.hypot(*along))
         aside = np.array([-along[1], along[0]]) / length if length > 0 else np.array([0.0, 1.0])
         axes.annotate(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flexalign.errors import InputError, ParameterError
-from flexalign.io.motion_formats.boundary import reading
+from flexalign.io.read_errors import reading
 from flexalign.io.star import listed_paths, read_star
 from flexalign.params import AlignParams
 

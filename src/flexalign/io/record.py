@@ -153,7 +153,7 @@ def describe_file(path: str | Path) -> dict[str, Any]:
     """The identity of a file: name, path, size, modification time and SHA-256.
 
     Files from 64 MiB on are hashed by their first and last 16 MiB only, for speed; the item
-    ``sha256_of`` tells which.
+    ``sha256_of`` says which.
 
     Raises
     ------

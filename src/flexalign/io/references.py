@@ -25,10 +25,10 @@ _MAX_GAIN, _MAX_DARK = 1e6, 1e9
 
 
 # Non-finite pixels are handled below; numpy need not warn.
-QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+IGNORE_NON_FINITE = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
-@QUIET
+@IGNORE_NON_FINITE
 def load_references(
     movie: MovieInfo,
     *,
@@ -90,8 +90,10 @@ def load_references(
             notes.append(f"{np.count_nonzero(bad)} pixels have no usable gain: defects")
     if dark is not None:
         path = Path(dark)
-        told = [] if gain is not None else notes
-        image = _oriented(read_for(movie, path, tiff_rows), gain_rotate, gain_flip, told)
+        orientation_notes = [] if gain is not None else notes
+        image = _oriented(
+            read_for(movie, path, tiff_rows), gain_rotate, gain_flip, orientation_notes
+        )
         dark_image = _fit_dark(_Fit(path, "dark reference", image.shape, shape, notes), image)
         is_wrong = ~(np.abs(dark_image) <= _MAX_DARK)
         bad |= is_wrong
@@ -117,7 +119,7 @@ def references_for(movie: MovieInfo, params: AlignParams) -> References:
     )
 
 
-@QUIET
+@IGNORE_NON_FINITE
 def read_image(path: str | Path, *, tiff_rows: str = "imod") -> PixelArray:
     """The single image (h, w) in an MRC, TIFF, .gain, .dm3 or .dm4 file, rows in MRC order.
 
@@ -182,7 +184,7 @@ def read_for(movie: MovieInfo, path: Path, tiff_rows: str) -> PixelArray:
 def _oriented(image: PixelArray, rotate: int, flip: str, notes: list[str]) -> PixelArray:
     """The image turned counter-clockwise by `rotate` degrees, then flipped."""
     if rotate:
-        notes.append(f"references turned by {rotate} degrees counter-clockwise")
+        notes.append(f"references rotated by {rotate} degrees counter-clockwise")
     if flip != "none":
         notes.append(f"references flipped {flip}")
     return Orientation(rotate, flip).apply(image)
@@ -213,7 +215,7 @@ def _multiplying(path: Path, image: PixelArray, sense: str, notes: list[str]) ->
         return image
     if not 0.1 <= mean <= 10:
         notes.append(
-            f"the gain reference multiplies and its mean is {mean:.3g}, where about 1 is usual; "
+            f"the gain reference multiplies and its mean is {mean:.3g}, where about 1 is expected; "
             "counts would need --gain-sense divide"
         )
     return image

@@ -17,7 +17,7 @@ from flexalign.io.micrographs import write_mrc
 from flexalign.io.motion_formats import relion
 from flexalign.io.references import references_for
 from flexalign.io.star import star_loop, write_star
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
@@ -52,8 +52,8 @@ def relion_movie(
     """RELION's metadata of the movie of a record."""
     if record.movie.eer is not None and record.movie.eer.groups:
         raise InputError(
-            f"{record.movie.path}: RELION makes all frames of an EER movie of equally many raw "
-            "frames, found unequal groups; align it with --eer-fractions to export it"
+            f"{record.movie.path}: RELION uses the same number of raw frames for all EER "
+            f"frames, found unequal groups; align it with --eer-fractions to export it"
         )
     parameters, info = record.parameters, record.movie
     rows, columns = (record.decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")
@@ -121,9 +121,9 @@ def relion_gain(record: MovieRecord, folder: str | Path) -> str | None:
 def _digest(record: MovieRecord, params: AlignParams) -> str:
     """Digest of everything that the new gain reference depends on."""
     files = [record.inputs.get(name, {}).get("sha256") for name in ("gain", "defects")]
-    ways = [params.gain_rotate, params.gain_flip, params.gain_sense, params.tiff_rows]
+    orientation = [params.gain_rotate, params.gain_flip, params.gain_sense, params.tiff_rows]
     size = [record.movie.height_px, record.movie.width_px, record.movie.eer is not None]
-    return hashlib.sha256(json.dumps([files, ways, size]).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps([files, orientation, size]).encode()).hexdigest()[:8]
 
 
 def _is_for_relion(params: AlignParams, *, is_eer: bool) -> bool:
@@ -180,7 +180,7 @@ def write_relion_table(
     }
     path = Path(folder) / RELION_TABLE
     refuse_foreign(path.parent, [path.name])
-    with kept_current(path) as temporary:
+    with replacing_listed(path) as temporary:
         relion.write_micrographs_star(temporary, optics, list(rows.values()))
     return path
 
@@ -245,13 +245,13 @@ def write_nodes(job: Path, node: OutputNode) -> None:
         columns["rlnPipeLineNodeType"] = [node.number]
     if node.number is None or _has_labels():
         columns["rlnPipeLineNodeTypeLabel"] = [node.label]
-    with kept_current(job / NODES) as temporary:
+    with replacing_listed(job / NODES) as temporary:
         write_star(temporary, [star_loop("output_nodes", columns)])
 
 
 def _has_labels() -> bool:
     """Whether the project in the current folder is of RELION 4 or newer, whose types are labels.
 
-    Without the table of a pipeline there is nothing to tell, and labels are as good.
+    Without the table of a pipeline, labels are assumed.
     """
     return not exists(PIPELINE) or "TypeLabel" in read_text(PIPELINE, errors="replace")

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io.mdoc import number_of
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.relion import RelionMicrograph
+from flexalign.io.read_errors import reading
 from flexalign.io.star import Blocks, listed_paths, read_star, star_loop, write_star
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.io.writing.ownership import refuse_inputs
 
 TABLE, NAME = "rlnTomoTiltSeriesStarFile", "rlnTomoName"
@@ -31,7 +31,7 @@ MOVIE, ANGLE = "rlnMicrographMovieName", "rlnTomoNominalStageTiltAngle"
 BEFORE, AXIS = "rlnMicrographPreExposure", "rlnTomoNominalTiltAxisAngle"
 MOVIE_PIXEL, PIXEL = "rlnMicrographOriginalPixelSize", "rlnTomoTiltSeriesPixelSize"
 VOLTAGE, TILT_DOSE = "rlnVoltage", "rlnTomoImportFractionalDose"
-# What RELION asks of a list of series, whatever it is used for.
+# Columns that RELION requires in any list of series.
 _NEEDED = (VOLTAGE, "rlnSphericalAberration", "rlnAmplitudeContrast", MOVIE_PIXEL)
 
 CORRECTED_TABLE = "corrected_tilt_series.star"
@@ -203,7 +203,7 @@ def write_corrected_series(job: Path, series: Sequence[CorrectedSeries]) -> Path
     (job / TABLES_FOLDER).mkdir(exist_ok=True)
     for one in series:
         table = corrected_table(one.listed, one.micrographs)
-        with kept_current(job / TABLES_FOLDER / one.file_name) as temporary:
+        with replacing_listed(job / TABLES_FOLDER / one.file_name) as temporary:
             write_star(temporary, [star_loop(one.listed.name, table)], "written by flexalign")
     labels = list(dict.fromkeys(label for one in series for label in one.listed.common))
     columns: dict[str, list[object]] = {
@@ -214,6 +214,6 @@ def write_corrected_series(job: Path, series: Sequence[CorrectedSeries]) -> Path
     columns[TABLE] = [os.path.join(job, TABLES_FOLDER, one.file_name) for one in series]  # noqa: PTH118
     columns[PIXEL] = [one.pixel_size_A for one in series]
     refuse_foreign(job, [CORRECTED_TABLE])
-    with kept_current(job / CORRECTED_TABLE) as temporary:
+    with replacing_listed(job / CORRECTED_TABLE) as temporary:
         write_star(temporary, [star_loop("global", columns)], "written by flexalign")
     return job / CORRECTED_TABLE

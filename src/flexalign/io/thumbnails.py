@@ -13,7 +13,7 @@ from flexalign.model import FloatArray, PixelArray, PowerSpectrum
 
 SIDE_PX = 512
 # No rings are visible beyond this resolution in a picture of this size.
-FINEST_SHOWN_A = 3.0
+MAX_SHOWN_RESOLUTION_A = 3.0
 _BLUR_PX = 1.0
 _PERCENTILES = (1.0, 99.0)
 # Few grey levels suffice for noisy images, and halve the file size.
@@ -111,7 +111,7 @@ def _flattened(spectrum: PowerSpectrum, reach: int) -> FloatArray:
 
 def shown_edge_per_A(spectrum: PowerSpectrum) -> float:
     """Frequency at the middle of the edges of the picture of a spectrum."""
-    return min(float(spectrum.frequency_per_A[-1]), 1 / FINEST_SHOWN_A)
+    return min(float(spectrum.frequency_per_A[-1]), 1 / MAX_SHOWN_RESOLUTION_A)
 
 
 def _background(spectrum: PowerSpectrum) -> FloatArray:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flexalign.atomic import explained, replacing
 from flexalign.errors import InputError, OccupiedError
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.model import MovieRecord
 
 TOMOSTAR_FOLDER = "tomostar"
@@ -55,7 +55,7 @@ class WarpTilt:
 def link_averages(
     folder: str | Path, records: Mapping[str, MovieRecord], *, are_tilts: bool = False
 ) -> None:
-    """Make links to the images of movies where Warp looks for averages.
+    """Make links to the images of movies where Warp expects averages.
 
     They are relative, so they hold when the folder is moved, and take no space.
 
@@ -144,6 +144,6 @@ def write_tomostar(folder: Path, name: str, tilts: Sequence[WarpTilt], axis_deg:
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     refuse_foreign(folder, [path.name])
-    with kept_current(path) as temporary:
+    with replacing_listed(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexalign.files import read_text
-from flexalign.io.motion_formats.boundary import reading
+from flexalign.io.read_errors import reading
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -15,7 +15,7 @@ from flexalign.arrays.backends import FrameDownsampler, make_downsampler
 from flexalign.arrays.blank_area import blank_area
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
-from flexalign.arrays.duplicate_frames import Copies
+from flexalign.arrays.duplicate_frames import DuplicateFrames
 from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
 from flexalign.arrays.threads import ThreadPool
 from flexalign.errors import InputError
@@ -81,7 +81,7 @@ class _FrameReader:
         self.bad: dict[int, str] = {}
         self.notes: dict[int, str] = {}
         self.varied: list[frame_checks.BlockCounts] = []
-        self._copies = Copies()
+        self._copies = DuplicateFrames()
 
     def read(self, correction: Correction, threads: int, progress: Progress) -> None:
         """Read all frames, except those that cannot be used."""
@@ -103,7 +103,7 @@ class _FrameReader:
 
     def _add(self, index: int, pixels: npt.NDArray[Any]) -> None:
         """Take a frame in."""
-        self._copies.see(index, pixels)
+        self._copies.add(index, pixels)
         sums = self.sums.taking(index, pixels)
         self.varied.append(frame_checks.varied_pixels(pixels))
         for done in self._downsampler.add(pixels, index, self.small.place(index), sums):
@@ -160,7 +160,7 @@ def first_pass(
         if hot.any():
             bad_pixels = references.defects | hot
             correction = detector.make_correction(references.gain, references.dark, bad_pixels)
-            excess = detector.mend(mean, correction)
+            excess = detector.replace_bad_pixels(mean, correction)
             excess *= downsampler.coding.factor
             small.subtract(correction.bad_index, excess, relative, threads)
         if blank is not None:

@@ -16,7 +16,7 @@ from flexalign.model import FloatArray, FrameSums
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes.first import FirstPass, Progress
-from flexalign.plan import FRAMES_MOVED_TOGETHER, Plan
+from flexalign.plan import FRAMES_PER_BATCH, Plan
 
 # For the CTF, frames are summed in groups of about this dose before their amplitudes are; if the
 # dose is unknown, in groups of this many frames.
@@ -44,7 +44,7 @@ def second_pass(
             first.correction,
             shape,
             plan.output_shape_px,
-            FRAMES_MOVED_TOGETHER,
+            FRAMES_PER_BATCH,
             names=("all", "odd", "even") if params.odd_even else ("all",),
             weights=frame_weights(plan, params),
             image_count=plan.sum.count if params.save_movie else 0,

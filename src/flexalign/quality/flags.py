@@ -70,7 +70,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="no common signal above noise: not corrected",
         cause="An empty or very thick area, no specimen, a dose that is far too low, or a wrong "
         "pixel size.",
-        remedy="Look at the micrograph; leave the movie out if there is nothing to see. If there "
+        remedy="Inspect the micrograph; leave the movie out if there is nothing to see. If there "
         "is, check --pixel-size, and raise --max-shift if the motion may be large.",
         quantity="has_signal", condition=conditions.is_false("has_signal"),
     ),
@@ -90,19 +90,19 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         meaning="the frames drift so far that the first and the last have less than half of the "
         "field in common; the motion was rejected, and none was corrected",
         message="a drift over {value:.0%} of the field (at most {limit:.0%}): none was corrected",
-        cause="A stage that ran on while the movie was recorded, or frames with too little "
-        "signal, in which noise was taken for motion.",
-        remedy="Look at the frames. Align those that belong together with --align-first and "
-        "--align-last, or lower --max-shift where so large a motion cannot be.",
+        cause="A stage that moved during the exposure, or noise taken for motion in frames with "
+        "too little signal.",
+        remedy="Inspect the frames. Align those that belong together with --align-first and "
+        "--align-last, or lower --max-shift if such a large motion is impossible.",
         quantity="drift_part", limits=("drift_part",),
     ),
     FlagDefinition(
         "unsafe-motion", "problem",
         meaning="some frames are misaligned (lost_frames in the record), or the two half-sets of "
         "Fourier rings give inconsistent motions: the standard errors are not valid",
-        message="frames, or halves of the detail, do not agree about the motion",
+        message="frames, or the half-sets of Fourier rings, give inconsistent motions",
         cause="Large displacements, blurred frames, or too little signal to find the right peak.",
-        remedy="Look at the micrograph. Leave out the frames named in lost_frames with "
+        remedy="Inspect the micrograph. Leave out the frames named in lost_frames with "
         "--sum-first, --sum-last or --align-first, --align-last, and raise --max-shift if they "
         "moved far. If there are none, use frames of a higher dose (for EER, fewer fractions).",
         quantity="halves_apart", limits=("halves_apart",), condition=conditions.unsafe_motion,
@@ -111,8 +111,8 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "gain-residual", "problem",
         meaning="rows or columns of the unaligned sum differ by more than noise explains",
         message="rows or columns scatter by {value:.2%} of the mean beyond noise (at most "
-        "{limit:.2%} is usual)",
-        cause="A gain reference that is missing, old, turned or flipped, or that divides where it "
+        "{limit:.2%} is normal)",
+        cause="A gain reference that is missing, old, rotated or flipped, or that divides where it "
         "should multiply.",
         remedy="Run flexalign check-gain to find --gain-rotate, --gain-flip and --gain-sense; "
         "record a new reference if it is old.",
@@ -123,7 +123,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "fixed-pattern", "warning",
         meaning="a fixed pattern of the detector biased the motion toward zero; it was removed for "
         "the estimate, not from the micrograph",
-        message="a pattern that stays with the detector was taken out of the estimate",
+        message="a fixed pattern of the detector was removed for the estimate",
         cause="A gain reference that does not fit, bad columns or pixels that are not listed, "
         "dirt, or a support that does not move with the specimen.",
         remedy="Check --gain with flexalign check-gain; list known bad pixels with --defects.",
@@ -145,9 +145,9 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "uneven-dose", "warning",
         meaning="some frames have more or fewer counts than the others and their dose explain",
         message="the counts of a frame are {value:.0%} off those of the others (at most "
-        "{limit:.0%} is usual)",
+        "{limit:.0%} is normal)",
         cause="A shutter or beam that was late, frames summed from different numbers of raw "
-        "frames, a beam that flickers, or frames that were lost and filled up.",
+        "frames, a beam that flickers, or lost frames that were replaced.",
         remedy="Read the warnings in the record, which name the frames. Where their doses are "
         "known, give them as a list to --dose-per-frame; else leave the frames out.",
         quantity="uneven_dose", limits=("uneven_dose",),
@@ -155,18 +155,18 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
         "jump", "warning",
         meaning="the specimen moved far from one frame to the next",
-        message="{value:.0f} A from one frame to the next (at most {limit:.0f} A is usual)",
+        message="{value:.0f} A from one frame to the next (at most {limit:.0f} A is normal)",
         cause="A stage that slipped, a bump of the microscope, ice that broke.",
-        remedy="Look at the trajectory and the micrograph. Leave the frames before or after the "
+        remedy="Inspect the trajectory and the micrograph. Leave the frames before or after the "
         "jump out of the sum (--sum-first, --sum-last) if the image is blurred.",
         quantity="largest_step_A", limits=("largest_step_A",),
     ),
     FlagDefinition(
         "large-motion", "warning",
         meaning="the path of the specimen is long",
-        message="a path of {value:.0f} A (at most {limit:.0f} A is usual)",
+        message="a path of {value:.0f} A (at most {limit:.0f} A is normal)",
         cause="A stage that had not settled, or ice that is not held by its support.",
-        remedy="Wait longer after moving the stage; look whether the trajectory is straight "
+        remedy="Wait longer after moving the stage; check whether the trajectory is straight "
         "(drift) or only the start is fast (beam-induced: another grid or support may help).",
         quantity="total_motion_A", limits=("total_motion_A",),
     ),
@@ -174,7 +174,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "rough-path", "warning",
         meaning="the steps of the path vary strongly from frame to frame",
         message="steps change by {value:.1f} A from frame to frame (at most {limit:.1f} A is "
-        "usual)",
+        "normal)",
         cause="Vibration or an unstable stage; or too little signal for such short frames.",
         remedy="Compare with other movies: if all are rough, have the microscope checked. If the "
         "standard errors are as large, sum more raw frames to one.",
@@ -183,7 +183,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
         "uncertain", "warning",
         meaning="the standard error of the motion is large",
-        message="a standard error of {value:.2f} A per frame (at most {limit:.2f} A is usual)",
+        message="a standard error of {value:.2f} A per frame (at most {limit:.2f} A is normal)",
         cause="Thick ice, few particles, a low dose per frame, or a strong defocus gradient.",
         remedy="Use frames of a higher dose (for EER, fewer fractions); expect little signal at "
         "high resolution.",
@@ -192,7 +192,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
         "hot-pixels", "warning",
         meaning="many pixels are hot or dead",
-        message="{value:.2%} of the pixels are hot or dead (at most {limit:.2%} is usual)",
+        message="{value:.2%} of the pixels are hot or dead (at most {limit:.2%} is normal)",
         cause="A camera that needs annealing or a new dark reference, or a gain reference that "
         "does not fit.",
         remedy="List known bad pixels and columns with --defects, renew the camera's references, "
@@ -202,20 +202,20 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
     FlagDefinition(
         "no-rings", "warning",
         meaning="no Thon rings are visible in the power spectrum of the micrograph",
-        message="no Thon rings are seen",
+        message="no Thon rings are visible",
         cause="Empty or very thick ice, a very small defocus, strong motion within frames, or a "
         "wrong pixel size.",
-        remedy="Look at the power spectrum before you use the micrograph; rely on your CTF "
+        remedy="Inspect the power spectrum before you use the micrograph; rely on your CTF "
         "program.",
         quantity="ring_score", condition=conditions.no_thon_rings,
     ),
     FlagDefinition(
         "poor-rings", "warning",
         meaning="Thon rings fade early",
-        message="Thon rings are seen to {value:.1f} A only ({limit:.0f} A or finer is usual)",
+        message="Thon rings are visible to {value:.1f} A only ({limit:.0f} A or finer is normal)",
         cause="Thick ice, motion within frames, a charging or tilted specimen, or a wrong pixel "
         "size.",
-        remedy="Look at the power spectrum before you use the micrograph; rely on your CTF "
+        remedy="Inspect the power spectrum before you use the micrograph; rely on your CTF "
         "program.",
         quantity="rings_to_A", limits=("rings_to_A",),
     ),
@@ -223,19 +223,19 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "uncorrected", "warning",
         meaning="there is signal, but no significant motion; the bound of the remaining motion is "
         "large or unknown",
-        message="no motion was clear enough to be corrected, and some may be left",
+        message="no motion was significant, and some may remain uncorrected",
         cause="Little signal in each frame: few or dim frames, a high tilt, thick ice.",
-        remedy="Look at the micrograph: if it is blurred, record frames of a higher dose (for "
-        "EER, sum more raw frames to one), check --gain with flexalign check-gain, or bring an "
+        remedy="Inspect the micrograph: if it is blurred, record frames of a higher dose (for "
+        "EER, sum more raw frames to one), check --gain with flexalign check-gain, or use an "
         "alignment of another program with flexalign apply.",
         quantity="motion_bound_A", limits=("motion_bound_A",), condition=conditions.uncorrected,
     ),
     FlagDefinition(
         "lost-area", "problem",
         meaning="a large part of the detector has no image, and was filled from its surroundings",
-        message="{value:.0%} of the pixels give no image (at most {limit:.0%} can be done without)",
+        message="{value:.0%} of the pixels give no image (at most {limit:.0%} is tolerable)",
         cause="A part of the camera that is not read out, or a gain reference that does not fit.",
-        remedy="Look at the frames with flexalign info and at --gain; leave the movies out if the "
+        remedy="Check the frames with flexalign info, and --gain; leave the movies out if the "
         "camera is broken.",
         quantity="hot_pixel_part", limits=("lost_part",),
     ),
@@ -246,7 +246,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="motion was corrected along {value:.0f} degrees only, from the x axis toward y",
         cause="Parallel filaments, stripes or edges, which look the same after any "
         "motion along them, and nothing else with as much signal.",
-        remedy="Use the movie for what varies across the filaments. For the rest take areas with "
+        remedy="Use the movie for what varies across the filaments. Otherwise use areas with "
         "more ice, particles or filaments of other directions; see other_error_A in the record.",
         quantity="only_direction_deg", condition=conditions.is_measured("only_direction_deg"),
     ),
@@ -254,9 +254,9 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "wide-search", "note",
         meaning="the default search found no motion; it was found by coarser detail, or by all "
         "frames together",
-        message="the motion was found by a wider search than usual",
+        message="the motion was found by a wider search than the default",
         cause="Little signal finer than 18 A: negative stain, a high tilt, dim frames.",
-        remedy="Look whether the micrograph is sharp; expect larger errors than usual.",
+        remedy="Check whether the micrograph is sharp; expect larger errors.",
         quantity="searched_wider", condition=conditions.is_true("searched_wider"),
     ),
     FlagDefinition(

@@ -107,7 +107,7 @@ def _detector_numbers(
 
 
 def _fixed_pattern_numbers(estimate: Estimate) -> dict[str, Any]:
-    """The fixed pattern, which without motion cannot be told from the specimen."""
+    """The fixed pattern, which without motion cannot be distinguished from the specimen."""
     pattern, nan = estimate.pattern, float("nan")
     is_known = pattern.significance != 0
     return {

@@ -95,7 +95,8 @@ NUMBERS: dict[str, QualityNumber] = _table(
     QualityNumber(
         "roughness_A", MOTION,
         "median over frames of the change of the step, |d(t+1) - 2 d(t) + d(t-1)|: zero for steady "
-        "drift, small for a single jump, 2.9 times the error of a displacement where that is all",
+        "drift, small for a single jump, 2.9 times the error of a displacement if there is no "
+        "other change",
         "A", True,
         ReportColumn("Roughness", "how much the step changes from one frame to the next", 3, 7),
     ),
@@ -129,9 +130,8 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "track_residual_A", ERRORS,
-        "root mean square distance between the tracks of patches, as correlations of pairs gave "
-        "them, and the motion kept, means over time removed. The tracks are the rougher "
-        "measurement of the two",
+        "root mean square distance between the tracks of patches, as given by pair "
+        "correlations, and the motion kept, means over time removed. The tracks are less precise",
         "A",
         report=ReportColumn(
             "Residual", "distance of the tracks of patches from the motion that was kept", 3, 4
@@ -154,7 +154,7 @@ NUMBERS: dict[str, QualityNumber] = _table(
     QualityNumber(
         "fixed_pattern_removed", DETECTOR,
         "whether such a pattern was removed for the estimate (pull above 0.02 and significance "
-        "above 6, or a movie that would otherwise have been called still)",
+        "above 6, or a movie that would otherwise be reported as still)",
     ),
     QualityNumber(
         "gain_residual_rows", DETECTOR,
@@ -202,17 +202,17 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "rings_before_A", SPECTRUM,
-        "[resolution to which Thon rings are seen](../explanation/quality.md#thon-rings) before "
+        "[resolution to which Thon rings are visible](../explanation/quality.md#thon-rings) before "
         "correction",
         "A", True, ReportColumn("Rings before", "the same without motion correction", 3, 8),
     ),
     QualityNumber(
         "rings_to_A", SPECTRUM, "the same after correction",
-        "A", True, ReportColumn("Rings to", "resolution to which Thon rings are seen", 3, 3),
+        "A", True, ReportColumn("Rings to", "resolution to which Thon rings are visible", 3, 3),
     ),
     QualityNumber(
         "ring_score", SPECTRUM,
-        "correlation of the spectrum with these rings, as far as they are seen",
+        "correlation of the spectrum with these rings, as far as they are visible",
     ),
     QualityNumber(
         "signal_bands", SPECTRUM,
@@ -237,7 +237,8 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "searched_wider", CHOICE,
-        "whether the motion was found only by coarser detail than usual, or by all frames together",
+        "whether the motion was found only by coarser detail than the default, or by all frames "
+        "together",
     ),
     QualityNumber(
         "motion_bound_A", CHOICE,

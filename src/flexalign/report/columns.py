@@ -135,7 +135,7 @@ def _seconds(record: MovieRecord) -> float | None:
 COLUMNS = (
     Column("movie", "Movie", movie_path, about="the file"),
     Column("movie_time_s", "Time", _movie_time_s, "s", about="when the movie was written"),
-    Column("flags", "Flags", _flag_names, priority=1, about="what looks wrong, worst first"),
+    Column("flags", "Flags", _flag_names, priority=1, about="flags, worst first"),
     Column("severity", "Severity", _severity, about="of the worst flag: problem, warning or note"),
     Column("why", "Why", _flag_messages, about="what was found, a sentence for each flag"),
     _quality("total_motion_A"),
@@ -180,7 +180,7 @@ COLUMNS = (
     Column("version", "Version", "version", priority=9, about="of flexalign"),
     Column(
         "parameters_hash", "Parameters", "parameters.hash", priority=9,
-        about="movies aligned with the same parameters have the same word here",
+        about="movies aligned with the same parameters have the same value here",
     ),
     Column("device", "Device", "decisions.device", priority=9, about="what computed"),
     Column("gain", "Gain", "inputs.gain.sha256", priority=9, about="SHA-256 of the gain reference"),
@@ -203,7 +203,7 @@ PANELS = (
     ),
     Panel(
         "Local motion", "Å", ("local_range_A",),
-        about="How far any place moved differently from the frame.",
+        about="Maximum deviation of the local motion from the global one.",
     ),
     Panel(
         "Residual and uncertainty", "Å", ("track_residual_A", "trajectory_error_A"),
@@ -213,16 +213,18 @@ PANELS = (
     Panel(
         "Dose per frame", "e/Å²", ("measured_dose_e_A2", "declared_dose_e_A2"),
         ("measured", "declared"),
-        about="Measured where counts are electrons. A trend is the beam, a step a changed setting.",
+        about="Measured if counts are electrons. A trend indicates the beam, a step a changed "
+        "setting.",
     ),
     Panel(
         "Signal around 8 Å", "signal / noise", ("signal_after", "signal_before"),
         ("after", "before"),
-        about="Of the sum of all frames. What correction has gained is the distance between both.",
+        about="Of the sum of all frames. The distance between the two curves is the gain by "
+        "correction.",
     ),
     Panel(
         "Rings seen to", "Å", ("rings_to_A", "rings_before_A"), ("after", "before"),
-        about="Resolution to which Thon rings are seen: lower is better.",
+        about="Resolution to which Thon rings are visible: lower is better.",
     ),
     Panel("Time per movie", "s", ("seconds",), about="Seconds that the alignment took."),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from flexalign.batch.rows import write_csv
 from flexalign.errors import InputError
 from flexalign.files import displayed
 from flexalign.io.record import read_record
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.report import collect, details, page, summary
 from flexalign.report.collect import Row
@@ -73,12 +73,12 @@ class Report:
         self._rows = {name: row for name, row in known.items() if name in states}
         self._broken = {}
         folder = self.path / DATA
-        details_there = {path.stem for path in folder.glob("*.js") if details.is_details(path)}
+        existing_details = {path.stem for path in folder.glob("*.js") if details.is_details(path)}
         for name, record_ns in states.items():
             row = self._rows.get(name)
-            if row is None or row.record_ns != record_ns or name not in details_there:
+            if row is None or row.record_ns != record_ns or name not in existing_details:
                 self._read(name, record_ns)
-        for name in details_there - self._rows.keys():
+        for name in existing_details - self._rows.keys():
             self._details_path(name).unlink(missing_ok=True)
         self._is_found = True
 
@@ -117,7 +117,7 @@ class Report:
         """Update all files, the page last."""
         if not self._is_found:
             self.find()
-        self._take_noted()
+        self._read_noted()
         failures = collect.read_failures(self.path)
         rows = self._ordered({failure.movie for failure in failures})
         content = summary.summary_of(
@@ -130,12 +130,12 @@ class Report:
             self._plain(rows[-1].name) if rows else {},
         )
         inside = list(self._inside(content["worst"], [row.name for row in rows]))
-        with kept_current(self.path / CSV) as temporary:
+        with replacing_listed(self.path / CSV) as temporary:
             values = ({"name": row.name, **row.values} for row in rows)
             write_csv(temporary, ["name", *(column.name for column in COLUMNS)], values)
-        with kept_current(self.path / JSON) as temporary:
+        with replacing_listed(self.path / JSON) as temporary:
             summary.write_json(temporary, content)
-        with kept_current(self.page) as temporary:
+        with replacing_listed(self.page) as temporary:
             page.write_page(temporary, content, inside, DATA)
 
     def _ordered(self, failed: set[str]) -> list[Row]:
@@ -143,7 +143,7 @@ class Report:
         rows = (row for row in self._rows.values() if row.values["movie"] not in failed)
         return sorted(rows, key=lambda row: row.order)
 
-    def _take_noted(self) -> None:
+    def _read_noted(self) -> None:
         """Read the records of the movies that have ended."""
         for name, is_done in list(self._noted.items()):
             try:

@@ -157,7 +157,7 @@ def page_template(name: str) -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "number": _number, "clock": _clock, "moment": _moment, "value": _value,
+        "number": _number, "clock": _clock, "moment": _readable_time, "value": _value,
         "file_name": lambda path: Path(path).name,
     }  # fmt: skip
     return environment.get_template(name)
@@ -192,7 +192,7 @@ def _clock(seconds: float | None) -> str:
     return f"{minutes} min {remainder} s" if minutes else f"{remainder} s"
 
 
-def _moment(text: str) -> str:
+def _readable_time(text: str) -> str:
     """A readable form of an ISO 8601 time.
 
     Examples

@@ -19,7 +19,7 @@ from flexalign import __version__
 from flexalign.atomic import explained
 from flexalign.batch.series_folder import SERIES_TABLE, row_of
 from flexalign.errors import InputError
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.report.collect import read_failures, read_gain_check
@@ -92,7 +92,7 @@ class SeriesReport:
             with contextlib.suppress(InputError):  # of a movie, or written by a newer version
                 self._take(name, states[name])
         text = page_template("all_series.html").render(**self._content(), style=style_sheet())
-        with kept_current(self.page) as temporary:
+        with replacing_listed(self.page) as temporary:
             temporary.write_text(text, encoding="utf-8")
         pause_s = (time.monotonic() - started) / MAX_WRITING_SHARE
         self._next_write_s = time.monotonic() + max(pause_s, MIN_WRITE_INTERVAL_S)
@@ -119,7 +119,7 @@ class SeriesReport:
             folder.mkdir(exist_ok=True)
         refuse_foreign(folder, (f"{name}.html",))
         text = page_template("one_series.html").render(**content, style=style_sheet())
-        with kept_current(folder / f"{name}.html") as temporary:
+        with replacing_listed(folder / f"{name}.html") as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._known[name] = _Summary(
             record_ns, content["row"], content["left_out"], content["spark"]
@@ -163,7 +163,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
     return {
         "name": series.name,
         "version": record.version,
-        "row": shown_row(record),
+        "row": table_row(record),
         "spark": sparkline(
             angles,
             Curve("motion", [values["total_motion_A"] for values in movies]),
@@ -177,7 +177,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
         "left_out": [
             {
                 "order": tilt.order,
-                "angle": _word(tilt.angle_deg),
+                "angle": _formatted(tilt.angle_deg),
                 "movie": tilt.movie_name,
                 "kind": tilt.left_out,
                 "meaning": LEFT_OUT[tilt.left_out],
@@ -189,13 +189,13 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
         "tilts": [
             {
                 "section": number,
-                "angle": _word(tilt.angle_deg),
+                "angle": _formatted(tilt.angle_deg),
                 "order": tilt.order,
-                "dose": _word(tilt.dose_e_A2),
-                "before": _word(tilt.pre_exposure_e_A2),
+                "dose": _formatted(tilt.dose_e_A2),
+                "before": _formatted(tilt.pre_exposure_e_A2),
                 "frames": record.movies[tilt.movie]["movie"]["frame_count"],
                 "movie": tilt.movie_name,
-                "motion": _word(values["total_motion_A"]),
+                "motion": _formatted(values["total_motion_A"]),
                 "kept": values["chosen"],
                 "flags": values["flags"],
             }
@@ -205,7 +205,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
     }
 
 
-def shown_row(record: SeriesRecord) -> dict[str, Any]:
+def table_row(record: SeriesRecord) -> dict[str, Any]:
     """The row of a series in the table of all, with formatted numbers."""
     row = row_of(record)
     formats = {
@@ -257,7 +257,7 @@ def _plots(
     ]
 
 
-def _word(value: float | None) -> str:
+def _formatted(value: float | None) -> str:
     """A formatted number; a hyphen if there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:.2f}"
 

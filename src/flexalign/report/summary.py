@@ -29,12 +29,12 @@ def worst_first(rows: Iterable[Row]) -> list[Row]:
     Flags stand worst first in each record.
     """
 
-    def badness(row: Row) -> tuple[int, int, float]:
+    def sort_key(row: Row) -> tuple[int, int, float]:
         severity = row.values["severity"]
         rank = SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
         return rank, -len(row.values["flags"]), -(row.values["total_motion_A"] or 0.0)
 
-    return sorted((row for row in rows if row.values["flags"]), key=badness)
+    return sorted((row for row in rows if row.values["flags"]), key=sort_key)
 
 
 def summary_of(
@@ -78,7 +78,7 @@ def summary_of(
         "flags": dict(sorted(counts.items(), key=lambda item: (_rank(item[0]), -item[1]))),
         "warnings": warnings.to_dict(),
         "worst": [row.name for row in worst_first(rows)],
-        "common": _in_common(rows),
+        "common": _common_settings(rows),
         "parameters": _parameters(run, record),
         "inputs": {k: v for k, v in (record.get("inputs") or {}).items() if k != "movie"},
         "columns": [column.name for column in COLUMNS],
@@ -92,7 +92,7 @@ def _rank(flag: str) -> int:
     return SEVERITIES.index(known.severity) if known else len(SEVERITIES)
 
 
-def _in_common(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+def _common_settings(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
     """Counts of movies by version, parameters, device and gain."""
     names = ("version", "parameters_hash", "device", "gain")
     return {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.comparison import AnyMotion
+from flexalign.comparison import MotionLike
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra, pair_weight, sweep
 from flexalign.estimate.patches import PatchGrid
@@ -123,7 +123,7 @@ class Places:
         return np.asarray(np.add.reduceat(of_frames, starts, axis=1) / counts[:, None])
 
 
-def displacements_px(motion: AnyMotion, frames: SmallFrames, places: Places) -> FloatArray:
+def displacements_px(motion: MotionLike, frames: SmallFrames, places: Places) -> FloatArray:
     """Displacements (patches, times, 2) of a motion at the centres of patches, of mean zero."""
     y_px, x_px = places.center_px.T[:, :, None]
     of_frame = np.broadcast_arrays(*motion.displacement_px(frames.measured, y_px, x_px))

@@ -36,8 +36,8 @@ class Layer:
 
 def make_motions(settings: SimulationSettings) -> dict[str, TrueMotion]:
     """The motions of the layers, by what they move with; the specimen's comes first."""
-    movers = ["specimen", *(DRAWN[name][1] for name in settings.objects)]
-    return {mover: _MOTIONS[mover](settings) for mover in movers}
+    moving_objects = ["specimen", *(DRAWN[name][1] for name in settings.objects)]
+    return {moving_object: _MOTIONS[moving_object](settings) for moving_object in moving_objects}
 
 
 def make_layers(

@@ -31,14 +31,14 @@ _OTHER_SEED = 1_000_000
 Modes = Callable[[FloatArray, FloatArray], FloatArray]
 
 
-class _Pace(NamedTuple):
+class _SpeedProfile(NamedTuple):
     """Decay of the speed: from 1 to the final speed, within a fraction of the movie."""
 
-    calming_time: tuple[float, float]
+    decay_time: tuple[float, float]
     last_speed: float
 
 
-_STANDARD, _FAST = _Pace((0.12, 0.25), 0.25), _Pace((0.03, 0.06), 0.02)
+_STANDARD, _FAST = _SpeedProfile((0.12, 0.25), 0.25), _SpeedProfile((0.03, 0.06), 0.02)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,11 +132,11 @@ def _make_motion(settings: SimulationSettings, rng: np.random.Generator) -> True
         path, modes = _cubic(rng, time, 2), _polynomial_modes(settings.shape_px)
         course = _cubic(rng, time, 2 * 6).reshape(*time.shape, 6, 2)
     else:
-        pace = _FAST if settings.motion == "fast-start" else _STANDARD
+        profile = _FAST if settings.motion == "fast-start" else _STANDARD
         measured = settings.motion == "measured"
-        path = _measured_path(rng, time) if measured else _smooth(rng, time, 2, pace)
+        path = _measured_path(rng, time) if measured else _smooth(rng, time, 2, profile)
         modes = _bump_modes(settings.shape_px, rng)
-        course = _smooth(rng, time, 2 * _BUMPS, pace).reshape(*time.shape, _BUMPS, 2)
+        course = _smooth(rng, time, 2 * _BUMPS, profile).reshape(*time.shape, _BUMPS, 2)
     path = settings.global_motion_px * _unit_size(path)
     if settings.motion == "jump":
         path = path + _jump_px(rng, settings)[:, None]
@@ -154,14 +154,14 @@ def _unit_size(path: FloatArray) -> FloatArray:
 
 
 def _smooth(
-    rng: np.random.Generator, time: FloatArray, count: int, pace: _Pace = _STANDARD
+    rng: np.random.Generator, time: FloatArray, count: int, profile: _SpeedProfile = _STANDARD
 ) -> FloatArray:
     """Random smooth functions (..., count) of time in [0, 1], that slow down."""
     fine = np.linspace(-0.5, 1.5, _FINE_TIMES)
-    calming_time = rng.uniform(*pace.calming_time, (count, 1))
-    calming = pace.last_speed + np.exp(-np.clip(fine, 0, None) / calming_time)
+    decay_time = rng.uniform(*profile.decay_time, (count, 1))
+    decay = profile.last_speed + np.exp(-np.clip(fine, 0, None) / decay_time)
     waves = rng.normal(size=(count, 4)) / [1.0, 1.0, 1.5, 2.0]
-    speed = calming * (waves @ np.cos(np.pi * np.arange(4)[:, None] * fine))
+    speed = decay * (waves @ np.cos(np.pi * np.arange(4)[:, None] * fine))
     return _integrated(fine, speed, time)
 
 

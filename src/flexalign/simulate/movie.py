@@ -209,7 +209,7 @@ def _intensities(
     threads: int,
 ) -> Iterator[PixelArray]:
     """The mean image (h, w) of each frame, blurred by the motion within it; 1 = an empty beam."""
-    lasting = [
+    undamaged = [
         None if layer.is_damaged else _coefficients(layer.spectrum, canvas, threads)
         for layer in layers
     ]
@@ -221,15 +221,15 @@ def _intensities(
         damage = np.exp(decay_A2_per_e * np.float32(dose_e_A2))
         coefficients = [
             _coefficients(layer.spectrum * damage, canvas, threads) if kept is None else kept
-            for layer, kept in zip(layers, lasting, strict=True)
+            for layer, kept in zip(layers, undamaged, strict=True)
         ]
         total = np.ones(settings.shape_px, np.float32)
         for step in range(settings.in_frame_steps):
-            seen = [
-                _seen(found, motions[layer.moves_with], frame, step, canvas, threads)
+            layer_images = [
+                _layer_at(found, motions[layer.moves_with], frame, step, canvas, threads)
                 for layer, found in zip(layers, coefficients, strict=True)
             ]
-            total += _through_all(seen) / settings.in_frame_steps
+            total += _combined(layer_images) / settings.in_frame_steps
         yield total
 
 
@@ -238,7 +238,7 @@ def _coefficients(spectrum: fourier.SpectrumArray, canvas: Canvas, threads: int)
     return spline_coefficients(fourier.irfft2(spectrum, canvas.shape_px, threads), threads)
 
 
-def _seen(
+def _layer_at(
     coefficients: PixelArray,
     motion: TrueMotion,
     frame: int,
@@ -247,11 +247,11 @@ def _seen(
     threads: int,
 ) -> PixelArray:
     """A layer (h, w) at its position at one step of one frame."""
-    back = _where_from_px(motion, frame, step, canvas)
+    back = _source_displacement_px(motion, frame, step, canvas)
     return canvas.cropped(sample(coefficients, back, _WARP_STEP_PX, threads))
 
 
-def _through_all(parts: Sequence[PixelArray]) -> PixelArray:
+def _combined(parts: Sequence[PixelArray]) -> PixelArray:
     """Product of (1 + layer) over the layers, minus one."""
     total = parts[0]
     for part in parts[1:]:
@@ -262,10 +262,12 @@ def _through_all(parts: Sequence[PixelArray]) -> PixelArray:
 def _specimen(layers: Sequence[Layer], canvas: Canvas, threads: int) -> PixelArray:
     """Intensity of the layers that move with the specimen, on the whole canvas, minus one."""
     spectra = [layer.spectrum for layer in layers if layer.moves_with == "specimen"]
-    return _through_all([fourier.irfft2(s, canvas.shape_px, threads) for s in spectra])
+    return _combined([fourier.irfft2(s, canvas.shape_px, threads) for s in spectra])
 
 
-def _where_from_px(motion: TrueMotion, frame: int, step: int, canvas: Canvas) -> PixelArray:
+def _source_displacement_px(
+    motion: TrueMotion, frame: int, step: int, canvas: Canvas
+) -> PixelArray:
     """Displacement (2, ny, nx) from a place in the frame to the same specimen in the first one.
 
     Solves ``back(q) = -displacement(q + back(q))`` by fixed-point iteration, which converges as the

@@ -18,7 +18,7 @@ Shape = tuple[int, int]
 Draw = Callable[[SimulationSettings, Shape, np.random.Generator], FloatArray]
 
 _HOLE_RADIUS_A = 6000.0
-_GOLD_LETS_THROUGH, _GOLD_SCATTER, _GOLD_GRAIN_A = 0.35, 0.3, 40.0
+_GOLD_TRANSMISSION, _GOLD_SCATTER, _GOLD_GRAIN_A = 0.35, 0.3, 40.0
 BEAD_RADIUS_A, _BEAD_DEPTH, A_PER_BEAD = 50.0, 0.85, 450.0
 _CRYSTAL_RADIUS_A, _CRYSTAL_DEPTH, _A_PER_CRYSTAL = (60.0, 250.0), (0.1, 0.35), 500.0
 _CARBON_CONTRAST, _CARBON_DEPTH = 0.06, 0.1
@@ -31,9 +31,9 @@ def _gold_foil(
 ) -> FloatArray:
     """A foil of gold grains outside a hole whose edge crosses the field."""
     grains = _grains(settings, shape_px, rng, _GOLD_GRAIN_A)
-    let_through = np.clip(_GOLD_LETS_THROUGH * (1 + _GOLD_SCATTER * grains), 0.02, 1)
+    transmission = np.clip(_GOLD_TRANSMISSION * (1 + _GOLD_SCATTER * grains), 0.02, 1)
     foil = _outside_circle(settings, shape_px, rng, 0.2, edge_px=5.0 / settings.pixel_size_A)
-    return np.asarray(foil * (let_through - 1))
+    return np.asarray(foil * (transmission - 1))
 
 
 def _gold_beads(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flexalign.comparison import AnyMotion, relative_px
+from flexalign.comparison import MotionLike, relative_px
 from flexalign.simulate.movie import SimulatedMovie
 
 
@@ -25,7 +25,7 @@ class MotionError(NamedTuple):
 
 
 def motion_error_px(
-    motion: AnyMotion,
+    motion: MotionLike,
     truth: SimulatedMovie | Mapping[str, Any],
     frames: Iterable[int] | None = None,
 ) -> MotionError:

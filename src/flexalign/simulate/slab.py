@@ -41,11 +41,11 @@ class Slab:
     def atoms_per_px(self, tilt_deg: float, canvas_px: tuple[int, int]) -> npt.NDArray[np.float32]:
         """Atoms per pixel (h, w) at a tilt; the slab's middle is the middle of the canvas."""
         pixel_A = self.settings.movie.pixel_size_A
-        seen = self._is_seen(self.particles_A, tilt_deg, canvas_px, PARTICLE_DIAMETER_A / 2)
+        in_view = self._is_in_view(self.particles_A, tilt_deg, canvas_px, PARTICLE_DIAMETER_A / 2)
         atoms_A = particle_atoms_A()
 
         def projected() -> Iterator[FloatArray]:
-            for k in np.flatnonzero(seen):
+            for k in np.flatnonzero(in_view):
                 places_A = self.turns[k].apply(atoms_A) + self.particles_A[k]
                 yield self._projected_A(places_A, tilt_deg) / pixel_A + np.array(canvas_px) / 2
 
@@ -56,8 +56,8 @@ class Slab:
         if not len(self.beads_A):
             return None
         movie = self.settings.movie
-        seen = self._is_seen(self.beads_A, tilt_deg, canvas_px, BEAD_RADIUS_A)
-        places_A = self._projected_A(self.beads_A[seen], tilt_deg)
+        in_view = self._is_in_view(self.beads_A, tilt_deg, canvas_px, BEAD_RADIUS_A)
+        places_A = self._projected_A(self.beads_A[in_view], tilt_deg)
         centred_px = places_A / movie.pixel_size_A + np.array(canvas_px) / 2
         return beads_at(centred_px, movie, canvas_px).astype(np.float32)
 
@@ -70,7 +70,7 @@ class Slab:
         x = across * math.cos(axis) - along * math.sin(axis)
         return np.stack([y, x], axis=1)
 
-    def _is_seen(
+    def _is_in_view(
         self, places_A: FloatArray, tilt_deg: float, canvas_px: tuple[int, int], radius_A: float
     ) -> npt.NDArray[np.bool_]:
         """Whether a ball around each place (n, 3) reaches into the canvas."""

@@ -17,18 +17,18 @@ _MIN_SIZE = 0.4
 
 
 def make_tilt_motion(settings: TiltSeriesSettings, number: int) -> TrueMotion:
-    """The motion of a tilt: ``s habit(t) + sqrt(1 - s^2) own(t)`` and the field of its own.
+    """The motion of a tilt: ``s common(t) + sqrt(1 - s^2) own(t)``, with a field of its own.
 
-    The common part, habit, has the same course in time in all tilts; its direction and size change
-    linearly with the angle.  s is `habit_share`.
+    The common part has the same course in time in all tilts; its direction and size change
+    linearly with the angle.  s is `common_share`.
     """
     own = make_motion(settings.of_tilt(number))
-    part = settings.habit_share
-    path = part * _habit_px(settings, number) + math.sqrt(1 - part**2) * own.path_px
+    part = settings.common_share
+    path = part * _common_px(settings, number) + math.sqrt(1 - part**2) * own.path_px
     return TrueMotion(path, own.course_px, own.modes)
 
 
-def _habit_px(settings: TiltSeriesSettings, number: int) -> FloatArray:
+def _common_px(settings: TiltSeriesSettings, number: int) -> FloatArray:
     """Path (frames, steps, 2) (y, x) of the common part at a tilt."""
     movie = settings.movie
     smooth = "bumps" if movie.motion == "jump" else movie.motion

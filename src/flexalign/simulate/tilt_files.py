@@ -22,7 +22,7 @@ EER_RAW_FRAMES_PER_FRAME = 32
 
 _WINDOWS_FOLDER = "X:\\frames"
 _FIRST_EXPOSURE = datetime(2026, 1, 1, 12)
-_BETWEEN_EXPOSURES = timedelta(seconds=40)
+_EXPOSURE_INTERVAL = timedelta(seconds=40)
 _EXPOSURE_S = 1.2
 # SerialEM's image rotation is that of the tilt axis and a right angle more.
 _IMAGE_ROTATION_DEG = 90.0
@@ -111,7 +111,7 @@ def mdoc_text(
     """
     movie = settings.movie
     height, width = movie.shape_px
-    began = f"{_FIRST_EXPOSURE:%d-%b-%y  %H:%M:%S}"
+    start_time = f"{_FIRST_EXPOSURE:%d-%b-%y  %H:%M:%S}"
     head = [
         f"PixelSpacing = {movie.pixel_size_A:g}",
         f"Voltage = {movie.voltage_kV:g}",
@@ -119,7 +119,7 @@ def mdoc_text(
         f"ImageSize = {width} {height}",
         "DataMode = 1",
         "",
-        f"[T = SerialEM: simulated by flexalign {began}]",
+        f"[T = SerialEM: simulated by flexalign {start_time}]",
         "",
         f"[T =     Tilt axis angle = {settings.tilt_axis_deg:.1f}, binning = 1  spot = 8  "
         "camera = 0]",
@@ -132,7 +132,7 @@ def _section(settings: TiltSeriesSettings, tilt: SavedTilt, raw_frames: int) -> 
     """The section of one tilt in the ``.mdoc``."""
     movie = settings.of_tilt(tilt.number)
     frames = movie.frame_count * raw_frames
-    exposed = _FIRST_EXPOSURE + tilt.number * _BETWEEN_EXPOSURES
+    exposed = _FIRST_EXPOSURE + tilt.number * _EXPOSURE_INTERVAL
     rotation_deg = (settings.tilt_axis_deg + _IMAGE_ROTATION_DEG + 180) % 360 - 180
     electrons_per_s = movie.electrons_per_px * movie.frame_count / _EXPOSURE_S
     lines = [

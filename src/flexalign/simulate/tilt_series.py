@@ -93,7 +93,7 @@ def _tilts(
         def layers_on(canvas_px: tuple[int, int], number: int = number) -> list[Layer]:
             return _layers(settings, slab, number, canvas_px, threads)
 
-        def said(done: int, _: int, number: int = number) -> None:
+        def report_progress(done: int, _: int, number: int = number) -> None:
             if progress is not None:
                 progress(number * settings.movie.frame_count + done, total)
 
@@ -101,7 +101,7 @@ def _tilts(
             number,
             movie.tilt_deg,
             movie.pre_exposure_e_A2,
-            exposed(movie, {"specimen": motion}, detector, layers_on, threads, said),
+            exposed(movie, {"specimen": motion}, detector, layers_on, threads, report_progress),
         )
 
 

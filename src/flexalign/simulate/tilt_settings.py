@@ -28,7 +28,7 @@ class TiltSeriesSettings(JsonValue):
     dose_per_tilt_e_A2 : at the specimen, and on the detector
     tilt_axis_deg : of the axis in the image, from the rising y axis toward falling x
     fiducials : whether beads of gold of 10 nm lie on both faces of the slab
-    habit_share : part of the trajectory, from 0 to 1, that the stage repeats from tilt to tilt
+    common_share : part of the trajectory, from 0 to 1, that the stage repeats from tilt to tilt
 
     Raises
     ------
@@ -47,7 +47,7 @@ class TiltSeriesSettings(JsonValue):
     dose_per_tilt_e_A2: float = 3.0
     tilt_axis_deg: float = 85.0
     fiducials: bool = False
-    habit_share: float = 0.8
+    common_share: float = 0.8
 
     def __post_init__(self) -> None:
         if not 1 <= self.tilt_count <= MAX_TILTS:
@@ -57,8 +57,8 @@ class TiltSeriesSettings(JsonValue):
                 raise ParameterError(
                     f"{name}: expected more than zero, found {getattr(self, name)}"
                 )
-        if not 0 <= self.habit_share <= 1:
-            raise ParameterError(f"habit_share: expected 0 to 1, found {self.habit_share}")
+        if not 0 <= self.common_share <= 1:
+            raise ParameterError(f"common_share: expected 0 to 1, found {self.common_share}")
         if not abs(self.tilt_axis_deg) <= 180:
             raise ParameterError(f"tilt_axis_deg: expected -180 to 180, found {self.tilt_axis_deg}")
         if not self.steepest_deg <= STEEPEST_TILT_DEG:

@@ -24,14 +24,14 @@ MAX_ANGLE_DEG = 90.0
 PRIOR_DOSE_TOLERANCE = 0.05
 
 
-class Ordered(NamedTuple):
+class OrderedExposures(NamedTuple):
     """Exposures in order of time, and notes on that order."""
 
     exposures: list[Exposure]
     notes: list[str]
 
 
-def in_order(exposures: Sequence[Exposure]) -> Ordered:
+def in_order(exposures: Sequence[Exposure]) -> OrderedExposures:
     """`exposures` in the order of acquisition.
 
     They are sorted by time.  One without a time follows the one with the preceding number; if none
@@ -42,15 +42,15 @@ def in_order(exposures: Sequence[Exposure]) -> Ordered:
     listed = [exposure for _, exposure in by_number]
     notes = []
     if all(e.pre_exposure_e_A2 is not None for e in listed):
-        return Ordered(sorted(listed, key=lambda e: e.pre_exposure_e_A2 or 0.0), [])
+        return OrderedExposures(sorted(listed, key=lambda e: e.pre_exposure_e_A2 or 0.0), [])
     timeless = [e.number for e in listed if e.time is None]
     if listed and len(timeless) == len(listed):
         if any(e.section for e in listed):
             notes.append("no DateTime in the mdoc: the order of exposure is that of ZValue")
-        return Ordered(listed, notes)
+        return OrderedExposures(listed, notes)
     if timeless:
         notes.append(
-            f"no DateTime for ZValue {_numbers(timeless)}: taken to follow the ZValue before"
+            f"no DateTime for ZValue {_numbers(timeless)}: assumed to follow the preceding ZValue"
         )
     times = _times(listed)
     places = sorted(range(len(listed)), key=lambda place: (times[place], place))
@@ -61,7 +61,7 @@ def in_order(exposures: Sequence[Exposure]) -> Ordered:
         kept[(exposure.movie_name, exposure.time) if is_named else (place,)] = exposure
     if len(kept) < len(listed):
         notes.append(f"{len(listed) - len(kept)} exposures are listed twice: each counts once")
-    return Ordered(list(kept.values()), notes)
+    return OrderedExposures(list(kept.values()), notes)
 
 
 def _times(exposures: Sequence[Exposure]) -> list[datetime]:
@@ -188,8 +188,8 @@ def _prior_notes(exposures: Sequence[Exposure], tilts: Sequence[Tilt]) -> list[s
     differing = [
         tilt.number
         for exposure, tilt in zip(exposures, tilts, strict=True)
-        if (said := number_of(exposure.section.get("PriorRecordDose"))) is not None
-        and abs(said - tilt.pre_exposure_e_A2) > PRIOR_DOSE_TOLERANCE * max(1.0, said)
+        if (prior_dose := number_of(exposure.section.get("PriorRecordDose"))) is not None
+        and abs(prior_dose - tilt.pre_exposure_e_A2) > PRIOR_DOSE_TOLERANCE * max(1.0, prior_dose)
     ]
     if not differing:
         return []
@@ -222,8 +222,8 @@ def _if_repeated(tilt: Tilt, later: Sequence[Tilt], tolerance_deg: float) -> Til
         if tilt.movie and tilt.movie == other.movie:
             return tilt.without("overwritten", f"exposure {other.order} has the same movie")
         if other.is_used and abs(tilt.angle_deg - other.angle_deg) < tolerance_deg:
-            why = f"the angle was shot again: exposure {other.order} at {other.angle_deg:g} degrees"
-            return tilt.without("re-shot", why)
+            again = f"exposure {other.order} at {other.angle_deg:g} degrees"
+            return tilt.without("re-shot", f"the angle was recorded again: {again}")
     return tilt
 
 

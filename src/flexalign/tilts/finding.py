@@ -35,7 +35,7 @@ class MovieIndex:
             paths.append(path)
             self._by_root.setdefault(movie_root(path.name), []).append(path)
 
-    def find(self, said: str) -> tuple[Path | None, str]:
+    def find(self, name_in_mdoc: str) -> tuple[Path | None, str]:
         """The movie with a name, or the reason why there is none.
 
         If there is no file of that name, the extension is ignored, as it changes by compression.
@@ -43,16 +43,18 @@ class MovieIndex:
 
         Parameters
         ----------
-        said : name of a file, with or without a folder, as a Windows or Unix path
+        name_in_mdoc : name of a file, with or without a folder, as a Windows or Unix path
         """
-        name = base_name(said)
+        name = base_name(name_in_mdoc)
         found = self._by_name.get(name) or [
             path for path in self._by_root.get(movie_root(name), []) if _is_movie(path)
         ]
         if not found:
             return None, f"{name} was not found"
         if len(found) > 1:
-            folder = base_name(said[: -len(name)].rstrip("\\/ ")) if said != name else ""
+            folder = (
+                base_name(name_in_mdoc[: -len(name)].rstrip("\\/ ")) if name_in_mdoc != name else ""
+            )
             named = [path for path in found if path.parent.name == folder]
             if len(named) != 1:
                 places = ", ".join(str(path.parent) for path in found[:3])

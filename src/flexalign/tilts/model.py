@@ -16,7 +16,7 @@ from flexalign.plain import JsonValue
 LEFT_OUT = {
     "no-movie": "no movie is named",
     "missing": "the movie was not found",
-    "re-shot": "the angle was shot again later",
+    "re-shot": "the angle was recorded again later",
     "overwritten": "a later exposure has the same movie",
     "no-angle": "no tilt angle is given",
     "unreadable": "the movie cannot be read",

@@ -12,7 +12,7 @@ from pathlib import Path
 from flexalign.errors import FlexAlignError, InputError, ParameterError
 from flexalign.files import exists, is_folder
 from flexalign.io.mdoc import Mdoc, base_name, number_of, numbers_of, read_mdoc, time_of
-from flexalign.io.motion_formats.boundary import reading
+from flexalign.io.read_errors import reading
 from flexalign.io.relion_tilt_series import (
     ANGLE,
     AXIS,
@@ -136,7 +136,7 @@ def mdoc_source(path: Path) -> Source:
             f"{path}: expected the mdoc of a tilt series, [ZValue = n] with TiltAngle, found "
             f"{len(mdoc.sections)} sections without: is it that of a movie or a map?"
         )
-    pixel_A = _said(mdoc, "PixelSpacing")
+    pixel_A = _header_number(mdoc, "PixelSpacing")
     size = [int(side) for side in numbers_of(mdoc.items.get("ImageSize"))]
     exposures = tuple(
         Exposure(
@@ -156,19 +156,19 @@ def mdoc_source(path: Path) -> Source:
         exposures=exposures,
         pixel_size_A=pixel_A,
         image_size_px=(size[0], size[1]) if len(size) == 2 and min(size) > 0 else None,
-        voltage_kV=_said(mdoc, "Voltage"),
+        voltage_kV=_header_number(mdoc, "Voltage"),
         tilt_axis_deg=mdoc.tilt_axis_deg,
         gain_name=next((gain for gain in gains if gain), ""),
         titles=mdoc.titles,
     )
 
 
-def _movie_name(said: str) -> str:
+def _movie_name(name_in_mdoc: str) -> str:
     """The path of a movie as given in the file; "" if there is none."""
-    return said if base_name(said) not in ("", "None", "NONE") else ""
+    return name_in_mdoc if base_name(name_in_mdoc) not in ("", "None", "NONE") else ""
 
 
-def _said(mdoc: Mdoc, name: str) -> float | None:
+def _header_number(mdoc: Mdoc, name: str) -> float | None:
     """A positive number from the header, or from the first section that has it."""
     places: Iterable[Mapping[str, str]] = (mdoc.items, *(s.items for s in mdoc.sections))
     numbers = (number_of(items.get(name)) for items in places)

@@ -19,7 +19,7 @@ from flexalign.plain import JsonValue, from_plain, to_plain
 from flexalign.tilts.model import Tilt, TiltSeries
 
 # Long lists that the record of a series leaves out.
-_NOT_KEPT = ("hot_pixel_y", "hot_pixel_x")
+_OMITTED_KEYS = ("hot_pixel_y", "hot_pixel_x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class SeriesRecord(JsonValue):
 
 def kept(record: MovieRecord) -> dict[str, Any]:
     """The part of a movie's record that is stored in the record of its series."""
-    decisions = {k: v for k, v in record.decisions.items() if k not in _NOT_KEPT}
+    decisions = {k: v for k, v in record.decisions.items() if k not in _OMITTED_KEYS}
     plain: dict[str, Any] = to_plain(replace(record, decisions=decisions, output_states={}))
     return plain
 

@@ -62,5 +62,6 @@ def _rows(
         xml = movie.outputs.get("warp", record.roots[tilt.movie] + SUFFIXES["warp"])
         if (folder / tilts / xml).exists():
             name = Path(xml).stem + Path(tilt.movie).suffix
-            counts = float(movie.decisions["mean_counts"])
-            yield WarpTilt(f"../{tilts}/{name}", tilt.angle_deg, tilt.pre_exposure_e_A2, counts)
+            yield WarpTilt(
+                f"../{tilts}/{name}", tilt.angle_deg, tilt.pre_exposure_e_A2, movie.mean_counts
+            )

@@ -149,9 +149,9 @@ def _size_notes(sizes_A: Iterable[tuple[float, float] | None], *, has_option: bo
     """Notes where the pixel sizes of source and movies differ."""
     advice = "; give --pixel-size if it is wrong" if has_option else ""
     return [
-        f"the pixel size is {said:.4g} A by the metadata and {header:.4g} A by the movies: that of "
-        f"the metadata is used{advice}"
-        for said, header in sorted({pair for pair in sizes_A if pair is not None})
+        f"the pixel size is {given_A:.4g} A by the metadata and {header:.4g} A by the movies: that "
+        f"of the metadata is used{advice}"
+        for given_A, header in sorted({pair for pair in sizes_A if pair is not None})
     ]
 
 
@@ -228,10 +228,10 @@ def _size_ratio(info: MovieInfo, image_size_px: tuple[int, int]) -> float:
 
 def _differing_A(values: Mapping[str, Any], info: MovieInfo) -> tuple[float, float] | None:
     """The pixel sizes of source and header, rounded; None where they agree or one is missing."""
-    said, header = values.get("pixel_size_A"), info.pixel_size_A
-    if said is None or header is None or abs(said / header - 1) <= PIXEL_SIZE_TOLERANCE:
+    given_A, header = values.get("pixel_size_A"), info.pixel_size_A
+    if given_A is None or header is None or abs(given_A / header - 1) <= PIXEL_SIZE_TOLERANCE:
         return None
-    return round(said, 4), round(header, 4)
+    return round(given_A, 4), round(header, 4)
 
 
 def _frame_counts(movie: str, info: MovieInfo, own: AlignParams) -> tuple[int, int]:

@@ -26,7 +26,7 @@ def unfit(tilts: Sequence[Tilt], records: Mapping[str, MovieRecord]) -> dict[int
     records : of these movies, by path
     """
     found = [records[tilt.movie] for tilt in tilts]
-    shapes = [output_shape_px(record) for record in found]
+    shapes = [record.output_shape_px for record in found]
     common = max(shapes, key=shapes.count, default=(0, 0))
     counts = [_counts_per_dose(t, record) for t, record in zip(tilts, found, strict=True)]
     dark = is_dark(counts, [tilt.angle_deg for tilt in tilts])
@@ -41,15 +41,9 @@ def unfit(tilts: Sequence[Tilt], records: Mapping[str, MovieRecord]) -> dict[int
     return losses
 
 
-def output_shape_px(record: MovieRecord) -> tuple[int, int]:
-    """(h, w) of the images of a movie."""
-    height, width = record.decisions["output_shape_px"]
-    return int(height), int(width)
-
-
 def _counts_per_dose(tilt: Tilt, record: MovieRecord) -> float:
     """Mean counts per pixel of the whole movie, divided by its dose."""
-    counts = float(record.decisions["mean_counts"]) * record.movie.frame_count
+    counts = record.mean_counts * record.movie.frame_count
     return counts / tilt.dose_e_A2 if tilt.dose_e_A2 > 0 else counts
 
 

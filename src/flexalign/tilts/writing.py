@@ -14,7 +14,7 @@ import numpy.typing as npt
 from flexalign import __version__
 from flexalign.atomic import explained, replacing
 from flexalign.errors import InputError
-from flexalign.io.mdoc import Mdoc, MdocSection, says_axis, write_mdoc
+from flexalign.io.mdoc import Mdoc, MdocSection, states_axis, write_mdoc
 from flexalign.io.micrographs import MRC_MODES, axis_pixel_sizes_A
 from flexalign.io.stacks import read_image, write_stack
 from flexalign.io.thumbnails import write_strip
@@ -24,7 +24,6 @@ from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import write_json
 from flexalign.tilts.model import STACK_TITLE, Tilt, TiltSeries
 from flexalign.tilts.record import SeriesRecord, kept
-from flexalign.tilts.unfit import output_shape_px
 
 SUFFIXES = {
     "stack": ".mrc",
@@ -46,7 +45,7 @@ _LABELS = {
     "even": "tilt series of even frames", "odd": "tilt series of odd frames",
 }  # fmt: skip
 # Items of an mdoc section that describe the microscope's own image.
-_OF_OTHER_IMAGE = ("MinMaxMean", "PieceCoordinates", "SuperMontCoords", "UncroppedSize")
+_SOURCE_IMAGE_ITEMS = ("MinMaxMean", "PieceCoordinates", "SuperMontCoords", "UncroppedSize")
 THUMBNAIL_PX = 96
 
 
@@ -105,10 +104,10 @@ def write_series(
         for tilt in sorted(series.used, key=lambda tilt: tilt.angle_deg)
     ]
     if not stacked:
-        whys = {f"exposure {t.order}: {t.why}" for t in series.left_out[:3]}
+        reasons = {f"exposure {t.order}: {t.why}" for t in series.left_out[:3]}
         raise InputError(
             f"{series.source}: expected at least one tilt that can be aligned, found none of "
-            f"{len(series.tilts)} ({'; '.join(sorted(whys))})"
+            f"{len(series.tilts)} ({'; '.join(sorted(reasons))})"
         )
     with explained(out), hidden_folder(out, name) as hidden:
         paths = {kind: hidden / f"{name}{suffix}" for kind, suffix in SUFFIXES.items()}
@@ -142,7 +141,7 @@ def _record_of(
         movies={item.tilt.movie: kept(item.record) for item in stacked},
         key=key,
         pixel_size_A=_pixel_size_A(stacked),
-        shape_px=output_shape_px(stacked[0].record),
+        shape_px=stacked[0].record.output_shape_px,
         outputs={**outputs, "record": f"{series.name}{RECORD_SUFFIX}"},
         output_states=dict(states),
     )
@@ -153,12 +152,9 @@ def _write_stacks(
 ) -> None:
     """Write a stack for each kind of image that all movies have."""
     angles = [item.tilt.angle_deg for item in stacked]
-    movie = stacked[0].record.movie
-    sizes_A = axis_pixel_sizes_A(
-        float(stacked[0].record.decisions["pixel_size_A"]),
-        (movie.height_px, movie.width_px),
-        output_shape_px(stacked[0].record),
-    )
+    record = stacked[0].record
+    shape_px = record.movie.height_px, record.movie.width_px
+    sizes_A = axis_pixel_sizes_A(record.pixel_size_A, shape_px, record.output_shape_px)
     for kind, of_movie in _IMAGES.items():
         if all(of_movie in item.record.outputs for item in stacked):
             images: Iterator[npt.NDArray[Any]] = (
@@ -207,7 +203,7 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
     The microscope's items of an exposure are kept, except those that do not apply to this image.
     """
     first = stacked[0].record
-    height, width = output_shape_px(first)
+    height, width = first.output_shape_px
     pixel_A = f"{_pixel_size_A(stacked):.6g}"
     head = {
         "PixelSpacing": pixel_A,
@@ -219,7 +215,7 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
     sections = []
     for number, item in enumerate(stacked):
         tilt = item.tilt
-        items = {k: v for k, v in tilt.section.items() if k not in _OF_OTHER_IMAGE}
+        items = {k: v for k, v in tilt.section.items() if k not in _SOURCE_IMAGE_ITEMS}
         items["TiltAngle"] = f"{tilt.angle_deg:g}"
         items["PixelSpacing"] = pixel_A
         if not math.isnan(tilt.dose_e_A2):
@@ -228,11 +224,11 @@ def mdoc_of(series: TiltSeries, stacked: Sequence[Aligned], stack: str) -> Mdoc:
         items["NumSubFrames"] = str(item.record.movie.frame_count)
         items.setdefault("SubFramePath", tilt.movie)
         sections.append(MdocSection("ZValue", number, items))
-    others = (title for title in series.titles if not says_axis(title))
+    others = (title for title in series.titles if not states_axis(title))
     titles = (f"flexalign {__version__}: {STACK_TITLE}", *others, *axis_titles(series))
     return Mdoc(head, titles, tuple(sections))
 
 
 def _pixel_size_A(stacked: Sequence[Aligned]) -> float:
     """The pixel size of the stack."""
-    return float(np.median([item.record.decisions["output_pixel_size_A"] for item in stacked]))
+    return float(np.median([item.record.output_pixel_size_A for item in stacked]))

@@ -26,7 +26,7 @@ _BLOCK_PX = (32, 4)  # x, y
 # Rows of a column that one thread filters, sharing most of the pixels read.
 _FILTERED_ROWS = 8
 # Outputs per thread in down-sampling, which share their weights.
-_TOGETHER, _WARP = 4, 32
+_PER_BATCH, _WARP = 4, 32
 _REACH_PX = len(SPLINE_FILTER) - 1
 
 _filtered = cuda.jit(device=True)(elementwise.filtered.py_func)
@@ -39,12 +39,12 @@ def _launch(kernel: Any, width: int, height: int, *arguments: Any) -> None:
     block = (min(_BLOCK_PX[0], width), min(_BLOCK_PX[1], height))
     grid = (math.ceil(width / block[0]), math.ceil(height / block[1]))
     on_gpu = [hasattr(argument, "__cuda_array_interface__") for argument in arguments]
-    seen = [
+    device_arguments = [
         # numba accepts the array itself too, but then it would wait for the GPU.
         cuda.as_cuda_array(argument, sync=False) if is_on_gpu else argument
         for argument, is_on_gpu in zip(arguments, on_gpu, strict=True)
     ]
-    kernel[grid, block, _current_stream() if any(on_gpu) else 0](*seen)
+    kernel[grid, block, _current_stream() if any(on_gpu) else 0](*device_arguments)
 
 
 def _current_stream() -> Any:
@@ -86,16 +86,16 @@ def downsample(
     along_x : the same, but weight as (taps, w of out), so that neighbours lie side by side
     buffer : (h of out, w of frame) float32 work array
     """
-    height, groups = len(buffer), math.ceil(buffer.shape[1] / (_TOGETHER * _WARP))
+    height, groups = len(buffer), math.ceil(buffer.shape[1] / (_PER_BATCH * _WARP))
     _launch(_downsample_down, groups * _WARP, height, frame, *along_y, buffer)
-    _launch(_downsample_across, out.shape[1], math.ceil(height / _TOGETHER), buffer, *along_x, out)
+    _launch(_downsample_across, out.shape[1], math.ceil(height / _PER_BATCH), buffer, *along_x, out)
 
 
 @cuda.jit(fastmath=True, cache=True)
 def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
     # Four columns, a warp apart, share each weight.
     group, y = cuda.grid(2)
-    x, (height, width) = group // _WARP * (_TOGETHER * _WARP) + group % _WARP, frame.shape
+    x, (height, width) = group // _WARP * (_PER_BATCH * _WARP) + group % _WARP, frame.shape
     if y >= out.shape[0] or x >= width:
         return
     first, taps = start[y], weight.shape[1]
@@ -110,7 +110,7 @@ def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
         out[y, x], out[y, x + _WARP] = a, b
         out[y, x + 2 * _WARP], out[y, x + 3 * _WARP] = c, d
         return
-    for column in range(x, min(x + _TOGETHER * _WARP, width), _WARP):
+    for column in range(x, min(x + _PER_BATCH * _WARP, width), _WARP):
         total = np.float32(0)
         for tap in range(taps):
             total += weight[y, tap] * frame[_reflected(first + tap, height), column]
@@ -121,7 +121,7 @@ def _downsample_down(frame, start, weight, out):  # type: ignore[no-untyped-def]
 def _downsample_across(frame, start, weight, out):  # type: ignore[no-untyped-def]
     # Four rows share each weight.
     x, group = cuda.grid(2)
-    y, (height, width) = group * _TOGETHER, frame.shape
+    y, (height, width) = group * _PER_BATCH, frame.shape
     if y >= height or x >= out.shape[1]:
         return
     first, taps = start[x], weight.shape[0]
@@ -135,7 +135,7 @@ def _downsample_across(frame, start, weight, out):  # type: ignore[no-untyped-de
             d += part * frame[y + 3, column]
         out[y, x], out[y + 1, x], out[y + 2, x], out[y + 3, x] = a, b, c, d
         return
-    for row in range(y, min(y + _TOGETHER, height)):
+    for row in range(y, min(y + _PER_BATCH, height)):
         total = np.float32(0)
         for tap in range(taps):
             total += weight[tap, x] * frame[row, _reflected(first + tap, width)]
@@ -242,11 +242,11 @@ def _between(nodes, j, i, v, u):  # type: ignore[no-untyped-def]
 
 def add_weighted(spectrum: Any, total: Any, rate: Any, time: float) -> None:
     """Add `spectrum` times the exponential of `rate` times `time` to `total`."""
-    _launch(_weigh, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
+    _launch(_add_weighted, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
 
 
 @cuda.jit(cache=True)
-def _weigh(spectrum, total, rate, time):  # type: ignore[no-untyped-def]
+def _add_weighted(spectrum, total, rate, time):  # type: ignore[no-untyped-def]
     x, y = cuda.grid(2)
     if y < total.shape[0] and x < total.shape[1]:
         total[y, x] += np.float32(math.exp(rate[y, x] * time)) * spectrum[y, x]
@@ -304,23 +304,23 @@ def _ring_power(sums, order, ring_start, out):  # type: ignore[no-untyped-def]
         out[p, g] = total
 
 
-def pull(packed: Any, phases: Any, start: Any, columns: Any, weighted: Any, out: Any) -> None:
+def gradient(packed: Any, phases: Any, start: Any, columns: Any, weighted: Any, out: Any) -> None:
     """Fill `out` (patches, times, rows, 2) float32 with each row's sum of k Im(conj(S) X).
 
     Parameters
     ----------
     packed, phases, start : as for `sum_moved`
-    columns : (rows,) number of coefficients to look at in each row
+    columns : (rows,) number of coefficients to use in each row
     weighted : (patches, 2, coefficients) float32, the sums S times the likelihood's weight
     out : the factor k_x is in it, the factor k_y, which a row has in common, is not
     """
     rows, times = len(columns), out.shape[1]
     arguments = (packed, *phases, start, columns, weighted, out)
-    _launch(_pull, times * rows, len(packed), *arguments)
+    _launch(_gradient, times * rows, len(packed), *arguments)
 
 
 @cuda.jit(fastmath=True, cache=True)
-def _pull(packed, y_phase, x_phase, start, columns, weighted, out):  # type: ignore[no-untyped-def]
+def _gradient(packed, y_phase, x_phase, start, columns, weighted, out):  # type: ignore[no-untyped-def]
     n, p = cuda.grid(2)
     times, rows = out.shape[1], out.shape[2]
     if n >= times * rows or p >= packed.shape[0]:
@@ -328,12 +328,12 @@ def _pull(packed, y_phase, x_phase, start, columns, weighted, out):  # type: ign
     # Neighbouring threads have neighbouring times, whose coefficients lie side by side.
     t, r = n % times, n // times
     at = times * start[r] + t * (start[r + 1] - start[r])
-    pull_y, pull_x = np.float32(0), np.float32(0)
+    gradient_y, gradient_x = np.float32(0), np.float32(0)
     for i in range(columns[r]):
         phase = y_phase[p, t, r] * x_phase[p, t, i]
         real = packed[p, 0, at + i] * phase.real - packed[p, 1, at + i] * phase.imag
         imag = packed[p, 0, at + i] * phase.imag + packed[p, 1, at + i] * phase.real
         part = weighted[p, 0, start[r] + i] * imag - weighted[p, 1, start[r] + i] * real
-        pull_y += part
-        pull_x += part * np.float32(i + 1)
-    out[p, t, r, 0], out[p, t, r, 1] = pull_y, pull_x
+        gradient_y += part
+        gradient_x += part * np.float32(i + 1)
+    out[p, t, r, 0], out[p, t, r, 1] = gradient_y, gradient_x

@@ -23,7 +23,7 @@ from flexalign.arrays.downsample import DownsampledFrame, axis_filter, sum_dtype
 from flexalign.arrays.gpu import kernels
 from flexalign.arrays.gpu.upload import FrameUpload
 from flexalign.arrays.kernels.downsample import moments
-from flexalign.arrays.kernels.float16 import AS_THEY_ARE, coding_for, store, stored
+from flexalign.arrays.kernels.float16 import UNSCALED, coding_for, store, stored
 from flexalign.arrays.kernels.likelihood import Packing, as_float32
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.model import FloatArray, PixelArray
@@ -48,7 +48,7 @@ class _Detector:
         if self._bad.size:
             flat = out.reshape(-1)
             flat[self._bad] = flat[
-                detector.chosen_neighbours(self._bad, self._neighbours, frame_index)
+                detector.random_neighbours(self._bad, self._neighbours, frame_index)
             ]
 
 
@@ -73,10 +73,10 @@ class GpuDownsampler:
         self._small = xp.empty(small_shape_px, np.float32)
         self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
         self._frame = device.xp.empty(shape_px, np.float32)
-        self._image, self._spare = (device.empty_on_host(small_shape_px) for _ in range(2))
-        self._owed: tuple[int, int, Callable[[], object]] | None = None
+        self._image, self._other_image = (device.empty_on_host(small_shape_px) for _ in range(2))
+        self._pending: tuple[int, int, Callable[[], object]] | None = None
         self._used: set[int] = set()
-        self.coding = AS_THEY_ARE
+        self.coding = UNSCALED
 
     def empty_sum(self, raw: npt.NDArray[Any]) -> Any:
         """Zeros (h, w) in which raw frames such as this one are summed."""
@@ -89,23 +89,23 @@ class GpuDownsampler:
 
         The host waits for the frame before only when this one is in the queue.
         """
-        pixels = self._upload.send(raw)
+        pixels = self._upload.upload(raw)
         self._detector.correct(pixels, frame_index, self._frame)
         for total in sums:
             total += pixels
         self._upload.done()
         kernels.downsample(self._frame, self._along_y, self._along_x, self._rows, self._small)
-        image, self._spare = self._spare, self._image
+        image, self._other_image = self._other_image, self._image
         self._device.fetch(self._small, image)
         before = self.flush()
-        self._image, self._owed = image, (frame_index, place, self._device.mark())
+        self._image, self._pending = image, (frame_index, place, self._device.mark())
         return before
 
     def flush(self) -> list[DownsampledFrame]:
         """Process the last frame."""
-        if self._owed is None:
+        if self._pending is None:
             return []
-        (index, place, wait), self._owed = self._owed, None
+        (index, place, wait), self._pending = self._pending, None
         wait()
         mean, spread = moments(self._image)
         if not self._used:
@@ -158,7 +158,7 @@ class GpuAlignedSums:
         time: int = 0,
     ) -> None:
         """Correct, interpolate and add a frame; see `AlignedSums.add`."""
-        self._detector.correct(self._upload.send(raw), frame_index, self._frame)
+        self._detector.correct(self._upload.upload(raw), frame_index, self._frame)
         self._upload.done()
         kernels.prefilter(self._frame, self._buffer)
         lattice = resample.lattice_for_loops(displacement_px, self._shape)
@@ -257,9 +257,9 @@ class GpuSweeps:
         each_bytes = 2 * packed[0].nbytes
         fitting = len(packed) if max_bytes is None else max(1, max_bytes // each_bytes)
         self._together = min(fitting, len(packed))
-        self._held = self._sent(packed) if self._together == len(packed) else None
+        self._resident = self._uploaded(packed) if self._together == len(packed) else None
 
-    def _sent(self, packed: npt.NDArray[np.uint16]) -> Any:
+    def _uploaded(self, packed: npt.NDArray[np.uint16]) -> Any:
         """Packed spectra on the GPU, as float32."""
         return as_float32(self._device.xp.array(packed))
 
@@ -292,7 +292,9 @@ class GpuSweeps:
         columns = xp.array(self._packing.columns_within(weighted_rings))
         for first in range(0, len(residual_px), self._together):
             piece = slice(first, first + self._together)
-            packed = self._sent(self._packed[piece]) if self._held is None else self._held
+            packed = (
+                self._uploaded(self._packed[piece]) if self._resident is None else self._resident
+            )
             phases = self._phases(residual_px[piece])
             sums = xp.empty((len(packed), 2, len(self._row)), np.float32)
             kernels.sum_moved(packed, phases, self._row, self._start, is_wanted, sums)
@@ -303,10 +305,10 @@ class GpuSweeps:
                 gradient[piece] = 0
                 continue
             sums *= weight_at[piece][:, None, self._ring]
-            pulls = xp.empty((*residual_px[piece].shape[:2], len(columns), 2), np.float32)
-            kernels.pull(packed, phases, self._start, columns, sums, pulls)
-            pulls[..., 0] *= self._wave_y.astype(np.float32)
-            gradient[piece] = self._device.host(pulls.sum(axis=2, dtype=np.float64))
+            gradients = xp.empty((*residual_px[piece].shape[:2], len(columns), 2), np.float32)
+            kernels.gradient(packed, phases, self._start, columns, sums, gradients)
+            gradients[..., 0] *= self._wave_y.astype(np.float32)
+            gradient[piece] = self._device.host(gradients.sum(axis=2, dtype=np.float64))
 
     def _phases(self, residual_px: FloatArray) -> tuple[Any, Any]:
         """exp(2 pi i k.residual) of rows (patches, times, rows) and of columns (likewise)."""

@@ -10,32 +10,34 @@ import numpy.typing as npt
 from flexalign.arrays.device import Device
 
 # Dtypes that are copied as they are; others are converted to float32.
-_SENT_AS_THEY_ARE = ("i1", "u1", "i2", "u2", "i4", "u4", "f4")
+_UNCONVERTED_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4")
 
 
 class FrameUpload:
-    """Copies raw frames to the device, up to two ahead of the computation."""
+    """DuplicateFrames raw frames to the device, up to two ahead of the computation."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._slots: list[_Slot] = []
-        self._turn = 0
+        self._next_slot = 0
 
-    def send(self, raw: npt.NDArray[Any]) -> Any:
+    def upload(self, raw: npt.NDArray[Any]) -> Any:
         """The frame (h, w) on the device; valid until `done` has been called twice."""
-        kind = raw.dtype.newbyteorder("=") if raw.dtype.str[1:] in _SENT_AS_THEY_ARE else np.float32
+        kind = (
+            raw.dtype.newbyteorder("=") if raw.dtype.str[1:] in _UNCONVERTED_DTYPES else np.float32
+        )
         if self._device.is_simulated:
             return raw.astype(kind)
         if not self._slots or self._slots[0].array.dtype != kind:
             stream = self._device.xp.cuda.Stream(non_blocking=True)
             self._slots = [_Slot(self._device, stream, raw.shape, kind) for _ in range(2)]
-        return self._slots[self._turn].send(raw)
+        return self._slots[self._next_slot].upload(raw)
 
     def done(self) -> None:
         """Note that all work on the last frame sent is in the queue."""
         if self._slots:
-            self._slots[self._turn].release()
-            self._turn = 1 - self._turn
+            self._slots[self._next_slot].release()
+            self._next_slot = 1 - self._next_slot
 
 
 class _Slot:
@@ -49,7 +51,7 @@ class _Slot:
         # The memory may have been freed by work that is still in the queue.
         self.release()
 
-    def send(self, raw: npt.NDArray[Any]) -> Any:
+    def upload(self, raw: npt.NDArray[Any]) -> Any:
         self._uploaded.synchronize()  # of the frame before the last, which is usually finished
         np.copyto(self._pinned, raw, casting="unsafe")
         self._stream.wait_event(self._used)

@@ -12,16 +12,16 @@ from flexalign.arrays.kernels.raw_frames import correct_tile
 from flexalign.compiling import cached_njit
 
 # Rows filtered in one pass.
-_ROWS_TOGETHER = 4
+_ROWS_PER_BATCH = 4
 # The number of filter taps is a multiple of this, so that the loops vectorise.
-TAPS_TOGETHER = 8
+TAPS_PER_STEP = 8
 # Columns of a strip corrected and filtered in one pass.
 _STRIP_COLUMNS = 512
 
 
 @cached_njit(nogil=True, fastmath=True)
 def downsample_rows(  # type: ignore[no-untyped-def]
-    raws, gain, dark, bad_start, bad_x, mended,
+    raws, gain, dark, bad_start, bad_x, replacements,
     start_y, weight_y, start_x, weight_x, first, last, places, is_more,
     level, factor, small, moments,
 ):  # fmt: skip
@@ -29,7 +29,7 @@ def downsample_rows(  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    raws, gain, dark, bad_start, bad_x, mended : as for `add_tiles`
+    raws, gain, dark, bad_start, bad_x, replacements : as for `add_tiles`
     start_y, weight_y, start_x, weight_x : filters of the axes, see `AxisFilter`
     places, is_more : (n,) index into `small`, and whether to add to its content
     level, factor : float32, of the `float16.Coding` of the small frames
@@ -37,27 +37,27 @@ def downsample_rows(  # type: ignore[no-untyped-def]
     moments : (n, h, 2) set to the sum of each row, and of its squares
     """
     joint, reach = _joined(start_y, weight_y, first, last)
-    top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1] + _ROWS_TOGETHER - 1
+    top, bottom = start_y[first], start_y[last - 1] + weight_y.shape[1] + _ROWS_PER_BATCH - 1
     left, right = start_x[0], start_x[-1] + weight_x.shape[1]
     # The last group may have fewer rows.
-    rows = np.empty((len(joint) * _ROWS_TOGETHER, right - left), np.float32)
-    along = np.empty((_ROWS_TOGETHER, len(start_x)), np.float32)
+    rows = np.empty((len(joint) * _ROWS_PER_BATCH, right - left), np.float32)
+    along = np.empty((_ROWS_PER_BATCH, len(start_x)), np.float32)
     for k in range(len(places)):
         for begin in range(left, right, _STRIP_COLUMNS):
             end = min(begin + _STRIP_COLUMNS, right)
             pixels = np.empty((bottom - top, end - begin), np.float32)
-            correct_tile(raws[k], gain, dark, bad_start, bad_x, mended[k], top, begin, pixels)
+            correct_tile(raws[k], gain, dark, bad_start, bad_x, replacements[k], top, begin, pixels)
             for g in range(len(joint)):
-                i = g * _ROWS_TOGETHER
+                i = g * _ROWS_PER_BATCH
                 used = start_y[first + i] - top
                 _filter_down(
                     pixels[used : used + reach[g]],
                     joint[g],
-                    rows[i : i + _ROWS_TOGETHER, begin - left : end - left],
+                    rows[i : i + _ROWS_PER_BATCH, begin - left : end - left],
                 )
-        for i in range(first, last, _ROWS_TOGETHER):
-            _filter_along(rows[i - first : i - first + _ROWS_TOGETHER], start_x, weight_x, along)
-            for j in range(i, min(i + _ROWS_TOGETHER, last)):
+        for i in range(first, last, _ROWS_PER_BATCH):
+            _filter_along(rows[i - first : i - first + _ROWS_PER_BATCH], start_x, weight_x, along)
+            for j in range(i, min(i + _ROWS_PER_BATCH, last)):
                 row, out = along[j - i], small[places[k], j]
                 added, squared = np.float32(0), np.float32(0)
                 for x in range(out.size):
@@ -99,15 +99,15 @@ def _joined(start, weight, first, last):  # type: ignore[no-untyped-def]
     joint : (groups, 4, n) float32, from the first old row of the group on; zero where not used
     reach : (groups,) number of old rows of the group, a multiple of four
     """
-    taps, fours = weight.shape[1], (last - first + _ROWS_TOGETHER - 1) // _ROWS_TOGETHER
+    taps, fours = weight.shape[1], (last - first + _ROWS_PER_BATCH - 1) // _ROWS_PER_BATCH
     reach = np.empty(fours, np.int64)
     for g in range(fours):
-        i = first + g * _ROWS_TOGETHER
-        rows = start[min(i + _ROWS_TOGETHER, last) - 1] - start[i] + taps
-        reach[g] = (rows + _ROWS_TOGETHER - 1) // _ROWS_TOGETHER * _ROWS_TOGETHER
-    joint = np.zeros((fours, _ROWS_TOGETHER, reach.max()), np.float32)
+        i = first + g * _ROWS_PER_BATCH
+        rows = start[min(i + _ROWS_PER_BATCH, last) - 1] - start[i] + taps
+        reach[g] = (rows + _ROWS_PER_BATCH - 1) // _ROWS_PER_BATCH * _ROWS_PER_BATCH
+    joint = np.zeros((fours, _ROWS_PER_BATCH, reach.max()), np.float32)
     for i in range(first, last):
-        g, j = (i - first) // _ROWS_TOGETHER, (i - first) % _ROWS_TOGETHER
+        g, j = (i - first) // _ROWS_PER_BATCH, (i - first) % _ROWS_PER_BATCH
         begin = start[i] - start[i - j]
         joint[g, j, begin : begin + taps] = weight[i]
     return joint, reach

@@ -30,7 +30,7 @@ class Coding:
     factor: np.float32
 
 
-AS_THEY_ARE = Coding(np.float32(0), np.float32(1))
+UNSCALED = Coding(np.float32(0), np.float32(1))
 
 
 def coding_for(images: npt.NDArray[Any], mean: float, deviation: float) -> Coding:
@@ -44,7 +44,7 @@ def coding_for(images: npt.NDArray[Any], mean: float, deviation: float) -> Codin
     np.float32(0.03125)
     """
     if images.dtype != np.float16:
-        return AS_THEY_ARE
+        return UNSCALED
     exponent = -round(math.log2(deviation)) if deviation > 0 else 0
     return Coding(np.float32(mean), np.float32(2.0 ** min(max(exponent, -120), 120)))
 

@@ -149,9 +149,9 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
             to_imag = moved[1, : times * n].reshape(times, n)
             for m in range(motions):
                 # Whole arrays: the layout of a slice [:, :n] is not known to be dense.
-                _move(real, imag, along_y[m], r, along_x[m], to_real, to_imag)
-                _add_up(to_real, sum_real)
-                _add_up(to_imag, sum_imag)
+                _apply_phases(real, imag, along_y[m], r, along_x[m], to_real, to_imag)
+                _sum_over_time(to_real, sum_real)
+                _sum_over_time(to_imag, sum_imag)
                 for i in range(n):
                     g = ring[row_start[r] + i]
                     summed[m, p, g] += sum_real[i] ** 2 + sum_imag[i] ** 2
@@ -159,7 +159,9 @@ def likelihood_sweep(  # type: ignore[no-untyped-def]
                     sum_imag[i] *= weight[m, p, g]
                 if weighted[r] > 0:
                     pull = gradient[m, p]
-                    _pull(sum_real, sum_imag, to_real, to_imag, weighted[r], wave[r], waves_x, pull)
+                    _add_gradient(
+                        sum_real, sum_imag, to_real, to_imag, weighted[r], wave[r], waves_x, pull
+                    )
 
 
 @cached_njit(nogil=True, fastmath=True)
@@ -184,7 +186,7 @@ def _phases(residual, sides, wave, along_y, along_x):  # type: ignore[no-untyped
 
 
 @cached_njit(nogil=True, fastmath=True)
-def _move(real, imag, along_y, r, along_x, to_real, to_imag):  # type: ignore[no-untyped-def]
+def _apply_phases(real, imag, along_y, r, along_x, to_real, to_imag):  # type: ignore[no-untyped-def]
     """Multiply the first n of row `r` (times, columns) by its phases, giving (times, n)."""
     times, columns = to_real.shape
     x_real, x_imag = along_x[0], along_x[1]
@@ -199,7 +201,7 @@ def _move(real, imag, along_y, r, along_x, to_real, to_imag):  # type: ignore[no
 
 
 @cached_njit(nogil=True, fastmath=True)
-def _add_up(row, total):  # type: ignore[no-untyped-def]
+def _sum_over_time(row, total):  # type: ignore[no-untyped-def]
     """Sum (n,) of a row (times, n) over time."""
     times, columns = row.shape
     for i in range(columns):
@@ -210,7 +212,7 @@ def _add_up(row, total):  # type: ignore[no-untyped-def]
 
 
 @cached_njit(nogil=True, fastmath=True)
-def _pull(  # type: ignore[no-untyped-def]
+def _add_gradient(  # type: ignore[no-untyped-def]
     sum_real, sum_imag, real, imag, columns, wave, along_x, gradient
 ):
     """Add what the first `columns` of one row (times, n) contribute to `gradient` (times, 2)."""

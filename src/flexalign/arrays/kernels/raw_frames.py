@@ -38,7 +38,7 @@ def padded(frames: Sequence[npt.NDArray[Any]], count: int) -> tuple[npt.NDArray[
 
 
 @cached_njit(nogil=True, fastmath=True, inline="always")
-def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # type: ignore[no-untyped-def]
+def correct_tile(raw, gain, dark, bad_start, bad_x, replacements, top, left, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) with the corrected frame from (top, left) on, reflected at its edges.
 
     Parameters
@@ -46,7 +46,7 @@ def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # 
     raw : (h, w)
     gain, dark : (h, w) float32, or empty
     bad_start : (h + 1,) index of the first bad pixel of each row
-    bad_x, mended : (bad pixels,) their columns, and their replacement values
+    bad_x, replacements : (bad pixels,) their columns, and their replacement values
     """
     height, width = raw.shape
     columns = out.shape[1]
@@ -75,7 +75,7 @@ def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # 
                 inside[i] = np.float32(row[i])
         for k in range(bad_start[y], bad_start[y + 1]):
             if left + begin <= bad_x[k] < left + end:
-                out[j, bad_x[k] - left] = mended[k]
+                out[j, bad_x[k] - left] = replacements[k]
         for outside in ((0, begin), (end, columns)):
             for i in range(outside[0], outside[1]):
                 x = reflected(left + i, width)
@@ -86,5 +86,5 @@ def correct_tile(raw, gain, dark, bad_start, bad_x, mended, top, left, out):  # 
                     value *= gain[y, x]
                 for k in range(bad_start[y], bad_start[y + 1]):
                     if bad_x[k] == x:
-                        value = mended[k]
+                        value = replacements[k]
                 out[j, i] = value

@@ -21,21 +21,21 @@ from flexalign.arrays.kernels.elementwise import (
     filtered,
 )
 from flexalign.arrays.kernels.raw_frames import correct_tile
-from flexalign.compiling import cached_njit, can_be_kept, is_kept
+from flexalign.compiling import cached_njit, is_cacheable, is_cached
 
 # Half-width of the filter along x, and rows after which the recursive filter along y has
 # forgotten its initial value.
 REACH_PX = len(SPLINE_FILTER) - 1
 WARM_UP_PX = 12
 # Frames added to the sums in one pass over a tile.
-_TOGETHER = 4
+_PER_BATCH = 4
 
 
 def compiling_note() -> str:
     """A note that the loops are being compiled; "" if their code is in the on-disk cache."""
-    if is_kept(sample_tile):
+    if is_cached(sample_tile):
         return ""
-    if can_be_kept(sample_tile):
+    if is_cacheable(sample_tile):
         return "compiling, which takes some seconds and happens once"
     return (
         "compiling, which takes some seconds and happens at every start: there is no folder where "
@@ -195,7 +195,8 @@ def _sample_segment(  # type: ignore[no-untyped-def]
 
 @cached_njit(nogil=True, fastmath=True)
 def add_tiles(  # type: ignore[no-untyped-def]
-    raws, gain, dark, bad_start, bad_x, mended, lattices, step_px, weights, tile, totals, moved,
+    raws, gain, dark, bad_start, bad_x, replacements, lattices, step_px, weights, tile, totals,
+    moved,
 ):  # fmt: skip
     """Warp one tile of some frames and add it to sums.
 
@@ -203,7 +204,7 @@ def add_tiles(  # type: ignore[no-untyped-def]
     ----------
     raws : frames (h, w), of which the first n are used
     gain, dark, bad_start, bad_x : as for `correct_tile`
-    mended : (n, bad pixels)
+    replacements : (n, bad pixels)
     lattices : (n, 2, ny, nx), as for `sample_tile`
     weights : (sums, n) float32, of each frame in each sum
     tile : (4,) top, bottom, left, right
@@ -212,10 +213,10 @@ def add_tiles(  # type: ignore[no-untyped-def]
     """
     top, bottom, left, right = tile
     rows, columns = bottom - top, right - left
-    values = np.empty((_TOGETHER, rows, columns), np.float32)
+    values = np.empty((_PER_BATCH, rows, columns), np.float32)
     span = np.empty(4, np.int64)
-    for first in range(0, len(lattices), _TOGETHER):
-        last = min(first + _TOGETHER, len(lattices))
+    for first in range(0, len(lattices), _PER_BATCH):
+        last = min(first + _PER_BATCH, len(lattices))
         for k in range(first, last):
             span[:] = tile
             span_of_tile(lattices[k], step_px, top, left, span)
@@ -223,7 +224,15 @@ def add_tiles(  # type: ignore[no-untyped-def]
             pixels = np.empty((y1 - y0, span[3] - span[2] + 2 * REACH_PX), np.float32)
             coefficients = np.empty((y1 - y0, span[3] - span[2]), np.float32)
             correct_tile(
-                raws[k], gain, dark, bad_start, bad_x, mended[k], y0, span[2] - REACH_PX, pixels
+                raws[k],
+                gain,
+                dark,
+                bad_start,
+                bad_x,
+                replacements[k],
+                y0,
+                span[2] - REACH_PX,
+                pixels,
             )
             filter_tile(pixels, coefficients)
             sample_tile(
@@ -231,11 +240,11 @@ def add_tiles(  # type: ignore[no-untyped-def]
             )
             if len(moved) > 0:
                 moved[k, top:bottom, left:right] = values[k - first]
-        _add_up(values, weights[:, first:last], totals, top, left)
+        _accumulate(values, weights[:, first:last], totals, top, left)
 
 
 @njit(nogil=True, fastmath=True, inline="always")
-def _add_up(values, weights, totals, top, left):  # type: ignore[no-untyped-def]
+def _accumulate(values, weights, totals, top, left):  # type: ignore[no-untyped-def]
     """Add `values` (n, rows, columns) to `totals` (sums, h, w), each sum with its `weights`."""
     sums, count = weights.shape
     _, rows, columns = values.shape

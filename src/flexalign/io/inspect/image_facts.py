@@ -12,11 +12,11 @@ from flexalign.io.digital_micrograph import is_digital_micrograph, read_dm_data
 from flexalign.io.inspect.facts import FileFacts, Lines
 from flexalign.io.movies import mrc, tiff
 from flexalign.io.movies.reader import TIFF_MAGIC, read_head
-from flexalign.io.references import QUIET, read_image
+from flexalign.io.references import IGNORE_NON_FINITE, read_image
 from flexalign.model import PixelArray
 
 
-@QUIET
+@IGNORE_NON_FINITE
 def inspect_image(path: Path) -> FileFacts:
     """A gain or dark reference, a map of defects, a micrograph: statistics of its pixels."""
     image = read_image(path)

@@ -68,19 +68,21 @@ def _inspect_mdoc(path: Path) -> FileFacts | None:
     values: dict[str, Any] = {"sections": len(_MDOC_SECTION.findall(text))}
     if not values["sections"]:
         return None
-    said: dict[str, list[str]] = {}
+    values_by_key: dict[str, list[str]] = {}
     for name, word in _MDOC_VALUE.findall(text):
-        said.setdefault(name, []).append(word.strip())
+        values_by_key.setdefault(name, []).append(word.strip())
 
     def first(name: str) -> float | None:
-        return _number(said[name][0].split()[0]) if name in said else None
+        return _number(values_by_key[name][0].split()[0]) if name in values_by_key else None
 
     values["pixel_size_A"] = first("PixelSpacing")
     values["voltage_kV"] = first("Voltage")
     values["exposure_dose_e_A2"] = first("ExposureDose") or None  # 0 where it was not measured
     values["frames"] = first("NumSubFrames")
-    values["gain"] = said.get("GainReference", [None])[0]
-    angles = [angle for angle in map(_number, said.get("TiltAngle", [])) if angle is not None]
+    values["gain"] = values_by_key.get("GainReference", [None])[0]
+    angles = [
+        angle for angle in map(_number, values_by_key.get("TiltAngle", [])) if angle is not None
+    ]
     if len(angles) > 1:
         values |= _tilts(angles)
     return _facts(path, "metadata of SerialEM", values)

@@ -2,7 +2,6 @@
 
 `read_motion` detects the format and calls its reader; `exports` writes.  RELION:
 `relion`, `relion_reading`, `polynomial`.  MotionCor: `motioncor`, `motioncor_logs`.  Warp:
-`warp`, `warp_grids`.  Xmipp: `xmd`, `frame_list`.  Simulations: `truth`.  `boundary` and
-`numbers_in_files` check the input of every reader; `alignment_pairs` matches two sets of files
-by movie.
+`warp`, `warp_grids`.  Xmipp: `xmd`, `frame_list`.  Simulations: `truth`.  `numbers_in_files`
+checks the input of every reader; `alignment_pairs` matches two sets of files by movie.
 """

@@ -33,14 +33,14 @@ ENDINGS = (
 MICROGRAPHS_STAR = "corrected_micrographs.star"
 _METADATA = "rlnMicrographMetadata"
 # In a folder, files with these endings are opened to check: many of them hold something else.
-_DOUBTFUL: dict[str, Callable[[str], bool]] = {
+_PROBED_ENDINGS: dict[str, Callable[[str], bool]] = {
     ".star": lambda text: "_rlnMicrographFrameNumber" in text,
     ".aln": is_motioncor,
     ".log": is_motioncor,
     ".xmd": lambda text: "frameShifts" in text,
     ".xml": lambda text: "GridMovementX" in text and "<TiltSeries" not in text,
 }
-_LOOKED_INTO_BYTES = 1 << 20
+_PROBED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Alignment:
     ----------
     path : where it is
     root : name of the movie, without folder and extensions
-    facts : what it tells about the movie
+    facts : its metadata of the movie
     problem : the error if it cannot be read, else ""
     """
 
@@ -107,7 +107,7 @@ def find_alignments(argument: str) -> list[Alignment]:
     paths = list(_paths(argument))
     if not paths:
         raise InputError(f"{argument}: expected alignments of movies there, found none")
-    return [alignment for path in paths for alignment in _looked_at(path)]
+    return [alignment for path in paths for alignment in _alignments_in(path)]
 
 
 def match_alignments(a: Sequence[Alignment], b: Sequence[Alignment]) -> Matches:
@@ -251,7 +251,7 @@ def _grouped(
     return groups
 
 
-def _looked_at(path: Path) -> list[Alignment]:
+def _alignments_in(path: Path) -> list[Alignment]:
     """The alignments in a file, one for each movie, or the reason why there is none."""
     try:
         return [
@@ -310,10 +310,10 @@ def _is_alignment(path: Path) -> bool:
     ending = next((ending for ending in ENDINGS[:-2] if path.name.endswith(ending)), None)
     if ending is None or not path.is_file():
         return False
-    if ending not in _DOUBTFUL:
+    if ending not in _PROBED_ENDINGS:
         return True
     try:
-        head = head_text(read_head(path, _LOOKED_INTO_BYTES)) or ""
+        head = head_text(read_head(path, _PROBED_BYTES)) or ""
     except InputError:
         return False
-    return _DOUBTFUL[ending](head.replace("\r\n", "\n"))
+    return _PROBED_ENDINGS[ending](head.replace("\r\n", "\n"))

@@ -11,7 +11,7 @@ from flexalign.io import relion_project
 from flexalign.io.motion_formats import motioncor, relion, warp
 from flexalign.io.motion_formats.polynomial import PolynomialMotion
 from flexalign.io.record import read_record
-from flexalign.io.writing.ledger import kept_current, refuse_foreign
+from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.io.writing.publishing import (
     hidden_folder,
@@ -60,7 +60,7 @@ def write_formats(
             )
             notes += _model_notes(motion, model, movie.used.first, movie.pixel_size_A)
             if record.parameters.get("dark"):
-                notes.append("RELION subtracts no dark reference when it polishes")
+                notes.append("RELION's polishing subtracts no dark reference")
         elif name == "motioncor":
             _write_motioncor(record, motion, paths)
         elif name == "warp":
@@ -161,7 +161,7 @@ def export_motion(
         write_formats(place.formats, record, Motion.from_dict(record.motion), paths, gain_name)
         written = {kind: path for kind, path in paths.items() if path.exists()}
         for path in written.values():
-            with kept_current(folder / path.name) as temporary:
+            with replacing_listed(folder / path.name) as temporary:
                 path.rename(temporary)
     return {kind: path.name for kind, path in written.items()}
 
@@ -202,13 +202,13 @@ def _export(record: MovieRecord, place: _Place, folder: str | Path) -> MovieReco
 
 
 def read_records(
-    folder: str | Path, tell: Callable[[str], None] = lambda _: None
+    folder: str | Path, report: Callable[[str], None] = lambda _: None
 ) -> dict[str, MovieRecord]:
     """The records of all finished movies in a folder, by the roots of their names, sorted.
 
     Parameters
     ----------
-    tell : called with a sentence for each record that cannot be read and is left out
+    report : called with a message for each record that cannot be read and is left out
     """
     paths = sorted(Path(folder).rglob(f"*{RECORD_SUFFIX}"))
     roots = (str(path.relative_to(folder))[: -len(RECORD_SUFFIX)] for path in paths)
@@ -217,5 +217,5 @@ def read_records(
         try:
             records[root] = read_record(path)
         except InputError as error:
-            tell(f"left out: {error}")
+            report(f"left out: {error}")
     return records

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexalign.errors import InputError
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.movies.open_movie import open_movie
+from flexalign.io.read_errors import reading
 from flexalign.io.star import read_star
 from flexalign.model import FrameRange
 

@@ -23,7 +23,7 @@ PATCH_LOG = "-Patch-Patch.log"
 FULL_LOGS = ("-Patch-Full.log", "-Full.log")
 # More control points than this would fit the noise of patches.
 MAX_POINTS_IN_PLACE, MAX_POINTS_IN_TIME = 12, 12
-_SPARE_PATCHES = 2
+_MARGIN_PATCHES = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,13 +114,13 @@ def as_motion(shifts: PatchShifts, frame_count: int, shape_px: tuple[int, int]) 
 
 def patches_for(control_points: int) -> int:
     """Number of patches along an axis that represent a field with that many control points."""
-    return control_points + _SPARE_PATCHES
+    return control_points + _MARGIN_PATCHES
 
 
 def _points(patches: int) -> int:
     """Control points along an axis for a number of patches: fewer, for stability at the edges."""
     min_points = min(patches, 3)
-    return min(max(min_points, patches - _SPARE_PATCHES), MAX_POINTS_IN_PLACE)
+    return min(max(min_points, patches - _MARGIN_PATCHES), MAX_POINTS_IN_PLACE)
 
 
 def write_console_log(path: str | Path, shifts: PatchShifts) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 
 from flexalign.errors import InputError
 from flexalign.files import read_text
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.motioncor import CONSOLE_TITLE, FULL_LOGS, PATCH_LOG, PatchShifts
 from flexalign.io.motion_formats.numbers_in_files import (
     MAX_FRAMES,
@@ -26,6 +25,7 @@ from flexalign.io.motion_formats.numbers_in_files import (
     size_px,
     whole_number,
 )
+from flexalign.io.read_errors import reading
 from flexalign.model import FloatArray, FrameRange
 
 WHAT = "MotionCor's .aln, -Full.log, -Patch-Patch.log or console output"
@@ -154,12 +154,12 @@ def _of_run(whole: FloatArray, movie: str | None, run: str, options: dict[str, s
     )
     if "Throw" not in options:
         return found
-    before, behind = (
+    before, after = (
         whole_number(options.get(name, "0"), f"-{name}", 0, MAX_FRAMES)
         for name in ("Throw", "Trunc")
     )
     used = FrameRange(before, before + len(whole))
-    return replace(found, used=used, frame_count=used.stop + behind)
+    return replace(found, used=used, frame_count=used.stop + after)
 
 
 def _tables(lines: Iterable[str]) -> Iterator[list[tuple[str, str, str]]]:
@@ -225,10 +225,10 @@ def _from_aln(text: str) -> PatchShifts:
     }
     width, height, frames = settings["stackSize"][:3]
     count = frame_count(frames)
-    before, behind = (
+    before, after = (
         whole_number(word, "frames thrown away", 0, count) for word in settings["throw"]
     )
-    used = FrameRange(before, count - behind)
+    used = FrameRange(before, count - after)
     whole_text, _, local_text = text.partition("localShift")
     whole = _rows(whole_text.partition("globalShift")[2], 3)
     if len(whole) != used.count:

@@ -12,9 +12,9 @@ import numpy as np
 from flexalign.errors import InputError
 from flexalign.files import read_json, read_text
 from flexalign.io.motion_formats import motioncor, motioncor_logs, relion_reading, truth, warp, xmd
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.frame_list import FRAME
 from flexalign.io.movies.reader import head_text, read_head
+from flexalign.io.read_errors import reading
 from flexalign.io.star import read_star
 from flexalign.model import MovieInfo
 from flexalign.motion import Motion
@@ -100,9 +100,7 @@ def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
             count = facts.frame_count or found.frame_count or len(found.whole_px)
             motion = motioncor.as_motion(found, count, shape_px)
         if motion.field is not None and facts.shape_px is None:
-            raise InputError(
-                "has local motion, and nothing says the size of the movie: give --size"
-            )
+            raise InputError("has local motion, and the size of the movie is unknown: give --size")
     return motion
 
 
@@ -132,8 +130,10 @@ def _facts_of_one(path: str | Path, kind: str) -> MovieFacts:
     if kind == "flexalign":
         return _facts_of_ours(path)
     if kind == "Warp":
-        said = warp.read_options(path)
-        return MovieFacts(None, said.frame_count, said.shape_px, said.pixel_size_A)
+        warp_options = warp.read_options(path)
+        return MovieFacts(
+            None, warp_options.frame_count, warp_options.shape_px, warp_options.pixel_size_A
+        )
     if kind == "RELION":
         movie, _ = relion_reading.read_motion_star(path)
         known = np.isfinite(movie.pixel_size_A)
@@ -162,13 +162,13 @@ def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
     if None not in count and count[0] != count[1]:
         raise InputError(
             f"expected as many frames in both, found {count[0]} in A and {count[1]} in B; "
-            "were EER frames grouped alike, and frames thrown away?"
+            "were EER frames grouped differently, or frames discarded?"
         )
     if None not in shape and shape[0] != shape[1]:
         (one_y, one_x), (other_y, other_x) = shape
         raise InputError(
             f"expected movies of one size, found {one_x} x {one_y} in A and {other_x} x {other_y} "
-            "in B; was one of them binned, upsampled or turned?"
+            "in B; was one of them binned, upsampled or rotated?"
         )
     if None not in size_A and max(size_A) > MAX_PIXEL_SIZE_RATIO * min(size_A):
         raise InputError(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.numbers_in_files import frame_count, shifts, size_px, whole_number
 from flexalign.io.motion_formats.polynomial import COEFFICIENTS, PolynomialMotion, as_motion
 from flexalign.io.motion_formats.relion import NOT_OBSERVED, RelionMovie
+from flexalign.io.read_errors import reading
 from flexalign.io.star import Blocks, read_star
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion

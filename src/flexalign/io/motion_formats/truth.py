@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from flexalign.errors import InputError
 from flexalign.files import check_regular_file
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.numbers_in_files import shifts, size_px
+from flexalign.io.read_errors import reading
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion, Trajectory, fit_field
 

@@ -22,9 +22,9 @@ import numpy as np
 
 from flexalign.atomic import replacing
 from flexalign.errors import InputError
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, MAX_SIZE_PX
 from flexalign.io.motion_formats.warp_grids import Grid, add_grid, grids_of
+from flexalign.io.read_errors import reading
 from flexalign.io.xml_tree import read_xml
 from flexalign.model import FloatArray, FrameRange, MovieInfo
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field
@@ -234,9 +234,9 @@ def _motion(
     local: list[list[Grid]] = []
     for axis, found in enumerate(grids):
         for grid in found:
-            if grid.is_alike_everywhere:
+            if grid.is_uniform:
                 path_px[:, axis] -= grid.on_lattice(time, middle, middle)[:, 0, 0] / pixel_size_A
-        local.append([grid for grid in found if not grid.is_alike_everywhere])
+        local.append([grid for grid in found if not grid.is_uniform])
     measured = np.ones(frame_count, np.bool_)
     if not any(grid.values.any() for found in local for grid in found):
         return Motion(Trajectory(path_px, measured, 0))

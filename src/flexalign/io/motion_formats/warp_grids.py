@@ -38,7 +38,7 @@ class Grid:
     margins: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
-    def is_alike_everywhere(self) -> bool:
+    def is_uniform(self) -> bool:
         """Whether it is constant over the field."""
         return self.values.shape[1:] == (1, 1)
 

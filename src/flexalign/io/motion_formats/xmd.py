@@ -15,8 +15,8 @@ import numpy as np
 from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import read_text
-from flexalign.io.motion_formats.boundary import reading
 from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, shifts, whole_number
+from flexalign.io.read_errors import reading
 from flexalign.io.star import read_star
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
 from flexalign.motion import Motion, MotionField, Trajectory, fit_field
@@ -222,7 +222,7 @@ def fit_xmipp_spline(motion: Motion, field: MotionField, binning: float = 1.0) -
     counts = tuple(max(count, MIN_CONTROL_POINTS) for count in field.control_points)
     size = (field.frames.count, field.height_px, field.width_px)
     y_px, x_px = (
-        _middles(LATTICE_POINTS_PER_CONTROL_POINT * count, length)
+        _cell_centers(LATTICE_POINTS_PER_CONTROL_POINT * count, length)
         for count, length in zip(counts[1:], size[1:], strict=True)
     )
     planes = [motion.on_lattice(frame, y_px, x_px) for frame in field.frames]
@@ -233,7 +233,7 @@ def fit_xmipp_spline(motion: Motion, field: MotionField, binning: float = 1.0) -
     return XmippSpline(np.asarray(coefficients), size)
 
 
-def _middles(count: int, length_px: int) -> FloatArray:
+def _cell_centers(count: int, length_px: int) -> FloatArray:
     """Coordinates of the middles of `count` equal parts of an axis."""
     return np.asarray((np.arange(count) + 0.5) * length_px / count - 0.5)
 
@@ -283,8 +283,8 @@ def _local_alignment(
     """The block of the B-spline; two labels are misspelt, as in Xmipp."""
     spline = fit_xmipp_spline(motion, field, binning)
     if tracks is None:
-        y_px = _middles(spline.control_points[1], field.height_px)
-        x_px = _middles(spline.control_points[2], field.width_px)
+        y_px = _cell_centers(spline.control_points[1], field.height_px)
+        x_px = _cell_centers(spline.control_points[2], field.width_px)
     else:
         y_px, x_px = (np.unique(tracks.center_px[:, axis]) for axis in (0, 1))
     frames = slice(field.frames.first, field.frames.stop)

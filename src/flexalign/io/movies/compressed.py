@@ -105,7 +105,7 @@ class CompressedFile:
         self._stream.close()
 
 
-class _Chained:
+class _ConcatenatedStreams:
     """Concatenated bz2 or xz streams; trailing garbage, which Python ignores, is an error."""
 
     def __init__(self, path: Path, new: Callable[[], Any]) -> None:
@@ -137,11 +137,11 @@ class _Chained:
 def _opened(path: Path, compression: str) -> Any:
     """The decompressed content as a stream."""
     if compression == "bz2":
-        return _Chained(path, bz2.BZ2Decompressor)
+        return _ConcatenatedStreams(path, bz2.BZ2Decompressor)
     if compression == "gz":
         return gzip.GzipFile(path, "rb")
     if compression == "xz":
-        return _Chained(path, partial(lzma.LZMADecompressor, memlimit=MAX_XZ_BYTES))
+        return _ConcatenatedStreams(path, partial(lzma.LZMADecompressor, memlimit=MAX_XZ_BYTES))
     decompressor = zstandard.ZstdDecompressor()
     return decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
 

@@ -59,7 +59,7 @@ def add_up(
         if upsampling == 1:
             flat[pixel] += 1
         else:
-            # The inverted sign bit tells the half of the pixel.
+            # The inverted sign bit selects the half of the pixel.
             right = 1 - ((event >> (x_bits - 1)) & 1)
             upper = 1 - ((event >> (sub_bits - 1)) & 1)
             y, x = 2 * (pixel // width_px) + upper, 2 * (pixel % width_px) + right

@@ -95,7 +95,7 @@ def _stretch(words: Sequence[str], where: str) -> Stretch:
     )
 
 
-def share_out(path: str | Path, stretches: Sequence[Stretch], raw_count: int) -> Groups:
+def divide_raw_frames(path: str | Path, stretches: Sequence[Stretch], raw_count: int) -> Groups:
     """Divide `raw_count` raw frames into frames as MotionCor does.
 
     Raw frames that do not fill a frame at the end of a stretch go to the next one. Raw frames
@@ -114,7 +114,7 @@ def share_out(path: str | Path, stretches: Sequence[Stretch], raw_count: int) ->
 
     Examples
     --------
-    >>> share_out("x", [Stretch(4, 2, 0.5), Stretch(9, 4, 0.5)], 13)
+    >>> divide_raw_frames("x", [Stretch(4, 2, 0.5), Stretch(9, 4, 0.5)], 13)
     Groups(raw_frames=(2, 2, 4, 5), doses_e_A2=(1.0, 1.0, 2.0, 2.5))
     """
     sizes = _sizes(stretches, raw_count)

@@ -31,7 +31,7 @@ IMOD_STAMP = 1146047817
 IMOD_STAMP_OFFSET = 152
 IMOD_SIGNED_BYTES = 1
 IMOD_PACKED_IN_BYTES = 16
-UNSTAMPED = "bytes without IMOD's stamp are taken as signed, as MRC2014 has them"
+UNSTAMPED = "bytes without IMOD's stamp are interpreted as signed, as in MRC2014"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class _Bytes(NamedTuple):
 
 
 def _kind_of_bytes(path: Path, fields: Any, head: bytes, order: str) -> _Bytes:
-    """Signed, unsigned or packed bytes: MRC2014 means signed, IMOD's flags tell which.
+    """Signed, unsigned or packed bytes: signed in MRC2014, otherwise by IMOD's flags.
 
     IMOD uses 0 to 255 throughout: bytes that it marks as signed were stored minus 128.
     """
@@ -190,9 +190,11 @@ def _pixel_size_A(fields: Any) -> tuple[float | None, tuple[str, ...]]:
     """The header's pixel size if it can be trusted, and a note if it cannot."""
     cell_A, cells = fields["cella"], (int(fields["mx"]), int(fields["my"]))
     if min(cells) <= 0:
-        return None, ("the header does not say the pixel size",)
+        return None, ("the header has no pixel size",)
     x_A, y_A = float(cell_A["x"]) / cells[0], float(cell_A["y"]) / cells[1]
     size_A = trusted_pixel_size_A(x_A, y_A)
     if size_A is None:
-        return None, (f"the pixel size in the header ({x_A:g} x {y_A:g} A) is not trusted",)
+        return None, (
+            f"the pixel size in the header ({x_A:g} x {y_A:g} A) is implausible and ignored",
+        )
     return size_A, ()

@@ -8,7 +8,7 @@ from flexalign.errors import InputError
 from flexalign.io.movies import mrc
 from flexalign.io.movies.compressed import compression_of
 from flexalign.io.movies.eer import EerMovie, is_eer
-from flexalign.io.movies.eer_groups import Groups, read_fm_int_file, share_out
+from flexalign.io.movies.eer_groups import Groups, divide_raw_frames, read_fm_int_file
 from flexalign.io.movies.reader import TIFF_MAGIC, MovieReader, read_head
 from flexalign.io.movies.tiff_movie import TiffMovie
 from flexalign.io.references import image_size_px
@@ -99,7 +99,7 @@ def _shares(movie: str | Path, params: AlignParams) -> tuple[int | None, Groups 
         return None, None
     if params.eer_groups is not None:
         stretches = read_fm_int_file(params.eer_groups)
-        return None, share_out(params.eer_groups, stretches, eer.raw_frame_count)
+        return None, divide_raw_frames(params.eer_groups, stretches, eer.raw_frame_count)
     assert dose_e_A2 is not None
     assert total_e_A2 is not None
     return max(1, round(dose_e_A2 / (total_e_A2 / eer.raw_frame_count))), None

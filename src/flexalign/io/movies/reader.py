@@ -96,7 +96,7 @@ class SeekableMovie(abc.ABC):
         self.close()
 
 
-class RememberingMovie:
+class CachingMovie:
     """A `MovieReader` that caches decoded frames for the second pass."""
 
     def __init__(self, reader: MovieReader) -> None:

@@ -22,7 +22,7 @@ import tifffile
 
 from flexalign.errors import FlexAlignError, InputError
 from flexalign.io.movies.reader import trusted_pixel_size_A
-from flexalign.io.movies.tiff_layout import are_contiguous, missing_data, planes_behind
+from flexalign.io.movies.tiff_layout import are_contiguous, missing_data, planes_after_page
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32")
 REDUCED_PAGE = 1
@@ -34,10 +34,10 @@ ANGSTROM_PER_IMAGEJ_UNIT = {"nm": 10.0, "nanometer": 10.0, "angstrom": 1.0, "A":
 def collected_messages() -> Iterator[list[str]]:
     """Collect tifffile's log messages of this thread; the user does not see them."""
     messages: list[str] = []
-    here = threading.get_ident()
+    thread_id = threading.get_ident()
 
     def collect(record: logging.LogRecord) -> bool:
-        if record.thread != here:
+        if record.thread != thread_id:
             return True
         messages.append(record.getMessage())
         return False
@@ -110,8 +110,8 @@ def whole_pages(path: Path) -> list[tuple[int, int]]:
                 break
             sizes.append((int(page.imagelength), int(page.imagewidth)))
         if len(sizes) == 1 and len(file.pages) == 1 and are_contiguous(page):
-            there = (found_bytes - int(page.dataoffsets[0])) // int(page.nbytes)
-            sizes *= min(planes_behind(page), there)
+            image_count_in_file = (found_bytes - int(page.dataoffsets[0])) // int(page.nbytes)
+            sizes *= min(planes_after_page(page), image_count_in_file)
     return sizes
 
 
@@ -185,7 +185,7 @@ def image_count(path: Path, pages: list[tifffile.TiffPage]) -> int:
     InputError
         If the only page declares more images than there are.
     """
-    count = planes_behind(pages[0]) if len(pages) == 1 else len(pages)
+    count = planes_after_page(pages[0]) if len(pages) == 1 else len(pages)
     if count == len(pages):
         return count
     page = pages[0]
@@ -199,7 +199,7 @@ def image_count(path: Path, pages: list[tifffile.TiffPage]) -> int:
     if needed_bytes > found_bytes:
         raise InputError(
             f"{path}: expected {needed_bytes} bytes for the {count} images that its description "
-            f"tells of, found {found_bytes}; the file is truncated, transfer it again"
+            f"declares, found {found_bytes}; the file is truncated, transfer it again"
         )
     return count
 
@@ -254,14 +254,16 @@ def read_page(page: tifffile.TiffPage, rows: str, plane: int = 0) -> npt.NDArray
     with collected_messages():
         if missing := missing_data(page):
             raise ValueError(missing)
-        pixels = np.asarray(page.asarray(maxworkers=1)) if plane == 0 else _behind(page, plane)
+        pixels = (
+            np.asarray(page.asarray(maxworkers=1)) if plane == 0 else _plane_after_page(page, plane)
+        )
     pixels = pixels.reshape(page.imagelength, page.imagewidth)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     # Contiguous rows, for both passes.
     return np.ascontiguousarray(pixels[::-1]) if rows == "imod" else pixels
 
 
-def _behind(page: tifffile.TiffPage, plane: int) -> npt.NDArray[Any]:
+def _plane_after_page(page: tifffile.TiffPage, plane: int) -> npt.NDArray[Any]:
     """The pixels of image number `plane` after the only page."""
     dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
     offset_bytes = int(page.dataoffsets[0]) + plane * int(page.nbytes)

@@ -85,15 +85,15 @@ def _pieces(page: tifffile.TiffPage) -> _Pieces:
     return _Pieces("strips", count, size_bytes(rows, width), last_bytes)
 
 
-def planes_behind(page: tifffile.TiffPage) -> int:
+def planes_after_page(page: tifffile.TiffPage) -> int:
     """Number of consecutive images declared by the only page of a file; 1 for itself.
 
     ImageJ writes stacks of more than 4 GB like this; tifffile can too.
     """
     description = str(page.description)
     if description.startswith("ImageJ="):
-        told = re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE)
-        return max(1, int(told.group(1))) if told else 1
+        declared = re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE)
+        return max(1, int(declared.group(1))) if declared else 1
     if description.startswith('{"shape":'):
         return _planes_of_shape(description)
     return 1
@@ -102,11 +102,11 @@ def planes_behind(page: tifffile.TiffPage) -> int:
 def _planes_of_shape(description: str) -> int:
     """The number of planes in tifffile's JSON description."""
     try:
-        told = json.loads(description)
-        shape = [int(length) for length in told["shape"]]
+        declared = json.loads(description)
+        shape = [int(length) for length in declared["shape"]]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return 1
-    return max(1, math.prod(shape[:-2])) if told.get("truncated") and len(shape) > 2 else 1
+    return max(1, math.prod(shape[:-2])) if declared.get("truncated") and len(shape) > 2 else 1
 
 
 def are_contiguous(page: tifffile.TiffPage) -> bool:
@@ -114,7 +114,7 @@ def are_contiguous(page: tifffile.TiffPage) -> bool:
     return bool(page.is_contiguous and page.predictor == 1 and page.fillorder == 1)
 
 
-def says_packed(page: tifffile.TiffPage) -> bool:
+def is_declared_packed(page: tifffile.TiffPage) -> bool:
     """Whether SerialEM stored two 4-bit counts in each byte of a page.
 
     If another program has added a title, it has unpacked them.
@@ -138,7 +138,7 @@ def unpacked(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return both
 
 
-def look_packed(pixels: npt.NDArray[Any]) -> bool:
+def seem_packed(pixels: npt.NDArray[Any]) -> bool:
     """Whether both halves of the bytes (h, w) have the statistics of 4-bit counts.
 
     In an 8-bit count the upper half is nearly always zero at low counts, and varies less than the
@@ -147,7 +147,7 @@ def look_packed(pixels: npt.NDArray[Any]) -> bool:
     Examples
     --------
     >>> counts = np.random.default_rng(1).poisson(0.5, (64, 128)).astype(np.uint8)
-    >>> look_packed(counts), look_packed(counts[:, 0::2] | counts[:, 1::2] << 4)
+    >>> seem_packed(counts), seem_packed(counts[:, 0::2] | counts[:, 1::2] << 4)
     (False, True)
     """
     some = pixels[:: max(1, len(pixels) // _SAMPLED_ROWS)]

@@ -28,16 +28,16 @@ from flexalign.io.movies.tiff import (
 )
 from flexalign.io.movies.tiff_layout import (
     holds_bytes,
-    look_packed,
+    is_declared_packed,
     missing_data,
-    says_packed,
+    seem_packed,
     unpacked,
 )
 from flexalign.model import FrameRange, MovieInfo
 
 LOOKS_PACKED = (
-    "its bytes look packed, each with two counts of 4 bits, and nothing says so: give a gain "
-    "reference of twice the width to have them taken apart"
+    "its bytes look packed (two 4-bit counts each), but no tag declares it: give a gain reference "
+    "of twice the width to unpack them"
 )
 
 
@@ -82,12 +82,12 @@ class TiffMovie(SeekableMovie):
                 f"the first: {problems[0]}; the file is damaged, transfer it again"
             )
         self._holds_bytes = holds_bytes(first)
-        self._is_packed = says_packed(first) if packed is None else packed
+        self._is_packed = is_declared_packed(first) if packed is None else packed
         notes = []
         if len(self._pages) < len(pages):
             notes.append(f"{len(pages) - len(self._pages)} thumbnail pages were left out")
         if self._is_packed:
-            notes.append("packed: each byte holds two counts of 4 bits, which are taken apart")
+            notes.append("packed: each byte holds two 4-bit counts, which are unpacked")
         return MovieInfo(
             path=os.fspath(path),
             file_format="tiff",
@@ -108,7 +108,7 @@ class TiffMovie(SeekableMovie):
     def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
         """The frames of the range (all by default) in order; see `MovieReader`.
 
-        The first frame gets a problem if its bytes look as if each held two counts.
+        The first frame gets a problem if its bytes seem to hold two counts each.
         """
         wanted = frames_within(self.info, frames)
 
@@ -116,7 +116,7 @@ class TiffMovie(SeekableMovie):
             frame = self.read_frame(index)
             if index != wanted.first or not self.may_be_packed or frame.pixels is None:
                 return frame
-            return replace(frame, problem=LOOKS_PACKED) if look_packed(frame.pixels) else frame
+            return replace(frame, problem=LOOKS_PACKED) if seem_packed(frame.pixels) else frame
 
         return read_ahead(read, wanted, threads)
 

@@ -35,17 +35,17 @@ BEGINNINGS = {
 }
 BEGINNING_BYTES = 4096
 # Files that are rewritten from the records even if a user has edited them.
-MADE_AGAIN = ("run.json",)
+REGENERATED = ("run.json",)
 
 
 @contextmanager
-def kept_current(path: Path) -> Iterator[Path]:
+def replacing_listed(path: Path) -> Iterator[Path]:
     """As `flexalign.atomic.replacing`, and list the file as ours.
 
     Examples
     --------
     >>> folder = getfixture("tmp_path")
-    >>> with kept_current(folder / "failed.tsv") as temporary:
+    >>> with replacing_listed(folder / "failed.tsv") as temporary:
     ...     _ = temporary.write_text("nothing")
     >>> refuse_foreign(folder, ["failed.tsv"])
     """
@@ -89,7 +89,7 @@ def is_listed(path: Path) -> bool:
 def _is_ours(path: Path, listed: dict[str, list[str]]) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
-    if path.name in listed and path.name not in MADE_AGAIN:
+    if path.name in listed and path.name not in REGENERATED:
         return _digest(path) in listed[path.name]
     if path.name not in BEGINNINGS:
         return False

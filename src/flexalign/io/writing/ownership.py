@@ -37,7 +37,7 @@ def results_listed(record: Path, folder: Path, root: str) -> set[str]:
             name
             for name in names
             if _is_result_name(name, root)
-            and _is_as(folder / name, states.get(name, {}) if states else None, record_ns)
+            and _is_unchanged(folder / name, states.get(name, {}) if states else None, record_ns)
         }
     except (InputError, OSError, KeyError, TypeError, AttributeError):
         return set()
@@ -56,7 +56,7 @@ def unchanged_before(folder: Path, names: Iterable[str], root: str, record_ns: i
     return {
         name
         for name in names
-        if _is_result_name(name, root) and _is_as(folder / name, None, record_ns)
+        if _is_result_name(name, root) and _is_unchanged(folder / name, None, record_ns)
     }
 
 
@@ -70,7 +70,7 @@ def _is_result_name(name: Any, root: str) -> bool:
     )
 
 
-def _is_as(path: Path, state: Mapping[str, int] | None, record_ns: int) -> bool:
+def _is_unchanged(path: Path, state: Mapping[str, int] | None, record_ns: int) -> bool:
     """Whether a file is unchanged or, if its state is unknown, not newer than its record."""
     try:
         found = path.lstat()

@@ -80,7 +80,7 @@ def results_of(folder: Path, root: str) -> set[str]:
     return own | ({record.name} if is_record(record) else set())
 
 
-def take_back(hidden: Path) -> None:
+def roll_back(hidden: Path) -> None:
     """Remove the leftovers of a killed process, and the files that it had published.
 
     Does nothing if the process is alive.
@@ -99,7 +99,7 @@ def take_back(hidden: Path) -> None:
 def clear_leftovers(folder: Path) -> None:
     """Remove leftovers of killed processes in `folder`, for commands that do not lock it."""
     for hidden in leftovers(folder):
-        take_back(hidden)
+        roll_back(hidden)
 
 
 def _is_in_use(hidden: Path) -> bool:

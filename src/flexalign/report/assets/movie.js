@@ -45,7 +45,7 @@ const movie = (() => {
           {},
           make("span", { class: `chip ${flag.severity}` }, flag.name),
           ` ${flag.message || known.meaning || ""}`,
-          known.cause ? make("p", {}, make("strong", {}, "Usual cause. "), known.cause) : null,
+          known.cause ? make("p", {}, make("strong", {}, "Likely cause. "), known.cause) : null,
           flag.remedy || known.remedy
             ? make("p", {}, make("strong", {}, "What to do. "), flag.remedy || known.remedy)
             : null,

@@ -1,4 +1,4 @@
-"""Error boundary around each reader: any failure on a damaged file becomes an `InputError`."""
+"""Errors of readers: any failure on a damaged file becomes an `InputError`."""
 
 from __future__ import annotations
 
