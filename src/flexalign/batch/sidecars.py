@@ -17,9 +17,10 @@ from flexalign.params import AlignParams, option_name
 SIDECAR_SUFFIXES = (".mdoc", ".xml")
 # Suffixes in movie names of data-collection programs that are absent in sidecar names.
 MOVIE_ENDINGS = re.compile(r"_(fractions|EER)$", re.IGNORECASE)
-# Values that differ by less are the same. Microscopes may give the pixel size of super-resolution
-# movies or of the images, one twice the other.
-TOLERANCE = 0.02
+# Values that differ by less do not contradict: microscopes give nominal pixel sizes, which a
+# calibration corrects by some percent.  They may be those of super-resolution movies or of the
+# images, one twice the other.
+TOLERANCE = 0.1
 SAME_PIXEL_RATIOS = (0.5, 1.0, 2.0)
 DOSES = (
     "dose_per_frame_e_A2", "eer_total_dose_e_A2", "eer_dose_per_frame_e_A2", "eer_groups",
@@ -64,7 +65,7 @@ class SidecarParameters:
     params : of the run
     given : names of the parameters that were given for all movies
     own : values of single movies, by their resolved path, which take precedence
-    say : called with a sentence when values are used, once for the same values
+    report : called with a sentence when values are used, once for the same values
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class SidecarParameters:
         params: AlignParams,
         given: Collection[str],
         own: Callable[[Path], Mapping[str, Any]],
-        say: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        self._params, self._given, self._own, self._say = params, set(given), own, say
-        self._said: set[str] = set()
+        self._params, self._given, self._own, self._report = params, set(given), own, report
+        self._reported: set[str] = set()
 
     def __call__(self, movie: Path) -> dict[str, Any]:
         """The values of one movie, given its resolved path."""
@@ -83,30 +84,32 @@ class SidecarParameters:
         found = read_sidecar(movie)
         if found is None:
             return own
-        path, said = found
-        values = self._wanted(movie, said, self._given | own.keys())
+        path, facts = found
+        values = self._wanted(movie, facts, self._given | own.keys())
         text = ", ".join(_SHOWN[name].format(value) for name, value in values.items())
-        if text and text not in self._said:
-            self._said.add(text)
-            self._say(f"{text}: from {path.name} and files like it, for movies that say no other")
+        if text and text not in self._reported:
+            self._reported.add(text)
+            self._report(
+                f"{text}: from {path.name} and files like it, for movies that say no other"
+            )
         return {**values, **own}
 
     def _wanted(
-        self, movie: Path, said: Mapping[str, Any], given: Collection[str]
+        self, movie: Path, facts: Mapping[str, Any], given: Collection[str]
     ) -> dict[str, float]:
         """The values of a file that nothing else says."""
         values: dict[str, float] = {}
-        if said.get("voltage_kV") and "voltage_kV" not in given:
-            values["voltage_kV"] = said["voltage_kV"]
+        if facts.get("voltage_kV") and "voltage_kV" not in given:
+            values["voltage_kV"] = facts["voltage_kV"]
         try:
             with open_for(movie, self._params) as reader:
                 info = reader.info
         except FlexAlignError:
             return {}  # its alignment will report it
-        if said.get("pixel_size_A") and not (info.pixel_size_A or "pixel_size_A" in given):
-            values["pixel_size_A"] = said["pixel_size_A"]
-        if said.get("exposure_dose_e_A2") and not set(DOSES) & set(given):
-            values |= _dose(info, said)
+        if facts.get("pixel_size_A") and not (info.pixel_size_A or "pixel_size_A" in given):
+            values["pixel_size_A"] = facts["pixel_size_A"]
+        if facts.get("exposure_dose_e_A2") and not set(DOSES) & set(given):
+            values |= _dose(info, facts)
         return values
 
     def check(self, movie: Path) -> None:
@@ -120,9 +123,9 @@ class SidecarParameters:
         found = read_sidecar(movie)
         if found is None:
             return
-        path, said = found
+        path, facts = found
         for name, ratios in (("pixel_size_A", SAME_PIXEL_RATIOS), ("voltage_kV", (1.0,))):
-            given, value = getattr(self._params, name), said.get(name)
+            given, value = getattr(self._params, name), facts.get(name)
             if name not in self._given or not given or not value:
                 continue
             if not any(abs(given / value / ratio - 1) <= TOLERANCE for ratio in ratios):
@@ -132,11 +135,11 @@ class SidecarParameters:
                 )
 
 
-def _dose(info: MovieInfo, said: Mapping[str, Any]) -> dict[str, float]:
+def _dose(info: MovieInfo, facts: Mapping[str, Any]) -> dict[str, float]:
     """The dose of a frame, or of an EER movie; nothing if the frames are not all there."""
-    total_e_A2 = said["exposure_dose_e_A2"]
+    total_e_A2 = facts["exposure_dose_e_A2"]
     if info.eer is not None:
         return {"eer_total_dose_e_A2": total_e_A2}
-    if said.get("frames") != info.frame_count:
+    if facts.get("frames") != info.frame_count:
         return {}
     return {"dose_per_frame_e_A2": total_e_A2 / info.frame_count}

@@ -74,20 +74,20 @@ class Hooks:
         # After a signal the commands that wait are not begun.
         if kind is None:
             self._thread.join()
-        self._tell()
+        self._notify()
 
     def __call__(self, event: Event) -> None:
         """Queue the command of the event, and forward it."""
         from flexalign.batch import events
 
         self._observe(event)
-        self._tell()
+        self._notify()
         if isinstance(event, events.Finished):
             self._finished = json.dumps(event_facts(event))
         elif isinstance(event, events.Ended) and event.is_final and self._after_movie:
             self._calls.put(_Call(self._after_movie, json.dumps(event_facts(event))))
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         """Report commands that failed."""
         from flexalign.batch.jobs import Note
 

@@ -67,23 +67,23 @@ def dose_finding(plan: Plan, counted_e_A2: float) -> DoseFinding | None:
     total_e_A2 = declared_e_A2 * frames
     loss_ratio = declared_e_A2 / counted_e_A2 if counted_e_A2 > 0 else math.nan
     counted = "" if math.isnan(loss_ratio) else f"; the detector counted {counted_e_A2:.3g} e/A2"
-    said = f"{declared_e_A2:.4g} e/A2 for each of {frames} frames of {path}{counted}"
+    found = f"{declared_e_A2:.4g} e/A2 for each of {frames} frames of {path}{counted}"
     if total_e_A2 > MAX_MOVIE_DOSE_E_A2 and not loss_ratio < CONFIRMED_RATIO:
         return DoseFinding(
             "dose_per_frame_e_A2",
-            f"expected at most {MAX_MOVIE_DOSE_E_A2:g} e/A2 for a movie, found {said}. If "
+            f"expected at most {MAX_MOVIE_DOSE_E_A2:g} e/A2 for a movie, found {found}. If "
             f"{declared_e_A2:.4g} e/A2 is the dose of the movie, give {declared_e_A2 / frames:.4g}",
         )
     if plan.movie.eer is not None and loss_ratio < 1 / MAX_EVENTS_RATIO:
         return DoseFinding(
             "dose_per_frame_e_A2",
-            f"expected no more events than electrons, found {said}. Give the dose of an EER "
+            f"expected no more events than electrons, found {found}. Give the dose of an EER "
             "fraction, not of a raw frame, and compare the pixel size",
         )
     if loss_ratio > MAX_LOSS_RATIO:
         return DoseFinding(
             "dose_per_frame_e_A2",
-            f"expected counts of about the dose, found {said}. If {declared_e_A2:.4g} e/A2 is the "
+            f"expected counts of about the dose, found {found}. If {declared_e_A2:.4g} e/A2 is the "
             f"dose of the movie, give {declared_e_A2 / frames:.4g}; compare the pixel size too",
             is_certain=False,
         )

@@ -140,8 +140,8 @@ def _measured(movie: str | Path, motions: Mapping[str, Scored]) -> npt.NDArray[n
     """Frames that were measured in all motions, zero-based in the file."""
     counts = {name: one.motion.frame_count for name, one in motions.items()}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} in {name}" for name, count in counts.items())
-        raise InputError(f"{movie}: expected motions of the same frames, found {told}")
+        counted = ", ".join(f"{count} in {name}" for name, count in counts.items())
+        raise InputError(f"{movie}: expected motions of the same frames, found {counted}")
     in_all = np.logical_and.reduce([one.motion.trajectory.is_measured for one in motions.values()])
     measured = np.flatnonzero(in_all)
     if len(measured) < 2:

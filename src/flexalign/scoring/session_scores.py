@@ -91,12 +91,14 @@ class SessionScores(JsonValue):
         is_more = change.low > 0
         less, more = (self.a, self.b) if is_more else (self.b, self.a)
         count = change.more_in if is_more else self.movies - change.more_in
-        told = [
+        significant = [
             f"{abs(one.percent):.1f} +- {one.half_width:.1f} % less at {coarsest:g} to {finest:g} A"
             for (coarsest, finest), one in zip(self.bands_A, self.bands, strict=True)
             if one.is_significant and (one.low > 0) == is_more
         ]
-        finest_two = told[-2:] or [f"{abs(change.percent):.1f} +- {change.half_width:.1f} % less"]
+        finest_two = significant[-2:] or [
+            f"{abs(change.percent):.1f} +- {change.half_width:.1f} % less"
+        ]
         return (
             f"{less} has less signal than {more}, in {count} of {self.movies} movies: "
             + ", ".join(finest_two)
