@@ -62,7 +62,7 @@ def read_scored(
     Parameters
     ----------
     files : by name of the alignment
-    with_global : whether each local motion is followed by its trajectory alone
+    with_global : whether each motion is followed by its trajectory alone
     is_independent : whether the motions were estimated from other electrons than those of `movie`
 
     Raises
@@ -79,10 +79,11 @@ def read_scored(
         if is_independent or format_of(path) == "simulation":
             freedom = INDEPENDENT
         motions[name] = Scored(motion, freedom)
-        if with_global and motion.field is not None:
+        if with_global:
             alone = Motion(motion.trajectory)
             limit = min(freedom.maximum, freedom_of(alone).maximum)
-            motions[name + GLOBAL] = Scored(alone, Freedom(0.0, limit))
+            minimum = freedom.minimum if motion.field is None else 0.0
+            motions[name + GLOBAL] = Scored(alone, Freedom(min(minimum, limit), limit))
     return motions
 
 
