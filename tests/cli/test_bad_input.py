@@ -128,7 +128,7 @@ def test_a_reference_that_is_missing_is_refused_before_anything_is_made(
     run, movie, tmp_path, option
 ):
     words = [movie, "--pixel-size", "1", option, "nowhere.mrc"]
-    said = "nowhere.mrc: expected a file, found nothing of that name"
+    said = "nowhere.mrc: no such file"
     assert_refused(run, words, INPUT, said, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

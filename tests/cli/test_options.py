@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import typer
 
 from flexalign.cli import app
 from flexalign.cli.options import collect_parameters
 from flexalign.errors import InputError
-from flexalign.params import AlignParams, option_name, parameters
+from flexalign.params import REFERENCE_FILES, AlignParams, option_name, parameters
 
 # For each parameter something other than its default, as it is typed and as it arrives.
 TYPED = {
@@ -57,8 +59,11 @@ def _parsed(*words: str) -> AlignParams:
 
 
 @pytest.mark.parametrize("name", [name for name in parameters() if name in TYPED])
-def test_what_is_typed_arrives(name):
+def test_what_is_typed_arrives(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     typed, expected = TYPED[name]
+    if name in REFERENCE_FILES:
+        Path(typed).touch()
     extra = ["--eer-total-dose", "40"] if name == "eer_dose_per_frame_e_A2" else []
 
     found = getattr(_parsed(option_name(name), *typed.split(), *extra), name)

@@ -284,7 +284,7 @@ def test_a_reference_that_is_missing_leaves_no_folder(tmp_path, run, option):
     code, _, err = run(mdoc, "--out", tmp_path / "out", option, tmp_path / "nowhere.mrc")
 
     assert code == 3
-    assert "nowhere.mrc: expected a file, found nothing of that name" in err
+    assert "nowhere.mrc: no such file" in err
     assert not (tmp_path / "out").exists()
 
 

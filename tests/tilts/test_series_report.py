@@ -175,6 +175,8 @@ def example_folder(tmp_path_factory) -> Path:
     write_series(folder / "session", "ts", [0.0, 3.0])
     write_series(folder / "movies", "ts", [0.0, 3.0]).unlink()
     write_relion(folder, [0.0, 3.0])
+    for gain in ("series/ts_gain.mrc", "gain.mrc"):
+        (folder / gain).touch()  # a dry run does not read it
     return folder
 
 

@@ -126,7 +126,7 @@ def test_jobs_of_a_series_that_was_begun_anew_do_not_count_for_it(tmp_path):
     """The series has grown while its first tilts were measured."""
     clock = Clock()
     source = watched(tmp_path, clock)
-    work = source._work
+    work = source.work
     grow(tmp_path / "in", 4)
     source.take()
     clock.now += 601
@@ -151,7 +151,7 @@ def test_jobs_of_a_series_that_was_begun_anew_do_not_count_for_it(tmp_path):
 def test_a_series_begun_anew_while_it_is_written_stays_in_progress(tmp_path):
     clock = Clock()
     source = watched(tmp_path, clock)
-    work = source._work
+    work = source.work
     grow(tmp_path / "in", 4)
     source.take()
     clock.now += 601

@@ -149,7 +149,9 @@ def test_a_pattern_gives_its_files(tmp_path):
     assert [item.root for item in find_alignments(f"{tmp_path}/*.aln")] == ["a", "b"]
 
 
-@pytest.mark.parametrize(("name", "message"), [("none", "of that name"), ("*.aln", "found none")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("none", "no such file or folder"), ("*.aln", "found none")]
+)
 def test_what_is_not_there_is_said(tmp_path, name, message):
     with pytest.raises(InputError, match=message):
         find_alignments(f"{tmp_path}/{name}")

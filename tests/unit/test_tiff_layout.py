@@ -171,7 +171,7 @@ def test_frames_behind_the_only_page_that_are_not_there_are_missed(tmp_path):
     tifffile.imwrite(path, FRAMES, imagej=True, truncate=True)
     path.write_bytes(path.read_bytes()[:-100])
 
-    with pytest.raises(InputError, match=r"4 images that its description tells of.*truncated"):
+    with pytest.raises(InputError, match=r"4 images that its description declares.*truncated"):
         open_movie(path)
     assert len(whole_pages(path)) == 3
 

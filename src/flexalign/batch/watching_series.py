@@ -86,7 +86,7 @@ class WatchedSeries:
         if not is_folder(folder):
             raise InputError(f"{folder}: expected a folder to watch, found none of that name")
         self._folder, self._choices = folder.absolute(), choices
-        self._understand, self._work, self._clock = understand, work, clock
+        self._understand, self.work, self._clock = understand, work, clock
         self._others = {str(path.absolute()) for path in others}
         self._pending: dict[str, _Seen] = {}
         self._taken: dict[str, tuple[_State, ...]] = {}
@@ -98,7 +98,7 @@ class WatchedSeries:
     def is_open(self) -> bool:
         """Whether it waits for more series."""
         idle_s = self._choices.idle_s
-        if idle_s is None or self._pending or self._work.is_measuring:
+        if idle_s is None or self._pending or self.work.is_measuring:
             return True
         return self._clock() - self._last_change_s <= idle_s
 
@@ -114,7 +114,7 @@ class WatchedSeries:
 
     def take(self) -> Sequence[Path]:
         """The movies of newly completed series, and the released ones."""
-        now, movies = self._clock(), self._work.take_released()
+        now, movies = self._clock(), self.work.take_released()
         if now < self._next_update_s:
             return movies
         self._next_update_s = now + min(
@@ -126,7 +126,7 @@ class WatchedSeries:
         for key in ready:
             seen = self._pending.pop(key)
             self._taken[key] = seen.states
-            movies += self._work.begin(self._understand(seen.source))
+            movies += self.work.begin(self._understand(seen.source))
         return movies
 
     def _listing(self) -> dict[Path, _State]:

@@ -197,7 +197,7 @@ def _readable_time(text: str) -> str:
 
     Examples
     --------
-    >>> _moment("2026-11-26T06:30:00+0000")
+    >>> _readable_time("2026-11-26T06:30:00+0000")
     '2026-11-26 06:30 +0000'
     """
     try:
