@@ -171,7 +171,7 @@ def test_eer_frames_of_a_dose(folder, import_movies, align, engine, tmp_path):
     assert record["decisions"]["dose_per_frame_e_A2"] == pytest.approx(0.9)
     engine("align", folder / "e1.eer", "--out", tmp_path, "--gain", folder / "e1.gain",
            "--pixel-size", 1.5, "--eer-dose-per-frame", 0.9, "--eer-total-dose", 0.01 * raw_frames,
-           "--no-local", "--device", "cpu")  # fmt: skip
+           "--no-local", "--dose-check", "off", "--device", "cpu")  # fmt: skip
     np.testing.assert_allclose(
         read(protocol.outputMicrographsDoseWeighted.getFirstItem().getFileName()),
         read(tmp_path / "e1_aligned_mic_DW.mrc"), rtol=1e-4, atol=1e-4,
