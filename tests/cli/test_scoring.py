@@ -122,6 +122,22 @@ def test_a_plot_is_drawn_and_not_replaced_without_being_asked(run, folder):
     assert run(*words, "--overwrite").code == 0
 
 
+def test_a_page_shows_verdicts_and_the_sums_of_the_movies_that_differ_most(run, folder):
+    words = ("score", "ours=out", "truth", "--movies", ".", *KNOWN, *PATCHES)
+
+    found = run(*words, "--report", "pages/scores.html")
+
+    assert found.code == 0, found.err
+    text = (folder / "pages" / "scores.html").read_text()
+    assert "none has less signal than" in text
+    # Of two movies: two sums, down-sampled and in part, and the spectra.
+    assert text.count("data:image/png;base64,") == 2 * 5
+    assert 'href="../out/report.html"' not in text  # --no-report
+    again = run(*words, "--report", "pages/scores.html")
+    assert again.code == 3
+    assert "--overwrite" in again.err
+
+
 def test_a_movie_without_an_alignment_costs_no_other(run, folder):
     for file in folder.glob("out/b*"):
         file.unlink()

@@ -15,10 +15,22 @@ from flexalign.estimate.patches import make_grid
 from flexalign.io.motion_formats.truth import read_truth, true_motion
 from flexalign.motion import Motion, Trajectory
 from flexalign.scoring.freedom import INDEPENDENT, Freedom, freedom_of, parameter_count
-from flexalign.scoring.movie_scores import GLOBAL, MotionScore, MovieScores, score_motions
+from flexalign.scoring.movie_scores import (
+    GLOBAL,
+    MotionScore,
+    MovieScores,
+    score_motions,
+    with_names,
+)
 from flexalign.scoring.ring_sums import Places, ring_sums
 from flexalign.scoring.score_movie import Scored, read_scored, score_movie
-from flexalign.scoring.session_scores import Change, SessionScores, best_of, compare_scores
+from flexalign.scoring.session_scores import (
+    Change,
+    SessionScores,
+    best_of,
+    compare_scores,
+    rival_of,
+)
 from flexalign.simulate import simulate_movie
 from flexalign.simulate.detector import make_detector
 from flexalign.simulate.layers import make_layers, make_motions
@@ -225,6 +237,15 @@ def test_a_verdict_names_both_limits_of_each_interval():
     assert session.verdict() == (
         "x has less signal than y, in 7 of 8 movies: 8.0 % less (2.0 to 9.5) at 7 to 4 A"
     )
+
+
+def test_the_rival_is_the_best_alignment_that_was_given():
+    one = movie_of("m", 1.0, 0.5)
+    named = [("ours", "a"), ("ours global", "a"), ("none", "a"), ("theirs", "b")]
+    movie = replace(one, scores=tuple(replace(one[old], name=new) for new, old in named))
+
+    assert rival_of([movie], "ours") == "theirs"
+    assert rival_of([with_names(movie, ["ours", "none"])], "ours") == "none"
 
 
 def test_what_may_be_fitted_noise_is_no_difference():

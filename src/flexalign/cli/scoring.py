@@ -23,6 +23,7 @@ from flexalign.params import ESTIMATION, OUTPUT, RANGES, REFERENCE_FILES, AlignP
 if TYPE_CHECKING:
     from flexalign.scoring.movie_scores import MovieScores
     from flexalign.scoring.score_movie import Scored
+    from flexalign.scoring.sum_pictures import SumPictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,17 @@ class ScoreOptions:
         Path | None,
         typer.Option(help="Plot the signal by resolution to this PNG file.", metavar="FILE"),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = (
-        False
-    )
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page (HTML, one file) with verdicts, plots by movie, and the sums of the "
+            "movies that differ most, side by side.",
+            metavar="FILE",
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing plot or page.")
+    ] = False
 
     def __post_init__(self) -> None:
         if self.as_csv and self.as_json:
@@ -118,13 +127,11 @@ def score(
         scored[job] = job.scores()
 
     code = run_each(jobs, work, debug=debug)
-    found = list(_with_all_names(scored).values())
+    found = _with_all_names(scored)
     if found or options.as_json:
-        _print(found, options)
-    if options.plot is not None and any(movie.has_signal for movie in found):
-        from flexalign.scoring.plot import draw_scores
-
-        draw_scores(options.plot, found)
+        _print(list(found.values()), options)
+    if any(movie.has_signal for movie in found.values()):
+        code = _draw(found, arguments, options, debug=debug) or code
     raise typer.Exit(code)
 
 
@@ -157,16 +164,26 @@ class ScoreJob:
         with progress_bar(self.movie) as progress:
             return score_movie(self.movie, motions, self.params, progress)
 
+    def pictures(self, names: Sequence[str]) -> SumPictures:
+        """Sum the movie along the alignments of these names, for the page."""
+        from flexalign.scoring.sum_pictures import sum_pictures
+
+        motions = self.motions()
+        chosen = {name: motions[name] for name in names}
+        with progress_bar(self.movie) as progress:
+            return sum_pictures(self.movie, chosen, self.params, progress)
+
 
 def _check_outputs(options: ScoreOptions, inputs: Sequence[str | Path | None]) -> None:
-    """Check, before anything is read, that the plot can be written and replaces no other file."""
+    """Check, before anything is read, that outputs can be written and replace no other file."""
     from flexalign.io.results import make_folder
     from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 
-    if options.plot is not None:
-        refuse_inputs([options.plot], inputs)
-        refuse_existing(options.plot, overwrite=options.overwrite)
-        make_folder(options.plot.parent)
+    outputs = [path for path in (options.plot, options.report) if path is not None]
+    refuse_inputs(outputs, inputs)
+    for path in outputs:
+        refuse_existing(path, overwrite=options.overwrite)
+        make_folder(path.parent)
 
 
 def _print(movies: list[MovieScores], options: ScoreOptions) -> None:
@@ -177,6 +194,35 @@ def _print(movies: list[MovieScores], options: ScoreOptions) -> None:
         print_csv(movies)
     else:
         print_table(movies)
+
+
+def _draw(
+    scored: dict[ScoreJob, MovieScores],
+    sources: dict[str, str],
+    options: ScoreOptions,
+    *,
+    debug: bool,
+) -> int:
+    """Draw the plot and write the page, where requested; the exit code."""
+    movies, code = list(scored.values()), 0
+    if options.plot is not None:
+        from flexalign.scoring.plot import draw_scores
+
+        draw_scores(options.plot, movies)
+    if options.report is not None:
+        from flexalign.report.scores import pictured_movies, write_scores_page
+
+        names, wanted = pictured_movies(movies)
+        jobs = {movie.movie: job for job, movie in scored.items()}
+        pictures: list[SumPictures] = []
+        code = run_each(
+            [jobs[root] for root in wanted],
+            lambda job: pictures.append(job.pictures(names)),
+            debug=debug,
+        )
+        write_scores_page(options.report, movies, pictures, sources)
+        typer.echo(f"report: {options.report}", err=True)
+    return code
 
 
 def _named(arguments: list[str]) -> dict[str, str]:

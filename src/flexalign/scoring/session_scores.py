@@ -45,6 +45,11 @@ class Change(JsonValue):
     more_in: int
 
     @property
+    def has_interval(self) -> bool:
+        """Whether there were enough samples for an interval."""
+        return (self.low, self.high) != _UNKNOWN
+
+    @property
     def is_significant(self) -> bool:
         """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
