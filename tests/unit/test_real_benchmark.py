@@ -97,6 +97,14 @@ def test_other_options_are_other_runs(session):
     assert "a.tiff: flexalign global" in printed
 
 
+def test_other_electrons_score_without_a_correction(session):
+    compare(session, "--programs", "flexalign", "--score-on", "movies", "--out", "on_others")
+
+    scores = json.loads((session / "on_others" / "scores.json").read_text())
+    fitted = {row["fitted_parameters_high"] for row in scores["movies"]}
+    assert set(map(float, fitted)) == {0.0}
+
+
 def test_motioncor_is_run_as_its_manual_says(tmp_path, monkeypatch):
     program = tmp_path / "MotionCor3"
     program.write_text("")  # only its name is used
