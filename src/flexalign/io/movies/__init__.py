@@ -4,5 +4,6 @@
 their tags: `tiff_layout`) and `eer` (raw frames: `eer_streams`; loops over events:
 `eer_events`; frames of unequal numbers of raw frames: `eer_groups`).  `reader` has their common
 base, `eer_writer` is for simulations, and `halves` divides the electrons of a movie into two
-movies.
+movies.  `array_movie` is a movie that is an array in memory or elsewhere, `checked_movie` checks
+the frames of a reader from outside.
 """
