@@ -233,6 +233,17 @@ def test_the_motion_of_another_movie_is_refused(run, folder):
     assert "motion of 8 frames" in found.err
 
 
+def test_a_global_motion_of_a_movie_of_another_size_is_refused(run, folder):
+    run("align", "a.tiff", *PIXEL, "--no-local", "--no-refine", "--no-report", "--out", "o")
+    simulate_movie(shape_px=(160, 160), frame_count=6).save(folder, "c", "mrc")
+
+    found = run("apply", "c.mrc", "--motion", "o/a_record.json", *PIXEL, "--out", "again")
+
+    assert found.code == 3
+    assert "motion of 160 x 160 pixels" in found.err
+    assert "found one of 192 x 160" in found.err
+
+
 def test_a_job_leaves_what_relion_looks_for(run, folder):
     shutil.copytree(folder, folder / "Movies" / "day.1")
     star = movies_star(folder, "Movies/day.1/a.tiff", "Movies/day.1/b.mrc")
