@@ -12,6 +12,7 @@ from flexalign.batch.executors import Executor
 from flexalign.batch.failures import explain
 from flexalign.batch.folder import Entry, RunFolder
 from flexalign.batch.jobs import Job, Note, Outcome, Stage, movie_key, reference_states
+from flexalign.batch.sources import Listed as Listed
 from flexalign.batch.sources import Source
 from flexalign.batch.throughput import RunSummary, Throughput
 from flexalign.errors import OutputError, ParameterError
