@@ -9,8 +9,8 @@ import pyworkflow.protocol.params as params
 
 OFFICIAL = json.loads(pathlib.Path(__file__).with_name("official_form.json").read_text())
 OURS = {
-    "splitEvenOdd", "doRefine", "doDoseWeight", "gainSense", "gainCheck", "defectsFile",
-    "binThreads", "eerDose",
+    "splitEvenOdd", "doRefine", "doDoseWeight", "gainSense", "gainCheck", "doseCheck",
+    "defectsFile", "binThreads", "eerDose",
 }  # fmt: skip
 PROBES = (None, "", "abc", -1, 0, 1, 1.5, 1e9)
 DISPLAYS = {0: "list", 1: "combo", 2: "hlist"}

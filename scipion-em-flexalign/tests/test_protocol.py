@@ -134,6 +134,17 @@ def test_a_gain_that_lies_otherwise_is_told_or_turned_or_taken_as_it_is(mrc_impo
         assert json.load(file)["parameters"]["gain_rotate"] == (0 if what == 1 else 180)
 
 
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_pixel_size_and_dose_are_checked_if_the_form_says_so(mrc_import, align, is_checked):
+    protocol = align(
+        mrc_import, doseCheck=is_checked, doLocalAlignment=False, doRefine=False, useGpu=False
+    )
+
+    with open(protocol._getExtraPath("m1_record.json")) as file:
+        parameters = json.load(file)["parameters"]
+    assert parameters["dose_check"] == ("on" if is_checked else "off")
+
+
 def test_eer_frames_are_counted_as_they_are_aligned(folder, import_movies, align):
     imported = import_movies(folder, "e*.eer", gainFile=str(folder / "e1.gain"), dosePerFrame=0.01)
     raw_frames = imported.outputMovies.getDim()[2]

@@ -24,6 +24,10 @@ class InputError(FlexAlignError):
     exit_code = 3
 
 
+# Exit code of a program that was stopped by Ctrl-C.
+INTERRUPTED = 130
+
+
 class OutputError(InputError):
     """Results cannot be written: disk full, no permission, no folder."""
 

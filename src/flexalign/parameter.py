@@ -11,6 +11,7 @@ from typing import Any
 
 from flexalign.errors import ParameterError
 
+WRITTEN_FORMATS = ("relion", "motioncor", "warp")
 # Longer values are cut in messages.
 _MAX_SHOWN_LENGTH = 80
 
@@ -107,6 +108,29 @@ def shortened(value: Any, written: Callable[[Any], str] = str) -> str:
     except ValueError:  # Python refuses to print integers of thousands of digits
         return "a number of thousands of digits"
     return text if len(text) <= _MAX_SHOWN_LENGTH else text[: _MAX_SHOWN_LENGTH - 3] + "..."
+
+
+def formats_in(words: str, option: str) -> tuple[str, ...]:
+    """The formats of other programs in a comma-separated list.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown word, naming the `option` that it was given to.
+
+    Examples
+    --------
+    >>> formats_in("relion, warp", "--write")
+    ('relion', 'warp')
+    """
+    found = tuple(word.strip() for word in words.split(",") if word.strip())
+    for word in found:
+        if word not in WRITTEN_FORMATS:
+            raise ParameterError(
+                f"{option}: expected some of {', '.join(WRITTEN_FORMATS)}, "
+                f"found '{shortened(word)}'"
+            )
+    return found
 
 
 def numbers_in(text: str) -> tuple[float, ...] | None:

@@ -17,8 +17,10 @@ from typing import Any, Self
 
 from flexalign.errors import ParameterError
 from flexalign.machine import core_count
+from flexalign.parameter import WRITTEN_FORMATS as WRITTEN_FORMATS
 from flexalign.parameter import Parameter as Parameter
 from flexalign.parameter import check_limits, coerced, parameter, shortened
+from flexalign.parameter import formats_in as formats_in
 from flexalign.parameter import option_name as option_name
 from flexalign.parameter import quoted as quoted
 
@@ -31,7 +33,6 @@ LOCAL = "Local alignment"
 OUTPUT = "Outputs"
 RUNNING = "Running"
 
-WRITTEN_FORMATS = ("relion", "motioncor", "warp")
 # Parameters that name a file which is read beside the movie.
 REFERENCE_FILES = ("gain", "dark", "defects", "eer_groups")
 # No movie has more frames.
@@ -191,11 +192,9 @@ class AlignParams:
     )  # fmt: skip
 
     local: bool = parameter(
-        True,
-        "Estimate local motion, which differs over the field.",
-        LOCAL,
+        True, "Estimate local motion, which differs over the field.", LOCAL,
         scipion="doLocalAlignment",
-    )
+    )  # fmt: skip
     control_points: tuple[int, int, int] | None = parameter(
         None, "Number of control points of the motion field in x, y and time; at least 3 each.",
         LOCAL, minimum=3, maximum=100, metavar="X Y T",
@@ -254,14 +253,10 @@ class AlignParams:
         RUNNING, minimum=1, maximum=4096,
     )  # fmt: skip
     max_memory_GB: float | None = parameter(
-        None,
-        "Maximum memory: to stay below it, frames are summed before their motion is estimated; a "
-        "movie that still needs more is refused before it is read. Default: no limit.",
-        RUNNING,
-        unit="GB",
-        minimum=0.1,
-        maximum=1_000_000,
-    )
+        None, "Maximum memory: to stay below it, frames are summed before their motion is "
+        "estimated; a movie that still needs more is refused before it is read. Default: no limit.",
+        RUNNING, unit="GB", minimum=0.1, maximum=1_000_000,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -348,59 +343,6 @@ class AlignParams:
         for name in ("threads", "gain_check", "dose_check"):
             del values[name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def formats_in(words: str, option: str) -> tuple[str, ...]:
-    """The formats in a comma-separated list.
-
-    Raises
-    ------
-    ParameterError
-        For an unknown word, naming the `option` that it was given to.
-
-    Examples
-    --------
-    >>> formats_in("relion, warp", "--write")
-    ('relion', 'warp')
-    """
-    found = tuple(word.strip() for word in words.split(",") if word.strip())
-    for word in found:
-        if word not in WRITTEN_FORMATS:
-            raise ParameterError(
-                f"{option}: expected some of {', '.join(WRITTEN_FORMATS)}, "
-                f"found '{shortened(word)}'"
-            )
-    return found
-
-
-# Arguments of functions that are options of the command line, but no parameters.
-_OTHER_OPTIONS = {"overwrite": "--overwrite", "shape_px": "--size"}
-
-
-def with_options(message: str) -> str:
-    """A message of an error as the command line has it: options in place of parameters.
-
-    Examples
-    --------
-    >>> with_options("`pixel_size_A`: expected at least 0.05 A, found 0")
-    '--pixel-size: expected at least 0.05 A, found 0'
-    """
-    options = {name: option_name(name) for name in parameters()} | _OTHER_OPTIONS
-    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), message)
-
-
-def with_parameters(message: str) -> str:
-    """As messages in Python: the inverse of `with_options`.
-
-    Examples
-    --------
-    >>> with_parameters("give --pixel-size")
-    'give `pixel_size_A`'
-    """
-    names = {option_name(name): name for name in parameters()}
-    names |= {option: name for name, option in _OTHER_OPTIONS.items()}
-    quoted_names = {option: quoted(name) for option, name in names.items()}
-    return re.sub(r"--[\w-]+", lambda found: quoted_names.get(found[0], found[0]), message)
 
 
 def parameters() -> dict[str, Parameter]:

@@ -23,9 +23,11 @@ from flexalign.batch.failures import Failure
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.jobs import Job, Outcome, Stage, throttled
 from flexalign.batch.local_processes import LocalProcesses
-from flexalign.batch.run import Listed, Run
+from flexalign.batch.run import Run
+from flexalign.batch.sources import Listed
 from flexalign.batch.throughput import Throughput
 from flexalign.io.record import read_record
+from flexalign.io.writing.ownership import resolved
 from flexalign.params import AlignParams
 
 PARAMS = AlignParams(pixel_size_A=1.5, psd=False, refine=False)
@@ -320,3 +322,38 @@ def test_progress_is_sent_at_each_stage_and_after_the_interval(interval_s, sent)
         tell(*one)
 
     assert received == [news[n] for n in sent]
+
+
+class Endless(Listed):
+    """A source to which more movies may come."""
+
+    is_open = True
+
+
+def test_a_watch_that_is_stopped_says_so_and_leaves_no_empty_tables(tmp_path):
+    run = Run(RunFolder(tmp_path, PARAMS), InProcess(1), Endless([]), lambda event: None)
+    run.stop()
+
+    summary = run.go()
+
+    assert summary.is_stopped
+    assert summary.exit_code == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parameters_of_one_movie_that_cannot_be_are_its_failure_and_the_others_go_on(
+    movies, tmp_path
+):
+    (tmp_path / "run").mkdir()
+    folder, paths = RunFolder(tmp_path / "run", PARAMS), sorted(movies.iterdir())
+    wrong = {resolved(paths[0]): {"voltage_kV": 3.0}}
+
+    summary = Run(
+        folder, InProcess(1), Listed(paths), lambda event: None,
+        own=lambda movie: wrong.get(movie, {}),
+    ).go()  # fmt: skip
+
+    assert (summary.done, summary.failures) == (2, {"parameter": 1})
+    assert "--voltage: expected at least 60 kV" in (tmp_path / "run" / "failed.tsv").read_text()
+    index = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (index["failed"], index["summary"]["failed"]) == (1, 1)

@@ -14,6 +14,7 @@ from flexalign.errors import ParameterError
 from flexalign.params import AlignParams
 
 FRAMES = 4
+QUICK = ("--jobs", "0", "--no-local", "--no-refine", "--no-psd", "--no-report")
 MDOC = """PixelSpacing = 1.5
 Voltage = 200
 
@@ -134,3 +135,51 @@ def test_a_run_uses_them_and_stops_on_contradictions(tmp_path, flexalign):
     assert wrong == 2
     assert "--voltage: expected 200" in why
     assert not list((tmp_path / "wrong").glob("*_record.json"))
+
+
+IMPOSSIBLE = [
+    ("PixelSpacing = 1.5", "PixelSpacing = -1.5", "pixel size: expected at least 0.12 A"),
+    ("PixelSpacing = 1.5", "PixelSpacing = 500", "pixel size: expected at most 9 A"),
+    ("Voltage = 200", "Voltage = 3", "voltage: expected at least 60 kV"),
+    ("ExposureDose = 6", "ExposureDose = 1e9", "exposure dose: expected at most 300 e/A2"),
+]
+
+
+@pytest.mark.parametrize(("text", "wrong", "why"), IMPOSSIBLE)
+def test_an_impossible_value_is_not_used_and_reported(tmp_path, text, wrong, why):
+    (tmp_path / "m.mdoc").write_text(MDOC.replace(text, wrong))
+    movie = write_movie(tmp_path / "m.mrcs")
+
+    values, said = parameters_of(movie)
+
+    assert len(values) == 2
+    assert f"m.mdoc: not used: {why}" in said[0]
+
+
+@pytest.mark.parametrize("text", ["Voltage = 3", "PixelSpacing = 0", "PixelSpacing = 9e99"])
+def test_a_run_over_movies_with_an_impossible_value_goes_on(tmp_path, flexalign, text):
+    for number, mdoc in enumerate((MDOC, f"{text}\n\n[FrameSet = 0]\nNumSubFrames = 4\n")):
+        movie = write_movie(tmp_path / "in" / f"m{number}.mrcs", pixel_size_A=1.5)
+        movie.with_suffix(".mdoc").write_text(mdoc)
+
+    code, _, err = flexalign("align", tmp_path / "in", "--out", tmp_path / "out", *QUICK)
+
+    assert code == 0
+    assert len(list((tmp_path / "out").glob("*_record.json"))) == 2
+    assert "Traceback" not in err
+
+
+def test_a_file_that_comes_late_does_not_repeat_its_movie(tmp_path, flexalign):
+    movie = write_movie(tmp_path / "in" / "m.mrcs", pixel_size_A=1.5)
+    words = ("align", tmp_path / "in", "--out", tmp_path / "out", *QUICK)
+    flexalign(*words)
+    record = tmp_path / "out" / "m_record.json"
+    before = record.stat().st_mtime_ns
+    movie.with_suffix(".mdoc").write_text(MDOC)
+
+    code, _, err = flexalign(*words)
+
+    assert (code, record.stat().st_mtime_ns) == (0, before)
+    assert "aligned before the file with its pixel size, voltage or dose came" in err
+    assert flexalign(*words, "--overwrite")[0] == 0
+    assert json.loads(record.read_text())["parameters"]["voltage_kV"] == 200

@@ -235,6 +235,17 @@ def test_a_start_that_takes_longer_than_the_idle_time_is_no_end(tmp_path, monkey
     assert clock.pass_s(source, 20) == ["m.mrc"]
 
 
+def test_the_idle_time_counts_from_the_first_listing(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    source = Watched(tmp_path, WatchChoices(idle_s=60, settle_s=15, poll_s=2))
+    clock.now_s += 100
+
+    assert clock.pass_s(source, 50) == []
+    assert source.is_open
+    assert clock.pass_s(source, 20) == []
+    assert not source.is_open
+
+
 def test_a_folder_that_does_not_answer_for_a_while_is_no_end(watched, tmp_path):
     shutil.rmtree(tmp_path / "in")
     assert first_taken(watched, 1.5)[0] == []

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
 import shlex
 
 import pytest
 
+from flexalign.batch.events import Ended
+from flexalign.batch.failures import Failure
+from flexalign.batch.jobs import Job, Outcome
 from flexalign.cli import log_file
 from flexalign.cli.hooks import Hooks
 from flexalign.errors import OccupiedError, ParameterError
 
+MAX_LOG_BYTES = 100
 OPTIONS = ("--pixel-size", "1.5", "--no-refine", "--no-psd", "--no-local", "--jobs", "0")
 STAMPED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d .+")
 
@@ -34,7 +40,7 @@ def test_the_log_has_what_is_printed_with_the_time_and_is_appended_to(run, movie
 def test_a_log_is_rotated_and_keeps_its_predecessors(tmp_path, monkeypatch):
     monkeypatch.setattr(log_file, "MAX_BYTES", 200)
     monkeypatch.setattr(log_file, "PREDECESSORS", 2)
-    with log_file.log_lines(tmp_path / "run.log") as write:
+    with log_file.log_lines(tmp_path / "run.log", print) as write:
         for number in range(30):
             write(f"line {number}")
 
@@ -117,3 +123,62 @@ def test_watching_says_what_it_waits_for(run, movie_folder, tmp_path):
     assert "until Ctrl-C or 0.01 minutes without a new movie" in first
     assert STAMPED.fullmatch(first)
     assert any(STAMPED.fullmatch(line) and "a.tiff: motion" in line for line in others)
+
+
+def test_a_full_disk_under_the_log_is_reported_once_and_ends_nothing(tmp_path):
+    before, problems = resource.getrlimit(resource.RLIMIT_FSIZE), []
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_LOG_BYTES, before[1]))
+    try:
+        with log_file.log_lines(tmp_path / "run.log", problems.append) as write:
+            for number in range(30):
+                write(f"line {number}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert len(problems) == 1
+    assert "lines are missing in the log" in problems[0]
+    assert (tmp_path / "run.log").stat().st_size <= MAX_LOG_BYTES
+
+
+def test_an_error_that_stops_a_run_is_in_the_log(run, movie_folder, tmp_path):
+    log = tmp_path / "run.log"
+    words = ("--pixel-size", "1.5", "--dose-per-frame", "900", "--log", log)
+
+    outcome = run("align", movie_folder, "--out", tmp_path / "out", *words)
+
+    assert outcome.code == 2
+    last = log.read_text().splitlines()[-1]
+    assert STAMPED.fullmatch(last)
+    assert "error: --dose-per-frame: expected at most 300 e/A2" in last
+
+
+def test_a_run_that_the_dose_stops_leaves_no_tables(run, movie_folder, tmp_path):
+    words = ("--pixel-size", "1.5", "--dose-per-frame", "900")
+
+    run("align", movie_folder, "--out", tmp_path / "out", *words)
+
+    left = [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+    assert left == []
+
+
+@pytest.mark.parametrize("stop", [SystemExit, KeyboardInterrupt])
+def test_a_run_that_ends_at_once_leaves_no_command_behind(tmp_path, stop):
+    """The command waits for a pipe that nobody writes to."""
+    pid_file = tmp_path / "pid"
+    os.mkfifo(tmp_path / "fifo")
+    script = f"echo $$ > {pid_file}.part; mv {pid_file}.part {pid_file}; exec cat fifo"
+    command = "sh -c " + shlex.quote(f"cd {tmp_path}; {script}")
+    outcome = Outcome(Job("m.mrc", "m", "", {}, ""), None, Failure("input", "broken"))
+
+    def run_until_stopped():
+        with Hooks(command, None, lambda event: None) as hooks:
+            hooks(Ended(outcome, is_final=True))
+            while not pid_file.exists():
+                pass
+            raise stop
+
+    with pytest.raises(stop):
+        run_until_stopped()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)

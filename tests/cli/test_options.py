@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 import pytest
 import typer
+from typer.main import get_command
 
 from flexalign.cli import app
 from flexalign.cli.options import collect_parameters
@@ -112,3 +115,16 @@ def test_help_of_every_option_has_its_default_and_is_in_its_group(run, command):
         assert parameter.group in text
     assert "Default: 30." in text
     assert not {"<bool>", "(30)"} & set(text.split())
+
+
+@pytest.mark.parametrize("command", sorted(get_command(app).commands))
+def test_help_at_80_columns_fills_its_lines_and_names_no_types_of_python(run, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    text = run(command, "--help").out
+
+    assert not re.search(r"<(bool|str|int|float|path|list)|\(\d+\)\]", text)
+    lines = [line.strip() for line in text.split("\u256d")[0].splitlines()]
+    for line, following in itertools.pairwise(lines[2:]):
+        is_end = not line or not following or following.startswith("Exit code:")
+        assert is_end or len(f"{line} {following.split()[0]}") > 77

@@ -49,3 +49,24 @@ def test_the_disk_space_of_the_plan_is_that_of_the_results(run, tmp_path):
     images = [p for p in (tmp_path / "out").iterdir() if p.suffix in (".mrc", ".mrcs")]
     found = sum(path.stat().st_size for path in images)
     assert found == pytest.approx(planned.written_bytes - SMALL_FILES_BYTES, rel=0.02)
+
+
+def test_gain_references_in_a_folder_are_no_movies(run, movie_folder):
+    found = run("plan", movie_folder, "--pixel-size", "1.5")
+
+    assert found.code == 0
+    assert "gain" not in found.err
+    assert re.search(r"^all movies +2$", found.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [(("--pixel-size", "15"), "--pixel-size"), (("--dose-per-frame", "90"), "--dose-per-frame")],
+)
+def test_a_plan_warns_of_what_stops_a_run(run, movie_folder, words, option):
+    found = run("plan", movie_folder / "a.tiff", *words)
+    off = run("plan", movie_folder / "a.tiff", *words, "--dose-check", "off")
+
+    assert found.code == 0
+    assert f"warning: {option}: expected" in found.err
+    assert "warning" not in off.err

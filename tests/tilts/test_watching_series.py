@@ -190,6 +190,19 @@ def test_an_old_series_is_not_waited_for(tmp_path):
     assert len(source.take()) == 3
 
 
+def test_the_idle_time_counts_from_the_first_listing(tmp_path):
+    clock = Clock()
+    (tmp_path / "in").mkdir(exist_ok=True)
+    source = watched(tmp_path, clock, idle_s=60.0)
+    clock.now += 100
+    assert source.is_open
+    source.take()
+    clock.now += 59
+    assert source.is_open
+    clock.now += 2
+    assert not source.is_open
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(InputError, match="expected a folder"):
         WatchedSeries(tmp_path / "gone", SeriesWatch(), None, None)

@@ -9,7 +9,8 @@ import pytest
 
 from flexalign import AlignParams, ParameterError
 from flexalign.batch.failures import explain
-from flexalign.params import option_name, parameters, quoted, with_options, with_parameters
+from flexalign.option_messages import with_options, with_parameters
+from flexalign.params import option_name, parameters, quoted
 
 SOURCE = Path(__file__).parents[2] / "src" / "flexalign"
 

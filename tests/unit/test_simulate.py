@@ -12,6 +12,7 @@ import tifffile
 
 from flexalign.errors import ParameterError
 from flexalign.simulate import MOTIONS, SimulationSettings, motion_error_px, simulate_movie
+from flexalign.simulate.detector import make_detector
 from flexalign.simulate.motions import JUMP_A, TrueMotion, make_motion
 from flexalign.simulate.movie import Canvas, _source_displacement_px
 from flexalign.simulate.placing import particle_atoms_A
@@ -437,3 +438,18 @@ def test_motion_error_of_no_motion_is_the_size_of_the_motion(small):
     expected = np.sqrt((truth**2).sum(axis=-1).mean())
     assert motion_error_px(still, small).rms_px == pytest.approx(expected)
     assert motion_error_px(still, small, frames=[2]).rms_px == 0.0
+
+
+def test_movies_of_one_detector_share_gain_and_bad_pixels_and_nothing_else():
+    common = {"shape_px": (96, 128), "gain_error": 0.1, "faults": ("bad-lines",)}
+    first, second = (
+        make_detector(SimulationSettings(**common, seed=seed, detector_seed=7)) for seed in (1, 2)
+    )
+    own = make_detector(SimulationSettings(**common, seed=1))
+
+    np.testing.assert_array_equal(first.gain, second.gain)
+    np.testing.assert_array_equal(first.rate, second.rate)
+    np.testing.assert_array_equal(first.bad_pixels, second.bad_pixels)
+    assert not np.array_equal(first.gain, own.gain)
+    motions = [make_motion(SimulationSettings(**common, seed=s, detector_seed=7)) for s in (1, 2)]
+    assert not np.array_equal(motions[0].path_px, motions[1].path_px)

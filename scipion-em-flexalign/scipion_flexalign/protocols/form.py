@@ -165,6 +165,13 @@ def define_references(form):
              "are too weak to tell are aligned in any case.",
     )  # fmt: skip
     form.addParam(
+        "doseCheck", params.BooleanParam, default=False,
+        label="Check pixel size and dose?", expertLevel=cons.LEVEL_ADVANCED,
+        help="A movie fails, before it is aligned, if the pixel size or the dose of the import "
+             "cannot be right: a pixel below 0.12 or above 9 A, more than 300 e/A2 in the movie "
+             "unless the counts confirm it, four times more EER events than electrons.",
+    )  # fmt: skip
+    form.addParam(
         "defectsFile", params.FileParam, default="", label="Defects",
         expertLevel=cons.LEVEL_ADVANCED, allowsNull=True,
         help="Bad pixels: an image (MRC, TIFF; not zero = bad) or a text with lines "

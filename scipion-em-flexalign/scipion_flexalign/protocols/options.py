@@ -133,9 +133,7 @@ class EngineOptions:
             "gain-flip": GAIN_FLIPS[self.gainFlip.get()],
             "gain-sense": GAIN_SENSES[self.gainSense.get()],
             "gain-check": GAIN_CHECKS[self.gainCheck.get()],
-            # Pixel size and dose are those of the import, and the form cannot say that they are
-            # right; a dose that differs is a flag of the movie.
-            "dose-check": "off",
+            "dose-check": "on" if self.doseCheck.get() else "off",
             "dark": dark,
             "defects": self.defectsFile.get(),
         }

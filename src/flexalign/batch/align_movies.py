@@ -27,7 +27,8 @@ from flexalign.io.results import make_folder
 from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
-from flexalign.params import AlignParams, with_parameters
+from flexalign.option_messages import with_parameters
+from flexalign.params import AlignParams
 
 LOG = logging.getLogger("flexalign")
 

@@ -15,7 +15,7 @@ from flexalign.errors import (
     ParameterError,
 )
 from flexalign.files import displayed
-from flexalign.params import with_options
+from flexalign.option_messages import with_options
 
 REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
 

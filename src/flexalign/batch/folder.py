@@ -88,6 +88,11 @@ class RunFolder:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no movie is done or has failed."""
+        return not self._entries
+
     def get(self, movie: str) -> Entry | None:
         """The entry of the movie, None if it was never tried."""
         return self._entries.get(movie)
@@ -138,7 +143,8 @@ class RunFolder:
         OutputError
             If they cannot be written.
         """
-        if not at_once and (not self._is_changed or time.monotonic() < self._next_write_s):
+        is_due = self._is_changed and not self.is_empty and time.monotonic() >= self._next_write_s
+        if not at_once and not is_due:
             return
         started = time.monotonic()
         entries = list(self)

@@ -15,7 +15,8 @@ from flexalign.gain.verdict import MIN_VARIATION, GainCheck
 from flexalign.io.record import file_state
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
-from flexalign.params import AlignParams, with_parameters
+from flexalign.option_messages import with_parameters
+from flexalign.params import AlignParams
 from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ from flexalign.params import AlignParams
 
 MOVIE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff", ".eer")
 COMPRESSED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
+# Detector references beside movies: their names end in such a word, or begin as SerialEM's do.
+REFERENCE_NAME = re.compile(
+    r"(?:Super|Count)Ref_|(?:.*[-_ ])?(?:(?:gain|dark)(?:[-_]?ref(?:erence)?)?|defects?)\.[^/]*$",
+    re.IGNORECASE,
+)
 INDEX_NAME = "run.json"
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 # Parameters of which the value of a list is added to that of the run.
@@ -135,14 +141,15 @@ def is_movie_name(path: Path) -> bool:
 
     Examples
     --------
-    >>> names = ("a.mrc.bz2", "b.TIFF", "c.star", "d.gz", ".e.mrc")
+    >>> names = ("a.mrc.bz2", "b.TIFF", "c.star", "d.gz", ".e.mrc", "f_gain.mrc", "again.tiff")
     >>> [is_movie_name(Path(name)) for name in names]
-    [True, True, False, False, False]
+    [True, True, False, False, False, False, True]
     """
     suffix = path.suffix.lower()
     if suffix in COMPRESSED_SUFFIXES:
         suffix = Path(path.stem).suffix.lower()
-    return suffix in MOVIE_SUFFIXES and not path.name.startswith(".")
+    is_reference = REFERENCE_NAME.match(path.name) is not None
+    return suffix in MOVIE_SUFFIXES and not path.name.startswith(".") and not is_reference
 
 
 def is_result(path: Path) -> bool:

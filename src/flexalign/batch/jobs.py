@@ -127,12 +127,32 @@ def key_of_record(record: MovieRecord) -> str:
         return ""
 
 
-def movie_key(movie: str | Path, params: AlignParams) -> str:
-    """The key of the job of a movie that belongs to no series; "" if a file cannot be found."""
+def movie_key(
+    movie: str | Path,
+    params: AlignParams,
+    series_key: str = "",
+    references: Mapping[str, dict[str, int]] | None = None,
+) -> str:
+    """The key of the job of a movie; "" if a file cannot be found, which opening it reports.
+
+    Parameters
+    ----------
+    series_key : identity of the tilt series that the movie belongs to; "" = none
+    references : `reference_states` of the parameters; None = they are looked up
+    """
     try:
-        return job_key(params.hash(), {"movie": file_state(movie), **reference_states(params)})
+        states = reference_states(params) if references is None else references
+        return job_key(params.hash(), {"movie": file_state(movie), **states}, series_key)
     except (OSError, InputError):
-        return ""  # opening it reports the error
+        return ""
+
+
+def finished_movie(
+    folder: Path, root: str, movie: str | Path, params: AlignParams
+) -> MovieRecord | None:
+    """The record of a movie that is finished with these parameters, else None."""
+    key = movie_key(movie, params)
+    return finished(folder, root, key) if key else None
 
 
 def reference_states(params: AlignParams) -> dict[str, dict[str, int]]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from flexalign.batch.events import Ended, Finished, Measured, Observer, Queued, Skipped, Tick
 from flexalign.batch.executors import Executor
+from flexalign.batch.failures import explain
 from flexalign.batch.folder import Entry, RunFolder
-from flexalign.batch.jobs import Job, Note, Outcome, Stage, job_key, reference_states
+from flexalign.batch.jobs import Job, Note, Outcome, Stage, movie_key, reference_states
+from flexalign.batch.sources import Listed as Listed
+from flexalign.batch.sources import Source
 from flexalign.batch.throughput import RunSummary, Throughput
-from flexalign.errors import InputError, OutputError
+from flexalign.errors import OutputError, ParameterError
 from flexalign.files import displayed
-from flexalign.io.record import file_state
 from flexalign.io.writing.ownership import resolved
 from flexalign.params import REFERENCE_FILES, AlignParams
 
@@ -24,59 +26,10 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 # After this many consecutive write failures the folder is at fault, not the movies.
 MAX_OUTPUT_FAILURES = 3
-
-
-class Source(Protocol):
-    """Source of the movies of a run."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether more movies may come."""
-        ...
-
-    def take(self) -> Sequence[Path]:
-        """Return the movies that have become ready since the last call."""
-        ...
-
-    @property
-    def movies(self) -> Sequence[Path]:
-        """The movies known beforehand."""
-        ...
-
-    @property
-    def backlog(self) -> int:
-        """Number of movies that are seen but not ready."""
-        ...
-
-    @property
-    def incomplete(self) -> Sequence[Path]:
-        """Those of them that will probably never become ready."""
-        ...
-
-
-class Listed:
-    """A source of movies that are all known from the start."""
-
-    backlog = 0
-    incomplete: Sequence[Path] = ()
-
-    def __init__(self, movies: Sequence[Path]) -> None:
-        self._movies = movies
-
-    @property
-    def is_open(self) -> bool:
-        """Whether they have not been taken yet."""
-        return bool(self._movies)
-
-    def take(self) -> Sequence[Path]:
-        """All of them, once."""
-        movies, self._movies = self._movies, ()
-        return movies
-
-    @property
-    def movies(self) -> Sequence[Path]:
-        """Those that have not been taken yet."""
-        return self._movies
+LATE_VALUES = (
+    "a movie that was aligned before the file with its pixel size, voltage or dose came stays as "
+    "it is; see --overwrite"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +55,8 @@ class Run:
     Parameters
     ----------
     own : gives parameters of single movies, by their resolved paths; None = there are none
+    own_at_first : the same without values of files that may come after a movie was aligned, which
+        is then not aligned again; None = there are no such files
     first_movies : checks of pixel size, dose and gain; None = nothing is checked
     inputs : further input files, which must not be replaced
     of_series : properties of the job of a movie, by its resolved path, from its tilt series
@@ -118,7 +73,9 @@ class Run:
         own: Callable[[Path], Mapping[str, Any]] | None = None,
         inputs: Sequence[str] = (),
         of_series: Callable[[Path], Mapping[str, Any]] | None = None,
+        own_at_first: Callable[[Path], Mapping[str, Any]] | None = None,
     ) -> None:
+        self._own_at_first, self._is_late_noted = own_at_first, False
         self._of_series = of_series or (lambda movie: {})
         self._own, self._inputs = own or (lambda movie: {}), tuple(inputs)
         self._folder, self._executor = folder, executor
@@ -150,6 +107,7 @@ class Run:
         ParameterError
             If their pixel size or dose cannot be right.
         """
+        is_complete = False
         try:
             while self._is_running():
                 if self._is_stopped:
@@ -162,13 +120,18 @@ class Run:
                 self._throughput.note(self._executor.side_by_side, running, len(self._waiting))
                 left = len(self._waiting) + len(self._running)
                 self._observe(Tick(self._throughput, left, self._source.backlog))
+            is_complete = not self._is_stopped
         finally:
             self._executor.close()
             # After a stop no further movie is checked; the next run will.
             movies = () if self._is_stopped else self._source.incomplete
             incomplete = tuple(displayed(path) for path in movies)
             summary = self._throughput.summary(self._unfinished(), incomplete)
-            self._folder.write(summary.to_dict(), at_once=True)
+            is_cut = self._is_stopped and (self._source.is_open or summary.unfinished > 0)
+            summary = replace(summary, is_stopped=is_cut)
+            # A run that ends before any movie has leaves no empty tables.
+            if is_complete or not self._folder.is_empty:
+                self._folder.write(summary.to_dict(), at_once=True)
         self._observe(Finished(summary, self._folder.path))
         return summary
 
@@ -206,26 +169,49 @@ class Run:
             self._changed.add(movie)
             return
         name = self._folder.names.give(movie)
-        own = self._own(resolved(movie))
-        params = replace(self._folder.params, **own)
-        of_series = self._of_series(resolved(movie))
-        series_key = of_series.get("series_key", "")
+        place = resolved(movie)
+        own, of_series = self._own(place), self._of_series(place)
+        folder = str(self._folder.path.absolute())
         try:
-            references = reference_states(params) if own else self._references
-            key = job_key(params.hash(), {"movie": file_state(movie), **references}, series_key)
-        except (OSError, InputError):
-            key = ""  # opening it reports the error
+            params = replace(self._folder.params, **own)
+        except ParameterError as error:
+            values = self._folder.params.to_dict()
+            job = Job(movie, name, folder, values, "", inputs=self._inputs, **of_series)
+            self._listen(Outcome(job, None, explain(error)))
+            return
+        series_key = of_series.get("series_key", "")
+        key = self._key(movie, params, series_key)
         known = self._folder.get(movie)
         if of_series.get("only_measures") and known is not None and known.failure is None:
             known = None  # it is aligned, and measured for the others
-        if known is not None and known.key == key and self._is_ended(known):
+        if known is not None and self._is_ended(known) and self._is_same(known, key, series_key):
             self._throughput.skip(movie, known.failure)
             self._observe(Skipped(movie, known.failure))
             return
-        folder = str(self._folder.path.absolute())
         job = Job(movie, name, folder, params.to_dict(), key, inputs=self._inputs, **of_series)
         self._waiting[movie] = job
         self._observe(Queued(movie, len(self._waiting)))
+
+    def _key(self, movie: str, params: AlignParams, series_key: str) -> str:
+        """The key of the job of a movie; the references of the run are looked up only once."""
+        names = REFERENCE_FILES
+        is_common = all(getattr(params, n) == getattr(self._folder.params, n) for n in names)
+        return movie_key(movie, params, series_key, self._references if is_common else None)
+
+    def _is_same(self, known: Entry, key: str, series_key: str) -> bool:
+        """Whether a job was tried before, or done before a file with values of the movie came."""
+        if known.key == key:
+            return True
+        if self._own_at_first is None or known.failure is not None or not key:
+            return False
+        values = self._own_at_first(resolved(known.movie))
+        params = replace(self._folder.params, **values)
+        if known.key != self._key(known.movie, params, series_key):
+            return False
+        if not self._is_late_noted:
+            self._is_late_noted = True
+            self._observe(Note(LATE_VALUES))
+        return True
 
     def _is_ended(self, known: Entry) -> bool:
         """Whether a movie was finished or failed before and is not repeated."""

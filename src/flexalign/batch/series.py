@@ -230,12 +230,18 @@ class SeriesWork:
         """Pass a note to the observer."""
         self._observe(Note(text))
 
+    @property
+    def _is_stopped(self) -> bool:
+        """Whether the run over the movies was stopped before its end."""
+        return self._finished is None or self._finished.summary.is_stopped
+
     def finish(self) -> None:
         """Wait for pending writes, and update the tables."""
         self._take_written(wait=True)
         self._pool.shutdown()
-        self._folder.write()
-        self._tilts.write(at_once=True)
+        if not self._folder.is_empty or not self._tilts.is_empty or not self._is_stopped:
+            self._folder.write()
+            self._tilts.write(at_once=True)
         if self._finished is not None:
             self._observe(self._finished)
 

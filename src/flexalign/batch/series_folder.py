@@ -72,6 +72,11 @@ class SeriesFolder:
         return self._failed
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no series is done or has failed."""
+        return not self._done and not self._failed
+
+    @property
     def lost(self) -> int:
         """Number of lost tilts in the finished series of this run, done now or before."""
         return sum(self.lost_of(name) for name in self._started & self._done.keys())

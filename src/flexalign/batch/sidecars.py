@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from flexalign.io.inspect.session_facts import inspect_session_file
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import read_head
 from flexalign.model import MovieInfo
-from flexalign.params import AlignParams, quoted
+from flexalign.parameter import check_limits
+from flexalign.params import AlignParams, parameters, quoted
+from flexalign.quality.dose_check import MAX_MOVIE_DOSE_E_A2, MAX_PIXEL_A, MIN_PIXEL_A
 
 SIDECAR_SUFFIXES = (".mdoc", ".xml")
 # Suffixes in movie names of data-collection programs that are absent in sidecar names.
@@ -25,6 +28,14 @@ SAME_PIXEL_RATIOS = (0.5, 1.0, 2.0)
 DOSES = (
     "dose_per_frame_e_A2", "eer_total_dose_e_A2", "eer_dose_per_frame_e_A2", "eer_groups",
 )  # fmt: skip
+# Values outside are of no movie: the file is wrong, or has another unit.
+_LIMITS = {
+    "pixel_size_A": replace(parameters()["pixel_size_A"], minimum=MIN_PIXEL_A, maximum=MAX_PIXEL_A),
+    "voltage_kV": parameters()["voltage_kV"],
+    "exposure_dose_e_A2": replace(
+        parameters()["eer_total_dose_e_A2"], minimum=0.01, maximum=MAX_MOVIE_DOSE_E_A2
+    ),
+}
 _SHOWN = {
     "pixel_size_A": "pixel size {:.4g} A",
     "voltage_kV": "voltage {:g} kV",
@@ -41,7 +52,7 @@ def sidecars_of(movie: Path, suffixes: Sequence[str] = SIDECAR_SUFFIXES) -> Iter
             yield movie.with_name(name)
 
 
-def read_sidecar(movie: Path) -> tuple[Path, Mapping[str, Any]] | None:
+def read_sidecar(movie: Path) -> tuple[Path, dict[str, Any]] | None:
     """The first file beside a movie that has metadata of one exposure, and its values."""
     for path in sidecars_of(movie):
         try:
@@ -49,7 +60,7 @@ def read_sidecar(movie: Path) -> tuple[Path, Mapping[str, Any]] | None:
         except FlexAlignError:
             continue  # half-written, or of another kind
         if facts is not None and facts.values.get("sections", 1) == 1:
-            return path, facts.values
+            return path, dict(facts.values)
     return None
 
 
@@ -65,7 +76,7 @@ class SidecarParameters:
     params : of the run
     given : names of the parameters that were given for all movies
     own : values of single movies, by their resolved path, which take precedence
-    report : called with a sentence when values are used, once for the same values
+    report : called with a sentence when values are used or are impossible, once for the same values
     """
 
     def __init__(
@@ -81,18 +92,45 @@ class SidecarParameters:
     def __call__(self, movie: Path) -> dict[str, Any]:
         """The values of one movie, given its resolved path."""
         own = dict(self._own(movie))
-        found = read_sidecar(movie)
+        found = self._possible(movie)
         if found is None:
             return own
         path, facts = found
         values = self._wanted(movie, facts, self._given | own.keys())
         text = ", ".join(_SHOWN[name].format(value) for name, value in values.items())
-        if text and text not in self._reported:
-            self._reported.add(text)
-            self._report(
-                f"{text}: from {path.name} and files like it, for movies that say no other"
+        if text:
+            self._report_once(
+                text, f"{text}: from {path.name} and files like it, for movies that say no other"
             )
         return {**values, **own}
+
+    def without_files(self, movie: Path) -> Mapping[str, Any]:
+        """The values of one movie that are not from a file beside it."""
+        return self._own(movie)
+
+    def _possible(self, movie: Path) -> tuple[Path, dict[str, Any]] | None:
+        """As `read_sidecar`, without values that no movie has, which are reported."""
+        found = read_sidecar(movie)
+        if found is None:
+            return None
+        path, facts = found
+        for name, limits in _LIMITS.items():
+            value = facts.get(name)
+            if not value:
+                continue
+            label = name.rpartition("_e_A2")[0] or name.rpartition("_")[0]
+            try:
+                check_limits(name, value, limits, label.replace("_", " "))
+            except ParameterError as error:
+                del facts[name]
+                self._report_once(f"{error}", f"{path.name}: not used: {error}")
+        return path, facts
+
+    def _report_once(self, key: str, text: str) -> None:
+        """Report a sentence, unless one of the same key was."""
+        if key not in self._reported:
+            self._reported.add(key)
+            self._report(text)
 
     def _wanted(
         self, movie: Path, facts: Mapping[str, Any], given: Collection[str]
@@ -120,7 +158,7 @@ class SidecarParameters:
         ParameterError
             If pixel size or voltage contradict.
         """
-        found = read_sidecar(movie)
+        found = self._possible(movie)
         if found is None:
             return
         path, facts = found

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from flexalign.batch.failures import Failure
 from flexalign.batch.jobs import Outcome
 from flexalign.batch.warning_counts import WarningCounts
+from flexalign.errors import INTERRUPTED
 from flexalign.model import JsonValue
 
 RECENT_MOVIES = 50
@@ -37,6 +38,7 @@ class RunSummary(JsonValue):
     limit : the bottleneck, in words
     incomplete : movies that were seen and never became complete
     warnings : number of movies with each warning, of this run
+    is_stopped : whether it was stopped while movies were left, or more could come
     """
 
     schema: ClassVar[int] = 1
@@ -56,10 +58,13 @@ class RunSummary(JsonValue):
     limit: str
     incomplete: tuple[str, ...] = ()
     warnings: dict[str, int] = field(default_factory=dict)
+    is_stopped: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 if all are done, the code of the failures if all failed with the same, else 1."""
+        """130 if it was stopped, else 0 if all are done, else that of all failures or 1."""
+        if self.is_stopped:
+            return INTERRUPTED
         if not self.exit_codes:
             return 1 if self.incomplete else 0
         is_all = self.done + self.done_before == 0

@@ -120,7 +120,7 @@ class Watched:
         if idle_s is None or any(seen.size_bytes for seen in pending):
             return True
         if not self._listed_ns:
-            return True  # the start of a run may take longer than `idle_s`
+            return True  # the idle time counts from the first listing
         latest_s = max([self._last_new_s, *(seen.since_s for seen in pending)])
         return time.monotonic() - latest_s <= idle_s
 
@@ -152,6 +152,8 @@ class Watched:
         """Find new movies; none if the folder does not answer."""
         self._is_woken.clear()
         started, started_ns = time.monotonic(), time.time_ns()
+        if not self._listed_ns:
+            self._last_new_s = started
         inodes: set[int] = set()
         with contextlib.suppress(OSError):
             for item in files_below(str(self._folder), self._others):

@@ -92,13 +92,16 @@ class WatchedSeries:
         self._taken: dict[str, tuple[_State, ...]] = {}
         self._read: dict[Path, tuple[_State, Source | None]] = {}
         self._next_update_s = 0.0
-        self._last_change_s = clock()
+        # Of the first listing, or of the last change since; None = not listed yet.
+        self._last_change_s: float | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether it waits for more series."""
         idle_s = self._choices.idle_s
         if idle_s is None or self._pending or self.work.is_measuring:
+            return True
+        if self._last_change_s is None:
             return True
         return self._clock() - self._last_change_s <= idle_s
 
@@ -120,6 +123,8 @@ class WatchedSeries:
         self._next_update_s = now + min(
             self._choices.poll_s, max(MIN_CHECK_INTERVAL_S, self._choices.settle_s / 4)
         )
+        if self._last_change_s is None:
+            self._last_change_s = now
         files = self._listing()
         self._update(files, now)
         ready = [key for key, seen in self._pending.items() if self._is_complete(seen, now)]

@@ -3,13 +3,13 @@
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
 `interop` (apply, export) with `interop_movies` and `interop_series`, `comparison`, `scoring`
 (score), `dividing` (divide), `relion` (a job of RELION) with `relion_series`, `simulation`
-(simulate, demo) and `xmipp` are the commands.  `options` makes options from the table of
+(simulate, demo) and `xmipp` are the commands. `options` makes options from the table of
 parameters, `option_groups` from dataclasses, as in `run_options`, `series_options` and
-`simulation_options`.  `checks`
-refuses outputs that would replace inputs, `running` runs many movies, `series_run` tilt series,
-`hooks` commands of the user during a run; `console` prints the progress of one movie,
-`run_display` that of a run, also to a `log_file` or as `json_events`, `comparison_output` a
-comparison, `scoring_output` scores, and `help` how commands explain themselves.
+`simulation_options`. `checks` refuses outputs that would replace inputs, `running` runs many
+movies, `series_run` tilt series, which `signals` stop, `hooks` commands of the user during a run;
+`console` prints the progress of one movie, `run_display` that of a run, also to a `log_file` or as
+`json_events`, `comparison_output` a comparison, `scoring_output` scores, and `help` how commands
+explain themselves.
 """
 
 from __future__ import annotations

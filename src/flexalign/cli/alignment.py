@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,14 +35,17 @@ from flexalign.cli.options import collect_parameters, given_parameters, takes_pa
 from flexalign.cli.reporting import refuse_foreign_report, write_report
 from flexalign.cli.run_options import RunOptions
 from flexalign.cli.running import (
-    INTERRUPTED,
+    Request,
     own_values,
     params_by,
     run_movies,
     write_project_files,
 )
 from flexalign.errors import InputError
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, option_name
+
+if TYPE_CHECKING:
+    from flexalign.plan import Plan
 
 Movies = Annotated[
     list[str],
@@ -106,14 +110,17 @@ def align(
         if options.report and not code:
             write_report(out)
         raise typer.Exit(code)
-    from flexalign.batch.run import Listed
+    from flexalign.batch.sources import Listed
 
     summary = run_movies(
-        Listed(paths), params, out, options, movie_count=len(paths), redo=overwrite, debug=debug,
-        own=own, inputs=[*list_files(movies), *([settings] if settings else [])],
-        given=given,
+        Listed(paths), params,
+        Request(
+            out, options, movie_count=len(paths), redo=overwrite, debug=debug,
+            inputs=[*list_files(movies), *([settings] if settings else [])],
+        ),
+        own=own, given=given,
     )  # fmt: skip
-    raise typer.Exit(INTERRUPTED if summary.unfinished else summary.exit_code)
+    raise typer.Exit(summary.exit_code)
 
 
 @takes_parameters
@@ -152,6 +159,7 @@ def _print_plans(
     debug: bool,
 ) -> int:
     """Print the plan of one movie, or of groups of many; the exit code."""
+    from flexalign.batch.first_movies import DOSE_MOVIES
     from flexalign.batch.session_plan import PlannedMovie, describe_movies
     from flexalign.batch.sidecars import SidecarParameters
     from flexalign.io.movies.open_movie import plan_movie
@@ -165,12 +173,24 @@ def _print_plans(
         planned.append(PlannedMovie(movie, plan_movie(movie, of_movie), of_movie))
 
     code = run_each(movies, plan_it, debug=debug)
+    if params.dose_check == "on":
+        for item in planned[:DOSE_MOVIES]:
+            warn_of_dose(item.plan)
     if len(movies) == 1:
         for item in planned:
             typer.echo(item.plan.describe() + "\n")
     elif planned:
         typer.echo(describe_movies(planned, params.thread_count))
     return code
+
+
+def warn_of_dose(plan: Plan) -> None:
+    """Print what would stop a run: a pixel size or dose that cannot be right, by the plan alone."""
+    from flexalign.quality.dose_check import dose_finding, pixel_size_finding
+
+    finding = pixel_size_finding(plan) or dose_finding(plan, math.nan)
+    if finding is not None:
+        typer.echo(f"warning: {option_name(finding.option)}: {finding.text}", err=True)
 
 
 def _align_one(
@@ -190,7 +210,7 @@ def _align_one(
     """
     from flexalign.align import align_and_write
     from flexalign.batch.first_movies import first_movies
-    from flexalign.batch.jobs import finished, movie_key
+    from flexalign.batch.jobs import finished_movie
     from flexalign.batch.sidecars import SidecarParameters
     from flexalign.io.writing.publishing import clear_leftovers
     from flexalign.naming import movie_root
@@ -203,11 +223,15 @@ def _align_one(
     checks = first_movies(
         params, out, print_gain_check, params_by(of_movie), check_beside=of_movie.check
     )
-    params = params_by(of_movie)(movie, checks.admit([movie]))
+    admitted = checks.admit([movie])
+    at_first = params_by(of_movie.without_files)(movie, admitted)
+    params = params_by(of_movie)(movie, admitted)
 
     def align_it(movie: Path) -> None:
-        key = "" if overwrite else movie_key(movie, params)
-        if key and finished(out, movie_root(movie), key) is not None:
+        root = movie_root(movie)
+        # Values from a file that came after the movie was aligned do not make it another one.
+        known = (finished_movie(out, root, movie, one) for one in (params, at_first))
+        if not overwrite and any(record is not None for record in known):
             typer.echo(f"{movie.name}: done before, see --overwrite", err=True)
             return
         with progress_bar(movie) as progress:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import queue
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -35,7 +38,9 @@ class Hooks:
     """Observer that runs commands after movies, and forwards all events.
 
     The commands run one after the other beside the run. Each gets the event as `--json` prints it
-    on its standard input. One that fails is reported and does not stop the run.
+    on its standard input. One that fails is reported and does not stop the run. Each has a process
+    group of its own, so that Ctrl-C in the terminal stops the run and not the command; when the
+    run ends at once, by a second Ctrl-C or SIGTERM, its processes are ended too.
 
     Parameters
     ----------
@@ -56,6 +61,8 @@ class Hooks:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._problems: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._finished = ""
+        self._process: subprocess.Popen[str] | None = None
+        self._is_ended = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def __enter__(self) -> Self:
@@ -68,13 +75,24 @@ class Hooks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._at_end and self._finished:
-            self._calls.put(_Call(self._at_end, self._finished))
-        self._calls.put(None)
-        # After a signal the commands that wait are not begun.
-        if kind is None:
-            self._thread.join()
+        try:
+            if kind is None:
+                if self._at_end and self._finished:
+                    self._calls.put(_Call(self._at_end, self._finished))
+                self._calls.put(None)
+                self._thread.join()
+        finally:
+            self._end()
         self._notify()
+
+    def _end(self) -> None:
+        """End the command that runs, and begin none of those that wait."""
+        self._is_ended.set()
+        self._calls.put(None)
+        while self._thread.is_alive():
+            if (process := self._process) is not None:
+                _end_group(process)
+            self._thread.join(0.05)
 
     def __call__(self, event: Event) -> None:
         """Queue the command of the event, and forward it."""
@@ -96,20 +114,37 @@ class Hooks:
 
     def _work(self) -> None:
         """Run the commands in order."""
-        while (call := self._calls.get()) is not None:
+        while (call := self._calls.get()) is not None and not self._is_ended.is_set():
             try:
-                done = subprocess.run(
-                    shlex.split(call.command), input=call.event + "\n", text=True,
-                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, errors="replace",
-                    timeout=MAX_SECONDS, check=False,
-                )  # fmt: skip
-            except (OSError, subprocess.TimeoutExpired) as error:
-                self._problems.put(f"'{call.command}' failed: {error}")
-                continue
-            if done.returncode:
-                last = done.stderr.strip().rpartition("\n")[2]
-                code = f"exit code {done.returncode}"
-                self._problems.put(f"'{call.command}' failed with {code}: {last}".rstrip(": "))
+                problem = self._run(call)
+            except OSError as error:
+                problem = f": {error}"
+            if problem and not self._is_ended.is_set():
+                self._problems.put(f"'{call.command}' failed{problem}")
+
+    def _run(self, call: _Call) -> str:
+        """Run a command to its end; what went wrong, "" if nothing."""
+        with subprocess.Popen(
+            shlex.split(call.command), text=True, errors="replace", stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        ) as process:  # fmt: skip
+            self._process = process
+            try:
+                _, printed = process.communicate(call.event + "\n", timeout=MAX_SECONDS)
+            except subprocess.TimeoutExpired:
+                _end_group(process)
+                return f": it took more than {MAX_SECONDS} seconds and was ended"
+            finally:
+                self._process = None
+        last = printed.strip().rpartition("\n")[2]
+        code = process.returncode
+        return f" with exit code {code}: {last}".rstrip(": ") if code else ""
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """End a command, and what it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _check(option: str, command: str | None) -> None:

@@ -47,7 +47,7 @@ def info(
     """
     from flexalign.batch.folder_facts import inspect_folder
     from flexalign.io.inspect.inspection import inspect_file
-    from flexalign.params import with_options
+    from flexalign.option_messages import with_options
 
     params = collect_parameters(values, settings)
     found: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ import typer
 
 from flexalign.align import align_and_write, params_for
 from flexalign.batch.inputs import is_one_file
-from flexalign.batch.jobs import finished, job_key, reference_states
+from flexalign.batch.jobs import finished_movie
 from flexalign.batch.names import Names
 from flexalign.cli.alignment import movies_and_parameters
 from flexalign.cli.checks import check_run_outputs
@@ -22,7 +22,6 @@ from flexalign.io.motion_formats.alignment_pairs import alignments_of
 from flexalign.io.motion_formats.exports import export_movie, read_records
 from flexalign.io.motion_formats.read_motion import read_motion
 from flexalign.io.movies.open_movie import open_for
-from flexalign.io.record import file_state
 from flexalign.io.relion_project import RELION_TABLE, write_relion_table
 from flexalign.io.warp_project import link_averages
 from flexalign.io.writing.ledger import refuse_foreign
@@ -154,8 +153,7 @@ def apply_one(
     with open_for(movie, params) as reader:
         pixel_size_A = make_plan(reader.info, replace(params, local=False)).pixel_size_A
         found = read_motion(motion, reader.info, pixel_size_A)
-    states = {"movie": file_state(movie), **reference_states(params)}
-    earlier = finished(out, root, job_key(params_for(found, params).hash(), states))
+    earlier = finished_movie(out, root, movie, params_for(found, params))
     if earlier is not None and not overwrite and earlier.motion == to_plain(found.to_dict()):
         return False
     with progress_bar(movie) as progress:

@@ -248,19 +248,14 @@ def _align_into(
 ) -> MovieRecord | None:
     """Align one movie into the job folder; None if an earlier start did."""
     from flexalign.align import align_and_write
-    from flexalign.batch.jobs import finished, job_key, reference_states
+    from flexalign.batch.jobs import finished_movie
     from flexalign.io.movies.open_movie import plan_movie
-    from flexalign.io.record import file_state
     from flexalign.naming import relion_suffixes
 
     folder, root = (job / movie.root).parent, Path(movie.root).name
     own = movie.parameters(params)
-    try:
-        states = {"movie": file_state(movie.path), **reference_states(own)}
-        if finished(folder, root, job_key(own.hash(), states)) is not None:
-            return None
-    except OSError:
-        pass  # opening the movie reports the error
+    if finished_movie(folder, root, movie.path, own) is not None:
+        return None
     has_dose = plan_movie(movie.path, own).dose_per_frame_e_A2 is not None
     return align_and_write(
         movie.path,

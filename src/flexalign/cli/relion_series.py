@@ -10,15 +10,16 @@ import typer
 
 from flexalign.cli.run_display import Lines
 from flexalign.cli.run_options import RunOptions
-from flexalign.cli.running import INTERRUPTED
+from flexalign.cli.running import Request
 from flexalign.cli.series_options import DEFAULTS, SeriesOptions, refuse_movie_options
 from flexalign.cli.series_run import run_series, with_gain, without_doses
+from flexalign.errors import INTERRUPTED
 from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
     from flexalign.batch.events import Event
-    from flexalign.batch.run import Source
     from flexalign.batch.series import SeriesWork
+    from flexalign.batch.sources import Source
     from flexalign.io.relion_tilt_series import CorrectedSeries, ListedSeries
     from flexalign.naming import TiltFiles
     from flexalign.tilts.model import TiltSeries
@@ -101,11 +102,13 @@ def correct_series(
         return SeriesSource(series, work)
 
     code = run_series(
-        source_for, with_gain(params, series), job, RunOptions(jobs=1, retry_failed=True),
+        source_for, with_gain(params, series),
+        Request(
+            job, RunOptions(jobs=1, retry_failed=True), debug=debug, inputs=inputs,
+            movie_count=sum(len(one.used) for one in series),
+        ),
         SeriesOptions(None, None, None, None, save_tilts=True, shared_prior=True),
-        debug=debug, inputs=inputs, files=_job_files(),
-        movie_count=sum(len(one.used) for one in series),
-        display=JobLines(check_abort, debug=debug),
+        files=_job_files(), display=JobLines(check_abort, debug=debug),
     )  # fmt: skip
     failed = {source for work in started for source in work.failed}
     corrected = list(_corrected(job, listed, series, failed))

@@ -14,6 +14,7 @@ from flexalign.errors import InputError
 
 if TYPE_CHECKING:
     from flexalign.batch.events import Event, Observer
+    from flexalign.batch.throughput import RunSummary
 
 
 def report(
@@ -73,6 +74,12 @@ def write_report(folder: Path) -> None:
         print_error(error, subject="the report")
 
 
+def _has_nothing(summary: RunSummary) -> bool:
+    """Whether a run was stopped before any movie had ended, and none had before."""
+    ended = summary.done + summary.failed + summary.done_before + summary.failed_before
+    return summary.is_stopped and not ended
+
+
 class SeriesReporting:
     """An observer of a run over tilt series that keeps their report current.
 
@@ -95,7 +102,11 @@ class SeriesReporting:
 
         if isinstance(event, events.Tick):
             self._try(self._report.write_if_due)
-        elif isinstance(event, events.Finished) and self._try(self._report.write):
+        elif (
+            isinstance(event, events.Finished)
+            and not _has_nothing(event.summary)
+            and self._try(self._report.write)
+        ):
             self._observe(Note(f"report: {self._report.page}"))
         self._observe(event)
 
@@ -139,7 +150,7 @@ class Reporting:
                 self._report.note(outcome.job.name, is_done=outcome.failure is None)
             case events.Tick() if self._report.is_due():
                 self._write()
-            case events.Finished() if self._write():
+            case events.Finished(summary) if not _has_nothing(summary) and self._write():
                 self._print_once(f"report: {self._report.page}")
             case _:
                 pass

@@ -52,7 +52,9 @@ def view(
         if log is None:
             yield shown
             return
-        logged = Lines(debug, stack.enter_context(log_lines(log)))
+        from flexalign.batch.jobs import Note
+
+        logged = Lines(debug, stack.enter_context(log_lines(log, lambda text: shown(Note(text)))))
 
         def both(event: Event) -> None:
             shown(event)
@@ -190,7 +192,9 @@ def counts_line(throughput: Throughput, left: int, backlog: int) -> str:
     if backlog:
         parts.append(f"{backlog} being written")
     rate = throughput.movies_per_hour
-    if not math.isnan(rate):
+    if not left and not backlog:
+        parts.append("waiting for movies")
+    elif not math.isnan(rate):
         parts += [f"{rate:.0f} movies per hour", f"{_clock(3600 * left / rate)} left"]
     return ", ".join(parts)
 

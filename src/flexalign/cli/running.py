@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,42 +16,56 @@ from flexalign.cli.hooks import Hooks
 from flexalign.cli.reporting import Reporting
 from flexalign.cli.run_display import view
 from flexalign.cli.run_options import RunOptions
+from flexalign.cli.signals import ended_by_signals, stopped_by_ctrl_c
 from flexalign.params import AlignParams
 
 if TYPE_CHECKING:
     from flexalign.batch.clusters import Jobs
     from flexalign.batch.events import Observer
     from flexalign.batch.executors import Executor
-    from flexalign.batch.run import Run, Source
+    from flexalign.batch.first_movies import FirstMovies
+    from flexalign.batch.folder import RunFolder
+    from flexalign.batch.sources import Source
     from flexalign.batch.throughput import RunSummary
 
-INTERRUPTED = 130
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be run, beside the movies and their parameters.
+
+    Attributes
+    ----------
+    out : folder of the results
+    options : of the command line
+    movie_count : number of movies, if known
+    redo : process again what is done
+    debug : print tracebacks of unexpected errors
+    inputs : files read beside movies and references: settings, lists
+    opening : what is said first; with it, lines have the time
+    """
+
+    out: Path
+    options: RunOptions
+    movie_count: int | None = None
+    redo: bool = False
+    debug: bool = False
+    inputs: Sequence[Path] = ()
+    opening: str = ""
 
 
 def run_movies(
     source: Source,
     params: AlignParams,
-    out: Path,
-    options: RunOptions,
+    request: Request,
     *,
-    movie_count: int | None = None,
-    redo: bool = False,
-    debug: bool = False,
     own: Mapping[Path, Mapping[str, Any]] | None = None,
-    inputs: Sequence[Path] = (),
-    opening: str = "",
     given: Collection[str] = (),
 ) -> RunSummary:
-    """Align all movies of `source` into the folder `out`.
+    """Align all movies of `source`.
 
     Parameters
     ----------
-    movie_count : number of movies, if known
-    redo : align movies that are done again
-    debug : print tracebacks of unexpected errors
     own : parameters of single movies, by their resolved paths
-    inputs : files read beside movies and references: settings, lists
-    opening : what is said first; with it, lines have the time
     given : names of the parameters that were given for all movies, which files beside them do not
         change
 
@@ -64,49 +77,104 @@ def run_movies(
     from flexalign.batch.first_movies import first_movies
     from flexalign.batch.folder import RunFolder
     from flexalign.batch.jobs import Note
-    from flexalign.batch.lock import only_run
-    from flexalign.batch.run import Choices, Run, with_absolute_references
+    from flexalign.batch.run import with_absolute_references
     from flexalign.batch.sidecars import SidecarParameters
     from flexalign.io.results import make_folder
 
+    out = request.out
+    announce(params, request.options)
+    make_folder(out)
+    with observed(out, request) as observe:
+        if request.options.report:
+            observe = Reporting(out, observe)
+        folder = RunFolder(out, with_absolute_references(params))
+        of_movie = SidecarParameters(
+            folder.params, given, own_values(own or {}), lambda text: observe(Note(text))
+        )
+        checks = first_movies(
+            folder.params, out, observe, params_by(of_movie), check_beside=of_movie.check
+        )
+        summary = go(
+            folder, source, observe, request, checks, of_movie, own_at_first=of_movie.without_files
+        )
+        write_project_files(out, folder.params)
+        return summary
+
+
+def announce(params: AlignParams, options: RunOptions) -> None:
+    """Print which device is used, and that loops are compiled, where this machine does the work."""
     if options.scheduler is None and options.cluster is None:
         announce_device(params.device)
     if options.jobs == 0:
         announce_compiling()
-    make_folder(out)
-    shown = view(options.json_events, debug, log=options.log, is_stamped=bool(opening))
+
+
+@contextmanager
+def observed(folder: Path, request: Request, display: Observer | None = None) -> Iterator[Observer]:
+    """The observer of a run in `folder`, which is locked: display, log and commands of the user.
+
+    Parameters
+    ----------
+    display : who sees the events; None = what the options say
+    """
+    from flexalign.batch.jobs import Note
+    from flexalign.batch.lock import only_run
+
+    options, opening = request.options, request.opening
+    shown: AbstractContextManager[Observer] = nullcontext(display) if display else view(
+        options.json_events, request.debug, log=options.log, is_stamped=bool(opening)
+    )  # fmt: skip
     with (
-        only_run(out) as is_held,
-        shown as display,
-        Hooks(options.after_movie, options.at_end, display) as hooks,
+        ended_by_signals(),
+        only_run(folder) as is_held,
+        shown as observe,
+        Hooks(options.after_movie, options.at_end, observe) as hooks,
     ):
-        observe: Observer = hooks
         if opening:
-            observe(Note(opening))
+            hooks(Note(opening))
         if not is_held:
             advice = "do not start a second run there"
-            observe(Note(f"{out}: the file system does not support locks; {advice}"))
-        if options.report:
-            observe = Reporting(out, observe)
-        params = with_absolute_references(params)
-        folder = RunFolder(out, params)
-        movies = [str(path.absolute()) for path in source.movies]
-        names = {movie: folder.names.give(movie) for movie in movies}
-        check_run_outputs(out, names, params, inputs, options.log)
-        of_movie = SidecarParameters(
-            params, given, own_values(own or {}), lambda text: observe(Note(text))
-        )
-        checks = first_movies(
-            params, out, observe, params_by(of_movie), check_beside=of_movie.check
-        )
-        executor = make_executor(options, params, out, movie_count)
-        choices = Choices(retry_failed=options.retry_failed, redo=redo)
-        read = [str(path.absolute()) for path in inputs]
-        run = Run(folder, executor, source, observe, choices, checks, of_movie, read)
-        with stopped_by_signals(run, lambda text: observe(Note(text))):
-            summary = run.go()
-        write_project_files(out, params)
-        return summary
+            hooks(Note(f"{folder}: the file system does not support locks; {advice}"))
+        yield hooks
+
+
+def go(
+    folder: RunFolder,
+    source: Source,
+    observe: Observer,
+    request: Request,
+    checks: FirstMovies,
+    own: Callable[[Path], Mapping[str, Any]],
+    **of_run: Any,
+) -> RunSummary:
+    """Run all movies of a source, until it ends or Ctrl-C stops it.
+
+    Parameters
+    ----------
+    checks : of the first movies
+    own : parameters of single movies
+    of_run : further arguments of `Run`
+    """
+    from flexalign.batch.jobs import Note
+    from flexalign.batch.run import Choices, Run
+
+    options = request.options
+    movies = [str(path.absolute()) for path in source.movies]
+    names = {movie: folder.names.give(movie) for movie in movies}
+    check_run_outputs(folder.path, names, folder.params, request.inputs, options.log)
+    run = Run(
+        folder,
+        make_executor(options, folder.params, request.out, request.movie_count),
+        source,
+        observe,
+        Choices(retry_failed=options.retry_failed, redo=request.redo),
+        checks,
+        own,
+        [str(path.absolute()) for path in request.inputs],
+        **of_run,
+    )
+    with stopped_by_ctrl_c(run, lambda text: observe(Note(text))):
+        return run.go()
 
 
 def own_values(
@@ -183,24 +251,3 @@ def _cluster_jobs(options: RunOptions) -> Jobs:
         interface=options.interface,
         options=tuple(options.cluster_option or ()),
     )
-
-
-@contextmanager
-def stopped_by_signals(run: Run, say: Callable[[str], None]) -> Iterator[None]:
-    """Stop after the movies in progress on Ctrl-C; at once on a second one or SIGTERM."""
-
-    def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        say("stopping after the movies in progress; Ctrl-C again stops at once")
-        run.stop()
-
-    def terminate(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -142,6 +142,14 @@ class SimulateOptions:
         ),
     ] = 0.0
     seed: Annotated[int, typer.Option(help="Seed of the random numbers.", metavar="N")] = 0
+    detector_seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the detector: movies with the same one have the same gain, hot "
+            "pixels and faults. Default: the same as --seed.",
+            metavar="N", show_default=False,
+        ),
+    ] = None  # fmt: skip
 
     def __post_init__(self) -> None:
         if self.file_format not in FORMATS:
@@ -170,6 +178,7 @@ class SimulateOptions:
             tilt_deg=self.tilt,
             gain_error=self.gain_error,
             seed=self.seed,
+            detector_seed=self.detector_seed,
         )
         if not self.tilt_series and (given := self._given_of_series()):
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)

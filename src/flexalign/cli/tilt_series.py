@@ -15,6 +15,7 @@ from flexalign.cli.console import Debug, print_error
 from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import given_parameters, takes_parameters_without
 from flexalign.cli.run_options import RunOptions
+from flexalign.cli.running import Request
 from flexalign.cli.series_options import (
     NOT_FOR_SERIES,
     EerDose,
@@ -30,8 +31,8 @@ from flexalign.cli.series_run import run_series, series_parameters, with_gain
 from flexalign.errors import FlexAlignError
 
 if TYPE_CHECKING:
-    from flexalign.batch.run import Source
     from flexalign.batch.series import SeriesWork
+    from flexalign.batch.sources import Source
     from flexalign.tilts.model import TiltSeries
 
 
@@ -93,10 +94,13 @@ def tilt_series(
     # The gain reference that the first series names is checked before the run.
     first = list(itertools.islice(found, 1))
     code = run_series(
-        _listed(itertools.chain(first, found), problems), with_gain(params, first), out, options,
-        wanted, redo=overwrite, debug=debug,
-        inputs=[*(source.path for source in sources), *([settings] if settings else [])],
-        movie_count=sum(len(source.exposures) for source in sources),
+        _listed(itertools.chain(first, found), problems), with_gain(params, first),
+        Request(
+            out, options, redo=overwrite, debug=debug,
+            inputs=[*(source.path for source in sources), *([settings] if settings else [])],
+            movie_count=sum(len(source.exposures) for source in sources),
+        ),
+        wanted,
     )  # fmt: skip
     raise typer.Exit(code)
 

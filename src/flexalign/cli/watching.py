@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from flexalign.cli.console import Debug
 from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import collect_parameters, given_parameters, takes_parameters
 from flexalign.cli.run_options import RunOptions, check_positive
-from flexalign.cli.running import run_movies
+from flexalign.cli.running import Request, run_movies
 from flexalign.cli.series_options import (
     PANEL,
     NamePattern,
@@ -195,13 +195,15 @@ def watch(
 
     Existing movies are aligned first, unless they are done.
     Ctrl-C finishes the movies in progress and stops; the same command resumes later.
-    Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device.
+    Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
+    read = [settings] if settings else []
+    request = Request(out, options, debug=debug, inputs=read, opening=watching.opening(folder))
     if series.tilt_series:
         wanted = series.options(values.pop("eer_dose_per_frame_e_A2"))
         code = watch_series(
-            folder, out, series.watched(watching), wanted, values, options,
-            settings=settings, debug=debug, opening=series.opening(folder, watching),
+            folder, series.watched(watching), wanted, values,
+            replace(request, opening=series.opening(folder, watching)), settings=settings,
         )  # fmt: skip
         raise typer.Exit(code)
     params = collect_parameters(values, settings)
@@ -209,9 +211,5 @@ def watch(
 
     references = [Path(name) for name in (params.gain, params.dark, params.defects) if name]
     with Watched(folder, watching.choices(), [out, *references]) as source:
-        read = [settings] if settings else []
-        summary = run_movies(
-            source, params, out, options, debug=debug, inputs=read,
-            opening=watching.opening(folder), given=given_parameters(values, settings),
-        )  # fmt: skip
+        summary = run_movies(source, params, request, given=given_parameters(values, settings))
     raise typer.Exit(summary.exit_code)

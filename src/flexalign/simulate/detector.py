@@ -64,8 +64,9 @@ class Detector:
 
 
 def make_detector(settings: SimulationSettings) -> Detector:
-    """The detector described by `settings`; the same for the same seed."""
-    rng = np.random.default_rng([settings.seed, 3])
+    """The detector described by `settings`; the same for the same seed of the detector."""
+    seed = settings.seed if settings.detector_seed is None else settings.detector_seed
+    rng = np.random.default_rng([seed, 3])
     sensitivity = _sensitivity(settings.shape_px, rng) if settings.gain else None
     rate = np.full(settings.shape_px, settings.electrons_per_px, np.float32)
     if sensitivity is not None:
@@ -81,9 +82,9 @@ def make_detector(settings: SimulationSettings) -> Detector:
     bad_pixels = np.zeros(settings.shape_px, np.bool_)
     bad_pixels.flat[bad] = True
     if settings.gain_error > 0:
-        rate *= _unknown_sensitivity(settings)
+        rate *= _unknown_sensitivity(settings, seed)
     for fault in sorted(FAULT_TIMES.keys() & settings.faults):
-        times = FAULT_TIMES[fault](settings.shape_px, np.random.default_rng([settings.seed, 7]))
+        times = FAULT_TIMES[fault](settings.shape_px, np.random.default_rng([seed, 7]))
         rate *= times
         bad_pixels |= times != 1
     return Detector(
@@ -94,9 +95,9 @@ def make_detector(settings: SimulationSettings) -> Detector:
     )
 
 
-def _unknown_sensitivity(settings: SimulationSettings) -> PixelArray:
+def _unknown_sensitivity(settings: SimulationSettings, seed: int) -> PixelArray:
     """Sensitivity of the pixels (h, w) that the gain does not correct, mean 1."""
-    rng = np.random.default_rng([settings.seed, 6])
+    rng = np.random.default_rng([seed, 6])
     scatter = rng.standard_normal(settings.shape_px, dtype=np.float32)
     return np.asarray(np.maximum(1 + np.float32(settings.gain_error) * scatter, 0))
 

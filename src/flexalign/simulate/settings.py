@@ -21,7 +21,7 @@ STEEPEST_TILT_DEG = 80.0
 _NOT_NEGATIVE = (
     "global_motion_px", "local_motion_px", "particles", "ice_thickness_A",
     "hot_pixels", "dead_pixels", "dose_per_frame_e_A2", "seed", "finest_signal_A", "gain_error",
-    "pre_exposure_e_A2",
+    "pre_exposure_e_A2", "detector_seed",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ class SimulationSettings(JsonValue):
     tilt_deg : of the stage: a longer path through the ice, which reduces contrast
     gain_error : standard deviation of the pixels' sensitivity that `gain` does not correct
     pre_exposure_e_A2 : dose that the specimen has had before the movie
+    detector_seed : of the detector, so that movies of other seeds have the same; None = `seed`
 
     Raises
     ------
@@ -94,6 +95,7 @@ class SimulationSettings(JsonValue):
     tilt_deg: float = 0.0
     gain_error: float = 0.0
     pre_exposure_e_A2: float = 0.0
+    detector_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.motion not in MOTIONS:

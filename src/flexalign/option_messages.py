@@ -1,0 +1,37 @@
+"""Messages of errors with options of the command line, or with parameters of Python."""
+
+from __future__ import annotations
+
+import re
+
+from flexalign.parameter import option_name, quoted
+from flexalign.params import parameters
+
+# Arguments of functions that are options of the command line, but no parameters.
+_OTHER_OPTIONS = {"overwrite": "--overwrite", "shape_px": "--size"}
+
+
+def with_options(message: str) -> str:
+    """A message of an error as the command line has it: options in place of parameters.
+
+    Examples
+    --------
+    >>> with_options("`pixel_size_A`: expected at least 0.05 A, found 0")
+    '--pixel-size: expected at least 0.05 A, found 0'
+    """
+    options = {name: option_name(name) for name in parameters()} | _OTHER_OPTIONS
+    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), message)
+
+
+def with_parameters(message: str) -> str:
+    """As messages in Python: the inverse of `with_options`.
+
+    Examples
+    --------
+    >>> with_parameters("give --pixel-size")
+    'give `pixel_size_A`'
+    """
+    names = {option_name(name): name for name in parameters()}
+    names |= {option: name for name, option in _OTHER_OPTIONS.items()}
+    quoted_names = {option: quoted(name) for option, name in names.items()}
+    return re.sub(r"--[\w-]+", lambda found: quoted_names.get(found[0], found[0]), message)
