@@ -12,7 +12,8 @@ Results of other programs are given as folders.  All alignments are then scored 
 
 What is finished in the folder of results, with the same options, is not repeated.  Movies are read
 once before the programs start, so that all find them in the page cache.  Memory is that of the
-host, not of a GPU.
+host, not of a GPU.  With ``--score-on`` the alignments of one half of the electrons are scored on
+the other half (``flexalign divide``).
 """
 
 from __future__ import annotations
@@ -127,10 +128,10 @@ def compile_loops(program: Program, movie: Path, session: Session) -> None:
 
 
 def scored(
-    alignments: Mapping[str, str], movies: Sequence[Path], session: Session
+    alignments: Mapping[str, str], movies: Sequence[Path], session: Session, *more: str
 ) -> dict[str, Any]:
     """What ``flexalign score --json`` prints of alignments, by name."""
-    words = [sys.executable, "-m", flexalign.__name__, "score", "--json"]
+    words = [sys.executable, "-m", flexalign.__name__, "score", "--json", *more]
     words += [f"{name}={path}" for name, path in alignments.items()]
     for movie in movies:
         words += ["--movies", str(movie)]
@@ -224,6 +225,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--options", action="append", default=[], metavar="PROGRAM=WORDS",
                         help="more options for flexalign (those about the movies, as 'score' has "
                         "them too), relion or motioncor; may be repeated")  # fmt: skip
+    parser.add_argument("--score-on", metavar="MOVIES", help="score on these movies, of the same "
+                        "names, with other electrons: the second halves of 'divide'")  # fmt: skip
     parser.add_argument("--list", action="store_true",
                         help="print the commands for the first movie, run nothing")  # fmt: skip
     chosen = parser.parse_args()
@@ -279,8 +282,12 @@ def main() -> int:
     done = [one for one in programs if any(name == one.name for name, _ in costs)]
     alignments = {one.name: results.alignments(one) for one in done} | chosen.alignment
     try:
-        scores = scored(alignments, movies, session)
-    except peers.PeerError as error:
+        if chosen.score_on is None:
+            scores = scored(alignments, movies, session)
+        else:
+            others = find_movies([str(chosen.score_on)], (chosen.gain,))
+            scores = scored(alignments, others, session, "--independent")
+    except (peers.PeerError, flexalign.FlexAlignError) as error:
         sys.exit(str(error))
     of_programs = {
         one.name: [cost for (name, _), cost in costs.items() if name == one.name] for one in done

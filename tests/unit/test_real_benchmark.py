@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -77,7 +78,8 @@ def test_the_table_has_a_row_for_each_alignment_and_a_verdict(session):
 
     for name in (*OURS, "truth", "none"):
         assert f"\n| {name} | " in text
-    assert "\n- none has less signal than " in text
+    # One small movie has too few patches for an interval.
+    assert re.search(r"\n- .*\bnone do not differ significantly", text)
 
 
 def test_finished_runs_are_not_repeated_and_missing_ones_are(session):
@@ -95,6 +97,14 @@ def test_other_options_are_other_runs(session):
     )
 
     assert "a.tiff: flexalign global" in printed
+
+
+def test_other_electrons_score_without_a_correction(session):
+    compare(session, "--programs", "flexalign", "--score-on", "movies", "--out", "on_others")
+
+    scores = json.loads((session / "on_others" / "scores.json").read_text())
+    fitted = {row["fitted_parameters_high"] for row in scores["movies"]}
+    assert set(map(float, fitted)) == {0.0}
 
 
 def test_motioncor_is_run_as_its_manual_says(tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def relion_movie(
     if record.movie.eer is not None and record.movie.eer.groups:
         raise InputError(
             f"{record.movie.path}: RELION uses the same number of raw frames for all EER "
-            f"frames, found unequal groups; align it with --eer-fractions to export it"
+            f"frames, found unequal groups; align it with `eer_fractions` to export it"
         )
     parameters, info = record.parameters, record.movie
     rows, columns = (record.decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")

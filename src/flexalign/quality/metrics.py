@@ -53,7 +53,7 @@ def quality_of(
     measured = Quality(
         **_motion_numbers(estimate.motion, plan, params),
         **_errors(estimate, plan.pixel_size_A),
-        **_detector_numbers(plan, params, first, residuals),
+        **_detector_numbers(plan, first, residuals),
         **_fixed_pattern_numbers(estimate),
         **_spectrum_numbers(plan, params, estimate, before, after),
         **_choice_numbers(estimate, plan.pixel_size_A),
@@ -89,7 +89,7 @@ def _errors(estimate: Estimate, pixel_A: float) -> dict[str, Any]:
 
 
 def _detector_numbers(
-    plan: Plan, params: AlignParams, first: FirstPass, residuals: tuple[float, float]
+    plan: Plan, first: FirstPass, residuals: tuple[float, float]
 ) -> dict[str, Any]:
     """The frames as they were recorded: gain residual, bad frames and pixels, dose."""
     hot_pixel_count = int(np.count_nonzero(first.hot_pixels))
@@ -100,7 +100,7 @@ def _detector_numbers(
         "hot_pixel_count": hot_pixel_count,
         "hot_pixel_part": hot_pixel_count / first.hot_pixels.size,
         "uneven_dose": max(map(abs, first.uneven_frames.values()), default=0.0),
-        "measured_dose_e_A2": _measured_dose_e_A2(plan, params, first),
+        "measured_dose_e_A2": _measured_dose_e_A2(plan, first),
         "declared_dose_e_A2": _declared_dose_e_A2(plan, first),
     }
 
@@ -224,14 +224,14 @@ def counts_are_electrons(movie: MovieInfo) -> bool:
     return movie.file_format.endswith("eer") or movie.pixel_dtype in COUNTING_DTYPES
 
 
-def _measured_dose_e_A2(plan: Plan, params: AlignParams, first: FirstPass) -> float:
+def _measured_dose_e_A2(plan: Plan, first: FirstPass) -> float:
     """Dose of a frame as the detector counted it; NaN if its values are not electron counts.
 
     The mean of a gain reference is arbitrary and is divided out.
     """
-    if not counts_are_electrons(plan.movie) or params.dark is not None:
+    gain, dark = first.correction.gain, first.correction.dark
+    if not counts_are_electrons(plan.movie) or dark is not None:
         return float("nan")
-    gain = first.correction.gain
     scale = 1.0 if gain is None else float(gain.mean())
     return first.mean_counts / (scale * plan.pixel_size_A**2)
 
