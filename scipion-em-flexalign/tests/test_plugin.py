@@ -40,12 +40,15 @@ def test_versions_are_filled_in():
     import scipion_flexalign
     from scipion_flexalign import Plugin
 
-    places = (ROOT / "pyproject.toml", ROOT / "scipion-em-flexalign" / "pyproject.toml")
+    places = (
+        ROOT / "src" / "flexalign" / "__init__.py",
+        ROOT / "scipion-em-flexalign" / "pyproject.toml",
+    )
     declared = [
         line.split('"')[1]
         for place in places
         for line in place.read_text().splitlines()
-        if line.startswith("version = ")
+        if line.startswith(("version = ", "__version__ = "))
     ]
     assert declared == [scipion_flexalign.__version__] * 2
     pw.Config.getDomain().getProtocols()  # defines the variables of the plugin

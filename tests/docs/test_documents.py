@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from flexalign import __version__
 from flexalign.cli import app, main
 from flexalign.naming import SUFFIXES
 from flexalign.params import AlignParams
@@ -122,16 +123,14 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_version_is_in_the_list_of_changes():
-    version = tomllib.loads(_text("pyproject.toml"))["project"]["version"]
-
-    assert f"## {version}" in _text("CHANGELOG.md")
+    assert f"## {__version__}" in _text("CHANGELOG.md")
 
 
 def test_the_citation_agrees_with_the_metadata_of_the_package():
     project = tomllib.loads(_text("pyproject.toml"))["project"]
     lines = [line.strip().removeprefix("- ") for line in _text("CITATION.cff").splitlines()]
 
-    assert f"version: {project['version']}" in lines
+    assert f"version: {__version__}" in lines
     assert f"license: {project['license']}" in lines
     assert f'abstract: "{project["description"]}"' in lines
     assert f'name: "{project["authors"][0]["name"]}"' in lines
