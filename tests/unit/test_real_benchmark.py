@@ -108,7 +108,7 @@ def test_other_electrons_score_without_a_correction(session):
     assert set(map(float, fitted)) == {0.0}
 
 
-def test_motioncor_is_run_as_its_manual_says(tmp_path, monkeypatch):
+def test_motioncor_is_run_with_gain_dose_and_pixel_size(tmp_path, monkeypatch):
     program = tmp_path / "MotionCor3"
     program.write_text("")  # only its name is used
     program.chmod(0o755)
