@@ -103,7 +103,8 @@ def random_condition(seed: int, largest_px: int = MAX_PX) -> Condition:
 
     frames = round(between(2, 400))
     max_px = min(largest_px, math.isqrt(MAX_MOVIE_PX // frames))
-    height, width = (round(between(512, max(512, max_px))) for _ in range(2))
+    # RELION aligns no movies with an odd number of rows or columns.
+    height, width = (2 * round(between(512, max(512, max_px)) / 2) for _ in range(2))
     size_px, pixel_size_A = min(height, width), between(0.6, 2.5)
     motion = str(rng.choice(MOTIONS))
     return Condition(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scripts import benchmarks
 
 from flexalign import align_movie
 from flexalign.motion import Motion
-from flexalign.simulate import motion_error_px
+from flexalign.simulate import SimulationSettings, motion_error_px
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +58,17 @@ def test_what_stays_in_half_of_the_field_does_not_hold_the_rest(rms_px):
     before, after = rms_px("still-carbon", 1024)
 
     assert after < 0.3 * before
+
+
+def test_a_copied_frame_has_the_motion_of_its_original(save_movie, params_for):
+    """The frame after the copy jumps by 40 A; half of that is interpolated."""
+    settings = SimulationSettings(
+        shape_px=(512, 512), frame_count=6, electrons_per_px=4.0, pixel_size_A=1.5, motion="jump",
+        global_motion_px=3.0, local_motion_px=0.5, faults=("duplicate-frame",), seed=106,
+    )  # fmt: skip
+    movie, files = save_movie(settings=settings)
+
+    found = align_movie(files["movie"], params_for(movie, files, psd=False, dose_weight=False))
+
+    assert np.flatnonzero(~found.motion.trajectory.is_measured).tolist() == [3]
+    assert motion_error_px(found.motion, movie).worst_px < 2.0

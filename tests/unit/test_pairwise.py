@@ -253,3 +253,13 @@ def test_what_was_not_measured_is_interpolated_and_marked():
     np.testing.assert_allclose(trajectory.displacement_px[:, 1], [0, 0, 1, 2, 3, 2, 2, 2])
     assert np.isnan(trajectory.standard_error_px[[0, 2, 3, 6, 7]]).all()
     assert (trajectory.standard_error_px[[1, 4, 5]] == 1).all()
+
+
+def test_a_copy_has_the_displacement_of_the_frame_before():
+    at = np.array([0, 1, 4])
+    trajectory = pairwise.as_trajectory(
+        np.array([[0.0, 0.0], [1.0, 2.0], [9.0, 8.0]]), at, at, 5, 0, copies={2: 1, 3: 2}
+    )
+
+    assert trajectory.displacement_px[:, 0].tolist() == [0, 1, 1, 1, 9]
+    assert trajectory.is_measured.tolist() == [True, True, False, False, True]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ class SmallFrames:
     pixel_size_A : of the unbinned movie
     measured : (m,) index of every frame of the file that was used
     device : on which the sweeps over their spectra run; the pixels are on the host
+    copies : index of each frame of the file that is a copy -> index of the frame before
     """
 
     pixels: PixelArray
@@ -34,6 +36,7 @@ class SmallFrames:
     pixel_size_A: float
     measured: npt.NDArray[np.int64]
     device: Device = CPU
+    copies: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def shape_px(self) -> tuple[int, int]:

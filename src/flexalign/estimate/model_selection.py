@@ -210,8 +210,9 @@ def _as_motion(
     """The kept candidate over all frames of the file, zero at the reference frame."""
     reference = _reference_frame(kept.path_px, frames, plan, params)
     trajectory = pairwise.as_trajectory(
-        kept.path_px, frames.frame, frames.measured, plan.movie.frame_count, reference, errors_px
-    )
+        kept.path_px, frames.frame, frames.measured, plan.movie.frame_count, reference, errors_px,
+        frames.copies,
+    )  # fmt: skip
     return Motion(trajectory, kept.field)
 
 

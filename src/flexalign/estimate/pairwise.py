@@ -10,6 +10,7 @@ Strelak, Filipovic, Jimenez-Moreno, Carazo & Sorzano, Electronics 9 (2020) 1040.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -215,6 +216,7 @@ def as_trajectory(
     frame_count: int,
     reference_frame: int,
     standard_error_px: FloatArray | None = None,
+    copies: Mapping[int, int] | None = None,
 ) -> Trajectory:
     """The trajectory over all frames of the file, from displacements (n, 2) at some times.
 
@@ -223,9 +225,13 @@ def as_trajectory(
     frame : (n,) times, in frames of the file
     measured : (m,) frames of the file that were measured; others are interpolated
     standard_error_px : (n, 2)
+    copies : index of each frame that is a copy -> index of the frame before, whose displacement
+        it has
     """
     everywhere = np.arange(frame_count)
     full = np.stack([np.interp(everywhere, frame, d) for d in displacement_px.T], axis=1)
+    for copy, before in sorted((copies or {}).items()):
+        full[copy] = full[before]
     errors = None
     if standard_error_px is not None:
         errors = np.full((frame_count, 2), np.nan)

@@ -109,6 +109,11 @@ class _FrameReader:
         for done in self._downsampler.add(pixels, index, self.small.place(index), sums):
             self.small.note(done)
 
+    @property
+    def copies(self) -> dict[int, int]:
+        """Index of each frame that is a copy -> index of the frame before."""
+        return self._copies.found()
+
     def select(self, relative: FloatArray) -> tuple[MaskArray, set[int]]:
         """Which of the frames read are good, and the indices of those that are broken.
 
@@ -117,7 +122,7 @@ class _FrameReader:
         info, index = self._reader.info, self.small.index
         broken = broken_frames(index, self.varied, (info.height_px, info.width_px))
         self.bad |= broken
-        good = good_frames(info.path, self._plan, index, relative, self.bad, self._copies.found())
+        good = good_frames(info.path, self._plan, index, relative, self.bad, self.copies)
         for frame in broken:
             self.sums.remove(self._reader, frame)
         # Nothing more is reported of a frame that turned out to be bad.
@@ -174,7 +179,7 @@ def first_pass(
         frame_counts=_frame_counts(small, reader.info.frame_count),
         uneven_frames=uneven_frames(plan, small, good, relative),
     )  # fmt: skip
-    return small.frames(good), found
+    return small.frames(good, frames.copies), found
 
 
 def _count_factor(

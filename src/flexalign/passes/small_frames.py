@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -72,8 +74,13 @@ class SmallSums:
         fade_px = COARSEST_RESOLUTION_A / (scale * self._plan.pixel_size_A)
         fade_out(self.pixels, blank, fade_px, threads)
 
-    def frames(self, good: MaskArray) -> SmallFrames:
-        """Frames for the estimation: times with a good frame, at the mean index of their frames."""
+    def frames(self, good: MaskArray, copies: Mapping[int, int]) -> SmallFrames:
+        """Frames for the estimation: times with a good frame, at the mean index of their frames.
+
+        Parameters
+        ----------
+        copies : see `SmallFrames`
+        """
         time, index = np.array(self._time)[good], np.array(self.index)[good]
         kept, where = np.unique(time, return_inverse=True)
         pixels = self.pixels if len(kept) == len(self.pixels) else self.pixels[kept]
@@ -85,4 +92,5 @@ class SmallSums:
             self._plan.pixel_size_A,
             measured=index,
             device=self._device,
+            copies=copies,
         )
