@@ -77,7 +77,7 @@ def test_frames_sent_ahead_do_not_overtake_each_other(device):
     with device.active():
         upload = FrameUpload(device)
         for frame in np.concatenate([raw] * 5):
-            found.append(upload.send(frame).astype(np.float32))
+            found.append(upload.upload(frame).astype(np.float32))
             for _ in range(20):
                 found[-1] = found[-1] + 0
             upload.done()

@@ -212,13 +212,12 @@ def relion_micrograph(
         found = record.outputs.get(kind)
         return None if found is None else os.path.join(place, found)  # noqa: PTH118
 
-    motion = Motion.from_dict(record.motion)
-    movie = relion_movie(record, motion)
+    quality = record.quality
     weighted, plain = named("dose_weighted"), named("micrograph")
     return relion.RelionMicrograph(
         name=weighted or plain or "",
         metadata=named("relion") or "",
-        motion_px=relion.path_lengths_px(movie, motion),
+        motion_A=(quality.total_motion_A, quality.early_motion_A, quality.late_motion_A),
         not_weighted=plain if weighted else None,
         power_spectrum=named("power_spectrum"),
         optics_group=optics_group,

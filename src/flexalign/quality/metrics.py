@@ -62,18 +62,17 @@ def quality_of(
 
 
 def _motion_numbers(motion: Motion, plan: Plan, params: AlignParams) -> dict[str, Any]:
-    """Motion over the summed frames, in Angstrom; paths are those of the middle of the field."""
+    """Motion over the summed frames, in Angstrom; paths are those of the whole frame."""
     pixel_A, frames = plan.pixel_size_A, range(plan.sum.first, plan.sum.stop)
-    middle = ((plan.movie.height_px - 1) / 2, (plan.movie.width_px - 1) / 2)
     total, early, late, step = motion_statistics.path_lengths_A(
-        motion, middle, frames, pixel_A, _early_frames(plan, params)
+        motion, plan.sum, pixel_A, _dose_after_e_A2(plan, params)
     )
     return {
         "total_motion_A": total,
         "early_motion_A": early,
         "late_motion_A": late,
         "largest_step_A": step,
-        "roughness_A": motion_statistics.roughness_A(motion, middle, frames, pixel_A),
+        "roughness_A": motion_statistics.roughness_A(motion, plan.sum, pixel_A),
         "movement_A": motion_statistics.largest_displacement_px(motion, frames) * pixel_A,
         "local_range_A": motion_statistics.local_range_px(motion.field, frames) * pixel_A,
     }
@@ -184,14 +183,13 @@ def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum 
     )
 
 
-def _early_frames(plan: Plan, params: AlignParams) -> float:
-    """Number of steps that belong to the early motion."""
-    frames = np.arange(plan.sum.first, plan.sum.stop + 1, dtype=np.float64)
-    dose_e_A2 = plan.dose_before_e_A2(frames)
+def _dose_after_e_A2(plan: Plan, params: AlignParams) -> FloatArray:
+    """Accumulated dose at the end of each summed frame."""
+    ends = np.arange(plan.sum.first, plan.sum.stop, dtype=np.float64) + 1
+    dose_e_A2 = plan.dose_before_e_A2(ends)
     if dose_e_A2 is None:
-        return float(motion_statistics.EARLY_FRAMES)
-    early_e_A2 = max(0.0, motion_statistics.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
-    return float(np.interp(early_e_A2, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
+        dose_e_A2 = motion_statistics.ASSUMED_DOSE_E_A2 * ends
+    return dose_e_A2 + params.pre_exposure_e_A2
 
 
 def _angle_deg(direction: FloatArray | None) -> float:

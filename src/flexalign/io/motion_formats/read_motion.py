@@ -96,8 +96,17 @@ def read_motion(
         shape_px = (movie.height_px, movie.width_px)
         facts = MovieFacts(movie.path, movie.frame_count, shape_px, pixel_size_A)
         motion = read_motion_of(path, facts)
+        _check_size(_shape_in(path, movie.path), movie)
         check_motion(motion, movie)
     return motion
+
+
+def _shape_in(path: str | Path, movie: str) -> tuple[int, int] | None:
+    """Size (height, width) of a movie in the file of its motion, None if the file lacks it."""
+    kind = format_of(path)
+    if kind == "MotionCor":
+        return motioncor_logs.read_motioncor(path, movie).shape_px
+    return _facts_of_one(path, kind).shape_px
 
 
 def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
@@ -291,10 +300,21 @@ def check_motion(motion: Motion, movie: MovieInfo) -> None:
             f"expected a motion of {movie.frame_count} frames, as {movie.path} has, found one of "
             f"{motion.frame_count}; {hint}"
         )
-    field = motion.field
-    if field is None or (field.height_px, field.width_px) == (movie.height_px, movie.width_px):
+    if motion.field is not None:
+        _check_size((motion.field.height_px, motion.field.width_px), movie)
+
+
+def _check_size(shape_px: tuple[int, int] | None, movie: MovieInfo) -> None:
+    """Check that the motion of a movie of this size (height, width) is that of `movie`.
+
+    Raises
+    ------
+    InputError
+        If the sizes differ.
+    """
+    if shape_px is None or shape_px == (movie.height_px, movie.width_px):
         return
     raise InputError(
         f"expected a motion of {movie.width_px} x {movie.height_px} pixels, as {movie.path} has, "
-        f"found one of {field.width_px} x {field.height_px}; is it the right movie?"
+        f"found one of {shape_px[1]} x {shape_px[0]}; is it the right movie?"
     )
