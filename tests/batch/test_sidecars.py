@@ -103,8 +103,8 @@ def test_the_dose_of_a_movie_with_other_frames_is_not_shared_out(tmp_path):
         ({"pixel_size_A": 1.5, "voltage_kV": 200.0}, None),
         ({"pixel_size_A": 0.75}, None),  # of super-resolution
         ({"pixel_size_A": 3.0}, None),
-        ({"pixel_size_A": 1.2}, "--pixel-size"),
-        ({"voltage_kV": 300.0}, "--voltage"),
+        ({"pixel_size_A": 1.2}, "`pixel_size_A`"),
+        ({"voltage_kV": 300.0}, "`voltage_kV`"),
     ],
 )
 def test_contradictions_are_refused(tmp_path, values, option):

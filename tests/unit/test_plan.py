@@ -58,17 +58,17 @@ def test_the_sum_follows_the_aligned_range():
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"align_last": 41}, "--align-first 1, --align-last 41: the movie has only 40 frames"),
-        ({"align_first": 41}, "--align-first 41"),
+        ({"align_last": 41}, "`align_first` 1, `align_last` 41: the movie has only 40 frames"),
+        ({"align_first": 41}, "`align_first` 41"),
         ({"align_first": 9, "align_last": 8}, "the last frame not before the first"),
         ({"align_first": 9, "align_last": 9}, "at least two frames"),
-        ({"sum_last": 50}, "--sum-last 50"),
-        ({"align_last": 20, "sum_last": 0}, "--sum-first, --sum-last: frames 1-40"),
+        ({"sum_last": 50}, "`sum_last` 50"),
+        ({"align_last": 20, "sum_last": 0}, "`sum_first`, `sum_last`: frames 1-40"),
         ({"align_first": 5, "sum_first": 4}, "frames 4-40 are not all among the aligned"),
     ],
     ids=str,
 )
-def test_ranges_that_do_not_fit_are_refused_by_the_names_of_the_options(parameters, words):
+def test_ranges_that_do_not_fit_are_refused_by_their_names(parameters, words):
     with pytest.raises(ParameterError, match=words):
         plan_of(**parameters)
 
