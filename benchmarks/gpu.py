@@ -27,6 +27,7 @@ import speed
 from store import CACHE
 
 from flexalign import AlignParams, FlexAlignError, align_movie
+from flexalign.alignment_result import AlignmentResult
 from flexalign.arrays import fourier, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
 from flexalign.arrays.detector import make_correction
@@ -35,7 +36,6 @@ from flexalign.arrays.downsample import axis_filter, sum_dtype
 from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler, kernels
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.io.movies.open_movie import open_for
-from flexalign.model import AlignmentResult
 from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan, make_plan
 from flexalign.simulate import SimulationSettings
 
@@ -122,7 +122,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
     lattice = xp.ones((2, *nodes), np.float32) * np.float32(1.3)
     spectrum = fourier.rfft2_cropped(frame, plan.output_shape_px)
     weighted = xp.zeros_like(spectrum)
-    weight, ratio = (xp.ones(spectrum.shape, np.float32) for _ in range(2))
+    rate = xp.zeros(spectrum.shape, np.float32)
     down, across = (
         axis_filter(a, b, CORRELATION_NYQUIST_SHARE)
         for a, b in zip(shape, plan.correlation_shape_px, strict=True)
@@ -143,7 +143,7 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
         ("sample", lambda: kernels.sample(frame, lattice, LATTICE_STEP_PX, buffer), 2 * px),
         ("sum", lambda: np.add(frame, buffer, out=frame), 3 * px),
         ("spectrum", lambda: fourier.rfft2_cropped(buffer, plan.output_shape_px), px + 3 * half),
-        ("weigh", lambda: kernels.add_weighted(spectrum, weighted, weight, ratio, 1), 3.5 * half),
+        ("weigh", lambda: kernels.add_weighted(spectrum, weighted, rate, 1.0), 3.5 * half),
     ]  # fmt: skip
     found = [Stage(name, seconds_on(device, act), moved) for name, act, moved in work]
     again = {stage.name: stage for stage in found}
@@ -190,8 +190,9 @@ def passes_s(plan: Plan, device: Device) -> tuple[float, float]:
     lattice = rng.normal(0, 3, (2, *nodes)).astype(np.float32)
     small = np.zeros((count, *plan.correlation_shape_px), plan.small_frame_dtype)
     weights = ExponentialWeights(
-        lambda ky, kx: -0.05 * np.hypot(ky, kx), plan.output_shape_px, count
-    )
+        lambda ky, kx: -0.05 * np.hypot(ky, kx), plan.output_shape_px,
+        time=np.arange(count, dtype=np.float64), noise=np.ones(count),
+    )  # fmt: skip
 
     def measure_all() -> float:
         downsampler = GpuDownsampler(correction, shape, small, device, CORRELATION_NYQUIST_SHARE)

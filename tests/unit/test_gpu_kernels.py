@@ -52,7 +52,7 @@ def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
         ("_prefilter_x", (pixels, pixels)),
         ("_prefilter_y", (pixels, pixels)),
         ("sample", (pixels, stack, pixels)),
-        ("_add_weighted", (spectrum, spectrum, pixels, pixels, int64)),
+        ("_add_weighted", (spectrum, spectrum, pixels, float32)),
         ("_sum_moved", (stack, phases, phases, index, index, mask, stack)),
         ("_ring_power", (stack, index, index, float64[:, ::1])),
         ("_gradient", (stack, phases, phases, index, index, stack, float32[:, :, :, ::1])),

@@ -32,7 +32,7 @@ class DuplicateFrames:
         self._last = index, values
 
     def found(self) -> dict[int, int]:
-        """DuplicateFrames: index of each -> index of the frame before, of which it is a copy."""
+        """Copies: index of each -> index of the frame before, of which it is a copy."""
         # Of two pairs the outlier cannot be determined.
         if len(self._differences) < 3:
             return {}

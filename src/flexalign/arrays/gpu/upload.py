@@ -14,7 +14,7 @@ _UNCONVERTED_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4")
 
 
 class FrameUpload:
-    """DuplicateFrames raw frames to the device, up to two ahead of the computation."""
+    """Copies raw frames to the device, up to two ahead of the computation."""
 
     def __init__(self, device: Device) -> None:
         self._device = device

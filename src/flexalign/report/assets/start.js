@@ -1,22 +1,8 @@
-/* What belongs to no part of the page alone: the theme, and what opens a movie or selects a flag. */
+/* What belongs to no part of the page alone: what opens a movie or selects a flag. */
 "use strict";
 
 (() => {
   const root = document.documentElement;
-  const button = document.getElementById("theme");
-
-  const words = (isDark) => `Switch to the ${isDark ? "light" : "dark"} theme`;
-
-  function wear(isDark) {
-    root.classList.toggle("dark", isDark);
-    button.textContent = words(isDark);
-    charts.redrawAll();
-  }
-
-  button.textContent = words(charts.prefersDark.matches);
-  charts.prefersDark.addEventListener("change", ({ matches }) => wear(matches));
-  button.addEventListener("click", () => wear(!root.classList.contains("dark")));
-
   document.addEventListener("click", ({ target }) => {
     const opener = target.closest("[data-movie]");
     if (opener) movie.open(flexalign.rowOf.get(opener.dataset.movie));
