@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
 from flexalign.comparison import compare_motions, shared_frames
+from flexalign.figure_style import DOWNWARD, draw_downward
 from flexalign.io.comparison_plot import draw_comparison
 from flexalign.simulate import SimulatedMovie
 
@@ -51,7 +52,7 @@ def draw(movie: SimulatedMovie, result: AlignmentResult) -> Figure:
     for axes, image, title in zip(
         (before, after), images, ("mean of the frames", "along the motion found"), strict=True
     ):
-        axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower")
+        axes.imshow(image, cmap="gray", vmin=low, vmax=high)
         axes.set_title(title)
         axes.set_axis_off()
     _draw_paths(paths, movie, result)
@@ -76,7 +77,8 @@ def _draw_paths(axes: Any, movie: SimulatedMovie, result: AlignmentResult) -> No
             axes.plot(dx - dx.mean(), dy - dy.mean(), style, color=color, markersize=3.5)
     axes.plot([], [], "-k", label="true")
     axes.plot([], [], "ok", markersize=3.5, label="found")
-    axes.set(title="motion of three places", xlabel="x (Å)", ylabel="y (Å)")
+    axes.set(title="motion of three places", xlabel="x (Å)", ylabel=f"y (Å, {DOWNWARD})")
+    draw_downward(axes)
     axes.set_aspect("equal", adjustable="datalim")
     axes.legend(frameon=False)
 

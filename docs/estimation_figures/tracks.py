@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from estimation_figures.movies import BLUE, ORANGE, SIZE_IN, Numbers, rms_px, tracks_px
 from flexalign import AlignmentResult
+from flexalign.figure_style import DOWNWARD
 from flexalign.simulate import SimulatedMovie
 
 # How many times longer than in the field tracks are drawn.
@@ -37,10 +38,10 @@ def draw_tracks(movie: SimulatedMovie, pairs: AlignmentResult, best: AlignmentRe
             _draw_tracks(axes, centers_px, peaks_px, ".", **style, label="tracks of the patches")
         _draw_tracks(axes, centers_px, found_px, "-", color=ORANGE, lw=1.8, label="estimated field")
         height, width = movie.settings.shape_px
-        axes.set(xlim=(0, width), ylim=(0, height), aspect="equal", title=title)
-        axes.set(xlabel="x (px)", ylabel="y (px)")
-        axes.plot([40, 40 + MAGNIFIED], [35, 35], "-k", linewidth=2)
-        axes.text(50 + MAGNIFIED, 35, "1 px of motion", va="center", fontsize="small")
+        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", title=title)
+        axes.set(xlabel="x (px)", ylabel=f"y (px, {DOWNWARD})")
+        axes.plot([40, 40 + MAGNIFIED], [height - 35] * 2, "-k", linewidth=2)
+        axes.text(50 + MAGNIFIED, height - 35, "1 px of motion", va="center", fontsize="small")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure

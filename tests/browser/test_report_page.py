@@ -336,7 +336,7 @@ def test_the_page_alone_still_opens_the_worst_movies(open_page, session_folder, 
 def test_it_follows_the_theme_of_the_system_and_can_be_told(open_page, session_folder):
     page = open_page(session_folder / "report.html", scheme="dark").page
     dark = page.evaluate(GROUND)
-    page.get_by_role("button", name="Light theme").click()
+    page.get_by_role("button", name="Switch to the light theme").click()
 
     assert page.evaluate(GROUND) == WHITE != dark
 
@@ -470,3 +470,37 @@ def test_a_page_is_read_again_only_while_its_run_goes_on(open_page, session_fold
         page.clock.run_for(31_000)
         page.wait_for_function("document.documentElement.dataset.ready !== undefined")
         assert page.evaluate("window.isFirst === undefined") == bool(times)
+
+
+def test_labels_for_assistive_technology_have_no_markup(opened):
+    labels = opened.page.locator("[aria-label]").evaluate_all(
+        "all => all.map((one) => one.getAttribute('aria-label'))"
+    )
+
+    assert len(labels) > 20
+    assert [label for label in labels if "<" in label or "&lt;" in label] == []
+
+
+def test_the_page_is_named_after_its_run(opened, session_folder):
+    assert opened.page.title().startswith(f"{session_folder.name} ")
+    assert opened.page.locator("h1").inner_text() == session_folder.name
+
+
+def test_movies_that_were_not_corrected_are_left_out_of_the_motion_plots(
+    open_page, session_folder, tmp_path
+):
+    text = (session_folder / "report.html").read_text()
+    changed = re.sub(r'("chosen": ?\[)"refined"', r'\g<1>"none"', text, count=1)
+    assert changed != text
+    (tmp_path / "report.html").write_text(changed)
+
+    page = open_page(tmp_path / "report.html").page
+    drawn = page.evaluate(
+        """(column) => session.drawn.find(({ panel }) => panel.columns[0] === column)
+            .chart.getOption().series.flatMap(({ data }) => data.map((point) => point[0]))""",
+        "total_motion_A",
+    )
+
+    assert 1 not in drawn
+    assert 2 in drawn
+    assert "not corrected" in page.locator("#panels figcaption").first.inner_text()

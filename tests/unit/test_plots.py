@@ -94,15 +94,119 @@ def test_the_path_goes_where_the_specimen_went(tmp_path, monkeypatch):
     np.testing.assert_allclose(y, [0.0, 1.5])
 
 
-def test_spectra_show_before_on_the_left(tmp_path):
-    draw_spectra(tmp_path / "a.png", spectrum(0.5), spectrum(0.0), title="a.mrc")
+def ringed_spectrum(height):
+    """White noise with a strong centre and Thon rings of a relative height."""
+    offset = np.arange(128) - 64
+    ring = np.hypot(offset[:, None], offset)
+    expected = (1 + 50 * np.exp(-ring / 6)) * (1 + height * np.sin(ring / 2))
+    power = expected * np.random.default_rng(0).gamma(20, 1 / 20, ring.shape)
+    radial = np.bincount(np.rint(ring).astype(int).ravel(), power.ravel())[:65]
+    count = np.bincount(np.rint(ring).astype(int).ravel())[:65]
+    return PowerSpectrum(power.astype(np.float32), np.arange(65) / 128, radial / count)
 
-    pixels = matplotlib.image.imread(tmp_path / "a.png")[..., :3].mean(axis=-1)
-    height, width = pixels.shape
-    middle = slice(int(0.7 * height), int(0.8 * height))
-    left = pixels[middle, int(0.1 * width) : int(0.2 * width)].mean()
-    right = pixels[middle, int(0.27 * width) : int(0.37 * width)].mean()
-    assert left < right - 0.2  # power that falls off is dark, constant power is bright
+
+def grey_of_half(path, side):
+    """Grey levels (0 to 1) of the left or right half of the plane, as drawn without axes."""
+    drawn = []
+    from matplotlib.axes import Axes
+
+    imshow = Axes.imshow
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Axes, "imshow", lambda self, x, **kw: (drawn.append((x, kw)), imshow(self, x, **kw))[1]
+        )
+        before, after = (0.0, 0.5) if side == "right" else (0.5, 0.0)
+        draw_spectra(path, ringed_spectrum(before), ringed_spectrum(after), title="a.mrc")
+    plane, options = drawn[0]
+    grey = (plane - options["vmin"]) / (options["vmax"] - options["vmin"])
+    return grey.clip(0, 1)
+
+
+def ring_contrast(grey, columns):
+    """Correlation of some columns of the plane with the rings of `ringed_spectrum`."""
+    offset = np.arange(128) - 64
+    ring = np.hypot(offset[:, None], offset)[:, columns]
+    chosen = (ring > 10) & (ring < 60)
+    return np.corrcoef(grey[:, columns][chosen], np.sin(ring / 2)[chosen])[0, 1]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_spectra_show_before_on_the_left_and_after_on_the_right(tmp_path, side):
+    grey = grey_of_half(tmp_path / "a.png", side)
+
+    left, right = (ring_contrast(grey, half) for half in (slice(0, 60), slice(68, 128)))
+
+    ringed, plain = (left, right) if side == "left" else (right, left)
+    assert ringed > 0.6 > 0.2 > plain
+
+
+def test_the_centre_of_a_spectrum_is_not_saturated_and_the_rest_not_flat(tmp_path):
+    grey = grey_of_half(tmp_path / "a.png", "right")
+    offset = np.arange(128) - 64
+    ring = np.hypot(offset[:, None], offset)
+
+    for low, high in ((4, 12), (20, 30), (50, 60)):
+        part = grey[(ring > low) & (ring < high)]
+        assert np.mean((part == 0) | (part == 1)) < 0.1
+        assert part.std() > 0.1
+
+
+@pytest.mark.parametrize("falls", [True, False])
+def test_the_fall_at_nyquist_is_explained_where_there_is_one(tmp_path, monkeypatch, falls):
+    from matplotlib.axes import Axes
+
+    words = []
+    text = Axes.text
+    monkeypatch.setattr(
+        Axes, "text", lambda self, x, y, s, **kw: (words.append(s), text(self, x, y, s, **kw))[1]
+    )
+    before, after = ringed_spectrum(0.0), ringed_spectrum(0.2)
+    if falls:
+        after.radial_power[50:] *= np.linspace(1, 0.5, 15)
+
+    draw_spectra(tmp_path / "a.png", before, after, title="a.mrc")
+
+    assert any("cubic B-spline" in word for word in words) == falls
+
+
+def test_measured_points_are_joined_with_the_field_at_their_frame(
+    tmp_path, motion, tracks, monkeypatch
+):
+    from matplotlib import collections
+
+    joined = []
+    made = collections.LineCollection.__init__
+
+    def noted(self, segments, **options):
+        if options.get("colors"):
+            joined.append((np.array(segments), options))
+        made(self, segments, **options)
+
+    monkeypatch.setattr(collections.LineCollection, "__init__", noted)
+    draw_trajectory(tmp_path / "a.png", motion, 1.1, SHAPE_PX, title="a.mrc", tracks=tracks)
+
+    of_patches = [len(lines) for lines, _ in joined[:4]]
+    assert of_patches == [4, 5, 5, 5]  # one point was not measured
+    y_px, x_px = tracks.center_px[1]
+    path = np.stack(motion.field.displacement_px(tracks.frame, y_px, x_px), axis=-1)[:, ::-1]
+    ends = joined[1][0][:, 1] - joined[1][0][:, 1].mean(axis=0)
+    scale = np.sum(ends * (path - path.mean(axis=0))) / np.sum((path - path.mean(axis=0)) ** 2)
+    np.testing.assert_allclose(ends, scale * (path - path.mean(axis=0)), atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("panel", [0, 1])
+def test_y_points_downward_in_both_panels(tmp_path, motion, tracks, monkeypatch, panel):
+    from flexalign.io import motion_plot
+
+    axes = []
+    saved = motion_plot.save_png
+    monkeypatch.setattr(
+        motion_plot, "save_png", lambda figure, to: (axes.extend(figure.axes), saved(figure, to))
+    )
+    draw_trajectory(tmp_path / "a.png", motion, 1.1, SHAPE_PX, title="a.mrc", tracks=tracks)
+
+    assert axes[panel].yaxis_inverted()
+    assert "downward" in axes[panel].get_ylabel()
 
 
 def test_spectra_of_an_empty_image_can_be_drawn(tmp_path):

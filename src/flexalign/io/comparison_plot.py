@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from flexalign.comparison import MotionComparison
-from flexalign.io.png import AFTER_COLOR, BEFORE_COLOR, save_png
+from flexalign.figure_style import AFTER_COLOR, BEFORE_COLOR, DOWNWARD, draw_downward
+from flexalign.io.png import save_png
 
 A_STYLE = {"color": BEFORE_COLOR, "ls": "--", "marker": "s", "ms": 4, "lw": 1.6}
 B_STYLE = {"color": AFTER_COLOR, "ls": "-", "marker": "o", "ms": 4, "lw": 1.6}
@@ -69,7 +70,8 @@ def _draw_paths(
     axes.margins(0.12)
     axes.set_title("Mean path over the field", fontsize=11)
     axes.set_xlabel(f"Specimen displacement x ({unit})", fontsize=11)
-    axes.set_ylabel(f"Specimen displacement y ({unit})", fontsize=11)
+    axes.set_ylabel(f"Specimen displacement y ({unit}, {DOWNWARD})", fontsize=11)
+    draw_downward(axes)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     axes.legend(fontsize=9, framealpha=0.9)
@@ -108,13 +110,13 @@ def _draw_map(
     y, x = (places * length for places in (comparison.y_px, comparison.x_px))
     half_y, half_x = ((places[1] - places[0]) / 2 for places in (y, x))
     image = axes.imshow(
-        comparison.per_place_px * scale, cmap=MAP_COLORS, origin="lower", vmin=0,
-        extent=(x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y),
+        comparison.per_place_px * scale, cmap=MAP_COLORS, vmin=0,
+        extent=(x[0] - half_x, x[-1] + half_x, y[-1] + half_y, y[0] - half_y),
     )  # fmt: skip
     worst_y, worst_x = comparison.worst_place_px
     axes.plot(worst_x * length, worst_y * length, "x", color="red", ms=9, mew=2)
     axes.set_title("Difference at each place (cross: largest)", fontsize=11)
     axes.set_xlabel(f"Place x ({length_unit})", fontsize=11)
-    axes.set_ylabel(f"Place y ({length_unit})", fontsize=11)
+    axes.set_ylabel(f"Place y ({length_unit}, {DOWNWARD})", fontsize=11)
     bar = axes.inset_axes((1.03, 0, 0.05, 1))  # as high as the map
     figure.colorbar(image, cax=bar, label=f"Distance of B from A, rms over frames ({unit})")

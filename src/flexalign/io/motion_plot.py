@@ -8,9 +8,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from flexalign.figure_style import DOWNWARD, draw_downward, frame_colormap
 from flexalign.io.png import save_png
 from flexalign.model import FloatArray, PatchTracks
-from flexalign.motion import Motion
+from flexalign.motion import Motion, MotionField
 
 # Fixed axes (left, bottom, width, height), the colour bar last: automatic layout takes as long as
 # drawing.
@@ -19,8 +20,8 @@ LOCAL_BOXES = [(0.065, 0.1, 0.4, 0.79), (0.52, 0.1, 0.4, 0.79), (0.935, 0.16, 0.
 FRAME_NUMBERS = 10
 NUMBERS_APART = 0.045  # of the width of the path
 MIN_SPAN_A = 1.0  # minimum axis range, so that noise does not look like motion
-FRAME_COLORS = "viridis"
 LATTICE_WITHOUT_TRACKS = 5
+MEASURED_COLOR = "0.65"
 MAX_TRACK_RATIO = 0.42  # of the distance between patches
 
 
@@ -36,7 +37,8 @@ def draw_trajectory(
     """Plot the trajectory in Angstrom, and beside it the local motion.
 
     The local motion of a place is its displacement minus the trajectory and its mean over time:
-    lines for the field, dots for the measured tracks, enlarged as given by a scale bar.
+    lines for the field, dots for the measured tracks, each joined with the field at its frame,
+    enlarged as given by a scale bar.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def _colored_line(
     points = np.stack([x, y], axis=1)
     lines = LineCollection(
         list(np.stack([points[:-1], points[1:]], axis=1)),
-        cmap=FRAME_COLORS,
+        cmap=frame_colormap(),
         linewidths=width,
         capstyle="round",
     )
@@ -100,7 +102,7 @@ def _draw_path(
         )  # fmt: skip
     lines = axes.add_collection(_colored_line(x, y, frames + 1.0, limits, 2.0))
     axes.scatter(
-        x, y, c=frames + 1, s=18, cmap=FRAME_COLORS, vmin=limits[0], vmax=limits[1], zorder=3
+        x, y, c=frames + 1, s=18, cmap=frame_colormap(), vmin=limits[0], vmax=limits[1], zorder=3
     )
     axes.plot(x[0], y[0], "o", ms=12, mfc="none", mec="black", mew=1.5, ls="", label="first frame")
     middle = np.array([x.min() + x.max(), y.min() + y.max()]) / 2
@@ -110,7 +112,8 @@ def _draw_path(
     axes.margins(0.12)
     axes.set_title(f"Whole frame, relative to frame {motion.reference_frame + 1}", fontsize=11)
     axes.set_xlabel("Specimen displacement x (Å)", fontsize=11)
-    axes.set_ylabel("Specimen displacement y (Å)", fontsize=11)
+    axes.set_ylabel(f"Specimen displacement y (Å, {DOWNWARD})", fontsize=11)
+    draw_downward(axes)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     axes.legend(fontsize=9, framealpha=0.9)
@@ -118,7 +121,7 @@ def _draw_path(
 
 
 def _number_frames(axes: Any, frames: Any, x: FloatArray, y: FloatArray) -> None:
-    """About ten frame numbers beside the path, on its left in the direction of motion."""
+    """About ten frame numbers beside the path, always on the same side of it."""
     step = max(1, math.ceil(len(frames) / FRAME_NUMBERS))
     apart = NUMBERS_APART * max(float(np.ptp(x)), float(np.ptp(y)), MIN_SPAN_A)
     chosen: list[int] = []
@@ -127,7 +130,7 @@ def _number_frames(axes: Any, frames: Any, x: FloatArray, y: FloatArray) -> None
             chosen.append(i)
     for i in chosen:
         following, previous = min(i + 1, len(x) - 1), max(i - 1, 0)
-        along = np.array([x[following] - x[previous], y[following] - y[previous]])
+        along = np.array([x[following] - x[previous], y[previous] - y[following]])  # on the page
         length = float(np.hypot(*along))
         aside = np.array([-along[1], along[0]]) / length if length > 0 else np.array([0.0, 1.0])
         axes.annotate(
@@ -157,27 +160,41 @@ def _draw_local(
     nm_per_A = MAX_TRACK_RATIO * spacing_nm / max(max_A, bar_A)
     axes.add_patch(Rectangle((0, 0), width_nm, height_nm, fill=False, ec="0.3", lw=1.2))
     for i, center_nm in enumerate(centers_px * pixel_size_A / 10):
+        track_nm = center_nm + paths_A[i] * nm_per_A
         if dots_A is not None:
-            dots = center_nm + dots_A[i] * nm_per_A
-            axes.plot(dots[:, 1], dots[:, 0], ".", ms=3.5, color="0.65", zorder=1)
-        y, x = (center_nm + paths_A[i] * nm_per_A).T
+            _draw_measured(axes, center_nm + dots_A[i] * nm_per_A, track_nm, motion.field)
+        y, x = track_nm.T
         if motion.field is not None and len(frames) > 1:
             axes.add_collection(_colored_line(x, y, frames + 1.0, limits, 2.2))
     bar_nm = bar_A * nm_per_A
-    axes.plot([0, bar_nm], [-0.045 * height_nm] * 2, color="black", lw=2.5, solid_capstyle="butt")
+    axes.plot([0, bar_nm], [1.045 * height_nm] * 2, color="black", lw=2.5, solid_capstyle="butt")
     axes.text(
-        bar_nm + 0.015 * width_nm, -0.045 * height_nm,
+        bar_nm + 0.015 * width_nm, 1.045 * height_nm,
         f"{bar_A:g} Å of motion (enlarged {10 * nm_per_A:.3g} times)", va="center", fontsize=9,
     )  # fmt: skip
     axes.set_xlim(-0.04 * width_nm, 1.04 * width_nm)
-    axes.set_ylim(-0.09 * height_nm, 1.04 * height_nm)
+    axes.set_ylim(1.09 * height_nm, -0.04 * height_nm)
     axes.set_aspect("equal")
     drawn = ["lines: field"] * (motion.field is not None) + ["dots: measured"] * (
         tracks is not None
     )
     axes.set_title(f"Local motion beyond that of the frame ({', '.join(drawn)})", fontsize=11)
     axes.set_xlabel("Place x (nm)", fontsize=11)
-    axes.set_ylabel("Place y (nm)", fontsize=11)
+    axes.set_ylabel(f"Place y (nm, {DOWNWARD})", fontsize=11)
+
+
+def _draw_measured(
+    axes: Any, dots_nm: FloatArray, track_nm: FloatArray, field: MotionField | None
+) -> None:
+    """The measured points of a patch, each joined with the field at its frame, or in order."""
+    from matplotlib.collections import LineCollection
+
+    axes.plot(dots_nm[:, 1], dots_nm[:, 0], ".", ms=3, color=MEASURED_COLOR, zorder=1)
+    known = np.isfinite(dots_nm).all(axis=1)
+    points = dots_nm[known]
+    ends = points[1:] if field is None else track_nm[known]
+    lines = np.stack([points[: len(ends)], ends], axis=1)[:, :, ::-1]
+    axes.add_collection(LineCollection(list(lines), colors=MEASURED_COLOR, lw=0.6, zorder=1))
 
 
 def _places(

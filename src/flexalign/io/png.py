@@ -12,7 +12,6 @@ from flexalign.atomic import replacing
 DPI = 120
 # PNG compression level, of 9: higher ones are much slower and hardly smaller.
 _COMPRESS_LEVEL = 3
-BEFORE_COLOR, AFTER_COLOR = "#D55E00", "#0072B2"  # Okabe and Ito: safe for colour blindness
 
 
 def load_drawing() -> None:

@@ -6,12 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from flexalign.io.png import AFTER_COLOR, BEFORE_COLOR, save_png
+from flexalign.figure_style import AFTER_COLOR, BEFORE_COLOR, DOWNWARD
+from flexalign.io.png import save_png
+from flexalign.io.thumbnails import flattened
 from flexalign.model import FloatArray, PixelArray, PowerSpectrum
 
 # Fixed axes (left, bottom, width, height).
-BOXES = [(0.06, 0.11, 0.4, 0.77), (0.54, 0.11, 0.44, 0.73)]
+BOXES = [(0.065, 0.11, 0.4, 0.77), (0.54, 0.11, 0.44, 0.73)]
+
+# Grey levels of the plane: standard deviations around its background.
+SHOWN_SD = 2.5
+SMOOTHED_RINGS, SMOOTHED_SHARE = 4.0, 1 / 32
+# Correction lowers the power at Nyquist by more than this ratio, relative to two thirds of it.
+FALL = 0.9
+FALL_TEXT = "fall towards Nyquist: frames are interpolated between pixels (cubic B-spline)"
 
 
 def draw_spectra(
@@ -44,22 +54,46 @@ def _draw_plane(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None:
     """Both spectra in decibels, a half of the plane each."""
     side = after.power.shape[0]
     step_per_A = float(after.frequency_per_A[1])
-    plane = np.array(after.power, dtype=np.float64)
-    plane[:, : side // 2] = before.power[:, : side // 2]
-    decibel = _decibel(plane)
-    ring = np.hypot(*(np.indices(plane.shape) - side // 2))
-    low, high = np.percentile(decibel[ring > side / 32], [1.0, 99.5])
-    edges = [(-side // 2 - 0.5) * step_per_A, (side - side // 2 - 0.5) * step_per_A] * 2
-    axes.imshow(decibel, cmap="gray", vmin=low, vmax=high, extent=edges, origin="lower")
+    left, right = (_contrast(spectrum) for spectrum in (before, after))
+    plane = np.concatenate([left[:, : side // 2], right[:, side // 2 :]], axis=1)
+    edge = side // 2 * step_per_A
+    axes.imshow(
+        plane, cmap="gray", vmin=-SHOWN_SD, vmax=SHOWN_SD, extent=[-edge, edge, edge, -edge]
+    )
     axes.axvline(0, color=AFTER_COLOR, lw=0.8)
     for x, words, align in ((0.02, "before", "left"), (0.98, "after", "right")):
         axes.text(
             x, 0.975, words, transform=axes.transAxes, ha=align, va="top", fontsize=11,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 3},
         )  # fmt: skip
-    axes.set_title("Power spectrum (log scale)", fontsize=11)
+    axes.set_title("Power spectrum, contrast equal at all frequencies", fontsize=11)
     axes.set_xlabel("Spatial frequency x (1/Å)", fontsize=11)
-    axes.set_ylabel("Spatial frequency y (1/Å)", fontsize=11)
+    axes.set_ylabel(f"Spatial frequency y (1/Å, {DOWNWARD})", fontsize=11)
+
+
+def _contrast(spectrum: PowerSpectrum) -> FloatArray:
+    """A spectrum (n, n) less its smooth background, over the standard deviation at each radius.
+
+    Without that the centre would be white and the noise at high frequencies without contrast.
+    """
+    middle = spectrum.power.shape[0] // 2
+    flat = flattened(spectrum, middle)
+    # The fall by interpolation is along each axis, not by radius.
+    flat = flat / np.maximum(gaussian_filter(flat, 2 * middle * SMOOTHED_SHARE), 1e-6) - 1
+    ring = np.hypot(*(np.indices(flat.shape) - middle))
+    nearest = np.rint(ring).astype(np.intp)
+    count = np.bincount(nearest.ravel())
+    variance = np.bincount(nearest.ravel(), flat.ravel() ** 2) / np.maximum(count, 1)
+    sd = np.sqrt(gaussian_filter1d(variance, SMOOTHED_RINGS, mode="nearest"))
+    return np.asarray(flat / np.maximum(np.interp(ring, np.arange(sd.size), sd), 1e-6))
+
+
+def _falls_at_nyquist(before: PowerSpectrum, after: PowerSpectrum) -> bool:
+    """Whether correction lowers the last rings more than those at two thirds of Nyquist."""
+    powers = [np.maximum(s.radial_power, np.finfo(np.float32).tiny) for s in (before, after)]
+    ratio = powers[1] / powers[0]
+    width = max(1, ratio.size // 6)  # wider than a Thon ring
+    return bool(ratio[-width:].mean() < FALL * ratio[3 * width : 4 * width].mean())
 
 
 def _draw_radial(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None:
@@ -82,6 +116,10 @@ def _draw_radial(axes: Any, before: PowerSpectrum, after: PowerSpectrum) -> None
     top.set_xticklabels([f"{resolutions_A[i]:g}" for i in apart])
     top.set_xlabel("Resolution (Å)", fontsize=11)
     axes.set_xlabel("Spatial frequency (1/Å)", fontsize=11)
+    if _falls_at_nyquist(before, after):
+        axes.text(
+            0.98, 0.03, FALL_TEXT, transform=axes.transAxes, ha="right", fontsize=9, color="0.3",
+        )  # fmt: skip
     axes.set_ylabel("Mean power of a ring (dB, white noise = 0)", fontsize=11)
     axes.grid(color="0.92")
     axes.legend(fontsize=10)

@@ -110,11 +110,11 @@ def spectra_thumbnail(before: PowerSpectrum, after: PowerSpectrum) -> bytes:
     step_per_A = float(after.frequency_per_A[1])
     reach = max(_FIRST_RING + 1, round(shown_edge_per_A(after) / step_per_A))
     reach = min(reach, after.power.shape[0] // 2)
-    left, right = (_flattened(spectrum, reach) for spectrum in (before, after))
+    left, right = (flattened(spectrum, reach) for spectrum in (before, after))
     return _png([np.concatenate([left[:, :reach], right[:, reach:]], axis=1)])[0]
 
 
-def _flattened(spectrum: PowerSpectrum, reach: int) -> FloatArray:
+def flattened(spectrum: PowerSpectrum, reach: int) -> FloatArray:
     """The centre (2 reach, 2 reach) of a spectrum over its background, slightly smoothed."""
     middle = spectrum.power.shape[0] // 2
     inside = slice(middle - reach, middle + reach)

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from flexalign.atomic import replacing
+from flexalign.figure_style import FRAME_COLORS, style_variables
 from flexalign.quality.flags import DEFINITIONS
 from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS
 from flexalign.report.details import PICTURES, as_script
@@ -76,7 +77,7 @@ def render(
         parameter_groups=[(group, list(items)) for group, items in in_groups],
         data=Markup(as_script(_data(summary, data_folder))),
         inside=Markup(as_script(list(inside))),
-        styles=[asset(name) for name in STYLES],
+        styles=[Markup(style_variables()), *map(asset, STYLES)],
         libraries=[asset(name) for name in LIBRARIES],
         scripts=[asset(name) for name in SCRIPTS],
     )
@@ -123,6 +124,7 @@ def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
         ],
         "panels": [asdict(panel) for panel in PANELS],
         "pictures": PICTURES,
+        "frameColors": FRAME_COLORS,
         "flags": {name: _definition(name) for name in summary["flags"]},
         "worst": summary["worst"],
     }
@@ -143,7 +145,7 @@ def _read_asset(name: str) -> str:
 
 def style_sheet() -> Markup:
     """The style that all pages have in common."""
-    return asset("report.css")
+    return Markup(style_variables()) + asset("report.css")
 
 
 @functools.cache

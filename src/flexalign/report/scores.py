@@ -17,7 +17,7 @@ from flexalign import __version__
 from flexalign.atomic import replacing
 from flexalign.report.details import as_script
 from flexalign.report.live import PAGE
-from flexalign.report.page import asset, page_template
+from flexalign.report.page import asset, page_template, style_sheet
 from flexalign.scoring.movie_scores import MovieScores
 from flexalign.scoring.session_scores import (
     Change,
@@ -30,7 +30,7 @@ from flexalign.scoring.session_scores import (
 )
 from flexalign.scoring.sum_pictures import SumPictures
 
-STYLES = ("report.css", "scores.css")
+STYLES = ("scores.css",)
 LIBRARIES = ("echarts.min.js",)
 SCRIPTS = ("charts.js", "theme.js", "scores.js")
 # Number of movies on either end of the order whose sums are shown.
@@ -74,7 +74,7 @@ def write_scores_page(
     """
     text = page_template("scores.html").render(
         **scores_content(movies, pictures, sources, path.parent),
-        styles=[asset(name) for name in STYLES],
+        styles=[style_sheet(), *map(asset, STYLES)],
         libraries=[asset(name) for name in LIBRARIES],
         scripts=[asset(name) for name in SCRIPTS],
     )

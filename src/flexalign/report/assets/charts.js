@@ -7,27 +7,16 @@ const charts = (() => {
   const root = document.documentElement;
   root.classList.toggle("dark", prefersDark.matches);
 
-  /* Okabe and Ito's blue, purple and vermillion, as light or dark as the ground wants them. */
+  /* The colours of the style sheet, of the theme that is on. */
   function colors() {
-    return root.classList.contains("dark")
-      ? {
-          main: "#56b4e9",
-          other: "#e39cc8",
-          flag: "#f5935a",
-          ink: "#e8ecf0",
-          quiet: "#a7b2bd",
-          line: "#39434e",
-          ground: "#1c222a",
-        }
-      : {
-          main: "#0072b2",
-          other: "#a64d85",
-          flag: "#d55e00",
-          ink: "#1b2128",
-          quiet: "#55606b",
-          line: "#d3d9df",
-          ground: "#ffffff",
-        };
+    const style = getComputedStyle(root);
+    const names = { line: "edge" };
+    return Object.fromEntries(
+      ["main", "other", "flag", "ink", "quiet", "line", "ground"].map((name) => [
+        name,
+        style.getPropertyValue(`--${names[name] ?? name}`).trim(),
+      ]),
+    );
   }
 
   /* What all charts have in common. */

@@ -61,7 +61,15 @@ const motionFigures = (() => {
       };
       option.grid = { left: 54, right: 14, top: 14, bottom: 54, outerBoundsMode: "none" }; // so that it is square
       option.xAxis = charts.axis(color, "x (Å)", { ...x, axisLabel: labels });
-      option.yAxis = charts.axis(color, "y (Å)", {
+      option.visualMap = {
+        show: false,
+        dimension: 2,
+        min: motion.frame[0],
+        max: Math.max(motion.frame[last], motion.frame[0] + 1),
+        inRange: { color: data.frameColors },
+        seriesIndex: 0,
+      };
+      option.yAxis = charts.axis(color, "y (Å, downward, as displayed)", {
         ...y,
         axisLabel: labels,
         nameGap: 34,
@@ -73,24 +81,30 @@ const motionFigures = (() => {
       };
       option.series = [
         {
-          type: "line",
-          data: points,
+          type: "scatter",
+          data: points.map((point, i) => [...point, motion.frame[i]]),
           symbol: "circle",
-          symbolSize: 7,
+          symbolSize: 8,
           z: 3,
-          lineStyle: { color: color.main, width: 1.5 },
-          itemStyle: { color: color.main },
           markPoint: {
             symbol: "pin",
             symbolSize: 30,
             silent: true,
             label: { fontSize: 10 },
-            itemStyle: { color: color.flag },
+            itemStyle: { color: color.quiet },
             data: [
               { coord: points[0], value: motion.frame[0] },
               { coord: points[last], value: motion.frame[last] },
             ],
           },
+        },
+        {
+          type: "line",
+          data: points,
+          symbol: "none",
+          silent: true,
+          z: 2,
+          lineStyle: { color: color.quiet, width: 1.5 },
         },
       ];
       if (motion.error_yx_A) {
@@ -104,7 +118,7 @@ const motionFigures = (() => {
     });
     return figure(
       "Trajectory of the whole frame",
-      `relative to frame ${motion.reference_frame}; y downward as in the picture; bars are standard errors, pins the first and last frame`,
+      `relative to frame ${motion.reference_frame}; frames from violet to yellow; bars are standard errors, pins the first and last frame`,
       plot,
     );
   }

@@ -5,14 +5,19 @@ const session = (() => {
   const place = document.getElementById("panels");
   if (!place) return null;
   const { data, make, number, value } = flexalign;
-  const isMeasured = (name) => data.values[name].some((found) => found !== null);
+  // Movies that were not corrected have no motion, which would bias its statistics.
+  const ofMotion = new Set(["total_motion_A", "early_motion_A", "local_range_A"]);
+  const isKept = (name, row) => !ofMotion.has(name) || value("chosen", row) !== "none";
+  const valueAt = (name, row) => (isKept(name, row) ? value(name, row) : null);
+  const valuesOf = (name) => data.values[name].map((_, row) => valueAt(name, row));
+  const isMeasured = (name) => valuesOf(name).some((found) => found !== null);
   // Values farther above the upper quartile than this many times the range of the quartiles are
   // drawn at the upper edge, so that a single one does not flatten all others.
   const FAR = 6;
 
   /* The largest value of a plot that has its own height; Infinity if all have. */
   function limitOf(columns) {
-    const found = columns.flatMap((name) => data.values[name].filter((y) => y !== null));
+    const found = columns.flatMap((name) => valuesOf(name).filter((y) => y !== null));
     found.sort((a, b) => a - b);
     const [low, high] = [0.25, 0.75].map((part) => found[Math.floor(part * (found.length - 1))]);
     const limit = high + FAR * (high - low);
@@ -45,7 +50,7 @@ const session = (() => {
   /* Points [number, height, value] of the rows that are wanted and have a value. */
   function points(column, limit, isWanted) {
     const found = [];
-    data.values[column].forEach((y, row) => {
+    valuesOf(column).forEach((y, row) => {
       if (y !== null && isWanted(row)) found.push([row + 1, Math.min(y, limit), y]);
     });
     return found;
@@ -178,7 +183,7 @@ const session = (() => {
       row += 1
     ) {
       const isInside = panel.columns.some((name) => {
-        const y = value(name, row);
+        const y = valueAt(name, row);
         const height = Math.min(y, panel.limit);
         return y !== null && height >= y0 && height <= y1;
       });
@@ -192,7 +197,7 @@ const session = (() => {
   /* Point to a movie in all plots, in `chart` with its numbers; to none where `row` is null. */
   function pointTo(row, chart) {
     for (const one of drawn) {
-      const y = row === null ? null : value(one.panel.columns[0], row);
+      const y = row === null ? null : valueAt(one.panel.columns[0], row);
       const point = [row + 1, Math.min(y, one.panel.limit), y];
       one.chart.setOption({ series: [{ id: "here", data: y === null ? [] : [point] }] });
       if (one.chart !== chart) continue;
@@ -205,7 +210,7 @@ const session = (() => {
 
   function describeMovie(panel, row) {
     const parts = panel.columns.map(
-      (name, i) => `${panel.labels[i] ?? panel.title} ${number(value(name, row), 4)} ${panel.unit}`,
+      (name, i) => `${panel.labels[i] ?? panel.title} ${number(valueAt(name, row), 4)} ${panel.unit}`,
     );
     const flags = flexalign.flagsOf(row);
     return [
@@ -258,12 +263,20 @@ const session = (() => {
   /* What a person who cannot see the plot should know of it. */
   function inWords(panel) {
     const parts = panel.columns.map((name, i) => {
-      const found = data.values[name].filter((one) => one !== null).sort((a, b) => a - b);
+      const found = valuesOf(name).filter((one) => one !== null).sort((a, b) => a - b);
       if (!found.length) return `${panel.labels[i] ?? name}: not measured`;
       const middle = found[Math.floor(found.length / 2)];
       return `${panel.labels[i] ?? panel.title}: ${number(found[0])} to ${number(found.at(-1))} ${panel.unit}, half of the movies below ${number(middle)}`;
     });
     return `${panel.title} over ${flexalign.movies(flexalign.count)}. ${parts.join(". ")}. Arrow keys go from movie to movie.`;
+  }
+
+  /* How many movies a plot of motion leaves out. */
+  function leftOut(panel) {
+    const rows = [...data.names.keys()].filter((row) => !isKept(panel.columns[0], row));
+    return rows.length
+      ? make("span", { class: "quiet" }, ` Without ${flexalign.movies(rows.length)} not corrected.`)
+      : "";
   }
 
   for (const panel of panels) {
@@ -283,6 +296,7 @@ const session = (() => {
           {},
           `${panel.title} (${panel.unit})`,
           make("span", { class: "quiet" }, panel.about),
+          leftOut(panel),
           panel.limit < Infinity
             ? make("span", { class: "quiet" }, ` Values above ${number(panel.limit)} are at the upper edge.`)
             : "",

@@ -3,7 +3,6 @@
 
 (() => {
   const root = document.documentElement;
-
   document.addEventListener("click", ({ target }) => {
     const opener = target.closest("[data-movie]");
     if (opener) movie.open(flexalign.rowOf.get(opener.dataset.movie));

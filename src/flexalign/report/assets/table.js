@@ -17,6 +17,7 @@ const table = (() => {
   const columns = [
     {
       title: '<span class="unseen">More</span>',
+      ariaTitle: "More",
       data: null,
       defaultContent: "",
       className: "dtr-control",
@@ -26,6 +27,7 @@ const table = (() => {
     },
     {
       title: '<span class="unseen">Selected</span>',
+      ariaTitle: "Selected",
       data: null,
       orderable: false,
       searchable: false,
@@ -68,6 +70,7 @@ const table = (() => {
     },
     ...shown.map((column) => ({
       title: `<span title="${escape(column.about)}">${escape(column.heading)}</span>`,
+      ariaTitle: column.heading,
       data: null,
       searchable: !isNumber(column),
       type: isNumber(column) ? "num" : "string",

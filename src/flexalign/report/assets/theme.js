@@ -5,13 +5,15 @@
   const root = document.documentElement;
   const button = document.getElementById("theme");
 
+  const words = (isDark) => `Switch to the ${isDark ? "light" : "dark"} theme`;
+
   function wear(isDark) {
     root.classList.toggle("dark", isDark);
-    button.textContent = isDark ? "Light theme" : "Dark theme";
+    button.textContent = words(isDark);
     charts.redrawAll();
   }
 
-  button.textContent = charts.prefersDark.matches ? "Light theme" : "Dark theme";
+  button.textContent = words(charts.prefersDark.matches);
   charts.prefersDark.addEventListener("change", ({ matches }) => wear(matches));
   button.addEventListener("click", () => wear(!root.classList.contains("dark")));
 })();
