@@ -37,7 +37,7 @@ class _Detector:
 
     def __init__(self, correction: Correction, device: Device) -> None:
         def moved(array: npt.NDArray[Any] | None) -> Any:
-            return None if array is None else device.xp.array(array)
+            return None if array is None else device.upload(array)
 
         self._gain, self._dark = moved(correction.gain), moved(correction.dark)
         self._bad, self._neighbours = moved(correction.bad_index), moved(correction.neighbour_index)
@@ -67,8 +67,9 @@ class GpuDownsampler:
         self._device, self._all = device, small
         sizes = zip(shape_px, small_shape_px, strict=True)
         down, across = (axis_filter(a, b, kept_share) for a, b in sizes)
-        self._along_y = xp.array(down.start), xp.array(down.weight)
-        self._along_x = xp.array(across.start), xp.array(np.ascontiguousarray(across.weight.T))
+        along_x = across.start, np.ascontiguousarray(across.weight.T)
+        self._along_y = device.upload(down.start), device.upload(down.weight)
+        self._along_x = device.upload(along_x[0]), device.upload(along_x[1])
         self._rows = xp.empty((small_shape_px[0], shape_px[1]), np.float32)
         self._small = xp.empty(small_shape_px, np.float32)
         self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
@@ -143,7 +144,7 @@ class GpuAlignedSums:
         self._weights = weights
         self._rate: Any = None
         if weights is not None:
-            self._rate = xp.array(weights.rate(), np.float32)
+            self._rate = device.upload(weights.rate(), np.float32)
             self._weighted = xp.zeros(self._rate.shape, np.complex64)
             self._times: list[int] = []
         self._images = device.empty_on_host((image_count, *output_shape_px))
@@ -162,7 +163,7 @@ class GpuAlignedSums:
         self._upload.done()
         kernels.prefilter(self._frame, self._buffer)
         lattice = resample.lattice_for_loops(displacement_px, self._shape)
-        lattice = self._device.xp.array(lattice, np.float32)
+        lattice = self._device.upload(lattice, np.float32)
         moved = self._buffer
         kernels.sample(self._frame, lattice, LATTICE_STEP_PX, moved)
         for name in names:
@@ -208,7 +209,7 @@ class GpuAlignedSums:
         """An image (h, w) of the frames' size, on the host, Fourier-cropped to the output's."""
         if self._output_shape == self._shape:
             return image
-        return self._device.host(self._cropped(self._device.xp.array(image)))
+        return self._device.host(self._cropped(self._device.upload(image)))
 
     def _cropped(self, image: Any) -> Any:
         """`at_output_size` of an image on the device."""
@@ -242,13 +243,13 @@ class GpuSweeps:
         xp, ring = device.xp, packing.ring_packed
         self._packed, self._packing, self._sides, self._device = packed, packing, sides_px, device
         columns = np.diff(packing.start)
-        self._start, self._ring = xp.array(packing.start), xp.array(ring)
-        self._row = xp.array(np.repeat(np.arange(len(columns)), columns))
-        self._wave_y = xp.array(packing.wave, np.float64)
+        self._start, self._ring = device.upload(packing.start), device.upload(ring)
+        self._row = device.upload(np.repeat(np.arange(len(columns)), columns))
+        self._wave_y = device.upload(packing.wave, np.float64)
         self._wave_x = xp.arange(1, columns.max() + 1, dtype=np.float64)
-        self._order = xp.array(np.argsort(ring, kind="stable"))
+        self._order = device.upload(np.argsort(ring, kind="stable"))
         self._ring_count = int(packing.ring.max()) + 1
-        self._ring_start = xp.array(
+        self._ring_start = device.upload(
             np.searchsorted(np.sort(ring), np.arange(self._ring_count + 1)), np.int64
         )
         free = device.free_bytes()
@@ -261,7 +262,7 @@ class GpuSweeps:
 
     def _uploaded(self, packed: npt.NDArray[np.uint16]) -> Any:
         """Packed spectra on the GPU, as float32."""
-        return as_float32(self._device.xp.array(packed))
+        return as_float32(self._device.upload(packed))
 
     def sweep(
         self,
@@ -288,8 +289,8 @@ class GpuSweeps:
     ) -> None:
         """Fill gradient (patches, times, 2) and ring sums (patches, rings) of one motion."""
         xp = self._device.xp
-        is_wanted, weight_at = self._ring < rings, xp.array(weight)
-        columns = xp.array(self._packing.columns_within(weighted_rings))
+        is_wanted, weight_at = self._ring < rings, self._device.upload(weight)
+        columns = self._device.upload(self._packing.columns_within(weighted_rings))
         for first in range(0, len(residual_px), self._together):
             piece = slice(first, first + self._together)
             packed = (
@@ -313,7 +314,7 @@ class GpuSweeps:
     def _phases(self, residual_px: FloatArray) -> tuple[Any, Any]:
         """exp(2 pi i k.residual) of rows (patches, times, rows) and of columns (likewise)."""
         xp = self._device.xp
-        turns = xp.array(2j * np.pi * residual_px / np.array(self._sides))
+        turns = self._device.upload(2j * np.pi * residual_px / np.array(self._sides))
         return (
             xp.exp(turns[..., 0, None] * self._wave_y).astype(np.complex64),
             xp.exp(turns[..., 1, None] * self._wave_x).astype(np.complex64),

@@ -27,7 +27,7 @@ class FrameUpload:
             raw.dtype.newbyteorder("=") if raw.dtype.str[1:] in _UNCONVERTED_DTYPES else np.float32
         )
         if self._device.is_simulated:
-            return raw.astype(kind)
+            return self._device.upload(raw, kind)
         if not self._slots or self._slots[0].array.dtype != kind:
             stream = self._device.xp.cuda.Stream(non_blocking=True)
             self._slots = [_Slot(self._device, stream, raw.shape, kind) for _ in range(2)]
