@@ -100,9 +100,18 @@ class _Library:
 
 @dataclass(frozen=True)
 class CountingDevice(Device):
-    """A simulated GPU that counts; `patch` makes the launchers count for it."""
+    """A simulated GPU that counts; `patch` makes the launchers count for it.
+
+    Attributes
+    ----------
+    free : free memory in bytes; None = unlimited
+    """
 
     counts: Counts = field(default_factory=Counts)
+    free: int | None = None
+
+    def free_bytes(self) -> int | None:
+        return self.free
 
     @property
     def xp(self) -> Any:

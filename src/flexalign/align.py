@@ -16,6 +16,7 @@ from flexalign.arrays import power_spectrum
 from flexalign.arrays.detector import load_kd_tree
 from flexalign.arrays.device import resolve
 from flexalign.arrays.downsample import load_compiled_loops
+from flexalign.arrays.resident_frames import resident_frames
 from flexalign.errors import InputError
 from flexalign.estimate.model_selection import estimate_motion
 from flexalign.estimate.result import Estimate, given_motion, statistics_of
@@ -145,9 +146,12 @@ def _align(
         with clock("references"):
             references = references_for(reader.info, params)
         with device.active():
+            resident = resident_frames(
+                device, plan.align.count, plan.gpu_frames_bytes, plan.gpu_memory_bytes
+            )
             with clock("first pass"):
                 frames, first = first_pass(
-                    source, plan, references, params, threads, progress, device
+                    source, plan, references, params, threads, progress, device, resident
                 )
             progress("estimate", 0, 1)
             if motion is None:
@@ -161,8 +165,9 @@ def _align(
             inputs = background.submit(describe_inputs, plan, params)
             with clock("second pass"):
                 sums = second_pass(
-                    source, plan, first, estimate.motion, params, threads, progress, device
-                )
+                    source, plan, first, estimate.motion, params, threads, progress, device,
+                    resident,
+                )  # fmt: skip
     before, after = _spectra(sums, plan, params, threads, clock)
     with clock("judgement"):
         residuals = gain_residuals(lines.result(), sums, plan, estimate.motion)

@@ -12,6 +12,7 @@ from flexalign.arrays.detector import make_correction
 from flexalign.arrays.downsample import axis_filter
 from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler
 from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.arrays.resident_frames import resident_frames
 
 SHAPE_PX, SMALL_PX, KEPT_SHARE = (10, 16), (6, 9), 0.5
 PX, SMALL, BAD = 10 * 16, 6 * 9, 2
@@ -93,3 +94,43 @@ def test_the_second_pass_copies_each_frame_once_and_waits_for_results_only(
     assert counts.waits == 2
     assert counts.transforms == frames + 1
     assert per_frame == OPERATIONS
+
+
+NEEDED_BYTES, FRAMES = 5000, 2
+
+
+def bytes_up_and_mean(raw, correction, free, monkeypatch):
+    """Bytes copied to a device with `free` memory for the frames in both passes, and their mean."""
+    device = CountingDevice("cuda:0", is_simulated=True, free=free)
+    nodes = [resample.lattice_nodes(n, LATTICE_STEP_PX).size for n in SHAPE_PX]
+    lattice = np.full((2, *nodes), 0.4, np.float32)
+    small = np.empty((FRAMES, *SMALL_PX), np.float32)
+    with monkeypatch.context() as patch:
+        device.patch(patch)
+        resident = resident_frames(device, FRAMES, raw.nbytes, NEEDED_BYTES)
+        first = GpuDownsampler(correction, SHAPE_PX, small, device, KEPT_SHARE, resident)
+        second = GpuAlignedSums(
+            correction, SHAPE_PX, SHAPE_PX, device, names=("all",), resident=resident
+        )
+        before = device.counts.bytes_up
+        for k, frame in enumerate(raw):
+            first.add(frame, k, k)
+        first.flush()
+        for k, frame in enumerate(raw):
+            second.add(frame, k, lattice, ("all",))
+        lattices = [resample.lattice_for_loops(lattice, SHAPE_PX).astype(np.float32)] * FRAMES
+        up = device.counts.bytes_up - before - sum(one.nbytes for one in lattices)
+        return up, second.mean("all")
+
+
+def test_frames_that_fit_are_copied_once_for_both_passes_with_the_same_result(
+    correction, monkeypatch
+):
+    raw = raw_frames(FRAMES, "u1")
+    enough = NEEDED_BYTES + 2 * raw.nbytes
+
+    once, resident_mean = bytes_up_and_mean(raw, correction, enough, monkeypatch)
+    twice, mean = bytes_up_and_mean(raw, correction, enough - 1, monkeypatch)
+
+    assert (once, twice) == (raw.nbytes, 2 * raw.nbytes)
+    assert np.array_equal(resident_mean, mean)

@@ -26,6 +26,7 @@ from flexalign.arrays.kernels.downsample import moments
 from flexalign.arrays.kernels.float16 import UNSCALED, coding_for, store, stored
 from flexalign.arrays.kernels.likelihood import Packing, as_float32
 from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.model import FloatArray, PixelArray
 
 # Maximum share of the free memory for the spectra of patches.
@@ -62,6 +63,7 @@ class GpuDownsampler:
         small: PixelArray,
         device: Device,
         kept_share: float,
+        resident: ResidentFrames | None = None,
     ) -> None:
         xp, small_shape_px = device.xp, (small.shape[1], small.shape[2])
         self._device, self._all = device, small
@@ -72,7 +74,8 @@ class GpuDownsampler:
         self._along_x = device.upload(along_x[0]), device.upload(along_x[1])
         self._rows = xp.empty((small_shape_px[0], shape_px[1]), np.float32)
         self._small = xp.empty(small_shape_px, np.float32)
-        self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
+        self._detector, self._resident = _Detector(correction, device), resident
+        self._upload = FrameUpload(device, 0 if resident is None else resident.count)
         self._frame = device.xp.empty(shape_px, np.float32)
         self._image, self._other_image = (device.empty_on_host(small_shape_px) for _ in range(2))
         self._pending: tuple[int, int, Callable[[], object]] | None = None
@@ -91,6 +94,8 @@ class GpuDownsampler:
         The host waits for the frame before only when this one is in the queue.
         """
         pixels = self._upload.upload(raw)
+        if self._resident is not None:
+            self._resident.put(frame_index, pixels)
         self._detector.correct(pixels, frame_index, self._frame)
         for total in sums:
             total += pixels
@@ -134,8 +139,10 @@ class GpuAlignedSums:
         names: Sequence[str],
         weights: ExponentialWeights | None = None,
         image_count: int = 0,
+        resident: ResidentFrames | None = None,
     ) -> None:
         xp = device.xp
+        self._resident = resident
         self._device, self._shape, self._output_shape = device, shape_px, output_shape_px
         self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
         self._totals = {name: xp.zeros(shape_px, np.float32) for name in names}
@@ -159,8 +166,12 @@ class GpuAlignedSums:
         time: int = 0,
     ) -> None:
         """Correct, interpolate and add a frame; see `AlignedSums.add`."""
-        self._detector.correct(self._upload.upload(raw), frame_index, self._frame)
-        self._upload.done()
+        pixels = None if self._resident is None else self._resident.get(frame_index)
+        if pixels is None:
+            self._detector.correct(self._upload.upload(raw), frame_index, self._frame)
+            self._upload.done()
+        else:
+            self._detector.correct(pixels, frame_index, self._frame)
         kernels.prefilter(self._frame, self._buffer)
         lattice = resample.lattice_for_loops(displacement_px, self._shape)
         lattice = self._device.upload(lattice, np.float32)
