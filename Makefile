@@ -13,7 +13,7 @@ SCIPION_PYTHON ?=
 SCIPION_CANDIDATES := $(SCIPION_PYTHON) python3.11 python3.10 python3.9 python3.8 python3
 IS_FOR_SCIPION := import sys, tkinter; sys.exit(not (3, 8) <= sys.version_info < (3, 12))
 
-.PHONY: help setup scipion demo test endurance dist lint format docs clean
+.PHONY: help setup scipion demo test endurance dist lint format docs site clean
 
 help:
 	@echo "make demo    align a simulated movie and compare with its known motion"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint    format, style, types and layers, without changing a file"
 	@echo "make format  put the code in the common format"
 	@echo "make docs    write the generated pages of docs/reference"
+	@echo "make site    the documentation as a site that needs no network: site/index.html"
 	@echo "make clean   remove the environment, the caches and the demo"
 
 setup: $(VENV)/installed
@@ -92,5 +93,8 @@ format: setup
 docs: setup
 	$(BIN)/python docs/generate.py
 
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 clean:
-	rm -rf $(VENV) $(SCIPION) demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(SCIPION) demo dist build site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -27,6 +27,7 @@ import speed
 from store import CACHE
 
 from flexalign import AlignParams, FlexAlignError, align_movie
+from flexalign.alignment_result import AlignmentResult
 from flexalign.arrays import fourier, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
 from flexalign.arrays.detector import make_correction
@@ -35,7 +36,6 @@ from flexalign.arrays.downsample import axis_filter, sum_dtype
 from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler, kernels
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.io.movies.open_movie import open_for
-from flexalign.model import AlignmentResult
 from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan, make_plan
 from flexalign.simulate import SimulationSettings
 

@@ -22,6 +22,7 @@ from flexalign.model import FloatArray
 from flexalign.simulate import SimulationSettings
 
 RELION = "relion_run_motioncorr"
+OUT = "out"
 # Both from one run.
 RELION_METHODS = ("RELION global", "RELION 5x5")
 _TIMES, _PLACES = 3, 6  # terms z, z2, z3 and 1, x, x2, y, y2, xy of the local model
@@ -191,21 +192,52 @@ def _by_relion(
     with tempfile.TemporaryDirectory(dir=movie.parent) as name:
         folder, link = Path(name), f"movie{movie.suffix}"
         (folder / link).symlink_to(movie.resolve())
-        command = [
-            RELION, "--i", link, "--o", "out/", "--use_own", "--j", str(threads),
-            "--patch_x", "5", "--patch_y", "5", "--bfactor", "150",
-            "--angpix", str(settings.pixel_size_A), "--voltage", str(settings.voltage_kV),
-            "--dose_per_frame", str(settings.dose_e_A2), *more,
-        ]  # fmt: skip
-        if gain is not None:
-            command += ["--gainref", str(gain.resolve())]
-        cost = watched(command, folder, {"OMP_NUM_THREADS": str(threads)})
+        command = relion_command(
+            link, gain, settings.pixel_size_A, settings.voltage_kV, settings.dose_e_A2, threads,
+            *more,
+        )  # fmt: skip
+        cost = watched(command, folder, thread_limit(threads))
         missing = [
-            file for file in ("movie.star", "movie.mrc") if not (folder / "out" / file).exists()
+            file for file in ("movie.star", "movie.mrc") if not (folder / OUT / file).exists()
         ]
         if missing:
             raise PeerError(f"{RELION} made no {' and no '.join(missing)} of {movie}")
-        yield folder / "out", cost
+        yield folder / OUT, cost
+
+
+def relion_command(
+    movie: str,
+    gain: Path | None,
+    pixel_size_A: float,
+    voltage_kV: float,
+    dose_e_A2: float | None,
+    threads: int,
+    *more: str,
+    patches: int = 5,
+) -> list[str]:
+    """The words that run RELION's own implementation, with results in the folder `OUT`.
+
+    Parameters
+    ----------
+    movie : path relative to the folder in which RELION runs
+    dose_e_A2 : per frame; None = unknown
+    patches : along each side of a frame; 1 = no local motion
+    """
+    words = [
+        RELION, "--i", movie, "--o", f"{OUT}/", "--use_own", "--j", str(threads),
+        "--patch_x", str(patches), "--patch_y", str(patches), "--bfactor", "150",
+        "--angpix", str(pixel_size_A), "--voltage", str(voltage_kV),
+    ]  # fmt: skip
+    if dose_e_A2 is not None:
+        words += ["--dose_per_frame", str(dose_e_A2)]
+    if gain is not None:
+        words += ["--gainref", str(gain.resolve())]
+    return [*words, *more]
+
+
+def thread_limit(threads: int) -> dict[str, str]:
+    """The environment that limits the threads of a program that uses OpenMP."""
+    return {"OMP_NUM_THREADS": str(threads)}
 
 
 def read_relion_motion(path: Path) -> RelionMotion:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import peers
 
+from flexalign.alignment_result import AlignmentResult
 from flexalign.arrays import detector, downsample, fourier, power_spectrum, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, AlignedSums
 from flexalign.arrays.downsample import Downsampler, mean_corrected
@@ -28,7 +29,7 @@ from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader
 from flexalign.io.references import load_references
 from flexalign.io.results import write_result
-from flexalign.model import AlignmentResult, FrameRange, FrameSums, MovieRecord, PixelArray
+from flexalign.model import FrameRange, FrameSums, MovieRecord, PixelArray
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import frame_weights

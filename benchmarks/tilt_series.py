@@ -27,10 +27,11 @@ import peers
 from store import Store, code_of, installed, make_parser, parse, version_of
 
 import flexalign
-from flexalign.align import align_movie, measure_tilt
+from flexalign.align import align_movie
 from flexalign.comparison import MotionLike
 from flexalign.estimate.series import series_priors
 from flexalign.estimate.series_prior import SeriesPrior
+from flexalign.measure_tilt import measure_tilt
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.simulate import (

@@ -1,12 +1,13 @@
-"""Write the pages of docs/reference that follow from the code: parameters, commands, quality.
+"""Write the pages of docs/reference that follow from the code: parameters, commands and others.
 
-Run it after a change of `params.py`, `quality/table.py`, `quality/flags.py` or the command line
-(``make docs``); a test compares.
+Run it after a change of `params.py`, `quality/table.py`, `quality/flags.py`, the command line or
+the docstrings of public names (``make docs``); a test compares.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from flexalign.quality.flags import DEFINITIONS, FlagDefinition
 from flexalign.quality.table import GROUPS, NUMBERS, QualityNumber
 
 REFERENCE = Path(__file__).parent / "reference"
+sys.path.insert(0, str(Path(__file__).parent))
+
+from api_page import api_page  # noqa: E402
 
 PARAMETERS_HEAD = """\
 # Parameters
@@ -216,6 +220,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "commands.md": commands_page(),
         REFERENCE / "quality.md": quality_page(),
         REFERENCE / "flags.md": flags_page(),
+        REFERENCE / "api.md": api_page(),
     }
 
 

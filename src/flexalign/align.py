@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
+from flexalign.alignment_result import AlignmentResult, write_alignment
 from flexalign.arrays import power_spectrum
 from flexalign.arrays.detector import load_kd_tree
 from flexalign.arrays.device import resolve
 from flexalign.arrays.downsample import load_compiled_loops
+from flexalign.arrays.kernels.warp import compiling_note
 from flexalign.arrays.resident_frames import resident_frames
-from flexalign.errors import InputError
+from flexalign.errors import InputError, ParameterError
 from flexalign.estimate.model_selection import estimate_motion
-from flexalign.estimate.result import Estimate, given_motion, statistics_of
-from flexalign.estimate.series import default_prior
-from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
+from flexalign.estimate.result import Estimate, given_motion
+from flexalign.estimate.series_prior import SeriesPrior
 from flexalign.files import check_name
 from flexalign.io.motion_formats.read_motion import check_motion
 from flexalign.io.motion_plot import draw_trajectory
-from flexalign.io.movies.open_movie import open_for
+from flexalign.io.movies.array_movie import FrameArray
+from flexalign.io.movies.open_movie import opened
 from flexalign.io.movies.reader import CachingMovie, MovieReader
 from flexalign.io.png import load_drawing
-from flexalign.io.record import file_state
-from flexalign.io.references import references_for
-from flexalign.io.results import check_output, write_result
-from flexalign.model import (
-    WRITING_STAGE,
-    AlignmentResult,
-    FrameSums,
-    MovieRecord,
-    PixelArray,
-    PowerSpectrum,
-)
+from flexalign.io.record import file_state, movie_file
+from flexalign.io.reference_images import reference_image
+from flexalign.io.references import Reference, references_for
+from flexalign.io.results import check_output
+from flexalign.model import FrameSums, MovieInfo, MovieRecord, PixelArray, PowerSpectrum
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, quoted
 from flexalign.passes import Progress, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
 from flexalign.provenance import describe_inputs, record_of
@@ -49,15 +46,37 @@ from flexalign.quality.gain_residual import line_residuals
 from flexalign.quality.metrics import curves, gain_residuals, quality_of
 from flexalign.timing import StageTimer
 
+LOG = logging.getLogger("flexalign")
+
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Default progress callback: does nothing."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """What is to be done: the arguments of `align_movie`, checked.
+
+    Attributes
+    ----------
+    images : those of "gain", "dark" and "defects" that were given as arrays
+    """
+
+    movie: str | Path | FrameArray | MovieReader
+    params: AlignParams
+    motion: Motion | None = None
+    series_prior: SeriesPrior | None = None
+    progress: Progress = _silent
+    images: Mapping[str, PixelArray] = field(default_factory=dict)
+
+
 def align_movie(
-    movie: str | Path,
+    movie: str | Path | FrameArray | MovieReader,
     params: AlignParams | None = None,
     *,
+    gain: Reference | None = None,
+    dark: Reference | None = None,
+    defects: Reference | None = None,
     motion: Motion | None = None,
     series_prior: SeriesPrior | None = None,
     progress: Progress = _silent,
@@ -66,13 +85,18 @@ def align_movie(
 
     Parameters
     ----------
-    movie : path of an MRC, TIFF or EER movie
+    movie : path of an MRC, TIFF or EER movie; or an array (t, y, x) of NumPy, Zarr, Dask or any
+        other kind, of which one frame after the other is taken, with row 0 as in MRC files; or an
+        open reader of one's own, see `MovieReader`, which stays open
     params : default: `AlignParams()`
+    gain, dark, defects : the references as arrays (y, x), or paths, instead of the paths in
+        `params`; their orientation and sense are those in `params`. See `load_references`
     motion : a known motion to apply instead of estimating one, to the frames in which it was
         measured
     series_prior : prior of the motion from the other tilts of a series, see
         `estimate.series.series_priors`; None = the default prior
-    progress : called as ``progress(stage, done, total)``
+    progress : called as ``progress(stage, done, total)``, several times in each pass; an exception
+        that it raises ends the alignment and is passed on
 
     Returns
     -------
@@ -84,7 +108,7 @@ def align_movie(
     InputError
         If the movie or a reference cannot be used.
     ParameterError
-        If a parameter does not fit the movie.
+        If a parameter does not fit the movie, or a reference is given twice.
     DeviceError
         If the requested device cannot be used, or has too little memory.
 
@@ -96,23 +120,44 @@ def align_movie(
     held-out likelihood is kept.  The second pass corrects full frames, interpolates each once
     along the motion, and sums them.  The equations are in ``docs/explanation/estimation.md``.
 
-    The same movie and parameters give the same result.
-    `align_and_write` writes what this returns.
+    The same movie and parameters give the same result.  `AlignmentResult.save` writes it.
+
+    Compiled loops are made at the first use on a machine, which takes some seconds; this is logged
+    by the logger ``flexalign``.
 
     Examples
     --------
     >>> from flexalign import AlignParams, simulate_movie
-    >>> folder = getfixture("tmp_path")
     >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
-    >>> paths = movie.save(folder, "small", "mrc")
-    >>> result = align_movie(folder / "small.mrc", AlignParams(pixel_size_A=1.5, local=False))
+    >>> params = AlignParams(pixel_size_A=1.5, local=False)
+    >>> result = align_movie(movie.counts, params, gain=movie.gain)
     >>> result.sums.plain.shape, result.motion.frame_count, result.quality.chosen
     ((64, 64), 4, 'none')
     """
+    params, images = _with_references(params or AlignParams(), gain, dark, defects)
+    request = _Request(movie, params, motion, series_prior, progress, images)
     with ThreadPoolExecutor(1) as background:
-        return _align(
-            movie, params or AlignParams(), motion, progress, background, _ignored, series_prior
-        )
+        return _align(request, background, _ignored)
+
+
+def _with_references(
+    params: AlignParams, gain: Reference | None, dark: Reference | None, defects: Reference | None
+) -> tuple[AlignParams, dict[str, PixelArray]]:
+    """The parameters with the references that are paths, and those that are arrays."""
+    images: dict[str, PixelArray] = {}
+    changes: dict[str, Any] = {}
+    for role, given in (("gain", gain), ("dark", dark), ("defects", defects)):
+        if given is None:
+            continue
+        if getattr(params, role) is not None:
+            raise ParameterError(
+                f"{quoted(role)}: expected it as an argument or in params, found both"
+            )
+        if isinstance(given, str | Path):
+            changes[role] = os.fspath(given)
+        else:
+            images[role] = reference_image(given, role)
+    return replace(params, **changes), images
 
 
 def _ignored(plan: Plan, estimate: Estimate) -> None:
@@ -120,31 +165,29 @@ def _ignored(plan: Plan, estimate: Estimate) -> None:
 
 
 def _align(
-    movie: str | Path,
-    params: AlignParams,
-    motion: Motion | None,
-    progress: Progress,
-    background: Executor,
-    on_motion: Callable[[Plan, Estimate], None],
-    series_prior: SeriesPrior | None = None,
+    request: _Request, background: Executor, on_motion: Callable[[Plan, Estimate], None]
 ) -> AlignmentResult:
     """As `align_movie`; `on_motion` is called with the motion before the second pass.
 
     Work that the second pass does not depend on runs in the executor `background`.
     """
+    params, motion, progress = request.params, request.motion, request.progress
     if motion is not None:
         params = params_for(motion, params)
+    if note := compiling_note():
+        LOG.info(note)
     clock = StageTimer()
     threads = params.thread_count
-    with open_for(movie, params) as reader:
-        opened = file_state(movie)
+    with opened(request.movie, params) as reader:
+        state = _file_state(reader.info)
+        _check_formats(reader.info, request.images, params)
         plan = make_plan(reader.info, params)
         source: MovieReader = CachingMovie(reader) if plan.keeps_frames else reader
         if motion is not None:
             check_motion(motion, reader.info)
         device = resolve(params.device, plan.gpu_memory_bytes)
         with clock("references"):
-            references = references_for(reader.info, params)
+            references = references_for(reader.info, params, request.images)
         with device.active():
             resident = resident_frames(
                 device, plan.align.count, plan.gpu_frames_bytes, plan.gpu_memory_bytes
@@ -155,14 +198,16 @@ def _align(
                 )
             progress("estimate", 0, 1)
             if motion is None:
-                estimate = estimate_motion(frames, plan, params, threads, clock, series_prior)
+                estimate = estimate_motion(
+                    frames, plan, params, threads, clock, request.series_prior
+                )
             else:
                 estimate = given_motion(motion)
             del frames  # the largest allocation, not needed by the second pass
             progress("estimate", 1, 1)
             on_motion(plan, estimate)
             lines = background.submit(line_residuals, first.unaligned)
-            inputs = background.submit(describe_inputs, plan, params)
+            inputs = background.submit(describe_inputs, plan, params, request.images)
             with clock("second pass"):
                 sums = second_pass(
                     source, plan, first, estimate.motion, params, threads, progress, device,
@@ -177,7 +222,7 @@ def _align(
         inputs.result(),
     )  # fmt: skip
     record = replace(record, curves=curves(first, before, after))
-    _check_unchanged(movie, opened)
+    _check_unchanged(plan.movie, state)
     for_ctf = None
     if sums.amplitude is not None:
         for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
@@ -241,33 +286,13 @@ def align_and_write(
         def draw(plan: Plan, estimate: Estimate) -> None:
             drawn.append(pool.submit(_drawn, plan, estimate))
 
-        result = _align(movie, params, motion, progress, pool, draw, series_prior)
+        request = _Request(movie, params, motion, series_prior, progress)
+        result = _align(request, pool, draw)
     if series_key:
         decisions = {**result.record.decisions, "series_key": series_key}
         result = replace(result, record=replace(result.record, decisions=decisions))
-    clock = StageTimer()
-    with clock(WRITING_STAGE):
-        outputs = write_result(
-            result,
-            folder,
-            root,
-            overwrite=overwrite,
-            float16=params.float16,
-            save_unaligned=params.save_unaligned,
-            amplitudes=_amplitudes(result.sums, params),
-            suffixes=suffixes,
-            plot=drawn[0].result,
-        )
-    timings = {**result.record.timings_s, **clock.seconds}
-    return replace(result.record, outputs=outputs, timings_s=timings)
-
-
-def _amplitudes(sums: FrameSums, params: AlignParams) -> Callable[[], PixelArray] | None:
-    """A function that computes the image of both amplitude spectra; None = not requested."""
-    if not params.psd or sums.unaligned is None:
-        return None
-    return partial(
-        power_spectrum.amplitude_composite, sums.plain, sums.unaligned, threads=params.thread_count
+    return write_alignment(
+        result, params, folder, root, overwrite=overwrite, suffixes=suffixes, plot=drawn[0].result
     )
 
 
@@ -290,61 +315,28 @@ def params_for(motion: Motion, params: AlignParams) -> AlignParams:
     return replace(params, local=False, refine=False)
 
 
-def _check_unchanged(movie: str | Path, opened: dict[str, int]) -> None:
-    """Raise `InputError` if the file of a movie has changed since it was `opened`."""
+def _file_state(movie: MovieInfo) -> dict[str, int] | None:
+    """Size and time of the file of a movie; None = it has none, or it is gone."""
+    path = movie_file(movie)
     try:
-        is_unchanged = file_state(movie) == opened
+        return None if path is None else file_state(path)
     except OSError:
-        is_unchanged = False
-    if not is_unchanged:
+        return None
+
+
+def _check_unchanged(movie: MovieInfo, before: dict[str, int] | None) -> None:
+    """Raise `InputError` if the file of a movie is not in the state `before` any more."""
+    if _file_state(movie) != before:
         raise InputError(
-            f"{movie}: expected a movie that is complete, found one that changed while it was "
+            f"{movie.path}: expected a movie that is complete, found one that changed while it was "
             "read: wait until it is written completely"
         )
 
 
-class MeasuredTilt(NamedTuple):
-    """The motion of one movie of a tilt series, before its frames are summed.
-
-    Attributes
-    ----------
-    motion : as `align_movie` would apply it with the same prior
-    chosen : name of the candidate that was kept
-    statistics : for `estimate.series.series_priors`; None when the motion was not refined
-    """
-
-    motion: Motion
-    chosen: str
-    statistics: TiltStatistics | None
-
-
-def measure_tilt(
-    movie: str | Path,
-    params: AlignParams | None = None,
-    *,
-    series_prior: SeriesPrior | None = None,
-    progress: Progress = _silent,
-) -> MeasuredTilt:
-    """The motion of one movie of a tilt series, and its statistics for the priors of the others.
-
-    Parameters
-    ----------
-    series_prior : prior from the other tilts in an earlier round; None = the default prior, as in
-        the first round
-
-    Raises
-    ------
-    FlexAlignError
-        As `align_movie`.
-    """
-    params, clock = params or AlignParams(), StageTimer()
-    with open_for(movie, params) as reader:
-        plan = make_plan(reader.info, params)
-        device = resolve(params.device, plan.gpu_memory_bytes)
-        references = references_for(reader.info, params)
-        threads = params.thread_count
-        with device.active():
-            frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
-            prior = series_prior or default_prior(plan.movie.frame_count)
-            estimate = estimate_motion(frames, plan, params, threads, clock, prior)
-    return MeasuredTilt(estimate.motion, estimate.chosen, statistics_of(estimate, plan))
+def _check_formats(movie: MovieInfo, images: Mapping[str, PixelArray], params: AlignParams) -> None:
+    """Raise `ParameterError` if files for RELION would name files that do not exist."""
+    if "relion" in params.formats and (movie_file(movie) is None or images):
+        raise ParameterError(
+            f"{quoted('write')}: RELION reads the movie and its references again, and needs "
+            "them in files; found an array"
+        )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.array_value import ShortRepr
 from flexalign.plain import JsonValue as JsonValue
 from flexalign.plain import from_plain as from_plain
 from flexalign.plain import is_number
@@ -19,10 +20,6 @@ from flexalign.plain import to_plain as to_plain
 from flexalign.quality_numbers import Flag as Flag
 from flexalign.quality_numbers import Quality as Quality
 from flexalign.quality_numbers import SignalBand as SignalBand
-
-if TYPE_CHECKING:
-    from flexalign.motion import Motion
-    from flexalign.plan import Plan
 
 FloatArray = npt.NDArray[np.float64]
 PixelArray = npt.NDArray[np.float32]
@@ -85,14 +82,19 @@ class EerInfo(JsonValue):
     doses_e_A2: tuple[float, ...] = ()
 
 
+# Format of movies that are arrays and have no file.
+ARRAY_FORMAT = "array"
+
+
 @dataclass(frozen=True, slots=True)
 class MovieInfo(JsonValue):
-    """Properties of a movie, read from its header alone.
+    """Properties of a movie, known before a frame is read.
 
     Attributes
     ----------
-    path : the file
-    file_format : "mrc", "tiff" or "eer", with the compression in front ("bz2 mrc")
+    path : the file; without one, a name
+    file_format : "mrc", "tiff" or "eer", with the compression in front ("bz2 mrc"), "array", or
+        what a reader of one's own calls its format
     frame_count, height_px, width_px : size as aligned (EER: fractions, after upsampling)
     pixel_dtype : numpy name of a decoded frame's pixels
     pixel_size_A : from the header where it can be trusted, else None
@@ -113,8 +115,8 @@ class MovieInfo(JsonValue):
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class References:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class References(ShortRepr):
     """The detector's correction images, turned and sized to the movie.
 
     Attributes
@@ -137,8 +139,8 @@ class References:
                 array.flags.writeable = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PairwiseShifts(JsonValue):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PairwiseShifts(ShortRepr, JsonValue):
     """Displacement of frame `second` relative to frame `first`, pair by pair.
 
     Attributes
@@ -156,8 +158,8 @@ class PairwiseShifts(JsonValue):
     weight: FloatArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PatchTracks(JsonValue):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PatchTracks(ShortRepr, JsonValue):
     """Displacement of each patch over time, measured by correlation, one value for each group.
 
     Attributes
@@ -174,8 +176,8 @@ class PatchTracks(JsonValue):
     standard_error_px: FloatArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PowerSpectrum(JsonValue):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PowerSpectrum(ShortRepr, JsonValue):
     """Mean periodogram of an image.
 
     Attributes
@@ -189,8 +191,8 @@ class PowerSpectrum(JsonValue):
     radial_power: FloatArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CtfSpectrum:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CtfSpectrum(ShortRepr):
     """Sum of the Fourier amplitudes of groups of frames, for CTF estimation.
 
     Attributes
@@ -203,13 +205,19 @@ class CtfSpectrum:
     pixel_size_A: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameSums:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FrameSums(ShortRepr):
     """Results of the second pass, (h, w) float32, means over frames; None = not requested.
 
-    `dose_weighted` has the noise power of `plain`.  `aligned` is (t, h, w).  `amplitude` is not an
-    image but the sum of the Fourier amplitudes (h, w) of groups of unaligned frames, zero
-    frequency at (h // 2, w // 2).
+    Attributes
+    ----------
+    plain : of the aligned frames
+    dose_weighted : with the weights of their exposure; has the noise power of `plain`
+    odd, even : of the odd and even frames, counted from 1
+    unaligned : of the frames as they are
+    aligned : (t, h, w), the aligned frames themselves
+    amplitude : no image but the sum of the Fourier amplitudes (h, w) of groups of unaligned frames,
+        zero frequency at (h // 2, w // 2)
     """
 
     plain: PixelArray
@@ -221,8 +229,8 @@ class FrameSums:
     amplitude: PixelArray | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Curves(JsonValue):
+@dataclass(frozen=True, slots=True, repr=False)
+class Curves(ShortRepr, JsonValue):
     """The curves of one movie for the report, rounded; empty where not measured.
 
     Attributes
@@ -240,9 +248,26 @@ class Curves(JsonValue):
     spectrum_edge_per_A: float = np.nan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MovieRecord(JsonValue):
-    """The record of how one movie was processed; written last, as `<root>_record.json`."""
+    """The record of how one movie was processed; written last, as `<root>_record.json`.
+
+    Attributes
+    ----------
+    version : of the program
+    movie : size and format
+    inputs : identity of the movie and its references: path, size, time, SHA-256
+    parameters : all of them, by the names of `AlignParams`, and their hash
+    decisions : the plan, and what else was decided
+    timings_s : time of each stage
+    peak_memory_bytes : of the process
+    quality : numbers and flags
+    outputs : names of the files beside the record, by kind
+    warnings : one sentence each
+    motion : as JSON; `Motion.from_dict` makes a motion of it
+    curves : for the report
+    output_states : size and time of each output, by which it is known again
+    """
 
     schema: ClassVar[int] = 2
 
@@ -259,6 +284,20 @@ class MovieRecord(JsonValue):
     motion: dict[str, Any] = field(default_factory=dict)
     curves: Curves | None = None
     output_states: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Name of the movie, motion and flags."""
+        return f"<MovieRecord: {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """The movie and its alignment in one line."""
+        movie, quality = self.movie, self.quality
+        name = movie.path.rpartition("/")[2]
+        size = f"{movie.frame_count} frames of {movie.height_px} x {movie.width_px} px (h, w)"
+        motion = f"motion {quality.total_motion_A:.1f} A, model: {quality.chosen}"
+        flags = f", flags: {' '.join(quality.flag_names)}" if quality.flags else ""
+        return f"{name}, {size}, {motion}{flags}"
 
     @property
     def seconds(self) -> float:
@@ -313,29 +352,3 @@ class MovieRecord(JsonValue):
         if not is_number(error_px) or not is_number(pixel_A):
             return plain
         return {**plain, "quality": {**quality, "trajectory_error_A": error_px * pixel_A}}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AlignmentResult:
-    """The result of `align_movie`; nothing is on disk yet.
-
-    Attributes
-    ----------
-    motion : the motion that was applied
-    sums : the images made along it
-    tracks : patch tracks, None without local alignment
-    spectrum_before, spectrum_after : of the unaligned and aligned sum, None when not requested
-    quality, record : numbers and provenance
-    plan : the sizes that were computed before a pixel was read
-    spectrum_for_ctf : None when not requested
-    """
-
-    motion: Motion
-    sums: FrameSums
-    tracks: PatchTracks | None
-    spectrum_before: PowerSpectrum | None
-    spectrum_after: PowerSpectrum | None
-    quality: Quality
-    record: MovieRecord
-    plan: Plan
-    spectrum_for_ctf: CtfSpectrum | None = None

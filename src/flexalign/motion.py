@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.array_value import EqualByValue, ShortRepr
 from flexalign.bspline import bspline_basis, spline_centers
 from flexalign.errors import InputError
 from flexalign.files import read_json
@@ -22,6 +23,8 @@ from flexalign.plain import write_json
 
 # Far above any real displacement, and small enough that sums and products do not overflow.
 MAX_PX = 1e9
+# Relative to the largest coefficient of a field.
+_ROUNDING = 1e-14
 
 
 def _check_finite(values_px: FloatArray, what: str) -> None:
@@ -40,8 +43,8 @@ def _keep_errors(value: Trajectory | MotionField, shape: tuple[int, ...]) -> Non
     object.__setattr__(value, "standard_error_px", errors)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Trajectory(JsonValue):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Trajectory(EqualByValue, ShortRepr, JsonValue):
     """Displacement of the whole frame over time.
 
     Attributes
@@ -74,8 +77,8 @@ class Trajectory(JsonValue):
         _keep_errors(self, displacement.shape)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MotionField(JsonValue):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MotionField(EqualByValue, ShortRepr, JsonValue):
     """Local motion: a tensor-product B-spline in (t, y, x), added to the trajectory.
 
     Attributes
@@ -157,53 +160,19 @@ class MotionField(JsonValue):
         return np.asarray(self.basis_y(y) @ plane @ self.basis_x(x).T)
 
     def anchored(self, frame: int) -> MotionField:
-        """The field minus its value at `frame`, so that it is zero there."""
+        """The field minus its value at `frame`, so that it is zero there.
+
+        A field that is zero there up to rounding stays as it is, so that a motion does not change
+        when it is written and read.
+        """
         plane = np.einsum("cijk,i->cjk", self.coefficients_px, self.basis_t([frame])[0])
+        if np.abs(plane).max() <= _ROUNDING * np.abs(self.coefficients_px).max():
+            return self
         return replace(self, coefficients_px=self.coefficients_px - plane[:, None])
 
 
-def fit_field(
-    displacement_px: npt.ArrayLike,
-    y_px: npt.ArrayLike,
-    x_px: npt.ArrayLike,
-    frames: FrameRange,
-    control_points: tuple[int, int, int],
-    shape_px: tuple[int, int],
-) -> MotionField:
-    """Least-squares fit of a field to tracks at some places.
-
-    Parameters
-    ----------
-    displacement_px : (places, frames, 2) (y, x), one for each of `frames`
-    y_px, x_px : (places,) where
-    control_points : of the field, (t, y, x)
-    shape_px : (height, width) of the unbinned movie
-
-    Notes
-    -----
-    Undetermined coefficients take the solution of minimum norm.
-
-    Examples
-    --------
-    >>> tracks = np.zeros((4, 3, 2)) + np.arange(3)[:, None]
-    >>> y, x = [0, 0, 9, 9], [0, 9, 0, 9]
-    >>> field = fit_field(tracks, y, x, FrameRange(0, 3), (3, 2, 2), (10, 10))
-    >>> dy, dx = field.displacement_px(2, 5, 5)
-    >>> round(float(dy), 6)
-    2.0
-    """
-    empty = MotionField(np.zeros((2, *control_points)), *shape_px, frames)
-    in_time = np.linalg.pinv(empty.basis_t(np.arange(frames.first, frames.stop)))
-    place = np.einsum("ny,nx->nyx", empty.basis_y(y_px), empty.basis_x(x_px))
-    in_place = np.linalg.pinv(place.reshape(len(place), -1))
-    coefficients = np.einsum(
-        "pnc,tn,kp->ctk", np.asarray(displacement_px), in_time, in_place, optimize=True
-    )
-    return replace(empty, coefficients_px=coefficients.reshape(2, *control_points))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Motion(JsonValue):
+class Motion(EqualByValue, JsonValue):
     """Displacement of the specimen: `trajectory` plus, with local alignment, `field`.
 
     The field is zero at the reference frame (it is anchored there when a motion is made).

@@ -61,16 +61,21 @@ def option_name(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def quoted(name: str) -> str:
+    """A parameter in the message of an error; the command line has its option there instead."""
+    return f"`{name}`"
+
+
 def check_limits(name: str, value: Any, parameter: Parameter, option: str = "") -> None:
     """Raise `ParameterError` unless `value` is within what `parameter` allows.
 
     Parameters
     ----------
-    option : that was typed; "" = the command line's of that name
+    option : that was typed; "" = the parameter is named
     """
     if value is None:
         return
-    option = option or option_name(name)
+    option = option or quoted(name)
     if parameter.choices and shortened(value) not in parameter.choices:
         expected = ", ".join(parameter.choices)
         raise ParameterError(f"{option}: expected one of {expected}; found {shortened(value)}")
@@ -129,7 +134,7 @@ def coerced(name: str, hint: Any, value: Any) -> Any:
         return _number_or_list(name, value)
     kind = kinds[0]
     wrong = ParameterError(
-        f"{option_name(name)}: expected {_type_words(kind)}, found {shortened(value, repr)}"
+        f"{quoted(name)}: expected {_type_words(kind)}, found {shortened(value, repr)}"
     )
     if typing.get_origin(kind) is tuple:
         count = len(typing.get_args(kind))
@@ -154,7 +159,7 @@ def _number_or_list(name: str, value: Any) -> float | tuple[float, ...]:
         numbers = numbers_in(value)
         if numbers is None:
             raise ParameterError(
-                f"{option_name(name)}: expected a number, numbers with commas between them, or a "
+                f"{quoted(name)}: expected a number, numbers with commas between them, or a "
                 f"file with them; found {shortened(value, repr)}"
             )
         value = numbers[0] if len(numbers) == 1 else numbers

@@ -20,6 +20,7 @@ from flexalign.machine import core_count
 from flexalign.parameter import Parameter as Parameter
 from flexalign.parameter import check_limits, coerced, parameter, shortened
 from flexalign.parameter import option_name as option_name
+from flexalign.parameter import quoted as quoted
 
 MICROSCOPE = "Microscope and dose"
 REFERENCES = "Detector references"
@@ -268,22 +269,22 @@ class AlignParams:
         named = self.reference_frame in ("auto", "first", "middle")
         if not named and not re.fullmatch(r"0*[1-9][0-9]{0,6}", self.reference_frame):
             raise ParameterError(
-                f"{option_name('reference_frame')}: expected auto, first, middle or a frame "
+                f"{quoted('reference_frame')}: expected auto, first, middle or a frame "
                 f"number from 1 on, found '{shortened(self.reference_frame)}'"
             )
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4}([-, ]+[0-9]{1,4})*)?", self.device):
             raise ParameterError(
-                f"{option_name('device')}: expected auto, cpu, cuda or such as cuda:1 or cuda:0-3, "
+                f"{quoted('device')}: expected auto, cpu, cuda or such as cuda:1 or cuda:0-3, "
                 f"found '{shortened(self.device)}'"
             )
         if self.eer_dose_per_frame_e_A2 is not None and self.eer_total_dose_e_A2 is None:
             raise ParameterError(
-                f"{option_name('eer_dose_per_frame_e_A2')} needs the dose of the whole movie: "
-                f"give {option_name('eer_total_dose_e_A2')} too"
+                f"{quoted('eer_dose_per_frame_e_A2')} needs the dose of the whole movie: "
+                f"give {quoted('eer_total_dose_e_A2')} too"
             )
         if self.eer_groups is not None and self.eer_dose_per_frame_e_A2 is not None:
             raise ParameterError(
-                f"{option_name('eer_groups')} and {option_name('eer_dose_per_frame_e_A2')} both "
+                f"{quoted('eer_groups')} and {quoted('eer_dose_per_frame_e_A2')} both "
                 f"determine the number of raw frames per frame: give one of them"
             )
         self._check_relion()
@@ -291,7 +292,7 @@ class AlignParams:
     @property
     def formats(self) -> tuple[str, ...]:
         """Requested formats of other programs."""
-        return formats_in(self.write, option_name("write"))
+        return formats_in(self.write, quoted("write"))
 
     def _check_relion(self) -> None:
         """Raise `ParameterError` if RELION is among the requested formats and cannot be."""
@@ -301,12 +302,12 @@ class AlignParams:
             object.__setattr__(self, "reference_frame", "first")
         if self.reference_frame != "first":
             raise ParameterError(
-                f"{option_name('reference_frame')}: RELION counts motion from the first frame; "
+                f"{quoted('reference_frame')}: RELION counts motion from the first frame; "
                 f"expected 'first', found '{self.reference_frame}'"
             )
         if self.tiff_rows != "imod":
             raise ParameterError(
-                f"{option_name('tiff_rows')}: RELION reverses the rows of TIFF movies; "
+                f"{quoted('tiff_rows')}: RELION reverses the rows of TIFF movies; "
                 f"expected 'imod', found '{self.tiff_rows}'"
             )
 
@@ -370,6 +371,36 @@ def formats_in(words: str, option: str) -> tuple[str, ...]:
                 f"found '{shortened(word)}'"
             )
     return found
+
+
+# Arguments of functions that are options of the command line, but no parameters.
+_OTHER_OPTIONS = {"overwrite": "--overwrite", "shape_px": "--size"}
+
+
+def with_options(message: str) -> str:
+    """A message of an error as the command line has it: options in place of parameters.
+
+    Examples
+    --------
+    >>> with_options("`pixel_size_A`: expected at least 0.05 A, found 0")
+    '--pixel-size: expected at least 0.05 A, found 0'
+    """
+    options = {name: option_name(name) for name in parameters()} | _OTHER_OPTIONS
+    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), message)
+
+
+def with_parameters(message: str) -> str:
+    """As messages in Python: the inverse of `with_options`.
+
+    Examples
+    --------
+    >>> with_parameters("give --pixel-size")
+    'give `pixel_size_A`'
+    """
+    names = {option_name(name): name for name in parameters()}
+    names |= {option: name for name, option in _OTHER_OPTIONS.items()}
+    quoted_names = {option: quoted(name) for option, name in names.items()}
+    return re.sub(r"--[\w-]+", lambda found: quoted_names.get(found[0], found[0]), message)
 
 
 def parameters() -> dict[str, Parameter]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
-from flexalign.params import AlignParams, option_name, parameters
+from flexalign.params import AlignParams, parameters, quoted
 from flexalign.plan_memory import FRAMES_PER_BATCH as FRAMES_PER_BATCH
 from flexalign.plan_memory import (
     fit_to_memory,
@@ -286,7 +286,7 @@ def _pixel_size_A(movie: MovieInfo, params: AlignParams) -> float:
         return movie.pixel_size_A
     raise InputError(
         f"{movie.path}: expected a pixel size in the header, found none that can be trusted: "
-        f"give {option_name('pixel_size_A')}"
+        f"give {quoted('pixel_size_A')}"
     )
 
 
@@ -307,7 +307,7 @@ def _doses_e_A2(movie: MovieInfo, params: AlignParams) -> tuple[float | None, tu
         return given, ()
     if len(given) != movie.frame_count:
         raise ParameterError(
-            f"{option_name('dose_per_frame_e_A2')}: expected one number, or one for each of the "
+            f"{quoted('dose_per_frame_e_A2')}: expected one number, or one for each of the "
             f"{movie.frame_count} frames of {movie.path}, found {len(given)}"
         )
     return math.fsum(given) / len(given), given if len(set(given)) > 1 else ()
@@ -331,7 +331,7 @@ def _check_equal_groups(movie: MovieInfo, params: AlignParams) -> None:
     """Raise `ParameterError` if frames of unequal length were to be written for RELION."""
     if movie.eer is not None and movie.eer.groups and "relion" in params.formats:
         raise ParameterError(
-            f"{option_name('write')}: RELION uses the same number of raw frames for all EER "
+            f"{quoted('write')}: RELION uses the same number of raw frames for all EER "
             f"frames, found {min(movie.eer.groups)} to {max(movie.eer.groups)} by "
-            f"{option_name('eer_groups')}; use {option_name('eer_fractions')}"
+            f"{quoted('eer_groups')}; use {quoted('eer_fractions')}"
         )

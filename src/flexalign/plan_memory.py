@@ -7,7 +7,7 @@ import re
 
 from flexalign.errors import ParameterError
 from flexalign.model import FrameRange, MovieInfo
-from flexalign.params import AlignParams, option_name
+from flexalign.params import AlignParams, quoted
 
 # Memory is planned for this many threads when their number is not known yet.
 ASSUMED_THREADS = 8
@@ -47,8 +47,8 @@ def fit_to_memory(
             return per_time, False, needed
         if math.ceil(align.count / (per_time + 1)) < MIN_TIMES:
             raise ParameterError(
-                f"{option_name('max_memory_GB')} {params.max_memory_GB:g}: {movie.path} needs "
-                f"{needed / 1e9:.1f} GB: allow that much, or use fewer {option_name('threads')}"
+                f"{quoted('max_memory_GB')} {params.max_memory_GB:g}: {movie.path} needs "
+                f"{needed / 1e9:.1f} GB: allow that much, or use fewer {quoted('threads')}"
             )
         per_time += 1
 

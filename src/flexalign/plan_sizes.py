@@ -6,7 +6,7 @@ import math
 
 from flexalign.errors import ParameterError
 from flexalign.model import FrameRange, MovieInfo
-from flexalign.params import AlignParams, option_name
+from flexalign.params import AlignParams, quoted
 
 MIN_PATCH_PX = 24
 MIN_CONTROL_POINTS = 3
@@ -33,7 +33,7 @@ MIN_FRAME_PX = 16
 def frame_range(name: str, first: int, last: int, frame_count: int) -> FrameRange:
     """The user's one-based range, 0 = last, as a zero-based half-open one."""
     last = frame_count if last == 0 else last
-    options = f"{option_name(name + '_first')} {first}, {option_name(name + '_last')} {last}"
+    options = f"{quoted(name + '_first')} {first}, {quoted(name + '_last')} {last}"
     if first > frame_count or last > frame_count:
         raise ParameterError(f"{options}: the movie has only {frame_count} frames")
     if last < first:
@@ -46,7 +46,7 @@ def align_range(params: AlignParams, frame_count: int) -> FrameRange:
     align = frame_range("align", params.align_first, params.align_last, frame_count)
     if align.count < 2:
         raise ParameterError(
-            f"{option_name('align_first')}, {option_name('align_last')}: expected at least two "
+            f"{quoted('align_first')}, {quoted('align_last')}: expected at least two "
             f"frames to align, found {align.count} (frames {align})"
         )
     return align
@@ -57,7 +57,7 @@ def output_shape(movie: MovieInfo, params: AlignParams) -> tuple[int, int]:
     height, width = round(movie.height_px / params.binning), round(movie.width_px / params.binning)
     if min(height, width) < MIN_FRAME_PX:
         raise ParameterError(
-            f"{option_name('binning')}: expected a micrograph of at least {MIN_FRAME_PX} x "
+            f"{quoted('binning')}: expected a micrograph of at least {MIN_FRAME_PX} x "
             f"{MIN_FRAME_PX} px, found {params.binning:g}, which makes it {width} x {height} px"
         )
     return height, width
@@ -70,7 +70,7 @@ def sum_range(align: FrameRange, params: AlignParams, frame_count: int) -> Frame
     summed = frame_range("sum", first, last, frame_count)
     if summed.first < align.first or summed.stop > align.stop:
         raise ParameterError(
-            f"{option_name('sum_first')}, {option_name('sum_last')}: frames {summed} are not all "
+            f"{quoted('sum_first')}, {quoted('sum_last')}: frames {summed} are not all "
             f"among the aligned frames {align}: their motion would be unknown"
         )
     return summed
@@ -83,7 +83,7 @@ def reference_frame(align: FrameRange, params: AlignParams) -> int | None:
     frame = int(params.reference_frame) - 1
     if frame not in align:
         raise ParameterError(
-            f"{option_name('reference_frame')}: expected one of the aligned frames {align}, "
+            f"{quoted('reference_frame')}: expected one of the aligned frames {align}, "
             f"found {frame + 1}"
         )
     return frame
@@ -148,7 +148,7 @@ def patch_counts(
     for name, count, size in zip("yx", patches, correlation_shape_px, strict=True):
         if count > max(1, size // MIN_PATCH_PX):
             raise ParameterError(
-                f"{option_name('patches')}: {count} patches in {name} are too small: "
+                f"{quoted('patches')}: {count} patches in {name} are too small: "
                 f"expected at most {max(1, size // MIN_PATCH_PX)} for this movie"
             )
     return patches
@@ -196,12 +196,12 @@ def control_point_counts(
     x, y, t = params.control_points
     if t > align.count:
         raise ParameterError(
-            f"{option_name('control_points')}: expected at most as many in time as there are "
+            f"{quoted('control_points')}: expected at most as many in time as there are "
             f"frames ({align.count}), found {t}"
         )
     if t * y * x > MAX_CONTROL_POINTS:
         raise ParameterError(
-            f"{option_name('control_points')}: expected at most {MAX_CONTROL_POINTS} in all, "
+            f"{quoted('control_points')}: expected at most {MAX_CONTROL_POINTS} in all, "
             f"found {x} x {y} x {t} = {t * y * x}"
         )
     return (t, y, x), ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +12,10 @@ from flexalign import __version__
 from flexalign.arrays.device import Device
 from flexalign.estimate.result import Estimate
 from flexalign.estimate.spectral_powers import finest_signal_A
-from flexalign.io.record import describe_file
+from flexalign.io.record import describe_array, describe_file, describe_movie
 from flexalign.machine import peak_memory_bytes
-from flexalign.model import MovieRecord, Quality
-from flexalign.params import AlignParams
+from flexalign.model import MovieRecord, PixelArray, Quality
+from flexalign.params import REFERENCE_FILES, AlignParams
 from flexalign.passes import FirstPass
 from flexalign.plan import Plan
 
@@ -68,12 +69,14 @@ def record_of(
     )
 
 
-def describe_inputs(plan: Plan, params: AlignParams) -> dict[str, dict[str, Any]]:
-    """Identity of the movie and its references."""
-    names = ("movie", "gain", "dark", "defects", "eer_groups")
-    paths = (plan.movie.path, params.gain, params.dark, params.defects, params.eer_groups)
-    given = zip(names, paths, strict=True)
-    return {name: describe_file(path) for name, path in given if path is not None}
+def describe_inputs(
+    plan: Plan, params: AlignParams, images: Mapping[str, PixelArray]
+) -> dict[str, dict[str, Any]]:
+    """Identity of the movie and its references, of which `images` are arrays."""
+    paths = {role: getattr(params, role) for role in REFERENCE_FILES}
+    files = {role: describe_file(path) for role, path in paths.items() if path is not None}
+    arrays = {role: describe_array(role, image) for role, image in images.items()}
+    return {"movie": describe_movie(plan.movie), **files, **arrays}
 
 
 def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class SignalBand(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Quality(JsonValue):
-    """Quality numbers of one movie; motion in Angstrom, at the centre of the field.
+    """Quality numbers of one movie; motion in Angstrom, that of the whole frame.
 
     `flexalign.quality.table` defines each of them.  NaN, or None where the number is not a float,
     means not measured.

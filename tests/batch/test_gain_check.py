@@ -280,5 +280,5 @@ def test_a_check_comes_back_from_json(tmp_path, simulated):
 
 
 def test_a_check_needs_a_gain():
-    with pytest.raises(ParameterError, match="--gain"):
+    with pytest.raises(ParameterError, match="`gain`"):
         check_gain([Path("m.mrcs")], AlignParams())

@@ -8,7 +8,7 @@ import pytest
 
 from flexalign.errors import InputError
 from flexalign.gain.estimate import estimate_gain
-from flexalign.io.references import read_image
+from flexalign.io.reference_images import read_image
 from flexalign.params import AlignParams
 
 SHAPE = (96, 128)

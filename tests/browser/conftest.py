@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,6 @@ from urllib.parse import unquote
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
-)  # fmt: skip
 MOVIES = 240
 SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
 
@@ -32,19 +26,6 @@ class Watched:
         """What was asked for that is no file of the folder."""
         home = f"file://{self.folder}/"
         return [url for url in self.requests if not unquote(url).startswith((home, "data:"))]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    """Chromium with a fresh profile."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -204,3 +204,13 @@ def test_a_dose_that_cannot_be_right_stops_one_movie_and_many(run, movie_folder,
         assert "--dose-per-frame: expected at most 300 e/A2 for a movie" in outcome.err
         assert "give 10; --dose-check off" in outcome.err
         assert not list(tmp_path.glob("*/*_record.json"))
+
+
+def test_the_command_line_shows_the_option_and_no_parameter(run, tmp_path):
+    (tmp_path / "m.mrc").write_bytes(b"")
+
+    outcome = run("align", tmp_path / "m.mrc", "--out", tmp_path / "out", "--pixel-size", "0")
+
+    assert outcome.code == 2
+    assert "--pixel-size: expected at least" in outcome.err
+    assert "`" not in outcome.err

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from flexalign.io.movies.open_movie import open_movie
-from flexalign.io.references import load_references, read_image
+from flexalign.io.reference_images import read_image
+from flexalign.io.references import load_references
 from flexalign.io.star import star_loop, write_star
 from flexalign.simulate import simulate_movie
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -231,6 +233,17 @@ def test_the_motion_of_another_movie_is_refused(run, folder):
     assert "motion of 8 frames" in found.err
 
 
+def test_a_global_motion_of_a_movie_of_another_size_is_refused(run, folder):
+    run("align", "a.tiff", *PIXEL, "--no-local", "--no-refine", "--no-report", "--out", "o")
+    simulate_movie(shape_px=(160, 160), frame_count=6).save(folder, "c", "mrc")
+
+    found = run("apply", "c.mrc", "--motion", "o/a_record.json", *PIXEL, "--out", "again")
+
+    assert found.code == 3
+    assert "motion of 160 x 160 pixels" in found.err
+    assert "found one of 192 x 160" in found.err
+
+
 def test_a_job_leaves_what_relion_looks_for(run, folder):
     shutil.copytree(folder, folder / "Movies" / "day.1")
     star = movies_star(folder, "Movies/day.1/a.tiff", "Movies/day.1/b.mrc")
@@ -446,3 +459,27 @@ def test_eer_movies_say_how_they_were_rendered(run, folder, upsampling):
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-5)
     movie_facts = relion_movie(record, Motion.from_dict(record.motion))
     assert movie_facts.eer_grouping == 3
+
+
+def test_motion_is_the_same_number_in_all_tables(run, folder):
+    options = (*PIXEL, "--dose-per-frame", "1.5", "--write", "relion", "--jobs", "0", "--no-psd")
+
+    run("align", "a.tiff", "b.mrc", "--out", "out", *options)
+
+    out = folder / "out"
+    records = {path.name[0]: json.loads(path.read_text()) for path in out.glob("*_record.json")}
+    tables = [
+        read_star(out / name)["micrographs"]
+        for name in ("micrographs.star", "corrected_micrographs.star")
+    ]
+    with (out / "micrographs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    report = json.loads((out / "report.json").read_text())["movies"]
+    for part in ("total", "early", "late"):
+        name = f"{part}_motion_A"
+        expected = [records[root]["quality"][name] for root in "ab"]
+        assert expected[0] > 0
+        found = [table[f"rlnAccumMotion{part.title()}"] for table in tables]
+        found += [[row[name] for row in rows], [row[name] for row in report]]
+        for values in found:
+            assert [float(value) for value in values] == pytest.approx(expected, abs=1e-3), part

@@ -16,6 +16,8 @@ from flexalign.simulate import simulate_movie
 
 PIXEL_SIZE_A = 1.5
 KNOWN = ("--pixel-size", PIXEL_SIZE_A, "--dose-per-frame", 2)
+# With two movies enough for confidence intervals.
+PATCHES = ("--patches", 2, 2)
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +49,12 @@ def folder(aligned, tmp_path, monkeypatch):
 
 
 def test_no_motion_has_less_signal_than_an_alignment(run, folder):
-    found = run("score", "out", "truth", "--movies", "*.tiff", "--movies", "b.mrc", *KNOWN)
+    found = run(
+        "score", "out", "truth", "--movies", "*.tiff", "--movies", "b.mrc", *KNOWN, *PATCHES
+    )
 
     assert found.code == 0, found.err
+    assert max(map(len, found.out.partition("none has less")[0].splitlines())) <= 80
     assert "2 movies" in found.out
     assert "none has less signal than" in found.out
     assert "in 2 of 2 movies" in found.out
@@ -82,15 +87,18 @@ def test_every_alignment_of_every_movie_is_in_the_csv(run, folder):
 
 
 def test_independent_electrons_need_no_correction(run, folder):
-    found = run("score", "ours=out", "--independent", "--json", "--movies", "a.tiff", *KNOWN)
+    found = run("score", "ours=out", "--independent", "--json", "--movies", ".", *KNOWN, *PATCHES)
 
     assert found.code == 0, found.err
     plain = json.loads(found.out)
-    assert {row["fitted_parameters_high"] for row in plain["movies"]} == {"0"}
+    assert {row["fitted_parameters_high"] for row in plain["movies"]} == {0.0}
     assert plain["best"] == "ours"
     assert plain["comparisons"][0]["b"] == "none"
     assert plain["comparisons"][0]["overall"]["high"] < 0
     assert plain["comparisons"][0]["verdict"].startswith("none has less signal than ours")
+    texts = ("movie", "alignment")
+    values = [value for row in plain["movies"] for name, value in row.items() if name not in texts]
+    assert all(isinstance(value, int | float) for value in values)
 
 
 def test_one_movie_is_scored_with_a_file_of_any_name(run, folder):
@@ -114,6 +122,22 @@ def test_a_plot_is_drawn_and_not_replaced_without_being_asked(run, folder):
     assert run(*words, "--overwrite").code == 0
 
 
+def test_a_page_shows_verdicts_and_the_sums_of_the_movies_that_differ_most(run, folder):
+    words = ("score", "ours=out", "truth", "--movies", ".", *KNOWN, *PATCHES)
+
+    found = run(*words, "--report", "pages/scores.html")
+
+    assert found.code == 0, found.err
+    text = (folder / "pages" / "scores.html").read_text()
+    assert "none has less signal than" in text
+    # Of two movies: two sums, down-sampled and in part, and the spectra.
+    assert text.count("data:image/png;base64,") == 2 * 5
+    assert 'href="../out/report.html"' not in text  # --no-report
+    again = run(*words, "--report", "pages/scores.html")
+    assert again.code == 3
+    assert "--overwrite" in again.err
+
+
 def test_a_movie_without_an_alignment_costs_no_other(run, folder):
     for file in folder.glob("out/b*"):
         file.unlink()
@@ -125,12 +149,51 @@ def test_a_movie_without_an_alignment_costs_no_other(run, folder):
     assert {row["movie"] for row in csv.DictReader(io.StringIO(found.out))} == {"a"}
 
 
-def test_nothing_that_can_be_scored_is_an_error(run, folder):
-    found = run("score", "nowhere", "--movies", "a.tiff", *KNOWN)
+@pytest.mark.parametrize("output", [(), ("--csv",)])
+def test_nothing_that_can_be_scored_is_an_error(run, folder, output):
+    found = run("score", "nowhere", "--movies", "a.tiff", *KNOWN, *output)
 
     assert found.code == 3
+    assert found.err.startswith("error: ")
     assert "nowhere" in found.err
     assert found.out == ""
+
+
+def test_movies_of_which_none_can_be_read_are_an_error_in_csv(run, folder):
+    (folder / "a.tiff").write_bytes(b"II*\0 is no movie")
+
+    found = run("score", "ours=out", "--movies", "a.tiff", *KNOWN, "--csv")
+
+    assert found.code == 3
+    assert "a.tiff" in found.err
+    assert found.out == ""
+
+
+def test_an_alignment_of_a_movie_of_another_size_is_an_error(run, folder):
+    simulate_movie(shape_px=(384, 384), frame_count=6, gain=False).save(folder, "c", "mrc")
+
+    found = run("score", "out/a_motion.star", "--movies", "c.mrc", *KNOWN)
+
+    assert found.code == 3
+    assert "found one of 400 x 384" in found.err
+
+
+def test_the_folder_of_the_plot_is_checked_before_movies_are_read(run, folder):
+    (folder / "plots").write_text("a file, no folder")
+
+    found = run("score", "out", "--movies", ".", *KNOWN, "--plot", "plots/scores.png")
+
+    assert found.code == 3
+    assert "plots" in found.err
+    assert found.out == ""
+
+
+@pytest.mark.parametrize("option", ["--group-frames", "--sum-first", "--align-last", "--binning"])
+def test_options_without_effect_on_a_score_are_not_offered(run, folder, option):
+    found = run("score", "out", "--movies", "a.tiff", *KNOWN, option, "2")
+
+    assert found.code == 2
+    assert "No such option" in found.err
 
 
 @pytest.mark.parametrize(

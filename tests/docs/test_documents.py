@@ -157,7 +157,8 @@ def example_folder(tmp_path_factory) -> Path:
     shutil.copy(folder / "movie_gain.mrc", folder / "gain.mrc")
     (folder / "tutorial").mkdir()
     shutil.copy(folder / "movie.tiff", folder / "tutorial" / "simulated.tiff")
-    shutil.copytree(folder / "tutorial", folder / "movies")
+    for name in ("movies", "halves/a"):
+        shutil.copytree(folder / "tutorial", folder / name)
     shutil.copy(folder / "gain.mrc", folder / "tutorial" / "simulated_gain.mrc")
     (folder / "Movies").mkdir()
     for name in ("movie.tiff", "gain.mrc"):

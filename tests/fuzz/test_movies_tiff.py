@@ -13,7 +13,7 @@ from mutations import IS_FULL, fuzzing, mutated, only_typed_errors
 from tiff_files import SPARE_BYTES, places, read_whole, with_other_types
 
 from flexalign.io.inspect.inspection import inspect_file
-from flexalign.io.references import read_image
+from flexalign.io.reference_images import read_image
 from flexalign.params import AlignParams
 
 PARAMS = AlignParams(pixel_size_A=1.0)

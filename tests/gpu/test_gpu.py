@@ -137,7 +137,7 @@ def test_a_gpu_without_room_is_refused_and_works_again_afterwards(device, movie,
         pool.free_all_blocks()
         pool.set_limit(size=8 * 2**20)
         try:
-            with pytest.raises(DeviceError, match="--device cpu"), device.active():
+            with pytest.raises(DeviceError, match="`device` cpu"), device.active():
                 device.xp.zeros(2**24, np.float32)
         finally:
             pool.set_limit(size=0)

@@ -198,6 +198,15 @@ def test_the_motion_of_another_movie_is_refused(tmp_path, name):
         read_motion(path, longer, PIXEL_SIZE_A)
 
 
+@pytest.mark.parametrize("name", ["m.aln", "m-Patch-Patch.log", "m.xml", "m.star"])
+def test_a_global_motion_of_a_movie_of_another_size_is_refused(tmp_path, name):
+    path = written(tmp_path, name, motion(field_px=0))
+    other = MovieInfo("m.mrc", "mrc", FRAMES, SHAPE[1], SHAPE[0], "int8", PIXEL_SIZE_A, 1)
+
+    with pytest.raises(InputError, match=r"300 x 400 pixels.*400 x 300"):
+        read_motion(path, other, PIXEL_SIZE_A)
+
+
 @pytest.mark.parametrize(
     "content",
     [

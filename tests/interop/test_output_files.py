@@ -8,10 +8,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from flexalign.alignment_result import AlignmentResult
 from flexalign.arrays.power_spectrum import amplitude_composite, power_spectrum
 from flexalign.io.results import write_result
 from flexalign.model import (
-    AlignmentResult,
     FrameRange,
     FrameSums,
     MovieInfo,

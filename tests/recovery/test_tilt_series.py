@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.align import align_movie, measure_tilt
+from flexalign.align import align_movie
 from flexalign.estimate.series import series_priors
+from flexalign.measure_tilt import measure_tilt
 from flexalign.params import AlignParams
 from flexalign.simulate import (
     SimulationSettings,

@@ -208,9 +208,9 @@ def test_what_nobody_knows_is_asked_for(tmp_path):
     silent.write_text(text[: text.index("<Options")] + text[text.index("<GridMovementX") :])
     both = pair(silent, save(tmp_path / "m_shifts.xmd"))
 
-    with pytest.raises(InputError, match="--pixel-size"):
+    with pytest.raises(InputError, match="`pixel_size_A`"):
         read_pair(both)
-    with pytest.raises(InputError, match="--size"):
+    with pytest.raises(InputError, match="`shape_px`"):
         read_pair(both, pixel_size_A=PIXEL_SIZE_A)
     _, _, facts = read_pair(both, pixel_size_A=PIXEL_SIZE_A, shape_px=SHAPE)
     assert facts.shape_px == SHAPE

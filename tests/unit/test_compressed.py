@@ -14,7 +14,7 @@ import zstandard
 
 from flexalign.errors import InputError
 from flexalign.io.movies.open_movie import open_movie
-from flexalign.io.references import read_image
+from flexalign.io.reference_images import read_image
 from flexalign.model import FrameRange
 
 ZST = zstandard.ZstdCompressor(write_checksum=True)

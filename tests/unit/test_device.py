@@ -35,7 +35,7 @@ def test_a_gpu_that_cannot_be_used_is_refused_with_what_to_do(hardware, found, a
 
     assert found in str(error.value)
     assert advice in str(error.value)
-    assert "--device cpu" in str(error.value)
+    assert "`device` cpu" in str(error.value)
 
 
 @pytest.mark.parametrize(("hardware", "found", "advice"), UNUSABLE)

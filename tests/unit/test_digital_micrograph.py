@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError
-from flexalign.io.references import image_size_px, load_references, read_image
+from flexalign.io.reference_images import image_size_px, read_image
+from flexalign.io.references import load_references
 from flexalign.model import MovieInfo
 
 IMAGE = np.arange(1, 49, dtype=np.float32).reshape(6, 8)

@@ -37,7 +37,7 @@ def admit(tmp_path, movies, **values):
 def test_the_dose_of_the_movie_as_that_of_a_frame_stops_any_kind_of_movie(tmp_path, dtype):
     movie = movie_of(tmp_path / "m.mrcs", 1.25, dtype)
 
-    with pytest.raises(ParameterError, match=r"--dose-per-frame: .* 300 .* give 1\.25;"):
+    with pytest.raises(ParameterError, match=r"`dose_per_frame_e_A2`: .* 300 .* give 1\.25;"):
         admit(tmp_path, [movie], dose_per_frame_e_A2=50.0)
     assert admit(tmp_path, [movie], dose_per_frame_e_A2=1.25).dose_per_frame_e_A2 == 1.25
 
@@ -58,7 +58,7 @@ def test_pixel_sizes_that_no_movie_has_stop(tmp_path, size_A, stops):
     if not stops:
         admit(tmp_path, [movie], pixel_size_A=size_A)
         return
-    with pytest.raises(ParameterError, match=r"--pixel-size: .*--dose-check off"):
+    with pytest.raises(ParameterError, match=r"`pixel_size_A`: .*`dose_check` off"):
         admit(tmp_path, [movie], pixel_size_A=size_A)
 
 

@@ -148,7 +148,7 @@ def test_unequal_groups_are_not_written_for_relion(tmp_path):
 
 
 def test_groups_and_a_dose_per_frame_contradict_each_other():
-    with pytest.raises(ParameterError, match="--eer-groups and --eer-dose-per-frame"):
+    with pytest.raises(ParameterError, match="`eer_groups` and `eer_dose_per_frame_e_A2`"):
         AlignParams(eer_groups="x", eer_dose_per_frame_e_A2=1.0, eer_total_dose_e_A2=40.0)
 
 

@@ -23,12 +23,12 @@ FRAMES = 6
 MOVIE = MovieInfo("movie.tiff", "tiff", FRAMES, *SHAPE, "uint8", 2.0, 1000)
 
 
-def first_pass(gain=None, mean_counts=4.0, bad_frames=None):
+def first_pass(gain=None, mean_counts=4.0, bad_frames=None, dark=None):
     bad = bad_frames or {}
     counts = np.array([np.nan if i in bad else mean_counts for i in range(FRAMES)])
     none = np.zeros(SHAPE, np.bool_)
     image = np.random.default_rng(0).normal(mean_counts, 0.1, SHAPE).astype(np.float32)
-    return FirstPass(image, make_correction(gain, None, none), none, bad, {}, mean_counts, counts)
+    return FirstPass(image, make_correction(gain, dark, none), none, bad, {}, mean_counts, counts)
 
 
 def measured(movie=MOVIE, first=None, estimate=None, **typed):
@@ -80,7 +80,7 @@ def test_without_a_declared_dose_there_is_nothing_to_compare():
 
 
 def test_a_dark_reference_means_that_counts_are_no_electrons():
-    assert math.isnan(measured(dark="dark.mrc").measured_dose_e_A2)
+    assert math.isnan(measured(first=first_pass(dark=np.zeros(SHAPE))).measured_dose_e_A2)
 
 
 def test_a_motion_that_was_given_has_no_errors_and_no_signal_by_band():

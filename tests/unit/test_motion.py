@@ -221,3 +221,22 @@ def test_values_cannot_be_changed_from_outside():
 
     assert not field.coefficients_px.any()
     assert not field.coefficients_px.flags.writeable
+
+
+def test_a_motion_is_equal_after_it_is_written_and_read(tmp_path):
+    rng = np.random.default_rng(3)
+    trajectory = Trajectory(rng.normal(size=(7, 2)), np.ones(7, bool), 4, rng.random((7, 2)))
+    field = MotionField(rng.normal(size=(2, 4, 3, 5)), 64, 96, FrameRange(1, 7))
+    motion = Motion(trajectory, field)
+
+    motion.save(tmp_path / "m_motion.json")
+
+    assert Motion.load(tmp_path / "m_motion.json") == motion
+    assert Motion(trajectory) != motion
+
+
+def test_the_text_of_a_motion_has_no_numbers_of_arrays():
+    motion = Motion.still(1000)
+
+    assert len(repr(motion)) < 100
+    assert "displacement_px=<float64 (1000, 2)>" in repr(motion.trajectory)

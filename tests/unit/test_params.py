@@ -9,7 +9,7 @@ import typing
 import pytest
 
 from flexalign.errors import ParameterError
-from flexalign.params import AlignParams, option_name, parameters
+from flexalign.params import AlignParams, option_name, parameters, quoted
 
 NUMBERS_WITH_LIMITS = [
     (name, parameter) for name, parameter in parameters().items() if parameter.minimum is not None
@@ -26,7 +26,7 @@ def _as_typed(name: str, number: float) -> object:
 @pytest.mark.parametrize(("name", "parameter"), NUMBERS_WITH_LIMITS)
 def test_below_the_minimum_is_refused_with_the_option_and_the_number(name, parameter):
     wrong = parameter.minimum - 1
-    with pytest.raises(ParameterError, match=f"{option_name(name)}: expected .*found .*{wrong}"):
+    with pytest.raises(ParameterError, match=f"{quoted(name)}: expected .*found .*{wrong}"):
         AlignParams(**{name: _as_typed(name, wrong)})
 
 
@@ -42,7 +42,7 @@ def test_minimum_and_maximum_themselves_are_allowed(name, parameter):
 @pytest.mark.parametrize(("name", "parameter"), NUMBERS_WITH_LIMITS)
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e308, 10**300])
 def test_numbers_beyond_reason_are_refused_in_one_short_line(name, parameter, number):
-    with pytest.raises(ParameterError, match=f"{option_name(name)}: expected .*found") as caught:
+    with pytest.raises(ParameterError, match=f"{quoted(name)}: expected .*found") as caught:
         AlignParams(**{name: _as_typed(name, number)})
 
     assert len(str(caught.value)) < 200
@@ -75,12 +75,12 @@ def test_reference_frames_that_are_allowed(frame):
 
 @pytest.mark.parametrize("frame", ["0", "-1", "last", "", "1.5", "\u00b2", "9" * 5000])
 def test_reference_frames_that_are_refused(frame):
-    with pytest.raises(ParameterError, match="--reference-frame"):
+    with pytest.raises(ParameterError, match="`reference_frame`"):
         AlignParams(reference_frame=frame)
 
 
 def test_eer_dose_per_frame_needs_the_total_dose():
-    with pytest.raises(ParameterError, match="--eer-total-dose"):
+    with pytest.raises(ParameterError, match="`eer_total_dose_e_A2`"):
         AlignParams(eer_dose_per_frame_e_A2=1.0)
 
 

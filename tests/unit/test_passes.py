@@ -277,7 +277,7 @@ def test_a_gain_does_not_multiply_an_offset(tmp_path, counts, gain, offset):
     gain_path = write_image(tmp_path / "gain.mrc", gain)
     dark_path = write_image(tmp_path / "dark.mrc", np.full_like(gain, offset))
 
-    with pytest.raises(InputError, match=r"values around -\d+.*--dark"):
+    with pytest.raises(InputError, match=r"values around -\d+.*`dark`"):
         both_passes(movie, gain=gain_path)
     _, sums = both_passes(movie, gain=gain_path, dark=dark_path)
 

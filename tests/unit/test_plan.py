@@ -76,14 +76,14 @@ def test_ranges_that_do_not_fit_are_refused_by_the_names_of_the_options(paramete
 def test_a_reference_frame_is_counted_from_one_and_must_be_aligned():
     assert plan_of(reference_frame="7").reference_frame == 6
     assert plan_of().reference_frame is None
-    with pytest.raises(ParameterError, match=r"--reference-frame.*found 7"):
+    with pytest.raises(ParameterError, match=r"`reference_frame`.*found 7"):
         plan_of(reference_frame="7", align_first=8)
 
 
 def test_the_pixel_size_comes_from_the_user_before_the_header():
     assert plan_of().pixel_size_A == 1.0
     assert plan_of(pixel_size_A=0.83).pixel_size_A == 0.83
-    with pytest.raises(InputError, match="--pixel-size"):
+    with pytest.raises(InputError, match="`pixel_size_A`"):
         plan_of(movie(pixel_size_A=None))
 
 
@@ -196,13 +196,13 @@ def test_patches_and_control_points_are_given_x_first():
 def test_patches_that_are_too_small_are_refused():
     """512 px of 1 A are about 280 small pixels: eleven patches of 24."""
     assert plan_of(movie(512, 512), patches=(11, 11)).patches == (11, 11)
-    with pytest.raises(ParameterError, match=r"--patches: 12 patches in x.*at most 11"):
+    with pytest.raises(ParameterError, match=r"`patches`: 12 patches in x.*at most 11"):
         plan_of(movie(512, 512), patches=(12, 11))
 
 
 def test_more_control_points_in_time_than_frames_are_refused():
     assert plan_of(control_points=(4, 4, 40)).control_points == (40, 4, 4)
-    with pytest.raises(ParameterError, match=r"--control-points.*\(40\), found 41"):
+    with pytest.raises(ParameterError, match=r"`control_points`.*\(40\), found 41"):
         plan_of(control_points=(4, 4, 41))
 
 
@@ -271,7 +271,7 @@ def test_a_limit_of_memory_is_kept_by_fewer_times():
 
 
 def test_a_limit_that_cannot_be_kept_is_refused_with_what_is_needed():
-    with pytest.raises(ParameterError, match=r"--max-memory 1: movie.mrc needs \d\.\d GB"):
+    with pytest.raises(ParameterError, match=r"`max_memory_GB` 1: movie.mrc needs \d\.\d GB"):
         plan_of(movie(frame_count=40), threads=2, max_memory_GB=1)
 
 

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from flexalign.errors import InputError
-from flexalign.io.references import load_references, read_image
+from flexalign.io.reference_images import read_image
+from flexalign.io.references import load_references
 from flexalign.model import EerInfo, MovieInfo
 
 SHAPE = (6, 8)

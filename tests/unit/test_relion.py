@@ -18,7 +18,6 @@ from flexalign.io.motion_formats.relion import (
     RelionMicrograph,
     RelionMovie,
     optics_table,
-    path_lengths_px,
     write_micrographs_star,
     write_motion_star,
 )
@@ -144,16 +143,6 @@ def test_a_field_that_the_polynomial_cannot_follow_is_left_out(tmp_path):
     assert blocks["general"]["rlnMotionModelVersion"] == ["0"]
     assert "local_motion_model" not in blocks
     assert "differ by" in (tmp_path / "m.star").read_text().splitlines()[0]
-
-
-def test_early_motion_ends_with_the_frame_that_reaches_four_electrons():
-    path = np.zeros((6, 2))
-    path[:, 1] = [0, 1, 3, 6, 10, 15]
-    motion = Motion(Trajectory(path, np.ones(6, bool), 0))
-    facts = movie(frame_count=6, used=FrameRange(0, 6), dose_per_frame_e_A2=1.0)
-
-    assert path_lengths_px(facts, motion) == (15, 6, 9)
-    assert path_lengths_px(dataclasses.replace(facts, pre_exposure_e_A2=2.0), motion) == (15, 1, 14)
 
 
 def test_micrographs_are_listed_with_what_all_of_them_have(tmp_path):

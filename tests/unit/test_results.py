@@ -10,11 +10,12 @@ import mrcfile
 import numpy as np
 import pytest
 
+from flexalign.alignment_result import AlignmentResult
 from flexalign.errors import InputError, OccupiedError, OutputError, ParameterError
 from flexalign.io.record import file_state, read_record
 from flexalign.io.results import check_output, write_result
 from flexalign.io.writing.publishing import clear_leftovers, hidden_folder
-from flexalign.model import AlignmentResult, FrameSums, MovieInfo, MovieRecord, Quality
+from flexalign.model import FrameSums, MovieInfo, MovieRecord, Quality
 from flexalign.motion import Motion, Trajectory
 from flexalign.params import AlignParams
 from flexalign.plan import make_plan
@@ -90,9 +91,9 @@ def test_existing_results_are_refused_before_anything_is_computed(tmp_path, resu
     write_result(result, tmp_path, "x")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite`"):
         check_output(tmp_path, "x")
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite`"):
         write_result(result, tmp_path, "x")
 
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

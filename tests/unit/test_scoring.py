@@ -15,10 +15,22 @@ from flexalign.estimate.patches import make_grid
 from flexalign.io.motion_formats.truth import read_truth, true_motion
 from flexalign.motion import Motion, Trajectory
 from flexalign.scoring.freedom import INDEPENDENT, Freedom, freedom_of, parameter_count
-from flexalign.scoring.movie_scores import MotionScore, MovieScores, score_motions
+from flexalign.scoring.movie_scores import (
+    GLOBAL,
+    MotionScore,
+    MovieScores,
+    score_motions,
+    with_names,
+)
 from flexalign.scoring.ring_sums import Places, ring_sums
-from flexalign.scoring.score_movie import GLOBAL, Scored, read_scored, score_movie
-from flexalign.scoring.session_scores import best_of, compare_scores
+from flexalign.scoring.score_movie import Scored, read_scored, score_movie
+from flexalign.scoring.session_scores import (
+    Change,
+    SessionScores,
+    best_of,
+    compare_scores,
+    rival_of,
+)
 from flexalign.simulate import simulate_movie
 from flexalign.simulate.detector import make_detector
 from flexalign.simulate.layers import make_layers, make_motions
@@ -61,11 +73,32 @@ def exposures(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def scores(exposures):
+    """Score motions, by name, on the electrons 'a' or 'b' of an exposure."""
+
+    def score(motions, seed=1, electrons="a", freedom=INDEPENDENT):
+        scored = {
+            name: one if isinstance(one, Scored) else Scored(one, freedom)
+            for name, one in motions.items()
+        }
+        params = params_of(exposures / f"a{seed}_gain.mrc")
+        return score_movie(exposures / f"{electrons}{seed}.mrc", scored, params, silent)
+
+    return score
+
+
+@pytest.fixture
+def truth(exposures):
+    """The true motion of the first exposure."""
+    return truth_of(exposures, 1)
+
+
 def truth_of(folder, seed):
     return true_motion(read_truth(folder / f"a{seed}_truth.npz"))
 
 
-def beside(motion, error_px, seed=0):
+def disturbed(motion, error_px, seed=0):
     """A motion with a random error in each frame."""
     path = motion.trajectory
     error = np.random.default_rng(seed).normal(size=path.displacement_px.shape) * error_px
@@ -73,14 +106,8 @@ def beside(motion, error_px, seed=0):
     return Motion(moved, motion.field)
 
 
-def test_the_order_of_scores_is_that_of_the_errors(exposures):
-    truth = truth_of(exposures, 1)
-    motions = {
-        f"{error_px} px": Scored(beside(truth, error_px), INDEPENDENT)
-        for error_px in (0.0, 0.5, 1.0, 2.0, 4.0)
-    }
-
-    found = score_movie(exposures / "a1.mrc", motions, params_of(exposures / "a1_gain.mrc"), silent)
+def test_the_order_of_scores_is_that_of_the_errors(scores, truth):
+    found = scores({f"{error} px": disturbed(truth, error) for error in (0.0, 0.5, 1.0, 2.0, 4.0)})
 
     assert found.has_signal
     assert found.frames == FRAMES
@@ -89,18 +116,16 @@ def test_the_order_of_scores_is_that_of_the_errors(exposures):
     assert best_of([found]) == "0.0 px"
 
 
-def test_a_constant_and_the_reference_frame_do_not_change_a_score(exposures):
-    truth = truth_of(exposures, 1)
+def test_a_constant_and_the_reference_frame_do_not_change_a_score(scores, truth):
     path = truth.trajectory
     shifted = Motion(Trajectory(path.displacement_px + 7.3, path.is_measured, 4), truth.field)
-    motions = {name: Scored(m, INDEPENDENT) for name, m in (("a", truth), ("b", shifted))}
 
-    found = score_movie(exposures / "a1.mrc", motions, params_of(exposures / "a1_gain.mrc"), silent)
+    found = scores({"a": truth, "b": shifted})
 
     assert found["b"].log_likelihood.sum() == pytest.approx(found["a"].log_likelihood.sum())
 
 
-def test_fitted_noise_is_subtracted_from_a_score(exposures):
+def test_fitted_noise_is_subtracted_from_a_score(exposures, scores):
     """The corrected score on the electrons of the fit is closer to that on other electrons."""
     raw, corrected = [], []
     for seed in (1, 2, 3):
@@ -108,11 +133,9 @@ def test_fitted_noise_is_subtracted_from_a_score(exposures):
         result = align_movie(exposures / f"a{seed}.mrc", params)
         fitted = result.record.decisions["fitted_parameters"]
         assert 2 < fitted < parameter_count(result.motion)
-        truth = Scored(truth_of(exposures, seed), INDEPENDENT)
-        motions = {"truth": truth, "ours": Scored(result.motion, freedom_of(result.motion, fitted))}
-        same, other = (
-            score_movie(exposures / f"{which}{seed}.mrc", motions, params, silent) for which in "ab"
-        )
+        ours = Scored(result.motion, freedom_of(result.motion, fitted))
+        motions = {"truth": truth_of(exposures, seed), "ours": ours}
+        same, other = (scores(motions, seed, electrons) for electrons in "ab")
         excess, elsewhere = (
             found["ours"].log_likelihood.sum() - found["truth"].log_likelihood.sum()
             for found in (same, other)
@@ -163,17 +186,17 @@ def test_a_motion_that_was_fitted_to_noise_is_not_taken_for_signal():
     assert "no verdict" in session.verdict()
 
 
-def movie_of(name, of_a, of_b, bias=0.0, seed=0):
-    """Scores of two motions in two bands over four patches, with noise that they share."""
-    noise = np.random.default_rng(seed).normal(size=4)
+def movie_of(name, of_a, of_b, bias=0.0, seed=0, patches=6):
+    """Scores of two motions in two bands over some patches, with noise that they share."""
+    noise = np.random.default_rng(seed).normal(size=patches)
 
     def score(alignment, signal, limits):
-        ssnr = np.outer(signal / 4 * (1 + 0.05 * noise), [1.0, 0.1])
-        likelihood = 100 * signal / 4 * (1 + 0.05 * noise)
+        share = (1 + 0.05 * noise) / patches
         return MotionScore(
-            alignment, ssnr, likelihood,
-            np.multiply.outer(np.tile([0.25, 0.025], (4, 1)), np.array(limits)),
-            np.multiply.outer(np.full(4, 25.0), np.array(limits)), (0.0, limits[1]),
+            alignment, np.outer(signal * share, [1.0, 0.1]), 100 * signal * share,
+            np.multiply.outer(np.tile([1.0, 0.1], (patches, 1)) / patches, np.array(limits)),
+            np.multiply.outer(np.full(patches, 100 / patches), np.array(limits)),
+            (0.0, limits[1]),
         )  # fmt: skip
 
     bands = ((45.0, 7.0), (7.0, 4.0))
@@ -188,10 +211,41 @@ def test_a_difference_is_found_with_its_interval(movies):
     for change in (*session.bands, session.overall):
         assert change.percent == pytest.approx(-10)
         assert change.is_significant
-        assert change.low <= change.percent <= change.high
+        assert change.low - 1e-9 <= change.percent <= change.high + 1e-9
         assert change.more_in == 0
     assert session.verdict().startswith(f"b has less signal than a, in {movies} of {movies} movies")
     assert session.b_factor_A2 == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("movies", "patches"), [(1, 1), (1, 5), (5, 1)])
+def test_fewer_than_six_samples_say_nothing(movies, patches):
+    session = compare_scores(
+        [movie_of(f"m{i}", 1.0, 0.9, seed=i, patches=patches) for i in range(movies)], "a", "b"
+    )
+
+    for change in (*session.bands, session.overall):
+        assert change.percent == pytest.approx(-10)
+        assert (change.low, change.high) == (-100, 100)
+    assert "do not differ significantly" in session.verdict()
+    assert "(-100.0 to +100.0)" in session.verdict()
+
+
+def test_a_verdict_names_both_limits_of_each_interval():
+    uneven = Change(8.0, 2.0, 9.5, 7)
+    session = SessionScores("x", "y", 8, (), ((7.0, 4.0),), (uneven,), uneven, 0.0)
+
+    assert session.verdict() == (
+        "x has less signal than y, in 7 of 8 movies: 8.0 % less (2.0 to 9.5) at 7 to 4 A"
+    )
+
+
+def test_the_rival_is_the_best_alignment_that_was_given():
+    one = movie_of("m", 1.0, 0.5)
+    named = [("ours", "a"), ("ours global", "a"), ("none", "a"), ("theirs", "b")]
+    movie = replace(one, scores=tuple(replace(one[old], name=new) for new, old in named))
+
+    assert rival_of([movie], "ours") == "theirs"
+    assert rival_of([with_names(movie, ["ours", "none"])], "ours") == "none"
 
 
 def test_what_may_be_fitted_noise_is_no_difference():
@@ -226,28 +280,21 @@ def test_freedom_counts_what_changes_the_sum():
     assert freedom_of(Motion(path), 30.0) == Freedom(6.0, 6.0)
 
 
-def test_frames_that_one_motion_lacks_are_left_out_for_all(exposures):
-    truth = truth_of(exposures, 1)
+def test_frames_that_one_motion_lacks_are_left_out_for_all(scores, truth):
     path = truth.trajectory
     known = np.ones(FRAMES, bool)
     known[[0, 5]] = False
     partial = Motion(Trajectory(path.displacement_px, known, 1), truth.field)
-    motions = {"a": Scored(truth, INDEPENDENT), "b": Scored(partial, INDEPENDENT)}
-    params = params_of(exposures / "a1_gain.mrc")
 
-    found = score_movie(exposures / "a1.mrc", motions, params, silent)
+    found = scores({"a": truth, "b": partial})
 
     assert found.frames == FRAMES - 2
     assert found["a"].log_likelihood == pytest.approx(found["b"].log_likelihood)
 
 
-def test_motions_of_other_numbers_of_frames_are_an_error(exposures):
-    motions = {
-        "a": Scored(Motion.still(FRAMES), INDEPENDENT), "b": Scored(Motion.still(9), INDEPENDENT)
-    }  # fmt: skip
-
+def test_motions_of_other_numbers_of_frames_are_an_error(scores):
     with pytest.raises(InputError, match="expected motions of the same frames, found 10 in a"):
-        score_movie(exposures / "a1.mrc", motions, params_of(exposures / "a1_gain.mrc"), silent)
+        scores({"a": Motion.still(FRAMES), "b": Motion.still(9)})
 
 
 def test_motions_are_read_with_their_freedom(exposures):

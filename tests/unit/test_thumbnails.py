@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import PIL.Image
 import pytest
 
 from flexalign.arrays.power_spectrum import power_spectrum
 from flexalign.errors import InputError
-from flexalign.io.thumbnails import shown_edge_per_A, write_spectra_thumbnail, write_thumbnail
+from flexalign.io.thumbnails import (
+    details_of,
+    shown_edge_per_A,
+    thumbnails_of,
+    write_spectra_thumbnail,
+    write_thumbnail,
+)
 
 
 def pixels_of(path):
@@ -24,6 +32,29 @@ def rings(period_px, size=768):
     squared = ky**2 + kx**2
     amplitude = np.sqrt(1 + 0.8 * np.cos(2 * np.pi * squared * period_px**2))
     return np.fft.irfft2(np.fft.rfft2(rng.normal(size=(size, size))) * amplitude)
+
+
+@pytest.mark.parametrize("pictures_of", [thumbnails_of, details_of])
+def test_pictures_of_one_movie_have_one_grey_scale(pictures_of):
+    """An image of half the contrast is half as rich in contrast."""
+    image = np.random.default_rng(1).normal(size=(300, 400)).astype(np.float32)
+
+    one, other = (pixels_of(BytesIO(png)) for png in pictures_of([image, 0.5 * image]))
+
+    assert one.shape == other.shape
+    assert other.std() == pytest.approx(0.5 * one.std(), rel=0.1)
+
+
+def test_details_are_the_middle_at_full_resolution():
+    image = np.zeros((700, 900), np.float32)
+    image[330:370, 430:470] = 1.0
+
+    (png,) = details_of([image])
+
+    found = pixels_of(BytesIO(png))
+    assert found.shape == (256, 256)
+    np.testing.assert_allclose(np.argwhere(found > 128).mean(axis=0), 127.5, atol=0.1)
+    assert np.sqrt((found > 128).sum()) == pytest.approx(40, abs=1)
 
 
 @pytest.mark.parametrize(

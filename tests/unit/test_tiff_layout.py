@@ -12,7 +12,7 @@ from flexalign.errors import InputError
 from flexalign.io.inspect.inspection import inspect_file
 from flexalign.io.movies.open_movie import open_movie
 from flexalign.io.movies.tiff import whole_pages
-from flexalign.io.references import read_image
+from flexalign.io.reference_images import read_image
 from flexalign.params import AlignParams
 
 FRAMES = np.random.default_rng(5).poisson(20, (4, 64, 64)).astype(np.uint16)

@@ -136,7 +136,7 @@ def test_eer_frames_must_be_summed_as_warp_did(tmp_path):
     path = saved(tmp_path, document(whole(), options={**OPTIONS, "EERGroupFrames": -FRAMES}))
 
     with pytest.raises(
-        InputError, match=f"motion of 32 frames, found {FRAMES}.*--eer-fractions 40"
+        InputError, match=f"motion of 32 frames, found {FRAMES}.*`eer_fractions` 40"
     ):
         read_warp(path, 32, SHAPE, PIXEL_SIZE_A)
 
@@ -169,7 +169,7 @@ def test_without_options_the_movie_says_how_many_frames_there_are(tmp_path):
     assert len(read_warp(path, 5, SHAPE, 1.0).trajectory.displacement_px) == 5
     with pytest.raises(InputError, match="does not say how many frames"):
         read_warp(path, None, SHAPE, 1.0)
-    with pytest.raises(InputError, match="give --pixel-size"):
+    with pytest.raises(InputError, match="give `pixel_size_A`"):
         read_warp(path, 5, SHAPE, None)
 
 

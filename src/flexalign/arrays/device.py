@@ -26,7 +26,7 @@ from flexalign.errors import DeviceError, ParameterError
 _DRIVER = "libcuda.so.1"
 # Versions of CUDA for which the package has extras.
 _EXTRAS = {12: "cuda12", 13: "cuda13"}
-_ON_CPU = "or choose --device cpu"
+_ON_CPU = "or choose `device` cpu"
 # Environment variable with the number of this worker process, from 0, set by its parent.
 PROCESS_VARIABLE = "FLEXALIGN_PROCESS"
 
@@ -160,7 +160,7 @@ class Device:
                 self.xp.cuda.runtime.deviceSynchronize()
                 raise DeviceError(
                     f"{self.name}: expected more memory than it has free ({message}): end other "
-                    f"programs on it, choose a larger --binning, {_ON_CPU}"
+                    f"programs on it, choose a larger `binning`, {_ON_CPU}"
                 ) from None
 
 
@@ -237,7 +237,7 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
         return gpu
     if word == "auto":
         return Device("cpu", note=problem)
-    raise DeviceError(f"--device {word}: {problem}: {advice}, {_ON_CPU}")
+    raise DeviceError(f"`device` {word}: {problem}: {advice}, {_ON_CPU}")
 
 
 def _problem_with(hardware: Hardware, number: int) -> tuple[str, str]:
@@ -278,7 +278,7 @@ def _memory_problem(gpu: Device, needed_bytes: int) -> tuple[str, str]:
     return (
         f"expected {needed_bytes / 1e9:.1f} GB of free memory on {gpu.name}, "
         f"found {free / 1e9:.1f} GB",
-        "end other programs on it, choose a larger --binning",
+        "end other programs on it, choose a larger `binning`",
     )
 
 

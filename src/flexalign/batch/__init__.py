@@ -9,5 +9,6 @@ process, `local_processes` with `worker`, or `dask_executor` on `clusters`.  `re
 cores and memory, `throughput` the speed, `warning_counts` counts the warnings of movies, `events`
 are for observers.  `series` is a run over the movies of tilt series, each of them a
 `pending_series` with `series_priors`, in the folder of `series_folder`; they come from
-`listed_series` or `watching_series`.
+`listed_series` or `watching_series`.  `align_movies` is a run from Python, `project_files` has the
+checks of outputs and the files for other programs.
 """

@@ -15,6 +15,7 @@ from flexalign.errors import (
     ParameterError,
 )
 from flexalign.files import displayed
+from flexalign.params import with_options
 
 REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
 
@@ -42,7 +43,7 @@ _OF_SYSTEM = frozenset(
         errno.EBUSY, errno.EINTR, errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOLCK,
         errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN,
         errno.ENETUNREACH, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNREFUSED,
-        errno.ESHUTDOWN, errno.EREMOTEIO,
+        errno.ESHUTDOWN, *([errno.EREMOTEIO] if hasattr(errno, "EREMOTEIO") else []),
     )
 )  # fmt: skip
 
@@ -79,7 +80,7 @@ class Failure:
 
 
 def explain(error: BaseException) -> Failure:
-    """Classify `error`.
+    """Classify `error`; the message has the options of the command line.
 
     System errors are recognised by their number anywhere in the chain of exceptions: a full disk or
     too many open files are not the movie's fault.
@@ -93,7 +94,7 @@ def explain(error: BaseException) -> Failure:
     >>> explain(MemoryError()).exit_code
     4
     """
-    message = displayed(" ".join(str(error).split()))
+    message = displayed(" ".join(with_options(str(error)).split()))
     if isinstance(error, MemoryError) or "can't start new thread" in message:
         message = f"expected more memory than there is. {message}".rstrip()
         return Failure("memory", message, DeviceError.exit_code)

@@ -9,7 +9,7 @@ from flexalign.batch.events import GainChecked
 from flexalign.batch.gain_gate import GainGate, gain_gate
 from flexalign.errors import FlexAlignError, ParameterError
 from flexalign.io.movies.open_movie import open_for
-from flexalign.params import AlignParams, option_name
+from flexalign.params import AlignParams, quoted
 from flexalign.plan import make_plan
 from flexalign.quality.dose_check import (
     DoseFinding,
@@ -79,7 +79,7 @@ class FirstMovies:
         self._doubtful += 1
         if finding.is_certain or self._doubtful == DOSE_MOVIES:
             raise ParameterError(
-                f"{option_name(finding.option)}: {finding.text}; --dose-check off goes on with "
+                f"{quoted(finding.option)}: {finding.text}; `dose_check` off goes on with "
                 "it as it is"
             )
 

@@ -15,7 +15,7 @@ from flexalign.gain.verdict import MIN_VARIATION, GainCheck
 from flexalign.io.record import file_state
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, with_parameters
 from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"
@@ -104,7 +104,8 @@ class GainGate:
         stops = found.is_mismatch and not self._is_taken(found)
         self._observe(GainChecked(found, self._messages(found), stops))
         if stops:
-            raise InputError(f"{self._params.gain}: {found.describe()}. {self._remedy(found)}")
+            remedy = with_parameters(self._remedy(found))
+            raise InputError(f"{self._params.gain}: {found.describe()}. {remedy}")
         self._use(found)
         return self._params
 

@@ -188,7 +188,8 @@ def _process(
     job: Job, threads: int, progress: Progress
 ) -> tuple[MovieRecord | None, TiltStatistics | None]:
     """The record of an aligned movie, or the statistics of a tilt that was only measured."""
-    from flexalign.align import align_and_write, measure_tilt
+    from flexalign.align import align_and_write
+    from flexalign.measure_tilt import measure_tilt
 
     params = replace(AlignParams.from_dict(job.parameters), threads=threads)
     if job.only_measures:

@@ -12,7 +12,7 @@ from flexalign.io.inspect.session_facts import inspect_session_file
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import read_head
 from flexalign.model import MovieInfo
-from flexalign.params import AlignParams, option_name
+from flexalign.params import AlignParams, quoted
 
 SIDECAR_SUFFIXES = (".mdoc", ".xml")
 # Suffixes in movie names of data-collection programs that are absent in sidecar names.
@@ -130,8 +130,8 @@ class SidecarParameters:
                 continue
             if not any(abs(given / value / ratio - 1) <= TOLERANCE for ratio in ratios):
                 raise ParameterError(
-                    f"{option_name(name)}: expected {value:.4g} as {path} says, found {given:.4g}: "
-                    "give the right one; --dose-check off goes on with it as it is"
+                    f"{quoted(name)}: expected {value:.4g} as {path} says, found {given:.4g}: "
+                    "give the right one; `dose_check` off goes on with it as it is"
                 )
 
 

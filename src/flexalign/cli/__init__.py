@@ -2,9 +2,10 @@
 
 `alignment` (align, plan), `tilt_series`, `watching`, `inspection` (info), `reporting`, `gain`,
 `interop` (apply, export) with `interop_movies` and `interop_series`, `comparison`, `scoring`
-(score), `relion` (a job of RELION) with `relion_series`, `simulation` (simulate, demo) and
-`xmipp` are the commands.  `options` makes options from the table of parameters, `option_groups`
-from dataclasses, as in `run_options`, `series_options` and `simulation_options`.  `checks`
+(score), `dividing` (divide), `relion` (a job of RELION) with `relion_series`, `simulation`
+(simulate, demo) and `xmipp` are the commands.  `options` makes options from the table of
+parameters, `option_groups` from dataclasses, as in `run_options`, `series_options` and
+`simulation_options`.  `checks`
 refuses outputs that would replace inputs, `running` runs many movies, `series_run` tilt series,
 `hooks` commands of the user during a run; `console` prints the progress of one movie,
 `run_display` that of a run, also to a `log_file` or as `json_events`, `comparison_output` a
@@ -25,6 +26,7 @@ from flexalign import __version__
 from flexalign.cli.alignment import align, plan
 from flexalign.cli.comparison import compare
 from flexalign.cli.console import print_error
+from flexalign.cli.dividing import divide
 from flexalign.cli.gain import check_gain, estimate_gain
 from flexalign.cli.help import Command
 from flexalign.cli.inspection import info
@@ -55,6 +57,7 @@ app.command(cls=Command, no_args_is_help=True)(apply)
 app.command(cls=Command, no_args_is_help=True)(export)
 app.command(cls=Command, no_args_is_help=True)(compare)
 app.command(cls=Command, no_args_is_help=True)(score)
+app.command(cls=Command, no_args_is_help=True)(divide)
 app.command("relion-job", cls=Command, no_args_is_help=True)(relion_job)
 app.command(cls=Command, no_args_is_help=True)(simulate)
 app.command(cls=Command)(demo)

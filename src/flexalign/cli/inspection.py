@@ -47,6 +47,7 @@ def info(
     """
     from flexalign.batch.folder_facts import inspect_folder
     from flexalign.io.inspect.inspection import inspect_file
+    from flexalign.params import with_options
 
     params = collect_parameters(values, settings)
     found: list[dict[str, Any]] = []
@@ -58,7 +59,9 @@ def info(
             else:
                 facts = inspect_file(path, params, read=read)
         except InputError as error:
-            found.append({"path": str(path), "kind": "unknown", "problem": str(error)})
+            found.append(
+                {"path": str(path), "kind": "unknown", "problem": with_options(str(error))}
+            )
             raise
         found.append(facts.to_dict())
         if not as_json:

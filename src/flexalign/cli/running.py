@@ -132,18 +132,9 @@ def params_by(
 
 def write_project_files(out: Path, params: AlignParams) -> None:
     """Update what RELION and Warp expect in a folder beside the files of each movie."""
-    if not {"relion", "warp"} & set(params.formats):
-        return
-    from flexalign.io.motion_formats.exports import read_records
-    from flexalign.io.relion_project import write_relion_table
-    from flexalign.io.warp_project import link_averages
+    from flexalign.batch import project_files
 
-    found = read_records(out, lambda text: typer.echo(text, err=True))
-    records = {root: record for root, record in found.items() if "relion" in record.outputs}
-    if records and "relion" in params.formats:
-        write_relion_table(out, records)
-    if "warp" in params.formats:
-        link_averages(out, found)
+    project_files.write_project_files(out, params, lambda text: typer.echo(text, err=True))
 
 
 def make_executor(

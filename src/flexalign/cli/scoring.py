@@ -4,35 +4,74 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flexalign.batch.inputs import list_files
 from flexalign.cli.alignment import Settings, movies_and_parameters
 from flexalign.cli.console import Debug, announce_compiling, progress_bar, run_each
+from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import takes_parameters_without
 from flexalign.cli.scoring_output import everything, print_csv, print_table
 from flexalign.errors import InputError, ParameterError
-from flexalign.params import ESTIMATION, OUTPUT
+from flexalign.params import ESTIMATION, OUTPUT, RANGES, REFERENCE_FILES, AlignParams
 
 if TYPE_CHECKING:
     from flexalign.scoring.movie_scores import MovieScores
+    from flexalign.scoring.score_movie import Scored
+    from flexalign.scoring.sum_pictures import SumPictures
 
-_RESERVED = "none"
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What is scored, and the outputs."""
+
+    with_global: Annotated[
+        bool,
+        typer.Option("--with-global", help="Score the trajectory of each local alignment as well."),
+    ] = False
+    independent: Annotated[
+        bool,
+        typer.Option(
+            "--independent",
+            help="The alignments were not made with the electrons of these movies, but with others "
+            "of the same exposures; nothing is subtracted for fitted noise.",
+        ),
+    ] = False
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the scores of each movie as CSV instead.")
+    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Plot the signal by resolution to this PNG file.", metavar="FILE"),
+    ] = None
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page (HTML, one file) with verdicts, plots by movie, and the sums of the "
+            "movies that differ most, side by side.",
+            metavar="FILE",
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing plot or page.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.as_csv and self.as_json:
+            raise ParameterError("--csv, --json: expected one of them, found both")
 
 
 @takes_parameters_without(
-    ESTIMATION,
-    OUTPUT,
-    "local",
-    "control_points",
-    "align_first",
-    "align_last",
-    "gain_check",
+    RANGES, ESTIMATION, OUTPUT, "local", "control_points", "group_frames", "gain_check",
     "dose_check",
-)
+)  # fmt: skip
+@takes_options
 def score(
     alignments: Annotated[
         list[str],
@@ -50,30 +89,9 @@ def score(
         ),
     ],
     settings: Settings = None,
-    with_global: Annotated[
-        bool,
-        typer.Option("--with-global", help="Score the trajectory of each local alignment as well."),
-    ] = False,
-    independent: Annotated[
-        bool,
-        typer.Option(
-            "--independent",
-            help="The alignments were not made with the electrons of these movies, but with others "
-            "of the same exposures; nothing is subtracted for fitted noise.",
-        ),
-    ] = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print the scores of each movie as CSV instead.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Plot the signal by resolution to this PNG file.", metavar="FILE"),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing plot.")
-    ] = False,
     debug: Debug = False,
+    *,
+    options: ScoreOptions,
     **values: Any,
 ) -> None:
     """Score alignments, of any programs, by the signal that the frames share along each.
@@ -86,52 +104,131 @@ def score(
 
     Exit code: 0 all scored, 1 some could not be, 2 parameters, 3 nothing could be.
     """
-    if as_csv and as_json:
-        raise ParameterError("--csv, --json: expected one of them, found both")
+    from flexalign.io.writing.ownership import resolved
+
     arguments = _named(alignments)
     paths, params, own, _ = movies_and_parameters(movies, settings, values)
     params = replace(params, dose_weight=False, psd=False)
     files, missing = _files_of(paths, arguments)
-    if plot is not None:
-        from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
-
-        refuse_inputs(
-            [plot], [*paths, *(path for found in files.values() for path in found.values())]
-        )
-        refuse_existing(plot, overwrite=overwrite)
+    aligned = [path for found in files.values() for path in found.values()]
+    references = [getattr(params, role) for role in REFERENCE_FILES]
+    inputs = [*paths, *aligned, *references, *list_files(movies), settings]
+    _check_outputs(options, inputs)
     announce_compiling()
-    scored: list[MovieScores] = []
+    jobs = [
+        ScoreJob(path, files[path], replace(params, **own.get(resolved(path), {})), options)
+        for path in paths
+    ]
+    scored: dict[ScoreJob, MovieScores] = {}
 
-    def work(path: Path) -> None:
-        from flexalign.io.writing.ownership import resolved
-        from flexalign.scoring.score_movie import read_scored, score_movie
+    def work(job: ScoreJob) -> None:
+        if job.movie in missing:
+            raise InputError(missing[job.movie])
+        scored[job] = job.scores()
 
-        if path in missing:
-            raise InputError(missing[path])
-        of_movie = replace(params, **own.get(resolved(path), {}))
-        motions = read_scored(
-            path, files[path], of_movie, with_global=with_global, is_independent=independent
-        )
-        with progress_bar(path) as progress:
-            scored.append(score_movie(path, motions, of_movie, progress))
+    code = run_each(jobs, work, debug=debug)
+    found = _with_all_names(scored)
+    if found or options.as_json:
+        _print(list(found.values()), options)
+    if any(movie.has_signal for movie in found.values()):
+        code = _draw(found, arguments, options, debug=debug) or code
+    raise typer.Exit(code)
 
-    code = run_each(paths, work, debug=debug)
-    alike = _with_all_names(scored)
-    if as_json:
-        typer.echo(json.dumps(everything(alike), indent=1))
-    elif as_csv:
-        print_csv(alike)
-    elif alike:
-        print_table(alike)
-    if plot is not None and alike:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreJob:
+    """A movie to score, with the files of its alignments by name."""
+
+    movie: Path
+    files: dict[str, Path]
+    params: AlignParams
+    options: ScoreOptions
+
+    def __str__(self) -> str:
+        return str(self.movie)
+
+    def motions(self) -> dict[str, Scored]:
+        """Read the alignments."""
+        from flexalign.scoring.score_movie import read_scored
+
+        return read_scored(
+            self.movie, self.files, self.params, with_global=self.options.with_global,
+            is_independent=self.options.independent,
+        )  # fmt: skip
+
+    def scores(self) -> MovieScores:
+        """Score them."""
+        from flexalign.scoring.score_movie import score_movie
+
+        motions = self.motions()
+        with progress_bar(self.movie) as progress:
+            return score_movie(self.movie, motions, self.params, progress)
+
+    def pictures(self, names: Sequence[str]) -> SumPictures:
+        """Sum the movie along the alignments of these names, for the page."""
+        from flexalign.scoring.sum_pictures import sum_pictures
+
+        motions = self.motions()
+        chosen = {name: motions[name] for name in names}
+        with progress_bar(self.movie) as progress:
+            return sum_pictures(self.movie, chosen, self.params, progress)
+
+
+def _check_outputs(options: ScoreOptions, inputs: Sequence[str | Path | None]) -> None:
+    """Check, before anything is read, that outputs can be written and replace no other file."""
+    from flexalign.io.results import make_folder
+    from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
+
+    outputs = [path for path in (options.plot, options.report) if path is not None]
+    refuse_inputs(outputs, inputs)
+    for path in outputs:
+        refuse_existing(path, overwrite=options.overwrite)
+        make_folder(path.parent)
+
+
+def _print(movies: list[MovieScores], options: ScoreOptions) -> None:
+    """Print the scores in the requested form."""
+    if options.as_json:
+        typer.echo(json.dumps(everything(movies), indent=1))
+    elif options.as_csv:
+        print_csv(movies)
+    else:
+        print_table(movies)
+
+
+def _draw(
+    scored: dict[ScoreJob, MovieScores],
+    sources: dict[str, str],
+    options: ScoreOptions,
+    *,
+    debug: bool,
+) -> int:
+    """Draw the plot and write the page, where requested; the exit code."""
+    movies, code = list(scored.values()), 0
+    if options.plot is not None:
         from flexalign.scoring.plot import draw_scores
 
-        draw_scores(plot, alike)
-    raise typer.Exit(code)
+        draw_scores(options.plot, movies)
+    if options.report is not None:
+        from flexalign.report.scores import pictured_movies, write_scores_page
+
+        names, wanted = pictured_movies(movies)
+        jobs = {movie.movie: job for job, movie in scored.items()}
+        pictures: list[SumPictures] = []
+        code = run_each(
+            [jobs[root] for root in wanted],
+            lambda job: pictures.append(job.pictures(names)),
+            debug=debug,
+        )
+        write_scores_page(options.report, movies, pictures, sources)
+        typer.echo(f"report: {options.report}", err=True)
+    return code
 
 
 def _named(arguments: list[str]) -> dict[str, str]:
     """The arguments by name: what was typed before "=", else the shortest path that is unique."""
+    from flexalign.scoring.movie_scores import NO_MOTION
+
     named: dict[str, str] = {}
     unnamed: list[str] = []
     for argument in arguments:
@@ -149,9 +246,9 @@ def _named(arguments: list[str]) -> dict[str, str]:
         if name in named:
             raise ParameterError(f"{argument}: expected each alignment once, found it twice")
         named[name] = argument
-    if _RESERVED in named:
+    if NO_MOTION in named:
         raise ParameterError(
-            f"{_RESERVED}: no motion is always scored under this name; give another one as "
+            f"{NO_MOTION}: no motion is always scored under this name; give another one as "
             "NAME=PATH"
         )
     return named
@@ -177,15 +274,14 @@ def _files_of(
     return files, missing
 
 
-def _with_all_names(scored: list[MovieScores]) -> list[MovieScores]:
+def _with_all_names(scored: dict[ScoreJob, MovieScores]) -> dict[ScoreJob, MovieScores]:
     """The movies, each with the alignments that all of them have."""
     from flexalign.scoring.movie_scores import with_names
 
-    if not scored:
-        return []
+    movies = list(scored.values())
     names = [
         one.name
-        for one in scored[0].scores
-        if all(any(other.name == one.name for other in movie.scores) for movie in scored)
+        for one in (movies[0].scores if movies else ())
+        if all(any(other.name == one.name for other in movie.scores) for movie in movies)
     ]
-    return [with_names(movie, names) for movie in scored]
+    return {job: with_names(movie, names) for job, movie in scored.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from flexalign.scoring.movie_scores import MovieScores
-    from flexalign.scoring.session_scores import Change, SessionScores
+    from flexalign.scoring.session_scores import SessionScores
 
 SCHEMA = 1
-WIDTH_WITHOUT_TERMINAL = 120
+WIDTH_WITHOUT_TERMINAL = 80
 
 
 def _against_best(movies: Sequence[MovieScores]) -> tuple[str, list[SessionScores]]:
@@ -27,29 +30,15 @@ def _against_best(movies: Sequence[MovieScores]) -> tuple[str, list[SessionScore
 
 def print_table(movies: Sequence[MovieScores]) -> None:
     """The signal of each alignment relative to the best one, and verdicts."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     best, found = _against_best(movies)
     if not found[0].movies:
         typer.echo("The frames share no signal along any of the alignments: no verdict.")
         return
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"Signal relative to {best} (%), {found[0].movies} movies, 95 % confidence",
-        title_justify="left",
+    Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL).print(
+        _table(best, found)
     )
-    table.add_column("Alignment", overflow="fold")
-    for coarsest_A, finest_A in found[0].bands_A:
-        table.add_column(f"{coarsest_A:g}-{finest_A:g} A", justify="right", no_wrap=True)
-    table.add_column("All", justify="right", no_wrap=True)
-    table.add_column("B (A2)", justify="right", no_wrap=True)
-    for one in found:
-        cells = [_cell(change) for change in (*one.bands, one.overall)]
-        table.add_row(one.b, *cells, f"{one.b_factor_A2:.1f}")
-    console.print(table)
     for one in found:
         typer.echo(one.verdict())
     if found[0].without_signal:
@@ -57,9 +46,31 @@ def print_table(movies: Sequence[MovieScores]) -> None:
         typer.echo(f"without signal along any alignment, left out: {names}", err=True)
 
 
-def _cell(change: Change) -> str:
-    """A change with the half width of its interval."""
-    return f"{change.percent:+.1f} +- {change.half_width:.1f}"
+def _table(best: str, found: Sequence[SessionScores]) -> Table:
+    """Changes by resolution, the limits of each below it."""
+    from rich import box
+    from rich.table import Table
+
+    count = found[0].movies
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        title=f"Signal relative to {best} (%), by resolution (A), {count} "
+        f"{'movie' if count == 1 else 'movies'};\nfrom and to: 95 % interval",
+        title_justify="left",
+    )
+    table.add_column("Alignment", overflow="fold")
+    for coarsest_A, finest_A in found[0].bands_A:
+        table.add_column(f"{coarsest_A:g}-{finest_A:g}", justify="right", no_wrap=True)
+    table.add_column("All", justify="right", no_wrap=True)
+    table.add_column("B (A2)", justify="right", no_wrap=True)
+    for one in found:
+        changes = (*one.bands, one.overall)
+        b_factor = "?" if math.isnan(one.b_factor_A2) else f"{one.b_factor_A2:.1f}"
+        table.add_row(one.b, *(f"{change.percent:+.1f}" for change in changes), b_factor)
+        table.add_row("  from", *(f"{change.low:+.1f}" for change in changes))
+        table.add_row("  to", *(f"{change.high:+.1f}" for change in changes))
+    return table
 
 
 def print_csv(movies: Sequence[MovieScores]) -> None:
@@ -68,7 +79,11 @@ def print_csv(movies: Sequence[MovieScores]) -> None:
 
     rows = list(_rows(movies))
     columns = max(rows, key=len).keys()
-    write_rows(sys.stdout, tuple(columns), rows)
+    texts = [
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows
+    ]
+    write_rows(sys.stdout, tuple(columns), texts)
 
 
 def _rows(movies: Sequence[MovieScores]) -> Iterator[dict[str, Any]]:
@@ -81,11 +96,11 @@ def _rows(movies: Sequence[MovieScores]) -> Iterator[dict[str, Any]]:
                 "alignment": score.name,
                 "frames": movie.frames,
                 "has_signal": movie.has_signal,
-                "log_likelihood": f"{total:.6g}",
-                "log_likelihood_low": f"{total - bias[1]:.6g}",
-                "log_likelihood_high": f"{total - bias[0]:.6g}",
-                "fitted_parameters_low": f"{score.freedom[0]:.6g}",
-                "fitted_parameters_high": f"{score.freedom[1]:.6g}",
+                "log_likelihood": float(total),
+                "log_likelihood_low": float(total - bias[1]),
+                "log_likelihood_high": float(total - bias[0]),
+                "fitted_parameters_low": float(score.freedom[0]),
+                "fitted_parameters_high": float(score.freedom[1]),
             }
             of_bands = zip(
                 movie.bands_A, score.ssnr.sum(axis=0), score.ssnr_bias.sum(axis=0), strict=True
@@ -93,9 +108,9 @@ def _rows(movies: Sequence[MovieScores]) -> Iterator[dict[str, Any]]:
             for (coarsest_A, finest_A), value, (low, high) in of_bands:
                 band = f"ssnr_{coarsest_A:g}_{finest_A:g}_A"
                 row |= {
-                    band: f"{value:.6g}",
-                    f"{band}_low": f"{value - high:.6g}",
-                    f"{band}_high": f"{value - low:.6g}",
+                    band: float(value),
+                    f"{band}_low": float(value - high),
+                    f"{band}_high": float(value - low),
                 }
             yield row
 
@@ -111,5 +126,5 @@ def everything(movies: Sequence[MovieScores]) -> dict[str, Any]:
         "schema": SCHEMA,
         "best": best,
         "comparisons": [{**to_plain(one), "verdict": one.verdict()} for one in found],
-        "movies": list(_rows(movies)),
+        "movies": to_plain(list(_rows(movies))),
     }

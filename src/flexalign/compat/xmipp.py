@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flexalign
+from flexalign.alignment_result import AlignmentResult
 from flexalign.atomic import explained, replacing
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc
 from flexalign.io.motion_formats.frame_list import FrameList, read_frame_list
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
-from flexalign.model import AlignmentResult, FrameRange, MovieRecord, PixelArray
+from flexalign.model import FrameRange, MovieRecord, PixelArray
 from flexalign.params import AlignParams
 
 PROGRAMS = ("xmipp_movie_alignment_correlation", "xmipp_cuda_movie_alignment_correlation")

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from flexalign.arrays import dose
 from flexalign.estimate import evidence, held_out_likelihood, patches, refine
 from flexalign.estimate.bayes_factor import bayes_factor
+from flexalign.estimate.damage import damage_envelope
 from flexalign.estimate.direction import only_direction
 from flexalign.estimate.fixed_pattern import (
     FixedPattern,
@@ -46,8 +46,6 @@ from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
 _ROUNDS_PER_HALF = 6
-# Lower bound of the damage envelope, to avoid division by zero.
-_MIN_ATTENUATION = 1e-15
 # On a shorter path a fixed pattern cannot be distinguished from the specimen.
 _MIN_MOTION_PX = 1.0
 
@@ -253,15 +251,7 @@ def _spectra(
     coarsest_A: float = COARSEST_RESOLUTION_A,
 ) -> PatchSpectra:
     """Spectra of the patches along a path (n, 2) and a field, with the damage envelope."""
-    dose_e_A2 = plan.dose_before_e_A2(frames.frame + 0.5)
-    envelope = None
-    if dose_e_A2 is not None:
-        middle = params.pre_exposure_e_A2 + dose_e_A2
-
-        def envelope(frequency_per_A: FloatArray) -> FloatArray:
-            left = dose.exposure_weights(frequency_per_A, middle[:, None], params.voltage_kV)
-            return np.maximum(left.astype(np.float64), _MIN_ATTENUATION)
-
+    envelope = damage_envelope(frames, plan, params)
     grid = patches.make_grid(frames, plan.patches)
     displacement = refine.displacement_at(path_px, field, grid.center_px, frames.frame)
     return cut_spectra(frames, grid, displacement, envelope, threads, coarsest_A)

@@ -17,7 +17,8 @@ from flexalign.gain.limits import GAIN_SIDE_PX, GAIN_SURE_SD
 from flexalign.gain.matching import Match
 from flexalign.gain.verdict import MIN_VARIATION, SIGNS, GainCheck, Placement, Trial, decided
 from flexalign.io.movies.open_movie import open_for
-from flexalign.io.references import read_for, sense_of
+from flexalign.io.reference_images import read_for
+from flexalign.io.references import sense_of
 from flexalign.model import MovieInfo, PixelArray
 from flexalign.orientation import ORIENTATIONS, Orientation
 from flexalign.params import AlignParams
@@ -36,12 +37,30 @@ def check_gain(movies: Iterable[str | Path], params: AlignParams, *, threads: in
 
     Whole movies are read, one after the other, until the verdict is certain.
 
+    Parameters
+    ----------
+    movies : paths; those that cannot be read are skipped
+    params : gain, its orientation and sense, and how movies are read
+    threads : for decoding and transforms
+
+    Returns
+    -------
+    The verdict, with the placement that fits and its score
+
     Raises
     ------
     InputError
         If the gain or none of the movies can be read.
     ParameterError
         If `params` name no gain.
+
+    Examples
+    --------
+    >>> from flexalign import simulate_movie
+    >>> movie = simulate_movie(shape_px=(256, 256), frame_count=4, electrons_per_px=9.0, threads=1)
+    >>> paths = movie.save(getfixture("tmp_path"), "m")
+    >>> check_gain([paths["movie"]], AlignParams(gain=str(paths["gain"]))).verdict
+    'fits'
     """
     checker = GainChecker(params, max_px=GAIN_SIDE_PX, threads=threads)
     found = checker.take(Path(movie) for movie in movies)
@@ -79,7 +98,7 @@ class GainChecker:
         threads: int = 1,
     ) -> None:
         if params.gain is None:
-            raise ParameterError("--gain: expected the gain reference to check, found none")
+            raise ParameterError("`gain`: expected the gain reference to check, found none")
         self._params, self._path = params, Path(params.gain)
         self._max_px, self._goal_sd, self._threads = max_px, goal_sd, threads
         self.problem: FlexAlignError | None = None

@@ -91,11 +91,17 @@ def estimate_gain(
 
     Parameters
     ----------
+    movies : paths; those that cannot be read are skipped
     out : ``.mrc``, ``.tif``, ``.tiff``, or for EER movies ``.gain``; see `write_gain`
     params : how movies are read (tiff_rows, eer_upsampling)
     keep_illumination : leave the smooth illumination in
     overwrite : replace the file
+    threads : for decoding
     progress : called as ``progress(movie, frames done, frames)``
+
+    Returns
+    -------
+    What was written and how precise it is
 
     Raises
     ------
@@ -103,6 +109,15 @@ def estimate_gain(
         If the file is there already, or no movie can be used.
     ParameterError
         If the name of the file does not suit.
+
+    Examples
+    --------
+    >>> from flexalign import simulate_movie
+    >>> folder = getfixture("tmp_path")
+    >>> movie = simulate_movie(shape_px=(256, 256), frame_count=4, electrons_per_px=9.0, threads=1)
+    >>> paths = movie.save(folder, "m")
+    >>> estimate_gain([paths["movie"]], folder / "estimated.mrc").sense
+    'multiply'
     """
     out, params = Path(out), params or AlignParams()
     check_out(out, overwrite=overwrite)

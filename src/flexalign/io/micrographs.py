@@ -186,6 +186,6 @@ def _as_float16(image: npt.ArrayLike) -> npt.NDArray[np.float16]:
     if maximum > limit:
         raise ParameterError(
             f"expected values up to {limit:g} to write 16-bit floats, found {maximum:g}: "
-            "write 32-bit floats instead (leave out --float16)"
+            "write 32-bit floats instead (leave out `float16`)"
         )
     return values.astype(np.float16)

@@ -6,9 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from flexalign.errors import InputError, ParameterError
 from flexalign.files import MIB_BYTES, check_regular_file, displayed, read_json
-from flexalign.model import MovieRecord
+from flexalign.model import ARRAY_FORMAT, MovieInfo, MovieRecord
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.plain import field_types, typed_items
@@ -43,10 +46,28 @@ _NEEDED = {
 def read_record(path: str | Path) -> MovieRecord:
     """The record in a ``_record.json`` file.
 
+    Parameters
+    ----------
+    path : of the file
+
+    Returns
+    -------
+    How the movie was aligned, and its quality; ``Motion.load`` reads the motion from the same file
+
     Raises
     ------
     InputError
         If the file is missing, is not JSON, is no record, or is from a newer version.
+
+    Examples
+    --------
+    >>> from flexalign import AlignParams, align_movie
+    >>> frames = np.random.default_rng(1).poisson(2, (4, 64, 64)).astype(np.uint8)
+    >>> folder = getfixture("tmp_path")
+    >>> params = AlignParams(pixel_size_A=1.5, local=False)
+    >>> _ = align_movie(frames, params).save(folder, "stack_1")
+    >>> read_record(folder / "stack_1_record.json")
+    <MovieRecord: array, 4 frames of 64 x 64 px (h, w), motion 0.0 A, model: none>
     """
     plain = read_json(path)
     try:
@@ -76,7 +97,10 @@ def check_finished(record: MovieRecord) -> None:
         missing = [name for name in names if name not in found]
         if missing:
             raise InputError(f"{place}: expected {', '.join(names)}; {missing} are missing")
-    _check_parameters(record.parameters)
+    try:
+        parameters_of(record)
+    except ParameterError as error:
+        raise InputError(f"parameters: {error}") from error
     if "path" not in record.inputs["movie"]:
         raise InputError("inputs.movie: expected the path of the movie, found none")
     for name in ("pixel_size_A", "output_pixel_size_A"):
@@ -100,13 +124,16 @@ def check_finished(record: MovieRecord) -> None:
         )
 
 
-def _check_parameters(values: dict[str, Any]) -> None:
-    """Check the parameters that this version knows."""
-    known = {name: value for name, value in values.items() if name in field_types(AlignParams)}
-    try:
-        AlignParams.from_dict(known)
-    except ParameterError as error:
-        raise InputError(f"parameters: {error}") from error
+def parameters_of(record: MovieRecord) -> AlignParams:
+    """The parameters of a record, as far as this version knows them.
+
+    Raises
+    ------
+    ParameterError
+        If a value is not within its limits.
+    """
+    known = field_types(AlignParams)
+    return AlignParams.from_dict({k: v for k, v in record.parameters.items() if k in known})
 
 
 def is_plain_name(name: str) -> bool:
@@ -147,6 +174,36 @@ def file_state(path: str | Path) -> dict[str, int]:
     """
     found = Path(path).stat()
     return {"size_bytes": found.st_size, "modified_ns": found.st_mtime_ns}
+
+
+def movie_file(movie: MovieInfo) -> Path | None:
+    """The file of a movie; None for an array, or if its reader names none."""
+    path = Path(movie.path)
+    return path if movie.file_format != ARRAY_FORMAT and path.is_file() else None
+
+
+def describe_movie(movie: MovieInfo) -> dict[str, Any]:
+    """The identity of a movie: of its file or, without one, its name and size.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    path = movie_file(movie)
+    if path is not None:
+        return describe_file(path)
+    name = Path(movie.path).name
+    return {"name": name, "path": movie.path, "size_bytes": movie.size_bytes}
+
+
+def describe_array(name: str, pixels: npt.NDArray[Any]) -> dict[str, Any]:
+    """The identity of a reference that was given as an array: size and SHA-256 of its pixels."""
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+    return {
+        "name": f"{name} ({ARRAY_FORMAT})", "path": "", "size_bytes": pixels.nbytes,
+        "sha256": digest, "sha256_of": f"{pixels.dtype} {pixels.shape}",
+    }  # fmt: skip
 
 
 def describe_file(path: str | Path) -> dict[str, Any]:

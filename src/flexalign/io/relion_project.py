@@ -53,7 +53,7 @@ def relion_movie(
     if record.movie.eer is not None and record.movie.eer.groups:
         raise InputError(
             f"{record.movie.path}: RELION uses the same number of raw frames for all EER "
-            f"frames, found unequal groups; align it with --eer-fractions to export it"
+            f"frames, found unequal groups; align it with `eer_fractions` to export it"
         )
     parameters, info = record.parameters, record.movie
     rows, columns = (record.decisions.get(f"hot_pixel_{axis}", []) for axis in "yx")
@@ -212,13 +212,12 @@ def relion_micrograph(
         found = record.outputs.get(kind)
         return None if found is None else os.path.join(place, found)  # noqa: PTH118
 
-    motion = Motion.from_dict(record.motion)
-    movie = relion_movie(record, motion)
+    quality = record.quality
     weighted, plain = named("dose_weighted"), named("micrograph")
     return relion.RelionMicrograph(
         name=weighted or plain or "",
         metadata=named("relion") or "",
-        motion_px=relion.path_lengths_px(movie, motion),
+        motion_A=(quality.total_motion_A, quality.early_motion_A, quality.late_motion_A),
         not_weighted=plain if weighted else None,
         power_spectrum=named("power_spectrum"),
         optics_group=optics_group,

@@ -163,7 +163,7 @@ def corrected_table(
     columns["rlnMicrographName"] = [one.not_weighted or one.name for one in found]
     columns["rlnMicrographMetadata"] = [one.metadata for one in found]
     for index, part in enumerate(("Total", "Early", "Late")):
-        columns[f"rlnAccumMotion{part}"] = [one.motion_px[index] for one in found]
+        columns[f"rlnAccumMotion{part}"] = [one.motion_A[index] for one in found]
     return columns
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flexalign.atomic import UNFINISHED_LENGTH, explained, sync
 from flexalign.errors import InputError
@@ -20,10 +21,13 @@ from flexalign.io.spectra_plot import draw_spectra
 from flexalign.io.thumbnails import write_spectra_thumbnail, write_thumbnail
 from flexalign.io.writing.ownership import refuse_inputs, refuse_occupied
 from flexalign.io.writing.publishing import hidden_folder, publish, results_of, states_of
-from flexalign.model import AlignmentResult, PixelArray
+from flexalign.model import PixelArray
 from flexalign.naming import SUFFIXES, output_names
 from flexalign.params import AlignParams
 from flexalign.plain import write_json
+
+if TYPE_CHECKING:
+    from flexalign.alignment_result import AlignmentResult
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -84,7 +88,7 @@ def check_output(
 def _refuse_results(folder: Path, root: str, own: Iterable[str]) -> None:
     raise InputError(
         f"{folder}: expected no results of {root} yet, found {', '.join(sorted(own))}: "
-        "give --overwrite to replace them, or another folder"
+        "give `overwrite` to replace them, or another folder"
     )
 
 

@@ -1,8 +1,9 @@
-"""Thumbnails of one movie for pages: its micrograph, and its spectra before and after."""
+"""Thumbnails of one movie for pages: its micrographs, and its spectra before and after."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from flexalign.atomic import replacing
 from flexalign.model import FloatArray, PixelArray, PowerSpectrum
 
 SIDE_PX = 512
+DETAIL_PX = 256
 # No rings are visible beyond this resolution in a picture of this size.
 MAX_SHOWN_RESOLUTION_A = 3.0
 _BLUR_PX = 1.0
@@ -34,8 +36,20 @@ def write_thumbnail(path: str | Path, image: PixelArray) -> None:
     InputError
         If the file cannot be written; nothing is left behind.
     """
-    block = max(1, -(-max(image.shape) // SIDE_PX))
-    _write_png(path, gaussian_filter(_block_means(image, block), _BLUR_PX))
+    _write(path, _png([_small(image)])[0])
+
+
+def thumbnails_of(images: Sequence[PixelArray]) -> list[bytes]:
+    """Thumbnails (PNG) of images of one movie, as of `write_thumbnail`, with one grey scale."""
+    return _png([_small(image) for image in images])
+
+
+def details_of(images: Sequence[PixelArray]) -> list[bytes]:
+    """The middle of images of one movie (PNG), 256 pixels wide and high, with one grey scale.
+
+    The pixels are those of the images, smoothed by a Gaussian of one pixel.
+    """
+    return _png([gaussian_filter(_middle(image), _BLUR_PX) for image in images])
 
 
 def write_strip(path: str | Path, pictures: Sequence[str | Path], height_px: int) -> None:
@@ -88,11 +102,16 @@ def write_spectra_thumbnail(path: str | Path, before: PowerSpectrum, after: Powe
     InputError
         If the file cannot be written; nothing is left behind.
     """
+    _write(path, spectra_thumbnail(before, after))
+
+
+def spectra_thumbnail(before: PowerSpectrum, after: PowerSpectrum) -> bytes:
+    """The picture (PNG) of `write_spectra_thumbnail`."""
     step_per_A = float(after.frequency_per_A[1])
     reach = max(_FIRST_RING + 1, round(shown_edge_per_A(after) / step_per_A))
     reach = min(reach, after.power.shape[0] // 2)
     left, right = (_flattened(spectrum, reach) for spectrum in (before, after))
-    _write_png(path, np.concatenate([left[:, :reach], right[:, reach:]], axis=1))
+    return _png([np.concatenate([left[:, :reach], right[:, reach:]], axis=1)])[0]
 
 
 def _flattened(spectrum: PowerSpectrum, reach: int) -> FloatArray:
@@ -122,6 +141,21 @@ def _background(spectrum: PowerSpectrum) -> FloatArray:
     return np.asarray(smooth)
 
 
+def _small(image: PixelArray) -> FloatArray:
+    """An image (h, w) with the longer side at most `SIDE_PX`, smoothed."""
+    block = max(1, -(-max(image.shape) // SIDE_PX))
+    return np.asarray(gaussian_filter(_block_means(image, block), _BLUR_PX))
+
+
+def _middle(image: PixelArray) -> PixelArray:
+    """The middle (h, w) of an image, at most `DETAIL_PX` wide and high."""
+    rows, columns = (
+        slice(max(0, (size - DETAIL_PX) // 2), max(0, (size - DETAIL_PX) // 2) + DETAIL_PX)
+        for size in image.shape
+    )
+    return image[rows, columns]
+
+
 def _block_means(image: PixelArray, block: int) -> PixelArray:
     """Means over blocks of `block` x `block` pixels; incomplete blocks are dropped."""
     height, width = (size // block for size in image.shape)
@@ -131,12 +165,22 @@ def _block_means(image: PixelArray, block: int) -> PixelArray:
     return np.asarray(rows.reshape(height, width, block).sum(axis=2) / np.float32(block**2))
 
 
-def _write_png(path: str | Path, values: PixelArray | FloatArray) -> None:
-    """Write values (h, w) as grey levels between their percentiles."""
+def _png(images: Sequence[PixelArray | FloatArray]) -> list[bytes]:
+    """Images (h, w) as PNG, grey levels between the percentiles of the first."""
     from PIL import Image
 
-    low, high = np.percentile(values, _PERCENTILES)
-    grey = ((values - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
-    levels = np.rint(grey * (_GREY_LEVELS - 1)) * (255 / (_GREY_LEVELS - 1))
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    low, high = np.percentile(images[0], _PERCENTILES)
+    found = []
+    for values in images:
+        grey = ((values - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
+        levels = np.rint(grey * (_GREY_LEVELS - 1)) * (255 / (_GREY_LEVELS - 1))
+        file = BytesIO()
         Image.fromarray(np.rint(levels).astype(np.uint8)).save(file, format="PNG")
+        found.append(file.getvalue())
+    return found
+
+
+def _write(path: str | Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

@@ -211,7 +211,7 @@ def _check_level(path: str, frame: npt.NDArray[Any], correction: Correction) -> 
         raise InputError(
             f"{path}: expected counts to multiply with the gain, found values around {level:.6g}; "
             "they have an offset, as unsigned counts stored as signed numbers have: give an image "
-            "of the offset with --dark, or make unsigned numbers of the movie"
+            "of the offset with `dark`, or make unsigned numbers of the movie"
         )
 
 

@@ -53,7 +53,7 @@ def quality_of(
     measured = Quality(
         **_motion_numbers(estimate.motion, plan, params),
         **_errors(estimate, plan.pixel_size_A),
-        **_detector_numbers(plan, params, first, residuals),
+        **_detector_numbers(plan, first, residuals),
         **_fixed_pattern_numbers(estimate),
         **_spectrum_numbers(plan, params, estimate, before, after),
         **_choice_numbers(estimate, plan.pixel_size_A),
@@ -62,18 +62,17 @@ def quality_of(
 
 
 def _motion_numbers(motion: Motion, plan: Plan, params: AlignParams) -> dict[str, Any]:
-    """Motion over the summed frames, in Angstrom; paths are those of the middle of the field."""
+    """Motion over the summed frames, in Angstrom; paths are those of the whole frame."""
     pixel_A, frames = plan.pixel_size_A, range(plan.sum.first, plan.sum.stop)
-    middle = ((plan.movie.height_px - 1) / 2, (plan.movie.width_px - 1) / 2)
     total, early, late, step = motion_statistics.path_lengths_A(
-        motion, middle, frames, pixel_A, _early_frames(plan, params)
+        motion, plan.sum, pixel_A, _dose_after_e_A2(plan, params)
     )
     return {
         "total_motion_A": total,
         "early_motion_A": early,
         "late_motion_A": late,
         "largest_step_A": step,
-        "roughness_A": motion_statistics.roughness_A(motion, middle, frames, pixel_A),
+        "roughness_A": motion_statistics.roughness_A(motion, plan.sum, pixel_A),
         "movement_A": motion_statistics.largest_displacement_px(motion, frames) * pixel_A,
         "local_range_A": motion_statistics.local_range_px(motion.field, frames) * pixel_A,
     }
@@ -90,7 +89,7 @@ def _errors(estimate: Estimate, pixel_A: float) -> dict[str, Any]:
 
 
 def _detector_numbers(
-    plan: Plan, params: AlignParams, first: FirstPass, residuals: tuple[float, float]
+    plan: Plan, first: FirstPass, residuals: tuple[float, float]
 ) -> dict[str, Any]:
     """The frames as they were recorded: gain residual, bad frames and pixels, dose."""
     hot_pixel_count = int(np.count_nonzero(first.hot_pixels))
@@ -101,7 +100,7 @@ def _detector_numbers(
         "hot_pixel_count": hot_pixel_count,
         "hot_pixel_part": hot_pixel_count / first.hot_pixels.size,
         "uneven_dose": max(map(abs, first.uneven_frames.values()), default=0.0),
-        "measured_dose_e_A2": _measured_dose_e_A2(plan, params, first),
+        "measured_dose_e_A2": _measured_dose_e_A2(plan, first),
         "declared_dose_e_A2": _declared_dose_e_A2(plan, first),
     }
 
@@ -184,14 +183,13 @@ def curves(first: FirstPass, before: PowerSpectrum | None, after: PowerSpectrum 
     )
 
 
-def _early_frames(plan: Plan, params: AlignParams) -> float:
-    """Number of steps that belong to the early motion."""
-    frames = np.arange(plan.sum.first, plan.sum.stop + 1, dtype=np.float64)
-    dose_e_A2 = plan.dose_before_e_A2(frames)
+def _dose_after_e_A2(plan: Plan, params: AlignParams) -> FloatArray:
+    """Accumulated dose at the end of each summed frame."""
+    ends = np.arange(plan.sum.first, plan.sum.stop, dtype=np.float64) + 1
+    dose_e_A2 = plan.dose_before_e_A2(ends)
     if dose_e_A2 is None:
-        return float(motion_statistics.EARLY_FRAMES)
-    early_e_A2 = max(0.0, motion_statistics.EARLY_DOSE_E_A2 - params.pre_exposure_e_A2)
-    return float(np.interp(early_e_A2, dose_e_A2 - dose_e_A2[0], frames - frames[0]))
+        dose_e_A2 = motion_statistics.ASSUMED_DOSE_E_A2 * ends
+    return dose_e_A2 + params.pre_exposure_e_A2
 
 
 def _angle_deg(direction: FloatArray | None) -> float:
@@ -226,14 +224,14 @@ def counts_are_electrons(movie: MovieInfo) -> bool:
     return movie.file_format.endswith("eer") or movie.pixel_dtype in COUNTING_DTYPES
 
 
-def _measured_dose_e_A2(plan: Plan, params: AlignParams, first: FirstPass) -> float:
+def _measured_dose_e_A2(plan: Plan, first: FirstPass) -> float:
     """Dose of a frame as the detector counted it; NaN if its values are not electron counts.
 
     The mean of a gain reference is arbitrary and is divided out.
     """
-    if not counts_are_electrons(plan.movie) or params.dark is not None:
+    gain, dark = first.correction.gain, first.correction.dark
+    if not counts_are_electrons(plan.movie) or dark is not None:
         return float("nan")
-    gain = first.correction.gain
     scale = 1.0 if gain is None else float(gain.mean())
     return first.mean_counts / (scale * plan.pixel_size_A**2)
 

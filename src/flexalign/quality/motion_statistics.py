@@ -5,43 +5,54 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from flexalign.model import PatchTracks
+from flexalign.io.motion_formats.polynomial import whole_frame_px
+from flexalign.model import FloatArray, FrameRange, PatchTracks
 from flexalign.motion import Motion, MotionField
 
-# Early motion ends at this dose, as in RELION's statistics; without dose at this many frames.
+# RELION's default limit between early and late motion (--dose_motionstats_cutoff).
 EARLY_DOSE_E_A2 = 4.0
-EARLY_FRAMES = 4
+# Without a dose, as with this one.
+ASSUMED_DOSE_E_A2 = 1.0
 
 
 def path_lengths_A(
     motion: Motion,
-    center_px: tuple[float, float],
-    frames: range,
+    frames: FrameRange,
     pixel_size_A: float,
-    early_frames: float,
+    dose_after_e_A2: npt.NDArray[np.float64],
 ) -> tuple[float, float, float, float]:
-    """Length of the path at one place: total, early, late, and its largest step, in Angstrom."""
-    index = np.arange(frames.start, frames.stop)
-    path = np.stack(motion.displacement_px(index, *center_px), axis=-1) * pixel_size_A
-    steps = np.hypot(*np.diff(path, axis=0).T)
+    """Length of the path of the whole frame: total, early, late, and its largest step, in Angstrom.
+
+    As in RELION, a step is early if the frame that it leads to ends within the first 4 e/A2.
+
+    Parameters
+    ----------
+    frames : between which steps are taken
+    dose_after_e_A2 : accumulated dose at the end of each of them, with the pre-exposure
+    """
+    steps = np.hypot(*np.diff(_path_A(motion, frames, pixel_size_A), axis=0).T)
     if len(steps) == 0:
         return 0.0, 0.0, 0.0, 0.0
-    early = float(steps[: max(1, round(early_frames))].sum())
-    return float(steps.sum()), early, float(steps.sum()) - early, float(steps.max())
+    # A sum of doses of 0.1 e/A2 may exceed 4 by its rounding.
+    is_early = dose_after_e_A2[1:] <= EARLY_DOSE_E_A2 * (1 + 1e-9)
+    early, late = float(steps[is_early].sum()), float(steps[~is_early].sum())
+    return early + late, early, late, float(steps.max())
 
 
-def roughness_A(
-    motion: Motion, center_px: tuple[float, float], frames: range, pixel_size_A: float
-) -> float:
-    """Median over frames of the change of step at one place; NaN for fewer than 3 frames.
+def roughness_A(motion: Motion, frames: FrameRange, pixel_size_A: float) -> float:
+    """Median over frames of the change of step of the whole frame; NaN for fewer than 3 frames.
 
     Steady drift gives zero, a single jump adds little, noise of s per axis and frame gives 2.9 s.
     """
-    index = np.arange(frames.start, frames.stop)
-    path = np.stack(motion.displacement_px(index, *center_px), axis=-1) * pixel_size_A
-    change = np.hypot(*np.diff(path, n=2, axis=0).T)
+    change = np.hypot(*np.diff(_path_A(motion, frames, pixel_size_A), n=2, axis=0).T)
     return float(np.median(change)) if len(change) else math.nan
+
+
+def _path_A(motion: Motion, frames: FrameRange, pixel_size_A: float) -> FloatArray:
+    """The path (frames, 2) of the whole frame, with the sign of a correction, in Angstrom."""
+    return whole_frame_px(motion, frames)[frames.first : frames.stop] * pixel_size_A
 
 
 def track_residual_px(motion: Motion, tracks: PatchTracks | None) -> float:

@@ -17,8 +17,9 @@ CHOICE = "Choice of the motion"
 
 # Introduction to each group on the reference page.
 GROUPS = {
-    MOTION: "Of the motion that was kept, over the frames that are summed; paths and steps are "
-    "those of the middle of the field.",
+    MOTION: "Of the motion that was kept, over the frames that are summed. Paths and steps are "
+    "those of the whole frame: of the mean over 9 x 9 places. The same numbers are in RELION's "
+    "tables, as `rlnAccumMotionTotal`, `rlnAccumMotionEarly` and `rlnAccumMotionLate`.",
     ERRORS: "Standard errors are per axis.",
     DETECTOR: "Of the frames as recorded, and of the fixed pattern of the detector in them.",
     SPECTRUM: "Of the sum of all frames, before and after correction.",
@@ -73,11 +74,12 @@ def _table(*numbers: QualityNumber) -> dict[str, QualityNumber]:
 NUMBERS: dict[str, QualityNumber] = _table(
     QualityNumber(
         "total_motion_A", MOTION, "length of the path: the sum of the steps from frame to frame",
-        "A", True, ReportColumn("Motion", "length of the path in the middle of the field", 4, 1),
+        "A", True, ReportColumn("Motion", "length of the path of the whole frame", 4, 1),
     ),
     QualityNumber(
         "early_motion_A", MOTION,
-        "the steps until 4 e/A2 have accumulated; without a dose, the first 4 steps",
+        "the steps to frames that end within the first 4 e/A2, with pre-exposure, as in RELION; "
+        "without a dose, the steps between the first 4 frames",
         "A", True,
         ReportColumn(
             "Early motion",

@@ -13,9 +13,10 @@ import numpy as np
 from flexalign.atomic import replacing
 from flexalign.batch.rows import look_up
 from flexalign.errors import InputError
+from flexalign.io.motion_formats.polynomial import whole_frame_px
 from flexalign.io.record import listed_output
 from flexalign.io.writing.ownership import refuse_occupied
-from flexalign.model import FloatArray
+from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion
 from flexalign.report.columns import rounded
 
@@ -69,7 +70,7 @@ def _motion(motion: Motion, record: Mapping[str, Any], pixel_size_A: float) -> d
         "frame": (frames + 1).tolist(),
         "reference_frame": motion.reference_frame + 1,
         "yx_A": _plain(motion.trajectory.displacement_px[frames] * pixel_size_A),
-        "path_A": _plain(_path_px(motion, frames, shape_px) * pixel_size_A),
+        "path_A": _plain(_path_px(motion, frames) * pixel_size_A),
         "shape_px": list(shape_px),
     }
     error_px = motion.trajectory.standard_error_px
@@ -85,11 +86,10 @@ def _motion(motion: Motion, record: Mapping[str, Any], pixel_size_A: float) -> d
     return found
 
 
-def _path_px(motion: Motion, frames: Any, shape_px: tuple[int, int]) -> FloatArray:
-    """Cumulative path length at the centre of the field, at each of `frames`."""
-    middle = ((shape_px[0] - 1) / 2, (shape_px[1] - 1) / 2)
-    place = np.stack(motion.displacement_px(frames, *middle), axis=-1)
-    steps = np.hypot(*np.diff(place, axis=0).T)
+def _path_px(motion: Motion, frames: Any) -> FloatArray:
+    """Cumulative path length of the whole frame, at each of `frames`."""
+    path = whole_frame_px(motion, FrameRange(int(frames[0]), int(frames[-1]) + 1))[frames]
+    steps = np.hypot(*np.diff(path, axis=0).T)
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 

@@ -24,8 +24,8 @@ STYLES = (
 )  # fmt: skip
 LIBRARIES = ("echarts.min.js", "dataTables.min.js", "dataTables.responsive.min.js")
 SCRIPTS = (
-    "store.js", "charts.js", "session.js", "table.js", "figures.js", "figures_motion.js",
-    "figures_signal.js", "movie.js", "start.js",
+    "store.js", "charts.js", "theme.js", "session.js", "table.js", "figures.js",
+    "figures_motion.js", "figures_signal.js", "movie.js", "start.js",
 )  # fmt: skip
 # Length of lists on the page, before it refers to the table and to the other files.
 MAX_WORST, MAX_FAILURES = 20, 200
@@ -76,9 +76,9 @@ def render(
         parameter_groups=[(group, list(items)) for group, items in in_groups],
         data=Markup(as_script(_data(summary, data_folder))),
         inside=Markup(as_script(list(inside))),
-        styles=[_asset(name) for name in STYLES],
-        libraries=[_asset(name) for name in LIBRARIES],
-        scripts=[_asset(name) for name in SCRIPTS],
+        styles=[asset(name) for name in STYLES],
+        libraries=[asset(name) for name in LIBRARIES],
+        scripts=[asset(name) for name in SCRIPTS],
     )
     return text
 
@@ -128,7 +128,7 @@ def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
     }
 
 
-def _asset(name: str) -> Markup:
+def asset(name: str) -> Markup:
     """A style sheet or script of the package, for embedding."""
     text = _read_asset(name)
     if "</script" in text.lower() or "</style" in text.lower():
@@ -143,7 +143,7 @@ def _read_asset(name: str) -> str:
 
 def style_sheet() -> Markup:
     """The style that all pages have in common."""
-    return _asset("report.css")
+    return asset("report.css")
 
 
 @functools.cache

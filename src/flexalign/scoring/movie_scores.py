@@ -13,6 +13,8 @@ from flexalign.scoring.ring_sums import RingSums
 
 BANDS_A = ((45.0, 15.0), (15.0, 10.0), (10.0, 7.0), (7.0, 5.0), (5.0, 4.0))
 SIGNIFICANT = 4.0
+# Name of the alignment without motion, and what the name of a trajectory alone ends with.
+NO_MOTION, GLOBAL = "none", " global"
 # A search over a whole correlation map finds noise of about this log-likelihood for each
 # displacement: the logarithm of the number of independent places in the map.
 _SEARCH_LOG_LIKELIHOOD = 5.0

@@ -13,8 +13,8 @@ from flexalign.scoring.movie_scores import MovieScores
 from flexalign.scoring.session_scores import (
     SessionScores,
     best_of,
+    changes_of_movie,
     compare_scores,
-    corrected_log_likelihood,
 )
 
 # Okabe and Ito: safe for colour blindness.
@@ -75,10 +75,8 @@ def _draw_movies(
 ) -> None:
     """The log-likelihood of each movie relative to that along the best motion, in order."""
     used = [movie for movie in movies if movie.has_signal]
-    of_best = np.array([corrected_log_likelihood(movie[best]) for movie in used])
     for number, name in enumerate(others):
-        of_other = np.array([corrected_log_likelihood(movie[name]) for movie in used])
-        percent = 100 * (of_other - of_best) / np.maximum(of_best, of_other).clip(1e-30)
+        percent = [changes_of_movie(movie, best, name, bands=0)[0] for movie in used]
         axes.plot(
             np.arange(len(used)) + 1, np.sort(percent), "o-", ms=4, lw=1,
             color=_COLORS[number % len(_COLORS)], label=name,

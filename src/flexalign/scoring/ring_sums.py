@@ -7,13 +7,13 @@ fractions are phase shifts.  Sections and equations are those of
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from flexalign.comparison import MotionLike
+from flexalign.estimate.damage import Envelope
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra, pair_weight, sweep
 from flexalign.estimate.patches import PatchGrid
@@ -25,8 +25,6 @@ from flexalign.estimate.spectral_powers import (
     weight_by_others,
 )
 from flexalign.model import FloatArray
-
-Envelope = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,30 +9,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import dose
 from flexalign.arrays.device import resolve
 from flexalign.errors import InputError
+from flexalign.estimate.damage import damage_envelope
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patches import PatchGrid, make_grid
 from flexalign.io.motion_formats.read_motion import format_of, read_motion
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.record import read_record
 from flexalign.io.references import references_for
-from flexalign.model import FloatArray
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
 from flexalign.params import AlignParams
 from flexalign.passes import Progress, first_pass
 from flexalign.plan import Plan, make_plan
 from flexalign.scoring.freedom import INDEPENDENT, Freedom, freedom_of
-from flexalign.scoring.movie_scores import MovieScores, score_motions
-from flexalign.scoring.ring_sums import Envelope, Places, RingSums, displacements_px, ring_sums
-
-_MIN_ATTENUATION = 1e-3
-
-
-NO_MOTION = "none"
-GLOBAL = " global"
+from flexalign.scoring.movie_scores import GLOBAL, NO_MOTION, MovieScores, score_motions
+from flexalign.scoring.ring_sums import Places, RingSums, displacements_px, ring_sums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +110,7 @@ def score_movie(
         If the movie cannot be read, the motions are not of the same frames, or fewer than two
         frames are measured in all motions.
     """
-    measured = _measured(movie, motions)
-    params = replace(params, align_first=int(measured[0]) + 1, align_last=int(measured[-1]) + 1)
+    params, measured = params_of_shared_frames(movie, motions, params)
     threads = params.thread_count
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
@@ -127,7 +119,7 @@ def score_movie(
         with device.active():
             frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
             frames, places, grid = _prepared(frames, plan, measured)
-            envelope = _envelope(frames, plan, params)
+            envelope = damage_envelope(frames, plan, params)
             sums: dict[str, RingSums] = {}
             for done, (name, one) in enumerate(motions.items()):
                 progress("score", done, len(motions))
@@ -135,6 +127,25 @@ def score_movie(
                 sums[name] = ring_sums(frames, grid, at_px, envelope, threads)
     freedoms = {name: one.freedom for name, one in motions.items()}
     return score_motions(movie_root(movie), sums, freedoms, len(frames.measured))
+
+
+def params_of_shared_frames(
+    movie: str | Path, motions: Mapping[str, Scored], params: AlignParams
+) -> tuple[AlignParams, npt.NDArray[np.int64]]:
+    """The parameters for the range of frames measured in all motions, and these frames.
+
+    Frames are zero-based in the file.
+
+    Raises
+    ------
+    InputError
+        If the motions are not of the same frames, or share fewer than two.
+    """
+    measured = _measured(movie, motions)
+    first, last = int(measured[0]) + 1, int(measured[-1]) + 1
+    return replace(
+        params, align_first=first, align_last=last, sum_first=None, sum_last=None
+    ), measured
 
 
 def _measured(movie: str | Path, motions: Mapping[str, Scored]) -> npt.NDArray[np.int64]:
@@ -175,17 +186,3 @@ def _prepared(
         time = np.searchsorted(good, time[inside])
     grid = make_grid(frames, plan.patches)
     return frames, Places(grid.center_px, time), grid
-
-
-def _envelope(frames: SmallFrames, plan: Plan, params: AlignParams) -> Envelope | None:
-    """What the dose leaves of the signal in each frame; None = the dose is unknown."""
-    before = plan.dose_before_e_A2(frames.frame + 0.5)
-    if before is None:
-        return None
-    middle = params.pre_exposure_e_A2 + before
-
-    def envelope(frequency_per_A: FloatArray) -> FloatArray:
-        left = dose.exposure_weights(frequency_per_A, middle[:, None], params.voltage_kV)
-        return np.maximum(left.astype(np.float64), _MIN_ATTENUATION)
-
-    return envelope

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.model import FloatArray, JsonValue
-from flexalign.scoring.movie_scores import MotionScore, MovieScores
+from flexalign.scoring.movie_scores import (
+    GLOBAL,
+    NO_MOTION,
+    MotionScore,
+    MovieScores,
+    with_names,
+)
 
-# With fewer movies their patches are drawn instead.
-MIN_MOVIES = 6
 CONFIDENCE = 0.95
+# All of n samples are on one side of the median with a probability of 2^(1 - n), so that fewer
+# have no interval of 95 %.  With fewer movies their patches are drawn instead.
+MIN_SAMPLES = 6
+# Limits of a change of which nothing is known.
+_UNKNOWN = (-100.0, 100.0)
 _RESAMPLES = 2000
 _SEED = 1
 
@@ -36,14 +45,25 @@ class Change(JsonValue):
     more_in: int
 
     @property
+    def has_interval(self) -> bool:
+        """Whether there were enough samples for an interval."""
+        return (self.low, self.high) != _UNKNOWN
+
+    @property
     def is_significant(self) -> bool:
         """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
-    @property
-    def half_width(self) -> float:
-        """The larger distance of a limit from the estimate."""
-        return max(self.high - self.percent, self.percent - self.low)
+    def less(self) -> str:
+        """By how much the one with less signal has less, with the limits of the interval.
+
+        Examples
+        --------
+        >>> Change(-6.0, -7.2, -5.0, 0).less()
+        '6.0 % less (5.0 to 7.2)'
+        """
+        low, high = sorted((abs(self.low), abs(self.high)))
+        return f"{abs(self.percent):.1f} % less ({low:.1f} to {high:.1f})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,34 +91,32 @@ class SessionScores(JsonValue):
     b_factor_A2: float
 
     def verdict(self) -> str:
-        """The verdict in words.
+        """The verdict in words, with intervals in parentheses.
 
         Examples
         --------
         >>> less, same = Change(-6.0, -7.0, -5.0, 0), Change(0.5, -1.0, 2.0, 2)
         >>> bands = (45.0, 7.0), (7.0, 4.0)
         >>> SessionScores("x", "y", 3, (), bands, (same, less), less, 9.0).verdict()
-        'y has less signal than x, in 3 of 3 movies: 6.0 +- 1.0 % less at 7 to 4 A'
+        'y has less signal than x, in 3 of 3 movies: 6.0 % less (5.0 to 7.0) at 7 to 4 A'
         """
         if not self.movies:
             return f"{self.a} and {self.b}: frames share no signal along them, so no verdict"
         change = self.overall
         if not change.is_significant:
             return (
-                f"{self.a} and {self.b} do not differ significantly: {self.b} has "
-                f"{change.percent:+.1f} +- {change.half_width:.1f} % signal"
+                f"{self.a} and {self.b} do not differ significantly: signal of {self.b} "
+                f"{change.percent:+.1f} % ({change.low:+.1f} to {change.high:+.1f})"
             )
         is_more = change.low > 0
         less, more = (self.a, self.b) if is_more else (self.b, self.a)
         count = change.more_in if is_more else self.movies - change.more_in
         significant = [
-            f"{abs(one.percent):.1f} +- {one.half_width:.1f} % less at {coarsest:g} to {finest:g} A"
+            f"{one.less()} at {coarsest:g} to {finest:g} A"
             for (coarsest, finest), one in zip(self.bands_A, self.bands, strict=True)
             if one.is_significant and (one.low > 0) == is_more
         ]
-        finest_two = significant[-2:] or [
-            f"{abs(change.percent):.1f} +- {change.half_width:.1f} % less"
-        ]
+        finest_two = significant[-2:] or [change.less()]
         return (
             f"{less} has less signal than {more}, in {count} of {self.movies} movies: "
             + ", ".join(finest_two)
@@ -120,17 +138,18 @@ def compare_scores(movies: Sequence[MovieScores], a: str, b: str) -> SessionScor
     """Compare two alignments over movies.
 
     Ratios are those of sums over movies.  For the interval movies are drawn with replacement
-    (Efron, Ann. Stat. 7 (1979) 1); A and B are drawn together, since they share most noise.
+    (Efron, Ann. Stat. 7 (1979) 1), or the patches of few movies; A and B are drawn together, since
+    they share most noise.  Fewer than six samples say nothing: the limits are -100 and 100 %.
     """
     used = [movie for movie in movies if movie.has_signal]
     without = tuple(movie.movie for movie in movies if not movie.has_signal)
     if not used:
-        nothing = Change(0.0, float("-inf"), float("inf"), 0)
+        nothing = Change(0.0, *_UNKNOWN, 0)
         return SessionScores(a, b, 0, without, (), (), nothing, float("nan"))
     bands_A = min((movie.bands_A for movie in used), key=len)
     patches = [[_values(movie[name], len(bands_A)) for movie in used] for name in (a, b)]
     per_movie = [np.stack([values.sum(axis=0) for values in side]) for side in patches]
-    are_few = len(used) < MIN_MOVIES
+    are_few = len(used) < MIN_SAMPLES
     drawn = [np.concatenate(side) for side in patches] if are_few else per_movie
     middle = [_corrected(side) for side in per_movie]
     more_in = (middle[1] > middle[0]).sum(axis=0)
@@ -143,9 +162,31 @@ def compare_scores(movies: Sequence[MovieScores], a: str, b: str) -> SessionScor
     )  # fmt: skip
 
 
+def rival_of(movies: Sequence[MovieScores], best: str) -> str:
+    """Name of the best of the other alignments: one that was given, if there is one.
+
+    No motion, and the global motion of the best alignment, were not given.
+    """
+    names = [score.name for score in movies[0].scores if score.name != best]
+    given = [name for name in names if name not in (NO_MOTION, best + GLOBAL)]
+    return best_of([with_names(movie, given or names) for movie in movies])
+
+
+def changes_of_movie(movie: MovieScores, a: str, b: str, bands: int) -> FloatArray:
+    """Changes from A to B in percent of the larger one (bands + 1,); the log-likelihood is last."""
+    of_a, of_b = (signal_of_movie(movie[name], bands) for name in (a, b))
+    larger = np.maximum(np.maximum(of_a, of_b), 1e-30)
+    return np.asarray((100 * (of_b - of_a) / larger).clip(-100, 100))
+
+
+def signal_of_movie(score: MotionScore, bands: int) -> FloatArray:
+    """Corrected signal (bands + 1,): signal-to-noise ratios, and the log-likelihood."""
+    return np.asarray(_corrected(_values(score, bands)).sum(axis=0))
+
+
 def corrected_log_likelihood(score: MotionScore) -> float:
     """Log-likelihood of a motion, less the middle of the limits of its bias."""
-    return float(_corrected(_values(score, 0)).sum())
+    return float(signal_of_movie(score, 0)[0])
 
 
 def _values(score: MotionScore, bands: int) -> FloatArray:
@@ -162,6 +203,10 @@ def _corrected(values: FloatArray) -> FloatArray:
 
 def _limits(a: FloatArray, b: FloatArray) -> list[tuple[float, float, float]]:
     """Estimate and limits of the change in percent, for each column of scores (n, columns, 3)."""
+    whole = [side.sum(axis=0)[None] for side in (a, b)]
+    estimate = (_percent(*whole, bias_a=1, bias_b=2) + _percent(*whole, bias_a=2, bias_b=1))[0] / 2
+    if len(a) < MIN_SAMPLES:
+        return [(float(middle), *_UNKNOWN) for middle in estimate]
     rng = np.random.default_rng(_SEED)
     index = rng.integers(len(a), size=(_RESAMPLES, len(a)))
     counts = np.apply_along_axis(np.bincount, 1, index, minlength=len(a)).astype(np.float64)
@@ -171,8 +216,6 @@ def _limits(a: FloatArray, b: FloatArray) -> list[tuple[float, float, float]]:
     tail = 100 * (1 - CONFIDENCE) / 2
     lowest = np.percentile(low, tail, axis=0)
     highest = np.percentile(high, 100 - tail, axis=0)
-    whole = [side.sum(axis=0)[None] for side in (a, b)]
-    estimate = (_percent(*whole, bias_a=1, bias_b=2) + _percent(*whole, bias_a=2, bias_b=1))[0] / 2
     return [
         (float(middle), float(first), float(last))
         for middle, first, last in zip(estimate, lowest, highest, strict=True)

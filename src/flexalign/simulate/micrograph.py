@@ -8,7 +8,7 @@ import numpy as np
 
 from flexalign.arrays import fourier
 from flexalign.errors import InputError, ParameterError
-from flexalign.io.references import read_image
+from flexalign.io.reference_images import read_image
 from flexalign.model import FloatArray, PixelArray
 from flexalign.simulated_choices import SPECIMENS
 

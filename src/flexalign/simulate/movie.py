@@ -96,6 +96,10 @@ def simulate_movie(
     progress : called with the number of frames done and their total
     changes : fields of `settings` to replace, such as ``shape_px=(512, 512)``
 
+    Returns
+    -------
+    The counts of the detector, its gain, and the motion
+
     Raises
     ------
     ParameterError

@@ -33,7 +33,7 @@ _PER_BATCH = 4
 
 def compiling_note() -> str:
     """A note that the loops are being compiled; "" if their code is in the on-disk cache."""
-    if is_cached(sample_tile):
+    if is_cached(sample_tile) or sample_tile.signatures:  # in the cache, or compiled before
         return ""
     if is_cacheable(sample_tile):
         return "compiling, which takes some seconds and happens once"

@@ -12,7 +12,7 @@ from flexalign.io.digital_micrograph import is_digital_micrograph, read_dm_data
 from flexalign.io.inspect.facts import FileFacts, Lines
 from flexalign.io.movies import mrc, tiff
 from flexalign.io.movies.reader import TIFF_MAGIC, read_head
-from flexalign.io.references import IGNORE_NON_FINITE, read_image
+from flexalign.io.reference_images import IGNORE_NON_FINITE, read_image
 from flexalign.model import PixelArray
 
 

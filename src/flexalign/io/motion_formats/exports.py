@@ -99,7 +99,7 @@ def _model_notes(
     if motion.reference_frame != first:
         notes.append(
             f"RELION counts local motion from frame {first + 1}, here it is zero in frame "
-            f"{motion.reference_frame + 1}; align with --write relion for the closest polynomial"
+            f"{motion.reference_frame + 1}; align with `write` relion for the closest polynomial"
         )
     if model.coefficients_px is not None:
         return notes

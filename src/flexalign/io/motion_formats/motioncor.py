@@ -15,8 +15,9 @@ import numpy as np
 
 from flexalign.atomic import replacing
 from flexalign.errors import InputError
+from flexalign.io.motion_formats.field_fit import fit_field
 from flexalign.model import FloatArray, FrameRange
-from flexalign.motion import Motion, Trajectory, fit_field
+from flexalign.motion import Motion, Trajectory
 
 CONSOLE_TITLE = "Full-frame alignment shift"
 PATCH_LOG = "-Patch-Patch.log"

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.io.motion_formats.field_fit import fit_field
 from flexalign.model import FloatArray, FrameRange
-from flexalign.motion import Motion, MotionField, Trajectory, fit_field
+from flexalign.motion import Motion, MotionField, Trajectory
 
 ORDERS, PLACES = 3, 6
 COEFFICIENTS = ORDERS * PLACES

@@ -53,24 +53,60 @@ class MovieFacts:
     pixel_size_A: float | None = None
 
 
-def read_motion(path: str | Path, movie: MovieInfo, pixel_size_A: float) -> Motion:
-    """The motion of `movie` in a file of ours or of another program, detected by content.
+def read_motion(
+    path: str | Path,
+    movie: MovieInfo | None = None,
+    pixel_size_A: float | None = None,
+    *,
+    shape_px: tuple[int, int] | None = None,
+) -> Motion:
+    """The motion of a movie in a file of ours or of another program, detected by content.
 
     Parameters
     ----------
-    pixel_size_A : of the unbinned movie
+    path : ``_motion.json``, ``_record.json``, RELION's STAR file of one movie, ``_shifts.xmd``,
+        MotionCor's ``.aln`` or log, Warp's ``.xml`` or ``_truth.npz``
+    movie : the ``info`` of the movie, with which the motion must agree; None = the size is taken
+        from the file, if it has it
+    pixel_size_A : of the unbinned movie, for files in Angstrom without it
+    shape_px : (height, width) of the unbinned movie, for files of local motion without it
+
+    Returns
+    -------
+    The motion in pixels of the unbinned movie, in this project's sign
 
     Raises
     ------
     InputError
-        If the file is of no known format, is broken, or is of another movie.
+        If the file is of no known format, is broken, is of another movie, or lacks the size of the
+        movie, and it is not given.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "still_motion.json"
+    >>> Motion.still(5).save(path)
+    >>> read_motion(path)
+    <Motion: 5 frames, global, up to 0 px from frame 0>
     """
-    shape_px = (movie.height_px, movie.width_px)
-    facts = MovieFacts(movie.path, movie.frame_count, shape_px, pixel_size_A)
     with reading(path, "the motion of a movie"):
+        if movie is None:
+            found = read_all_facts(path)[0]
+            given = MovieFacts(shape_px=shape_px, pixel_size_A=pixel_size_A)
+            return read_motion_of(path, join_facts(found, given))
+        shape_px = (movie.height_px, movie.width_px)
+        facts = MovieFacts(movie.path, movie.frame_count, shape_px, pixel_size_A)
         motion = read_motion_of(path, facts)
+        _check_size(_shape_in(path, movie.path), movie)
         check_motion(motion, movie)
     return motion
+
+
+def _shape_in(path: str | Path, movie: str) -> tuple[int, int] | None:
+    """Size (height, width) of a movie in the file of its motion, None if the file lacks it."""
+    kind = format_of(path)
+    if kind == "MotionCor":
+        return motioncor_logs.read_motioncor(path, movie).shape_px
+    return _facts_of_one(path, kind).shape_px
 
 
 def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
@@ -100,7 +136,9 @@ def read_motion_of(path: str | Path, facts: MovieFacts) -> Motion:
             count = facts.frame_count or found.frame_count or len(found.whole_px)
             motion = motioncor.as_motion(found, count, shape_px)
         if motion.field is not None and facts.shape_px is None:
-            raise InputError("has local motion, and the size of the movie is unknown: give --size")
+            raise InputError(
+                "has local motion, and the size of the movie is unknown: give `shape_px`"
+            )
     return motion
 
 
@@ -257,15 +295,26 @@ def check_motion(motion: Motion, movie: MovieInfo) -> None:
     if motion.frame_count != movie.frame_count:
         hint = "is it the right movie?"
         if movie.eer is not None:
-            hint = f"make as many frames with --eer-fractions {motion.frame_count}"
+            hint = f"make as many frames with `eer_fractions` {motion.frame_count}"
         raise InputError(
             f"expected a motion of {movie.frame_count} frames, as {movie.path} has, found one of "
             f"{motion.frame_count}; {hint}"
         )
-    field = motion.field
-    if field is None or (field.height_px, field.width_px) == (movie.height_px, movie.width_px):
+    if motion.field is not None:
+        _check_size((motion.field.height_px, motion.field.width_px), movie)
+
+
+def _check_size(shape_px: tuple[int, int] | None, movie: MovieInfo) -> None:
+    """Check that the motion of a movie of this size (height, width) is that of `movie`.
+
+    Raises
+    ------
+    InputError
+        If the sizes differ.
+    """
+    if shape_px is None or shape_px == (movie.height_px, movie.width_px):
         return
     raise InputError(
         f"expected a motion of {movie.width_px} x {movie.height_px} pixels, as {movie.path} has, "
-        f"found one of {field.width_px} x {field.height_px}; is it the right movie?"
+        f"found one of {shape_px[1]} x {shape_px[0]}; is it the right movie?"
     )

@@ -19,7 +19,6 @@ from flexalign.io.motion_formats.polynomial import (
     PolynomialMotion,
     correction_px,
     fit_polynomial,
-    whole_frame_px,
 )
 from flexalign.io.star import star_list, star_loop, write_star
 from flexalign.model import FrameRange
@@ -28,8 +27,6 @@ from flexalign.motion import Motion
 NOT_OBSERVED = -9999.0
 # Above this error, polishing is worse when it starts from the polynomial than when it does not.
 MAX_MODEL_ERROR_A = 2.0
-EARLY_DOSE_E_A2 = 4.0
-EARLY_FRAMES = 4
 
 _NO_PIXELS = np.zeros((0, 2), np.int64)
 
@@ -74,7 +71,7 @@ class RelionMicrograph:
     ----------
     name : micrograph for picking, dose-weighted if there is one
     metadata : its STAR file
-    motion_px : total, early and late path of the whole frame, see `path_lengths_px`
+    motion_A : length of the path of the whole frame: total, early and late
     not_weighted : micrograph without dose weighting, for the CTF
     power_spectrum : the ``_PS.mrc``
     optics_group : its number in the table of optics
@@ -83,7 +80,7 @@ class RelionMicrograph:
 
     name: str
     metadata: str
-    motion_px: tuple[float, float, float]
+    motion_A: tuple[float, float, float]
     not_weighted: str | None = None
     power_spectrum: str | None = None
     optics_group: int = 1
@@ -157,21 +154,6 @@ def write_motion_star(
     return model
 
 
-def path_lengths_px(movie: RelionMovie, motion: Motion) -> tuple[float, float, float]:
-    """Length of the whole frame's path in unbinned pixels: total, early and late.
-
-    Early ends, as in RELION, with the frame in which 4 e/A2 are reached, pre-exposure included;
-    without a dose it is the first four frames.
-    """
-    frames = np.arange(movie.used.first, movie.used.stop)
-    steps = np.linalg.norm(np.diff(whole_frame_px(motion, movie.used)[frames], axis=0), axis=1)
-    last_early = float(EARLY_FRAMES)
-    if movie.dose_per_frame_e_A2:
-        last_early = (EARLY_DOSE_E_A2 - movie.pre_exposure_e_A2) / movie.dose_per_frame_e_A2
-    early = float(steps[frames[1:] + 1 <= last_early].sum())
-    return float(steps.sum()), early, float(steps.sum()) - early
-
-
 def optics_table(
     kinds: Sequence[tuple[float, float, float]], cs_mm: float, amplitude_contrast: float
 ) -> dict[str, list[object]]:
@@ -218,7 +200,7 @@ def write_micrographs_star(
     columns["rlnMicrographMetadata"] = [row.metadata for row in micrographs]
     columns["rlnOpticsGroup"] = [row.optics_group for row in micrographs]
     for index, part in enumerate(("Total", "Early", "Late")):
-        columns[f"rlnAccumMotion{part}"] = [row.motion_px[index] for row in micrographs]
+        columns[f"rlnAccumMotion{part}"] = [row.motion_A[index] for row in micrographs]
     blocks = [star_loop("optics", optics), star_loop("micrographs", columns)]
     write_star(path, blocks, "written by flexalign")
 

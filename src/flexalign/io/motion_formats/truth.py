@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from flexalign.errors import InputError
 from flexalign.files import check_regular_file
+from flexalign.io.motion_formats.field_fit import fit_field
 from flexalign.io.motion_formats.numbers_in_files import shifts, size_px
 from flexalign.io.read_errors import reading
 from flexalign.model import FloatArray, FrameRange
-from flexalign.motion import Motion, Trajectory, fit_field
+from flexalign.motion import Motion, Trajectory
 
 # Up to this many control points in time the lattice is interpolated exactly; more are unstable.
 MAX_TIMES = 60

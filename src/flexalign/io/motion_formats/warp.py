@@ -22,12 +22,13 @@ import numpy as np
 
 from flexalign.atomic import replacing
 from flexalign.errors import InputError
+from flexalign.io.motion_formats.field_fit import fit_field
 from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, MAX_SIZE_PX
 from flexalign.io.motion_formats.warp_grids import Grid, add_grid, grids_of
 from flexalign.io.read_errors import reading
 from flexalign.io.xml_tree import read_xml
 from flexalign.model import FloatArray, FrameRange, MovieInfo
-from flexalign.motion import Motion, MotionField, Trajectory, fit_field
+from flexalign.motion import Motion, MotionField, Trajectory
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -199,7 +200,7 @@ def _known_frame_count(options: WarpOptions, frame_count: int | None) -> int:
     if found is not None and frame_count is not None and found != frame_count:
         hint = "is it the right movie?"
         if options.eer_grouping is not None:
-            hint = f"make as many frames as Warp did with --eer-fractions {found}"
+            hint = f"make as many frames as Warp did with `eer_fractions` {found}"
         raise InputError(f"expected the motion of {frame_count} frames, found {found}; {hint}")
     return found or frame_count or 0
 
@@ -212,7 +213,7 @@ def _known_pixel_size_A(options: WarpOptions, pixel_size_A: float | None) -> flo
     found = options.pixel_size_A
     if found is None:
         if pixel_size_A is None:
-            raise InputError("Warp's motion is in Angstrom: give --pixel-size of the movie")
+            raise InputError("Warp's motion is in Angstrom: give `pixel_size_A` of the movie")
         return pixel_size_A
     finer = (1, 2, 4) if options.eer_grouping is not None else (1,)
     for times in finer:

@@ -15,11 +15,12 @@ import numpy as np
 from flexalign.atomic import replacing
 from flexalign.errors import InputError
 from flexalign.files import read_text
+from flexalign.io.motion_formats.field_fit import fit_field
 from flexalign.io.motion_formats.numbers_in_files import MAX_FRAMES, shifts, whole_number
 from flexalign.io.read_errors import reading
 from flexalign.io.star import read_star
 from flexalign.model import FloatArray, FrameRange, MaskArray, PatchTracks
-from flexalign.motion import Motion, MotionField, Trajectory, fit_field
+from flexalign.motion import Motion, MotionField, Trajectory
 
 MIN_CONTROL_POINTS = 3
 LATTICE_POINTS_PER_CONTROL_POINT = 5

@@ -84,7 +84,7 @@ class EerMovie(SeekableMovie):
             height_px, width_px = int(pages[0].imagelength), int(pages[0].imagewidth)
             pixel_size_A = _pixel_size_A(metadata_of(file.pages[0].aspage()))
         if upsampling == 2 and min(min(s.x_bits, s.y_bits) for s in self._streams) < 1:
-            raise ParameterError(f"{path}: has no sub-pixel positions; use --eer-upsampling 1")
+            raise ParameterError(f"{path}: has no sub-pixel positions; use `eer_upsampling` 1")
         self._path, self._upsampling = path, upsampling
         if groups is None:
             groups = _equal_groups(path, len(pages), fractions, raw_frames_per_frame)
@@ -176,7 +176,7 @@ def _equal_groups(
     if frame_count < 2:
         raise ParameterError(
             f"{path}: expected at least 2 frames, found {frame_count} of {per_frame} of the "
-            f"{raw_count} raw frames; make more of them with --eer-fractions"
+            f"{raw_count} raw frames; make more of them with `eer_fractions`"
         )
     return (per_frame,) * frame_count
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flexalign.errors import InputError
 from flexalign.io.movies import mrc
+from flexalign.io.movies.array_movie import ArrayMovie, FrameArray
+from flexalign.io.movies.checked_movie import CheckedMovie
 from flexalign.io.movies.compressed import compression_of
 from flexalign.io.movies.eer import EerMovie, is_eer
 from flexalign.io.movies.eer_groups import Groups, divide_raw_frames, read_fm_int_file
 from flexalign.io.movies.reader import TIFF_MAGIC, MovieReader, read_head
 from flexalign.io.movies.tiff_movie import TiffMovie
-from flexalign.io.references import image_size_px
+from flexalign.io.reference_images import image_size_px
 from flexalign.params import AlignParams
 from flexalign.plan import Plan, make_plan
 
@@ -43,12 +47,25 @@ def open_movie(
     eer_groups : raw frames summed to each frame, and the dose of each, instead of both
     eer_upsampling : 1, or 2 for a grid twice as fine as the detector's
 
+    Returns
+    -------
+    A reader with the size of the movie in ``info``; close it, or use it in a ``with`` block
+
     Raises
     ------
     InputError
         If the file is missing, of no known format, broken, truncated, or holds one frame only.
     ParameterError
         If an EER file has fewer raw frames than requested.
+
+    Examples
+    --------
+    >>> from flexalign import simulate_movie
+    >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
+    >>> paths = movie.save(getfixture("tmp_path"), "m")
+    >>> with open_movie(paths["movie"]) as reader:
+    ...     print(reader.info.frame_count, [frame.pixels.dtype.name for frame in reader.frames()])
+    4 ['uint8', 'uint8', 'uint8', 'uint8']
     """
     path = Path(path)
     head = read_head(path)
@@ -85,6 +102,33 @@ def open_for(movie: str | Path, params: AlignParams) -> MovieReader:
         reader.close()
         return open_movie(movie, tiff_rows=params.tiff_rows, tiff_packed=True)
     return reader
+
+
+@contextmanager
+def opened(
+    movie: str | Path | FrameArray | MovieReader, params: AlignParams
+) -> Iterator[MovieReader]:
+    """A reader of a file, of an array (t, y, x), or of a caller's own reader.
+
+    Files are opened with the options in the parameters and closed at the end.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or cannot be used.
+    """
+    if isinstance(movie, str | Path):
+        with open_for(movie, params) as reader:
+            yield reader
+    elif isinstance(movie, MovieReader):
+        yield CheckedMovie(movie)
+    elif hasattr(movie, "shape") and hasattr(movie, "dtype"):
+        yield ArrayMovie(movie)
+    else:
+        raise InputError(
+            "expected a path, an array (t, y, x) or a reader with `info` and `frames` as movie, "
+            f"found a {type(movie).__name__}"
+        )
 
 
 def _shares(movie: str | Path, params: AlignParams) -> tuple[int | None, Groups | None]:

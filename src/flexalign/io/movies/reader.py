@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.array_value import ShortRepr
 from flexalign.errors import InputError, ParameterError
 from flexalign.files import check_regular_file
 from flexalign.model import FrameRange, MovieInfo
@@ -23,8 +24,8 @@ MIN_PIXEL_A, MAX_PIXEL_A = 0.1, 100.0
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RawFrame:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RawFrame(ShortRepr):
     """One raw frame, before dark and gain.
 
     Attributes
@@ -40,8 +41,18 @@ class RawFrame:
     problem: str = ""
 
 
+@runtime_checkable
 class MovieReader(Protocol):
-    """A movie that is open for reading; close it, or use it in a ``with`` block."""
+    """A movie that is open for reading; close it, or use it in a ``with`` block.
+
+    `align_movie` takes any object with these members, so that a movie in a format of one's own can
+    be aligned. It reads the frames twice, in order. A class for a file with random access to
+    frames is shorter when derived from `SeekableMovie`.
+
+    Attributes
+    ----------
+    info : size and pixels of the movie, known before a frame is read
+    """
 
     info: MovieInfo
 
@@ -73,7 +84,25 @@ class MovieReader(Protocol):
 
 
 class SeekableMovie(abc.ABC):
-    """A `MovieReader` for files with random access to frames, from any thread."""
+    """A `MovieReader` for files with random access to frames, from any thread.
+
+    A derived class has the method `read_frame`; reading ahead in threads, ranges of frames and
+    closing are done here.
+
+    Parameters
+    ----------
+    info : size and pixels of the movie
+
+    Examples
+    --------
+    >>> class Noise(SeekableMovie):
+    ...     def read_frame(self, index):
+    ...         counts = np.random.default_rng(index).poisson(1, (64, 64))
+    ...         return RawFrame(index, counts.astype(np.uint8))
+    >>> movie = Noise(MovieInfo("noise", "own", 4, 64, 64, "uint8", 1.5, 0))
+    >>> [frame.index for frame in movie.frames(FrameRange(1, 3))]
+    [1, 2]
+    """
 
     def __init__(self, info: MovieInfo) -> None:
         self.info = info
@@ -162,7 +191,7 @@ def frames_within(info: MovieInfo, frames: FrameRange | None) -> FrameRange:
     return frames
 
 
-def check_frame_count(path: Path, frame_count: int) -> None:
+def check_frame_count(path: str | Path, frame_count: int) -> None:
     """Raise `InputError` unless there are at least two frames."""
     if frame_count < 2:
         raise InputError(

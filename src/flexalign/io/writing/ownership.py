@@ -113,7 +113,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     if os.path.lexists(path) and not overwrite:
         raise OccupiedError(
-            f"{path}: expected no file of that name yet, found one: give --overwrite to replace "
+            f"{path}: expected no file of that name yet, found one: give `overwrite` to replace "
             "it, or another name"
         )
 

@@ -159,7 +159,7 @@ const motionFigures = (() => {
     });
     return figure(
       `Drift by ${motion.dose_e_A2 ? "dose" : "frame"}`,
-      "in the middle of the field; a fast start is beam-induced, a steady slope is the stage",
+      "of the whole frame; a fast start is beam-induced, a steady slope is the stage",
       plot,
     );
   }

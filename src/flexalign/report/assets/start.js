@@ -1,19 +1,8 @@
-/* What belongs to no part of the page alone: the theme, and what opens a movie or selects a flag. */
+/* What belongs to no part of the page alone: what opens a movie or selects a flag. */
 "use strict";
 
 (() => {
   const root = document.documentElement;
-  const button = document.getElementById("theme");
-
-  function wear(isDark) {
-    root.classList.toggle("dark", isDark);
-    button.textContent = isDark ? "Light theme" : "Dark theme";
-    charts.redrawAll();
-  }
-
-  button.textContent = charts.prefersDark.matches ? "Light theme" : "Dark theme";
-  charts.prefersDark.addEventListener("change", ({ matches }) => wear(matches));
-  button.addEventListener("click", () => wear(!root.classList.contains("dark")));
 
   document.addEventListener("click", ({ target }) => {
     const opener = target.closest("[data-movie]");

@@ -1,0 +1,198 @@
+"""What the package does for a Python program: no output, log, stop, saving, reading again."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexalign import (
+    AlignParams,
+    FrameRange,
+    InputError,
+    Motion,
+    MotionField,
+    align_movie,
+    align_movies,
+    read_motion,
+    read_record,
+    simulate_movie,
+)
+from flexalign.batch.folder import read_index
+from flexalign.io.motion_formats.xmd import write_shifts
+
+PARAMS = AlignParams(pixel_size_A=1.5, local=False, threads=1)
+
+
+@pytest.fixture(scope="module")
+def movie():
+    return simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
+
+
+@pytest.fixture
+def movies(movie, tmp_path) -> list[Path]:
+    """Two movies and a file that is none."""
+    paths = [movie.save(tmp_path, name)["movie"] for name in ("a", "b")]
+    bad = tmp_path / "bad.mrc"
+    bad.write_bytes(b"no movie")
+    return [*paths, bad]
+
+
+def test_the_library_prints_nothing(movie, movies, tmp_path, capfd):
+    align_movie(movie.counts, PARAMS).save(tmp_path / "one")
+    align_movies(movies, tmp_path / "many", PARAMS, jobs=0)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_compiling_is_logged(tmp_path):
+    # A process without compiled loops; only the announcement is awaited.
+    code = """
+import logging, sys
+import numpy as np
+from flexalign import AlignParams, align_movie
+class Stop(logging.Handler):
+    def emit(self, record):
+        print(record.name, record.levelname, record.getMessage())
+        raise SystemExit
+logging.getLogger("flexalign").addHandler(Stop())
+logging.getLogger("flexalign").setLevel("INFO")
+align_movie(np.zeros((4, 64, 64), np.uint8), AlignParams(pixel_size_A=1))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.stdout.startswith("flexalign INFO compiling, which takes some seconds"), done.stderr
+
+
+def test_an_exception_of_the_callback_ends_the_alignment(movie):
+    stages = []
+
+    def progress(stage, done, total):
+        stages.append(stage)
+        if done == 2:
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        align_movie(movie.counts, PARAMS, progress=progress)
+
+    assert len(stages) == 2
+    assert not [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
+
+
+def test_saving_writes_the_files_of_the_command_line(movie, movies, tmp_path):
+    align_movies(movies[:1], tmp_path / "many", PARAMS, jobs=0)
+    align_movie(movies[0], PARAMS).save(tmp_path / "one")
+
+    one, many = ({p.name for p in (tmp_path / f).glob("a_*")} for f in ("one", "many"))
+    assert one == many
+    for name in one - {"a_record.json"}:
+        if name.endswith((".mrc", ".json", ".xmd")):
+            found, expected = ((tmp_path / f / name).read_bytes() for f in ("one", "many"))
+            assert found[1024:] == expected[1024:], name
+
+
+def test_earlier_results_are_replaced_only_when_requested(movie, tmp_path):
+    result = align_movie(movie.counts, PARAMS)
+    result.save(tmp_path, "m")
+
+    with pytest.raises(InputError, match="give `overwrite` to replace them"):
+        result.save(tmp_path, "m")
+    result.save(tmp_path, "m", overwrite=True)
+
+
+def test_a_result_does_not_replace_its_movie(movies, tmp_path):
+    movies[0].rename(tmp_path / "x_aligned_mic.mrc")
+    result = align_movie(tmp_path / "x_aligned_mic.mrc", PARAMS)
+
+    with pytest.raises(InputError):
+        result.save(tmp_path, "x", overwrite=True)
+
+
+def test_what_was_saved_is_read_without_the_movie(movie, tmp_path):
+    result = align_movie(movie.counts, PARAMS)
+    result.save(tmp_path, "m")
+
+    assert read_motion(tmp_path / "m_motion.json") == result.motion
+    assert read_motion(tmp_path / "m_record.json") == result.motion
+    assert read_record(tmp_path / "m_record.json").quality == result.quality
+    found = read_motion(tmp_path / "m_shifts.xmd").trajectory.displacement_px
+    np.testing.assert_allclose(found, result.motion.trajectory.displacement_px, atol=1e-4)
+
+
+def test_local_motion_of_a_movie_of_unknown_size_needs_its_size(tmp_path):
+    coefficients_px = np.random.default_rng(0).normal(size=(2, 4, 4, 4))
+    field = MotionField(coefficients_px, 64, 96, FrameRange(0, 4))
+    motion = Motion(Motion.still(4).trajectory, field)
+    write_shifts(tmp_path / "m.xmd", motion, "m.mrc", binning=1.0)
+
+    with pytest.raises(InputError, match="give `shape_px`"):
+        read_motion(tmp_path / "m.xmd")
+    assert read_motion(tmp_path / "m.xmd", shape_px=(64, 96)).field is not None
+
+
+def test_results_are_shown_in_one_short_line(movie):
+    result = align_movie(movie.counts, PARAMS)
+
+    for value in (result, result.motion, result.record, result.sums, result.motion.trajectory):
+        assert len(repr(value)) < 400
+        assert "\n" not in repr(value)
+
+
+def test_a_run_lists_what_is_done_and_what_failed(movies, tmp_path):
+    result = align_movies(movies, tmp_path / "out", PARAMS, jobs=0)
+
+    assert [path.name for path in result.record_paths] == ["a.mrc", "b.mrc"]
+    assert [record.outputs["record"] for record in result.records()] == [
+        "a_record.json", "b_record.json",
+    ]  # fmt: skip
+    assert [path.name for path in result.failures] == ["bad.mrc"]
+    assert "--" not in result.failures[movies[2]].message
+    assert len(read_index(tmp_path / "out" / "run.json")) == 3
+
+
+def test_a_run_is_not_repeated_and_the_result_is_whole(movies, tmp_path):
+    align_movies(movies, tmp_path / "out", PARAMS, jobs=0)
+
+    again = align_movies(movies, tmp_path / "out", PARAMS, jobs=0)
+
+    assert (again.summary.done, again.summary.done_before) == (0, 2)
+    assert len(again.record_paths) == 2
+
+
+def test_processes_give_the_result_of_one_process(movies, tmp_path):
+    one = align_movies(movies[:1], tmp_path / "one", PARAMS, jobs=0)
+    other = align_movies(movies[:1], tmp_path / "other", PARAMS, jobs=1)
+
+    motions = [read_motion(path) for r in (one, other) for path in r.record_paths.values()]
+    assert motions[0] == motions[1]
+
+
+def test_a_run_that_is_stopped_starts_no_further_movie(movies, tmp_path):
+    stop = threading.Event()
+    stop.set()
+
+    result = align_movies(movies, tmp_path / "out", PARAMS, jobs=0, stop=stop)
+
+    assert result.summary.unfinished > 0
+    assert len(result.record_paths) < 2
+    assert len(align_movies(movies, tmp_path / "out", PARAMS, jobs=0).record_paths) == 2
+
+
+def test_parameters_of_a_run_that_cannot_be_right_are_refused_with_their_names(movies, tmp_path):
+    params = AlignParams(pixel_size_A=1.5, dose_per_frame_e_A2=300.0, local=False, threads=1)
+
+    with pytest.raises(Exception, match="`dose_per_frame_e_A2`"):
+        align_movies(movies, tmp_path / "out", params, jobs=0)
+
+
+def test_a_run_leaves_the_level_of_the_log_to_the_program():
+    assert logging.getLogger("flexalign").level == logging.NOTSET
