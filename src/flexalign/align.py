@@ -19,6 +19,7 @@ from flexalign.arrays.detector import load_kd_tree
 from flexalign.arrays.device import resolve
 from flexalign.arrays.downsample import load_compiled_loops
 from flexalign.arrays.kernels.warp import compiling_note
+from flexalign.arrays.resident_frames import resident_frames
 from flexalign.errors import InputError, ParameterError
 from flexalign.estimate.model_selection import estimate_motion
 from flexalign.estimate.result import Estimate, given_motion
@@ -188,9 +189,12 @@ def _align(
         with clock("references"):
             references = references_for(reader.info, params, request.images)
         with device.active():
+            resident = resident_frames(
+                device, plan.align.count, plan.gpu_frames_bytes, plan.gpu_memory_bytes
+            )
             with clock("first pass"):
                 frames, first = first_pass(
-                    source, plan, references, params, threads, progress, device
+                    source, plan, references, params, threads, progress, device, resident
                 )
             progress("estimate", 0, 1)
             if motion is None:
@@ -206,8 +210,9 @@ def _align(
             inputs = background.submit(describe_inputs, plan, params, request.images)
             with clock("second pass"):
                 sums = second_pass(
-                    source, plan, first, estimate.motion, params, threads, progress, device
-                )
+                    source, plan, first, estimate.motion, params, threads, progress, device,
+                    resident,
+                )  # fmt: skip
     before, after = _spectra(sums, plan, params, threads, clock)
     with clock("judgement"):
         residuals = gain_residuals(lines.result(), sums, plan, estimate.motion)

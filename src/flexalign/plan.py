@@ -15,7 +15,12 @@ from flexalign.errors import InputError, ParameterError
 from flexalign.model import EerInfo, FloatArray, FrameRange, JsonValue, MovieInfo
 from flexalign.params import AlignParams, parameters, quoted
 from flexalign.plan_memory import FRAMES_PER_BATCH as FRAMES_PER_BATCH
-from flexalign.plan_memory import fit_to_memory, gpu_memory_bytes, small_item_bytes
+from flexalign.plan_memory import (
+    fit_to_memory,
+    gpu_frames_bytes,
+    gpu_memory_bytes,
+    small_item_bytes,
+)
 from flexalign.plan_sizes import (
     align_range,
     control_point_counts,
@@ -64,6 +69,7 @@ class Plan(JsonValue):
     keeps_frames : whether the frames of the first pass stay in memory for the second
     memory_bytes : estimated peak memory
     gpu_memory_bytes : estimated minimum of free GPU memory, when a GPU is used
+    gpu_frames_bytes : more of it that keeps the raw frames for the second pass, if it is free
     fallback : why local alignment is left out although requested, "" otherwise
     """
 
@@ -84,6 +90,7 @@ class Plan(JsonValue):
     keeps_frames: bool
     memory_bytes: int
     gpu_memory_bytes: int
+    gpu_frames_bytes: int
     fallback: str = ""
 
     def dose_before_e_A2(self, frame: FloatArray) -> FloatArray | None:
@@ -146,7 +153,8 @@ class Plan(JsonValue):
             ("local", self._describe_local()),
             ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"
              + ", decoded frames included" * self.keeps_frames
-             + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"),
+             + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB, and "
+             + f"{self.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames, if there is room"),
         ]  # fmt: skip
 
     def _describe_doses(self) -> str:
@@ -245,6 +253,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         keeps_frames=keeps_frames,
         memory_bytes=memory_bytes,
         gpu_memory_bytes=gpu_memory_bytes(movie, params),
+        gpu_frames_bytes=gpu_frames_bytes(movie, align),
         fallback=fallback,
     )
 

@@ -102,6 +102,16 @@ def gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
     return common + max(first, second)
 
 
+def gpu_frames_bytes(movie: MovieInfo, align: FrameRange) -> int:
+    """GPU memory of the raw frames of the first pass, which are kept for the second if it is free.
+
+    Integers are uploaded as they are in the file, all else as float32.
+    """
+    is_integer = "int" in movie.pixel_dtype
+    item_bytes = min(_item_bytes(movie), 4) if is_integer else 4
+    return align.count * movie.height_px * movie.width_px * item_bytes
+
+
 def small_item_bytes(movie: MovieInfo) -> int:
     """Bytes per pixel of the small frames.
 

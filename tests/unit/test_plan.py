@@ -334,6 +334,16 @@ def test_a_gpu_needs_the_same_memory_for_any_number_of_frames():
     assert "on a GPU" in plan_of().describe()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "item_bytes"), [("uint8", 1), ("int16", 2), ("float16", 4), ("float32", 4)]
+)
+def test_raw_frames_on_a_gpu_take_their_size_in_the_file_or_float32(dtype, item_bytes):
+    plan = plan_of(movie(pixel_dtype=dtype))
+
+    assert plan.gpu_frames_bytes == item_bytes * 40 * 4096**2
+    assert f"{plan.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames" in plan.describe()
+
+
 def test_frames_that_are_slow_to_decode_are_kept_where_there_is_room():
     tiff = movie(4092, 5760, pixel_size_A=0.83, file_format="tiff")
 

@@ -20,6 +20,7 @@ from flexalign.arrays.kernels.float16 import Coding
 from flexalign.arrays.kernels.likelihood import Packing
 from flexalign.arrays.likelihood_sweeps import CpuSweeps
 from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import FloatArray, PixelArray
 
@@ -101,13 +102,17 @@ def make_downsampler(
     shape_px: tuple[int, int],
     small: PixelArray,
     kept_share: float,
+    resident: ResidentFrames | None = None,
 ) -> FrameDownsampler:
-    """Create the down-sampler for `device`; parameters as for `downsample.Downsampler`."""
+    """Create the down-sampler for `device`; parameters as for `downsample.Downsampler`.
+
+    A GPU keeps the raw frames in `resident`.
+    """
     if not device.is_gpu:
         return Downsampler(correction, shape_px, small, threads, kept_share)
     from flexalign.arrays.gpu.passes import GpuDownsampler
 
-    return GpuDownsampler(correction, shape_px, small, device, kept_share)
+    return GpuDownsampler(correction, shape_px, small, device, kept_share, resident)
 
 
 def make_frame_summation(
@@ -121,8 +126,12 @@ def make_frame_summation(
     names: Sequence[str],
     weights: ExponentialWeights | None = None,
     image_count: int = 0,
+    resident: ResidentFrames | None = None,
 ) -> FrameSummation:
-    """Create the aligned sums on `device`; parameters as for `aligned_sum.AlignedSums`."""
+    """Create the aligned sums on `device`; parameters as for `aligned_sum.AlignedSums`.
+
+    Raw frames in `resident` are not copied to the GPU again.
+    """
     if not device.is_gpu:
         return AlignedSums(
             correction, shape_px, output_shape_px, threads, frames_per_batch,
@@ -132,7 +141,7 @@ def make_frame_summation(
 
     return GpuAlignedSums(
         correction, shape_px, output_shape_px, device,
-        names=names, weights=weights, image_count=image_count,
+        names=names, weights=weights, image_count=image_count, resident=resident,
     )  # fmt: skip
 
 

@@ -89,6 +89,10 @@ class Device:
         facts = self.xp.cuda.runtime.getDeviceProperties(int(self.name.partition(":")[2]))
         return f"{self.name} ({facts['name'].decode()})"
 
+    def upload(self, array: npt.NDArray[Any], dtype: Any = None) -> Any:
+        """A copy of a host `array` on the device."""
+        return self.xp.array(array, dtype)
+
     def host(self, array: Any) -> npt.NDArray[Any]:
         """`array` on the host, after all queued work is done."""
         found: npt.NDArray[Any] = array.get() if hasattr(array, "get") else np.asarray(array)

@@ -17,6 +17,7 @@ from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.duplicate_frames import DuplicateFrames
 from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
+from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.arrays.threads import ThreadPool
 from flexalign.errors import InputError
 from flexalign.estimate.frames import SmallFrames
@@ -138,8 +139,11 @@ def first_pass(
     threads: int,
     progress: Progress,
     device: Device = CPU,
+    resident: ResidentFrames | None = None,
 ) -> tuple[SmallFrames, FirstPass]:
     """Read all frames to align once: the good ones, down-sampled, and what else was measured.
+
+    Raw frames are kept on a GPU in `resident`, for the second pass; None = not kept.
 
     Raises
     ------
@@ -151,7 +155,7 @@ def first_pass(
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with ThreadPool(threads) as pool:
         downsampler = make_downsampler(
-            device, pool, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE
+            device, pool, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE, resident
         )
         frames = _FrameReader(reader, plan, small, downsampler)
         frames.read(correction, threads, progress)

@@ -10,6 +10,7 @@ from flexalign.arrays.backends import make_frame_summation
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.power_spectrum import GroupedAmplitude
+from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.arrays.threads import ThreadPool
 from flexalign.io.movies.reader import MovieReader
 from flexalign.model import FloatArray, FrameSums
@@ -33,8 +34,12 @@ def second_pass(
     threads: int,
     progress: Progress,
     device: Device = CPU,
+    resident: ResidentFrames | None = None,
 ) -> FrameSums:
-    """Read the frames to sum, interpolate each along the motion, and sum them."""
+    """Read the frames to sum, interpolate each along the motion, and sum them.
+
+    Frames that are `resident` on a GPU are not copied to it again.
+    """
     shape = (reader.info.height_px, reader.info.width_px)
     rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
     with ThreadPool(threads) as workers:
@@ -48,6 +53,7 @@ def second_pass(
             names=("all", "odd", "even") if params.odd_even else ("all",),
             weights=frame_weights(plan, params),
             image_count=plan.sum.count if params.save_movie else 0,
+            resident=resident,
         )
         amplitude = _amplitude_sum(plan, params, threads)
         for raw in reader.frames(plan.sum, threads=threads):

@@ -26,6 +26,7 @@ from flexalign.arrays.kernels.downsample import moments
 from flexalign.arrays.kernels.float16 import UNSCALED, coding_for, store, stored
 from flexalign.arrays.kernels.likelihood import Packing, as_float32
 from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.model import FloatArray, PixelArray
 
 # Maximum share of the free memory for the spectra of patches.
@@ -37,7 +38,7 @@ class _Detector:
 
     def __init__(self, correction: Correction, device: Device) -> None:
         def moved(array: npt.NDArray[Any] | None) -> Any:
-            return None if array is None else device.xp.array(array)
+            return None if array is None else device.upload(array)
 
         self._gain, self._dark = moved(correction.gain), moved(correction.dark)
         self._bad, self._neighbours = moved(correction.bad_index), moved(correction.neighbour_index)
@@ -62,16 +63,19 @@ class GpuDownsampler:
         small: PixelArray,
         device: Device,
         kept_share: float,
+        resident: ResidentFrames | None = None,
     ) -> None:
         xp, small_shape_px = device.xp, (small.shape[1], small.shape[2])
         self._device, self._all = device, small
         sizes = zip(shape_px, small_shape_px, strict=True)
         down, across = (axis_filter(a, b, kept_share) for a, b in sizes)
-        self._along_y = xp.array(down.start), xp.array(down.weight)
-        self._along_x = xp.array(across.start), xp.array(np.ascontiguousarray(across.weight.T))
+        along_x = across.start, np.ascontiguousarray(across.weight.T)
+        self._along_y = device.upload(down.start), device.upload(down.weight)
+        self._along_x = device.upload(along_x[0]), device.upload(along_x[1])
         self._rows = xp.empty((small_shape_px[0], shape_px[1]), np.float32)
         self._small = xp.empty(small_shape_px, np.float32)
-        self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
+        self._detector, self._resident = _Detector(correction, device), resident
+        self._upload = FrameUpload(device, 0 if resident is None else resident.count)
         self._frame = device.xp.empty(shape_px, np.float32)
         self._image, self._other_image = (device.empty_on_host(small_shape_px) for _ in range(2))
         self._pending: tuple[int, int, Callable[[], object]] | None = None
@@ -90,6 +94,8 @@ class GpuDownsampler:
         The host waits for the frame before only when this one is in the queue.
         """
         pixels = self._upload.upload(raw)
+        if self._resident is not None:
+            self._resident.put(frame_index, pixels)
         self._detector.correct(pixels, frame_index, self._frame)
         for total in sums:
             total += pixels
@@ -133,8 +139,10 @@ class GpuAlignedSums:
         names: Sequence[str],
         weights: ExponentialWeights | None = None,
         image_count: int = 0,
+        resident: ResidentFrames | None = None,
     ) -> None:
         xp = device.xp
+        self._resident = resident
         self._device, self._shape, self._output_shape = device, shape_px, output_shape_px
         self._detector, self._upload = _Detector(correction, device), FrameUpload(device)
         self._totals = {name: xp.zeros(shape_px, np.float32) for name in names}
@@ -143,7 +151,7 @@ class GpuAlignedSums:
         self._weights = weights
         self._rate: Any = None
         if weights is not None:
-            self._rate = xp.array(weights.rate(), np.float32)
+            self._rate = device.upload(weights.rate(), np.float32)
             self._weighted = xp.zeros(self._rate.shape, np.complex64)
             self._times: list[int] = []
         self._images = device.empty_on_host((image_count, *output_shape_px))
@@ -158,11 +166,15 @@ class GpuAlignedSums:
         time: int = 0,
     ) -> None:
         """Correct, interpolate and add a frame; see `AlignedSums.add`."""
-        self._detector.correct(self._upload.upload(raw), frame_index, self._frame)
-        self._upload.done()
+        pixels = None if self._resident is None else self._resident.get(frame_index)
+        if pixels is None:
+            self._detector.correct(self._upload.upload(raw), frame_index, self._frame)
+            self._upload.done()
+        else:
+            self._detector.correct(pixels, frame_index, self._frame)
         kernels.prefilter(self._frame, self._buffer)
         lattice = resample.lattice_for_loops(displacement_px, self._shape)
-        lattice = self._device.xp.array(lattice, np.float32)
+        lattice = self._device.upload(lattice, np.float32)
         moved = self._buffer
         kernels.sample(self._frame, lattice, LATTICE_STEP_PX, moved)
         for name in names:
@@ -208,7 +220,7 @@ class GpuAlignedSums:
         """An image (h, w) of the frames' size, on the host, Fourier-cropped to the output's."""
         if self._output_shape == self._shape:
             return image
-        return self._device.host(self._cropped(self._device.xp.array(image)))
+        return self._device.host(self._cropped(self._device.upload(image)))
 
     def _cropped(self, image: Any) -> Any:
         """`at_output_size` of an image on the device."""
@@ -242,13 +254,13 @@ class GpuSweeps:
         xp, ring = device.xp, packing.ring_packed
         self._packed, self._packing, self._sides, self._device = packed, packing, sides_px, device
         columns = np.diff(packing.start)
-        self._start, self._ring = xp.array(packing.start), xp.array(ring)
-        self._row = xp.array(np.repeat(np.arange(len(columns)), columns))
-        self._wave_y = xp.array(packing.wave, np.float64)
+        self._start, self._ring = device.upload(packing.start), device.upload(ring)
+        self._row = device.upload(np.repeat(np.arange(len(columns)), columns))
+        self._wave_y = device.upload(packing.wave, np.float64)
         self._wave_x = xp.arange(1, columns.max() + 1, dtype=np.float64)
-        self._order = xp.array(np.argsort(ring, kind="stable"))
+        self._order = device.upload(np.argsort(ring, kind="stable"))
         self._ring_count = int(packing.ring.max()) + 1
-        self._ring_start = xp.array(
+        self._ring_start = device.upload(
             np.searchsorted(np.sort(ring), np.arange(self._ring_count + 1)), np.int64
         )
         free = device.free_bytes()
@@ -261,7 +273,7 @@ class GpuSweeps:
 
     def _uploaded(self, packed: npt.NDArray[np.uint16]) -> Any:
         """Packed spectra on the GPU, as float32."""
-        return as_float32(self._device.xp.array(packed))
+        return as_float32(self._device.upload(packed))
 
     def sweep(
         self,
@@ -288,8 +300,8 @@ class GpuSweeps:
     ) -> None:
         """Fill gradient (patches, times, 2) and ring sums (patches, rings) of one motion."""
         xp = self._device.xp
-        is_wanted, weight_at = self._ring < rings, xp.array(weight)
-        columns = xp.array(self._packing.columns_within(weighted_rings))
+        is_wanted, weight_at = self._ring < rings, self._device.upload(weight)
+        columns = self._device.upload(self._packing.columns_within(weighted_rings))
         for first in range(0, len(residual_px), self._together):
             piece = slice(first, first + self._together)
             packed = (
@@ -313,7 +325,7 @@ class GpuSweeps:
     def _phases(self, residual_px: FloatArray) -> tuple[Any, Any]:
         """exp(2 pi i k.residual) of rows (patches, times, rows) and of columns (likewise)."""
         xp = self._device.xp
-        turns = xp.array(2j * np.pi * residual_px / np.array(self._sides))
+        turns = self._device.upload(2j * np.pi * residual_px / np.array(self._sides))
         return (
             xp.exp(turns[..., 0, None] * self._wave_y).astype(np.complex64),
             xp.exp(turns[..., 1, None] * self._wave_x).astype(np.complex64),
