@@ -123,7 +123,8 @@ def test_what_was_saved_is_read_without_the_movie(movie, tmp_path):
 
     assert read_motion(tmp_path / "m_motion.json") == result.motion
     assert read_motion(tmp_path / "m_record.json") == result.motion
-    assert read_record(tmp_path / "m_record.json").quality == result.quality
+    quality = read_record(tmp_path / "m_record.json").quality
+    assert quality.to_dict() == result.quality.to_dict()
     found = read_motion(tmp_path / "m_shifts.xmd").trajectory.displacement_px
     np.testing.assert_allclose(found, result.motion.trajectory.displacement_px, atol=1e-4)
 
