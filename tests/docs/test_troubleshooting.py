@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from flexalign.option_messages import with_options
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "troubleshoot.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def messages() -> str:
-    """All text in the code, joined as Python joins it."""
+    """All text in the code, joined as Python joins it, with the options of the command line."""
     paths = (ROOT / "src" / "flexalign").rglob("*.py")
     nodes = (node for p in paths for node in ast.walk(ast.parse(p.read_text(encoding="utf-8"))))
     constants = (node.value for node in nodes if isinstance(node, ast.Constant))
-    return "\n".join(value for value in constants if isinstance(value, str))
+    return with_options("\n".join(value for value in constants if isinstance(value, str)))
 
 
 def test_every_message_is_one_of_the_program(messages):

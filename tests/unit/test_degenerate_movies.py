@@ -108,11 +108,11 @@ def test_settings_at_their_limits_are_survived(tmp_path, typed):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ({"binning": 40.0}, "--binning: expected a micrograph of at least 16 x 16 px"),
-        ({"patches": (2, 9)}, "--patches: 9 patches in y are too small"),
+        ({"binning": 40.0}, "`binning`: expected a micrograph of at least 16 x 16 px"),
+        ({"patches": (2, 9)}, "`patches`: 9 patches in y are too small"),
         (
             {"patches": (2, 2), "control_points": (100, 100, 5)},
-            "--control-points: expected at most 4000 in all",
+            "`control_points`: expected at most 4000 in all",
         ),
     ],
     ids=str,

@@ -30,7 +30,7 @@ def test_without_such_a_gpu_it_says_so(gpu, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cuda:99"])
 
     assert gpu.main() == 4
-    assert "--device cpu" in capsys.readouterr().err
+    assert "`device` cpu" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

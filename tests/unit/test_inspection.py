@@ -74,7 +74,7 @@ def test_without_a_pixel_size_it_says_so_and_the_rest(tmp_path):
     facts = inspect_file(write_mrc(tmp_path / "m.mrc", frames(), 1.0), AlignParams())
 
     assert facts.problem == ""
-    assert "--pixel-size" in line(facts, "plan")
+    assert "`pixel_size_A`" in line(facts, "plan")
     assert line(facts, "size").startswith(f"{WIDTH} x {HEIGHT}")
 
 

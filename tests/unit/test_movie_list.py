@@ -68,8 +68,8 @@ def test_lists_of_older_versions_have_all_in_one_table(tmp_path):
     ("movies", "optics", "words"),
     [
         ({**MOVIES, "rlnVoltage": ["300", "fast"]}, OPTICS, "numbers in the column _rlnVoltage"),
-        ({**MOVIES, "rlnVoltage": ["300", "nan"]}, OPTICS, "b.mrc: --voltage"),
-        ({**MOVIES, "rlnVoltage": ["300", "-1"]}, OPTICS, "b.mrc: --voltage"),
+        ({**MOVIES, "rlnVoltage": ["300", "nan"]}, OPTICS, "b.mrc: `voltage_kV`"),
+        ({**MOVIES, "rlnVoltage": ["300", "-1"]}, OPTICS, "b.mrc: `voltage_kV`"),
         (MOVIES, {**OPTICS, "rlnMicrographOriginalPixelSize": ["abc"] * 3}, "found abc"),
         ({**MOVIES, "rlnOpticsGroup": [1, 4]}, OPTICS, "b.mrc in an optics group.*number 4"),
         ({**MOVIES, "rlnOpticsGroup": [1, "x"]}, OPTICS, "column _rlnOpticsGroup, found x"),

@@ -133,7 +133,7 @@ DAMAGES = {
     "outputs": ("outputs", []),
     "outputs.micrograph": ("outputs.micrograph", 7),
     "parameters": ("parameters", None),
-    "parameters: --binning": ("parameters.binning", "much"),
+    "parameters: `binning`": ("parameters.binning", "much"),
     "timings_s": ("timings_s", None),
     "timings_s.read": ("timings_s.read", "x"),
     "decisions": ("decisions", [1]),

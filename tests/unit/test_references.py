@@ -181,7 +181,7 @@ def test_a_dark_of_another_size_keeps_its_sum(tmp_path, shape):
 
 
 @pytest.mark.parametrize(
-    ("shape", "hint"), [((8, 6), "--gain-rotate 90 or 270"), ((7, 8), "is it the right file")]
+    ("shape", "hint"), [((8, 6), "`gain_rotate` 90 or 270"), ((7, 8), "is it the right file")]
 )
 def test_another_size_is_refused_with_both_sizes_and_a_hint(gain, shape, hint):
     with pytest.raises(InputError, match=rf"{shape[1]} x {shape[0]} .*found 8 x 6; .*{hint}"):

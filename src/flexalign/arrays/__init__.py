@@ -8,6 +8,8 @@ that cannot be used), `hot_pixels`, `blank_area` (no electrons), `downsample`.
 
 Estimation: `correlate` (cross-correlation and its peaks), `likelihood_sweeps`.
 
+Both passes: `resident_frames` (raw frames that stay on a GPU).
+
 Second pass: `resample` (cubic B-spline interpolation), `aligned_sum`, `lowrank_weights` with
 `dose` (exposure weights), `power_spectrum`.
 """

@@ -12,14 +12,12 @@ from flexalign.io.movies.open_movie import open_for
 from flexalign.params import AlignParams, quoted
 from flexalign.plan import make_plan
 from flexalign.quality.dose_check import (
+    DOSE_MOVIES,
     DoseFinding,
     counted_dose_e_A2,
     dose_finding,
     pixel_size_finding,
 )
-
-# A finding that may be an exception stops a run when all of so many movies have it.
-DOSE_MOVIES = 3
 
 
 class FirstMovies:
@@ -79,8 +77,8 @@ class FirstMovies:
         self._doubtful += 1
         if finding.is_certain or self._doubtful == DOSE_MOVIES:
             raise ParameterError(
-                f"{quoted(finding.option)}: {finding.text}; `dose_check` off goes on with "
-                "it as it is"
+                f"{quoted(finding.option)}: {finding.text}; "
+                "`dose_check` off goes on with it as it is"
             )
 
 

@@ -159,10 +159,10 @@ def _print_plans(
     debug: bool,
 ) -> int:
     """Print the plan of one movie, or of groups of many; the exit code."""
-    from flexalign.batch.first_movies import DOSE_MOVIES
     from flexalign.batch.session_plan import PlannedMovie, describe_movies
     from flexalign.batch.sidecars import SidecarParameters
     from flexalign.io.movies.open_movie import plan_movie
+    from flexalign.quality.dose_check import DOSE_MOVIES
 
     say = partial(typer.echo, err=True)
     params_of = params_by(SidecarParameters(params, given, own_values(own), say))

@@ -59,17 +59,15 @@ def info(
             else:
                 facts = inspect_file(path, params, read=read)
         except InputError as error:
-            found.append(
-                {"path": str(path), "kind": "unknown", "problem": with_options(str(error))}
-            )
+            found.append({"path": str(path), "kind": "unknown", "problem": str(error)})
             raise
         found.append(facts.to_dict())
         if not as_json:
-            typer.echo(facts.describe() + "\n")
+            typer.echo(with_options(facts.describe()) + "\n")
         if facts.problem:
             raise InputError(facts.problem)
 
     code = run_each(files, show, debug=debug, what="files")
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(with_options(json.dumps(found, indent=1)))
     raise typer.Exit(code)

@@ -67,7 +67,7 @@ def read_record(path: str | Path) -> MovieRecord:
     >>> params = AlignParams(pixel_size_A=1.5, local=False)
     >>> _ = align_movie(frames, params).save(folder, "stack_1")
     >>> read_record(folder / "stack_1_record.json")
-    <MovieRecord: array, 4 frames of 64 x 64 px (h, w), motion 0.0 A, model: none>
+    <MovieRecord: array, 4 frames of 64 x 64 px (h, w), motion 0.0 A, model: none, flags: no-signal>
     """
     plain = read_json(path)
     try:

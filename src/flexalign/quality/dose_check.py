@@ -12,6 +12,8 @@ from flexalign.model import FrameRange
 from flexalign.plan import Plan
 from flexalign.quality.metrics import counts_are_electrons
 
+# A finding that may be an exception stops a run when all of so many movies have it.
+DOSE_MOVIES = 3
 # Movies of smaller pixels show less than an atom bond, those of larger ones no protein.
 MIN_PIXEL_A, MAX_PIXEL_A = 0.12, 9.0
 # Several times what a specimen for high resolution survives.
