@@ -134,6 +134,14 @@ def _seconds(record: MovieRecord) -> float | None:
 
 COLUMNS = (
     Column("movie", "Movie", movie_path, about="the file"),
+    Column("micrograph", "Micrograph", "outputs.micrograph", about="sum of the frames, a file"),
+    Column(
+        "dose_weighted", "Dose-weighted", "outputs.dose_weighted",
+        about="dose-weighted micrograph, a file",
+    ),
+    Column("movie_pixel_size_A", "Pixel size of the movie", "pixel_size_A", "Å", 6),
+    Column("micrograph_pixel_size_A", "Pixel size", "output_pixel_size_A", "Å", 6),
+    Column("voltage_kV", "Voltage", "parameters.voltage_kV", "kV"),
     Column("movie_time_s", "Time", _movie_time_s, "s", about="when the movie was written"),
     Column("flags", "Flags", _flag_names, priority=1, about="flags, worst first"),
     Column("severity", "Severity", _severity, about="of the worst flag: problem, warning or note"),
@@ -189,8 +197,17 @@ COLUMNS = (
 # Columns that the table of the page does not show.
 NOT_IN_TABLE = (
     "movie", "severity", "why", "warning_texts", "version", "parameters_hash", "device", "gain",
-    "movie_time_s",
+    "movie_time_s", "micrograph", "dose_weighted", "movie_pixel_size_A", "micrograph_pixel_size_A",
+    "voltage_kV",
 )  # fmt: skip
+
+# Numbers by which movies are accepted, with the words before "at most".
+THRESHOLDS = {
+    "early_motion_A": "Early motion",
+    "total_motion_A": "Total motion",
+    "local_range_A": "Local motion",
+    "rings_to_A": "Thon rings to",
+}
 
 PANELS = (
     Panel(
