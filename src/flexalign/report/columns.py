@@ -16,7 +16,7 @@ from flexalign.batch.rows import (
     warning_count,
 )
 from flexalign.model import MovieRecord
-from flexalign.quality.table import NUMBERS
+from flexalign.quality.table import NUMBERS, SPECTRUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Column:
     digits : significant digits
     priority : when columns do not fit the window, those of the highest number are hidden first
     about : meaning, in one sentence
+    group : heading above it on the page of a movie
     """
 
     name: str
@@ -41,6 +42,7 @@ class Column:
     digits: int = 4
     priority: int = 5
     about: str = ""
+    group: str = "Run"
 
     @property
     def heading(self) -> str:
@@ -88,6 +90,7 @@ def rounded(value: Any, digits: int) -> Any:
     return value
 
 
+DOSE = "Dose"
 _UNITS = {"A": "Å", "e/A2": "e/Å²"}
 
 
@@ -98,7 +101,7 @@ def _quality(name: str, source: str = "") -> Column:
     shown, unit = number.report, _UNITS.get(number.unit, number.unit)
     return Column(
         name, shown.title, source or f"quality.{name}", unit, shown.digits, shown.priority,
-        shown.about,
+        shown.about, DOSE if "dose" in name else number.group,
     )  # fmt: skip
 
 
@@ -160,14 +163,17 @@ COLUMNS = (
     Column(
         "signal_gained", "Signal gained", _signal_gained, "", 3, priority=4,
         about="by correction: signal over noise of the sum around 8 Å, after less before",
+        group=SPECTRUM,
     ),
     Column(
         "signal_after", "Signal after", signal_after, "", 3, priority=8,
         about="signal over noise of the sum around 8 Å, along the motion that was kept",
+        group=SPECTRUM,
     ),
     Column(
         "signal_before", "Signal before", signal_before, "", 3, priority=8,
         about="the same without motion correction",
+        group=SPECTRUM,
     ),
     _quality("measured_dose_e_A2"),
     # The dose as given, even if no counts were measured.

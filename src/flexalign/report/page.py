@@ -121,6 +121,7 @@ def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
                 "about": column.about,
                 "priority": column.priority,
                 "heading": column.heading,
+                "group": column.group,
                 "inTable": column.name not in NOT_IN_TABLE,
             }
             for column in COLUMNS
