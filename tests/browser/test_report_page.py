@@ -260,6 +260,17 @@ def test_a_movie_shows_its_pictures_plots_and_numbers(open_page, session_folder)
     assert opened.strange_requests() == []
 
 
+def test_the_numbers_of_a_movie_are_grouped_and_have_units(opened):
+    page = opened.page
+    page.get_by_role("button", name=FIRST).first.click()
+    page.wait_for_selector("#dialog figure")
+
+    motion = page.locator(".number-groups h3", has_text="Motion").first
+    assert motion.locator("+ dl dd").first.inner_text().endswith(" Å")
+    dose = page.locator(".number-groups h3", has_text="Dose")
+    assert dose.locator("+ dl dd").first.inner_text().endswith(" e/Å²")
+
+
 def test_the_address_of_an_open_movie_opens_it_again(opened):
     page = opened.page
     page.get_by_role("button", name=FIRST).first.click()

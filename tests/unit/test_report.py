@@ -15,15 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flexalign.batch import tables
 from flexalign.errors import InputError, OutputError
 from flexalign.gain.verdict import GainCheck, Placement
 from flexalign.io.record import read_record
+from flexalign.io.star import read_star
 from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.plain import write_json
 from flexalign.report import collect, details, page
 from flexalign.report.columns import COLUMNS, PANELS
 from flexalign.report.live import MAX_INSIDE, MAX_INSIDE_BYTES, Report
+from flexalign.report.subset import star_parts
 from flexalign.report.summary import worst_first
 
 ASSETS = resources.files("flexalign.report") / "assets"
@@ -234,6 +237,23 @@ def test_a_movie_that_failed_when_it_was_tried_again_counts_as_failed(folder):
     counts = report_of(folder)["counts"]
 
     assert (counts["done"], counts["failed"]) == (MOVIES - FAILED - 1, FAILED + 1)
+
+
+def test_rows_of_accepted_movies_are_those_of_the_table_of_micrographs(folder):
+    records = [read_record(path) for path in sorted(folder.glob("*_record.json"))]
+    tables.write_star(folder / "micrographs.star", [tables.row_of(one) for one in records], 300.0)
+    rows = [collect.row_of("", 0, one).values for one in records]
+
+    parts = star_parts(os.path.relpath(folder), rows)
+
+    text = parts["head"] + "\n".join(parts["rows"]) + "\n"
+    (folder / "parts.star").write_text(text)
+    written, found = (read_star(folder / f"{name}.star") for name in ("micrographs", "parts"))
+    texts = ("rlnMicrographName", "rlnOpticsGroup", "flexalignFlags", "rlnMicrographMovieName")
+    assert found["optics"] == written["optics"]
+    assert list(found["micrographs"]) == list(written["micrographs"])
+    for label in texts:
+        assert found["micrographs"][label] == written["micrographs"][label]
 
 
 def test_details_of_movies_that_are_gone_are_removed(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from flexalign.quality.table import csv_names
 
 FAILED_NAME, CSV_NAME, STAR_NAME = "failed.tsv", "micrographs.csv", "micrographs.star"
 NAMES = (FAILED_NAME, CSV_NAME, STAR_NAME)
+STAR_COMMENT = "written by flexalign"
 # Where the columns of ``micrographs.csv`` come from, in their order.
 _SOURCES: dict[str, Source] = {
     "micrograph": "outputs.micrograph",
@@ -107,6 +108,20 @@ def write_star(path: Path, rows: Sequence[dict[str, Any]], voltage_kV: float) ->
     ----------
     voltage_kV : for rows in the index of an earlier version, which have none
     """
+    blocks = star_blocks(os.path.relpath(path.parent), rows, voltage_kV)
+    star.write_star(path, blocks, STAR_COMMENT)
+
+
+def star_blocks(
+    folder: str, rows: Sequence[Mapping[str, Any]], voltage_kV: float
+) -> tuple[str, str]:
+    """The two blocks of ``micrographs.star``: optics groups and micrographs.
+
+    Parameters
+    ----------
+    folder : where the micrographs are, as written in the file
+    voltage_kV : for rows that have none
+    """
     kinds = [
         (
             row["movie_pixel_size_A"],
@@ -123,7 +138,6 @@ def write_star(path: Path, rows: Sequence[dict[str, Any]], voltage_kV: float) ->
         "rlnMicrographPixelSize": [size_A for _, size_A, _ in groups],
         "rlnVoltage": [float(kV) for _, _, kV in groups],
     }
-    folder = os.path.relpath(path.parent)
     columns: dict[str, list[object]] = {
         "rlnMicrographName": [
             f"{folder}/{row['dose_weighted'] or row['micrograph']}" for row in rows
@@ -139,8 +153,7 @@ def write_star(path: Path, rows: Sequence[dict[str, Any]], voltage_kV: float) ->
     columns["rlnMicrographMovieName"] = [row["movie"] for row in rows]
     if any(row["dose_weighted"] for row in rows):
         columns["rlnMicrographNameNoDW"] = [f"{folder}/{row['micrograph']}" for row in rows]
-    blocks = [star.star_loop("optics", optics), star.star_loop("micrographs", columns)]
-    star.write_star(path, blocks, "written by flexalign")
+    return star.star_loop("optics", optics), star.star_loop("micrographs", columns)
 
 
 def _number(value: float | None) -> float:

@@ -146,9 +146,14 @@ def write_star(path: str | Path, blocks: Iterable[str], comment: str = "") -> No
     InputError
         If the file cannot be written; nothing is left behind.
     """
-    text = "".join(f"# version 30001\n\n{block}\n\n" for block in blocks)
     with replacing(path) as temporary:
-        temporary.write_text(f"# {comment}\n{text}" if comment else text, encoding="utf-8")
+        temporary.write_text(star_text(blocks, comment), encoding="utf-8")
+
+
+def star_text(blocks: Iterable[str], comment: str = "") -> str:
+    """The content of a file of these blocks."""
+    text = "".join(f"# version 30001\n\n{block}\n\n" for block in blocks)
+    return f"# {comment}\n{text}" if comment else text
 
 
 def _word(value: object) -> str:

@@ -21,7 +21,10 @@ from flexalign.naming import RECORD_SUFFIX
 from flexalign.plain import typed, typed_items
 from flexalign.report.columns import COLUMNS, rounded
 
-_TEXTS = ("movie", "severity", "chosen", "version", "parameters_hash", "device", "gain")
+_TEXTS = (
+    "movie", "micrograph", "dose_weighted", "severity", "chosen", "version", "parameters_hash",
+    "device", "gain",
+)  # fmt: skip
 _ROW_TYPES: dict[str, Any] = {
     **{column.name: float | None for column in COLUMNS},
     **dict.fromkeys(_TEXTS, str | None),

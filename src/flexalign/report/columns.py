@@ -16,7 +16,7 @@ from flexalign.batch.rows import (
     warning_count,
 )
 from flexalign.model import MovieRecord
-from flexalign.quality.table import NUMBERS
+from flexalign.quality.table import NUMBERS, SPECTRUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Column:
     digits : significant digits
     priority : when columns do not fit the window, those of the highest number are hidden first
     about : meaning, in one sentence
+    group : heading above it on the page of a movie
     """
 
     name: str
@@ -41,6 +42,7 @@ class Column:
     digits: int = 4
     priority: int = 5
     about: str = ""
+    group: str = "Run"
 
     @property
     def heading(self) -> str:
@@ -88,6 +90,7 @@ def rounded(value: Any, digits: int) -> Any:
     return value
 
 
+DOSE = "Dose"
 _UNITS = {"A": "Å", "e/A2": "e/Å²"}
 
 
@@ -98,7 +101,7 @@ def _quality(name: str, source: str = "") -> Column:
     shown, unit = number.report, _UNITS.get(number.unit, number.unit)
     return Column(
         name, shown.title, source or f"quality.{name}", unit, shown.digits, shown.priority,
-        shown.about,
+        shown.about, DOSE if "dose" in name else number.group,
     )  # fmt: skip
 
 
@@ -134,6 +137,14 @@ def _seconds(record: MovieRecord) -> float | None:
 
 COLUMNS = (
     Column("movie", "Movie", movie_path, about="the file"),
+    Column("micrograph", "Micrograph", "outputs.micrograph", about="sum of the frames, a file"),
+    Column(
+        "dose_weighted", "Dose-weighted", "outputs.dose_weighted",
+        about="dose-weighted micrograph, a file",
+    ),
+    Column("movie_pixel_size_A", "Pixel size of the movie", "pixel_size_A", "Å", 6),
+    Column("micrograph_pixel_size_A", "Pixel size", "output_pixel_size_A", "Å", 6),
+    Column("voltage_kV", "Voltage", "parameters.voltage_kV", "kV"),
     Column("movie_time_s", "Time", _movie_time_s, "s", about="when the movie was written"),
     Column("flags", "Flags", _flag_names, priority=1, about="flags, worst first"),
     Column("severity", "Severity", _severity, about="of the worst flag: problem, warning or note"),
@@ -152,14 +163,17 @@ COLUMNS = (
     Column(
         "signal_gained", "Signal gained", _signal_gained, "", 3, priority=4,
         about="by correction: signal over noise of the sum around 8 Å, after less before",
+        group=SPECTRUM,
     ),
     Column(
         "signal_after", "Signal after", signal_after, "", 3, priority=8,
         about="signal over noise of the sum around 8 Å, along the motion that was kept",
+        group=SPECTRUM,
     ),
     Column(
         "signal_before", "Signal before", signal_before, "", 3, priority=8,
         about="the same without motion correction",
+        group=SPECTRUM,
     ),
     _quality("measured_dose_e_A2"),
     # The dose as given, even if no counts were measured.
@@ -189,8 +203,17 @@ COLUMNS = (
 # Columns that the table of the page does not show.
 NOT_IN_TABLE = (
     "movie", "severity", "why", "warning_texts", "version", "parameters_hash", "device", "gain",
-    "movie_time_s",
+    "movie_time_s", "micrograph", "dose_weighted", "movie_pixel_size_A", "micrograph_pixel_size_A",
+    "voltage_kV",
 )  # fmt: skip
+
+# Numbers by which movies are accepted, with the words before "at most".
+THRESHOLDS = {
+    "early_motion_A": "Early motion",
+    "total_motion_A": "Total motion",
+    "local_range_A": "Local motion",
+    "rings_to_A": "Thon rings to",
+}
 
 PANELS = (
     Panel(

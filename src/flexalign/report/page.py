@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,16 +18,17 @@ from markupsafe import Markup
 from flexalign.atomic import replacing
 from flexalign.figure_style import FRAME_COLORS, style_variables
 from flexalign.quality.flags import DEFINITIONS
-from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS
+from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS, THRESHOLDS
 from flexalign.report.details import PICTURES, as_script
+from flexalign.report.subset import star_parts
 
 STYLES = (
     "dataTables.dataTables.min.css", "responsive.dataTables.min.css", "movie.css", "report.css",
 )  # fmt: skip
 LIBRARIES = ("echarts.min.js", "dataTables.min.js", "dataTables.responsive.min.js")
 SCRIPTS = (
-    "store.js", "charts.js", "theme.js", "session.js", "table.js", "figures.js",
-    "figures_motion.js", "figures_signal.js", "movie.js", "start.js",
+    "store.js", "charts.js", "theme.js", "session.js", "table.js",
+    "acceptance.js", "figures.js", "figures_motion.js", "figures_signal.js", "movie.js", "start.js",
 )  # fmt: skip
 # Length of lists on the page, before it refers to the table and to the other files.
 MAX_WORST, MAX_FAILURES = 20, 200
@@ -61,6 +63,7 @@ def render(
     in_groups = itertools.groupby(summary["parameters"], lambda item: item["group"])
     text: str = page_template("report.html").render(
         title=Path(summary["folder"]).name,
+        star_folder=os.path.relpath(summary["folder"]),
         summary=summary,
         run=summary["run"],
         ended=summary["run"].get("summary"),
@@ -118,6 +121,7 @@ def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
                 "about": column.about,
                 "priority": column.priority,
                 "heading": column.heading,
+                "group": column.group,
                 "inTable": column.name not in NOT_IN_TABLE,
             }
             for column in COLUMNS
@@ -127,6 +131,8 @@ def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:
         "frameColors": FRAME_COLORS,
         "flags": {name: _definition(name) for name in summary["flags"]},
         "worst": summary["worst"],
+        "thresholds": THRESHOLDS,
+        "star": star_parts(os.path.relpath(summary["folder"]), movies),
     }
 
 

@@ -59,19 +59,30 @@ const movie = (() => {
     const shownColumns = data.columns.filter(
       (column) => column.inTable && column.name !== "flags" && value(column.name, row) !== null,
     );
+    const groups = [...new Set(shownColumns.map(({ group }) => group))];
+    return make(
+      "div",
+      { class: "number-groups" },
+      ...groups.flatMap((group) => [
+        make("h3", {}, group),
+        numbersOf(
+          row,
+          shownColumns.filter((column) => column.group === group),
+        ),
+      ]),
+    );
+  }
+
+  function numbersOf(row, columns) {
     return make(
       "dl",
       { class: "numbers" },
-      ...shownColumns.map((column) =>
+      ...columns.map(({ name, title, unit, about }) =>
         make(
           "div",
           {},
-          make("dt", { title: column.about }, column.title),
-          make(
-            "dd",
-            {},
-            `${number(value(column.name, row))}${column.unit ? ` ${column.unit}` : ""}`,
-          ),
+          make("dt", { title: about }, title),
+          make("dd", {}, `${number(value(name, row))}${unit ? ` ${unit}` : ""}`),
         ),
       ),
     );

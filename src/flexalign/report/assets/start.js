@@ -21,7 +21,9 @@
   const RELOAD_MS = 30000;
   if (root.dataset.run === "going-on") {
     setInterval(() => {
-      if (!document.querySelector("dialog[open]") && !flexalign.selected.size) location.reload();
+      const isInUse =
+        document.querySelector("dialog[open]") || flexalign.selected.size || acceptance?.isSet();
+      if (!isInUse) location.reload();
     }, RELOAD_MS);
   }
 

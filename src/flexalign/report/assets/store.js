@@ -43,6 +43,13 @@ const flexalign = (() => {
     return element;
   }
 
+  /* Save a text as a file. */
+  function save(name, text, type = "text/plain") {
+    const file = URL.createObjectURL(new Blob([text], { type }));
+    make("a", { href: file, download: name }).click();
+    URL.revokeObjectURL(file);
+  }
+
   return {
     data,
     rowOf,
@@ -51,6 +58,7 @@ const flexalign = (() => {
     say,
     number,
     make,
+    save,
     count: data.names.length,
 
     value: (column, row) => data.values[column][row],

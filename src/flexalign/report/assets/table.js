@@ -156,9 +156,7 @@ const table = (() => {
     const paths = [...flexalign.selected]
       .sort((a, b) => a - b)
       .map((row) => value("movie", row) ?? data.names[row]);
-    const file = URL.createObjectURL(new Blob([`${paths.join("\n")}\n`], { type: "text/plain" }));
-    make("a", { href: file, download: "selected_movies.txt" }).click();
-    URL.revokeObjectURL(file);
+    flexalign.save("selected_movies.txt", `${paths.join("\n")}\n`);
   });
 
   /* Whether the table shows only what is selected. */
