@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexalign.io.movies.reader import MovieReader
-from flexalign.model import FrameRange
+from flexalign.model import FrameRange, MovieInfo
 from flexalign.plan import Plan
-from flexalign.quality.metrics import counts_are_electrons
 
+# Cameras that write bytes, or events, write electrons.
+COUNTING_DTYPES = ("int8", "uint8")
 # A finding that may be an exception stops a run when all of so many movies have it.
 DOSE_MOVIES = 3
 # Movies of smaller pixels show less than an atom bond, those of larger ones no protein.
@@ -107,3 +108,8 @@ def counted_dose_e_A2(reader: MovieReader, plan: Plan, *, threads: int = 1) -> f
     # Of one frame, which differs from the mean where doses or numbers of raw frames do.
     relative = float(plan.relative_counts(np.array([middle]))[0])
     return counts / (relative * plan.pixel_size_A**2)
+
+
+def counts_are_electrons(movie: MovieInfo) -> bool:
+    """Whether the raw values of a movie are electron counts, judging by its format."""
+    return movie.file_format.endswith("eer") or movie.pixel_dtype in COUNTING_DTYPES

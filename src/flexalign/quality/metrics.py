@@ -13,7 +13,6 @@ from flexalign.model import (
     Curves,
     FloatArray,
     FrameSums,
-    MovieInfo,
     PowerSpectrum,
     Quality,
     SignalBand,
@@ -23,12 +22,11 @@ from flexalign.params import AlignParams
 from flexalign.passes import FirstPass
 from flexalign.plan import Plan
 from flexalign.quality import motion_statistics, raise_flags
+from flexalign.quality.dose_check import counts_are_electrons
 from flexalign.quality.gain_residual import line_residuals
 from flexalign.quality.thon_rings import NOT_MEASURED, find_thon_rings
 from flexalign.quality_limits import LIMITS
 
-# Cameras that write bytes, or events, write electrons.
-COUNTING_DTYPES = ("int8", "uint8")
 # In smaller micrographs the mean of a few tiles is too noisy to show rings.
 MIN_PX_FOR_RINGS = 1000
 _CURVE_DIGITS = 4
@@ -217,11 +215,6 @@ def _field_error_px(field: MotionField | None) -> float:
     if field is None or field.standard_error_px is None:
         return float("nan")
     return float(np.median(field.standard_error_px))
-
-
-def counts_are_electrons(movie: MovieInfo) -> bool:
-    """Whether the raw values of a movie are electron counts, judging by its format."""
-    return movie.file_format.endswith("eer") or movie.pixel_dtype in COUNTING_DTYPES
 
 
 def _measured_dose_e_A2(plan: Plan, first: FirstPass) -> float:
