@@ -160,8 +160,8 @@ def test_rows_are_filtered_by_text_flag_and_number(opened, numbers):
     page.get_by_label("Flag", exact=True).select_option(flag)
     by_flag = page.evaluate("table.shownRows().length")
     page.get_by_label("Flag", exact=True).select_option("")
-    page.get_by_label("At least").fill("12")
-    page.get_by_label("At most").fill("20")
+    page.get_by_label("At least", exact=True).fill("12")
+    page.get_by_label("At most", exact=True).fill("20")
     by_number = page.evaluate("table.shownRows().length")
 
     assert by_text == [FIRST]
