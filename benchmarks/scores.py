@@ -1,132 +1,128 @@
 """Whether scores of alignments say what is true: on the electrons of the fit, and on others.
 
 Each exposure is simulated twice, with the same specimen and motion and different electrons.  The
-programs see the first; all alignments, the true motion among them, are scored on both.  The
-tables, in Markdown, show the signal of each alignment relative to the true motion on both, how
-often the order by score is that of the true errors, and what is found in noise alone::
+programs see the first; all alignments, the true motion and an over-fitted one among them, are
+scored on both.  The tables, in Markdown, show the signal of each alignment relative to the true
+motion on both, how often the order by score is that of the true errors, and which alignments have
+more signal than no motion where there is nothing to align ("still", "noise", "shuffled")::
 
     python benchmarks/scores.py --list
     python benchmarks/scores.py plain noise --seeds 301 302 303
+    python benchmarks/scores.py --small noise shuffled still
 
-Movies and motions are kept in the cache.
+Results are appended to ``scores.jsonl`` in the cache, where movies and motions are kept as well.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import peers
-from store import code_of, installed, make_parser, parse
+from exposures import MOVIES, NULLS, OVERFITTED, TRUTH, Exposure
+from store import Store, digest, make_parser, parse, version_of
 
-from flexalign.align import align_and_write
-from flexalign.io.motion_formats.truth import read_truth, true_motion
-from flexalign.params import AlignParams
-from flexalign.scoring.freedom import INDEPENDENT
-from flexalign.scoring.movie_scores import MovieScores
-from flexalign.scoring.score_movie import Scored, read_scored, score_movie
-from flexalign.scoring.session_scores import (
-    Change,
-    compare_scores,
-    corrected_log_likelihood,
-)
-from flexalign.simulate import SimulationSettings, motion_error_px, simulate_movie
-from flexalign.simulate.detector import make_detector
-from flexalign.simulate.layers import make_layers, make_motions
-from flexalign.simulate.movie import exposed
+import flexalign
+from flexalign.scoring.movie_scores import NO_MOTION, SIGNIFICANT, MovieScores, with_names
+from flexalign.scoring.session_scores import Change, compare_scores, corrected_log_likelihood
 
-MOVIES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "rigid": {"local_motion_px": 0.0},
-    "faint": {"electrons_per_px": 0.4},
-    "weak": {"contrast": 0.4},
-    "noise": {"particles": 0, "ice_thickness_A": 0.0},
-}
-TRUTH = "truth"
+SIZE = {"shape_px": (1024, 1024), "frame_count": 24}
+SMALL = {"shape_px": (640, 640), "frame_count": 12, "pixel_size_A": 1.5, "dose_per_frame_e_A2": 2.0}
 # Errors that differ by less need not be in order.
 MIN_ERROR_RATIO = 1.2
-_OTHER_SEED = 5000
+# Without common signal in the frames, or without motion.
+NOTHING_TO_ALIGN = (*NULLS, "still")
+_RESULTS = "scores.jsonl"
 
 
-class Exposure:
-    """Two movies of one specimen and one motion, in the cache; the second has other electrons."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Scores of all alignments of one exposure: a line of the results.
 
-    def __init__(self, name: str, seed: int, cache: Path, threads: int) -> None:
-        self.settings = SimulationSettings(
-            **{"shape_px": (1024, 1024), "frame_count": 24, **MOVIES[name], "seed": seed}
-        )
-        self.threads = threads
-        self.folder = cache / f"scores_{name}_{seed}_{code_of(self.settings)}"
-        if not (self.folder / "second_truth.npz").exists():  # it is written last
-            simulate_movie(self.settings, threads=threads).save(self.folder, "first")
-            exposed(
-                replace(self.settings, seed=seed + _OTHER_SEED), make_motions(self.settings),
-                make_detector(self.settings),
-                lambda canvas_px: make_layers(self.settings, canvas_px, threads), threads,
-            ).save(self.folder, "second")  # fmt: skip
-        self.truth = read_truth(self.folder / "first_truth.npz")
+    Attributes
+    ----------
+    code : of the settings of the simulation
+    version : of our code
+    error_px : RMS distance of each alignment from the true motion
+    true_losses : share of the signal that these errors cost, in each band; none without specimen
+    same, other : `MovieScores` on the electrons of the fit, and on others; None = only the first
+    """
 
-    def params(self) -> AlignParams:
-        """Parameters as a user gives them."""
-        made = self.settings
-        return AlignParams(
-            pixel_size_A=made.pixel_size_A, voltage_kV=made.voltage_kV,
-            dose_per_frame_e_A2=made.dose_e_A2, gain=str(self.folder / "first_gain.mrc"),
-            dose_weight=False, psd=False, threads=self.threads,
-        )  # fmt: skip
+    movie: str
+    seed: int
+    code: str
+    version: str
+    error_px: dict[str, float]
+    true_losses: dict[str, list[float]]
+    same: dict[str, Any]
+    other: dict[str, Any] | None
 
-    def motions(self) -> dict[str, Scored]:
-        """What the programs make of the first movie, and the truth."""
-        movie, files = self.folder / "first.mrc", {}
-        align_and_write(movie, self.params(), self.folder, root="ours", overwrite=True)
-        files["ours"] = self.folder / "ours_record.json"
-        if installed(peers.RELION_METHODS):
-            star = self.folder / "relion.star"
-            try:
-                peers.keep_relion_star(
-                    movie, self.folder / "first_gain.mrc", self.settings, self.threads, star
-                )
-                files["RELION"] = star
-            except peers.PeerError as error:
-                print(f"RELION: {error}")
-        found = read_scored(movie, files, self.params(), with_global=True)
-        return {TRUTH: Scored(true_motion(self.truth), INDEPENDENT), **found}
+    @property
+    def on_same(self) -> MovieScores:
+        """Scores on the electrons of the fit."""
+        return MovieScores.from_dict(self.same)
 
-    def scores(self, motions: Mapping[str, Scored]) -> tuple[MovieScores, MovieScores]:
-        """Scores on the electrons of the fit, and on the others."""
-        free = {name: replace(one, freedom=INDEPENDENT) for name, one in motions.items()}
-        first, second = (self.folder / f"{name}.mrc" for name in ("first", "second"))
-        return (
-            score_movie(first, motions, self.params(), _silent),
-            score_movie(second, free, self.params(), _silent),
-        )
-
-    def errors_px(self, motions: Mapping[str, Scored]) -> dict[str, float]:
-        """RMS distance of each motion from the true one."""
-        truth = self.truth
-        known = {
-            "displacement_px": truth.displacement_px,
-            "lattice_y_px": truth.y_px,
-            "lattice_x_px": truth.x_px,
-        }
-        return {name: motion_error_px(one.motion, known).rms_px for name, one in motions.items()}
+    @property
+    def on_other(self) -> MovieScores:
+        """Scores on the other electrons."""
+        assert self.other is not None
+        return MovieScores.from_dict(self.other)
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    """No progress is shown."""
+def results_of(
+    name: str, seeds: Iterable[int], cache: Path, threads: int, *, is_small: bool = False
+) -> list[Result]:
+    """The results of one kind of movie; what the same code has not done is computed."""
+    store = Store(cache / _RESULTS, Result)
+    done = {(one.code, one.version): one for one in store.read()}
+    found = []
+    for seed in seeds:
+        exposure = Exposure(name, seed, cache, threads, **(SMALL if is_small else SIZE))
+        key = exposure.code, _version()
+        if key not in done:
+            done[key] = _result(exposure)
+            store.append(done[key])
+        found.append(done[key])
+    return found
 
 
-def band_table(same: Sequence[MovieScores], other: Sequence[MovieScores]) -> Iterator[str]:
+def _version() -> str:
+    """Version of our code, with a digest of what affects scores as well."""
+    folder = Path(flexalign.__file__).parent / "scoring"
+    files = [*sorted(folder.glob("*.py")), Path(__file__).parent / "overfitted.py"]
+    return f"{version_of('ours')} {digest(*(file.read_bytes() for file in files))}"
+
+
+def _result(exposure: Exposure) -> Result:
+    motions = exposure.motions()
+    same, other = exposure.scores(motions)
+    return Result(
+        exposure.name, exposure.settings.seed, exposure.code, _version(),
+        {name: exposure.error_px(one) for name, one in motions.items()},
+        {} if exposure.name in NULLS
+        else {name: exposure.true_losses(one) for name, one in motions.items()},
+        same.to_dict(), other and other.to_dict(),
+    )  # fmt: skip
+
+
+def in_all(results: Sequence[Result]) -> list[str]:
+    """Names of the alignments that all movies have; a program may fail."""
+    names = [score.name for score in results[0].on_same.scores]
+    return [name for name in names if all(name in one.error_px for one in results)]
+
+
+def band_table(results: Sequence[Result]) -> Iterator[str]:
     """The signal of each alignment relative to the true motion, on both sets of electrons."""
+    same, other = ([one.on_same for one in results], [one.on_other for one in results])
     bands = [f"{coarsest:g}-{finest:g} A" for coarsest, finest in same[0].bands_A]
     yield f"| alignment | electrons | {' | '.join([*bands, 'all'])} |"
     yield "| --- " * 2 + "| --: " * (len(bands) + 1) + "|"
-    names = [score.name for score in same[0].scores if score.name != TRUTH]
-    for name in names:
+    for name in in_all(results):
         for words, movies in (("of the fit", same), ("others", other)):
+            if name == TRUTH:
+                continue
             found = compare_scores(movies, TRUTH, name)
             cells = [_cell(change) for change in (*found.bands, found.overall)]
             yield f"| {name} | {words} | {' | '.join(cells)} |"
@@ -134,57 +130,89 @@ def band_table(same: Sequence[MovieScores], other: Sequence[MovieScores]) -> Ite
 
 def _cell(change: Change) -> str:
     """A change with the limits of its interval."""
-    return f"{change.percent:+.1f} ({change.low:+.1f} to {change.high:+.1f})"
+    return f"{change.percent:+.1f} ({change.low:+.1f}; {change.high:+.1f})"
 
 
-def ordered_pairs(
-    scores: Sequence[MovieScores], errors_px: Sequence[Mapping[str, float]]
-) -> tuple[int, int]:
-    """Pairs of alignments whose order by score is that of their errors, and pairs compared."""
-    right = pairs = 0
-    for movie, error_px in zip(scores, errors_px, strict=True):
-        found = {score.name: corrected_log_likelihood(score) for score in movie.scores}
-        for one, other in itertools.combinations(found, 2):
-            low, high = sorted((error_px[one], error_px[other]))
-            if high > MIN_ERROR_RATIO * low:
-                pairs += 1
-                right += (found[one] > found[other]) == (error_px[one] < error_px[other])
-    return right, pairs
+def pairs_of(movie: MovieScores, error_px: Mapping[str, float]) -> Iterator[tuple[float, float]]:
+    """Ratio of the errors (above one) and score of the better minus that of the worse, in percent.
+
+    One for each pair of alignments of a movie whose errors differ enough.
+    """
+    found = {score.name: corrected_log_likelihood(score) for score in movie.scores}
+    for pair in itertools.combinations(found, 2):
+        better, worse = sorted(pair, key=lambda name: error_px[name])
+        if error_px[worse] > MIN_ERROR_RATIO * error_px[better]:
+            larger = max(abs(found[better]), abs(found[worse]))
+            ratio = error_px[worse] / max(error_px[better], 1e-30)
+            yield ratio, 100 * (found[better] - found[worse]) / larger
 
 
-def report(name: str, seeds: Sequence[int], cache: Path, threads: int) -> None:
+def is_above_none(movie: MovieScores, name: str) -> bool:
+    """Whether a motion has significantly more signal than none, within the limits of its bias.
+
+    Movies without signal are not left out, as `compare_scores` does.
+    """
+    one, none = movie[name], movie[NO_MOTION]
+    excess = one.log_likelihood - one.log_likelihood_bias[:, 1] - none.log_likelihood
+    return float(excess.sum()) > SIGNIFICANT * movie.noise_sd
+
+
+def null_table(results: Sequence[Result]) -> Iterator[str]:
+    """How often each alignment has more signal than no motion, and the verdict over all movies."""
+    movies = [one.on_same for one in results]
+    yield "| alignment | above none | significantly | verdict over all movies |"
+    yield "| --- | --: | --: | --- |"
+    for name in in_all(results):
+        if name in (NO_MOTION, TRUTH):
+            continue
+        raw = [
+            float(movie[name].log_likelihood.sum() - movie[NO_MOTION].log_likelihood.sum())
+            for movie in movies
+        ]
+        above = sum(is_above_none(movie, name) for movie in movies)
+        verdict = compare_scores(movies, NO_MOTION, name).verdict()
+        yield f"| {name} | {sum(one > 0 for one in raw)} | {above} | {verdict} |"
+
+
+def report(name: str, results: Sequence[Result]) -> None:
     """Print the tables of one kind of movie."""
-    same, other, errors = [], [], []
-    for seed in seeds:
-        exposure = Exposure(name, seed, cache, threads)
-        motions = exposure.motions()
-        on_same, on_other = exposure.scores(motions)
-        same.append(on_same)
-        other.append(on_other)
-        errors.append(exposure.errors_px(motions))
-    print(f"\n## {name}, {len(seeds)} movies\n")
-    print(f"with signal: {sum(m.has_signal for m in same)} on the electrons of the fit, "
-          f"{sum(m.has_signal for m in other)} on others")  # fmt: skip
-    if name == "noise":
+    same = [one.on_same for one in results]
+    print(f"\n## {name}, {len(results)} movies\n")
+    print(f"with signal on the electrons of the fit: {sum(movie.has_signal for movie in same)}\n")
+    if name in NOTHING_TO_ALIGN:
+        print("\n".join([*null_table(results), ""]), flush=True)
+    if name in NULLS:
         return
-    common = set.intersection(*({score.name for score in movie.scores} for movie in same))
-    same, other = (
-        [replace(m, scores=tuple(s for s in m.scores if s.name in common)) for m in movies]
-        for movies in (same, other)
-    )
-    print("\n".join(["", *band_table(same, other), ""]), flush=True)
-    for words, movies in (("of the fit", same), ("others", other)):
-        right, pairs = ordered_pairs(movies, errors)
-        print(f"order by score is that of the errors, electrons {words}: {right} of {pairs} pairs")
+    print("\n".join([*band_table(results), ""]), flush=True)
+    if name == "still":
+        return
+    other = [one.on_other for one in results]
+    for names, words in ((in_all(results), ""), (_given(results), f", without {OVERFITTED}")):
+        for electrons, movies in (("of the fit", same), ("others", other)):
+            gains = [
+                gain
+                for movie, one in zip(movies, results, strict=True)
+                for _, gain in pairs_of(with_names(movie, names), one.error_px)
+            ]
+            right = sum(gain > 0 for gain in gains)
+            print(f"order by score is that of the errors{words}, electrons {electrons}: "
+                  f"{right} of {len(gains)} pairs")  # fmt: skip
+
+
+def _given(results: Sequence[Result]) -> list[str]:
+    """The alignments that a user would have."""
+    return [name for name in in_all(results) if name != OVERFITTED]
 
 
 def main() -> None:
     """Run the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[301, 302, 303, 304])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[*range(401, 409)])
+    parser.add_argument("--small", action="store_true", help="movies of 12 frames of 640 px")
     chosen = parse(parser, MOVIES, "MOVIE")
     for name in chosen.names or MOVIES:
-        report(name, chosen.seeds, chosen.cache, chosen.threads)
+        found = results_of(name, chosen.seeds, chosen.cache, chosen.threads, is_small=chosen.small)
+        report(name, found)
 
 
 if __name__ == "__main__":

@@ -76,10 +76,14 @@ class MovieScores(JsonValue):
         Displacements that were found by a search in noise alone have a positive log-likelihood.
         """
         return any(
-            float(score.log_likelihood.sum()) - _SEARCH_LOG_LIKELIHOOD * score.freedom[1]
-            > SIGNIFICANT * self.noise_sd
+            _is_significant(float(score.log_likelihood.sum()), score.freedom[1], self.noise_sd)
             for score in self.scores
         )
+
+
+def _is_significant(log_likelihood: float, freedom: float, noise_sd: float) -> bool:
+    """Whether a log-likelihood exceeds what a search finds in noise with this freedom."""
+    return log_likelihood - _SEARCH_LOG_LIKELIHOOD * freedom > SIGNIFICANT * noise_sd
 
 
 def score_motions(
@@ -89,7 +93,9 @@ def score_motions(
     frames: int,
     bands_A: tuple[tuple[float, float], ...] = BANDS_A,
 ) -> MovieScores:
-    """Scores of all motions of a movie, with the powers along the one of highest likelihood.
+    """Scores of all motions of a movie, with the powers along one of them.
+
+    It is the one of highest log-likelihood above what a search finds in noise with its freedom.
 
     Parameters
     ----------
@@ -97,7 +103,7 @@ def score_motions(
     frames : number of frames
     bands_A : those beyond the finest ring are left out
     """
-    best = max(sums.values(), key=lambda one: one.log_likelihood)
+    best = sums[max(sums, key=lambda name: _above_search(sums[name], freedoms[name]))]
     finest_A = 1 / best.ring_frequency_per_A[np.flatnonzero(best.ring_count)[-1]]
     bands = tuple(band for band in bands_A if band[1] > 0.97 * finest_A)
     factor = _ssnr_per_cross(best, bands)  # (bands, rings)
@@ -112,17 +118,41 @@ def score_motions(
         share = coarser if minimum < maximum else 1.0
         of_bands = cross_bias @ factor.T
         of_patches = (cross_bias * likelihood_factor).sum(axis=1)
-        scores.append(
-            MotionScore(
-                name,
-                one.cross @ factor.T,
-                (one.cross * likelihood_factor).sum(axis=1),
-                np.stack([minimum * of_bands, maximum * of_bands / share], axis=-1),
-                np.stack([minimum * of_patches, maximum * of_patches], axis=-1),
-                (minimum, maximum),
-            )
+        score = MotionScore(
+            name,
+            one.cross @ factor.T,
+            (one.cross * likelihood_factor).sum(axis=1),
+            np.stack([minimum * of_bands, maximum * of_bands / share], axis=-1),
+            np.stack([minimum * of_patches, maximum * of_patches], axis=-1),
+            (minimum, maximum),
         )
+        scores.append(_with_search_in_noise(score, best.noise_sd))
     return MovieScores(movie, bands, tuple(scores), best.noise_sd, frames)
+
+
+def _above_search(sums: RingSums, freedom: Freedom) -> float:
+    """Log-likelihood above what a search finds in noise with this freedom."""
+    return sums.log_likelihood - _SEARCH_LOG_LIKELIHOOD * freedom.maximum
+
+
+def _with_search_in_noise(score: MotionScore, noise_sd: float) -> MotionScore:
+    """The score with limits of its bias that include noise found by a search, where it may be.
+
+    The number of parameters limits the fitted noise only of displacements that signal determines.
+    Of others, where the log-likelihood does not exceed what a search finds, all may be noise.
+    """
+    minimum, maximum = score.freedom
+    if minimum == maximum:
+        return score
+    value = score.log_likelihood
+    may_be_noise = value < _SEARCH_LOG_LIKELIHOOD * maximum / len(value)
+    if not _is_significant(float(value.sum()), maximum, noise_sd):
+        may_be_noise[:] = True
+    ssnr_bias, log_likelihood_bias = score.ssnr_bias.copy(), score.log_likelihood_bias.copy()
+    for bias, values in ((ssnr_bias, score.ssnr), (log_likelihood_bias, value)):
+        upper = bias[may_be_noise, ..., 1]
+        bias[may_be_noise, ..., 1] = np.maximum(upper, values[may_be_noise])
+    return replace(score, ssnr_bias=ssnr_bias, log_likelihood_bias=log_likelihood_bias)
 
 
 def _ssnr_per_cross(sums: RingSums, bands_A: tuple[tuple[float, float], ...]) -> FloatArray:
