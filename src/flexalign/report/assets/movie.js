@@ -63,13 +63,10 @@ const movie = (() => {
     return make(
       "div",
       { class: "number-groups" },
-      ...groups.flatMap((group) => [
-        make("h3", {}, group),
-        numbersOf(
-          row,
-          shownColumns.filter((column) => column.group === group),
-        ),
-      ]),
+      ...groups.map((group) => {
+        const inGroup = shownColumns.filter((column) => column.group === group);
+        return make("div", {}, make("h3", {}, group), numbersOf(row, inGroup));
+      }),
     );
   }
 
