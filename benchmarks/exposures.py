@@ -22,8 +22,10 @@ from flexalign.align import align_and_write
 from flexalign.arrays import fourier
 from flexalign.arrays.dose import exposure_weights
 from flexalign.io.motion_formats.truth import read_truth, true_motion
+from flexalign.io.movies.open_movie import open_for
 from flexalign.model import FloatArray
 from flexalign.params import AlignParams
+from flexalign.plan import make_plan
 from flexalign.scoring.freedom import INDEPENDENT, freedom_of
 from flexalign.scoring.movie_scores import BANDS_A, MovieScores
 from flexalign.scoring.score_movie import Scored, read_scored, score_movie
@@ -45,7 +47,7 @@ MOVIES: dict[str, dict[str, Any]] = {
 NULLS = ("noise", "shuffled")
 TRUTH, OVERFITTED = "truth", "over-fitted"
 _OTHER_SEED = 5000
-# Every so many nodes of the lattice of the truth, errors are compared.
+# Errors over the field are taken at every second node of the lattice of the truth.
 _EVERY = 2
 
 
@@ -119,18 +121,39 @@ class Exposure:
         }
         return motion_error_px(one.motion, known).rms_px
 
-    def true_losses(self, one: Scored) -> list[float]:
+    @property
+    def patch_centers_px(self) -> tuple[FloatArray, FloatArray]:
+        """Rows and columns of the centres of the patches that are scored."""
+        with open_for(self.folder / "first.mrc", self.params()) as reader:
+            counts = make_plan(reader.info, self.params()).patches
+        rows, columns = (
+            (np.arange(count) + 0.5) * size / count - 0.5
+            for count, size in zip(counts, self.settings.shape_px, strict=True)
+        )
+        return rows, columns
+
+    def true_losses(
+        self, one: Scored, places_px: tuple[FloatArray, FloatArray] | None = None
+    ) -> list[float]:
         """Share of the signal that the errors of a motion cost in each band.
 
         It follows from the known motion and the power of the known specimen: a pair of frames
         whose errors differ by e keeps J0(2 pi k e) of the signal of a ring of frequency k.
+
+        Parameters
+        ----------
+        places_px : rows and columns of the places; default: a lattice over the whole field
         """
         truth, made = self.truth, self.settings
-        y_px, x_px = truth.y_px[::_EVERY], truth.x_px[::_EVERY]
-        true_px = truth.displacement_px[:, ::_EVERY, ::_EVERY]
-        count = len(true_px)
-        found = one.motion.displacement_px(np.arange(count)[:, None, None], y_px[:, None], x_px)
-        error_A = (np.stack(found, axis=-1) - true_px).reshape(count, -1, 2) * made.pixel_size_A
+        if places_px is None:
+            places_px = truth.y_px[::_EVERY], truth.x_px[::_EVERY]
+        count = made.frame_count
+        at = np.arange(count)[:, None, None], places_px[0][:, None], places_px[1]
+        found, true = (
+            np.stack(motion.displacement_px(*at), axis=-1)
+            for motion in (one.motion, true_motion(truth))
+        )
+        error_A = (found - true).reshape(count, -1, 2) * made.pixel_size_A
         apart_A = np.linalg.norm(error_A[:, None] - error_A[None], axis=-1)
         with np.load(self.folder / "first_truth.npz") as file:
             per_A, power = specimen_power(file["specimen"], made.pixel_size_A)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from exposures import MOVIES, NULLS, OVERFITTED, TRUTH, Exposure
 from store import Store, digest, make_parser, parse, version_of
 
@@ -46,7 +47,8 @@ class Result:
     code : of the settings of the simulation
     version : of our code
     error_px : RMS distance of each alignment from the true motion
-    true_losses : share of the signal that these errors cost, in each band; none without specimen
+    true_losses, field_losses : share of the signal that these errors cost in each band, at the
+        centres of the patches and over the whole field; none without specimen
     same, other : `MovieScores` on the electrons of the fit, and on others; None = only the first
     """
 
@@ -56,6 +58,7 @@ class Result:
     version: str
     error_px: dict[str, float]
     true_losses: dict[str, list[float]]
+    field_losses: dict[str, list[float]]
     same: dict[str, Any]
     other: dict[str, Any] | None
 
@@ -91,18 +94,21 @@ def results_of(
 def _version() -> str:
     """Version of our code, with a digest of what affects scores as well."""
     folder = Path(flexalign.__file__).parent / "scoring"
-    files = [*sorted(folder.glob("*.py")), Path(__file__).parent / "overfitted.py"]
+    scripts = (Path(__file__).parent / name for name in ("exposures.py", "overfitted.py"))
+    files = [*sorted(folder.glob("*.py")), *scripts]
     return f"{version_of('ours')} {digest(*(file.read_bytes() for file in files))}"
 
 
 def _result(exposure: Exposure) -> Result:
     motions = exposure.motions()
     same, other = exposure.scores(motions)
+    known = {} if exposure.name in NULLS else motions
+    centers_px = exposure.patch_centers_px
     return Result(
         exposure.name, exposure.settings.seed, exposure.code, _version(),
         {name: exposure.error_px(one) for name, one in motions.items()},
-        {} if exposure.name in NULLS
-        else {name: exposure.true_losses(one) for name, one in motions.items()},
+        {name: exposure.true_losses(one, centers_px) for name, one in known.items()},
+        {name: exposure.true_losses(one) for name, one in known.items()},
         same.to_dict(), other and other.to_dict(),
     )  # fmt: skip
 
@@ -114,18 +120,24 @@ def in_all(results: Sequence[Result]) -> list[str]:
 
 
 def band_table(results: Sequence[Result]) -> Iterator[str]:
-    """The signal of each alignment relative to the true motion, on both sets of electrons."""
+    """The signal of each alignment relative to the true motion, on both sets of electrons.
+
+    Below them is what its known errors at the patches cost.
+    """
     same, other = ([one.on_same for one in results], [one.on_other for one in results])
     bands = [f"{coarsest:g}-{finest:g} A" for coarsest, finest in same[0].bands_A]
     yield f"| alignment | electrons | {' | '.join([*bands, 'all'])} |"
     yield "| --- " * 2 + "| --: " * (len(bands) + 1) + "|"
     for name in in_all(results):
+        if name == TRUTH:
+            continue
         for words, movies in (("of the fit", same), ("others", other)):
-            if name == TRUTH:
-                continue
             found = compare_scores(movies, TRUTH, name)
             cells = [_cell(change) for change in (*found.bands, found.overall)]
             yield f"| {name} | {words} | {' | '.join(cells)} |"
+        losses = np.mean([one.true_losses[name] for one in results], axis=0)
+        cells = [f"{-100 * loss:+.1f}" for loss in losses[: len(bands)]]
+        yield f"| {name} | known errors | {' | '.join(cells)} | |"
 
 
 def _cell(change: Change) -> str:

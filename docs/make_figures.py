@@ -1,11 +1,19 @@
-"""Draw the figures of docs/explanation/estimation.md and print the numbers in its text.
+"""Draw the figures of docs/explanation and print the numbers in the text.
 
-Run it after a change of how motion is estimated (``.venv/bin/python docs/make_figures.py``; two
-minutes on one core).  Everything is measured on simulated movies with known motion.
+Run it after a change of how motion is estimated or scored::
+
+    .venv/bin/python docs/make_figures.py                # all
+    .venv/bin/python docs/make_figures.py estimation     # of estimation.md
+    .venv/bin/python docs/make_figures.py scores         # of scores.md
+
+Everything is measured on simulated movies with known motion.  Scores are those of
+benchmarks/scores.py, kept in its cache.
 """
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +22,17 @@ from estimation_figures.errors import draw_errors
 from estimation_figures.movies import aligned, simulated
 from estimation_figures.tracks import draw_tracks
 from estimation_figures.weights import draw_weights
+from matplotlib.figure import Figure
+from score_figures.losses import draw_losses
+from score_figures.nulls import TITLES, draw_nulls
+from score_figures.order import draw_order
+from score_figures.results import BENCHMARKS, results_of
 
 from flexalign.simulate import SimulatedMovie, motion_error_px
 
 IMAGES = Path(__file__).parent / "images"
 NAMES = tuple(f"estimation-{what}.png" for what in ("weights", "errors", "tracks", "choice"))
+SCORE_NAMES = tuple(f"scores-{what}.png" for what in ("losses", "order", "nulls"))
 DPI = 110
 # Movies whose gain is left out.
 PATTERN_SEEDS = range(5, 8)
@@ -45,8 +59,8 @@ def print_fixed_pattern(seed: int) -> None:
         print(result.quality.chosen, *result.quality.flag_names)
 
 
-def main() -> None:
-    """All figures and numbers."""
+def draw_estimation() -> None:
+    """Figures and numbers of estimation.md."""
     movies = {
         "rigid movie": simulated(pixel_size_A=1.5, local_motion_px=0.0, seed=5),
         "movie with local motion": simulated(pixel_size_A=1.5, local_motion_px=5.0, seed=5),
@@ -62,9 +76,34 @@ def main() -> None:
     print_variants(local)
     for seed in PATTERN_SEEDS:
         print_fixed_pattern(seed)
+    _save(NAMES, figures)
+
+
+def draw_scores(cache: Path) -> None:
+    """Figures and numbers of scores.md."""
+    cache.mkdir(parents=True, exist_ok=True)
+    moving = {name: results_of(name, cache) for name in ("plain", "faint")}
+    nulls = {name: results_of(name, cache, is_small=True) for name in TITLES}
+    _save(SCORE_NAMES, (draw_losses(moving), draw_order(moving), draw_nulls(nulls)))
+
+
+def _save(names: Sequence[str], figures: Sequence[Figure]) -> None:
+    """Write the figures as images of these names."""
     IMAGES.mkdir(exist_ok=True)
-    for name, figure in zip(NAMES, figures, strict=True):
+    for name, figure in zip(names, figures, strict=True):
         figure.savefig(IMAGES / name, dpi=DPI)
+
+
+def main() -> None:
+    """All figures and numbers, or those of one page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("page", nargs="?", choices=("estimation", "scores"), help="default: both")
+    parser.add_argument("--cache", type=Path, default=Path(BENCHMARKS) / "cache")
+    chosen = parser.parse_args()
+    if chosen.page != "scores":
+        draw_estimation()
+    if chosen.page != "estimation":
+        draw_scores(chosen.cache)
 
 
 if __name__ == "__main__":
