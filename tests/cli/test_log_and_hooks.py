@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shlex
+import signal
 
 import pytest
 
@@ -20,6 +21,9 @@ from flexalign.errors import OccupiedError, ParameterError
 MAX_LOG_BYTES = 100
 OPTIONS = ("--pixel-size", "1.5", "--no-refine", "--no-psd", "--no-local", "--jobs", "0")
 STAMPED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d .+")
+FAILED = Ended(
+    Outcome(Job("m.mrc", "m", "", {}, ""), None, Failure("input", "broken")), is_final=True
+)
 
 
 def test_the_log_has_what_is_printed_with_the_time_and_is_appended_to(run, movie_folder, tmp_path):
@@ -168,11 +172,10 @@ def test_a_run_that_ends_at_once_leaves_no_command_behind(tmp_path, stop):
     os.mkfifo(tmp_path / "fifo")
     script = f"echo $$ > {pid_file}.part; mv {pid_file}.part {pid_file}; exec cat fifo"
     command = "sh -c " + shlex.quote(f"cd {tmp_path}; {script}")
-    outcome = Outcome(Job("m.mrc", "m", "", {}, ""), None, Failure("input", "broken"))
 
     def run_until_stopped():
         with Hooks(command, None, lambda event: None) as hooks:
-            hooks(Ended(outcome, is_final=True))
+            hooks(FAILED)
             while not pid_file.exists():
                 pass
             raise stop
@@ -182,3 +185,16 @@ def test_a_run_that_ends_at_once_leaves_no_command_behind(tmp_path, stop):
 
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
+
+
+def test_a_process_that_a_command_leaves_in_the_background_is_not_waited_for(tmp_path):
+    """The process waits for a pipe that nobody writes to."""
+    os.mkfifo(tmp_path / "fifo")
+    command = "sh -c " + shlex.quote(f"cd {tmp_path}; cat fifo & echo $! > pid")
+    seen = []
+
+    with Hooks(command, None, seen.append) as hooks:
+        hooks(FAILED)
+
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert seen == [FAILED]

@@ -10,11 +10,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from flexalign.cli.json_events import event_facts
 from flexalign.errors import ParameterError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # A command that takes longer is ended, so that it cannot hold up the end of a run.
 MAX_SECONDS = 600
+# Of what a command that failed has printed.
+MAX_LINE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Hooks:
     The commands run one after the other beside the run. Each gets the event as `--json` prints it
     on its standard input. One that fails is reported and does not stop the run. Each has a process
     group of its own, so that Ctrl-C in the terminal stops the run and not the command; when the
-    run ends at once, by a second Ctrl-C or SIGTERM, its processes are ended too.
+    run ends at once, by a second Ctrl-C or SIGTERM, its processes are ended too. Processes that a
+    command leaves in the background are not waited for.
 
     Parameters
     ----------
@@ -124,21 +128,31 @@ class Hooks:
 
     def _run(self, call: _Call) -> str:
         """Run a command to its end; what went wrong, "" if nothing."""
-        with subprocess.Popen(
-            shlex.split(call.command), text=True, errors="replace", stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-        ) as process:  # fmt: skip
+        # A pipe would stay open as long as a process that the command leaves in the background.
+        with (
+            tempfile.TemporaryFile() as printed,
+            subprocess.Popen(
+                shlex.split(call.command), text=True, errors="replace", stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL, stderr=printed, start_new_session=True,
+            ) as process,
+        ):  # fmt: skip
             self._process = process
             try:
-                _, printed = process.communicate(call.event + "\n", timeout=MAX_SECONDS)
+                process.communicate(call.event + "\n", timeout=MAX_SECONDS)
             except subprocess.TimeoutExpired:
                 _end_group(process)
                 return f": it took more than {MAX_SECONDS} seconds and was ended"
             finally:
                 self._process = None
-        last = printed.strip().rpartition("\n")[2]
-        code = process.returncode
-        return f" with exit code {code}: {last}".rstrip(": ") if code else ""
+            code = process.returncode
+            return f" with exit code {code}: {_last_line(printed)}".rstrip(": ") if code else ""
+
+
+def _last_line(file: IO[bytes]) -> str:
+    """The last line of a file that is not empty, "" if there is none."""
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size_bytes - MAX_LINE_BYTES))
+    return file.read().decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
