@@ -54,6 +54,7 @@ COMMANDS_HEAD = """\
 | 2 | a parameter is wrong (if every movie failed with this code) |
 | 3 | a file is missing, broken or does not fit (if every movie failed with this code) |
 | 4 | the device cannot be used, or too little memory (if every movie failed with this code) |
+| 130 | a run was stopped by Ctrl-C |
 """
 
 FLAGS_HEAD = """\

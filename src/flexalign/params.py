@@ -78,10 +78,10 @@ class AlignParams:
     dose_check: str = parameter(
         "on",
             "What to do if the first movies show that the pixel size or the dose cannot be right: "
-            "'on' stops before anything is aligned, 'off' does not check. Wrong is a pixel size "
-            "below 0.12 or above 9 A, a movie of more than 300 e/A2 unless the counts confirm it, "
-            "fewer counts than 1/30 of the dose in the first three movies, and four times more "
-            "EER events than electrons.",
+            "'on' stops before anything is aligned, 'off' does not check. These cannot be right: a "
+            "pixel size below 0.12 or above 9 A, more than 300 e/A2 in a movie unless the counts "
+            "confirm it, counts of less than 1/30 of the dose in each of the first three movies, "
+            "and more than four times as many EER events as electrons.",
         MICROSCOPE, choices=("on", "off"),
     )  # fmt: skip
 

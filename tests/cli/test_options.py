@@ -15,6 +15,9 @@ from flexalign.cli.options import collect_parameters
 from flexalign.errors import InputError
 from flexalign.params import REFERENCE_FILES, AlignParams, option_name, parameters
 
+# Types of Python in the help of an option, and numbers of values.
+TYPES = re.compile(r"<(bool|str|int|float|path|list)|\(\d+\)\]")
+
 # For each parameter something other than its default, as it is typed and as it arrives.
 TYPED = {
     "pixel_size_A": ("0.83", 0.83),
@@ -123,8 +126,22 @@ def test_help_at_80_columns_fills_its_lines_and_names_no_types_of_python(run, mo
 
     text = run(command, "--help").out
 
-    assert not re.search(r"<(bool|str|int|float|path|list)|\(\d+\)\]", text)
+    assert not TYPES.search(text)
     lines = [line.strip() for line in text.split("\u256d")[0].splitlines()]
     for line, following in itertools.pairwise(lines[2:]):
         is_end = not line or not following or following.startswith("Exit code:")
         assert is_end or len(f"{line} {following.split()[0]}") > 77
+
+
+@pytest.mark.parametrize("command", sorted(get_command(app).commands))
+def test_help_at_80_columns_cuts_no_word(run, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert "\u2026" not in run(command, "--help").out
+
+
+def test_the_help_of_the_program_names_no_types_of_python(run):
+    text = run("--help").out
+
+    assert "--version" in text
+    assert not TYPES.search(text)

@@ -169,7 +169,8 @@ def define_references(form):
         label="Check pixel size and dose?", expertLevel=cons.LEVEL_ADVANCED,
         help="A movie fails, before it is aligned, if the pixel size or the dose of the import "
              "cannot be right: a pixel below 0.12 or above 9 A, more than 300 e/A2 in the movie "
-             "unless the counts confirm it, four times more EER events than electrons.",
+             "unless the counts confirm it, more than four times as many EER events as "
+             "electrons.",
     )  # fmt: skip
     form.addParam(
         "defectsFile", params.FileParam, default="", label="Defects",

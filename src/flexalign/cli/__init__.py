@@ -28,7 +28,7 @@ from flexalign.cli.comparison import compare
 from flexalign.cli.console import print_error
 from flexalign.cli.dividing import divide
 from flexalign.cli.gain import check_gain, estimate_gain
-from flexalign.cli.help import Command
+from flexalign.cli.help import Command, Group
 from flexalign.cli.inspection import info
 from flexalign.cli.interop import apply, export
 from flexalign.cli.relion import relion_job
@@ -41,6 +41,7 @@ from flexalign.cli.xmipp import xmipp_install, xmipp_movie_alignment
 
 app = typer.Typer(
     name="flexalign",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

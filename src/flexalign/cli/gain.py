@@ -53,8 +53,8 @@ def check_gain(
     """Check whether a gain reference fits movies, and find its orientation.
 
     The mean of the movies is compared with the reference in all eight orientations, as a
-    multiplying and as a dividing gain. Only as many movies are read as needed for a verdict. Exit
-    code: 0 it fits or the verdict is unsure, 3 it fits in another orientation or not at all.
+    multiplying and as a dividing gain. Only as many movies are read as needed for a verdict.
+    Exit code: 0 it fits or the verdict is unsure, 3 it fits in another orientation or not at all.
     """
     from flexalign.gain.check import GainChecker
 

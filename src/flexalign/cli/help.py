@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperArgument, TyperCommand
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 # Parameters that stand with the command's own options, before the groups.
 FIRST_PARAMETERS = ("pixel_size_A", "voltage_kV", "dose_per_frame_e_A2", "gain")
@@ -37,13 +37,7 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Arguments and options, as help prints them."""
         params: list[Any] = super().get_params(ctx)
-        for param in params:
-            if isinstance(param, TyperArgument):
-                param.display_type_rich = _no_type  # type: ignore[method-assign]
-            elif getattr(param, "is_flag", False):
-                param.metavar = ""
-            elif param.metavar is None:
-                param.metavar = _TYPE_WORDS.get(param.display_type(ctx))
+        _hide_types(ctx, params)
         if not self._is_short:
             return params
         first = [param for param in params if getattr(param, "rich_help_panel", None) is None]
@@ -51,6 +45,16 @@ class Command(TyperCommand):
             count = len(params) - len(first)
             self.epilog = f"{count} more options, in groups: {ctx.command_path} --help"
         return first
+
+
+class Group(TyperGroup):
+    """The program, whose help names no types of Python."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Options, as help prints them."""
+        params: list[Any] = super().get_params(ctx)
+        _hide_types(ctx, params)
+        return params
 
 
 def filled(text: str) -> str:
@@ -63,6 +67,17 @@ def filled(text: str) -> str:
     """
     paragraphs = text.replace("\nExit code:", "\n\nExit code:").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _hide_types(ctx: Any, params: list[Any]) -> None:
+    """Give arguments and options a placeholder in place of their type."""
+    for param in params:
+        if isinstance(param, TyperArgument):
+            param.display_type_rich = _no_type  # type: ignore[method-assign]
+        elif getattr(param, "is_flag", False):
+            param.metavar = ""
+        elif param.metavar is None:
+            param.metavar = _TYPE_WORDS.get(param.display_type(ctx))
 
 
 def _no_type(ctx: Any) -> None:

@@ -111,8 +111,8 @@ class RunOptions:
     cluster: Annotated[
         str | None,
         typer.Option(
-            help=f"Use jobs of a cluster: one of {', '.join(CLUSTERS)}. Each job takes one "
-            "movie at a time.",
+            help="Submit jobs to the batch system of a cluster, which align one movie at a "
+            f"time each. One of: {', '.join(CLUSTERS)}.",
             show_default=False, rich_help_panel=CLUSTER_PANEL,
             autocompletion=lambda: list(CLUSTERS),
         ),
@@ -158,7 +158,7 @@ class RunOptions:
     interface: Annotated[
         str | None,
         typer.Option(
-            help="Network over which the jobs reach this machine, such as ib0.",
+            help="Network interface over which the jobs reach this machine, such as ib0.",
             metavar="NAME", show_default=False, rich_help_panel=CLUSTER_PANEL,
         ),
     ] = None  # fmt: skip

@@ -36,8 +36,8 @@ Movies = Annotated[
 NamePattern = Annotated[
     str | None,
     typer.Option(
-        help="Pattern of the names of movies without mdoc files, such as "
-        "'{series}_{order}_{angle}*'.",
+        help="Pattern of the names of movies without mdoc files, for example "
+        "{series}_{order}_{angle}* in quotes.",
         metavar="PATTERN", show_default=False, rich_help_panel=PANEL,
     ),
 ]  # fmt: skip
@@ -54,7 +54,7 @@ TiltAxis = Annotated[
     typer.Option(
         help="Direction of the tilt axis, counter-clockwise from the vertical, for the headers. "
         "Default: from the mdoc (title, RotationAngle).",
-        metavar="DEGREES", show_default=False, rich_help_panel=PANEL,
+        metavar="degrees", show_default=False, rich_help_panel=PANEL,
     ),
 ]  # fmt: skip
 EerDose = Annotated[

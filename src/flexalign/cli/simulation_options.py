@@ -68,10 +68,10 @@ class SimulateOptions:
         ),
     ] = "bumps"
     global_motion: Annotated[
-        float, typer.Option(help="Approximate displacement of the whole frame.", metavar="PX")
+        float, typer.Option(help="Approximate displacement of the whole frame.", metavar="px")
     ] = 10.0
     local_motion: Annotated[
-        float, typer.Option(help="Approximate local displacement relative to that.", metavar="PX")
+        float, typer.Option(help="Approximate local displacement relative to that.", metavar="px")
     ] = 5.0
     specimen: Annotated[
         str,
@@ -106,7 +106,7 @@ class SimulateOptions:
     ice: Annotated[
         float, typer.Option(help="Thickness of the ice; 0 = no signal from it.", metavar="A")
     ] = 500.0
-    tilt: Annotated[float, typer.Option(help="Tilt of the stage.", metavar="DEGREES")] = 0.0
+    tilt: Annotated[float, typer.Option(help="Tilt of the stage.", metavar="degrees")] = 0.0
     tilt_series: Annotated[
         bool,
         typer.Option(
@@ -118,17 +118,17 @@ class SimulateOptions:
     ] = None
     tilt_step: Annotated[
         float | None,
-        typer.Option(help="Between neighbouring angles: 3, if not given.", metavar="DEGREES"),
+        typer.Option(help="Between neighbouring angles: 3, if not given.", metavar="degrees"),
     ] = None
     dose_per_tilt: Annotated[
         float | None,
-        typer.Option(help="Dose of each tilt: 3, if not given.", metavar="E/A2"),
+        typer.Option(help="Dose of each tilt: 3, if not given.", metavar="e/A2"),
     ] = None
     tilt_axis: Annotated[
         float | None,
         typer.Option(
             help="Tilt axis in the image, from the y axis toward decreasing x: 85, if not given.",
-            metavar="DEGREES",
+            metavar="degrees",
         ),
     ] = None
     fiducials: Annotated[
