@@ -206,7 +206,7 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
     rate = (
         "" if math.isnan(summary.movies_per_hour) else f", {summary.movies_per_hour:.0f} per hour"
     )
-    yield f"{summary.done} movies done{before} in {_clock(summary.elapsed_s)}{rate}"
+    yield f"{_movies(summary.done)} done{before} in {_clock(summary.elapsed_s)}{rate}"
     if summary.limit:
         yield f"Bottleneck: {summary.limit}"
     for warning, count in summary.warnings.items():
@@ -222,7 +222,14 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
     for movie in summary.incomplete:
         yield f"{movie}: remained incomplete and was not aligned: transfer it again"
     if summary.unfinished:
-        yield f"{summary.unfinished} movies are left: the same command continues with them"
+        are, them = ("is", "it") if summary.unfinished == 1 else ("are", "them")
+        left = f"{_movies(summary.unfinished)} {are} left"
+        yield f"{left}: the same command continues with {them}"
+
+
+def _movies(count: int) -> str:
+    """A number of movies, in words."""
+    return f"{count} movie{'' if count == 1 else 's'}"
 
 
 def _clock(seconds: float) -> str:
