@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from flexalign.io.motion_formats.polynomial import whole_frame_px
 from flexalign.model import FloatArray, FrameRange, PatchTracks
@@ -21,7 +20,7 @@ def path_lengths_A(
     motion: Motion,
     frames: FrameRange,
     pixel_size_A: float,
-    dose_after_e_A2: npt.NDArray[np.float64],
+    dose_after_e_A2: FloatArray,
 ) -> tuple[float, float, float, float]:
     """Length of the path of the whole frame: total, early, late, and its largest step, in Angstrom.
 
