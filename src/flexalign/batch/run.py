@@ -28,7 +28,7 @@ TICK_S = 0.5
 MAX_OUTPUT_FAILURES = 3
 LATE_VALUES = (
     "a movie that was aligned before the file with its pixel size, voltage or dose came stays as "
-    "it is; see --overwrite"
+    "it is; 'align --overwrite' aligns it again"
 )
 
 
@@ -194,9 +194,9 @@ class Run:
 
     def _key(self, movie: str, params: AlignParams, series_key: str) -> str:
         """The key of the job of a movie; the references of the run are looked up only once."""
-        names = REFERENCE_FILES
-        is_common = all(getattr(params, n) == getattr(self._folder.params, n) for n in names)
-        return movie_key(movie, params, series_key, self._references if is_common else None)
+        common = self._folder.params
+        is_same = all(getattr(params, role) == getattr(common, role) for role in REFERENCE_FILES)
+        return movie_key(movie, params, series_key, self._references if is_same else None)
 
     def _is_same(self, known: Entry, key: str, series_key: str) -> bool:
         """Whether a job was tried before, or done before a file with values of the movie came."""

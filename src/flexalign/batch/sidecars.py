@@ -28,12 +28,17 @@ SAME_PIXEL_RATIOS = (0.5, 1.0, 2.0)
 DOSES = (
     "dose_per_frame_e_A2", "eer_total_dose_e_A2", "eer_dose_per_frame_e_A2", "eer_groups",
 )  # fmt: skip
-# Values outside are of no movie: the file is wrong, or has another unit.
+# Name in messages, and limits; values outside are of no movie: the file is wrong, or has another
+# unit.
 _LIMITS = {
-    "pixel_size_A": replace(parameters()["pixel_size_A"], minimum=MIN_PIXEL_A, maximum=MAX_PIXEL_A),
-    "voltage_kV": parameters()["voltage_kV"],
-    "exposure_dose_e_A2": replace(
-        parameters()["eer_total_dose_e_A2"], minimum=0.01, maximum=MAX_MOVIE_DOSE_E_A2
+    "pixel_size_A": (
+        "pixel size",
+        replace(parameters()["pixel_size_A"], minimum=MIN_PIXEL_A, maximum=MAX_PIXEL_A),
+    ),
+    "voltage_kV": ("voltage", parameters()["voltage_kV"]),
+    "exposure_dose_e_A2": (
+        "exposure dose",
+        replace(parameters()["eer_total_dose_e_A2"], minimum=0.01, maximum=MAX_MOVIE_DOSE_E_A2),
     ),
 }
 _SHOWN = {
@@ -114,13 +119,12 @@ class SidecarParameters:
         if found is None:
             return None
         path, facts = found
-        for name, limits in _LIMITS.items():
+        for name, (label, limits) in _LIMITS.items():
             value = facts.get(name)
             if not value:
                 continue
-            label = name.rpartition("_e_A2")[0] or name.rpartition("_")[0]
             try:
-                check_limits(name, value, limits, label.replace("_", " "))
+                check_limits(name, value, limits, label)
             except ParameterError as error:
                 del facts[name]
                 self._report_once(f"{error}", f"{path.name}: not used: {error}")
