@@ -181,10 +181,10 @@ def _align(
     with opened(request.movie, params) as reader:
         state = _file_state(reader.info)
         _check_formats(reader.info, request.images, params)
-        plan = make_plan(reader.info, params)
-        source: MovieReader = CachingMovie(reader) if plan.keeps_frames else reader
         if motion is not None:
             check_motion(motion, reader.info)
+        plan = make_plan(reader.info, params)
+        source: MovieReader = CachingMovie(reader) if plan.keeps_frames else reader
         device = resolve(params.device, plan.gpu_memory_bytes)
         with clock("references"):
             references = references_for(reader.info, params, request.images)

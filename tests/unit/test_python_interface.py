@@ -90,6 +90,11 @@ def test_an_exception_of_the_callback_ends_the_alignment(movie):
     assert not [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
 
 
+def test_a_motion_of_other_frames_is_refused(movie):
+    with pytest.raises(InputError, match=r"expected a motion of 4 frames.* found one of 9"):
+        align_movie(movie.counts, PARAMS, motion=Motion.still(9))
+
+
 def test_saving_writes_the_files_of_the_command_line(movie, movies, tmp_path):
     align_movies(movies[:1], tmp_path / "many", PARAMS, jobs=0)
     align_movie(movies[0], PARAMS).save(tmp_path / "one")
