@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from flexalign.arrays import power_spectrum
-from flexalign.io.record import parameters_of
+from flexalign.errors import InputError
+from flexalign.files import displayed
+from flexalign.io.record import is_plain_name, parameters_of
 from flexalign.io.results import check_output, write_result
 from flexalign.model import (
     WRITING_STAGE,
@@ -22,7 +24,7 @@ from flexalign.model import (
 )
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, quoted
 from flexalign.plan import Plan
 from flexalign.timing import StageTimer
 
@@ -77,7 +79,8 @@ class AlignmentResult:
         Raises
         ------
         InputError
-            If there are results of that name and `overwrite` is off, or an output is an input.
+            If there are results of that name and `overwrite` is off, an output is an input, or the
+            name leads to another folder.
         OccupiedError
             If a file that is not ours has the name of an output, whatever `overwrite` is.
         OutputError
@@ -94,6 +97,11 @@ class AlignmentResult:
         'stack_1_aligned_mic.mrc'
         """
         root = name or movie_root(self.record.movie.path)
+        if not is_plain_name(root):
+            raise InputError(
+                f"{quoted('name')}: expected the beginning of names of files in the folder, found "
+                f"'{displayed(root)}'"
+            )
         read = [facts["path"] for facts in self.record.inputs.values() if "modified_ns" in facts]
         params = parameters_of(self.record)
         check_output(folder, root, params, overwrite=overwrite, inputs=read)

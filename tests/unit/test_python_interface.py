@@ -116,6 +116,15 @@ def test_earlier_results_are_replaced_only_when_requested(movie, tmp_path):
     result.save(tmp_path, "m", overwrite=True)
 
 
+@pytest.mark.parametrize("name", ["a/b", "../b", "..", "a\nb"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(movie, tmp_path, name):
+    result = align_movie(movie.counts, PARAMS)
+
+    with pytest.raises(InputError, match="`name`: expected the beginning of names of files"):
+        result.save(tmp_path / "out", name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_result_does_not_replace_its_movie(movies, tmp_path):
     movies[0].rename(tmp_path / "x_aligned_mic.mrc")
     result = align_movie(tmp_path / "x_aligned_mic.mrc", PARAMS)
