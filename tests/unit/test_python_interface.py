@@ -156,6 +156,20 @@ def test_local_motion_of_a_movie_of_unknown_size_needs_its_size(tmp_path):
     assert read_motion(tmp_path / "m.xmd", shape_px=(64, 96)).field is not None
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"shape_px": (64, 96)}, "found 64 x 64 in the file and 96 x 64 in the arguments"),
+        ({"pixel_size_A": 0.75}, "found 1.5 A in the file and 0.75 A in the arguments"),
+    ],
+)
+def test_what_contradicts_the_file_of_a_motion_is_refused(movie, tmp_path, given, found):
+    align_movie(movie.counts, PARAMS).save(tmp_path, "m")
+
+    with pytest.raises(InputError, match=found):
+        read_motion(tmp_path / "m_record.json", **given)
+
+
 def test_results_are_shown_in_one_short_line(movie):
     result = align_movie(movie.counts, PARAMS)
 
