@@ -88,10 +88,9 @@ class AlignmentResult:
 
         Examples
         --------
-        >>> import numpy as np
-        >>> from flexalign import AlignParams, align_movie
-        >>> frames = np.random.default_rng(1).poisson(2, (4, 64, 64)).astype(np.uint8)
-        >>> result = align_movie(frames, AlignParams(pixel_size_A=1.5, local=False))
+        >>> from flexalign import AlignParams, align_movie, simulate_movie
+        >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
+        >>> result = align_movie(movie.counts, AlignParams(pixel_size_A=1.5, local=False))
         >>> record = result.save(getfixture("tmp_path"), "stack_1")
         >>> record.outputs["micrograph"]
         'stack_1_aligned_mic.mrc'

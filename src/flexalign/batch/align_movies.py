@@ -118,15 +118,13 @@ def align_movies(
     >>> from flexalign import simulate_movie
     >>> folder = getfixture("tmp_path")
     >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
-    >>> _ = movie.save(folder, "good")
-    >>> _ = (folder / "bad.mrc").write_text("no movie")
+    >>> paths = [movie.save(folder, "good")["movie"], folder / "missing.mrc"]
     >>> params = AlignParams(pixel_size_A=1.5, local=False)
-    >>> names = [folder / "good.mrc", folder / "bad.mrc"]
-    >>> result = align_movies(names, folder / "aligned", params, jobs=0)
+    >>> result = align_movies(paths, folder / "aligned", params, jobs=0)
     >>> [record.outputs["micrograph"] for record in result.records()]
     ['good_aligned_mic.mrc']
     >>> [(movie.name, failure.kind) for movie, failure in result.failures.items()]
-    [('bad.mrc', 'input')]
+    [('missing.mrc', 'input')]
     """
     arguments = [str(m) for m in ([movies] if isinstance(movies, str | Path) else movies)]
     params, stop = params or AlignParams(), stop or threading.Event()
