@@ -223,9 +223,8 @@ def _align(
     )  # fmt: skip
     record = replace(record, curves=curves(first, before, after))
     _check_unchanged(plan.movie, state)
-    for_ctf = None
-    if sums.amplitude is not None:
-        for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
+    amplitude, pixel_A = sums.amplitude, plan.output_pixel_size_A
+    for_ctf = None if amplitude is None else power_spectrum.ctf_spectrum(amplitude, pixel_A)
     return AlignmentResult(
         estimate.motion, sums, estimate.tracks, before, after, quality, record, plan, for_ctf
     )
