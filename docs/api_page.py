@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
 import re
 from typing import Any
@@ -17,7 +16,8 @@ HEAD = """\
 The public names of the package `flexalign`; what is not here may change.
 [How to use flexalign from Python](../how-to/use-from-python.md) has complete programs,
 [conventions](../explanation/conventions.md) axes, units and signs. Arrays are in the order
-(t, y, x).
+(t, y, x). Each example runs after `from pathlib import Path`, `import numpy as np` and
+`from flexalign import *`, beside an empty folder `work`.
 """
 GROUPS = {
     "Align": ("align_movie", "align_movies", "AlignmentResult", "AlignedMovies"),
@@ -40,21 +40,15 @@ GROUPS = {
     ),
 }  # fmt: skip
 _SECTION = re.compile(r"^(\w[\w ]*)\n-+$", re.MULTILINE)
-# Inherited members that are part of the interface.
-_INHERITED = ("frames", "close", "to_dict", "from_dict")
+# Sections that list names; the others are text, or code.
+_LISTS = ("Parameters", "Attributes", "Raises")
+# Inherited members that are part of the interface, and one that only `from_dict` calls.
+_INHERITED, _INTERNAL = ("frames", "close", "to_dict", "from_dict"), "upgraded"
 # Their attributes have a page of their own.
 _ELSEWHERE = {
     "AlignParams": "Its fields are on the page [parameters](parameters.md).",
     "Quality": "Its fields are on the page [quality](quality.md).",
 }
-
-
-class Kind(enum.Enum):
-    """How a section of a docstring is shown."""
-
-    ITEMS = ("Parameters", "Attributes", "Raises")
-    TEXT = ("Returns", "Yields", "Notes", "References")
-    CODE = ("Examples",)
 
 
 def api_page() -> str:
@@ -68,26 +62,18 @@ def api_page() -> str:
 
 def sections(docstring: str) -> dict[str, str]:
     """The sections of a numpydoc docstring by title; what is before the first has the title ""."""
-    titles = ["", *_SECTION.findall(docstring)]
-    return dict(zip(titles, _texts(docstring), strict=True))
-
-
-def _texts(docstring: str) -> list[str]:
-    """The texts between the titles."""
-    return [text.strip("\n") for text in _SECTION.split(docstring)[::2]]
+    parts = ["", *_SECTION.split(docstring)]
+    return {title: text.strip("\n") for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def methods(value: Any) -> dict[str, Any]:
     """The public methods and properties of a class, by name."""
     if not inspect.isclass(value) or issubclass(value, Exception):
         return {}
-    inherited = {name: getattr(value, name) for name in _INHERITED if hasattr(value, name)}
-    own = {name: item for name, item in vars(value).items() if not name.startswith("_")}
-    return {
-        name: inspect.getattr_static(value, name)
-        for name in {**own, **inherited}
-        if _is_member(inspect.getattr_static(value, name))
-    }
+    own = [name for name in vars(value) if not name.startswith("_") and name != _INTERNAL]
+    inherited = [name for name in _INHERITED if hasattr(value, name)]
+    found = {name: inspect.getattr_static(value, name) for name in (*own, *inherited)}
+    return {name: item for name, item in found.items() if _is_member(item)}
 
 
 def _is_member(item: Any) -> bool:
@@ -102,8 +88,7 @@ def signature(name: str, value: Any) -> str:
     left_out = [p for p in found.parameters.values() if p.name not in ("self", "cls")]
     parameters = [p.replace(annotation=inspect.Parameter.empty) for p in left_out]
     text = str(found.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
-    text = re.sub(r"<function _silent at \w+>", "...", text)
-    return name + re.sub(r"<[\w .]+ at \w+>", "...", text)
+    return name + re.sub(r"<[^>]*>", "...", text)  # defaults without a text of their own
 
 
 def _entry(name: str, value: Any) -> str:
@@ -130,7 +115,7 @@ def _wrapped(call: str) -> str:
     if len(call) <= 100:
         return call
     name, arguments = call.split("(", 1)
-    items = ",\n    ".join(re.split(r", (?=[*\w]+(?:=|,|\)$))", arguments[:-1]))
+    items = ",\n    ".join(re.split(r", (?=[*\w]+(?:=|,|$))", arguments[:-1]))
     return f"{name}(\n    {items},\n)"
 
 
@@ -138,15 +123,15 @@ def _formatted(docstring: str) -> str:
     """A numpydoc docstring as Markdown."""
     parts = []
     for title, text in sections(docstring).items():
-        if title in Kind.CODE.value:
+        if title == "Examples":
             code = text.replace('getfixture("tmp_path")', 'Path("work")')
             parts.append(f"```pycon\n{code}\n```\n")
-        elif title in Kind.ITEMS.value:
+        elif title in _LISTS:
             parts.append(f"*{title}*\n\n{_items(text)}\n")
         elif title:
-            parts.append(f"*{title}*\n\n{_plain(text)}\n")
+            parts.append(f"*{title}*\n\n{unwrapped(_code(text))}\n")
         else:
-            parts.append(_plain(text) + "\n")
+            parts.append(unwrapped(_code(text)) + "\n")
     return "\n".join(parts)
 
 
@@ -160,9 +145,9 @@ def _items(text: str) -> str:
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
-    """Paragraphs without the line breaks of the docstring; lists keep theirs."""
-    paragraphs = re.split(r"\n\s*\n", _code(text))
+def unwrapped(text: str) -> str:
+    """Paragraphs without the line breaks that they have in a docstring."""
+    paragraphs = re.split(r"\n\s*\n", text.strip())
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 

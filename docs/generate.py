@@ -22,7 +22,7 @@ from flexalign.quality.table import GROUPS, NUMBERS, QualityNumber
 REFERENCE = Path(__file__).parent / "reference"
 sys.path.insert(0, str(Path(__file__).parent))
 
-from api_page import api_page  # noqa: E402
+from api_page import api_page, unwrapped  # noqa: E402
 
 PARAMETERS_HEAD = """\
 # Parameters
@@ -173,7 +173,7 @@ def commands_page() -> str:
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name, command in commands.items():
         parts.append(f"\n## flexalign {name}\n")
-        parts.append(_plain(command.help) + "\n")
+        parts.append(unwrapped(command.help) + "\n")
         # A command in place of another program spells some of them in its own way.
         known = {p.name for p in command.params if _is_common(p)}
         own = [p for p in command.params if p.name not in known and p.name != "help"]
@@ -206,12 +206,6 @@ def _option_line(parameter: Any) -> str:
         default = " ".join(map(str, default))
     known = default is not None and default is not False and not parameter.required
     return f"- `{spelled}`: {parameter.help}" + (f" Default: {default}." if known else "")
-
-
-def _plain(text: str) -> str:
-    """The help of a command without the line breaks it has for the terminal."""
-    paragraphs = text.strip().split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def pages() -> dict[Path, str]:

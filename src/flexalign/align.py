@@ -181,10 +181,10 @@ def _align(
     with opened(request.movie, params) as reader:
         state = _file_state(reader.info)
         _check_formats(reader.info, request.images, params)
-        plan = make_plan(reader.info, params)
-        source: MovieReader = CachingMovie(reader) if plan.keeps_frames else reader
         if motion is not None:
             check_motion(motion, reader.info)
+        plan = make_plan(reader.info, params)
+        source: MovieReader = CachingMovie(reader) if plan.keeps_frames else reader
         device = resolve(params.device, plan.gpu_memory_bytes)
         with clock("references"):
             references = references_for(reader.info, params, request.images)
@@ -223,9 +223,8 @@ def _align(
     )  # fmt: skip
     record = replace(record, curves=curves(first, before, after))
     _check_unchanged(plan.movie, state)
-    for_ctf = None
-    if sums.amplitude is not None:
-        for_ctf = power_spectrum.ctf_spectrum(sums.amplitude, plan.output_pixel_size_A)
+    amplitude, pixel_A = sums.amplitude, plan.output_pixel_size_A
+    for_ctf = None if amplitude is None else power_spectrum.ctf_spectrum(amplitude, pixel_A)
     return AlignmentResult(
         estimate.motion, sums, estimate.tracks, before, after, quality, record, plan, for_ctf
     )

@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from flexalign.arrays import power_spectrum
-from flexalign.io.record import parameters_of
+from flexalign.errors import InputError
+from flexalign.files import displayed
+from flexalign.io.record import is_plain_name, parameters_of
 from flexalign.io.results import check_output, write_result
 from flexalign.model import (
     WRITING_STAGE,
@@ -22,7 +24,7 @@ from flexalign.model import (
 )
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, quoted
 from flexalign.plan import Plan
 from flexalign.timing import StageTimer
 
@@ -77,7 +79,8 @@ class AlignmentResult:
         Raises
         ------
         InputError
-            If there are results of that name and `overwrite` is off, or an output is an input.
+            If there are results of that name and `overwrite` is off, an output is an input, or the
+            name leads to another folder.
         OccupiedError
             If a file that is not ours has the name of an output, whatever `overwrite` is.
         OutputError
@@ -85,15 +88,19 @@ class AlignmentResult:
 
         Examples
         --------
-        >>> import numpy as np
-        >>> from flexalign import AlignParams, align_movie
-        >>> frames = np.random.default_rng(1).poisson(2, (4, 64, 64)).astype(np.uint8)
-        >>> result = align_movie(frames, AlignParams(pixel_size_A=1.5, local=False))
+        >>> from flexalign import AlignParams, align_movie, simulate_movie
+        >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
+        >>> result = align_movie(movie.counts, AlignParams(pixel_size_A=1.5, local=False))
         >>> record = result.save(getfixture("tmp_path"), "stack_1")
         >>> record.outputs["micrograph"]
         'stack_1_aligned_mic.mrc'
         """
         root = name or movie_root(self.record.movie.path)
+        if not is_plain_name(root):
+            raise InputError(
+                f"{quoted('name')}: expected the beginning of names of files in the folder, found "
+                f"'{displayed(root)}'"
+            )
         read = [facts["path"] for facts in self.record.inputs.values() if "modified_ns" in facts]
         params = parameters_of(self.record)
         check_output(folder, root, params, overwrite=overwrite, inputs=read)

@@ -241,7 +241,7 @@ class Motion(EqualByValue, JsonValue):
 
         Returns
         -------
-        dy, dx : pixels of the unbinned movie, in the shape that the arguments broadcast to
+        dy and dx in pixels of the unbinned movie, in the shape that the arguments broadcast to
 
         Raises
         ------

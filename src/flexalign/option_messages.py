@@ -11,6 +11,11 @@ from flexalign.params import parameters
 _OTHER_OPTIONS = {"overwrite": "--overwrite", "shape_px": "--size"}
 
 
+def _options() -> dict[str, str]:
+    """The option of each parameter and argument, by its name."""
+    return {name: option_name(name) for name in parameters()} | _OTHER_OPTIONS
+
+
 def with_options(message: str) -> str:
     """A message of an error as the command line has it: options in place of parameters.
 
@@ -19,7 +24,7 @@ def with_options(message: str) -> str:
     >>> with_options("`pixel_size_A`: expected at least 0.05 A, found 0")
     '--pixel-size: expected at least 0.05 A, found 0'
     """
-    options = {name: option_name(name) for name in parameters()} | _OTHER_OPTIONS
+    options = _options()
     return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), message)
 
 
@@ -31,7 +36,5 @@ def with_parameters(message: str) -> str:
     >>> with_parameters("give --pixel-size")
     'give `pixel_size_A`'
     """
-    names = {option_name(name): name for name in parameters()}
-    names |= {option: name for name, option in _OTHER_OPTIONS.items()}
-    quoted_names = {option: quoted(name) for option, name in names.items()}
-    return re.sub(r"--[\w-]+", lambda found: quoted_names.get(found[0], found[0]), message)
+    names = {option: quoted(name) for name, option in _options().items()}
+    return re.sub(r"--[\w-]+", lambda found: names.get(found[0], found[0]), message)

@@ -153,8 +153,8 @@ class Plan(JsonValue):
             ("local", self._describe_local()),
             ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"
              + ", decoded frames included" * self.keeps_frames
-             + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB, and "
-             + f"{self.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames, if there is room"),
+             + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"
+             + f" and, if free, {self.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames"),
         ]  # fmt: skip
 
     def _describe_doses(self) -> str:

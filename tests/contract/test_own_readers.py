@@ -62,7 +62,7 @@ def test_every_reader_of_files_has_the_members_of_the_protocol(case):
         assert isinstance(movie, MovieReader)
 
 
-def test_a_path_an_array_and_a_reader_are_told_apart(reader):
+def test_an_array_is_no_reader_and_is_opened_as_one(reader):
     assert isinstance(reader, MovieReader)
     assert not isinstance(FRAMES, MovieReader)
 
@@ -86,7 +86,7 @@ def test_a_range_past_the_end_is_refused(reader):
         reader.frames(FrameRange(4, 6))
 
 
-def test_info_tells_what_the_frames_are(reader):
+def test_the_info_describes_the_frames(reader):
     info = reader.info
 
     assert (info.frame_count, info.height_px, info.width_px) == FRAMES.shape

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import flexalign
@@ -24,7 +25,7 @@ ERRORS = {
     for name in NAMES
     if inspect.isclass(value := getattr(flexalign, name)) and issubclass(value, Exception)
 }
-# Values that functions return, which nobody makes: the example of the function shows them.
+# Values that functions return or take: their examples show them.
 RETURNED = {
     "AlignedMovies", "AlignmentResult", "FrameSums", "GainCheck", "GainEstimate", "MovieInfo",
     "MovieReader", "MovieRecord", "Quality", "RawFrame", "References", "SimulatedMovie",
@@ -102,6 +103,29 @@ def test_a_name_has_an_example(name):
     examples = doctest.DocTestFinder(recurse=False).find(getattr(flexalign, name), name)
 
     assert any(test.examples for test in examples)
+
+
+EXAMPLES = re.findall(r"```pycon\n(.*?)```", api_page.api_page(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_runs_as_it_is_on_the_page(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("work").mkdir()
+    names = {name: getattr(flexalign, name) for name in flexalign.__all__}
+    test = doctest.DocTestParser().get_doctest(
+        example, {**names, "np": np, "Path": Path}, "page", None, None
+    )
+
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_a_long_signature_has_one_argument_per_line():
+    blocks = re.findall(r"```text\n(.*?)```", api_page.api_page(), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("    ")]
+
+    assert lines
+    assert all(re.fullmatch(r"    [*\w]+(=[^,]+)?,", line) for line in lines)
 
 
 def test_every_public_name_is_the_one_of_its_module():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import mrcfile
 import numpy as np
 import pytest
 
@@ -125,18 +128,44 @@ def test_a_seekable_movie_needs_only_the_reading_of_a_frame(movie, from_file):
     assert_same(align_movie(Frames(info), PARAMS, gain=movie.gain), from_file)
 
 
-def test_dark_and_defects_that_are_arrays_are_used(movie, tmp_path):
-    dark = np.zeros((64, 80))
-    dark[3, 4] = 5
-    defects = np.zeros((64, 80), bool)
-    defects[7, 8] = True
+@pytest.fixture(scope="module")
+def references(movie) -> dict[str, np.ndarray]:
+    """A gain, a dark that is not zero everywhere, and a block of defects."""
+    dark = np.zeros((64, 80), np.float32)
+    dark[:32] = 1
+    defects = np.zeros((64, 80), np.int8)
+    defects[7:10, 8:12] = 1
+    return {"gain": movie.gain, "dark": dark, "defects": defects}
 
-    result = align_movie(movie.counts, PARAMS, gain=movie.gain, dark=dark, defects=defects)
-    inputs = result.record.inputs
 
-    assert inputs.keys() == {"movie", "gain", "dark", "defects"}
-    assert all(len(inputs[role]["sha256"]) == 64 for role in ("gain", "dark", "defects"))
-    assert np.isnan(result.quality.measured_dose_e_A2)
+def test_references_that_are_arrays_give_the_result_of_files(movie, references, tmp_path):
+    paths = {role: tmp_path / f"{role}.mrc" for role in references}
+    for role, image in references.items():
+        mrcfile.write(paths[role], image)
+
+    result = align_movie(movie.counts, PARAMS, **references)
+
+    assert_same(result, align_movie(movie.counts, PARAMS, **paths))
+
+
+@pytest.mark.parametrize("role", ["gain", "dark", "defects"])
+def test_each_reference_changes_the_micrograph(movie, references, role):
+    others = {name: image for name, image in references.items() if name != role}
+
+    with_all, without = (
+        align_movie(movie.counts, PARAMS, **images) for images in (references, others)
+    )
+
+    assert not np.array_equal(with_all.sums.plain, without.sums.plain)
+
+
+def test_references_that_are_arrays_are_identified_in_the_record(movie, references):
+    inputs = align_movie(movie.counts, PARAMS, **references).record.inputs
+
+    assert inputs.keys() == {"movie", *references}
+    for role, image in references.items():
+        pixels = image.astype(np.float32)
+        assert inputs[role]["sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,13 @@ def test_movies_that_were_aligned_one_by_one_are_told_by_their_names(tmp_path):
         read_motioncor(tmp_path / "both.log", "c.tiff")
 
 
+def test_one_of_several_motions_is_not_read_without_its_movie(tmp_path):
+    (tmp_path / "both.log").write_text(run("/d/a.tiff") + run("/d/b.tiff"))
+
+    with pytest.raises(InputError, match="holds the motions of 2 movies: give `movie`"):
+        read_motion(tmp_path / "both.log")
+
+
 def test_movies_of_a_series_are_in_the_order_in_which_they_were_added(tmp_path):
     added = ["added: /d/s_1.tiff", "added: /d/s_2.tiff"]
     text = run("/d/s_", lambda: [*table(), *table(2 * SHIFTS_YX)], serial=1, before=added)

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from flexalign import (
     InputError,
     Motion,
     MotionField,
+    ParameterError,
     align_movie,
     align_movies,
     read_motion,
@@ -88,6 +90,11 @@ def test_an_exception_of_the_callback_ends_the_alignment(movie):
     assert not [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
 
 
+def test_a_motion_of_other_frames_is_refused(movie):
+    with pytest.raises(InputError, match=r"expected a motion of 4 frames.* found one of 9"):
+        align_movie(movie.counts, PARAMS, motion=Motion.still(9))
+
+
 def test_saving_writes_the_files_of_the_command_line(movie, movies, tmp_path):
     align_movies(movies[:1], tmp_path / "many", PARAMS, jobs=0)
     align_movie(movies[0], PARAMS).save(tmp_path / "one")
@@ -107,6 +114,15 @@ def test_earlier_results_are_replaced_only_when_requested(movie, tmp_path):
     with pytest.raises(InputError, match="give `overwrite` to replace them"):
         result.save(tmp_path, "m")
     result.save(tmp_path, "m", overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["a/b", "../b", "..", "a\nb"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(movie, tmp_path, name):
+    result = align_movie(movie.counts, PARAMS)
+
+    with pytest.raises(InputError, match="`name`: expected the beginning of names of files"):
+        result.save(tmp_path / "out", name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_result_does_not_replace_its_movie(movies, tmp_path):
@@ -140,6 +156,20 @@ def test_local_motion_of_a_movie_of_unknown_size_needs_its_size(tmp_path):
     assert read_motion(tmp_path / "m.xmd", shape_px=(64, 96)).field is not None
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"shape_px": (64, 96)}, "found 64 x 64 in the file and 96 x 64 in the arguments"),
+        ({"pixel_size_A": 0.75}, "found 1.5 A in the file and 0.75 A in the arguments"),
+    ],
+)
+def test_what_contradicts_the_file_of_a_motion_is_refused(movie, tmp_path, given, found):
+    align_movie(movie.counts, PARAMS).save(tmp_path, "m")
+
+    with pytest.raises(InputError, match=found):
+        read_motion(tmp_path / "m_record.json", **given)
+
+
 def test_results_are_shown_in_one_short_line(movie):
     result = align_movie(movie.counts, PARAMS)
 
@@ -158,6 +188,34 @@ def test_a_run_lists_what_is_done_and_what_failed(movies, tmp_path):
     assert [path.name for path in result.failures] == ["bad.mrc"]
     assert "--" not in result.failures[movies[2]].message
     assert len(read_index(tmp_path / "out" / "run.json")) == 3
+
+
+def test_a_single_movie_needs_no_list(movies, tmp_path):
+    for given in (movies[0], str(movies[0])):
+        result = align_movies(given, tmp_path / "out", PARAMS, jobs=0)
+        assert list(result.record_paths) == [movies[0]]
+
+
+def test_a_run_without_movies_is_refused(tmp_path):
+    with pytest.raises(InputError, match="expected at least one movie, found none"):
+        align_movies([], tmp_path / "out", PARAMS)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_values_of_a_list_are_used_where_the_parameters_have_none(movies, tmp_path):
+    (tmp_path / "movies.star").write_text(
+        "data_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnMicrographOriginalPixelSize #2\n"
+        "_rlnVoltage #3\n1 0.7 200\n\ndata_movies\n\nloop_\n_rlnMicrographMovieName #1\n"
+        "_rlnOpticsGroup #2\n_rlnMicrographPreExposure #3\na.mrc 1 2.5\n"
+    )
+    params = replace(PARAMS, pre_exposure_e_A2=1.0)
+
+    result = align_movies(tmp_path / "movies.star", tmp_path / "out", params, jobs=0)
+
+    (record,) = result.records()
+    names = ("pixel_size_A", "voltage_kV", "pre_exposure_e_A2")
+    assert [record.parameters[name] for name in names] == [1.5, 200.0, 3.5]
 
 
 def test_a_run_is_not_repeated_and_the_result_is_whole(movies, tmp_path):
@@ -191,9 +249,14 @@ def test_a_run_that_is_stopped_starts_no_further_movie(movies, tmp_path):
 def test_parameters_of_a_run_that_cannot_be_right_are_refused_with_their_names(movies, tmp_path):
     params = AlignParams(pixel_size_A=1.5, dose_per_frame_e_A2=300.0, local=False, threads=1)
 
-    with pytest.raises(Exception, match="`dose_per_frame_e_A2`"):
+    with pytest.raises(ParameterError, match="`dose_per_frame_e_A2`"):
         align_movies(movies, tmp_path / "out", params, jobs=0)
 
 
-def test_a_run_leaves_the_level_of_the_log_to_the_program():
-    assert logging.getLogger("flexalign").level == logging.NOTSET
+def test_a_run_leaves_the_log_to_the_program(movies, tmp_path):
+    log = logging.getLogger("flexalign")
+    before = log.level, list(log.handlers), log.propagate
+
+    align_movies(movies[:1], tmp_path / "out", PARAMS, jobs=0)
+
+    assert (log.level, log.handlers, log.propagate) == before

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from flexalign.batch.events import Event
 from flexalign.batch.executors import Executor, InProcess
 from flexalign.batch.failures import Failure
 from flexalign.batch.first_movies import first_movies
 from flexalign.batch.folder import RunFolder
-from flexalign.batch.inputs import ADDITIVE_PARAMETERS, find_movies, list_files, listed_parameters
+from flexalign.batch.inputs import find_movies, list_files, listed_parameters
 from flexalign.batch.jobs import Note
 from flexalign.batch.local_processes import LocalProcesses, default_jobs
 from flexalign.batch.lock import only_run
@@ -22,13 +22,14 @@ from flexalign.batch.project_files import check_run_outputs, write_project_files
 from flexalign.batch.run import Choices, Listed, Run, with_absolute_references
 from flexalign.batch.sidecars import SidecarParameters
 from flexalign.batch.throughput import RunSummary
+from flexalign.errors import InputError
 from flexalign.io.record import read_record
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.option_messages import with_parameters
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, parameters
 
 LOG = logging.getLogger("flexalign")
 
@@ -68,7 +69,7 @@ class AlignedMovies:
 
 
 def align_movies(
-    movies: Sequence[str | Path],
+    movies: str | Path | Sequence[str | Path],
     folder: str | Path,
     params: AlignParams | None = None,
     *,
@@ -87,7 +88,7 @@ def align_movies(
     Parameters
     ----------
     movies : paths, patterns such as ``"*.tiff"``, folders of movies, text files with one movie per
-        line, or RELION's ``movies.star``
+        line, or RELION's ``movies.star``; or one of these
     folder : of the run; made if it is missing. The same folder can be used by the command line
     params : default: `AlignParams()`; the movies are compared with pixel size, dose and gain first
     jobs : number of processes; default: by the cores, 0 = in this process, one movie at a time
@@ -117,37 +118,26 @@ def align_movies(
     >>> from flexalign import simulate_movie
     >>> folder = getfixture("tmp_path")
     >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
-    >>> _ = movie.save(folder, "good")
-    >>> _ = (folder / "bad.mrc").write_text("no movie")
+    >>> paths = [movie.save(folder, "good")["movie"], folder / "missing.mrc"]
     >>> params = AlignParams(pixel_size_A=1.5, local=False)
-    >>> names = [folder / "good.mrc", folder / "bad.mrc"]
-    >>> result = align_movies(names, folder / "aligned", params, jobs=0)
+    >>> result = align_movies(paths, folder / "aligned", params, jobs=0)
     >>> [record.outputs["micrograph"] for record in result.records()]
     ['good_aligned_mic.mrc']
     >>> [(movie.name, failure.kind) for movie, failure in result.failures.items()]
-    [('bad.mrc', 'input')]
+    [('missing.mrc', 'input')]
     """
-    arguments = [str(movie) for movie in movies]
+    arguments = [str(m) for m in ([movies] if isinstance(movies, str | Path) else movies)]
     params, stop = params or AlignParams(), stop or threading.Event()
     paths = find_movies(arguments, (params.gain, params.dark, params.defects))
-    defaults = AlignParams()
-    fields = (field.name for field in dataclasses.fields(AlignParams))
-    given = {name for name in fields if getattr(params, name) != getattr(defaults, name)}
-    listed = listed_parameters(arguments, paths, params, given)
-    common = {
-        name: value
-        for name, value in listed.common.items()
-        if name not in given or name in ADDITIVE_PARAMETERS
-    }
-    params = with_absolute_references(replace(params, **common))
+    if not paths:
+        raise InputError("expected at least one movie, found none")
+    params, given, of_movies = _with_listed(params, arguments, paths)
     out, lists = make_folder(folder), list_files(arguments)
     with only_run(out):
         run_folder = RunFolder(out, params)
         names = {str(p.absolute()): run_folder.names.give(str(p.absolute())) for p in paths}
         check_run_outputs(out, names, params, lists)
-        own = SidecarParameters(
-            params, given | common.keys(), lambda movie: listed.own.get(movie, {}), LOG.info
-        )
+        own = SidecarParameters(params, given, lambda movie: of_movies.get(movie, {}), LOG.info)
         observe = _Observer(stop)
         checks = first_movies(
             params, out, observe,
@@ -161,6 +151,20 @@ def align_movies(
         summary = run.go()
         write_project_files(out, params, LOG.warning)
     return _result(run_folder, paths, summary)
+
+
+def _with_listed(
+    params: AlignParams, arguments: Sequence[str], movies: Sequence[Path]
+) -> tuple[AlignParams, set[str], dict[Path, dict[str, Any]]]:
+    """The parameters of a run, with those that RELION's lists give for all its movies.
+
+    Then the names of those that were given, and the parameters that lists give for single movies.
+    """
+    defaults = AlignParams()
+    given = {name for name in parameters() if getattr(params, name) != getattr(defaults, name)}
+    listed = listed_parameters(arguments, movies, params, given)
+    params = with_absolute_references(replace(params, **listed.common))
+    return params, given | listed.common.keys(), listed.own
 
 
 class _Observer:

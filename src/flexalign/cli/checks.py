@@ -15,20 +15,11 @@ def check_run_outputs(
     inputs: Sequence[Path],
     log: Path | None = None,
 ) -> None:
-    """Check, before anything is read, that no output would replace an input.
+    """As `project_files.check_run_outputs`, with the report and the log among the outputs.
 
     Parameters
     ----------
-    names : of the outputs, by the paths of the movies
-    inputs : files read beside movies and references
     log : file to which lines are appended
-
-    Raises
-    ------
-    InputError
-        If an output of one of the movies, or a table, is an input.
-    OccupiedError
-        If a foreign file has the name of RELION's table, if that is requested.
     """
     from flexalign.batch import project_files
     from flexalign.report import live

@@ -61,13 +61,14 @@ def read_record(path: str | Path) -> MovieRecord:
 
     Examples
     --------
-    >>> from flexalign import AlignParams, align_movie
-    >>> frames = np.random.default_rng(1).poisson(2, (4, 64, 64)).astype(np.uint8)
+    >>> from flexalign import AlignParams, align_movie, simulate_movie
+    >>> movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
     >>> folder = getfixture("tmp_path")
     >>> params = AlignParams(pixel_size_A=1.5, local=False)
-    >>> _ = align_movie(frames, params).save(folder, "stack_1")
-    >>> read_record(folder / "stack_1_record.json")
-    <MovieRecord: array, 4 frames of 64 x 64 px (h, w), motion 0.0 A, model: none, flags: no-signal>
+    >>> saved = align_movie(movie.counts, params).save(folder, "stack_1")
+    >>> record = read_record(folder / "stack_1_record.json")
+    >>> record.movie.frame_count, record.outputs["micrograph"]
+    (4, 'stack_1_aligned_mic.mrc')
     """
     plain = read_json(path)
     try:

@@ -51,9 +51,9 @@ def load_references(
     ``np.flipud``, left to right ``np.fliplr``. The rotation comes first. (Xmipp's protocol flips
     first, whatever its help says: that differs for 90 and 270 degrees with a flip.)
 
-    TIFF references have their rows turned over like TIFF movies, so does a TIFF for EER movies,
-    and so do the files of DigitalMicrograph, whose first row is the top one as in TIFF;
-    only a ``.gain`` for EER movies is taken as stored, for EER rows are not turned over. RELION
+    The rows of TIFF references are reversed as those of TIFF movies are, also for EER movies, and
+    so are those of files of DigitalMicrograph, whose first row is the top one as in TIFF. Only a
+    ``.gain`` for EER movies is taken as stored, since the rows of EER are not reversed. RELION
     does the same.
 
     Parameters

@@ -79,7 +79,7 @@ def read_motion(
     ------
     InputError
         If the file is of no known format, is broken, is of another movie, or lacks the size of the
-        movie, and it is not given.
+        movie and it is not given; or if it holds several motions and `movie` is not given.
 
     Examples
     --------
@@ -90,9 +90,12 @@ def read_motion(
     """
     with reading(path, "the motion of a movie"):
         if movie is None:
-            found = read_all_facts(path)[0]
+            found = read_all_facts(path)
+            if len(found) > 1:
+                raise InputError(f"holds the motions of {len(found)} movies: give `movie`")
             given = MovieFacts(shape_px=shape_px, pixel_size_A=pixel_size_A)
-            return read_motion_of(path, join_facts(found, given))
+            facts = join_facts(found[0], given, ("the file", "the arguments"))
+            return read_motion_of(path, facts)
         shape_px = (movie.height_px, movie.width_px)
         facts = MovieFacts(movie.path, movie.frame_count, shape_px, pixel_size_A)
         motion = read_motion_of(path, facts)
@@ -185,8 +188,12 @@ def _facts_of_one(path: str | Path, kind: str) -> MovieFacts:
     return MovieFacts(None, len(true.displacement_px), true.shape_px, true.pixel_size_A)
 
 
-def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
+def join_facts(a: MovieFacts, b: MovieFacts, places: tuple[str, str] = ("A", "B")) -> MovieFacts:
     """Merge the facts about one movie from two files.
+
+    Parameters
+    ----------
+    places : where each was found, for messages
 
     Raises
     ------
@@ -199,19 +206,19 @@ def join_facts(a: MovieFacts, b: MovieFacts) -> MovieFacts:
     )
     if None not in count and count[0] != count[1]:
         raise InputError(
-            f"expected as many frames in both, found {count[0]} in A and {count[1]} in B; "
-            "were EER frames grouped differently, or frames discarded?"
+            f"expected as many frames in both, found {count[0]} in {places[0]} and {count[1]} in "
+            f"{places[1]}; were EER frames grouped differently, or frames discarded?"
         )
     if None not in shape and shape[0] != shape[1]:
         (one_y, one_x), (other_y, other_x) = shape
         raise InputError(
-            f"expected movies of one size, found {one_x} x {one_y} in A and {other_x} x {other_y} "
-            "in B; was one of them binned, upsampled or rotated?"
+            f"expected movies of one size, found {one_x} x {one_y} in {places[0]} and "
+            f"{other_x} x {other_y} in {places[1]}; was one of them binned, upsampled or rotated?"
         )
     if None not in size_A and max(size_A) > MAX_PIXEL_SIZE_RATIO * min(size_A):
         raise InputError(
-            f"expected one pixel size of the movie, found {size_A[0]:.4g} A in A and "
-            f"{size_A[1]:.4g} A in B"
+            f"expected one pixel size of the movie, found {size_A[0]:.4g} A in {places[0]} and "
+            f"{size_A[1]:.4g} A in {places[1]}"
         )
     names = ("movie", "frame_count", "shape_px", "pixel_size_A")
     pairs = {name: (getattr(a, name), getattr(b, name)) for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Generator, Iterator
 from typing import Self
 
@@ -56,8 +55,8 @@ class CheckedMovie:
                 yield self._fitting(frame)
         finally:
             # A generator stops its threads when it is closed; other iterators have nothing to stop.
-            with contextlib.suppress(AttributeError):
-                found.close()  # type: ignore[attr-defined]
+            if hasattr(found, "close"):
+                found.close()
 
     def _fitting(self, frame: RawFrame) -> RawFrame:
         """The frame, if its pixels are those that the `info` describes."""
