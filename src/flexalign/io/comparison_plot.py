@@ -116,7 +116,7 @@ def _draw_map(
     worst_y, worst_x = comparison.worst_place_px
     axes.plot(worst_x * length, worst_y * length, "x", color="red", ms=9, mew=2)
     axes.set_title("Difference at each place (cross: largest)", fontsize=11)
-    axes.set_xlabel(f"Place x ({length_unit})", fontsize=11)
-    axes.set_ylabel(f"Place y ({length_unit}, {DOWNWARD})", fontsize=11)
+    axes.set_xlabel(f"Position x ({length_unit})", fontsize=11)
+    axes.set_ylabel(f"Position y ({length_unit}, {DOWNWARD})", fontsize=11)
     bar = axes.inset_axes((1.03, 0, 0.05, 1))  # as high as the map
     figure.colorbar(image, cax=bar, label=f"Distance of B from A, rms over frames ({unit})")

@@ -179,8 +179,8 @@ def _draw_local(
         tracks is not None
     )
     axes.set_title(f"Local motion beyond that of the frame ({', '.join(drawn)})", fontsize=11)
-    axes.set_xlabel("Place x (nm)", fontsize=11)
-    axes.set_ylabel(f"Place y (nm, {DOWNWARD})", fontsize=11)
+    axes.set_xlabel("Position x (nm)", fontsize=11)
+    axes.set_ylabel(f"Position y (nm, {DOWNWARD})", fontsize=11)
 
 
 def _draw_measured(
