@@ -28,7 +28,7 @@ COLORS = {
     "flag": Shade("#b04300", "#f5935a"),
 }
 AFTER_COLOR, BEFORE_COLOR = COLORS["main"].light, COLORS["other"].light
-# Of several curves of one kind, in order: the same set, also on a light ground.
+# For several curves of one kind, in this order, on a light ground: also of that set.
 SERIES_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 # From the first to the last frame: viridis.
 FRAME_COLORS = (
