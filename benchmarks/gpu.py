@@ -137,13 +137,13 @@ def stages(plan: Plan, device: Device) -> tuple[list[Stage], float, float]:
         (UPLOAD, lambda: raw.set(host), raw.nbytes),
         ("correct", lambda: kernels.correct(raw, None, gain, frame), raw.nbytes + 2 * px),
         ("raw sum", lambda: np.add(counts, raw, out=counts), raw.nbytes + 2 * counts.nbytes),
-        ("shrink", lambda: kernels.downsample(frame, along_y, along_x, rows, small),
+        ("down-sample", lambda: kernels.downsample(frame, along_y, along_x, rows, small),
          px + 2 * rows.nbytes + small.nbytes),
         ("prefilter", lambda: kernels.prefilter(frame, buffer), 4 * px),
         ("sample", lambda: kernels.sample(frame, lattice, LATTICE_STEP_PX, buffer), 2 * px),
         ("sum", lambda: np.add(frame, buffer, out=frame), 3 * px),
         ("spectrum", lambda: fourier.rfft2_cropped(buffer, plan.output_shape_px), px + 3 * half),
-        ("weigh", lambda: kernels.add_weighted(spectrum, weighted, rate, 1.0), 3.5 * half),
+        ("weighted sum", lambda: kernels.add_weighted(spectrum, weighted, rate, 1.0), 3.5 * half),
     ]  # fmt: skip
     found = [Stage(name, seconds_on(device, act), moved) for name, act, moved in work]
     again = {stage.name: stage for stage in found}

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from flexalign import AlignmentResult, AlignParams, align_movie, simulate_movie
 from flexalign.comparison import compare_motions, shared_frames
-from flexalign.figure_style import DOWNWARD, draw_downward
+from flexalign.figure_style import DOWNWARD, SERIES_COLORS, draw_downward
 from flexalign.io.comparison_plot import draw_comparison
 from flexalign.simulate import SimulatedMovie
 
@@ -27,7 +27,6 @@ CROP_PX = 420
 SMOOTHING_PX = 1.5
 # Places (y, x), as parts of the field, whose motion is drawn.
 PLACES = ((0.15, 0.15), (0.5, 0.5), (0.85, 0.85))
-COLORS = ("#0072B2", "#D55E00", "#009E73")
 
 
 def simulated_and_aligned() -> tuple[SimulatedMovie, AlignmentResult]:
@@ -70,7 +69,7 @@ def _draw_paths(axes: Any, movie: SimulatedMovie, result: AlignmentResult) -> No
     """Where three places really went, and where flexalign says they did."""
     height, width = movie.settings.shape_px
     frames = np.arange(movie.settings.frame_count)
-    for (part_y, part_x), color in zip(PLACES, COLORS, strict=True):
+    for (part_y, part_x), color in zip(PLACES, SERIES_COLORS, strict=False):
         y, x = part_y * height, part_x * width
         for motion, style in ((movie.motion, "-"), (result.motion, "o")):
             dy, dx = np.stack(motion.displacement_px(frames, y, x)) * movie.settings.pixel_size_A

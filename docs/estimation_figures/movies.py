@@ -17,6 +17,7 @@ from flexalign.arrays import dose
 from flexalign.comparison import MotionLike
 from flexalign.estimate import pairwise, patches, refine
 from flexalign.estimate.patch_spectra import PatchSpectra, cut_spectra
+from flexalign.figure_style import SERIES_COLORS
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import references_for
 from flexalign.motion import MotionField
@@ -25,7 +26,7 @@ from flexalign.plan import make_plan
 from flexalign.simulate import SimulatedMovie
 
 SIZE_IN = (9.0, 4.0)
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"
+BLUE, ORANGE, GREY = *SERIES_COLORS[:2], "#888888"
 
 Numbers = npt.NDArray[np.float64]
 

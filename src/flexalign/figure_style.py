@@ -28,6 +28,8 @@ COLORS = {
     "flag": Shade("#b04300", "#f5935a"),
 }
 AFTER_COLOR, BEFORE_COLOR = COLORS["main"].light, COLORS["other"].light
+# For several curves of one kind, in this order, on a light ground: also of that set.
+SERIES_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 # From the first to the last frame: viridis.
 FRAME_COLORS = (
     "#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30",

@@ -93,6 +93,13 @@ def test_lists_and_tables_of_the_pages_are_lists_and_tables_of_the_site(site):
     assert left == []
 
 
+def test_line_breaks_of_the_pages_are_line_breaks_of_the_site(site):
+    page = (site / "reference" / "parameters.html").read_text(encoding="utf-8")
+    breaks = (ROOT / "docs" / "reference" / "parameters.md").read_text(encoding="utf-8")
+
+    assert page.count("<br>") + page.count("<br />") == breaks.count("\\\n") > 0
+
+
 @pytest.mark.parametrize(
     ("address", "link", "adapted"),
     [

@@ -1,9 +1,12 @@
+import re
 import sys
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
 
+import flexalign
 from flexalign.errors import InputError
 from flexalign.io.motion_plot import draw_trajectory
 from flexalign.io.spectra_plot import draw_spectra
@@ -229,3 +232,12 @@ def test_drawing_does_not_touch_pyplot_and_leaves_only_the_picture(tmp_path, mot
 def test_a_missing_folder_is_explained(tmp_path, motion):
     with pytest.raises(InputError, match="folder"):
         draw_trajectory(tmp_path / "no" / "a.png", motion, 1.1, SHAPE_PX, title="a.mrc")
+
+
+def test_colours_of_plots_are_in_one_module():
+    sources = Path(flexalign.__file__).parent.rglob("*.py")
+    named = re.compile(r"[\"']#[0-9a-f]{6}[\"']", flags=re.IGNORECASE)
+
+    found = [path.name for path in sources if named.search(path.read_text(encoding="utf-8"))]
+
+    assert found == ["figure_style.py"]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from flexalign.atomic import replacing
+from flexalign.figure_style import COLORS
+from flexalign.io.png import save_png
 from flexalign.model import PixelArray
 
-DPI = 120
-MULTIPLY_COLOR, DIVIDE_COLOR = "#0072B2", "#D55E00"  # Okabe and Ito: safe for colour blindness
+MULTIPLY_COLOR, DIVIDE_COLOR = COLORS["main"].light, COLORS["other"].light
 DETAIL_PX = 96
 
 
@@ -49,8 +49,7 @@ def draw_gain_check(
     axes = figure.subplots(1, 3)
     _draw_scores(axes[0], orientations, scores, sure_sd)
     _draw_details(figure, axes[1:], pictures, best)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI)
+    save_png(figure, path)
 
 
 def _draw_scores(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flexalign.figure_style import SERIES_COLORS
 from flexalign.io.png import save_png
 from flexalign.scoring.movie_scores import MovieScores
 from flexalign.scoring.session_scores import (
@@ -17,8 +18,6 @@ from flexalign.scoring.session_scores import (
     compare_scores,
 )
 
-# Okabe and Ito: safe for colour blindness.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _SPREAD = 0.5
 
 
@@ -61,7 +60,7 @@ def _draw_bands(axes: Any, found: Sequence[SessionScores]) -> None:
         limits = np.array([(change.low, change.high) for change in one.bands]).T
         axes.errorbar(
             np.arange(len(middle)) + offset, middle, yerr=np.abs(limits - middle), fmt="o",
-            capsize=3, color=_COLORS[number % len(_COLORS)], label=one.b,
+            capsize=3, color=SERIES_COLORS[number % len(SERIES_COLORS)], label=one.b,
         )  # fmt: skip
     bands_A = found[0].bands_A
     names = [f"{coarsest:g}-{finest:g}" for coarsest, finest in bands_A]
@@ -79,7 +78,7 @@ def _draw_movies(
         percent = [changes_of_movie(movie, best, name, bands=0)[0] for movie in used]
         axes.plot(
             np.arange(len(used)) + 1, np.sort(percent), "o-", ms=4, lw=1,
-            color=_COLORS[number % len(_COLORS)], label=name,
+            color=SERIES_COLORS[number % len(SERIES_COLORS)], label=name,
         )  # fmt: skip
     axes.set_xlabel("Movie, in order of the difference")
     axes.set_title("By movie, all resolutions", fontsize=11)

@@ -86,6 +86,8 @@ const motionFigures = (() => {
           symbol: "circle",
           symbolSize: 8,
           z: 3,
+          // Violet is dark and yellow light on one of the grounds.
+          itemStyle: { opacity: 1, borderColor: color.quiet, borderWidth: 1 },
           markPoint: {
             symbol: "pin",
             symbolSize: 30,
