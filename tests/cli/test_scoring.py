@@ -123,7 +123,7 @@ def test_a_plot_is_drawn_and_not_replaced_without_being_asked(run, folder):
     assert run(*words, "--overwrite").code == 0
 
 
-def test_a_page_shows_verdicts_and_the_sums_of_the_movies_that_differ_most(run, folder):
+def test_a_page_shows_verdicts_and_the_sums_of_the_worst_and_the_best_movies(run, folder):
     words = ("score", "ours=out", "truth", "--movies", ".", *KNOWN, *PATCHES)
 
     found = run(*words, "--report", "pages/scores.html")

@@ -70,7 +70,7 @@ class ScoreOptions:
         Path | None,
         typer.Option(
             help="Write a page (HTML, one file) with verdicts, plots by movie, and the sums of the "
-            "movies that differ most, side by side.",
+            "worst and the best movies along two alignments, side by side.",
             metavar="FILE",
         ),
     ] = None
