@@ -149,6 +149,7 @@ class ScoreJob:
     Attributes
     ----------
     name : of the movie in all results, unique among the movies
+    files : the alignments, by name
     """
 
     name: str
