@@ -245,5 +245,14 @@ def test_a_page_without_signal_is_not_written_and_says_so(run, tmp_path, monkeyp
     assert not (tmp_path / "scores.html").exists()
 
 
+def test_plot_and_page_in_one_file_are_refused(run, folder):
+    words = ("--plot", "scores.png", "--report", "scores.png")
+
+    found = run("score", "out", "--movies", "a.tiff", *KNOWN, *words)
+
+    assert found.code == 2
+    assert "expected two files, found scores.png twice" in found.err
+
+
 def test_csv_and_json_together_are_refused(run, folder):
     assert run("score", "out", "--csv", "--json", "--movies", "a.tiff", *KNOWN).code == 2

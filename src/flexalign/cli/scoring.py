@@ -81,6 +81,8 @@ class ScoreOptions:
     def __post_init__(self) -> None:
         if self.as_csv and self.as_json:
             raise ParameterError("--csv, --json: expected one of them, found both")
+        if self.plot is not None and self.plot == self.report:
+            raise ParameterError(f"--plot, --report: expected two files, found {self.plot} twice")
 
 
 @takes_parameters_without(
