@@ -19,26 +19,27 @@ the other half (``flexalign divide``).
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import drifting
 import peers
 from peers import Watched
 from programs import Program, Session, found_programs, movie_options
+from score_tables import comparison_table
 
 import flexalign
 from flexalign.batch.inputs import find_movies
+from flexalign.batch.rows import write_csv
 from flexalign.naming import movie_root
 
 COST = "cost.json"
@@ -144,54 +145,7 @@ def scored(
     return dict(json.loads(printed.stdout))
 
 
-def table(scores: Mapping[str, Any], costs: Mapping[str, Sequence[Watched]]) -> Iterator[str]:
-    """Markdown: cost and signal of each alignment, then the verdicts."""
-    if not scores.get("comparisons"):
-        yield "No movie could be scored."
-        return
-    best, found = scores["best"], {one["b"]: one for one in scores["comparisons"]}
-    first = next(iter(found.values()))
-    bands = [f"{coarsest:g}-{finest:g} A" for coarsest, finest in first["bands_A"]]
-    yield f"Signal relative to {best} (%) of {first['movies']} movies, with 95 % intervals."
-    yield "Costs are medians over movies, memory the largest."
-    yield ""
-    yield f"| alignment | runs | s | CPU s | GB | {' | '.join(bands)} | all | B (A2) |"
-    yield "| --- |" + " --: |" * (len(bands) + 6)
-    names = sorted({best, *found}, key=lambda name: -_percent(found, name))
-    for name in names:
-        cells = [name, *_cost_cells(costs.get(name, []))]
-        if name == best:
-            cells += ["0"] * (len(bands) + 1) + [""]
-        else:
-            changes = [*found[name]["bands"], found[name]["overall"]]
-            cells += [_change_cell(change) for change in changes]
-            cells.append(f"{float(found[name]['b_factor_A2'] or 'nan'):.1f}")
-        yield f"| {' | '.join(cells)} |"
-    yield ""
-    yield from (f"- {one['verdict']}" for one in found.values())
-
-
-def _percent(found: Mapping[str, Any], name: str) -> float:
-    return float(found[name]["overall"]["percent"]) if name in found else 0.0
-
-
-def _cost_cells(costs: Sequence[Watched]) -> list[str]:
-    """Number of runs, and what they cost; nothing for alignments that were given."""
-    if not costs:
-        return [""] * 4
-    return [
-        str(len(costs)),
-        f"{median(cost.seconds for cost in costs):.1f}",
-        f"{median(cost.cpu_s for cost in costs):.1f}",
-        f"{max(cost.peak_memory_bytes for cost in costs) / 1e9:.2f}",
-    ]
-
-
-def _change_cell(change: Mapping[str, float]) -> str:
-    return f"{change['percent']:+.1f} ({change['low']:+.1f}; {change['high']:+.1f})"
-
-
-def write_rows(
+def write_table(
     path: Path, scores: Mapping[str, Any], costs: Mapping[tuple[str, str], Watched]
 ) -> None:
     """CSV: cost and scores of each alignment of each movie."""
@@ -201,10 +155,7 @@ def write_rows(
         cost = costs.get((row["alignment"], row["movie"]))
         rows.append({**row, **{name: getattr(cost, name, "") for name in of_costs}})
     if rows:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, max(rows, key=len).keys())
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(path, tuple(max(rows, key=len)), rows)
 
 
 def _arguments() -> argparse.Namespace:
@@ -252,6 +203,15 @@ def _by_name(parser: argparse.ArgumentParser, given: Sequence[str]) -> dict[str,
     return {name: value for name, _, value in pairs}
 
 
+def _movies(given: Sequence[str], gain: Path | None) -> list[Path]:
+    """The movies that were given; results are in folders of their names, so that these differ."""
+    movies = [path.resolve() for path in find_movies(given, (gain,))]
+    (root, count), *_ = Counter(map(movie_root, movies)).most_common(1)
+    if count > 1:
+        raise flexalign.InputError(f"expected movies of different names, found {root} twice")
+    return movies
+
+
 def main() -> int:
     """Run the command line; the exit code is 1 if a program failed on a movie."""
     chosen = _arguments()
@@ -261,7 +221,7 @@ def main() -> int:
         chosen.options,
     )  # fmt: skip
     try:
-        movies = [path.resolve() for path in find_movies(chosen.movies, (chosen.gain,))]
+        movies = _movies(chosen.movies, chosen.gain)
     except flexalign.FlexAlignError as error:
         sys.exit(str(error))
     programs = [
@@ -285,18 +245,18 @@ def main() -> int:
         if chosen.score_on is None:
             scores = scored(alignments, movies, session)
         else:
-            others = find_movies([str(chosen.score_on)], (chosen.gain,))
+            others = _movies([chosen.score_on], chosen.gain)
             scores = scored(alignments, others, session, "--independent")
     except (peers.PeerError, flexalign.FlexAlignError) as error:
         sys.exit(str(error))
     of_programs = {
         one.name: [cost for (name, _), cost in costs.items() if name == one.name] for one in done
     }
-    lines = [_circumstances(session), "", *table(scores, of_programs), ""]
+    lines = [_circumstances(session), "", *comparison_table(scores, of_programs), ""]
     text = "\n".join(lines + [f"- {failure}" for failure in failures])
     (results.folder / SCORES).write_text(json.dumps(scores, indent=1))
     (results.folder / TABLE).write_text(text)
-    write_rows(results.folder / ROWS, scores, costs)
+    write_table(results.folder / ROWS, scores, costs)
     print(f"\n{text}")
     return int(bool(failures))
 

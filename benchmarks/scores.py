@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 from exposures import MOVIES, NULLS, OVERFITTED, TRUTH, Exposure
+from score_tables import band_titles, change_cell
 from store import Store, digest, make_parser, parse, version_of
 
 import flexalign
 from flexalign.scoring.movie_scores import NO_MOTION, SIGNIFICANT, MovieScores, with_names
-from flexalign.scoring.session_scores import Change, compare_scores, corrected_log_likelihood
+from flexalign.scoring.session_scores import compare_scores, corrected_log_likelihood
 
 SIZE = {"shape_px": (1024, 1024), "frame_count": 24}
 SMALL = {"shape_px": (640, 640), "frame_count": 12, "pixel_size_A": 1.5, "dose_per_frame_e_A2": 2.0}
@@ -125,7 +126,7 @@ def band_table(results: Sequence[Result]) -> Iterator[str]:
     Below them is what its known errors at the patches cost.
     """
     same, other = ([one.on_same for one in results], [one.on_other for one in results])
-    bands = [f"{coarsest:g}-{finest:g} A" for coarsest, finest in same[0].bands_A]
+    bands = band_titles(same[0].bands_A)
     yield f"| alignment | electrons | {' | '.join([*bands, 'all'])} |"
     yield "| --- " * 2 + "| --: " * (len(bands) + 1) + "|"
     for name in in_all(results):
@@ -133,16 +134,11 @@ def band_table(results: Sequence[Result]) -> Iterator[str]:
             continue
         for words, movies in (("of the fit", same), ("others", other)):
             found = compare_scores(movies, TRUTH, name)
-            cells = [_cell(change) for change in (*found.bands, found.overall)]
+            cells = [change_cell(change) for change in (*found.bands, found.overall)]
             yield f"| {name} | {words} | {' | '.join(cells)} |"
         losses = np.mean([one.true_losses[name] for one in results], axis=0)
         cells = [f"{-100 * loss:+.1f}" for loss in losses[: len(bands)]]
         yield f"| {name} | known errors | {' | '.join(cells)} | |"
-
-
-def _cell(change: Change) -> str:
-    """A change with the limits of its interval."""
-    return f"{change.percent:+.1f} ({change.low:+.1f}; {change.high:+.1f})"
 
 
 def pairs_of(movie: MovieScores, error_px: Mapping[str, float]) -> Iterator[tuple[float, float]]:

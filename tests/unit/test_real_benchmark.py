@@ -22,15 +22,20 @@ needs_relion = pytest.mark.skipif(
 )
 
 
-def compare(folder: Path, *more: object) -> str:
-    """What the script prints about the movies in `folder`."""
+def started(folder: Path, *more: object) -> subprocess.CompletedProcess[str]:
+    """The script on the movies in `folder`, ended."""
     words = [
         sys.executable, f"{BENCHMARKS}/real.py", "movies", "--pixel-size", PIXEL_SIZE_A,
         "--dose-per-frame", DOSE_E_A2, "--out", "results", "--alignment", "truth=truth", *more,
     ]  # fmt: skip
-    done = subprocess.run(
+    return subprocess.run(
         [str(word) for word in words], cwd=folder, capture_output=True, text=True, check=False
     )
+
+
+def compare(folder: Path, *more: object) -> str:
+    """What the script prints about the movies in `folder`."""
+    done = started(folder, *more)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -106,6 +111,17 @@ def test_other_electrons_score_without_a_correction(session):
     scores = json.loads((session / "on_others" / "scores.json").read_text())
     fitted = {row["fitted_parameters_high"] for row in scores["movies"]}
     assert set(map(float, fitted)) == {0.0}
+
+
+def test_movies_of_the_same_name_are_refused(tmp_path):
+    (tmp_path / "movies").mkdir()
+    for name in ("a.tiff", "a.mrc"):
+        (tmp_path / "movies" / name).write_text("")
+
+    done = started(tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr == "expected movies of different names, found a twice\n"
 
 
 def test_motioncor_is_run_with_gain_dose_and_pixel_size(tmp_path, monkeypatch):

@@ -25,6 +25,22 @@ if TYPE_CHECKING:
     from flexalign.scoring.score_movie import Scored
     from flexalign.scoring.sum_pictures import SumPictures
 
+Alignments = Annotated[
+    list[str],
+    typer.Argument(
+        help="Alignments of the movies, each a folder, a file or a quoted pattern as for "
+        "'compare'; with a name of your choice as NAME=PATH. No motion is always among them.",
+        metavar="ALIGNMENT...",
+    ),
+]
+MoviesOption = Annotated[
+    list[str],
+    typer.Option(
+        help="Movies, quoted patterns, folders or lists as for 'align'; may be repeated.",
+        metavar="MOVIES",
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
@@ -54,7 +70,7 @@ class ScoreOptions:
         Path | None,
         typer.Option(
             help="Write a page (HTML, one file) with verdicts, plots by movie, and the sums of the "
-            "movies that differ most, side by side.",
+            "worst and the best movies along two alignments, side by side.",
             metavar="FILE",
         ),
     ] = None
@@ -65,6 +81,8 @@ class ScoreOptions:
     def __post_init__(self) -> None:
         if self.as_csv and self.as_json:
             raise ParameterError("--csv, --json: expected one of them, found both")
+        if self.plot is not None and self.plot == self.report:
+            raise ParameterError(f"--plot, --report: expected two files, found {self.plot} twice")
 
 
 @takes_parameters_without(
@@ -73,21 +91,8 @@ class ScoreOptions:
 )  # fmt: skip
 @takes_options
 def score(
-    alignments: Annotated[
-        list[str],
-        typer.Argument(
-            help="Alignments of the movies, each a folder, a file or a quoted pattern as for "
-            "'compare'; with a name of your choice as NAME=PATH. No motion is always among them.",
-            metavar="ALIGNMENT...",
-        ),
-    ],
-    movies: Annotated[
-        list[str],
-        typer.Option(
-            help="Movies, quoted patterns, folders or lists as for 'align'; may be repeated.",
-            metavar="MOVIES",
-        ),
-    ],
+    alignments: Alignments,
+    movies: MoviesOption,
     settings: Settings = None,
     debug: Debug = False,
     *,
@@ -104,9 +109,10 @@ def score(
 
     Exit code: 0 all scored, 1 some could not be, 2 parameters, 3 nothing could be.
     """
+    from flexalign.batch.names import Names
     from flexalign.io.writing.ownership import resolved
 
-    arguments = _named(alignments)
+    arguments = _named(alignments, with_global=options.with_global)
     paths, params, own, _ = movies_and_parameters(movies, settings, values)
     params = replace(params, dose_weight=False, psd=False)
     files, missing = _files_of(paths, arguments)
@@ -115,10 +121,14 @@ def score(
     inputs = [*paths, *aligned, *references, *list_files(movies), settings]
     _check_outputs(options, inputs)
     announce_compiling()
+    names = Names()
     jobs = [
-        ScoreJob(path, files[path], replace(params, **own.get(resolved(path), {})), options)
+        ScoreJob(
+            names.give(str(path.absolute())), path, files[path],
+            replace(params, **own.get(resolved(path), {})), options,
+        )
         for path in paths
-    ]
+    ]  # fmt: skip
     scored: dict[ScoreJob, MovieScores] = {}
 
     def work(job: ScoreJob) -> None:
@@ -127,18 +137,24 @@ def score(
         scored[job] = job.scores()
 
     code = run_each(jobs, work, debug=debug)
-    found = _with_all_names(scored)
-    if found or options.as_json:
-        _print(list(found.values()), options)
-    if any(movie.has_signal for movie in found.values()):
-        code = _draw(found, arguments, options, debug=debug) or code
+    if scored or options.as_json:
+        _print(list(scored.values()), options)
+    if scored and not _draw(scored, arguments, options, debug=debug):
+        code = 1
     raise typer.Exit(code)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreJob:
-    """A movie to score, with the files of its alignments by name."""
+    """A movie to score, with the files of its alignments by name.
 
+    Attributes
+    ----------
+    name : of the movie in all results, unique among the movies
+    files : the alignments, by name
+    """
+
+    name: str
     movie: Path
     files: dict[str, Path]
     params: AlignParams
@@ -162,7 +178,8 @@ class ScoreJob:
 
         motions = self.motions()
         with progress_bar(self.movie) as progress:
-            return score_movie(self.movie, motions, self.params, progress)
+            found = score_movie(self.movie, motions, self.params, progress)
+        return replace(found, movie=self.name)
 
     def pictures(self, names: Sequence[str]) -> SumPictures:
         """Sum the movie along the alignments of these names, for the page."""
@@ -171,7 +188,8 @@ class ScoreJob:
         motions = self.motions()
         chosen = {name: motions[name] for name in names}
         with progress_bar(self.movie) as progress:
-            return sum_pictures(self.movie, chosen, self.params, progress)
+            found = sum_pictures(self.movie, chosen, self.params, progress)
+        return replace(found, movie=self.name)
 
 
 def _check_outputs(options: ScoreOptions, inputs: Sequence[str | Path | None]) -> None:
@@ -179,11 +197,16 @@ def _check_outputs(options: ScoreOptions, inputs: Sequence[str | Path | None]) -
     from flexalign.io.results import make_folder
     from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 
-    outputs = [path for path in (options.plot, options.report) if path is not None]
+    outputs = _outputs(options)
     refuse_inputs(outputs, inputs)
     for path in outputs:
         refuse_existing(path, overwrite=options.overwrite)
         make_folder(path.parent)
+
+
+def _outputs(options: ScoreOptions) -> list[Path]:
+    """The files that are requested."""
+    return [path for path in (options.plot, options.report) if path is not None]
 
 
 def _print(movies: list[MovieScores], options: ScoreOptions) -> None:
@@ -202,9 +225,13 @@ def _draw(
     options: ScoreOptions,
     *,
     debug: bool,
-) -> int:
-    """Draw the plot and write the page, where requested; the exit code."""
+) -> bool:
+    """Draw the plot and write the page, where requested; whether all sums could be made."""
     movies, code = list(scored.values()), 0
+    if not any(movie.has_signal for movie in movies):
+        for path in _outputs(options):
+            typer.echo(f"{path}: not written, since the frames share no signal", err=True)
+        return True
     if options.plot is not None:
         from flexalign.scoring.plot import draw_scores
 
@@ -213,21 +240,21 @@ def _draw(
         from flexalign.report.scores import pictured_movies, write_scores_page
 
         names, wanted = pictured_movies(movies)
-        jobs = {movie.movie: job for job, movie in scored.items()}
+        jobs = {job.name: job for job in scored}
         pictures: list[SumPictures] = []
         code = run_each(
-            [jobs[root] for root in wanted],
+            [jobs[name] for name in wanted],
             lambda job: pictures.append(job.pictures(names)),
             debug=debug,
         )
         write_scores_page(options.report, movies, pictures, sources)
         typer.echo(f"report: {options.report}", err=True)
-    return code
+    return code == 0
 
 
-def _named(arguments: list[str]) -> dict[str, str]:
+def _named(arguments: list[str], *, with_global: bool) -> dict[str, str]:
     """The arguments by name: what was typed before "=", else the shortest path that is unique."""
-    from flexalign.scoring.movie_scores import NO_MOTION
+    from flexalign.scoring.movie_scores import GLOBAL, NO_MOTION
 
     named: dict[str, str] = {}
     unnamed: list[str] = []
@@ -251,6 +278,12 @@ def _named(arguments: list[str]) -> dict[str, str]:
             f"{NO_MOTION}: no motion is always scored under this name; give another one as "
             "NAME=PATH"
         )
+    for name in named if with_global else ():
+        if name + GLOBAL in named:
+            raise ParameterError(
+                f"{name + GLOBAL}: the trajectory of {name} has this name; give another one as "
+                "NAME=PATH"
+            )
     return named
 
 
@@ -272,16 +305,3 @@ def _files_of(
             files[movie][name] = path
         missing |= lacking
     return files, missing
-
-
-def _with_all_names(scored: dict[ScoreJob, MovieScores]) -> dict[ScoreJob, MovieScores]:
-    """The movies, each with the alignments that all of them have."""
-    from flexalign.scoring.movie_scores import with_names
-
-    movies = list(scored.values())
-    names = [
-        one.name
-        for one in (movies[0].scores if movies else ())
-        if all(any(other.name == one.name for other in movie.scores) for movie in movies)
-    ]
-    return {job: with_names(movie, names) for job, movie in scored.items()}

@@ -39,7 +39,7 @@ _DIGITS = 4
 
 
 def pictured_movies(movies: Sequence[MovieScores]) -> tuple[tuple[str, str], list[str]]:
-    """The two alignments whose sums are shown, and the movies in which they differ most.
+    """The two alignments whose sums are shown, and the movies.
 
     The alignments are the best one and its rival; of the movies with signal the worst and the best
     for the rival, worst first.

@@ -1,7 +1,7 @@
 """Scores of any alignments of a movie: the signal that the frames share along each of them.
 
 `ring_sums` measures the cross-power of the frames along each motion, `freedom` counts the
-displacements that were fitted to the noise, `movie_scores` makes numbers by resolution of both,
+parameters that were fitted to the noise, `movie_scores` makes numbers by resolution of both,
 `session_scores` compares two alignments over many movies and gives the verdict, `plot` draws them,
 and `score_movie` reads one movie for all of its motions.  `sum_pictures` makes pictures of its
 sums along two of them.

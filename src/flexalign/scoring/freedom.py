@@ -1,7 +1,7 @@
-"""How many displacements of a motion were fitted to the frames that it is scored on.
+"""How many parameters of a motion were fitted to the frames that it is scored on.
 
 Each of them aligns noise as well: on average it raises the log-likelihood by one above that of the
-same displacement on other electrons.
+same parameter on other electrons.
 
 References
 ----------
@@ -16,7 +16,7 @@ from flexalign.motion import Motion
 
 
 class Freedom(NamedTuple):
-    """Limits of the number of displacements that were fitted to the frames."""
+    """Limits of the number of parameters that were fitted to the frames."""
 
     minimum: float
     maximum: float

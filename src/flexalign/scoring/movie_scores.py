@@ -15,8 +15,8 @@ BANDS_A = ((45.0, 15.0), (15.0, 10.0), (10.0, 7.0), (7.0, 5.0), (5.0, 4.0))
 SIGNIFICANT = 4.0
 # Name of the alignment without motion, and what the name of a trajectory alone ends with.
 NO_MOTION, GLOBAL = "none", " global"
-# A search over a whole correlation map finds noise of about this log-likelihood for each
-# displacement: the logarithm of the number of independent places in the map.
+# A search over a whole correlation map finds noise of about this log-likelihood for each of the
+# two parameters of a displacement: half the logarithm of the number of independent places in it.
 _SEARCH_LOG_LIKELIHOOD = 5.0
 
 
@@ -31,7 +31,7 @@ class MotionScore(JsonValue):
     log_likelihood : (patches,) relative to frames without common signal
     ssnr_bias, log_likelihood_bias : (patches, bands, 2) and (patches, 2), smallest and largest
         part of the score that is noise which the motion was fitted to
-    freedom : smallest and largest number of fitted displacements
+    freedom : smallest and largest number of fitted parameters
     """
 
     name: str
@@ -171,7 +171,7 @@ def _ssnr_per_cross(sums: RingSums, bands_A: tuple[tuple[float, float], ...]) ->
 
 
 def _cross_bias(sums: RingSums) -> FloatArray:
-    """Expected cross-power (patches, rings) of the noise to which one displacement was fitted.
+    """Expected cross-power (patches, rings) of the noise to which one parameter was fitted.
 
     The log-likelihood rises by one, shared among patches and rings as the information is.
     """

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.device import resolve
+from flexalign.arrays.device import Device, resolve
 from flexalign.errors import InputError
 from flexalign.estimate.damage import damage_envelope
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patches import PatchGrid, make_grid
 from flexalign.io.motion_formats.read_motion import format_of, read_motion
 from flexalign.io.movies.open_movie import open_for
+from flexalign.io.movies.reader import MovieReader
 from flexalign.io.record import read_record
 from flexalign.io.references import references_for
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
 from flexalign.params import AlignParams
-from flexalign.passes import Progress, first_pass
+from flexalign.passes import FirstPass, Progress, first_pass
 from flexalign.plan import Plan, make_plan
 from flexalign.scoring.freedom import INDEPENDENT, Freedom, freedom_of
 from flexalign.scoring.movie_scores import GLOBAL, NO_MOTION, MovieScores, score_motions
@@ -35,7 +37,7 @@ class Scored:
     Attributes
     ----------
     motion : the motion
-    freedom : number of displacements that were fitted to the frames of this movie
+    freedom : number of parameters that were fitted to the frames of this movie
     """
 
     motion: Motion
@@ -111,22 +113,43 @@ def score_movie(
         frames are measured in all motions.
     """
     params, measured = params_of_shared_frames(movie, motions, params)
-    threads = params.thread_count
+    with after_first_pass(movie, params, progress) as read:
+        frames, places, grid = _prepared(read.frames, read.plan, measured)
+        envelope = damage_envelope(frames, read.plan, params)
+        sums: dict[str, RingSums] = {}
+        for done, (name, one) in enumerate(motions.items()):
+            progress("score", done, len(motions))
+            at_px = displacements_px(one.motion, frames, places)
+            sums[name] = ring_sums(frames, grid, at_px, envelope, params.thread_count)
+    freedoms = {name: one.freedom for name, one in motions.items()}
+    return score_motions(movie_root(movie), sums, freedoms, len(frames.measured))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadMovie:
+    """A movie after its first pass, open for a second one."""
+
+    reader: MovieReader
+    plan: Plan
+    device: Device
+    frames: SmallFrames
+    first: FirstPass
+
+
+@contextmanager
+def after_first_pass(
+    movie: str | Path, params: AlignParams, progress: Progress
+) -> Iterator[ReadMovie]:
+    """The movie after its first pass, with its device active."""
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
         device = resolve(params.device, plan.gpu_memory_bytes)
         references = references_for(reader.info, params)
         with device.active():
-            frames, _ = first_pass(reader, plan, references, params, threads, progress, device)
-            frames, places, grid = _prepared(frames, plan, measured)
-            envelope = damage_envelope(frames, plan, params)
-            sums: dict[str, RingSums] = {}
-            for done, (name, one) in enumerate(motions.items()):
-                progress("score", done, len(motions))
-                at_px = displacements_px(one.motion, frames, places)
-                sums[name] = ring_sums(frames, grid, at_px, envelope, threads)
-    freedoms = {name: one.freedom for name, one in motions.items()}
-    return score_motions(movie_root(movie), sums, freedoms, len(frames.measured))
+            frames, first = first_pass(
+                reader, plan, references, params, params.thread_count, progress, device
+            )
+            yield ReadMovie(reader, plan, device, frames, first)
 
 
 def params_of_shared_frames(

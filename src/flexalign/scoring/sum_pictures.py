@@ -6,17 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexalign.arrays.device import resolve
 from flexalign.arrays.power_spectrum import power_spectrum
-from flexalign.io.movies.open_movie import open_for
-from flexalign.io.references import references_for
 from flexalign.io.thumbnails import details_of, spectra_thumbnail, thumbnails_of
-from flexalign.model import PixelArray
 from flexalign.naming import movie_root
 from flexalign.params import AlignParams
-from flexalign.passes import Progress, first_pass, second_pass
-from flexalign.plan import make_plan
-from flexalign.scoring.score_movie import Scored, params_of_shared_frames
+from flexalign.passes import Progress, second_pass
+from flexalign.scoring.score_movie import Scored, after_first_pass, params_of_shared_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +37,7 @@ class SumPictures:
 def sum_pictures(
     movie: str | Path, motions: Mapping[str, Scored], params: AlignParams, progress: Progress
 ) -> SumPictures:
-    """Sum a movie along two motions, over the frames that were measured in both.
+    """Sum a movie along two motions, from the first to the last frame measured in both.
 
     The movie is read once, and once more for each motion.
 
@@ -57,20 +52,17 @@ def sum_pictures(
     """
     params, _ = params_of_shared_frames(movie, motions, params)
     threads = params.thread_count
-    sums: list[PixelArray] = []
-    with open_for(movie, params) as reader:
-        plan = make_plan(reader.info, params)
-        device = resolve(params.device, plan.gpu_memory_bytes)
-        references = references_for(reader.info, params)
-        with device.active():
-            _, first = first_pass(reader, plan, references, params, threads, progress, device)
-            for one in motions.values():
-                found = second_pass(
-                    reader, plan, first, one.motion, params, threads, progress, device
-                )
-                sums.append(found.plain)
-    before, after = (power_spectrum(image, plan.pixel_size_A, threads=threads) for image in sums)
+    with after_first_pass(movie, params, progress) as read:
+        sums = [
+            second_pass(
+                read.reader, read.plan, read.first, one.motion, params, threads, progress,
+                read.device,
+            ).plain
+            for one in motions.values()
+        ]  # fmt: skip
+        pixel_size_A = read.plan.output_pixel_size_A
+    one, other = (power_spectrum(image, pixel_size_A, threads=threads) for image in sums)
     return SumPictures(
         movie_root(movie), tuple(motions), tuple(thumbnails_of(sums)), tuple(details_of(sums)),
-        spectra_thumbnail(before, after),
+        spectra_thumbnail(one, other),
     )  # fmt: skip

@@ -54,8 +54,8 @@ def check_countable(reader: MovieReader) -> None:
     info = reader.info
     if info.file_format == "eer":
         raise InputError(
-            f"{info.path}: expected counts in MRC or TIFF, found EER, of which no halves can be "
-            "written"
+            f"{info.path}: expected counts in MRC or TIFF, found EER, which cannot be divided; "
+            "score its alignments on the movie itself"
         )
     if np.dtype(info.pixel_dtype).kind not in "iu":
         raise InputError(
