@@ -28,7 +28,7 @@ BEGINNINGS = {
     "corrected_micrographs.star": b"written by flexalign",
     "RELION_OUTPUT_NODES.star": b"corrected_micrographs.star",
     "gain_check.json": b'"counts_per_px"',
-    "report.csv": b"name,movie,movie_time_s,",
+    "report.csv": b"name,movie,",
     "report.html": b"flexalign report</title>",
     "report.json": b'"gain_check"',
     "run.json": b'"schema"',
