@@ -15,12 +15,12 @@ import typer
 from flexalign.batch.failures import explain
 from flexalign.cli.help import PANEL
 from flexalign.files import displayed
+from flexalign.progress import Progress, silent
 
 if TYPE_CHECKING:
     from flexalign.batch.events import GainChecked
     from flexalign.model import MovieRecord, Quality
 
-Progress = Callable[[str, int, int], None]
 Item = TypeVar("Item")
 Debug = Annotated[
     bool,
@@ -109,7 +109,7 @@ def announce_device(word: str) -> None:
 def progress_bar(movie: Path) -> Iterator[Progress]:
     """A transient progress bar; nothing if the standard error stream is not a terminal."""
     if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
+        yield silent
         return
     from rich import progress
     from rich.console import Console

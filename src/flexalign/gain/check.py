@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,10 @@ from flexalign.io.references import sense_of
 from flexalign.model import MovieInfo, PixelArray
 from flexalign.orientation import ORIENTATIONS, Orientation
 from flexalign.params import AlignParams
+from flexalign.progress import Progress, silent
 
 # Size of the movie over that of the reference, and its name in the result.
 SIZES = {1.0: "same", 2.0: "half", 0.5: "twice"}
-Progress = Callable[[str, int, int], None]
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Default progress callback: does nothing."""
 
 
 def check_gain(movies: Iterable[str | Path], params: AlignParams, *, threads: int = 1) -> GainCheck:
@@ -110,7 +106,7 @@ class GainChecker:
         self._movies: list[str] = []
         self._frame_count, self._movie_count = 0, 0.0
 
-    def take(self, movies: Iterable[Path], progress: Progress = _silent) -> GainCheck | None:
+    def take(self, movies: Iterable[Path], progress: Progress = silent) -> GainCheck | None:
         """Read movies until the verdict is certain; return the check.
 
         None when no movie could be read. A movie that cannot be read is skipped; its alignment will

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,11 @@ from flexalign.io.movies.reader import MovieReader
 from flexalign.io.writing.ownership import refuse_existing
 from flexalign.model import JsonValue, MovieInfo, PixelArray
 from flexalign.params import AlignParams
+from flexalign.progress import Progress, silent
 
 # Frames with less than this fraction of the maximum mean counts so far are left out as blank.
 BLANK_RATIO = 0.2
 PRECISIONS = (0.02, 0.01, 0.005)
-Progress = Callable[[str, int, int], None]
-
-
-def _silent(movie: str, done: int, total: int) -> None:
-    """Default progress callback: does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ def estimate_gain(
     keep_illumination: bool = False,
     overwrite: bool = False,
     threads: int = 1,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> GainEstimate:
     """Estimate a gain reference from the mean of movies, write it and return a summary.
 
