@@ -1,4 +1,8 @@
-"""Messages of errors with options of the command line, or with parameters of Python."""
+"""Messages with options of the command line, or with parameters of Python.
+
+Errors, warnings, flags and advice name parameters, as do records.  The command line, the report and
+the pages of the documentation show the options in their place.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,11 @@ from flexalign.parameter import option_name, quoted
 from flexalign.params import parameters
 
 # Arguments of functions that are options of the command line, but no parameters.
-_OTHER_OPTIONS = {"overwrite": "--overwrite", "shape_px": "--size"}
+_OTHER_OPTIONS = {
+    "overwrite": "--overwrite",
+    "retry_failed": "--retry-failed",
+    "shape_px": "--size",
+}
 
 
 def _options() -> dict[str, str]:
@@ -17,7 +25,7 @@ def _options() -> dict[str, str]:
 
 
 def with_options(message: str) -> str:
-    """A message of an error as the command line has it: options in place of parameters.
+    """A message as the command line has it: options in place of parameters.
 
     Examples
     --------

@@ -15,6 +15,7 @@ import typer
 from flexalign.batch.failures import explain
 from flexalign.cli.help import PANEL
 from flexalign.files import displayed
+from flexalign.option_messages import with_options
 from flexalign.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def print_error(error: Exception, *, subject: str = "", debug: bool = False) -> 
 def print_gain_check(event: GainChecked) -> None:
     """Print the result of the gain check, unless it fits or an error will report it."""
     if event.check.verdict != "fits" and not event.stops:
-        typer.echo(event.text, err=True)
+        typer.echo(with_options(event.text), err=True)
 
 
 def announce_compiling() -> None:
@@ -134,7 +135,8 @@ def record_line(movie: Path, record: MovieRecord) -> str:
     line = result_line(movie.name, record)
     flags = record.quality.flags
     warnings = (f"  warning: {warning}" for warning in record.warnings)
-    return "\n".join([line, *warnings, *(f"  {f.name}: {f.message}. {f.remedy}" for f in flags)])
+    advice = (f"  {flag.name}: {flag.message}. {flag.remedy}" for flag in flags)
+    return with_options("\n".join([line, *warnings, *advice]))
 
 
 def model_words(quality: Quality) -> str:

@@ -17,6 +17,7 @@ from flexalign.errors import InputError, ParameterError
 from flexalign.gain.limits import GAIN_SIDE_PX
 from flexalign.io.writing import ledger
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs, resolved
+from flexalign.option_messages import with_options
 
 if TYPE_CHECKING:
     from flexalign.gain.estimate import GainEstimate
@@ -110,7 +111,7 @@ def _check_lines(check: GainCheck) -> Iterator[str]:
     yield check.describe()
     advice = check.advice()
     if advice:
-        yield f"use it with: {advice}"
+        yield f"use it with: {with_options(advice)}"
 
 
 @takes_only_parameters("tiff_rows", "eer_fractions", "eer_upsampling", "threads")

@@ -12,7 +12,7 @@ from flexalign.gain.limits import GAIN_MARGIN_SD, GAIN_MIN_SHARE, GAIN_NONE_SHAR
 from flexalign.gain.matching import Match, Scene
 from flexalign.model import JsonValue, PixelArray
 from flexalign.orientation import Orientation
-from flexalign.params import option_name
+from flexalign.params import quoted
 
 # A reference with less pixel-to-pixel variation is flat, so that every orientation fits.
 MIN_VARIATION = 1e-4
@@ -146,8 +146,8 @@ class GainCheck(JsonValue):
         )
 
     def advice(self) -> str:
-        """The options that make the reference fit, "" when unknown or not needed."""
-        return " ".join(f"{option_name(name)} {value}" for name, value in self.options().items())
+        """The parameters that make the reference fit, "" when unknown or not needed."""
+        return " ".join(f"{quoted(name)} {value}" for name, value in self.options().items())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
