@@ -186,13 +186,13 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_TEXT_BYTES) -> dict[str,
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON: {error}") from error
     if not isinstance(plain, dict):
-        raise InputError(f"{path}: expected names with values, found a {type(plain).__name__}")
+        raise InputError(f"{path}: expected a JSON object, found a {type(plain).__name__}")
     level: list[Any] = [plain]
     for _ in range(MAX_JSON_LEVELS):
         level = [item for outer in level for item in _items(outer) if isinstance(item, dict | list)]
         if not level:
             return plain
-    raise InputError(f"{path}: expected up to {MAX_JSON_LEVELS} brackets in each other")
+    raise InputError(f"{path}: expected at most {MAX_JSON_LEVELS} levels of nested brackets")
 
 
 def _items(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:

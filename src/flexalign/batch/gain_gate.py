@@ -20,7 +20,7 @@ from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"
 PICTURE_NAME = "gain_check.png"
-OVERRIDE_ADVICE = "`gain_check` off continues with it unchanged"
+OVERRIDE_ADVICE = "`gain_check` off continues without this check"
 
 
 def gain_gate(

@@ -20,7 +20,7 @@ from flexalign.progress import Progress, silent
 
 if TYPE_CHECKING:
     from flexalign.batch.events import GainChecked
-    from flexalign.model import MovieRecord, Quality
+    from flexalign.model import MovieRecord
 
 Item = TypeVar("Item")
 Debug = Annotated[
@@ -139,34 +139,13 @@ def record_line(movie: Path, record: MovieRecord) -> str:
     return with_options("\n".join([line, *warnings, *advice]))
 
 
-def model_words(quality: Quality) -> str:
-    """The motion that was kept, as users call it.
-
-    Examples
-    --------
-    >>> from flexalign.model import Quality
-    >>> numbers = dict.fromkeys(("total_motion_A", "early_motion_A", "late_motion_A"), 1.0)
-    >>> numbers |= {"largest_step_A": 1.0, "candidate_scores": {}, "hot_pixel_count": 0}
-    >>> model_words(Quality(**numbers, local_range_A=2.0, chosen="refined"))
-    'global + local (refined)'
-    >>> model_words(Quality(**numbers, local_range_A=0.0, chosen="refined"))
-    'global (refined)'
-    """
-    if quality.chosen == "none":
-        return "none (not corrected)"
-    if quality.chosen == "given":
-        return "given"
-    moved = "global + local" if quality.local_range_A > 0 else "global"
-    return f"{moved} (refined)" if quality.chosen == "refined" else moved
-
-
 def result_line(name: str, record: MovieRecord) -> str:
     """The alignment of one movie in one line."""
     quality, warning_count = record.quality, len(record.warnings)
     parts = [
         f"motion {quality.total_motion_A:.1f} A (early {quality.early_motion_A:.1f} A)",
         f"local up to {quality.local_range_A:.1f} A",
-        f"model: {model_words(quality)}",
+        f"model: {quality.model}",
         f"{record.seconds:.1f} s",
     ]
     if quality.flags:

@@ -125,13 +125,13 @@ class GainCheck(JsonValue):
             more = ""
             if self.movies_needed is not None:
                 s = "" if self.movies_needed == 1 else "s"
-                more = f"; about {self.movies_needed} movie{s} like these would tell"
+                more = f"; about {self.movies_needed} movie{s} like these are needed"
             return f"it is uncertain whether the gain reference fits: {self.reason}{more}"
         if self.verdict == "none":
             return (
                 "the gain reference fits in no orientation: "
                 f"{100 * max(best.part, 0):.1f} % of its pattern is in the movies at best. Is it "
-                "of another detector, or are the movies corrected already?"
+                "of another detector, or are the movies gain-corrected already?"
             )
         only = "only " if best.part < _GOOD_SHARE else ""
         overlap_text = (
@@ -141,8 +141,8 @@ class GainCheck(JsonValue):
             return f"the gain reference fits ({self.given.describe()}): {overlap_text}"
         found = "" if self.found is None else self.found.describe()
         return (
-            f"the gain reference does not fit as given ({self.given.describe()}); it fits {found}: "
-            f"{overlap_text}"
+            f"the gain reference does not fit as given ({self.given.describe()}); it fits with: "
+            f"{found} ({overlap_text})"
         )
 
     def advice(self) -> str:
