@@ -16,6 +16,26 @@ _OTHER_OPTIONS = {
     "overwrite": "--overwrite",
     "retry_failed": "--retry-failed",
     "shape_px": "--size",
+    # Of simulations.
+    "frame_count": "--frames",
+    "electrons_per_px": "--electrons",
+    "motion": "--motion",
+    "global_motion_px": "--global-motion",
+    "local_motion_px": "--local-motion",
+    "specimen": "--specimen",
+    "objects": "--object",
+    "faults": "--fault",
+    "contrast": "--contrast",
+    "ice_thickness_A": "--ice",
+    "tilt_deg": "--tilt",
+    "gain_error": "--gain-error",
+    "seed": "--seed",
+    "detector_seed": "--detector-seed",
+    "tilt_count": "--tilts",
+    "tilt_step_deg": "--tilt-step",
+    "dose_per_tilt_e_A2": "--dose-per-tilt",
+    "tilt_axis_deg": "--tilt-axis",
+    "fiducials": "--fiducials",
 }
 
 
