@@ -45,7 +45,7 @@ def making(folder: Path) -> dict[str, float]:
 
 
 def opening(page_path: Path) -> dict[str, float] | None:
-    """Median seconds until the page is ready, a selection is shown, and a movie is shown."""
+    """Median seconds until the page, a selection, thumbnails and a movie are shown."""
     program = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
@@ -74,6 +74,16 @@ def _open(browser: Any, page_path: Path) -> dict[str, float]:
             "async () => { flexalign.select(Array.from({ length: 500 }, (_, i) => i + 1000));"
             f" table.showSelected(true); await {painted}; }}"
         )
+    )
+    opened = (
+        "async () => { document.querySelector('#gallery').open = true;"
+        " while (!document.querySelector('#gallery img')) await new Promise(requestAnimationFrame);"
+        " await Promise.all([...document.querySelectorAll('#gallery img')].slice(0, 20)"
+        f".map((image) => image.decode())); await {painted}; }}"
+    )
+    page.evaluate("() => { flexalign.select([]); table.showSelected(false); }")
+    found["thumbnails opened, until the first 20 are shown"] = seconds(
+        lambda: page.evaluate(opened)
     )
     last = "movie.open(flexalign.count - 1)"
 

@@ -22,8 +22,8 @@ from flexalign.plain import typed, typed_items
 from flexalign.report.columns import COLUMNS, rounded
 
 _TEXTS = (
-    "movie", "micrograph", "dose_weighted", "severity", "chosen", "version", "parameters_hash",
-    "device", "gain",
+    "movie", "micrograph", "dose_weighted", "thumbnail", "severity", "chosen", "version",
+    "parameters_hash", "device", "gain",
 )  # fmt: skip
 _ROW_TYPES: dict[str, Any] = {
     **{column.name: float | None for column in COLUMNS},

@@ -143,6 +143,7 @@ COLUMNS = (
         "dose_weighted", "Dose-weighted", "outputs.dose_weighted",
         about="dose-weighted micrograph, a file",
     ),
+    Column("thumbnail", "Thumbnail", "outputs.thumbnail", about="small picture, a file"),
     Column("movie_pixel_size_A", "Pixel size of the movie", "pixel_size_A", "Å", 6),
     Column("micrograph_pixel_size_A", "Pixel size", "output_pixel_size_A", "Å", 6),
     Column("voltage_kV", "Voltage", "parameters.voltage_kV", "kV"),
@@ -204,8 +205,8 @@ COLUMNS = (
 # Columns that the table of the page does not show.
 NOT_IN_TABLE = (
     "movie", "severity", "why", "warning_texts", "version", "parameters_hash", "device", "gain",
-    "movie_time_s", "micrograph", "dose_weighted", "movie_pixel_size_A", "micrograph_pixel_size_A",
-    "voltage_kV",
+    "movie_time_s", "micrograph", "dose_weighted", "thumbnail", "movie_pixel_size_A",
+    "micrograph_pixel_size_A", "voltage_kV",
 )  # fmt: skip
 
 # Numbers by which movies are accepted, with the words before "at most".

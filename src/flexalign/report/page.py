@@ -24,12 +24,14 @@ from flexalign.report.details import PICTURES, as_script
 from flexalign.report.subset import star_parts
 
 STYLES = (
-    "dataTables.dataTables.min.css", "responsive.dataTables.min.css", "movie.css", "report.css",
+    "dataTables.dataTables.min.css", "responsive.dataTables.min.css", "movie.css", "gallery.css",
+    "report.css",
 )  # fmt: skip
 LIBRARIES = ("echarts.min.js", "dataTables.min.js", "dataTables.responsive.min.js")
 SCRIPTS = (
     "store.js", "charts.js", "theme.js", "session.js", "table.js",
-    "acceptance.js", "figures.js", "figures_motion.js", "figures_signal.js", "movie.js", "start.js",
+    "acceptance.js", "figures.js", "gallery.js", "figures_motion.js", "figures_signal.js",
+    "movie.js", "start.js",
 )  # fmt: skip
 # Length of lists on the page, before it refers to the table and to the other files.
 MAX_WORST, MAX_FAILURES = 20, 200

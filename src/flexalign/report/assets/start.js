@@ -22,7 +22,10 @@
   if (root.dataset.run === "going-on") {
     setInterval(() => {
       const isInUse =
-        document.querySelector("dialog[open]") || flexalign.selected.size || acceptance?.isSet();
+        document.querySelector("dialog[open]") ||
+        flexalign.selected.size ||
+        acceptance?.isSet() ||
+        gallery?.isOpen();
       if (!isInUse) location.reload();
     }, RELOAD_MS);
   }

@@ -80,6 +80,9 @@ const flexalign = (() => {
       changed();
     },
 
+    /* The details of a movie if they have come, otherwise undefined. */
+    received: (name) => details.get(name),
+
     /* Called by the scripts in the folder of details, and for the movies inside the page. */
     receive(movie) {
       details.set(movie.name, movie);

@@ -14,6 +14,13 @@ const table = (() => {
   const cell = (text, type, markup = escape(text)) =>
     ({ display: markup, filter: escape(text) })[type] ?? text;
 
+  /* Sorted by this, problems come before warnings before notes, and many flags before few. */
+  const severities = ["problem", "warning", "note"];
+  const worstFirst = (row, flags) => {
+    const rank = flags.length ? severities.indexOf(value("severity", row)) : severities.length;
+    return `${rank}${String(99 - flags.length).padStart(2, "0")}${flags.join(" ")}`;
+  };
+
   const columns = [
     {
       title: '<span class="unseen">More</span>',
@@ -60,7 +67,7 @@ const table = (() => {
       responsivePriority: 3,
       render: (row, type) => {
         const flags = flexalign.flagsOf(row);
-        if (type === "sort" || type === "type") return `${9 - flags.length}${flags.join(" ")}`;
+        if (type === "sort" || type === "type") return worstFirst(row, flags);
         const chips = flags.map(
           (flag) =>
             `<span class="chip ${escape(flexalign.severityOf(flag))}">${escape(flag)}</span>`,
