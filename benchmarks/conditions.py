@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import peers
-from attainable import COARSEST_A, attainable_motion
+from attainable import attainable_motions
 from catalogue import CONDITIONS, MAX_PX, Condition, condition, random_condition
 from store import Store, installed, make_parser, parse, version_of
 
@@ -89,10 +89,11 @@ class Movie:
         self.condition, self.threads = made, threads
         self.folder = cache / f"{made.name}_{made.settings.seed}_{made.code}"
         self.path, self.gain = self.folder / "movie.mrc", self.folder / "movie_gain.mrc"
-        if not (self.folder / "movie_truth.npz").exists():  # it is written last
+        self.truth = self.folder / "movie_truth.npz"
+        if not self.truth.exists():  # it is written last
             simulate_movie(made.settings, threads=threads).save(self.folder, "movie")
-        with np.load(self.folder / "movie_truth.npz") as file:
-            self.truth = {name: file[name] for name in file.files if name != "specimen"}
+        with np.load(self.truth) as file:
+            self._truth = {name: file[name] for name in file.files if name != "specimen"}
 
     def params(self, **changes: Any) -> AlignParams:
         """Parameters as a user gives them, without images that are not scored."""
@@ -106,7 +107,7 @@ class Movie:
     def result(self, method: str, motion: MotionLike | None = None, **more: Any) -> Result:
         """Error of `motion` with respect to the true one."""
         if motion is not None:
-            error = motion_error_px(motion, self.truth)
+            error = motion_error_px(motion, self._truth)
             more.update(rms_px=error.rms_px, worst_px=error.worst_px)
         made = self.condition
         return Result(made.name, made.settings.seed, made.code, method, version_of(method), **more)
@@ -145,11 +146,8 @@ def _by_flexalign(movie: Movie, method: str, local: bool) -> Result:
 
 def _attainable(movie: Movie) -> Result:
     """The smaller error of those with different coarsest detail."""
-    found = (
-        attainable_motion(movie.path, movie.params(), movie.truth, coarsest_A)
-        for coarsest_A in COARSEST_A
-    )
-    results = [movie.result(ATTAINABLE, motion) for motion in found]
+    motions = attainable_motions(movie.path, movie.truth, movie.params())
+    results = (movie.result(ATTAINABLE, motion) for motion in motions)
     return min(results, key=lambda result: result.rms_px or 0.0)
 
 

@@ -105,8 +105,8 @@ class SimulationSettings(JsonValue):
             )
         if len(self.shape_px) != 2 or min(self.shape_px) < 64:
             raise ParameterError(
-                f"{quoted('shape_px')}: expected at least 64 x 64 pixels, found "
-                f"{' x '.join(map(str, self.shape_px[::-1]))}"
+                f"{quoted('shape_px')}: expected at least 64 pixels in height and width, found "
+                f"{self.shape_px}"
             )
         if self.frame_count < 2:
             raise ParameterError(
