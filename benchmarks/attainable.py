@@ -22,6 +22,7 @@ from flexalign.estimate.patch_spectra import (
     sweep,
 )
 from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
+from flexalign.estimate.quadratic import patch_likelihood
 from flexalign.estimate.spectral_powers import ring_powers
 from flexalign.estimate.starts import empty_field
 from flexalign.io.motion_formats.truth import read_truth, true_motion
@@ -74,11 +75,9 @@ def _fit_from(
     field = None if shape is None else FieldPrior(smooth_px=shape.width_px / 2)
     for done in range(_ROUNDS):
         found = sweep(spectra, at_px, powers.weight, threads)
-        data = refine.patch_likelihood(spectra, found, powers, at_px)
+        data = patch_likelihood(spectra, found, powers, at_px)
         if done in _PRIOR_ROUNDS:
-            path = prior_choice.choose_trajectory_prior(data, path)
-            if shape is not None and field is not None:
-                field = prior_choice.choose_field_prior(data, path, shape, field)
+            path, field = prior_choice.choose_priors(data, path, shape, field)
         fit = evidence.fit_motion(data, path, field, shape, with_errors=False)
         assert fit.trajectory_px is not None
         optimum_px = refine.displacement_at(

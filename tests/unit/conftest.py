@@ -51,7 +51,7 @@ def drifting_frames(
     return SmallFrames(pixels, index.astype(float), full, pixel_size_A, measured=index)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_drifting_frames() -> Callable[..., SmallFrames]:
     """The function `drifting_frames`."""
     return drifting_frames

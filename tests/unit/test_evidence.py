@@ -7,7 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flexalign.estimate.evidence import PatchLikelihood, fit_motion, move_mean_to_path
+from flexalign.estimate.evidence import (
+    PatchLikelihood,
+    fit_motion,
+    move_mean_to_path,
+    posterior_deviations,
+)
 from flexalign.estimate.prior_choice import choose_field_prior, choose_trajectory_prior
 from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
 from flexalign.model import FrameRange
@@ -347,3 +352,22 @@ def test_faint_patches_seldom_ask_for_a_field():
     ]
 
     assert np.mean(np.array(sizes) > 0.5) <= 0.1
+
+
+@pytest.mark.parametrize(
+    "field", [None, FieldPrior(size_px=1.0, smooth_frames=5.0, smooth_px=200.0)]
+)
+def test_deviations_of_the_posterior_scatter_by_the_standard_errors(field):
+    shape = None if field is None else SHAPE
+    data = data_of(at_centers(smooth_path()), 0.5)
+    fit = fit_motion(data, WIDE, field, shape)
+    normal = np.random.default_rng(1).standard_normal((1000, 60, 2))
+
+    drawn = posterior_deviations(data, WIDE, field, shape, normal)
+
+    paths = np.array([
+        path if of_field is None else move_mean_to_path(path, of_field, CENTER_PX, FRAME)[0]
+        for path, of_field in drawn
+    ])  # fmt: skip
+    scatter_px = (paths - paths.mean(axis=1, keepdims=True)).std(axis=(0, 2))
+    np.testing.assert_allclose(scatter_px, fit.trajectory_error_px, rtol=0.08)

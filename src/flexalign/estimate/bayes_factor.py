@@ -22,6 +22,7 @@ from flexalign.estimate.evidence import PatchLikelihood
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep
 from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.priors import TrajectoryPrior
+from flexalign.estimate.quadratic import patch_likelihood
 from flexalign.estimate.refine import Refinement
 from flexalign.estimate.spectral_powers import independent_share, weight_by_others
 from flexalign.model import FloatArray
@@ -90,7 +91,7 @@ def bayes_factor(
         fit.trajectory_px, fit.field, patches.grid.center_px, patches.frame
     )
     found = sweep(patches, at_px, powers.weight, threads)
-    data = refine.patch_likelihood(patches, found, powers, at_px, refinement.axes)
+    data = patch_likelihood(patches, found, powers, at_px, refinement.axes)
     weight = weight_by_others(patches, powers)
     part = independent_share(patches.grid)
     # Eq. (9); the second term is the logarithm of the Occam factor.

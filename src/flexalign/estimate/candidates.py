@@ -60,7 +60,9 @@ def run_trial(
     series: SeriesPrior | None = None,
 ) -> Trial:
     """The candidates from a start, with a refined one if `params.refine` is set."""
-    spectra = _spectra(frames, plan, params, start.path_px, start.field, threads, start.coarsest_A)
+    spectra = spectra_along(
+        frames, plan, params, start.path_px, start.field, threads, start.coarsest_A
+    )
     if series is not None:
         spectra = replace(spectra, expected=series.signal)
     candidates = _pairwise_candidates(start, spectra)
@@ -222,7 +224,7 @@ def pattern_along(
     """
     if np.ptp(path_px, axis=0).max() < _MIN_MOTION_PX:
         return found
-    spectra = _spectra(frames, plan, params, path_px, None, threads)
+    spectra = spectra_along(frames, plan, params, path_px, None, threads)
     return measure_in_patches(spectra, path_px, plan.patches, found, threads)
 
 
@@ -235,13 +237,13 @@ def direction_without_motion(
     ones first.
     """
     path = np.zeros((len(frames.frame), 2))
-    spectra = _spectra(frames, plan, params, path, None, threads, math.inf)
+    spectra = spectra_along(frames, plan, params, path, None, threads, math.inf)
     at = _along(path, spectra)
     powers = ring_powers(spectra, sweep(spectra, at, None, threads))
     return only_direction(spectra, at, powers)
 
 
-def _spectra(
+def spectra_along(
     frames: SmallFrames,
     plan: Plan,
     params: AlignParams,

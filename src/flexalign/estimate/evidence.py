@@ -127,6 +127,39 @@ def fit_motion(
     return fit
 
 
+def posterior_deviations(
+    data: PatchLikelihood,
+    trajectory: PathPrior,
+    field: FieldPrior | None,
+    shape: MotionField | None,
+    normal: FloatArray,
+) -> list[tuple[FloatArray, MotionField | None]]:
+    """Deviations from the most probable motion that are distributed as the posterior.
+
+    Parameters
+    ----------
+    shape : a field of the requested size, when `field` is given; its coefficients are ignored
+    normal : (samples, n, axes) of the standard normal distribution, n parameters or more
+
+    Returns
+    -------
+    For each sample the path (times, 2) and the field
+    """
+    shape = shape if field is not None else None
+    root = _prior_root(data.frame, trajectory, field, shape)
+    factor = _solve(normal_equations(data, True, shape), root)[0]
+    full, times = root.after(np.eye(len(factor))), len(data.frame)
+    found: list[tuple[FloatArray, MotionField | None]] = []
+    for one in normal:
+        motion = full @ linalg.solve_triangular(factor.T, one[: len(factor)]) @ data.axes
+        if shape is not None:
+            of_field = motion[times:].T.reshape(shape.coefficients_px.shape)
+            found.append((motion[:times], replace(shape, coefficients_px=of_field)))
+        else:
+            found.append((motion[:times], None))
+    return found
+
+
 def log_evidence(
     normal: tuple[FloatArray, FloatArray],
     frame: FloatArray,

@@ -146,6 +146,8 @@ def _estimate_once(
 def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: Search) -> Estimate:
     """The result of a trial, with the candidate `chosen`."""
     frames, plan, params, errors = search.frames, search.plan, search.params, None
+    if chosen == "refined" and trial.needs_average:
+        trial = search.averaged(trial)
     drift_part = _drift_ratio(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
         chosen = "none"

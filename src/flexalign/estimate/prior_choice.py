@@ -25,6 +25,19 @@ _JUMP_EVIDENCE = 8.0
 _MAX_JUMPS = 3
 
 
+def choose_priors(
+    data: PatchLikelihood,
+    path: TrajectoryPrior,
+    shape: MotionField | None,
+    field: FieldPrior | None,
+) -> tuple[TrajectoryPrior, FieldPrior | None]:
+    """The priors of greatest evidence near those of a path and, with a `shape`, of a field."""
+    path = choose_trajectory_prior(data, path)
+    if shape is not None and field is not None:
+        field = choose_field_prior(data, path, shape, field)
+    return path, field
+
+
 def choose_trajectory_prior(data: PatchLikelihood, start: TrajectoryPrior) -> TrajectoryPrior:
     """The trajectory prior of greatest posterior density, without a field.
 

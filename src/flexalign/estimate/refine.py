@@ -32,12 +32,12 @@ from flexalign.estimate.patch_spectra import (
     sweep_batch,
 )
 from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
+from flexalign.estimate.quadratic import BOTH_AXES, patch_likelihood
 from flexalign.estimate.series_prior import MeasuredSignal, SeriesPath, SeriesPrior
 from flexalign.estimate.spectral_powers import (
     SMOOTH_RINGS,
     RingPowers,
     half_of_ring,
-    independent_share,
     measured_signal,
     ring_powers,
 )
@@ -52,8 +52,6 @@ _PRIOR_ROUNDS = (1, 2, 4, 8)
 _CONVERGED_PX = 0.01
 # A displacement may change by this many small pixels per round: half the finest wavelength.
 _MAX_STEP_PX = 1.0
-# Unit vectors (y, x) of the directions in which there is motion.
-_BOTH_AXES: FloatArray = np.eye(2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,42 +77,7 @@ class Refinement:
     rounds: int
     data: PatchLikelihood
     signal: MeasuredSignal
-    axes: FloatArray = field(default_factory=lambda: _BOTH_AXES)
-
-
-def _curvature(patches: PatchSpectra, powers: RingPowers) -> FloatArray:
-    """Expected negative second derivative of log L (patches, times, times), per square Angstrom.
-
-    It is a graph Laplacian: the edge between two frames has the weight
-    2 W P (2 pi k)^2 a_t^2 a_s^2 per coefficient, half of it along each axis.
-    """
-    squared = patches.envelope**2
-    wave_per_A = 2 * np.pi * patches.ring_frequency_per_A
-    # Eq. (4).
-    per_ring = patches.ring_count * powers.weight * powers.patch_signal * wave_per_A**2
-    per_ring = np.broadcast_to(per_ring, (patches.count, len(wave_per_A)))
-    coupling = (squared * per_ring[:, None, :]) @ squared.T
-    diagonal = np.arange(len(squared))
-    laplacian = -coupling
-    laplacian[:, diagonal, diagonal] += coupling.sum(axis=2)
-    return np.asarray(laplacian)
-
-
-def patch_likelihood(
-    patches: PatchSpectra,
-    found: Sweep,
-    powers: RingPowers,
-    displacement_px: FloatArray,
-    axes: FloatArray = _BOTH_AXES,
-) -> PatchLikelihood:
-    """The quadratic log-likelihood with the measured gradient and expected curvature, along `axes`.
-
-    A single axis has the full curvature, each of two axes half of it.
-    """
-    part = independent_share(patches.grid)
-    precision = _curvature(patches, powers) * (part * patches.pixel_size_A**2 * 2 / len(axes))
-    linear = (found.gradient @ axes.T) * part + precision @ (displacement_px @ axes.T)
-    return PatchLikelihood(patches.grid.center_px, patches.frame, precision, linear, axes)
+    axes: FloatArray = field(default_factory=lambda: BOTH_AXES)
 
 
 def displacement_at(
@@ -137,7 +100,7 @@ def refine(
     threads: int = 1,
     rounds: int = _ROUNDS,
     first: Sweep | None = None,
-    axes: FloatArray = _BOTH_AXES,
+    axes: FloatArray = BOTH_AXES,
     series: SeriesPrior | None = None,
 ) -> Refinement:
     """The most probable motion near displacements (patches, times, 2).
@@ -312,7 +275,4 @@ def _best_priors(
     """The priors of greatest evidence near those given; for a series prior, only its width."""
     if isinstance(path, SeriesPath):
         return path.with_best_width(data), field_prior
-    path = prior_choice.choose_trajectory_prior(data, path)
-    if shape is not None and field_prior is not None:
-        field_prior = prior_choice.choose_field_prior(data, path, shape, field_prior)
-    return path, field_prior
+    return prior_choice.choose_priors(data, path, shape, field_prior)

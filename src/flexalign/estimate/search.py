@@ -19,6 +19,7 @@ from flexalign.estimate.path_search import is_erratic, straight_path, straight_p
 from flexalign.estimate.series_prior import SeriesPrior
 from flexalign.estimate.starts import Start, empty_field
 from flexalign.estimate.trials import Trial, better
+from flexalign.estimate.variational import averaged_trial
 from flexalign.model import FloatArray
 from flexalign.motion import MotionField
 from flexalign.params import AlignParams
@@ -85,6 +86,11 @@ class Search:
                     break
                 trial = along
         return trial
+
+    def averaged(self, trial: Trial) -> Trial:
+        """A trial with the refined motion averaged over its posterior."""
+        with self.clock("refinement"):
+            return averaged_trial(trial, self.frames, self.plan, self.params, self.threads)
 
     def with_series_prior(self, series: SeriesPrior) -> Trial:
         """From the pairs and from the prior mean; the result of higher posterior density.

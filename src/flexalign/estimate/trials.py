@@ -72,6 +72,16 @@ class Trial:
         return self.chosen != "none" and self.held_out.best() == "none"
 
     @property
+    def needs_average(self) -> bool:
+        """Whether the signal is so weak that the motion is averaged over its posterior.
+
+        With a prior from other tilts the powers are known without the motion.
+        """
+        is_single_movie = self.log_posterior is None
+        has_both_axes = len(self.start.axes) == 2
+        return is_single_movie and has_both_axes and not self.held_out.is_strong
+
+    @property
     def pairwise_failed(self) -> bool:
         """Whether no pairwise motion explains held-out data significantly better than none."""
         return not any(
