@@ -28,7 +28,7 @@ STYLES = (
 )  # fmt: skip
 LIBRARIES = ("echarts.min.js", "dataTables.min.js", "dataTables.responsive.min.js")
 SCRIPTS = (
-    "store.js", "charts.js", "theme.js", "session.js", "table.js",
+    "store.js", "charts.js", "theme.js", "session_axis.js", "session.js", "table.js",
     "acceptance.js", "figures.js", "gallery.js", "figures_motion.js", "figures_signal.js",
     "movie.js", "start.js",
 )  # fmt: skip
@@ -78,6 +78,7 @@ def render(
             for name, count in summary["flags"].items()
         ],
         severity_of={name: _definition(name)["severity"] for name in summary["flags"]},
+        time_of_order="recorded" if summary["order"] == "acquired" else "written",
         unfinished=(summary["run"].get("summary") or {}).get("unfinished", 0),
         parameter_groups=[(group, list(items)) for group, items in in_groups],
         data=Markup(as_script(_data(summary, data_folder))),
