@@ -29,8 +29,8 @@ STYLES = (
 LIBRARIES = ("echarts.min.js", "dataTables.min.js", "dataTables.responsive.min.js")
 SCRIPTS = (
     "store.js", "charts.js", "theme.js", "session_axis.js", "session.js", "table.js",
-    "acceptance.js", "figures.js", "gallery.js", "figures_motion.js", "figures_signal.js",
-    "movie.js", "start.js",
+    "acceptance.js", "figures.js", "gallery.js", "figures_micrograph.js",
+    "figures_motion.js", "figures_signal.js", "movie.js", "start.js",
 )  # fmt: skip
 # Length of lists on the page, before it refers to the table and to the other files.
 MAX_WORST, MAX_FAILURES = 20, 200
