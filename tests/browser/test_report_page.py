@@ -361,7 +361,7 @@ def test_paper_is_light_and_leaves_out_what_cannot_be_pressed(open_page, session
     assert not page.locator("header nav").is_visible()
     assert not page.locator("#filters").is_visible()
     assert page.locator("#outcome").is_visible()
-    assert page.locator("#panels canvas").first.is_visible()
+    assert page.locator("#panels .on-paper").first.is_visible()
 
 
 def test_the_numbers_are_there_without_scripts(browser, session_folder):
