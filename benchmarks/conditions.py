@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import peers
+from attainable import attainable_motions
 from catalogue import CONDITIONS, MAX_PX, Condition, condition, random_condition
 from store import Store, installed, make_parser, parse, version_of
 
@@ -35,7 +36,8 @@ from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.simulate import motion_error_px, simulate_movie
 
-METHODS = ("none", "ours", "ours global", *peers.RELION_METHODS)
+ATTAINABLE = "attainable"
+METHODS = ("none", "ours", "ours global", ATTAINABLE, *peers.RELION_METHODS)
 # A motion may be off by so much more before it is called worse, or by so many stated errors
 # before these are called wrong.
 _WORSE, _MIN_PX, _STATED_ERRORS = 1.05, 0.05, 5.0
@@ -44,8 +46,12 @@ OTHERS = {
     "worse than RELION": peers.RELION_METHODS,
     "worse than our global": ("ours global",),
 }
+# The aim: an error of at most this share of the best other's, or near the attainable one.
+_OF_OTHERS, _OF_ATTAINABLE = 0.7, 1.3
+SHORT = f"over {_OF_OTHERS:g} of the best other and over {_OF_ATTAINABLE:g} of the attainable"
 OFF = f"off by more than {_STATED_ERRORS:g} stated errors"
-FAULTS = (*OTHERS, OFF, "failed")
+FAULTS = (*OTHERS, SHORT, OFF, "failed")
+_OTHER_MOTIONS = (*peers.RELION_METHODS, "ours global")
 _RESULTS = "conditions.jsonl"
 
 
@@ -83,9 +89,10 @@ class Movie:
         self.condition, self.threads = made, threads
         self.folder = cache / f"{made.name}_{made.settings.seed}_{made.code}"
         self.path, self.gain = self.folder / "movie.mrc", self.folder / "movie_gain.mrc"
-        if not (self.folder / "movie_truth.npz").exists():  # it is written last
+        self.truth = self.folder / "movie_truth.npz"
+        if not self.truth.exists():  # it is written last
             simulate_movie(made.settings, threads=threads).save(self.folder, "movie")
-        with np.load(self.folder / "movie_truth.npz") as file:
+        with np.load(self.truth) as file:
             self._truth = {name: file[name] for name in file.files if name != "specimen"}
 
     def params(self, **changes: Any) -> AlignParams:
@@ -119,6 +126,8 @@ def results_of(movie: Movie, missing: Iterable[str]) -> Iterator[Result]:
     for method, local in (("ours", True), ("ours global", False)):
         if method in missing:
             yield _by_flexalign(movie, method, local)
+    if ATTAINABLE in missing:
+        yield _attainable(movie)
     if missing.intersection(peers.RELION_METHODS):
         yield from _by_relion(movie)
 
@@ -133,6 +142,13 @@ def _by_flexalign(movie: Movie, method: str, local: bool) -> Result:
         stated_px=stated_error_px(found.quality, movie.condition.settings.pixel_size_A),
         flags=", ".join(found.quality.flag_names),
     )  # fmt: skip
+
+
+def _attainable(movie: Movie) -> Result:
+    """The smaller error of those with different coarsest detail."""
+    motions = attainable_motions(movie.path, movie.truth, movie.params())
+    results = (movie.result(ATTAINABLE, motion) for motion in motions)
+    return min(results, key=lambda result: result.rms_px or 0.0)
 
 
 def _by_relion(movie: Movie) -> Iterator[Result]:
@@ -214,12 +230,29 @@ def faults_of(row: dict[str, Result]) -> list[str]:
         return ["failed"] if ours is not None else []
     found = []
     for fault, methods in OTHERS.items():
-        known = [row[m].rms_px for m in methods if m in row and row[m].rms_px is not None]
+        known = _known_px(row, methods)
         if known and ours.rms_px > _WORSE * min(known) + _MIN_PX:
             found.append(fault)
+    if can_have(SHORT, row) and _is_short(row):
+        found.append(SHORT)
     if ours.stated_px is not None and ours.rms_px > _STATED_ERRORS * ours.stated_px + _MIN_PX:
         found.append(OFF)
     return found
+
+
+def _is_short(row: dict[str, Result]) -> bool:
+    """Whether our error is neither much smaller than the others' nor near the attainable one."""
+    ours, attainable = row["ours"].rms_px, row[ATTAINABLE].rms_px
+    assert ours is not None
+    assert attainable is not None
+    is_near = ours <= _OF_ATTAINABLE * attainable + _MIN_PX
+    return not is_near and ours > _OF_OTHERS * min(_known_px(row, _OTHER_MOTIONS)) + _MIN_PX
+
+
+def _known_px(row: dict[str, Result], methods: Iterable[str]) -> list[float]:
+    """The errors of those of the methods that found a motion."""
+    found = (row[method].rms_px for method in methods if method in row)
+    return [rms_px for rms_px in found if rms_px is not None]
 
 
 def can_have(fault: str, row: dict[str, Result]) -> bool:
@@ -229,7 +262,9 @@ def can_have(fault: str, row: dict[str, Result]) -> bool:
         return fault == "failed" and ours is not None
     if fault == OFF:
         return ours.stated_px is not None
-    return any(m in row and row[m].rms_px is not None for m in OTHERS.get(fault, ("ours",)))
+    if fault == SHORT:
+        return bool(_known_px(row, _OTHER_MOTIONS) and _known_px(row, [ATTAINABLE]))
+    return bool(_known_px(row, OTHERS.get(fault, ("ours",))))
 
 
 def summary(rows: Rows) -> str:

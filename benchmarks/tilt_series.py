@@ -7,10 +7,14 @@ has done already is not done again.  The tables are Markdown::
 
     python benchmarks/tilt_series.py --list
     python benchmarks/tilt_series.py frames-6 frames-6-gold --seeds 101 102
+    python benchmarks/tilt_series.py pixel-2.7 frames-6-eer --seeds 101 --tilts 11
+    python benchmarks/tilt_series.py frames-6-gold --size 2046 2880 --tilts 41
     python benchmarks/tilt_series.py --table
 
-RMS is the length of the difference from the true displacement in px, over frames and places,
-each place's mean over frames removed.  Seeds below 100 are for tuning and are not reported.
+A series in EER is also written in MRC, with the same electrons, for RELION.  RMS is the length of
+the difference from the true displacement in px, over frames and places, each place's mean over
+frames removed.  "best global" is the error of the true motion averaged over the field.  Seeds below
+100 are for tuning and are not reported.
 """
 
 from __future__ import annotations
@@ -18,37 +22,32 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peers
 from store import Store, code_of, installed, make_parser, parse, version_of
+from tilt_conditions import SERIES, settings_of
 
 import flexalign
 from flexalign.align import align_movie
-from flexalign.comparison import MotionLike
+from flexalign.comparison import MotionLike, relative_px
 from flexalign.estimate.series import series_priors
 from flexalign.estimate.series_prior import SeriesPrior
 from flexalign.measure_tilt import measure_tilt
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.simulate import (
-    SimulationSettings,
     TiltSeriesSettings,
     motion_error_px,
     simulate_tilt_series,
 )
 from flexalign.simulate.files import save_movie
+from flexalign.simulate.tilt_files import EER_RAW_FRAMES_PER_FRAME
 
-METHODS = ("none", "alone", "series", *peers.RELION_METHODS)
-# Frames of a tilt, and whether there are fiducials.
-SERIES: dict[str, tuple[int, bool]] = {
-    f"frames-{frames}{'-gold' if gold else ''}": (frames, gold)
-    for frames in (2, 3, 6)
-    for gold in (False, True)
-}
+METHODS = ("none", "best global", "alone", "series", *peers.RELION_METHODS)
 _RESULTS = "tilt_series.jsonl"
 # One without neighbours, and two with what they say.
 _ROUNDS = 3
@@ -82,24 +81,13 @@ class Result:
     error: str = ""
 
 
-def settings_of(name: str, seed: int, size: int, tilts: int) -> TiltSeriesSettings:
-    """Settings of the simulation."""
-    frames, gold = SERIES[name]
-    movie = SimulationSettings(
-        shape_px=(size, size), frame_count=frames, pixel_size_A=1.35, defocus_um=3.0,
-        global_motion_px=4.0, local_motion_px=1.0, seed=seed,
-    )  # fmt: skip
-    step_deg = 100.0 / max(tilts - 1, 1)
-    return TiltSeriesSettings(
-        movie=movie, tilt_count=tilts, tilt_step_deg=round(step_deg, 1), fiducials=gold
-    )
-
-
 class Series:
     """A series in the cache."""
 
     def __init__(self, name: str, seed: int, made: TiltSeriesSettings, cache: Path) -> None:
-        self.name, self.seed, self.settings, self.code = name, seed, made, code_of(made)
+        self.name, self.seed, self.settings = name, seed, made
+        self.is_eer = SERIES[name].file_format == "eer"
+        self.code = code_of(made, *(["eer"] if self.is_eer else []))
         self.folder = cache / f"tilts_{name}_{seed}_{self.code}"
         self.gain = self.folder / "gain.mrc"
 
@@ -112,11 +100,19 @@ class Series:
             paths = save_movie(tilt.movie, self.folder, name, "mrc", with_gain=first)
             if "gain" in paths:
                 paths["gain"].rename(self.gain)
+            if self.is_eer:
+                save_movie(
+                    tilt.movie, self.folder, name, "eer", EER_RAW_FRAMES_PER_FRAME, with_gain=first
+                )
         (self.folder / "done").touch()
 
     def movie(self, number: int) -> Path:
-        """The movie of a tilt."""
+        """The movie of a tilt in MRC."""
         return self.folder / f"{number}.mrc"
+
+    def our_movie(self, number: int) -> Path:
+        """The movie of a tilt in the format of the series."""
+        return self.movie(number).with_suffix(".eer") if self.is_eer else self.movie(number)
 
     def params(self, number: int, threads: int) -> AlignParams:
         """Parameters as a user gives them, without images that are not scored."""
@@ -124,17 +120,21 @@ class Series:
         return AlignParams(
             pixel_size_A=movie.pixel_size_A, voltage_kV=movie.voltage_kV,
             dose_per_frame_e_A2=movie.dose_e_A2, pre_exposure_e_A2=movie.pre_exposure_e_A2,
-            gain=str(self.gain), dose_weight=False, psd=False, threads=threads,
+            gain=str(self.folder / "0.gain" if self.is_eer else self.gain),
+            eer_fractions=movie.frame_count, dose_weight=False, psd=False, threads=threads,
         )  # fmt: skip
+
+    def truth(self, number: int) -> dict[str, Any]:
+        """The true motion of a tilt."""
+        with np.load(self.folder / f"{number}_truth.npz") as file:
+            return {key: file[key] for key in file.files if key != "specimen"}
 
     def result(
         self, number: int, method: str, motion: MotionLike | None = None, **more: Any
     ) -> Result:
         """Error of `motion` with respect to the true one."""
         if motion is not None:
-            with np.load(self.folder / f"{number}_truth.npz") as file:
-                truth = {key: file[key] for key in file.files if key != "specimen"}
-            more["rms_px"] = motion_error_px(motion, truth).rms_px
+            more["rms_px"] = motion_error_px(motion, self.truth(number)).rms_px
         angle = self.settings.angles_deg[number]
         return Result(
             self.name, self.seed, self.code, number, angle, method, version_of(method), **more
@@ -147,6 +147,8 @@ def results_of(series: Series, missing: set[str], threads: int) -> Iterator[Resu
     if "none" in missing:
         still = Motion.still(series.settings.movie.frame_count)
         yield from (series.result(number, "none", still) for number in tilts)
+    if "best global" in missing:
+        yield from (_best_global(series, number) for number in tilts)
     if "alone" in missing:
         yield from (_alone(series, number, threads) for number in tilts)
     if "series" in missing:
@@ -156,10 +158,18 @@ def results_of(series: Series, missing: set[str], threads: int) -> Iterator[Resu
             yield from _by_relion(series, number, threads)
 
 
+def _best_global(series: Series, number: int) -> Result:
+    """Error of the true motion averaged over the field, which no global motion can improve on."""
+    true_px = relative_px(series.truth(number)["displacement_px"])
+    local_px = true_px - true_px.mean(axis=(1, 2), keepdims=True)
+    rms_px = float(np.sqrt((local_px**2).sum(axis=-1).mean()))
+    return series.result(number, "best global", rms_px=rms_px)
+
+
 def _alone(series: Series, number: int, threads: int) -> Result:
     """Motion of a tilt, aligned as a single movie."""
     started = time.perf_counter()
-    found = align_movie(series.movie(number), series.params(number, threads))
+    found = align_movie(series.our_movie(number), series.params(number, threads))
     seconds, chosen = time.perf_counter() - started, found.quality.chosen
     return series.result(number, "alone", found.motion, chosen=chosen, seconds=seconds)
 
@@ -171,7 +181,9 @@ def _together(series: Series, threads: int) -> Iterator[Result]:
     started = time.perf_counter()
     for _ in range(_ROUNDS):
         found = [
-            measure_tilt(series.movie(number), series.params(number, threads), series_prior=prior)
+            measure_tilt(
+                series.our_movie(number), series.params(number, threads), series_prior=prior
+            )
             for number, prior in zip(tilts, priors, strict=True)
         ]
         priors = series_priors(series.settings.angles_deg, [tilt.statistics for tilt in found])
@@ -283,16 +295,15 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[101])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--size", type=int, default=1024, metavar="PX", help="side of a field")
+    parser.add_argument(
+        "--size", nargs=2, type=int, default=(1024, 1024), metavar=("HEIGHT", "WIDTH"), help="in px"
+    )
     parser.add_argument("--tilts", type=int, default=21, metavar="N", help="within 50 degrees")
     parser.add_argument("--discard", action="store_true", help="keep no movies in the cache")
-    described = {
-        name: {"frames per tilt": frames, "fiducials": gold}
-        for name, (frames, gold) in SERIES.items()
-    }
+    described = {name: asdict(condition) for name, condition in SERIES.items()}
     chosen = parse(parser, described, "SERIES")
     wanted = [
-        Series(name, seed, settings_of(name, seed, chosen.size, chosen.tilts), chosen.cache)
+        Series(name, seed, settings_of(name, seed, tuple(chosen.size), chosen.tilts), chosen.cache)
         for name in chosen.names or SERIES
         for seed in chosen.seeds
     ]

@@ -15,6 +15,7 @@ import typer
 
 from flexalign.cli import app
 from flexalign.cli.options import default_words, placeholder
+from flexalign.option_messages import with_options
 from flexalign.params import AlignParams, Parameter, option_name, parameters
 from flexalign.quality.flags import DEFINITIONS, FlagDefinition
 from flexalign.quality.table import GROUPS, NUMBERS, QualityNumber
@@ -128,7 +129,7 @@ def _flag_text(flag: FlagDefinition) -> str:
         f"*{flag.severity.capitalize()}*: {flag.meaning}.\n",
         f"- number: `{flag.quantity}`" + (f"; {'; '.join(limits)}" if limits else ""),
         f"- likely cause: {flag.cause}",
-        f"- what to do: {flag.remedy}",
+        f"- what to do: {with_options(flag.remedy)}",
     ]
     return "\n".join(parts) + "\n"
 

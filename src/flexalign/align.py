@@ -39,18 +39,15 @@ from flexalign.model import FrameSums, MovieInfo, MovieRecord, PixelArray, Power
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
 from flexalign.params import AlignParams, quoted
-from flexalign.passes import Progress, first_pass, second_pass
+from flexalign.passes import first_pass, second_pass
 from flexalign.plan import Plan, make_plan
+from flexalign.progress import Progress, silent
 from flexalign.provenance import describe_inputs, record_of
 from flexalign.quality.gain_residual import line_residuals
 from flexalign.quality.metrics import curves, gain_residuals, quality_of
 from flexalign.timing import StageTimer
 
 LOG = logging.getLogger("flexalign")
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Default progress callback: does nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +63,7 @@ class _Request:
     params: AlignParams
     motion: Motion | None = None
     series_prior: SeriesPrior | None = None
-    progress: Progress = _silent
+    progress: Progress = silent
     images: Mapping[str, PixelArray] = field(default_factory=dict)
 
 
@@ -79,7 +76,7 @@ def align_movie(
     defects: Reference | None = None,
     motion: Motion | None = None,
     series_prior: SeriesPrior | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> AlignmentResult:
     """Estimate the motion of one movie and correct it; nothing is written to disk.
 
@@ -214,7 +211,7 @@ def _align(
                     resident,
                 )  # fmt: skip
     before, after = _spectra(sums, plan, params, threads, clock)
-    with clock("judgement"):
+    with clock("quality"):
         residuals = gain_residuals(lines.result(), sums, plan, estimate.motion)
         quality = quality_of(plan, params, first, estimate, before, after, residuals)
     record = record_of(
@@ -254,7 +251,7 @@ def align_and_write(
     series_key: str = "",
     suffixes: Mapping[str, str] = SUFFIXES,
     inputs: Sequence[str | Path] = (),
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> MovieRecord:
     """Align one movie, write all results to `folder` and return the record.
 

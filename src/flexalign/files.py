@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from flexalign.errors import InputError
+from flexalign.errors import InputError, ParameterError
 
 MIB_BYTES = 1 << 20
 # Well above lists of a hundred thousand movies and alignments with many nodes.
@@ -58,6 +58,32 @@ def exists(path: str | Path) -> bool:
 def is_folder(path: str | Path) -> bool:
     """Whether there is a folder of that name; `Path.is_dir` raises where it is too long."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def paths_of(movies: str | Path | Iterable[str | Path]) -> list[Path]:
+    """The paths of movies that were given as one path or as several.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+
+    Examples
+    --------
+    >>> [path.name for path in paths_of("a.mrc")], len(paths_of(["a.mrc", Path("b.mrc")]))
+    (['a.mrc'], 2)
+    """
+    given = (
+        [movies] if isinstance(movies, str | Path) or not isinstance(movies, Iterable) else movies
+    )
+    paths = []
+    for movie in given:
+        if not isinstance(movie, str | Path):
+            raise ParameterError(
+                f"`movies`: expected a path or several, found {type(movie).__name__}"
+            )
+        paths.append(Path(movie))
+    return paths
 
 
 def check_name(path: str | Path) -> None:
@@ -160,13 +186,13 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_TEXT_BYTES) -> dict[str,
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON: {error}") from error
     if not isinstance(plain, dict):
-        raise InputError(f"{path}: expected names with values, found a {type(plain).__name__}")
+        raise InputError(f"{path}: expected a JSON object, found a {type(plain).__name__}")
     level: list[Any] = [plain]
     for _ in range(MAX_JSON_LEVELS):
         level = [item for outer in level for item in _items(outer) if isinstance(item, dict | list)]
         if not level:
             return plain
-    raise InputError(f"{path}: expected up to {MAX_JSON_LEVELS} brackets in each other")
+    raise InputError(f"{path}: expected at most {MAX_JSON_LEVELS} levels of nested brackets")
 
 
 def _items(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:

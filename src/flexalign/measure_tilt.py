@@ -14,13 +14,10 @@ from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import references_for
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
-from flexalign.passes import Progress, first_pass
+from flexalign.passes import first_pass
 from flexalign.plan import make_plan
+from flexalign.progress import Progress, silent
 from flexalign.timing import StageTimer
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Default progress callback: does nothing."""
 
 
 class MeasuredTilt(NamedTuple):
@@ -43,7 +40,7 @@ def measure_tilt(
     params: AlignParams | None = None,
     *,
     series_prior: SeriesPrior | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> MeasuredTilt:
     """The motion of one movie of a tilt series, and its statistics for the priors of the others.
 

@@ -220,7 +220,7 @@ class MovieRecord(JsonValue):
         movie, quality = self.movie, self.quality
         name = movie.path.rpartition("/")[2]
         size = f"{movie.frame_count} frames of {movie.height_px} x {movie.width_px} px (h, w)"
-        motion = f"motion {quality.total_motion_A:.1f} A, model: {quality.chosen}"
+        motion = f"motion {quality.total_motion_A:.1f} A, model: {quality.model}"
         flags = f", flags: {' '.join(quality.flag_names)}" if quality.flags else ""
         return f"{name}, {size}, {motion}{flags}"
 

@@ -1,4 +1,8 @@
-"""Messages of errors with options of the command line, or with parameters of Python."""
+"""Messages with options of the command line, or with parameters of Python.
+
+Errors, warnings, flags and advice name parameters, as do records.  The command line, the report and
+the pages of the documentation show the options in their place.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,31 @@ from flexalign.parameter import option_name, quoted
 from flexalign.params import parameters
 
 # Arguments of functions that are options of the command line, but no parameters.
-_OTHER_OPTIONS = {"overwrite": "--overwrite", "shape_px": "--size"}
+_OTHER_OPTIONS = {
+    "overwrite": "--overwrite",
+    "retry_failed": "--retry-failed",
+    "shape_px": "--size",
+    # Of simulations.
+    "frame_count": "--frames",
+    "electrons_per_px": "--electrons",
+    "motion": "--motion",
+    "global_motion_px": "--global-motion",
+    "local_motion_px": "--local-motion",
+    "specimen": "--specimen",
+    "objects": "--object",
+    "faults": "--fault",
+    "contrast": "--contrast",
+    "ice_thickness_A": "--ice",
+    "tilt_deg": "--tilt",
+    "gain_error": "--gain-error",
+    "seed": "--seed",
+    "detector_seed": "--detector-seed",
+    "tilt_count": "--tilts",
+    "tilt_step_deg": "--tilt-step",
+    "dose_per_tilt_e_A2": "--dose-per-tilt",
+    "tilt_axis_deg": "--tilt-axis",
+    "fiducials": "--fiducials",
+}
 
 
 def _options() -> dict[str, str]:
@@ -17,7 +45,7 @@ def _options() -> dict[str, str]:
 
 
 def with_options(message: str) -> str:
-    """A message of an error as the command line has it: options in place of parameters.
+    """A message as the command line has it: options in place of parameters.
 
     Examples
     --------

@@ -25,7 +25,7 @@ class Orientation:
     flip: str = "none"
 
     def apply(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The image (h, w) turned, then flipped: a view, exact to the pixel.
+        """The image (h, w) rotated, then flipped: a view, exact to the pixel.
 
         Examples
         --------
@@ -60,11 +60,11 @@ class Orientation:
         Examples
         --------
         >>> Orientation(90, "left-right").describe(), Orientation().describe()
-        ('turned by 90, flipped left-right', 'as it is')
+        ('rotated by 90 degrees, flipped left-right', 'unrotated')
         """
-        words = [f"turned by {self.rotate}"] if self.rotate else []
+        words = [f"rotated by {self.rotate} degrees"] if self.rotate else []
         words += [f"flipped {self.flip}"] if self.flip != "none" else []
-        return ", ".join(words) or "as it is"
+        return ", ".join(words) or "unrotated"
 
 
 # Simplest first; every combination of a turn and a flip equals one of these.

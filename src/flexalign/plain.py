@@ -164,7 +164,7 @@ def _words(hint: Any) -> str:
     origin = typing.get_origin(hint)
     if origin in (tuple, list, np.ndarray):
         return "a list"
-    return "names with values" if origin is dict else _WORDS.get(hint, str(hint))
+    return "a JSON object" if origin is dict else _WORDS.get(hint, str(hint))
 
 
 def _shown(value: Any) -> str:
@@ -198,7 +198,7 @@ def from_plain(kind: type[Any], plain: Any, place: str = "") -> Any:
     """
     subject = place or kind.__name__
     if not isinstance(plain, dict):
-        raise InputError(f"{subject}: expected names with values, found {_shown(plain)}")
+        raise InputError(f"{subject}: expected a JSON object, found {_shown(plain)}")
     known = getattr(kind, "schema", None)
     found = typed(int | None, plain.get("schema", known), f"{place}.schema".lstrip("."))
     if known is not None and found is not None and found > known:

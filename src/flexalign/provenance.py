@@ -93,7 +93,7 @@ def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, .
         named = ", ".join(f"{i + 1} ({off:+.0%})" for i, off in sorted(first.uneven_frames.items()))
         found.append(
             f"frames of uneven counts, compared with the others: {named}; where their doses are "
-            "known, give one for each frame to --dose-per-frame"
+            "known, give one for each frame to `dose_per_frame_e_A2`"
         )
     if plan.fallback:
         found.append(f"aligned globally only: {plan.fallback}")
@@ -101,6 +101,6 @@ def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, .
         found.append(f"{plan.movie.eer.leftover_raw_frames} EER raw frames at the end are not used")
     if params.dose_weight and plan.dose_per_frame_e_A2 is None:
         found.append(
-            "no dose-weighted micrograph: the dose per frame is not known (--dose-per-frame)"
+            "no dose-weighted micrograph: the dose per frame is not known (`dose_per_frame_e_A2`)"
         )
     return tuple(found)

@@ -101,6 +101,26 @@ class Quality(JsonValue):
     other_error_A: float = np.nan
 
     @property
+    def model(self) -> str:
+        """The model of the motion that was kept, in words.
+
+        Examples
+        --------
+        >>> numbers = dict.fromkeys(("total_motion_A", "early_motion_A", "late_motion_A"), 1.0)
+        >>> numbers |= {"largest_step_A": 1.0, "candidate_scores": {}, "hot_pixel_count": 0}
+        >>> Quality(**numbers, local_range_A=2.0, chosen="refined").model
+        'global + local (refined)'
+        >>> Quality(**numbers, local_range_A=0.0, chosen="refined").model
+        'global (refined)'
+        """
+        if self.chosen == "none":
+            return "none (not corrected)"
+        if self.chosen == "given":
+            return "given"
+        moved = "global + local" if self.local_range_A > 0 else "global"
+        return f"{moved} (refined)" if self.chosen == "refined" else moved
+
+    @property
     def flag_names(self) -> tuple[str, ...]:
         """Names of the flags, worst first."""
         return tuple(flag.name for flag in self.flags)

@@ -190,7 +190,7 @@ def test_orientations_that_differ_too_little_for_the_movie_are_not_told_apart(tm
     found = check_gain([movie], AlignParams(gain=write(tmp_path / "gain.mrc", gain)))
 
     assert found.verdict == "unsure"
-    assert "(as it is, multiplies)" in found.reason
+    assert "(unrotated, multiplies)" in found.reason
     assert "(flipped upside-down, multiplies)" in found.reason
 
 

@@ -156,7 +156,9 @@ def test_two_lists_that_contradict_each_other_are_refused(folder, star):
     other = Path(star).with_name("again.star")
     other.write_text(RELION_MOVIES.replace("0.885", "1.1"))
 
-    with pytest.raises(InputError, match=r"again.star: expected the same of a movie.*b.tiff twice"):
+    with pytest.raises(
+        InputError, match=r"again.star: expected each movie with the same values.*b.tiff twice"
+    ):
         listed_parameters([star, str(other)], find_movies([star]), AlignParams())
 
 

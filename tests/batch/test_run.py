@@ -194,7 +194,8 @@ def test_warnings_are_said_once_and_counted_at_the_end(movies, tmp_path, flexali
     assert lines.count(f"warning: {said}") == 1
     assert f"warning: {said}: 3 of 3 movies" in lines
     summary = json.loads((tmp_path / "run" / "run.json").read_text())["summary"]
-    assert summary["warnings"][said] == 3
+    recorded = said.replace("--dose-per-frame", "`dose_per_frame_e_A2`")
+    assert summary["warnings"][recorded] == 3
 
 
 def test_time_without_work_and_failures_do_not_count_in_the_rate():

@@ -256,5 +256,5 @@ def test_a_folder_that_does_not_answer_for_a_while_is_no_end(watched, tmp_path):
 
 
 def test_a_folder_that_is_missing_is_an_error():
-    with pytest.raises(InputError, match="expected a folder to watch"):
+    with pytest.raises(InputError, match="no such folder to watch"):
         Watched(Path("nowhere"), WatchChoices())

@@ -184,3 +184,10 @@ def test_one_half_scores_the_alignment_of_the_other(run, tmp_path, monkeypatch):
     rows = {row["alignment"]: row for row in csv.DictReader(io.StringIO(found.out))}
     assert float(rows["ours"]["fitted_parameters_high"]) == 0
     assert float(rows["ours"]["log_likelihood"]) > float(rows["none"]["log_likelihood"])
+
+
+def test_the_help_says_that_eer_movies_cannot_be_divided(run):
+    shown = " ".join(run("divide", "--help").out.replace("│", " ").split())
+
+    assert "Movies (MRC or TIFF with counts; not EER)" in shown
+    assert "EER movies cannot be divided" in shown

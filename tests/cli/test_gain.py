@@ -47,7 +47,7 @@ def test_check_gain_says_that_it_fits(run, session):
     outcome = run("check-gain", *movies(session), "--gain", session / "right.mrc")
 
     assert outcome.code == 0
-    assert "the gain reference fits (as it is, multiplies)" in outcome.out
+    assert "the gain reference fits (unrotated, multiplies)" in outcome.out
     assert "<- as given" in outcome.out
 
 
@@ -162,7 +162,7 @@ def test_estimate_gain_makes_a_reference_that_fits(run, session, tmp_path):
 def test_estimate_gain_says_how_many_movies_it_needs(run, session, tmp_path):
     outcome = run("estimate-gain", session / "m1.mrcs", "--out", tmp_path / "made.mrc")
 
-    assert "movies like these for a precision of: 2 %" in outcome.out
+    assert "number of such movies for an error of: 2 %" in outcome.out
     assert "warning: too few movies" in outcome.out
 
 
@@ -238,4 +238,4 @@ def test_movies_of_which_too_little_is_known_stop_nothing(run, session, tmp_path
 
     assert outcome.code == 0
     assert "it is uncertain whether the gain reference fits" in outcome.err
-    assert "movies like these would tell" in outcome.err
+    assert "movies like these are needed" in outcome.err

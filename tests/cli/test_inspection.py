@@ -107,7 +107,7 @@ def test_a_run_a_record_and_its_motion(run, folder):
     assert "failed          1 input" in of_run
     assert (values["kind"], values["done"], values["failed"]) == ("run", 2, {"input": 1})
     assert sum(values["flags"].values()) >= values["flagged"]
-    assert "all there" in a
+    assert "all present" in a
     assert "missing: b_plot_cart.png" in b
     assert "format          RELION" in motion
     assert "pixel size      1.5 A" in motion
@@ -135,3 +135,11 @@ def test_planning_loads_nothing_heavy_either(folder):
     assert done.stdout.startswith("movie ")
     loaded = done.stderr.partition("loaded: ")[2].split()
     assert {"numba", "cupy", "matplotlib", "scipy"}.isdisjoint(loaded)
+
+
+def test_a_record_names_the_model_in_the_words_of_the_result_line(run, folder):
+    aligned = run("align", "a.tiff", "--no-local", "--no-psd", "--out", "out")
+    model = aligned.err.partition("model: ")[2].partition(",")[0]
+
+    assert model
+    assert f"model           {model}\n" in run("info", "out/a_record.json").out

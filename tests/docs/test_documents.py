@@ -228,3 +228,15 @@ def test_every_equation_of_the_method_is_named_where_it_is_computed():
 
     assert numbers == set(re.findall(r"[Ee]q\. \((\d+)\)", code))
     assert len(numbers) > 10
+
+
+def test_the_page_on_outputs_names_every_stage_whose_time_is_measured():
+    source = "\n".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    row = next(
+        line for line in _text("docs/reference/outputs.md").splitlines() if "timings_s" in line
+    )
+
+    stages = set(re.findall(r'clock\("([^"]+)"\)', source))
+
+    assert "quality" in stages
+    assert stages <= set(re.findall(r"`([^`]+)`", row))

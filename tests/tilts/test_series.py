@@ -305,7 +305,7 @@ def test_a_typed_dose_wins(tmp_path, run):
         (["--tilt-axis", "999"], 2, "--tilt-axis: expected"),
         (["--name-pattern", "{series}_x"], 2, "--name-pattern: expected"),
         (["--eer-dose-per-frame", "-1"], 2, "--eer-dose-per-frame"),
-        (["--movies", "gone"], 3, "gone: expected a folder of movies"),
+        (["--movies", "gone"], 3, "gone: no such folder of movies"),
     ],
 )
 def test_a_wrong_option_is_said_and_nothing_written(tmp_path, run, words, code, said):

@@ -204,7 +204,7 @@ def test_the_idle_time_counts_from_the_first_listing(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="expected a folder"):
+    with pytest.raises(InputError, match="gone: no such folder to watch"):
         WatchedSeries(tmp_path / "gone", SeriesWatch(), None, None)
 
 

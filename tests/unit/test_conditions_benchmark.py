@@ -76,6 +76,20 @@ def test_a_program_that_fails_is_a_line_of_its_own(conditions, tiny, tmp_path, m
     assert "| failed | failed |" in conditions.table(rows)
 
 
+def test_the_attainable_motion_is_near_the_true_one_and_no_copy_of_it(
+    conditions, tmp_path, monkeypatch
+):
+    changes = {"shape_px": (512, 512), "frame_count": 6, "electrons_per_px": 4.0,
+               "pixel_size_A": 1.5, "local_motion_px": 0.0}  # fmt: skip
+    monkeypatch.setitem(conditions.CONDITIONS, "rigid", changes)
+    rigid = conditions.condition("rigid", 7)
+    conditions.run([rigid], ["none", "attainable"], tmp_path, 1, keep=False)
+
+    results = conditions.Store(tmp_path / "conditions.jsonl", conditions.Result).read()
+    none, attainable = (result.rms_px for result in results)
+    assert 1e-3 < attainable < 0.1 * none
+
+
 @pytest.mark.parametrize(
     ("rms_px", "wrong"),
     [
@@ -84,6 +98,10 @@ def test_a_program_that_fails_is_a_line_of_its_own(conditions, tiny, tmp_path, m
         ({"none": 1.0, "ours": 0.4, "RELION global": 0.2}, ["worse than RELION"]),
         ({"none": 1.0, "ours": 0.4, "RELION global": None, "ours global": 0.2},
          ["worse than our global"]),
+        ({"none": 1.0, "ours": 0.4, "attainable": 0.2, "RELION global": 0.5},
+         ["over 0.7 of the best other and over 1.3 of the attainable"]),
+        ({"none": 1.0, "ours": 0.3, "attainable": 0.2, "RELION global": 0.5}, []),
+        ({"none": 1.0, "ours": 0.45, "attainable": 0.4, "RELION global": 0.5}, []),
         ({"none": 1.0, "ours": None}, ["failed"]),
         ({"none": 1.0}, []),
     ],

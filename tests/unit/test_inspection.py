@@ -198,7 +198,7 @@ def test_counts_are_told_from_a_gain_that_multiplies(tmp_path):
 
     facts = inspect_file(write_mrc(tmp_path / "g.mrc", counts), PARAMS)
 
-    assert "--gain-sense divide" in line(facts, "as a gain")
+    assert "`gain_sense` divide" in line(facts, "as a gain")
 
 
 @pytest.mark.parametrize("suffix", ["tiff", "gain", "mrc"])

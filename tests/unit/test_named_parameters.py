@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-from flexalign import AlignParams, ParameterError
-from flexalign.batch.failures import explain
+from flexalign import AlignParams, ParameterError, align_movie, simulate_movie
+from flexalign.batch.failures import ADVICE, explain
+from flexalign.cli.console import record_line
 from flexalign.option_messages import with_options, with_parameters
 from flexalign.params import option_name, parameters, quoted
+from flexalign.quality.flags import DEFINITIONS
 
 SOURCE = Path(__file__).parents[2] / "src" / "flexalign"
 
 
-def raised_texts() -> list[tuple[str, str]]:
-    """Module and text of every string in a `raise` statement outside the command line."""
+def texts() -> list[tuple[str, str]]:
+    """Module and text of every string outside the command line, except docstrings."""
     found = []
     for path in SOURCE.rglob("*.py"):
-        if "cli" in path.relative_to(SOURCE).parts:
+        module = path.relative_to(SOURCE)
+        # The table of parameters is the help of the command line.
+        if {"cli", "compat"} & set(module.parts) or module.name == "params.py":
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Raise):
-                constants = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
-                found += [(path.name, text) for text in constants if isinstance(text, str)]
+        tree = ast.parse(path.read_text())
+        docs = {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        found += [
+            (str(module), node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if id(node) not in docs
+        ]
     return found
 
 
@@ -48,12 +61,32 @@ def test_options_and_parameters_are_translated_both_ways(name):
     assert with_parameters(with_options(message)) == message
 
 
-def test_no_error_outside_the_command_line_names_the_option_of_a_parameter():
-    options = [f"{option_name(name)}" for name in parameters()]
+def test_no_message_outside_the_command_line_names_the_option_of_a_parameter():
+    options = {option_name(name) for name in parameters()}
     wrong = [
         (module, text)
-        for module, text in raised_texts()
-        if any(option in text.replace(",", " ").replace(":", " ").split() for option in options)
+        for module, text in texts()
+        if options & set(re.findall(r"--[a-z][a-z-]*", text))
     ]
 
     assert not wrong
+
+
+@pytest.mark.parametrize("flag", DEFINITIONS.values(), ids=lambda flag: flag.name)
+def test_advice_of_flags_names_parameters_that_the_command_line_shows_as_options(flag):
+    assert "`" not in with_options(flag.remedy)
+    assert "--" not in flag.remedy
+
+
+@pytest.mark.parametrize("kind", ADVICE)
+def test_advice_on_failures_names_parameters_that_the_command_line_shows_as_options(kind):
+    assert "`" not in with_options(ADVICE[kind])
+
+
+def test_a_warning_names_the_parameter_in_python_and_the_option_on_the_command_line(tmp_path):
+    movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
+
+    record = align_movie(movie.counts, AlignParams(pixel_size_A=1.5, local=False)).record
+
+    assert "(`dose_per_frame_e_A2`)" in record.warnings[0]
+    assert "(--dose-per-frame)" in record_line(Path("m.mrc"), record)

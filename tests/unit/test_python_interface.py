@@ -21,6 +21,8 @@ from flexalign import (
     ParameterError,
     align_movie,
     align_movies,
+    check_gain,
+    estimate_gain,
     read_motion,
     read_record,
     simulate_movie,
@@ -260,3 +262,24 @@ def test_a_run_leaves_the_log_to_the_program(movies, tmp_path):
     align_movies(movies[:1], tmp_path / "out", PARAMS, jobs=0)
 
     assert (log.level, log.handlers, log.propagate) == before
+
+
+def test_the_gain_functions_take_one_path(tmp_path):
+    movie = simulate_movie(shape_px=(256, 256), frame_count=4, electrons_per_px=9.0, threads=1)
+    paths = movie.save(tmp_path, "m")
+    params = AlignParams(gain=str(paths["gain"]))
+
+    assert check_gain(str(paths["movie"]), params) == check_gain([paths["movie"]], params)
+    assert estimate_gain(str(paths["movie"]), tmp_path / "estimated.mrc").movie_count == 1
+
+
+@pytest.mark.parametrize("wrong", [3, [np.zeros((4, 64, 64))]])
+def test_movies_that_are_no_paths_are_refused_by_the_name_of_the_parameter(wrong, tmp_path):
+    params = AlignParams(gain="gain.mrc")
+    for function in (
+        lambda: check_gain(wrong, params),
+        lambda: estimate_gain(wrong, tmp_path / "estimated.mrc"),
+        lambda: align_movies(wrong, tmp_path / "aligned"),
+    ):
+        with pytest.raises(ParameterError, match=r"^`movies`: expected a path or several, found"):
+            function()

@@ -198,7 +198,7 @@ def test_a_gain_without_a_good_pixel_is_refused(tmp_path):
 def test_counts_taken_for_a_gain_are_told(tmp_path):
     found = load_references(movie(), gain=mrc(tmp_path / "gain.mrc", 300 + IMAGE))
 
-    assert any("--gain-sense divide" in note for note in found.notes)
+    assert any("`gain_sense` divide" in note for note in found.notes)
 
 
 def test_a_text_of_defects_marks_rectangles(tmp_path):

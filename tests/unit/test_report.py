@@ -159,7 +159,7 @@ def test_the_worst_movie_has_the_worst_flag():
     ("text", "words"),
     [
         ('{"half": ', "expected JSON"),
-        ("[1, 2]", "expected names with values"),
+        ("[1, 2]", "expected a JSON object"),
         ('{"movie": {}, "inputs": {}, "quality": {}, "outputs": {}, "schema": 99}', "newer"),
         ('{"movie": {}, "inputs": {}, "quality": {"flags": 7}, "outputs": {}}', "missing"),
         ("[" * 100_000, "expected JSON"),

@@ -8,6 +8,7 @@ from scripts import benchmarks
 
 from flexalign import AlignParams
 from flexalign.motion import Motion
+from flexalign.progress import silent
 from flexalign.scoring.freedom import INDEPENDENT, freedom_of
 from flexalign.scoring.score_movie import Scored, score_movie
 from flexalign.scoring.session_scores import best_of, compare_scores
@@ -42,7 +43,7 @@ def scored(modules, tmp_path):
             "none": Scored(Motion.still(SETTINGS.frame_count), INDEPENDENT),
             "over-fitted": Scored(fitted, freedom_of(fitted)),
         }
-        return score_movie(files["movie"], motions, params, lambda stage, done, total: None)
+        return score_movie(files["movie"], motions, params, silent)
 
     return score
 

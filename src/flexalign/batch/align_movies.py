@@ -23,6 +23,7 @@ from flexalign.batch.run import Choices, Listed, Run, with_absolute_references
 from flexalign.batch.sidecars import SidecarParameters
 from flexalign.batch.throughput import RunSummary
 from flexalign.errors import InputError
+from flexalign.files import paths_of
 from flexalign.io.record import read_record
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ownership import resolved
@@ -111,7 +112,7 @@ def align_movies(
     OutputError
         If the folder cannot be written to.
     ParameterError
-        If pixel size or dose of the first movies cannot be right.
+        If pixel size or dose of the first movies cannot be right, or `movies` are no paths.
 
     Examples
     --------
@@ -126,7 +127,7 @@ def align_movies(
     >>> [(movie.name, failure.kind) for movie, failure in result.failures.items()]
     [('missing.mrc', 'input')]
     """
-    arguments = [str(m) for m in ([movies] if isinstance(movies, str | Path) else movies)]
+    arguments = [str(movie) for movie in paths_of(movies)]
     params, stop = params or AlignParams(), stop or threading.Event()
     paths = find_movies(arguments, (params.gain, params.dark, params.defects))
     if not paths:

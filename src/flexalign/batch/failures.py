@@ -20,16 +20,16 @@ from flexalign.option_messages import with_options
 REPORT = "Please report it with what --debug shows, as CONTRIBUTING.md says"
 
 ADVICE = {
-    "input": "check the movie (copy it again if it is truncated), then use --retry-failed",
+    "input": "check the movie (copy it again if it is truncated), then use `retry_failed`",
     "output": "free space in the run folder or correct its permissions, then run again",
     "occupied": "move the files that are not of this run, or choose another folder, then run again",
     "parameter": "give a parameter that fits this movie and run again",
     "system": "solve the problem that the system reports (permissions, disk, network), then run "
     "again",
-    "device": "check the device, or choose --device cpu, then run again",
-    "memory": "use a machine or a worker with more memory, then --retry-failed",
-    "stalled": "check the disk of the movie, or increase --timeout; then use --retry-failed",
-    "worker-died": "check the system log (out of memory?), then use --retry-failed; report it "
+    "device": "check the device, or choose `device` cpu, then run again",
+    "memory": "use a machine or a worker with more memory, then `retry_failed`",
+    "stalled": "check the disk of the movie, or increase --timeout; then use `retry_failed`",
+    "worker-died": "check the system log (out of memory?), then use `retry_failed`; report it "
     "if it recurs",
     "defect": "report it, as CONTRIBUTING.md says",
 }
@@ -65,7 +65,7 @@ class Failure:
 
     @property
     def advice(self) -> str:
-        """Advice to the user."""
+        """Advice to the user, which names parameters as in Python."""
         return ADVICE[self.kind]
 
     @property

@@ -78,7 +78,7 @@ class FirstMovies:
         if finding.is_certain or self._doubtful == DOSE_MOVIES:
             raise ParameterError(
                 f"{quoted(finding.option)}: {finding.text}; "
-                "`dose_check` off goes on with it as it is"
+                "`dose_check` off continues without this check"
             )
 
 

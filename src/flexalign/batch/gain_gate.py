@@ -15,13 +15,12 @@ from flexalign.gain.verdict import MIN_VARIATION, GainCheck
 from flexalign.io.record import file_state
 from flexalign.io.results import make_folder
 from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
-from flexalign.option_messages import with_parameters
 from flexalign.params import AlignParams
 from flexalign.plain import write_json
 
 CHECK_NAME = "gain_check.json"
 PICTURE_NAME = "gain_check.png"
-OVERRIDE_ADVICE = "--gain-check off continues with it unchanged"
+OVERRIDE_ADVICE = "`gain_check` off continues without this check"
 
 
 def gain_gate(
@@ -105,8 +104,7 @@ class GainGate:
         stops = found.is_mismatch and not self._is_taken(found)
         self._observe(GainChecked(found, self._messages(found), stops))
         if stops:
-            remedy = with_parameters(self._remedy(found))
-            raise InputError(f"{self._params.gain}: {found.describe()}. {remedy}")
+            raise InputError(f"{self._params.gain}: {found.describe()}. {self._remedy(found)}")
         self._use(found)
         return self._params
 
@@ -134,7 +132,7 @@ class GainGate:
         advice = found.advice()
         if not advice:
             return OVERRIDE_ADVICE[0].upper() + OVERRIDE_ADVICE[1:]
-        return f"Give {advice}, or --gain-check auto; {OVERRIDE_ADVICE}"
+        return f"Give {advice}, or `gain_check` auto; {OVERRIDE_ADVICE}"
 
     def _known(self) -> GainCheck | None:
         """The result of an earlier start of the run, if it is still valid."""

@@ -120,8 +120,8 @@ def listed_parameters(
             }
             if listed.setdefault(resolved(movie.path), own) != own:
                 raise InputError(
-                    f"{argument}: expected the same of a movie wherever it is listed, found "
-                    f"{movie.name} twice with other values"
+                    f"{argument}: expected each movie with the same values wherever it is listed, "
+                    f"found {movie.name} twice with different values"
                 )
     each = [listed.get(resolved(movie), {}) for movie in movies]
     common = {

@@ -16,6 +16,7 @@ from flexalign.files import displayed
 from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.io.writing.ownership import refuse_occupied, resolved
 from flexalign.io.writing.publishing import clear_leftovers, results_of
+from flexalign.option_messages import with_options
 from flexalign.tilts.model import Tilt, TiltSeries
 from flexalign.tilts.record import SeriesRecord, read_series_records
 from flexalign.tilts.writing import SUFFIXES
@@ -177,7 +178,7 @@ def left_out_rows(record: SeriesRecord) -> Iterator[dict[str, Any]]:
             "dose_e_A2": _number(tilt.dose_e_A2),
             "movie": displayed(tilt.movie or tilt.movie_name),
             "kind": tilt.left_out,
-            "why": displayed(tilt.reason),
+            "why": displayed(with_options(tilt.reason)),
         }
 
 
@@ -196,5 +197,5 @@ def left_out_line(tilt: Tilt) -> str:
     named = f" ({tilt.movie_name})" if tilt.movie_name and tilt.movie_name not in tilt.why else ""
     return (
         f"left out, {tilt.left_out}: exposure {tilt.order} at {tilt.angle_deg:g} degrees{named}: "
-        f"{tilt.reason}"
+        f"{with_options(tilt.reason)}"
     )

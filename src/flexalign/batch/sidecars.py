@@ -148,7 +148,7 @@ class SidecarParameters:
             if not any(abs(given / value / ratio - 1) <= TOLERANCE for ratio in ratios):
                 raise ParameterError(
                     f"{quoted(name)}: expected {value:.4g} as {path} says, found {given:.4g}: "
-                    "give the right one; `dose_check` off goes on with it as it is"
+                    "give the correct value; `dose_check` off continues without this check"
                 )
 
 

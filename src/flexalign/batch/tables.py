@@ -23,6 +23,7 @@ from flexalign.files import displayed
 from flexalign.io import star
 from flexalign.io.record import is_plain_name
 from flexalign.model import MovieRecord
+from flexalign.option_messages import with_options
 from flexalign.plain import typed_items
 from flexalign.quality.table import csv_names
 
@@ -92,7 +93,7 @@ def write_failed(path: Path, failed: Iterable[tuple[str, Failure | None]]) -> No
     lines = ["movie\ttype\treason\twhat to do"]
     for movie, failure in failed:
         if failure is not None:
-            words = (movie, failure.kind, failure.message, failure.advice)
+            words = (movie, failure.kind, failure.message, with_options(failure.advice))
             lines.append("\t".join(map(displayed, words)))
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

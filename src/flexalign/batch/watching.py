@@ -76,7 +76,7 @@ class Watched:
 
     def __init__(self, folder: Path, choices: WatchChoices, others: Sequence[Path] = ()) -> None:
         if not is_folder(folder):
-            raise InputError(f"{folder}: expected a folder to watch, found none of that name")
+            raise InputError(f"{folder}: no such folder to watch")
         self._folder, self._choices = folder.absolute(), choices
         self._others = {str(path.absolute()) for path in others}
         self._pending: dict[str, _Seen] = {}

@@ -84,7 +84,7 @@ class WatchedSeries:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not is_folder(folder):
-            raise InputError(f"{folder}: expected a folder to watch, found none of that name")
+            raise InputError(f"{folder}: no such folder to watch")
         self._folder, self._choices = folder.absolute(), choices
         self._understand, self.work, self._clock = understand, work, clock
         self._others = {str(path.absolute()) for path in others}

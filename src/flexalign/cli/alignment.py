@@ -47,13 +47,16 @@ from flexalign.params import AlignParams, option_name
 if TYPE_CHECKING:
     from flexalign.plan import Plan
 
-Movies = Annotated[
-    list[str],
-    typer.Argument(
-        help="Movies (MRC, TIFF, EER), quoted patterns such as '*.tiff', folders of movies, text "
+
+def movies_argument(formats: str) -> Any:
+    """The argument with the movies of a command that reads these formats."""
+    return typer.Argument(
+        help=f"Movies ({formats}), quoted patterns such as '*.tiff', folders of movies, text "
         "files with one movie per line, or RELION's movies.star."
-    ),
-]
+    )
+
+
+Movies = Annotated[list[str], movies_argument("MRC, TIFF, EER")]
 Settings = Annotated[
     Path | None,
     typer.Option(

@@ -60,12 +60,12 @@ class CompareOptions:
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing plots.")] = False
     pixel_size: Annotated[
         float | None,
-        typer.Option(help="Of the unbinned movie, if no file has it.", metavar="A"),
+        typer.Option(help="Pixel size of the unbinned movie, if no file has it.", metavar="A"),
     ] = None
     size: Annotated[
         tuple[int, int] | None,
         typer.Option(
-            help="Of the unbinned movie in pixels, if no file has it (logs of MotionCor, "
+            help="Size of the unbinned movie in pixels, if no file has it (logs of MotionCor, "
             "Warp, Xmipp).",
             metavar="X Y",
         ),
@@ -118,7 +118,7 @@ def compare(
     A constant at each position does not blur and is subtracted. Differences are lengths over x
     and y, root mean square over frames and 9 x 9 positions, in pixels of the unbinned movie.
 
-    Exit code: 0 all compared, 1 some could not be, 2 parameters, 3 nothing could be.
+    Exit code: 0 all compared, 1 some failed, 2 parameters, 3 all failed.
     """
     from flexalign.io.motion_formats.alignment_pairs import find_alignments, match_alignments
 

@@ -15,12 +15,13 @@ import typer
 from flexalign.batch.failures import explain
 from flexalign.cli.help import PANEL
 from flexalign.files import displayed
+from flexalign.option_messages import with_options
+from flexalign.progress import Progress, silent
 
 if TYPE_CHECKING:
     from flexalign.batch.events import GainChecked
-    from flexalign.model import MovieRecord, Quality
+    from flexalign.model import MovieRecord
 
-Progress = Callable[[str, int, int], None]
 Item = TypeVar("Item")
 Debug = Annotated[
     bool,
@@ -76,7 +77,7 @@ def print_error(error: Exception, *, subject: str = "", debug: bool = False) -> 
 def print_gain_check(event: GainChecked) -> None:
     """Print the result of the gain check, unless it fits or an error will report it."""
     if event.check.verdict != "fits" and not event.stops:
-        typer.echo(event.text, err=True)
+        typer.echo(with_options(event.text), err=True)
 
 
 def announce_compiling() -> None:
@@ -109,7 +110,7 @@ def announce_device(word: str) -> None:
 def progress_bar(movie: Path) -> Iterator[Progress]:
     """A transient progress bar; nothing if the standard error stream is not a terminal."""
     if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
+        yield silent
         return
     from rich import progress
     from rich.console import Console
@@ -134,28 +135,8 @@ def record_line(movie: Path, record: MovieRecord) -> str:
     line = result_line(movie.name, record)
     flags = record.quality.flags
     warnings = (f"  warning: {warning}" for warning in record.warnings)
-    return "\n".join([line, *warnings, *(f"  {f.name}: {f.message}. {f.remedy}" for f in flags)])
-
-
-def model_words(quality: Quality) -> str:
-    """The motion that was kept, as users call it.
-
-    Examples
-    --------
-    >>> from flexalign.model import Quality
-    >>> numbers = dict.fromkeys(("total_motion_A", "early_motion_A", "late_motion_A"), 1.0)
-    >>> numbers |= {"largest_step_A": 1.0, "candidate_scores": {}, "hot_pixel_count": 0}
-    >>> model_words(Quality(**numbers, local_range_A=2.0, chosen="refined"))
-    'global + local (refined)'
-    >>> model_words(Quality(**numbers, local_range_A=0.0, chosen="refined"))
-    'global (refined)'
-    """
-    if quality.chosen == "none":
-        return "none (not corrected)"
-    if quality.chosen == "given":
-        return "given"
-    moved = "global + local" if quality.local_range_A > 0 else "global"
-    return f"{moved} (refined)" if quality.chosen == "refined" else moved
+    advice = (f"  {flag.name}: {flag.message}. {flag.remedy}" for flag in flags)
+    return with_options("\n".join([line, *warnings, *advice]))
 
 
 def result_line(name: str, record: MovieRecord) -> str:
@@ -164,7 +145,7 @@ def result_line(name: str, record: MovieRecord) -> str:
     parts = [
         f"motion {quality.total_motion_A:.1f} A (early {quality.early_motion_A:.1f} A)",
         f"local up to {quality.local_range_A:.1f} A",
-        f"model: {model_words(quality)}",
+        f"model: {quality.model}",
         f"{record.seconds:.1f} s",
     ]
     if quality.flags:

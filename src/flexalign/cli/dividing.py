@@ -10,7 +10,7 @@ import typer
 
 from flexalign.atomic import explained
 from flexalign.batch.inputs import find_movies
-from flexalign.cli.alignment import Movies
+from flexalign.cli.alignment import movies_argument
 from flexalign.cli.console import Debug, progress_bar, run_each
 from flexalign.cli.options import collect_parameters, takes_only_parameters
 from flexalign.errors import InputError
@@ -21,7 +21,7 @@ HALVES = ("a", "b")
 
 @takes_only_parameters("gain")
 def divide(
-    movies: Movies,
+    movies: Annotated[list[str], movies_argument("MRC or TIFF with counts; not EER")],
     out: Annotated[
         Path,
         typer.Option(
@@ -31,7 +31,7 @@ def divide(
         ),
     ],
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the random division; the same gives the same halves.")
+        int, typer.Option(min=0, help="Seed of the random numbers; the same gives the same halves.")
     ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of the same names.")
@@ -42,11 +42,12 @@ def divide(
     """Divide the electrons of counted movies at random into two movies of half the dose.
 
     Align the movies in 'a' with any programs, and score the alignments with those in 'b' and
-    --independent: they have the same specimen and motion, but no noise that was fitted. Movies must
-    be as the detector wrote them, before the gain: whole numbers in MRC or TIFF. A gain is not
-    applied; it tells whether a TIFF holds two counts in each byte.
+    --independent: they have the same specimen and motion, but independent noise. Movies must be as
+    the detector wrote them, before gain correction: whole numbers in MRC or TIFF. EER movies cannot
+    be divided; score their alignments on the movies themselves. The gain is not applied; its size
+    shows whether a TIFF holds two counts in each byte.
 
-    Exit code: 0 all divided, 1 some could not be, 2 parameters, 3 none could be.
+    Exit code: 0 all divided, 1 some failed, 2 parameters, 3 all failed.
     """
     from flexalign.io.movies.halves import check_countable, half_suffix, write_halves
     from flexalign.io.movies.open_movie import open_for

@@ -17,6 +17,7 @@ from flexalign.errors import InputError, ParameterError
 from flexalign.gain.limits import GAIN_SIDE_PX
 from flexalign.io.writing import ledger
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs, resolved
+from flexalign.option_messages import with_options
 
 if TYPE_CHECKING:
     from flexalign.gain.estimate import GainEstimate
@@ -93,24 +94,24 @@ def _check_lines(check: GainCheck) -> Iterator[str]:
         )
         yield ""
         yield (
-            f"{'turned':>6}  {'flipped':<11}  {'sense':<8}  {'size':<5}  {'score':>7}  "
-            f"{'behind':>7}  part"
+            f"{'rotate':>6}  {'flip':<11}  {'sense':<8}  {'size':<5}  {'score':>7}  "
+            f"{'margin':>7}  pattern"
         )
     for c in check.candidates:
         place, is_given = c.placement, c.placement == check.given
         if c.score >= 0 or is_given:
             yield (
                 f"{place.rotate:>6}  {place.flip:<11}  {place.sense:<8}  {c.size:<5}  "
-                f"{c.score:>7.1f}  {c.margin:>7.1f}  {100 * c.part:>3.0f} %"
+                f"{c.score:>7.1f}  {c.margin:>7.1f}  {100 * c.part:>5.0f} %"
                 f"{' <- as given' if is_given else ''}"
             )
     if check.candidates:
-        yield "each orientation is shown in the better sense of the two"
+        yield "of each orientation, the better sense; margin: by how much the best score is higher"
         yield ""
     yield check.describe()
     advice = check.advice()
     if advice:
-        yield f"use it with: {advice}"
+        yield f"use it with: {with_options(advice)}"
 
 
 @takes_only_parameters("tiff_rows", "eer_fractions", "eer_upsampling", "threads")
@@ -177,16 +178,16 @@ def _estimate_lines(made: GainEstimate) -> Iterator[str]:
         f"{made.counts_per_px:.3g} counts per pixel; it {_sense_text(made.sense)}"
     )
     yield (
-        f"pixels differ by {100 * made.variation:.2g} %, each is known to "
-        f"{100 * made.noise:.2g} %; {made.defect_count} pixels are bad; "
-        f"the illumination differed by {100 * (made.illumination_range - 1):.2g} %"
+        f"sensitivity varies by {100 * made.variation:.2g} % from pixel to pixel, with an error "
+        f"of {100 * made.noise:.2g} % for each; bad pixels: {made.defect_count}; "
+        f"illumination varied by {100 * (made.illumination_range - 1):.2g} %"
     )
     goals = ", ".join(f"{100 * float(p):g} % {n}" for p, n in made.movies_for.items())
-    yield f"movies like these for a precision of: {goals}"
+    yield f"number of such movies for an error of: {goals}"
     if not made.is_enough:
         yield (
-            "warning: too few movies: what this reference adds as noise is not small beside what "
-            f"it corrects; take {made.movies_needed} movies or more"
+            "warning: too few movies: the noise of this reference is not small compared with the "
+            f"variation that it corrects; use {made.movies_needed} movies or more"
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import shlex
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from flexalign.cli.json_events import event_facts
+from flexalign.cli.json_events import event_line
 from flexalign.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -105,9 +104,9 @@ class Hooks:
         self._observe(event)
         self._notify()
         if isinstance(event, events.Finished):
-            self._finished = json.dumps(event_facts(event))
+            self._finished = event_line(event)
         elif isinstance(event, events.Ended) and event.is_final and self._after_movie:
-            self._calls.put(_Call(self._after_movie, json.dumps(event_facts(event))))
+            self._calls.put(_Call(self._after_movie, event_line(event)))
 
     def _notify(self) -> None:
         """Report commands that failed."""

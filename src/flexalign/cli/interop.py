@@ -35,10 +35,13 @@ def export(
         ),
     ] = "relion",
     spherical_aberration: Annotated[
-        float, typer.Option(help="Of the microscope, for RELION's table.", metavar="mm")
+        float,
+        typer.Option(
+            help="Spherical aberration of the microscope, for RELION's table.", metavar="mm"
+        ),
     ] = CS_MM,
     amplitude_contrast: Annotated[
-        float, typer.Option(help="For RELION's table.", metavar="NUMBER")
+        float, typer.Option(help="Amplitude contrast, for RELION's table.", metavar="NUMBER")
     ] = AMPLITUDE_CONTRAST,
     debug: Debug = False,
 ) -> None:

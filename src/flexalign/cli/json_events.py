@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from flexalign.files import displayed
+from flexalign.option_messages import with_options
 
 if TYPE_CHECKING:
     from flexalign.batch.events import Event, OfSeries
@@ -21,12 +22,17 @@ def write_event(event: Event) -> None:
 
     if isinstance(event, events.Tick | events.Measured):
         return
-    sys.stdout.write(json.dumps(event_facts(event)) + "\n")
+    sys.stdout.write(event_line(event) + "\n")
     sys.stdout.flush()
 
 
-def event_facts(event: Event) -> dict[str, Any]:
-    """The fields of an event, as `write_event` writes them."""
+def event_line(event: Event) -> str:
+    """An event as a JSON object in one line, with the options of the command line."""
+    return with_options(json.dumps(_facts(event)))
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    """The fields of an event."""
     from flexalign.batch import events
 
     match event:

@@ -16,6 +16,7 @@ from flexalign.cli.console import result_line
 from flexalign.cli.json_events import write_event
 from flexalign.cli.log_file import log_lines, stamped
 from flexalign.files import displayed
+from flexalign.option_messages import with_options
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -87,7 +88,7 @@ class Lines:
 
         match event:
             case jobs.Note(text) | events.GainChecked(_, text, False):
-                self._write(text)
+                self._write(with_options(text))
             case events.Ended(outcome, is_final):
                 self._print_end(outcome, is_final)
             case events.SeriesDone() | events.SeriesSkipped() | events.SeriesFailed():
@@ -109,7 +110,7 @@ class Lines:
             self._write(result_line(movie.name, record))
             # The summary counts the movies that have it too.
             for warning in self._warnings.add(record.warnings):
-                self._write(f"warning: {warning}")
+                self._write(with_options(f"warning: {warning}"))
         elif failure is not None:
             if self._debug and outcome.trace and failure.kind in ("defect", "stalled"):
                 self._write(outcome.trace.rstrip())
@@ -210,7 +211,7 @@ def summary_lines(summary: RunSummary, folder: Path) -> Iterator[str]:
     if summary.limit:
         yield f"Bottleneck: {summary.limit}"
     for warning, count in summary.warnings.items():
-        yield f"warning: {warning}: {count} of {summary.done} movies"
+        yield with_options(f"warning: {warning}: {count} of {summary.done} movies")
     if failed:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.failures.items())
         earlier = f"{summary.failed_before} before" if summary.failed_before else ""

@@ -120,7 +120,8 @@ class RunOptions:
     workers: Annotated[
         tuple[int, int],
         typer.Option(
-            help="Minimum and maximum number of jobs; in between it follows the amount of work.",
+            help="Minimum and maximum number of jobs; between them it follows the number of "
+            "movies to do.",
             metavar="MIN MAX", rich_help_panel=CLUSTER_PANEL,
         ),
     ] = (1, 4)  # fmt: skip

@@ -107,7 +107,7 @@ def score(
     An alignment also aligns the noise that it was fitted to. The expected amount is subtracted;
     where it is known only within limits, the intervals include them.
 
-    Exit code: 0 all scored, 1 some could not be, 2 parameters, 3 nothing could be.
+    Exit code: 0 all scored, 1 some failed, 2 parameters, 3 all failed.
     """
     from flexalign.batch.names import Names
     from flexalign.io.writing.ownership import resolved

@@ -140,7 +140,7 @@ class SeriesOptions:
                 f"--tilt-axis: expected -360 to 360 degrees, found {self.tilt_axis:g}"
             )
         if self.movies is not None and not is_folder(self.movies):
-            raise InputError(f"{self.movies}: expected a folder of movies, found none of that name")
+            raise InputError(f"{self.movies}: no such folder of movies")
         has_other = bool(given & {"eer_fractions", "eer_groups"})
         eer_dose = self.eer_dose if has_other else self.eer_dose or EER_DOSE_E_A2
         return SeriesChoices(

@@ -35,7 +35,7 @@ def _one_of(names: Sequence[str], *declarations: str, text: str, metavar: str | 
 class SimulateOptions:
     """A movie or a tilt series to be made."""
 
-    name: Annotated[str, typer.Option(help="Prefix of their names.")] = "simulated"
+    name: Annotated[str, typer.Option(help="Beginning of the names of the files.")] = "simulated"
     file_format: Annotated[
         str,
         _one_of(FORMATS, "--format", text=f"One of: {', '.join(FORMATS)}."),
@@ -47,14 +47,14 @@ class SimulateOptions:
     frames: Annotated[
         int | None,
         typer.Option(
-            help="Number of frames: 30, and 6 of each tilt of a series, if not given.", metavar="N"
+            help="Number of frames. Default: 30, and 6 for each tilt of a series.", metavar="N"
         ),
     ] = None
-    pixel_size: Annotated[float, typer.Option(help="Pixel size.", metavar="A")] = 1.0
+    pixel_size: Annotated[float, typer.Option(help="Pixel size of the movie.", metavar="A")] = 1.0
     electrons: Annotated[
         float | None,
         typer.Option(
-            help="Mean number of electrons in a pixel of one frame: 1, if not given.",
+            help="Mean number of electrons per pixel and frame. Default: 1.",
             metavar="NUMBER",
         ),
     ] = None
@@ -114,20 +114,20 @@ class SimulateOptions:
         ),
     ] = False
     tilts: Annotated[
-        int | None, typer.Option(help="Number of tilts of a series: 41, if not given.", metavar="N")
+        int | None, typer.Option(help="Number of tilts of a series. Default: 41.", metavar="N")
     ] = None
     tilt_step: Annotated[
         float | None,
-        typer.Option(help="Between neighbouring angles: 3, if not given.", metavar="degrees"),
+        typer.Option(help="Step between neighbouring angles. Default: 3.", metavar="degrees"),
     ] = None
     dose_per_tilt: Annotated[
         float | None,
-        typer.Option(help="Dose of each tilt: 3, if not given.", metavar="e/A2"),
+        typer.Option(help="Dose of each tilt. Default: 3.", metavar="e/A2"),
     ] = None
     tilt_axis: Annotated[
         float | None,
         typer.Option(
-            help="Tilt axis in the image, from the y axis toward decreasing x: 85, if not given.",
+            help="Tilt axis in the image, from the y axis toward decreasing x. Default: 85.",
             metavar="degrees",
         ),
     ] = None

@@ -29,6 +29,7 @@ from flexalign.cli.series_options import (
 )
 from flexalign.cli.series_run import run_series, series_parameters, with_gain
 from flexalign.errors import FlexAlignError
+from flexalign.option_messages import with_options
 
 if TYPE_CHECKING:
     from flexalign.batch.series import SeriesWork
@@ -154,4 +155,4 @@ def series_table(series: TiltSeries) -> str:
             f"{tilt.order:5} {tilt.time or '?':19} {tilt.number:6} {angle:>7} {dose:>6} "
             f"{tilt.pre_exposure_e_A2:7.2f} {tilt.frame_count or '?':>6}  {movie}"
         )
-    return "\n".join([*lines, *(f"note: {note}" for note in series.notes)])
+    return with_options("\n".join([*lines, *(f"note: {note}" for note in series.notes)]))

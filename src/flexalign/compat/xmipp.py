@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +20,11 @@ from flexalign.io.movies.open_movie import open_for
 from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 from flexalign.model import FrameRange, MovieRecord, PixelArray
 from flexalign.params import AlignParams
+from flexalign.progress import Progress, silent
 
 PROGRAMS = ("xmipp_movie_alignment_correlation", "xmipp_cuda_movie_alignment_correlation")
 IMAGE_SUFFIXES = (".mrc", ".mrcs")
 ALL_FRAMES = (-1, -1)
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def align_as_xmipp(
     *,
     align_range: tuple[int, int] = ALL_FRAMES,
     sum_range: tuple[int, int] = ALL_FRAMES,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = silent,
 ) -> MovieRecord:
     """Align the frames of a list, write the files of Xmipp's program and return the record.
 

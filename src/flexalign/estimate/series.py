@@ -32,6 +32,7 @@ from flexalign.estimate.series_prior import (
     TiltStatistics,
     exposed_ratio,
 )
+from flexalign.estimate.spectral_powers import with_significant_detail
 from flexalign.model import FloatArray
 
 # Number of other tilts needed for a prior.
@@ -127,7 +128,8 @@ def _expected_signals(
 def _smoothed(power: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Means over neighbouring rings (tilts, rings) and their errors, over more rings at finer ones.
 
-    A ring's own power alone would give it more weight where noise happens to resemble signal.
+    A ring's own power alone would give it more weight where noise happens to resemble signal.  It
+    is kept where it differs from the mean by more than noise.
     """
     rings = np.arange(power.shape[1])
     half = np.maximum(_MIN_RINGS, np.rint(_RING_RATIO * rings)).astype(np.int64)
@@ -141,6 +143,7 @@ def _smoothed(power: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatAr
 
     together = np.maximum(around(precise), 1e-300)
     mean = around(np.where(is_known, power, 0.0) * precise) / together
+    mean = with_significant_detail(mean, power, error**2)
     return np.where(is_known, mean, 0.0), np.where(is_known, 1 / np.sqrt(together), np.inf)
 
 

@@ -17,6 +17,8 @@ from flexalign.model import FloatArray
 
 # Rings over which signal power is averaged.
 SMOOTH_RINGS = 5
+# Standard deviations by which a ring must differ from the mean over rings to keep its own power.
+_DETAIL_SIGNIFICANCE = 3.0
 # Rings on either side from which a ring's power is estimated without itself.
 _RINGS_BESIDE = 4
 # Minimum trust of a ring with signal: twice the noise standard deviation.
@@ -74,13 +76,20 @@ class RingPowers:
 
 
 def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
-    """Powers by ring, smoothed over rings and clipped at zero, and the weights of each patch."""
+    """Powers by ring, smoothed over rings and clipped at zero, and the weights of each patch.
+
+    With a prior from other tilts all rings of a patch are used.  The coarsest, where gold has most
+    of its signal, differ by more than noise and keep their own power.
+    """
     squared = patches.envelope**2  # (times, rings)
     pairs = pair_weight(patches.envelope)
     coefficients = np.maximum(patches.ring_count * len(found.cross), 1)
     measured = found.cross.sum(axis=0) / (coefficients * pairs)
     signal = _smoothed(measured, patches.ring_count, np.ones(SMOOTH_RINGS)).clip(0)
     total = found.auto.sum(axis=0) / coefficients
+    if patches.expected is not None:
+        variance = noise_level(patches, total / squared.sum(axis=0)) ** 2 / (coefficients * pairs)
+        signal = with_significant_detail(signal, measured, variance).clip(0)
     noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
     noise = np.maximum(noise, _noise_floor(noise, patches.ring_count))
     trust = _trust(patches, signal, noise, SMOOTH_RINGS)
@@ -90,6 +99,15 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
     strength = _strength(patches, found, signal, noise, relative_noise)
     weight = _weight(patches, trust, strength * signal, relative_noise * noise)
     return RingPowers(signal, noise, weight, measured, trust, strength, relative_noise)
+
+
+def with_significant_detail(
+    smooth: FloatArray, measured: FloatArray, variance: FloatArray
+) -> FloatArray:
+    """Smoothed values, moved toward the measured ones where they differ by more than noise."""
+    squared = (measured - smooth) ** 2
+    excess = (squared - _DETAIL_SIGNIFICANCE**2 * variance).clip(0)
+    return np.asarray(smooth + (measured - smooth) * excess / np.maximum(squared, 1e-300))
 
 
 def _trust(

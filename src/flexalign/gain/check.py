@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.errors import FlexAlignError, InputError, ParameterError
+from flexalign.files import paths_of
 from flexalign.gain import matching as pixels
 from flexalign.gain.limits import GAIN_SIDE_PX, GAIN_SURE_SD
 from flexalign.gain.matching import Match
@@ -22,24 +23,22 @@ from flexalign.io.references import sense_of
 from flexalign.model import MovieInfo, PixelArray
 from flexalign.orientation import ORIENTATIONS, Orientation
 from flexalign.params import AlignParams
+from flexalign.progress import Progress, silent
 
 # Size of the movie over that of the reference, and its name in the result.
 SIZES = {1.0: "same", 2.0: "half", 0.5: "twice"}
-Progress = Callable[[str, int, int], None]
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    """Default progress callback: does nothing."""
-
-
-def check_gain(movies: Iterable[str | Path], params: AlignParams, *, threads: int = 1) -> GainCheck:
+def check_gain(
+    movies: str | Path | Iterable[str | Path], params: AlignParams, *, threads: int = 1
+) -> GainCheck:
     """Check whether the gain of `params` fits movies as given, in another placement, or not at all.
 
     Whole movies are read, one after the other, until the verdict is certain.
 
     Parameters
     ----------
-    movies : paths; those that cannot be read are skipped
+    movies : paths, or one path; those that cannot be read are skipped
     params : gain, its orientation and sense, and how movies are read
     threads : for decoding and transforms
 
@@ -52,18 +51,18 @@ def check_gain(movies: Iterable[str | Path], params: AlignParams, *, threads: in
     InputError
         If the gain or none of the movies can be read.
     ParameterError
-        If `params` name no gain.
+        If `params` name no gain, or `movies` are no paths.
 
     Examples
     --------
     >>> from flexalign import simulate_movie
     >>> movie = simulate_movie(shape_px=(256, 256), frame_count=4, electrons_per_px=9.0, threads=1)
     >>> paths = movie.save(getfixture("tmp_path"), "m")
-    >>> check_gain([paths["movie"]], AlignParams(gain=str(paths["gain"]))).verdict
+    >>> check_gain(paths["movie"], AlignParams(gain=str(paths["gain"]))).verdict
     'fits'
     """
     checker = GainChecker(params, max_px=GAIN_SIDE_PX, threads=threads)
-    found = checker.take(Path(movie) for movie in movies)
+    found = checker.take(paths_of(movies))
     if found is None:
         raise checker.problem or InputError("expected movies to check the gain with, found none")
     return found
@@ -110,7 +109,7 @@ class GainChecker:
         self._movies: list[str] = []
         self._frame_count, self._movie_count = 0, 0.0
 
-    def take(self, movies: Iterable[Path], progress: Progress = _silent) -> GainCheck | None:
+    def take(self, movies: Iterable[Path], progress: Progress = silent) -> GainCheck | None:
         """Read movies until the verdict is certain; return the check.
 
         None when no movie could be read. A movie that cannot be read is skipped; its alignment will

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from flexalign.errors import FlexAlignError, InputError, OutputError, ParameterError
+from flexalign.files import paths_of
 from flexalign.gain.files import EER_SUFFIX, SUFFIXES, write_gain
 from flexalign.gain.flat_field import Flat, flat_field, shaded_share
 from flexalign.gain.limits import GAIN_ENOUGH_RATIO, GAIN_SHADED_SHARE, GAIN_TYPICAL_VARIATION
@@ -18,15 +19,11 @@ from flexalign.io.movies.reader import MovieReader
 from flexalign.io.writing.ownership import refuse_existing
 from flexalign.model import JsonValue, MovieInfo, PixelArray
 from flexalign.params import AlignParams
+from flexalign.progress import Progress, silent
 
 # Frames with less than this fraction of the maximum mean counts so far are left out as blank.
 BLANK_RATIO = 0.2
 PRECISIONS = (0.02, 0.01, 0.005)
-Progress = Callable[[str, int, int], None]
-
-
-def _silent(movie: str, done: int, total: int) -> None:
-    """Default progress callback: does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +73,14 @@ class GainEstimate(JsonValue):
 
 
 def estimate_gain(
-    movies: Iterable[str | Path],
+    movies: str | Path | Iterable[str | Path],
     out: str | Path,
     params: AlignParams | None = None,
     *,
     keep_illumination: bool = False,
     overwrite: bool = False,
     threads: int = 1,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> GainEstimate:
     """Estimate a gain reference from the mean of movies, write it and return a summary.
 
@@ -91,7 +88,7 @@ def estimate_gain(
 
     Parameters
     ----------
-    movies : paths; those that cannot be read are skipped
+    movies : paths, or one path; those that cannot be read are skipped
     out : ``.mrc``, ``.tif``, ``.tiff``, or for EER movies ``.gain``; see `write_gain`
     params : how movies are read (tiff_rows, eer_upsampling)
     keep_illumination : leave the smooth illumination in
@@ -108,7 +105,7 @@ def estimate_gain(
     InputError
         If the file is there already, or no movie can be used.
     ParameterError
-        If the name of the file does not suit.
+        If the name of the file does not suit, or `movies` are no paths.
 
     Examples
     --------
@@ -122,8 +119,8 @@ def estimate_gain(
     out, params = Path(out), params or AlignParams()
     check_out(out, overwrite=overwrite)
     sums = _Sums(params, threads, progress)
-    for movie in movies:
-        sums.add(Path(movie))
+    for movie in paths_of(movies):
+        sums.add(movie)
     info, halves = sums.result()
     if out.suffix.lower() == EER_SUFFIX and info.file_format != "eer":
         raise ParameterError(f"{out}: .gain is for EER movies; expected a name in .mrc or .tif")

@@ -12,7 +12,7 @@ from flexalign.gain.limits import GAIN_MARGIN_SD, GAIN_MIN_SHARE, GAIN_NONE_SHAR
 from flexalign.gain.matching import Match, Scene
 from flexalign.model import JsonValue, PixelArray
 from flexalign.orientation import Orientation
-from flexalign.params import option_name
+from flexalign.params import quoted
 
 # A reference with less pixel-to-pixel variation is flat, so that every orientation fits.
 MIN_VARIATION = 1e-4
@@ -125,13 +125,13 @@ class GainCheck(JsonValue):
             more = ""
             if self.movies_needed is not None:
                 s = "" if self.movies_needed == 1 else "s"
-                more = f"; about {self.movies_needed} movie{s} like these would tell"
+                more = f"; about {self.movies_needed} movie{s} like these are needed"
             return f"it is uncertain whether the gain reference fits: {self.reason}{more}"
         if self.verdict == "none":
             return (
                 "the gain reference fits in no orientation: "
                 f"{100 * max(best.part, 0):.1f} % of its pattern is in the movies at best. Is it "
-                "of another detector, or are the movies corrected already?"
+                "of another detector, or are the movies gain-corrected already?"
             )
         only = "only " if best.part < _GOOD_SHARE else ""
         overlap_text = (
@@ -141,13 +141,13 @@ class GainCheck(JsonValue):
             return f"the gain reference fits ({self.given.describe()}): {overlap_text}"
         found = "" if self.found is None else self.found.describe()
         return (
-            f"the gain reference does not fit as given ({self.given.describe()}); it fits {found}: "
-            f"{overlap_text}"
+            f"the gain reference does not fit as given ({self.given.describe()}); it fits with: "
+            f"{found} ({overlap_text})"
         )
 
     def advice(self) -> str:
-        """The options that make the reference fit, "" when unknown or not needed."""
-        return " ".join(f"{option_name(name)} {value}" for name, value in self.options().items())
+        """The parameters that make the reference fit, "" when unknown or not needed."""
+        return " ".join(f"{quoted(name)} {value}" for name, value in self.options().items())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

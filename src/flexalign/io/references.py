@@ -193,7 +193,7 @@ def _multiplying(name: str, image: PixelArray, sense: str, notes: list[str]) -> 
     if not 0.1 <= mean <= 10:
         notes.append(
             f"the gain reference multiplies and its mean is {mean:.3g}, where about 1 is expected; "
-            "counts would need --gain-sense divide"
+            "counts would need `gain_sense` divide"
         )
     return image
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexalign.atomic import UNFINISHED_LENGTH, explained, sync
-from flexalign.errors import InputError
+from flexalign.errors import InputError, OutputError
 from flexalign.io import relion_project
 from flexalign.io.micrographs import axis_pixel_sizes_A, write_mrc, write_spider
 from flexalign.io.motion_formats import exports
@@ -39,6 +39,8 @@ def make_folder(folder: str | Path) -> Path:
         If it cannot be made or written to.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: expected a folder for the results, found a file")
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -6,7 +6,6 @@
 """
 
 from flexalign.passes.first import FirstPass as FirstPass
-from flexalign.passes.first import Progress as Progress
 from flexalign.passes.first import first_pass as first_pass
 from flexalign.passes.second import frame_weights as frame_weights
 from flexalign.passes.second import second_pass as second_pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,8 +32,7 @@ from flexalign.passes.frame_selection import (
 from flexalign.passes.raw_sums import RawSums
 from flexalign.passes.small_frames import SmallSums
 from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan
-
-Progress = Callable[[str, int, int], None]
+from flexalign.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)

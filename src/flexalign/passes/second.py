@@ -16,8 +16,9 @@ from flexalign.io.movies.reader import MovieReader
 from flexalign.model import FloatArray, FrameSums
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
-from flexalign.passes.first import FirstPass, Progress
+from flexalign.passes.first import FirstPass
 from flexalign.plan import FRAMES_PER_BATCH, Plan
+from flexalign.progress import Progress
 
 # For the CTF, frames are summed in groups of about this dose before their amplitudes are; if the
 # dose is unknown, in groups of this many frames.

@@ -71,7 +71,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         cause="An empty or very thick area, no specimen, a dose that is far too low, or a wrong "
         "pixel size.",
         remedy="Inspect the micrograph; leave the movie out if there is nothing to see. If there "
-        "is, check --pixel-size, and raise --max-shift if the motion may be large.",
+        "is, check `pixel_size_A`, and raise `max_shift_A` if the motion may be large.",
         quantity="has_signal", condition=conditions.is_false("has_signal"),
     ),
     FlagDefinition(
@@ -80,8 +80,8 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="the detector counted {value:.3g} times the declared dose per frame",
         cause="The dose of the whole movie or of another number of frames was given, a pixel size "
         "that is wrong by a factor of two (super-resolution), or very thick ice.",
-        remedy="Compare --dose-per-frame and --pixel-size with the microscope's; dose weights and "
-        "CTF depend on both.",
+        remedy="Compare `dose_per_frame_e_A2` and `pixel_size_A` with the microscope's; dose "
+        "weights and CTF depend on both.",
         quantity="measured_dose_e_A2", limits=("dose_ratio_low", "dose_ratio_high"),
         condition=conditions.dose_mismatch,
     ),
@@ -92,8 +92,8 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="a drift over {value:.0%} of the field (at most {limit:.0%}): none was corrected",
         cause="A stage that moved during the exposure, or noise taken for motion in frames with "
         "too little signal.",
-        remedy="Inspect the frames. Align those that belong together with --align-first and "
-        "--align-last, or lower --max-shift if such a large motion is impossible.",
+        remedy="Inspect the frames. Align those that belong together with `align_first` and "
+        "`align_last`, or lower `max_shift_A` if such a large motion is impossible.",
         quantity="drift_part", limits=("drift_part",),
     ),
     FlagDefinition(
@@ -103,7 +103,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="frames, or the half-sets of Fourier rings, give inconsistent motions",
         cause="Large displacements, blurred frames, or too little signal to find the right peak.",
         remedy="Inspect the micrograph. Leave out the frames named in lost_frames with "
-        "--sum-first, --sum-last or --align-first, --align-last, and raise --max-shift if they "
+        "`sum_first`, `sum_last` or `align_first`, `align_last`, and raise `max_shift_A` if they "
         "moved far. If there are none, use frames of a higher dose (for EER, fewer fractions).",
         quantity="halves_apart", limits=("halves_apart",), condition=conditions.unsafe_motion,
     ),
@@ -114,7 +114,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         "{limit:.2%} is normal)",
         cause="A gain reference that is missing, old, rotated or flipped, or that divides where it "
         "should multiply.",
-        remedy="Run flexalign check-gain to find --gain-rotate, --gain-flip and --gain-sense; "
+        remedy="Run flexalign check-gain to find `gain_rotate`, `gain_flip` and `gain_sense`; "
         "record a new reference if it is old.",
         quantity="gain_residual_rows", limits=("gain_residual",),
         condition=conditions.gain_residual,
@@ -126,7 +126,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="a fixed pattern of the detector was removed for the estimate",
         cause="A gain reference that does not fit, bad columns or pixels that are not listed, "
         "dirt, or a support that does not move with the specimen.",
-        remedy="Check --gain with flexalign check-gain; list known bad pixels with --defects.",
+        remedy="Check `gain` with flexalign check-gain; list known bad pixels with `defects`.",
         quantity="fixed_pattern_removed", limits=("fixed_pattern_significance",),
         condition=conditions.fixed_pattern,
     ),
@@ -137,7 +137,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         cause="The beam was off or blanked, the camera dropped frames, or the file was not copied "
         "whole.",
         remedy="Read the warnings in the record, which name the frames. If it is always the first "
-        "or last ones, leave them out with --align-first and --align-last; copy corrupt files "
+        "or last ones, leave them out with `align_first` and `align_last`; copy corrupt files "
         "again.",
         quantity="bad_frame_count", limits=("bad_frame_count",),
     ),
@@ -149,7 +149,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         cause="A shutter or beam that was late, frames summed from different numbers of raw "
         "frames, a beam that flickers, or lost frames that were replaced.",
         remedy="Read the warnings in the record, which name the frames. Where their doses are "
-        "known, give them as a list to --dose-per-frame; else leave the frames out.",
+        "known, give them as a list to `dose_per_frame_e_A2`; else leave the frames out.",
         quantity="uneven_dose", limits=("uneven_dose",),
     ),
     FlagDefinition(
@@ -158,7 +158,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="{value:.0f} A from one frame to the next (at most {limit:.0f} A is normal)",
         cause="A stage that slipped, a bump of the microscope, ice that broke.",
         remedy="Inspect the trajectory and the micrograph. Leave the frames before or after the "
-        "jump out of the sum (--sum-first, --sum-last) if the image is blurred.",
+        "jump out of the sum (`sum_first`, `sum_last`) if the image is blurred.",
         quantity="largest_step_A", limits=("largest_step_A",),
     ),
     FlagDefinition(
@@ -195,8 +195,8 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="{value:.2%} of the pixels are hot or dead (at most {limit:.2%} is normal)",
         cause="A camera that needs annealing or a new dark reference, or a gain reference that "
         "does not fit.",
-        remedy="List known bad pixels and columns with --defects, renew the camera's references, "
-        "check the orientation of --gain.",
+        remedy="List known bad pixels and columns with `defects`, renew the camera's references, "
+        "check the orientation of `gain`.",
         quantity="hot_pixel_part", limits=("hot_pixel_part",), condition=conditions.hot_pixels,
     ),
     FlagDefinition(
@@ -226,7 +226,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         message="no motion was significant, and some may remain uncorrected",
         cause="Little signal in each frame: few or dim frames, a high tilt, thick ice.",
         remedy="Inspect the micrograph: if it is blurred, record frames of a higher dose (for "
-        "EER, sum more raw frames to one), check --gain with flexalign check-gain, or use an "
+        "EER, sum more raw frames to one), check `gain` with flexalign check-gain, or use an "
         "alignment of another program with flexalign apply.",
         quantity="motion_bound_A", limits=("motion_bound_A",), condition=conditions.uncorrected,
     ),
@@ -235,7 +235,7 @@ DEFINITIONS: dict[str, FlagDefinition] = _table(
         meaning="a large part of the detector has no image, and was filled from its surroundings",
         message="{value:.0%} of the pixels give no image (at most {limit:.0%} is tolerable)",
         cause="A part of the camera that is not read out, or a gain reference that does not fit.",
-        remedy="Check the frames with flexalign info, and --gain; leave the movies out if the "
+        remedy="Check the frames with flexalign info, and `gain`; leave the movies out if the "
         "camera is broken.",
         quantity="hot_pixel_part", limits=("lost_part",),
     ),

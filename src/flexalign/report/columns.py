@@ -17,6 +17,7 @@ from flexalign.batch.rows import (
 )
 from flexalign.io.mdoc import time_of
 from flexalign.model import MovieRecord
+from flexalign.option_messages import with_options
 from flexalign.quality.table import NUMBERS, SPECTRUM
 
 
@@ -121,11 +122,11 @@ def _flag_names(record: MovieRecord) -> list[str]:
 
 
 def _flag_messages(record: MovieRecord) -> list[str]:
-    return [flag.message or flag.name for flag in record.quality.flags]
+    return [with_options(flag.message or flag.name) for flag in record.quality.flags]
 
 
 def _warnings(record: MovieRecord) -> list[str]:
-    return list(record.warnings)
+    return [with_options(warning) for warning in record.warnings]
 
 
 def _severity(record: MovieRecord) -> str | None:

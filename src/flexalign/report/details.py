@@ -18,6 +18,7 @@ from flexalign.io.record import listed_output
 from flexalign.io.writing.ownership import refuse_occupied
 from flexalign.model import FloatArray, FrameRange
 from flexalign.motion import Motion
+from flexalign.option_messages import with_options
 from flexalign.report.columns import rounded
 
 BEGINNING = "flexalign.receive("
@@ -38,7 +39,7 @@ def details_of(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "name": name,
         "movie": record["movie"],
         "quality": rounded(dict(record["quality"]), DIGITS),
-        "warnings": record.get("warnings") or [],
+        "warnings": [with_options(warning) for warning in record.get("warnings") or []],
         "parameters": record.get("parameters") or {},
         "decisions": {
             key: value
@@ -53,6 +54,10 @@ def details_of(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "curves": record.get("curves"),
     }
     details["quality"].pop("schema", None)
+    details["quality"]["flags"] = [
+        {**flag, "remedy": with_options(flag.get("remedy") or "")}
+        for flag in details["quality"].get("flags") or []
+    ]
     pixel_size_A = look_up(record, "decisions.pixel_size_A")
     if record.get("motion") and pixel_size_A:
         motion = Motion.from_dict(dict(record["motion"]))

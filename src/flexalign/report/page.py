@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from flexalign.atomic import replacing
 from flexalign.figure_style import FRAME_COLORS, style_variables
+from flexalign.option_messages import with_options
 from flexalign.quality.flags import DEFINITIONS
 from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS, THRESHOLDS
 from flexalign.report.details import PICTURES, as_script
@@ -106,7 +107,9 @@ def _definition(name: str) -> dict[str, str]:
     known = DEFINITIONS.get(name)
     if known is None:
         return {"severity": "warning", "meaning": "", "cause": "", "remedy": ""}
-    return {key: getattr(known, key) for key in ("severity", "meaning", "cause", "remedy")}
+    return {
+        key: with_options(getattr(known, key)) for key in ("severity", "meaning", "cause", "remedy")
+    }
 
 
 def _data(summary: Mapping[str, Any], data_folder: str) -> dict[str, Any]:

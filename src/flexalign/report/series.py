@@ -22,6 +22,7 @@ from flexalign.errors import InputError
 from flexalign.io.writing.ledger import refuse_foreign, replacing_listed
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
+from flexalign.option_messages import with_options
 from flexalign.report.collect import read_failures, read_gain_check
 from flexalign.report.collect import row_of as movie_row
 from flexalign.report.live import DATA, MAX_WRITING_SHARE, MIN_WRITE_INTERVAL_S, PAGE
@@ -159,7 +160,9 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
         for t in stacked
     ]
     lost = {tilt.order for tilt in record.losses}
-    warnings = Counter(text for movie in record.movies.values() for text in movie["warnings"])
+    warnings = Counter(
+        with_options(text) for movie in record.movies.values() for text in movie["warnings"]
+    )
     return {
         "name": series.name,
         "version": record.version,
@@ -172,7 +175,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
         "angles": [f"{angle:.0f}°" for angle in angles],
         "strip": record.outputs.get("strip"),
         "plots": _plots(angles, movies, [record.movies[t.movie] for t in stacked], stacked),
-        "notes": series.notes,
+        "notes": [with_options(note) for note in series.notes],
         "warnings": warnings.most_common(),
         "left_out": [
             {
@@ -181,7 +184,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
                 "movie": tilt.movie_name,
                 "kind": tilt.left_out,
                 "meaning": LEFT_OUT[tilt.left_out],
-                "why": tilt.reason,
+                "why": with_options(tilt.reason),
                 "is_loss": tilt.order in lost,
             }
             for tilt in series.left_out

@@ -23,8 +23,9 @@ from flexalign.io.references import references_for
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
 from flexalign.params import AlignParams
-from flexalign.passes import FirstPass, Progress, first_pass
+from flexalign.passes import FirstPass, first_pass
 from flexalign.plan import Plan, make_plan
+from flexalign.progress import Progress
 from flexalign.scoring.freedom import INDEPENDENT, Freedom, freedom_of
 from flexalign.scoring.movie_scores import GLOBAL, NO_MOTION, MovieScores, score_motions
 from flexalign.scoring.ring_sums import Places, RingSums, displacements_px, ring_sums

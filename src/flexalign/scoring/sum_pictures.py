@@ -10,7 +10,8 @@ from flexalign.arrays.power_spectrum import power_spectrum
 from flexalign.io.thumbnails import details_of, spectra_thumbnail, thumbnails_of
 from flexalign.naming import movie_root
 from flexalign.params import AlignParams
-from flexalign.passes import Progress, second_pass
+from flexalign.passes import second_pass
+from flexalign.progress import Progress
 from flexalign.scoring.score_movie import Scored, after_first_pass, params_of_shared_frames
 
 

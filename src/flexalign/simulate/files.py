@@ -16,6 +16,7 @@ from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
 from flexalign.io.movies.eer_writer import write_eer
 from flexalign.model import PixelArray
+from flexalign.parameter import quoted
 from flexalign.simulated_choices import FORMATS
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def save_movie(
 def check_format(file_format: str) -> None:
     """Raise a `ParameterError` unless movies can be saved in a format."""
     if file_format not in FORMATS:
-        raise ParameterError(f"file_format: expected one of {FORMATS}, found {file_format!r}")
+        raise ParameterError(
+            f"{quoted('file_format')}: expected one of {', '.join(FORMATS)}, found {file_format}"
+        )
 
 
 def save_gain(

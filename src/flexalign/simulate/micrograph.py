@@ -10,6 +10,7 @@ from flexalign.arrays import fourier
 from flexalign.errors import InputError, ParameterError
 from flexalign.io.reference_images import read_image
 from flexalign.model import FloatArray, PixelArray
+from flexalign.parameter import quoted
 from flexalign.simulated_choices import SPECIMENS
 
 # Rings beyond this fraction of Nyquist are taken as pure noise.
@@ -32,7 +33,8 @@ def micrograph_contrast(path: str, canvas_px: tuple[int, int], threads: int = 1)
     """
     if not Path(path).exists():
         raise ParameterError(
-            f"specimen: expected one of {SPECIMENS} or a file with a micrograph, found {path!r}"
+            f"{quoted('specimen')}: expected one of {', '.join(SPECIMENS)} or the file of a "
+            f"micrograph, found {path}"
         )
     image = read_image(path)
     mean = float(image.mean(dtype=np.float64))

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from flexalign.errors import ParameterError
 from flexalign.model import FloatArray
+from flexalign.parameter import quoted
 from flexalign.simulate.settings import PARTICLE_DIAMETER_A, SimulationSettings
 
 _PLACEMENT_ATTEMPTS = 200
@@ -159,8 +160,9 @@ def places_px(
                 break
         else:
             raise ParameterError(
-                f"particles: {count} of {PARTICLE_DIAMETER_A:g} A do not fit on {canvas_px} "
-                f"pixels of {settings.pixel_size_A:g} A: ask for fewer, or for a larger field"
+                f"{quoted('particles')}: {count} of {PARTICLE_DIAMETER_A:g} A do not fit on "
+                f"{canvas_px} pixels of {settings.pixel_size_A:g} A: ask for "
+                "fewer, or for a larger field"
             )
         places[number] = place
     return places

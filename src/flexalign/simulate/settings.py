@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flexalign.errors import ParameterError
 from flexalign.model import JsonValue
+from flexalign.parameter import quoted
 from flexalign.simulated_choices import FAULTS, MOTIONS, OBJECTS
 
 PARTICLE_DIAMETER_A = 134.0
@@ -99,29 +100,37 @@ class SimulationSettings(JsonValue):
 
     def __post_init__(self) -> None:
         if self.motion not in MOTIONS:
-            raise ParameterError(f"motion: expected one of {MOTIONS}, found {self.motion!r}")
+            raise ParameterError(
+                f"{quoted('motion')}: expected one of {', '.join(MOTIONS)}, found {self.motion}"
+            )
         if len(self.shape_px) != 2 or min(self.shape_px) < 64:
             raise ParameterError(
-                f"shape_px: expected (height, width) of at least 64, found {self.shape_px}"
+                f"{quoted('shape_px')}: expected at least 64 pixels in height and width, found "
+                f"{self.shape_px}"
             )
         if self.frame_count < 2:
-            raise ParameterError(f"frame_count: expected at least 2, found {self.frame_count}")
+            raise ParameterError(
+                f"{quoted('frame_count')}: expected at least 2, found {self.frame_count}"
+            )
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ParameterError(
-                    f"{name}: expected more than zero, found {getattr(self, name)}"
+                    f"{quoted(name)}: expected more than 0, found {getattr(self, name)}"
                 )
         for name in _NOT_NEGATIVE:
             value = getattr(self, name)
             if value is not None and not value >= 0:
-                raise ParameterError(f"{name}: expected zero or more, found {value}")
+                raise ParameterError(f"{quoted(name)}: expected 0 or more, found {value}")
         for name, known in _NAMED.items():
             for value in getattr(self, name):
                 if value not in known:
-                    raise ParameterError(f"{name}: expected some of {known}, found {value!r}")
+                    raise ParameterError(
+                        f"{quoted(name)}: expected some of {', '.join(known)}, found {value}"
+                    )
         if not abs(self.tilt_deg) <= STEEPEST_TILT_DEG:
             raise ParameterError(
-                f"tilt_deg: expected at most {STEEPEST_TILT_DEG:g}, found {self.tilt_deg}"
+                f"{quoted('tilt_deg')}: expected at most {STEEPEST_TILT_DEG:g} degrees, found "
+                f"{self.tilt_deg:g}"
             )
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from flexalign.errors import ParameterError
 from flexalign.model import JsonValue
+from flexalign.parameter import quoted
 from flexalign.simulate.settings import STEEPEST_TILT_DEG, SimulationSettings
 
 MAX_TILTS = 1000
@@ -51,26 +52,33 @@ class TiltSeriesSettings(JsonValue):
 
     def __post_init__(self) -> None:
         if not 1 <= self.tilt_count <= MAX_TILTS:
-            raise ParameterError(f"tilt_count: expected 1 to {MAX_TILTS}, found {self.tilt_count}")
+            raise ParameterError(
+                f"{quoted('tilt_count')}: expected 1 to {MAX_TILTS}, found {self.tilt_count}"
+            )
         for name in ("tilt_step_deg", "dose_per_tilt_e_A2"):
             if not getattr(self, name) > 0:
                 raise ParameterError(
-                    f"{name}: expected more than zero, found {getattr(self, name)}"
+                    f"{quoted(name)}: expected more than 0, found {getattr(self, name)}"
                 )
         if not 0 <= self.common_share <= 1:
-            raise ParameterError(f"common_share: expected 0 to 1, found {self.common_share}")
+            raise ParameterError(
+                f"{quoted('common_share')}: expected 0 to 1, found {self.common_share}"
+            )
         if not abs(self.tilt_axis_deg) <= 180:
-            raise ParameterError(f"tilt_axis_deg: expected -180 to 180, found {self.tilt_axis_deg}")
+            raise ParameterError(
+                f"{quoted('tilt_axis_deg')}: expected -180 to 180, found {self.tilt_axis_deg}"
+            )
         if not self.steepest_deg <= STEEPEST_TILT_DEG:
             raise ParameterError(
-                f"tilt_count, tilt_step_deg: expected angles of at most {STEEPEST_TILT_DEG:g}, "
+                f"{quoted('tilt_count')}, {quoted('tilt_step_deg')}: expected angles of at most "
+                f"{STEEPEST_TILT_DEG:g} degrees, "
                 f"found {self.steepest_deg:g}: ask for fewer tilts, or for smaller steps"
             )
         if self.movie.specimen != "protein" or self.movie.objects:
             raise ParameterError(
-                "movie: expected a tilt series of 'protein' without objects, found "
-                f"{[self.movie.specimen, *self.movie.objects]}: of other things only gold is drawn "
-                "in three dimensions, see fiducials"
+                f"{quoted('specimen')}, {quoted('objects')}: expected protein and no object in a "
+                f"tilt series, found {', '.join([self.movie.specimen, *self.movie.objects])}; gold "
+                f"beads are drawn with {quoted('fiducials')}"
             )
 
     @property

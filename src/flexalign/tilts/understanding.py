@@ -147,7 +147,7 @@ def _opened(
 
 def _size_notes(sizes_A: Iterable[tuple[float, float] | None], *, has_option: bool) -> list[str]:
     """Notes where the pixel sizes of source and movies differ."""
-    advice = "; give --pixel-size if it is wrong" if has_option else ""
+    advice = "; give `pixel_size_A` if it is wrong" if has_option else ""
     return [
         f"the pixel size is {given_A:.4g} A by the metadata and {header:.4g} A by the movies: that "
         f"of the metadata is used{advice}"
@@ -178,7 +178,7 @@ def _common(
     if source.gain_name and "gain" not in given:
         path, why = index.find(source.gain_name)
         if path is None:
-            notes.append(f"the mdoc names a gain reference, but {why}: give --gain if there is one")
+            notes.append(f"the mdoc names a gain reference, but {why}: give `gain` if there is one")
         else:
             found["gain"] = str(path)
             notes.append(f"gain reference by the mdoc: {path}")

@@ -106,7 +106,7 @@ def _as_gain(image: PixelArray) -> str:
     if not usable.any():
         return "no usable pixel"
     mean = float(image[usable].mean(dtype=np.float64))
-    sense = "" if 0.1 <= mean <= 10 else "; counts, to be given with --gain-sense divide"
+    sense = "" if 0.1 <= mean <= 10 else "; counts, to be given with `gain_sense` divide"
     bad = image.size - np.count_nonzero(usable)
     return f"mean {mean:.4g} of usable pixels, {bad} that are not usable{sense}"
 

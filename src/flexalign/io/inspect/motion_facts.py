@@ -40,13 +40,13 @@ def inspect_record(path: Path) -> FileFacts:
         ("record", str(path)),
         ("written by", f"flexalign {record.version}"),
         *movie_lines(record.movie),
-        ("kept", quality.chosen),
+        ("model", quality.model),
         ("motion", f"{quality.total_motion_A:.1f} A, early {quality.early_motion_A:.1f} A, largest "
          f"step {quality.largest_step_A:.1f} A, local up to {quality.local_range_A:.1f} A"),
         ("error", f"{quality.trajectory_error_A:.3f} A standard error of a frame"),
         ("hot pixels", str(quality.hot_pixel_count)),
         ("flags", " ".join(quality.flag_names) or "none"),
-        ("outputs", files + (f"missing: {', '.join(missing)}" if missing else "all there")),
+        ("outputs", files + (f"missing: {', '.join(missing)}" if missing else "all present")),
     ]  # fmt: skip
     lines += [(flag.name, f"{flag.message}. {flag.remedy}") for flag in quality.flags]
     lines += [("warning", warning) for warning in record.warnings]

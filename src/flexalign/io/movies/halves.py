@@ -21,9 +21,9 @@ from flexalign.errors import InputError
 from flexalign.io.micrographs import new_header
 from flexalign.io.movies.reader import MovieReader
 from flexalign.naming import movie_root
+from flexalign.progress import Progress
 
 Counts = npt.NDArray[Any]
-Progress = Callable[[str, int, int], None]
 
 SUFFIXES = {"mrc": ".mrc", "tiff": ".tiff"}
 _MRC_MODES = {"i1": 0, "i2": 1, "u2": 6}
