@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from flexalign.batch import tables
+from flexalign.batch.inputs import INDEX_NAME
 from flexalign.errors import InputError, OutputError
 from flexalign.gain.verdict import GainCheck, Placement
 from flexalign.io.record import read_record
@@ -319,6 +320,17 @@ def test_details_hold_the_motion_that_the_record_holds(folder):
     arrows = np.array(found["field"]["yx_A"])
     np.testing.assert_allclose(arrows[:, 1, 4], expected, atol=2e-3)
     assert found["dose_e_A2"][:2] == pytest.approx([0.6, 1.8], abs=0.01)
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_the_page_says_that_it_reloads_itself_while_a_run_goes_on(folder, is_ended):
+    index = json.loads((folder / INDEX_NAME).read_text())
+    if not is_ended:
+        (folder / INDEX_NAME).write_text(json.dumps(index | {"summary": {}}))
+    text = Report(folder).write().read_text()
+
+    assert ("This page reloads itself" in text) != is_ended
+    assert ('data-run="going-on"' in text) != is_ended
 
 
 def test_the_page_holds_a_bounded_number_of_movies_with_their_pictures(folder):
