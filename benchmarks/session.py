@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from flexalign.quality.raise_flags import raised
 
 FRAMES, SHAPE_PX, PIXEL_A, DOSE_E_A2 = 40, (4092, 5760), 0.83, 1.2
 MOVIES_PER_SQUARE = 40
-START_S, SECONDS_APART = 1_790_000_000, 22
+START_S, SECONDS_APART, TRANSFER_S = 1_790_000_000, 22, 40
+MOVIES_PER_PAUSE, PAUSE_S = 160, 900
 PICTURES = 6
 SIDE, RINGS = 512, 256
 BAND_EDGES_A = (30.0, 15.0, 10.0, 7.0, 5.0, 4.0)
@@ -99,13 +101,15 @@ def _record(
     gain = {"name": "gain.mrc", "path": params.gain, "size_bytes": 94_281_728}
     info = MovieInfo(movie, "lzw tiff", FRAMES, *SHAPE_PX, "uint8", None, 480_000_000)
     first_s = float(rng.normal(2.4, 0.15))
+    time_s = START_S + SECONDS_APART * number + PAUSE_S * (number // MOVIES_PER_PAUSE)
     return MovieRecord(
         version=__version__,
         movie=info,
         inputs={
             "movie": {
                 "name": Path(movie).name, "path": movie, "size_bytes": info.size_bytes,
-                "modified_ns": (START_S + SECONDS_APART * number) * 10**9,
+                "modified_ns": time_s * 10**9,
+                "acquired": datetime.fromtimestamp(time_s - TRANSFER_S, UTC).isoformat()[:19],
                 "sha256": f"{number:064x}", "sha256_of": "first and last 16 MiB",
             },
             "gain": {**gain, "modified_ns": START_S * 10**9, "sha256": "8" * 64,

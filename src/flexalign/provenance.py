@@ -12,7 +12,8 @@ from flexalign import __version__
 from flexalign.arrays.device import Device
 from flexalign.estimate.result import Estimate
 from flexalign.estimate.spectral_powers import finest_signal_A
-from flexalign.io.record import describe_array, describe_file, describe_movie
+from flexalign.io.inspect.sidecars import acquired
+from flexalign.io.record import describe_array, describe_file, describe_movie, movie_file
 from flexalign.machine import peak_memory_bytes
 from flexalign.model import MovieRecord, PixelArray, Quality
 from flexalign.params import REFERENCE_FILES, AlignParams
@@ -72,11 +73,16 @@ def record_of(
 def describe_inputs(
     plan: Plan, params: AlignParams, images: Mapping[str, PixelArray]
 ) -> dict[str, dict[str, Any]]:
-    """Identity of the movie and its references, of which `images` are arrays."""
+    """Identity of the movie and its references, of which `images` are arrays.
+
+    Of the movie also the time of acquisition, "acquired", if a file beside it has one.
+    """
     paths = {role: getattr(params, role) for role in REFERENCE_FILES}
     files = {role: describe_file(path) for role, path in paths.items() if path is not None}
     arrays = {role: describe_array(role, image) for role, image in images.items()}
-    return {"movie": describe_movie(plan.movie), **files, **arrays}
+    movie, path = describe_movie(plan.movie), movie_file(plan.movie)
+    time = None if path is None else acquired(path)
+    return {"movie": movie | ({"acquired": time} if time else {}), **files, **arrays}
 
 
 def _warnings(plan: Plan, params: AlignParams, first: FirstPass) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from flexalign.batch.local_processes import LocalProcesses
 from flexalign.batch.run import Run
 from flexalign.batch.sources import Listed
 from flexalign.batch.throughput import Throughput
+from flexalign.cli.run_display import counts_line
 from flexalign.io.record import read_record
 from flexalign.io.writing.ownership import resolved
 from flexalign.params import AlignParams
@@ -144,6 +145,14 @@ def test_a_terminal_shows_counts_rate_and_stages(movies, tmp_path):
     assert re.search(r"1 done, 0 failed, 2 to do, \d+ movies per hour, \d+:\d\d:\d\d left", plain)
     assert re.search(r"seconds per movie: references [\d.]+, first pass", plain)
     assert plain.count(": motion ") == 3
+    assert "waiting for movies" not in plain
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_run_waits_for_movies_only_while_more_may_come(is_open):
+    line = counts_line(Throughput(), 0, 0, is_open=is_open)
+
+    assert ("waiting for movies" in line) == is_open
 
 
 def test_sigterm_ends_a_run_at_once_and_keeps_what_is_done(tmp_path, write_movie, start):

@@ -137,6 +137,21 @@ def test_a_run_uses_them_and_stops_on_contradictions(tmp_path, flexalign):
     assert not list((tmp_path / "wrong").glob("*_record.json"))
 
 
+def test_the_record_has_the_time_of_acquisition_of_the_file_beside_the_movie(tmp_path, flexalign):
+    movie = write_movie(tmp_path / "m.mrcs", pixel_size_A=1.5)
+    words = ("align", movie, *QUICK, "--out")
+    flexalign(*words, tmp_path / "without")
+    movie.with_suffix(".mdoc").write_text(f"{MDOC}DateTime = 06-Nov-23  18:21:44\n")
+    flexalign(*words, tmp_path / "with")
+
+    without, timed = (
+        json.loads((tmp_path / folder / "m_record.json").read_text())["inputs"]["movie"]
+        for folder in ("without", "with")
+    )
+    assert "acquired" not in without
+    assert timed["acquired"] == "2023-11-06T18:21:44"
+
+
 IMPOSSIBLE = [
     ("PixelSpacing = 1.5", "PixelSpacing = -1.5", "pixel size: expected at least 0.12 A"),
     ("PixelSpacing = 1.5", "PixelSpacing = 500", "pixel size: expected at most 9 A"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,23 @@ class Watched:
         """What was asked for that is no file of the folder."""
         home = f"file://{self.folder}/"
         return [url for url in self.requests if not unquote(url).startswith((home, "data:"))]
+
+
+@pytest.fixture(scope="session")
+def with_data() -> Callable[[Path, Path, Callable[[dict], None]], Path]:
+    """Copy a page to another folder, with the data of its scripts changed."""
+
+    def copy(page_path: Path, folder: Path, change: Callable[[dict], None]) -> Path:
+        begin = '<script type="application/json" id="data">'
+        head, tail = page_path.read_text().split(begin)
+        script, end = tail.split("</script>", 1)
+        data = json.loads(script)
+        change(data)
+        changed = folder / page_path.name
+        changed.write_text(f"{head}{begin}{json.dumps(data)}</script>{end}")
+        return changed
+
+    return copy
 
 
 @pytest.fixture

@@ -88,16 +88,12 @@ def test_thumbnails_follow_the_filters_of_the_table(page):
     assert names(page)
 
 
-def test_movies_sorted_by_flags_have_problems_first(open_page, session_folder, tmp_path):
-    text = (session_folder / "report.html").read_text()
-    begin = '<script type="application/json" id="data">'
-    head, tail = text.split(begin)
-    script, end = tail.split("</script>", 1)
-    data = json.loads(script)
-    for row, (severity, flags) in enumerate([("note", 3), ("warning", 2), ("problem", 1)]):
-        data["values"]["severity"][row], data["values"]["flags"][row] = severity, ["a"] * flags
-    (tmp_path / "report.html").write_text(f"{head}{begin}{json.dumps(data)}</script>{end}")
-    page = open_page(tmp_path / "report.html").page
+def test_movies_sorted_by_flags_have_problems_first(open_page, session_folder, tmp_path, with_data):
+    def change(data):
+        for row, (severity, flags) in enumerate([("note", 3), ("warning", 2), ("problem", 1)]):
+            data["values"]["severity"][row], data["values"]["flags"][row] = severity, ["a"] * flags
+
+    page = open_page(with_data(session_folder / "report.html", tmp_path, change)).page
     page.evaluate("table.grid.order([4, 'asc']).draw()")
     found = page.evaluate("table.shownRows().map((row) => flexalign.value('severity', row))")
     ranks = [["problem", "warning", "note", None].index(one) for one in found]

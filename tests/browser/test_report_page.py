@@ -123,6 +123,13 @@ def test_nothing_is_wider_than_the_screen(open_page, session_folder, size):
     assert page.evaluate("dialog.scrollWidth <= dialog.clientWidth")
 
 
+def test_the_table_of_parameters_fits_a_phone(open_page, session_folder):
+    page = open_page(session_folder / "report.html", size="phone").page
+    table = page.locator("#provenance .scroll")
+
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
 @pytest.mark.parametrize(("size", "scheme"), [("laptop", "light"), ("phone", "dark")])
 def test_assistive_technology_finds_nothing_wrong(open_page, session_folder, size, scheme):
     page = open_page(session_folder / "report.html", size=size, scheme=scheme).page
@@ -361,7 +368,7 @@ def test_paper_is_light_and_leaves_out_what_cannot_be_pressed(open_page, session
     assert not page.locator("header nav").is_visible()
     assert not page.locator("#filters").is_visible()
     assert page.locator("#outcome").is_visible()
-    assert page.locator("#panels canvas").first.is_visible()
+    assert page.locator("#panels .on-paper").first.is_visible()
 
 
 def test_the_numbers_are_there_without_scripts(browser, session_folder):

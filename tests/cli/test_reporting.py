@@ -126,7 +126,7 @@ def test_the_report_is_there_while_the_run_goes_on(run, movies, tmp_path):
     told = []
     reporting = Reporting(tmp_path / "out", told.append)
     job = Job(str(movies / "b.mrc"), "b", str(tmp_path / "out"), {}, "key")
-    tick = events.Tick(Throughput(), 1, 0)
+    tick = events.Tick(Throughput(), 1, 0, is_open=False)
 
     reporting(tick)
     before = (tmp_path / "out" / "report.html").exists()

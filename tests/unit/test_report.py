@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from flexalign.batch import tables
+from flexalign.batch.inputs import INDEX_NAME
 from flexalign.errors import InputError, OutputError
 from flexalign.gain.verdict import GainCheck, Placement
 from flexalign.io.record import read_record
@@ -74,15 +75,34 @@ def test_json_and_csv_hold_the_numbers_of_the_records(folder):
         assert movie["flags"] == list(record.quality.flag_names)
 
 
-def test_movies_stand_in_the_order_in_which_they_were_written(folder):
-    path = a_record(folder)
+def change_movie(path: Path, **facts: object) -> None:
+    """Change what a record says of its movie; None removes a fact."""
     record = read_record(path)
-    late = {**record.inputs["movie"], "modified_ns": 2 * 10**18}
-    write_json(path, replace(record, inputs={**record.inputs, "movie": late}))
+    known = {**record.inputs["movie"], **facts}
+    movie = {name: value for name, value in known.items() if value is not None}
+    write_json(path, replace(record, inputs={**record.inputs, "movie": movie}))
+
+
+def test_movies_stand_in_the_order_in_which_they_were_recorded(folder):
+    path = a_record(folder)
+    change_movie(path, acquired="2099-01-01T00:00:00")
 
     content = report_of(folder)
 
+    assert content["order"] == "acquired"
     assert content["movies"][-1]["name"] == path.name.removesuffix("_record.json")
+    assert content["movies"][-1]["acquired"] == "2099-01-01 00:00:00"
+
+
+def test_where_one_movie_has_no_time_of_acquisition_the_order_is_that_of_the_files(folder):
+    path = a_record(folder)
+    change_movie(path, acquired=None, modified_ns=2 * 10**18)
+
+    content = report_of(folder)
+
+    assert content["order"] == "movie_time_s"
+    assert content["movies"][-1]["name"] == path.name.removesuffix("_record.json")
+    assert content["movies"][-1]["acquired"] is None
 
 
 def test_every_number_of_the_quality_that_a_session_shows_is_one_of_the_records():
@@ -300,6 +320,17 @@ def test_details_hold_the_motion_that_the_record_holds(folder):
     arrows = np.array(found["field"]["yx_A"])
     np.testing.assert_allclose(arrows[:, 1, 4], expected, atol=2e-3)
     assert found["dose_e_A2"][:2] == pytest.approx([0.6, 1.8], abs=0.01)
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_the_page_says_that_it_reloads_itself_while_a_run_goes_on(folder, is_ended):
+    index = json.loads((folder / INDEX_NAME).read_text())
+    if not is_ended:
+        (folder / INDEX_NAME).write_text(json.dumps(index | {"summary": {}}))
+    text = Report(folder).write().read_text()
+
+    assert ("This page reloads itself" in text) != is_ended
+    assert ('data-run="going-on"' in text) != is_ended
 
 
 def test_the_page_holds_a_bounded_number_of_movies_with_their_pictures(folder):

@@ -22,6 +22,7 @@ Voltage = 300
 [T = SerialEM: Digitized on EMBL Krios]
 
 [ZValue = 0]
+DateTime = 06-Nov-23  18:21:44
 TiltAngle = -3.01
 ExposureDose = 0
 NumSubFrames = 8
@@ -32,7 +33,9 @@ TiltAngle = 0.02
 NumSubFrames = 8
 """
 EPU = """<MicroscopeImage xmlns="http://schemas.datacontract.org/2004/07/Fei.SharedObjects">
-<microscopeData><gun><AccelerationVoltage>300000</AccelerationVoltage></gun></microscopeData>
+<microscopeData><gun><AccelerationVoltage>300000</AccelerationVoltage></gun><acquisition>
+<acquisitionDateTime>2023-11-06T18:21:44.1234567+01:00</acquisitionDateTime></acquisition>
+</microscopeData>
 <SpatialScale><pixelSize><x><numericValue>8.3E-11</numericValue><unit>m</unit></x></pixelSize>
 </SpatialScale></MicroscopeImage>
 """
@@ -49,8 +52,10 @@ TWO_TILTS = {"images": 2, "smallest_tilt_deg": -3.01, "largest_tilt_deg": 0.02}
     [
         ("a.mdoc", MDOC, "metadata of SerialEM",
          {"sections": 2, "pixel_size_A": 1.35, "voltage_kV": 300, "frames": 8,
+          "acquired": "2023-11-06T18:21:44",
           "exposure_dose_e_A2": None, **TWO_TILTS}),
-        ("a.xml", EPU, "metadata of EPU", {"pixel_size_A": 0.83, "voltage_kV": 300}),
+        ("a.xml", EPU, "metadata of EPU",
+         {"pixel_size_A": 0.83, "voltage_kV": 300, "acquired": "2023-11-06T18:21:44"}),
         ("a.star", SERIES, "list of tilt series of RELION", {"tilt_series": 1}),
         ("T1.star", TILTS, "images of a tilt series, of RELION",
          {"images": 3, "smallest_tilt_deg": -3, "largest_tilt_deg": 3}),

@@ -95,11 +95,13 @@ class Tick:
     ----------
     left : number of movies that are ready and not done
     backlog : number of movies that are seen and not ready
+    is_open : whether further movies may come
     """
 
     throughput: Throughput
     left: int
     backlog: int
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)

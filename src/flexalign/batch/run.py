@@ -119,7 +119,8 @@ class Run:
                 self._folder.write()
                 self._throughput.note(self._executor.side_by_side, running, len(self._waiting))
                 left = len(self._waiting) + len(self._running)
-                self._observe(Tick(self._throughput, left, self._source.backlog))
+                is_open = self._source.is_open and not self._is_stopped
+                self._observe(Tick(self._throughput, left, self._source.backlog, is_open))
             is_complete = not self._is_stopped
         finally:
             self._executor.close()

@@ -1,25 +1,20 @@
-"""Files that data-collection programs write beside a movie, and the parameters in them."""
+"""The parameters in the files that data-collection programs write beside a movie."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flexalign.errors import FlexAlignError, ParameterError
-from flexalign.io.inspect.session_facts import inspect_session_file
+from flexalign.io.inspect.sidecars import read_sidecar
 from flexalign.io.movies.open_movie import open_for
-from flexalign.io.movies.reader import read_head
 from flexalign.model import MovieInfo
 from flexalign.parameter import check_limits
 from flexalign.params import AlignParams, parameters, quoted
 from flexalign.quality.dose_check import MAX_MOVIE_DOSE_E_A2, MAX_PIXEL_A, MIN_PIXEL_A
 
-SIDECAR_SUFFIXES = (".mdoc", ".xml")
-# Suffixes in movie names of data-collection programs that are absent in sidecar names.
-MOVIE_ENDINGS = re.compile(r"_(fractions|EER)$", re.IGNORECASE)
 # Values that differ by less do not contradict: microscopes give nominal pixel sizes, which a
 # calibration corrects by some percent.  They may be those of super-resolution movies or of the
 # images, one twice the other.
@@ -47,26 +42,6 @@ _SHOWN = {
     "dose_per_frame_e_A2": "dose {:.4g} e/A2 per frame",
     "eer_total_dose_e_A2": "dose {:.4g} e/A2 of the movie",
 }
-
-
-def sidecars_of(movie: Path, suffixes: Sequence[str] = SIDECAR_SUFFIXES) -> Iterator[Path]:
-    """Paths of the files that may be beside a movie, whether they exist or not."""
-    stem = MOVIE_ENDINGS.sub("", movie.stem)
-    for suffix in suffixes:
-        for name in (movie.name + suffix, movie.stem + suffix, stem + suffix):
-            yield movie.with_name(name)
-
-
-def read_sidecar(movie: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The first file beside a movie that has metadata of one exposure, and its values."""
-    for path in sidecars_of(movie):
-        try:
-            facts = inspect_session_file(path, read_head(path)) if path.is_file() else None
-        except FlexAlignError:
-            continue  # half-written, or of another kind
-        if facts is not None and facts.values.get("sections", 1) == 1:
-            return path, dict(facts.values)
-    return None
 
 
 class SidecarParameters:

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Self
 
 from flexalign.batch.inputs import is_movie_name, is_result
-from flexalign.batch.sidecars import SIDECAR_SUFFIXES, sidecars_of
 from flexalign.errors import InputError
 from flexalign.files import is_folder
+from flexalign.io.inspect.sidecars import SIDECAR_SUFFIXES, sidecars_of
 
 MIN_CHECK_INTERVAL_S = 1.0
 # Maximum share of the time for listing, which is slow on network file systems.

@@ -156,7 +156,7 @@ class Live(Lines):
             bar = ProgressBar(total=max(1, stage.total), completed=stage.done, width=24)
             rows.add_row(displayed(Path(stage.movie).name), bar, stage.stage)
         throughput = tick.throughput
-        lines = [counts_line(throughput, tick.left, tick.backlog)]
+        lines = [counts_line(throughput, tick.left, tick.backlog, is_open=tick.is_open)]
         if throughput.stage_s:
             parts = (f"{stage} {seconds:.1f}" for stage, seconds in throughput.stage_s.items())
             lines.append(f"seconds per movie: {', '.join(parts)}")
@@ -185,8 +185,15 @@ def series_lines(event: OfSeries) -> list[str]:
             return [head, *(f"  {left_out_line(tilt)}" for tilt in series.left_out)]
 
 
-def counts_line(throughput: Throughput, left: int, backlog: int) -> str:
-    """Progress, speed and remaining time."""
+def counts_line(throughput: Throughput, left: int, backlog: int, *, is_open: bool) -> str:
+    """Progress, speed and remaining time.
+
+    Parameters
+    ----------
+    left : number of movies that are ready and not done
+    backlog : number of movies that are being written
+    is_open : whether further movies may come
+    """
     parts = [f"{throughput.done} done", f"{throughput.failed} failed", f"{left} to do"]
     if throughput.done_before:
         parts.insert(1, f"{throughput.done_before} done before")
@@ -194,7 +201,7 @@ def counts_line(throughput: Throughput, left: int, backlog: int) -> str:
         parts.append(f"{backlog} being written")
     rate = throughput.movies_per_hour
     if not left and not backlog:
-        parts.append("waiting for movies")
+        parts += ["waiting for movies"] if is_open else []
     elif not math.isnan(rate):
         parts += [f"{rate:.0f} movies per hour", f"{_clock(3600 * left / rate)} left"]
     return ", ".join(parts)

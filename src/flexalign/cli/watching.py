@@ -97,8 +97,8 @@ class WatchOptions:
 
     def choices(self) -> WatchChoices:
         """The options as the source of movies takes them."""
-        from flexalign.batch.sidecars import SIDECAR_SUFFIXES
         from flexalign.batch.watching import WatchChoices
+        from flexalign.io.inspect.sidecars import SIDECAR_SUFFIXES
 
         return WatchChoices(
             pattern=self.pattern or "",

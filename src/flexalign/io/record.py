@@ -34,6 +34,7 @@ _HINTS: dict[str, dict[str, Any]] = {
 }
 _INPUT_HINTS = {
     "name": str, "path": str, "size_bytes": int, "modified_ns": int, "sha256": str,
+    "acquired": str,
 }  # fmt: skip
 _NEEDED = {
     "decisions": ("pixel_size_A", "output_pixel_size_A", "dose_per_frame_e_A2", "align", "patches"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from flexalign.report.columns import COLUMNS, rounded
 
 _TEXTS = (
     "movie", "micrograph", "dose_weighted", "thumbnail", "severity", "chosen", "version",
-    "parameters_hash", "device", "gain",
+    "parameters_hash", "acquired", "device", "gain",
 )  # fmt: skip
 _ROW_TYPES: dict[str, Any] = {
     **{column.name: float | None for column in COLUMNS},
@@ -56,10 +57,21 @@ class Row:
     record_ns: int
     values: dict[str, Any]
 
-    @property
-    def order(self) -> tuple[int, str]:
-        """Sort key: the order in which the movies were written."""
-        return (self.values["movie_time_s"] or 0, self.name)
+
+def column_of_order(rows: Iterable[Row]) -> str:
+    """Name of the column by which movies are ordered.
+
+    It is the time of acquisition if all have one, otherwise that of their files: the clocks of a
+    microscope and of a computer are not compared.
+    """
+    return "acquired" if all(row.values["acquired"] for row in rows) else "movie_time_s"
+
+
+def in_order(rows: Collection[Row]) -> list[Row]:
+    """The rows in the order in which the movies were recorded, as far as that is known."""
+    column = column_of_order(rows)
+    default = "" if column == "acquired" else 0
+    return sorted(rows, key=lambda row: (row.values[column] or default, row.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from flexalign.batch.rows import (
     signal_before,
     warning_count,
 )
+from flexalign.io.mdoc import time_of
 from flexalign.model import MovieRecord
 from flexalign.option_messages import with_options
 from flexalign.quality.table import NUMBERS, SPECTRUM
@@ -111,6 +112,11 @@ def _movie_time_s(record: MovieRecord) -> int | None:
     return None if modified_ns is None else modified_ns // 10**9
 
 
+def _acquired(record: MovieRecord) -> str | None:
+    time = time_of(record.inputs["movie"].get("acquired"))
+    return None if time is None else time.isoformat(sep=" ", timespec="seconds")
+
+
 def _flag_names(record: MovieRecord) -> list[str]:
     return list(record.quality.flag_names)
 
@@ -186,6 +192,10 @@ COLUMNS = (
     _quality("hot_pixel_count"),
     _quality("bad_frame_count"),
     _quality("chosen"),
+    Column(
+        "acquired", "Acquired", _acquired, priority=8,
+        about="when the movie was recorded, by the clock of the microscope",
+    ),
     Column("frames", "Frames", "movie.frame_count", priority=8, about="of the movie as aligned"),
     Column(
         "warnings", "Warnings", warning_count, priority=8,

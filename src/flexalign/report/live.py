@@ -140,8 +140,9 @@ class Report:
 
     def _ordered(self, failed: set[str]) -> list[Row]:
         """The rows in the order of the movies, without those whose repetition failed."""
-        rows = (row for row in self._rows.values() if row.values["movie"] not in failed)
-        return sorted(rows, key=lambda row: row.order)
+        return collect.in_order(
+            [row for row in self._rows.values() if row.values["movie"] not in failed]
+        )
 
     def _read_noted(self) -> None:
         """Read the records of the movies that have ended."""

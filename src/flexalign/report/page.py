@@ -29,9 +29,9 @@ STYLES = (
 )  # fmt: skip
 LIBRARIES = ("echarts.min.js", "dataTables.min.js", "dataTables.responsive.min.js")
 SCRIPTS = (
-    "store.js", "charts.js", "theme.js", "session.js", "table.js",
-    "acceptance.js", "figures.js", "gallery.js", "figures_motion.js", "figures_signal.js",
-    "movie.js", "start.js",
+    "store.js", "charts.js", "theme.js", "session_axis.js", "session.js", "table.js",
+    "acceptance.js", "figures.js", "gallery.js", "figures_micrograph.js",
+    "figures_motion.js", "figures_signal.js", "movie.js", "start.js",
 )  # fmt: skip
 # Length of lists on the page, before it refers to the table and to the other files.
 MAX_WORST, MAX_FAILURES = 20, 200
@@ -79,6 +79,7 @@ def render(
             for name, count in summary["flags"].items()
         ],
         severity_of={name: _definition(name)["severity"] for name in summary["flags"]},
+        time_of_order="recorded" if summary["order"] == "acquired" else "written",
         unfinished=(summary["run"].get("summary") or {}).get("unfinished", 0),
         parameter_groups=[(group, list(items)) for group, items in in_groups],
         data=Markup(as_script(_data(summary, data_folder))),

@@ -16,7 +16,7 @@ from flexalign.batch.warning_counts import WarningCounts
 from flexalign.errors import ParameterError
 from flexalign.params import AlignParams, option_name, parameters
 from flexalign.quality.flags import DEFINITIONS
-from flexalign.report.collect import Failed, Row
+from flexalign.report.collect import Failed, Row, column_of_order
 from flexalign.report.columns import COLUMNS
 
 SCHEMA = 1
@@ -78,6 +78,7 @@ def summary_of(
         "flags": dict(sorted(counts.items(), key=lambda item: (_rank(item[0]), -item[1]))),
         "warnings": warnings.to_dict(),
         "worst": [row.name for row in worst_first(rows)],
+        "order": column_of_order(rows),
         "common": _common_settings(rows),
         "parameters": _parameters(run, record),
         "inputs": {k: v for k, v in (record.get("inputs") or {}).items() if k != "movie"},

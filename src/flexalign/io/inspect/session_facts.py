@@ -15,6 +15,7 @@ from typing import Any
 
 from flexalign.files import read_text
 from flexalign.io.inspect.facts import FileFacts, Lines
+from flexalign.io.mdoc import time_of
 from flexalign.io.movies.reader import head_text
 from flexalign.io.star import Blocks
 
@@ -80,6 +81,7 @@ def _inspect_mdoc(path: Path) -> FileFacts | None:
     values["exposure_dose_e_A2"] = first("ExposureDose") or None  # 0 where it was not measured
     values["frames"] = first("NumSubFrames")
     values["gain"] = values_by_key.get("GainReference", [None])[0]
+    values["acquired"] = _acquired(values_by_key.get("DateTime", [None])[0])
     angles = [
         angle for angle in map(_number, values_by_key.get("TiltAngle", [])) if angle is not None
     ]
@@ -92,18 +94,29 @@ def _inspect_epu(path: Path) -> FileFacts:
     """EPU's metadata of one image."""
     text = read_text(path, errors="replace", max_bytes=_MAX_BYTES)
 
-    def value(*names: str) -> float | None:
-        """The number in the innermost element, without an XML parser that may expand entities."""
+    def word(*names: str) -> str | None:
+        """The word in the innermost element, without an XML parser that may expand entities."""
         inside = r"[^<]*".join(rf"<(?:\w+:)?{name}(?:\s[^>]*)?>" for name in names)
         found = re.search(rf"{inside}\s*([^<\s]+)\s*<", text)
-        return _number(found.group(1)) if found else None
+        return found.group(1) if found else None
+
+    def value(*names: str) -> float | None:
+        """The number in the innermost element."""
+        return _number(word(*names) or "")
 
     pixel_m, voltage_V = value("pixelSize", "x", "numericValue"), value("AccelerationVoltage")
     values = {
         "pixel_size_A": None if pixel_m is None else float(f"{pixel_m * 1e10:.6g}"),
         "voltage_kV": None if voltage_V is None else voltage_V / 1000,
+        "acquired": _acquired(word("acquisitionDateTime")),
     }
     return _facts(path, "metadata of EPU for one image", values)
+
+
+def _acquired(word: str | None) -> str | None:
+    """Time of acquisition by the microscope's clock, in ISO 8601 without time zone."""
+    time = time_of(word)
+    return None if time is None else time.isoformat(timespec="seconds")
 
 
 def _inspect_aretomo(path: Path) -> FileFacts:

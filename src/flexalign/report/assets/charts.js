@@ -2,6 +2,7 @@
 "use strict";
 
 const charts = (() => {
+  const PAPER_PIXEL_RATIO = 2;
   const drawn = new Map();
   const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
@@ -94,14 +95,30 @@ const charts = (() => {
     drawn.forEach(({ redraw }) => redraw());
   }
 
+  /* A copy of a chart that is printed in its place, as wide as there. What ECharts draws while a
+     page is printed is opaque: it would hide the picture below, or its own layers. */
+  function copyForPaper(element, chart) {
+    chart.getZr().flush();
+    const drawing = chart.renderToCanvas({ pixelRatio: PAPER_PIXEL_RATIO });
+    const copy = document.createElement("canvas");
+    copy.className = "on-paper";
+    [copy.width, copy.height] = [drawing.width, drawing.height];
+    copy.getContext("2d").drawImage(drawing, 0, 0);
+    element.append(copy);
+  }
+
   /* Paper is light. */
   let wasDark = false;
   window.addEventListener("beforeprint", () => {
     wasDark = root.classList.contains("dark");
     root.classList.remove("dark");
     redrawAll();
+    drawn.forEach(({ chart }, element) => {
+      if (element.clientWidth > 0) copyForPaper(element, chart);
+    });
   });
   window.addEventListener("afterprint", () => {
+    document.querySelectorAll(".on-paper").forEach((copy) => copy.remove());
     root.classList.toggle("dark", wasDark);
     redrawAll();
   });

@@ -1,9 +1,9 @@
-/* Figures of where the specimen went: trajectory, drift, and local motion over the micrograph. */
+/* Figures of where the specimen went: trajectory and drift, and which motion was kept. */
 "use strict";
 
 const motionFigures = (() => {
-  const { data, number, make } = flexalign;
-  const { draw, figure, plotOf, picture, image } = figures;
+  const { data, number } = flexalign;
+  const { draw, figure, plotOf } = figures;
 
   /* Error bars: a line through each point along one axis. */
   function errorBars(points, errors, isAlongX, color) {
@@ -180,58 +180,6 @@ const motionFigures = (() => {
     );
   }
 
-  function micrograph(details) {
-    const source = picture(details, data.pictures.micrograph);
-    const { motion } = details;
-    const [height, width] = motion?.shape_px ?? [details.movie.height_px, details.movie.width_px];
-    if (!source && !motion?.field) return null;
-    const holder = make(
-      "div",
-      { class: "picture", style: `aspect-ratio: ${width} / ${height}` },
-      source ? image(source, `Micrograph of ${details.name}, ${width} by ${height} pixels`) : null,
-    );
-    if (!motion?.field) return figure("Micrograph", "without local motion", holder);
-    const {
-      y_px: ys,
-      x_px: xs,
-      yx_A: [dy, dx],
-    } = motion.field;
-    const arrows = ys.flatMap((y, j) => xs.map((x, i) => ({ x, y, dx: dx[j][i], dy: dy[j][i] })));
-    const longest = Math.max(...arrows.map((arrow) => Math.hypot(arrow.dx, arrow.dy)), 1e-9);
-    const spacing = Math.min(xs[1] - xs[0], ys[1] - ys[0]);
-    const scale = (0.9 * spacing) / longest;
-    const over = plotOf(
-      `Local motion from the first to the last frame, as ${arrows.length} arrows over the micrograph; the longest is ${number(longest)} Å.`,
-      "over",
-    );
-    holder.append(over);
-    draw(over, () => ({
-      animation: false,
-      grid: { left: 0, right: 0, top: 0, bottom: 0 },
-      xAxis: { type: "value", min: -0.5, max: width - 0.5, show: false },
-      yAxis: { type: "value", min: -0.5, max: height - 0.5, show: false, inverse: true },
-      series: ["#000000", "#ffd400"].map((color, k) => ({
-        type: "lines",
-        coordinateSystem: "cartesian2d",
-        silent: true,
-        symbol: ["none", "arrow"],
-        symbolSize: k ? 8 : 10,
-        lineStyle: { color, width: k ? 2 : 4, opacity: k ? 1 : 0.55 },
-        data: arrows.map((arrow) => ({
-          coords: [
-            [arrow.x - (arrow.dx * scale) / 2, arrow.y - (arrow.dy * scale) / 2],
-            [arrow.x + (arrow.dx * scale) / 2, arrow.y + (arrow.dy * scale) / 2],
-          ],
-        })),
-      })),
-    }));
-    return figure(
-      "Micrograph and local motion",
-      `arrows: from the first to the last frame, beyond the mean over places; the longest is ${number(longest)} Å, enlarged`,
-      holder,
-    );
-  }
-
   function scores(details) {
     const found = Object.entries(details.quality.candidate_scores ?? {});
     if (found.length < 2) return null;
@@ -276,5 +224,5 @@ const motionFigures = (() => {
     );
   }
 
-  return { micrograph, trajectory, drift, scores };
+  return { trajectory, drift, scores };
 })();

@@ -197,7 +197,7 @@ const movie = (() => {
     const grid = make("div", { class: "movie-grid" });
     body.replaceChildren(advice(details), numbers(row), grid, origin(details));
     const parts = [
-      motionFigures.micrograph(details),
+      micrographFigure(details),
       motion && motion.frame.length > 1 ? motionFigures.drift(motion) : null,
       signalFigures.bands(details),
       signalFigures.counts(details),
@@ -238,7 +238,7 @@ const movie = (() => {
   });
   dialog?.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step && !event.target.matches("input, .scroll"))
+    if (step && !event.target.matches("input, .scroll, .picture-view"))
       place.querySelector(`[data-step="${step}"]`)?.click();
   });
 

@@ -47,11 +47,15 @@ const session = (() => {
     isShifted = event.shiftKey;
   });
 
-  /* Points [number, height, value] of the rows that are wanted and have a value. */
+  /* A point [place, height, value, row]. */
+  const pointOf = (row, y, limit) => [sessionAxis.at(row), Math.min(y, limit), y, row];
+
+  /* Points of the rows that are wanted and have a value and a place on the axis. */
   function points(column, limit, isWanted) {
     const found = [];
     valuesOf(column).forEach((y, row) => {
-      if (y !== null && isWanted(row)) found.push([row + 1, Math.min(y, limit), y]);
+      if (y !== null && sessionAxis.at(row) !== null && isWanted(row))
+        found.push(pointOf(row, y, limit));
     });
     return found;
   }
@@ -119,25 +123,14 @@ const session = (() => {
     return (color) => {
       const option = charts.base(color);
       option.tooltip.formatter = ({ data: point, seriesName }) => {
-        const row = point[0] - 1;
+        const row = point[3];
         const name = echarts.format.encodeHTML(data.names[row]);
         const flags = flexalign.flagsOf(row).map(echarts.format.encodeHTML).join(", ");
         const what = panel.labels.length && seriesName !== "flagged" ? `${seriesName} ` : "";
         return `<b>${name}</b><br>${what}${number(point[2], 4)} ${panel.unit}${flags ? `<br>flags: ${flags}` : ""}`;
       };
-      option.xAxis = charts.axis(color, "movie", {
-        min: 0,
-        max: flexalign.count + 1,
-        minInterval: 1,
-        nameGap: 22,
-        splitLine: { show: false },
-        axisLabel: {
-          color: color.quiet,
-          hideOverlap: true,
-          showMinLabel: false,
-          showMaxLabel: false,
-        },
-      });
+      option.useUTC = sessionAxis.isUtc();
+      option.xAxis = sessionAxis.options(color);
       option.yAxis = charts.axis(color, panel.unit, {
         nameGap: 38,
         scale: false,
@@ -176,19 +169,15 @@ const session = (() => {
     const range = areas[0]?.coordRange;
     if (!range) return;
     const [[x0, x1], [y0, y1]] = range;
-    const rows = [];
-    for (
-      let row = Math.max(0, Math.ceil(x0) - 1);
-      row < Math.min(flexalign.count, Math.floor(x1));
-      row += 1
-    ) {
-      const isInside = panel.columns.some((name) => {
+    const rows = [...data.names.keys()].filter((row) => {
+      const x = sessionAxis.at(row);
+      if (x === null || x < x0 || x > x1) return false;
+      return panel.columns.some((name) => {
         const y = valueAt(name, row);
         const height = Math.min(y, panel.limit);
         return y !== null && height >= y0 && height <= y1;
       });
-      if (isInside) rows.push(row);
-    }
+    });
     chart.dispatchAction({ type: "brush", areas: [] });
     flexalign.select(rows, isShifted);
     table?.showSelected(flexalign.selected.size > 0);
@@ -197,8 +186,9 @@ const session = (() => {
   /* Point to a movie in all plots, in `chart` with its numbers; to none where `row` is null. */
   function pointTo(row, chart) {
     for (const one of drawn) {
-      const y = row === null ? null : valueAt(one.panel.columns[0], row);
-      const point = [row + 1, Math.min(y, one.panel.limit), y];
+      const hasPlace = row !== null && sessionAxis.at(row) !== null;
+      const y = hasPlace ? valueAt(one.panel.columns[0], row) : null;
+      const point = pointOf(row, y, one.panel.limit);
       one.chart.setOption({ series: [{ id: "here", data: y === null ? [] : [point] }] });
       if (one.chart !== chart) continue;
       const seriesIndex = one.panel.columns.length + 2; // the last, see seriesOf
@@ -306,7 +296,7 @@ const session = (() => {
     );
     const chart = charts.draw(plot, describe(panel), takeCursor);
     chart.on("brushEnd", ({ areas }) => selectArea(panel, chart, areas));
-    chart.on("click", ({ data: point }) => movie.open(point[0] - 1));
+    chart.on("click", ({ data: point }) => movie.open(point[3]));
     plot.addEventListener("keydown", (event) => onKey(event, panel, chart));
     plot.addEventListener("focus", () => {
       if (plot.matches(":focus-visible")) {
@@ -326,6 +316,8 @@ const session = (() => {
       });
     }
   });
+
+  sessionAxis.onChange(charts.redrawAll);
 
   return { pointTo, drawn };
 })();

@@ -5,7 +5,11 @@ const table = (() => {
   const element = document.getElementById("table");
   if (!element) return null;
   const { data, make, number, value } = flexalign;
-  const shown = data.columns.filter((column) => column.inTable && column.name !== "flags");
+  /* Columns of which no movie has a value are left out. */
+  const shown = data.columns.filter(
+    ({ name, inTable }) =>
+      inTable && name !== "flags" && data.values[name].some((found) => found !== null),
+  );
   const isNumber = (column) =>
     data.values[column.name].every((one) => one === null || typeof one === "number");
   const byId = (id) => document.getElementById(id);
