@@ -130,6 +130,16 @@ def test_the_table_of_parameters_fits_a_phone(open_page, session_folder):
     assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
+def test_the_tables_of_a_movie_fit_a_phone(open_page, session_folder):
+    page = open_page(session_folder / "report.html", size="phone").page
+    page.evaluate(f"movie.open(flexalign.rowOf.get('{FIRST}'))")
+    page.wait_for_selector("#dialog figure")
+    page.locator("#dialog details").evaluate_all("all => all.forEach((one) => (one.open = true))")
+
+    assert page.locator("#dialog table").count() == 5
+    assert page.evaluate("dialog.scrollWidth <= dialog.clientWidth")
+
+
 @pytest.mark.parametrize(("size", "scheme"), [("laptop", "light"), ("phone", "dark")])
 def test_assistive_technology_finds_nothing_wrong(open_page, session_folder, size, scheme):
     page = open_page(session_folder / "report.html", size=size, scheme=scheme).page
