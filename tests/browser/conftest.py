@@ -52,7 +52,12 @@ def open_page(browser) -> Iterator[Callable[..., Watched]]:
     contexts = []
 
     def open_it(
-        path: Path, *, size: str = "laptop", scheme: str = "light", is_strict: bool = False
+        path: Path,
+        *,
+        size: str = "laptop",
+        scheme: str = "light",
+        is_strict: bool = False,
+        has_scripts: bool = True,
     ) -> Watched:
         width, height = SIZES[size]
         context = browser.new_context(
@@ -78,7 +83,8 @@ def open_page(browser) -> Iterator[Callable[..., Watched]]:
             ),
         )
         page.goto(path.resolve().as_uri())
-        page.wait_for_selector("html[data-ready]", state="attached")
+        if has_scripts:
+            page.wait_for_selector("html[data-ready]", state="attached")
         return watched
 
     yield open_it
