@@ -236,15 +236,15 @@ def _plots(
     records: Sequence[Mapping[str, Any]],
     stacked: Sequence[Any],
 ) -> list[dict[str, Any]]:
-    """Drift, dose, signal and counts against the tilt angle."""
+    """Motion and its standard error, dose, signal and counts against the tilt angle."""
     counts = [record["decisions"].get("mean_counts") for record in records]
 
     def of(name: str) -> list[float | None]:
         return [values[name] for values in movies]
 
     kinds = (
-        ("Motion (Å)", [Curve("whole path", of("total_motion_A")),
-                        Curve("early", of("early_motion_A"))]),
+        ("Motion (Å)", [Curve("whole path", of("total_motion_A"))]),
+        ("Standard error of the motion (Å)", [Curve("standard error", of("trajectory_error_A"))]),
         ("Dose before each tilt (e/Å²)", [Curve("before", [t.pre_exposure_e_A2 for t in stacked])]),
         ("Signal around 8 Å (signal / noise)", [Curve("after", of("signal_after")),
                                                 Curve("before", of("signal_before"))]),
