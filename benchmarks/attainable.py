@@ -79,10 +79,7 @@ def _fit_from(
         if done in _PRIOR_ROUNDS:
             path, field = prior_choice.choose_priors(data, path, shape, field)
         fit = evidence.fit_motion(data, path, field, shape, with_errors=False)
-        assert fit.trajectory_px is not None
-        optimum_px = refine.displacement_at(
-            fit.trajectory_px, fit.field, spectra.grid.center_px, spectra.frame
-        )
+        optimum_px = refine.displacement_of(fit, spectra)
         change = optimum_px - at_px
         change -= change.mean(axis=1, keepdims=True)
         at_px = at_px + change.clip(-_MAX_STEP_PX, _MAX_STEP_PX)

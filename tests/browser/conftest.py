@@ -102,3 +102,15 @@ def session_folder(make_session, tmp_path_factory) -> Path:
     (folder / "broken_record.json").write_text('{"half": ')
     Report(folder).write()
     return folder
+
+
+@pytest.fixture
+def page(open_page, session_folder) -> object:
+    """The report of the session on a laptop."""
+    return open_page(session_folder / "report.html").page
+
+
+@pytest.fixture(scope="session")
+def movies(session_folder) -> list[dict]:
+    """What report.json says of the movies of the session."""
+    return json.loads((session_folder / "report.json").read_text())["movies"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import shutil
 import subprocess
@@ -13,18 +12,6 @@ import starfile
 
 PRINTTABLE = shutil.which("relion_star_printtable")
 EARLY_LIMIT_A = 4.5
-
-
-@pytest.fixture
-def page(open_page, session_folder):
-    """The report on a laptop."""
-    return open_page(session_folder / "report.html").page
-
-
-@pytest.fixture(scope="module")
-def movies(session_folder):
-    """What report.json says of the movies."""
-    return json.loads((session_folder / "report.json").read_text())["movies"]
 
 
 def is_accepted(movie) -> bool:

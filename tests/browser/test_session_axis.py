@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
-import pytest
-
 LABEL = "Horizontal axis"
 PLACES = """() => session.drawn[0].chart.getOption().series
     .filter(({ id }) => !["selected", "here"].includes(id))
     .flatMap(({ data }) => data.map(([x, , , row]) => [row, x]))"""
-
-
-@pytest.fixture
-def page(open_page, session_folder):
-    """The report on a laptop."""
-    return open_page(session_folder / "report.html").page
-
-
-@pytest.fixture(scope="module")
-def movies(session_folder):
-    """What report.json says of the movies."""
-    return json.loads((session_folder / "report.json").read_text())["movies"]
 
 
 def milliseconds(page, text: str) -> int:

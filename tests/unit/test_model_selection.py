@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from flexalign.estimate.model_selection import estimate_motion
 from flexalign.estimate.path_search import is_erratic
+from flexalign.estimate.search import Search
 from flexalign.model import MovieInfo
 from flexalign.params import AlignParams
 from flexalign.plan import make_plan
@@ -49,6 +50,23 @@ def error_px(estimate, path_px, frame=None):
     dy, dx = estimate.motion.displacement_px(frame[:, None], y, x)
     wanted = path_px - path_px[list(frame).index(estimate.motion.reference_frame)]
     return float(np.sqrt(np.mean((dy - wanted[:, :1]) ** 2 + (dx - wanted[:, 1:]) ** 2)))
+
+
+@pytest.mark.parametrize(("noise", "is_weak"), [(2.0, False), (6.0, True)])
+def test_only_a_weak_motion_is_averaged_over_its_posterior(make_drifting_frames, noise, is_weak):
+    frames = frames_of(make_drifting_frames, path_of(), noise=noise)
+    plan, params = plan_of()
+    search = Search(frames, plan, params, 1, lambda stage: nullcontext())
+    trial = search.from_default_starts()
+    most_probable, average = (
+        one.candidates["refined"].path_px for one in (trial, search.averaged(trial))
+    )
+
+    found = estimate_of(frames).path_px(frames)
+
+    expected, other = (average, most_probable) if is_weak else (most_probable, average)
+    np.testing.assert_allclose(found - found.mean(axis=0), expected, atol=1e-6)
+    assert np.abs(found - found.mean(axis=0) - other).max() > 1e-5
 
 
 def test_a_rigid_drift_is_found_everywhere_with_sign_and_axes(make_drifting_frames):

@@ -86,10 +86,7 @@ def bayes_factor(
     W |S|^2 + log(1 - W N A) relative to noise alone.
     """
     fit, powers = refinement.fit, refinement.powers
-    assert fit.trajectory_px is not None
-    at_px = refine.displacement_at(
-        fit.trajectory_px, fit.field, patches.grid.center_px, patches.frame
-    )
+    at_px = refine.displacement_of(fit, patches)
     found = sweep(patches, at_px, powers.weight, threads)
     data = patch_likelihood(patches, found, powers, at_px, refinement.axes)
     weight = weight_by_others(patches, powers)

@@ -199,9 +199,7 @@ def _log_posterior(
     path = refinement.trajectory_prior
     assert refinement.fit.trajectory_px is not None
     assert isinstance(path, SeriesPath)
-    at = refine.displacement_at(
-        refinement.fit.trajectory_px, refinement.fit.field, spectra.grid.center_px, spectra.frame
-    )
+    at = refine.displacement_of(refinement.fit, spectra)
     weight = expected_weight(spectra, series.signal)
     found = (sweep(spectra, at, None, threads).cross * weight).sum()
     likelihood = float(found) * independent_share(spectra.grid)
@@ -313,12 +311,5 @@ def _from_refinement(
     halves = refine.refine_halves(
         spectra, start_px, shape, refinement, threads, _ROUNDS_PER_HALF, first
     )
-    held_out = []
-    for half in (halves[1].fit, halves[0].fit):
-        assert half.trajectory_px is not None
-        held_out.append(
-            refine.displacement_at(
-                half.trajectory_px, half.field, spectra.grid.center_px, spectra.frame
-            )
-        )
-    return Candidate(fit.trajectory_px, fit.field, (held_out[0], held_out[1]), halves)
+    by_half, by_other = (refine.displacement_of(half.fit, spectra) for half in halves)
+    return Candidate(fit.trajectory_px, fit.field, (by_other, by_half), halves)

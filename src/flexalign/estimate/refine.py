@@ -51,7 +51,7 @@ _MIN_ROUNDS = 4
 _PRIOR_ROUNDS = (1, 2, 4, 8)
 _CONVERGED_PX = 0.01
 # A displacement may change by this many small pixels per round: half the finest wavelength.
-_MAX_STEP_PX = 1.0
+MAX_STEP_PX = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +91,12 @@ def displacement_at(
         in_time, in_space = field.basis_t(frame), evidence.space_basis(field, center_px)
         total = total + (in_time @ (coefficients @ in_space.T)).T  # (places, times, 2)
     return total
+
+
+def displacement_of(fit: Fit, patches: PatchSpectra) -> FloatArray:
+    """Displacement (patches, times, 2) of a fitted motion at the centres of patches."""
+    assert fit.trajectory_px is not None
+    return displacement_at(fit.trajectory_px, fit.field, patches.grid.center_px, patches.frame)
 
 
 def refine(
@@ -227,7 +233,7 @@ class _Ascent:
             )
         change = self._optimum_px() - self._displacement_px
         change -= change.mean(axis=1, keepdims=True)
-        limit = _MAX_STEP_PX * self._patches.scale.min()
+        limit = MAX_STEP_PX * self._patches.scale.min()
         step = self._steps.next(self._displacement_px, change).clip(-limit, limit)
         self._displacement_px = self._displacement_px + step
         self._is_settled = (
@@ -259,11 +265,7 @@ class _Ascent:
         self._fit = evidence.fit_motion(
             self._data, self._path_prior, self._field_prior, self._shape, with_errors=False
         )
-        assert self._fit.trajectory_px is not None
-        grid = self._patches.grid
-        return displacement_at(
-            self._fit.trajectory_px, self._fit.field, grid.center_px, self._patches.frame
-        )
+        return displacement_of(self._fit, self._patches)
 
 
 def _best_priors(

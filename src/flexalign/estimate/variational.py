@@ -15,7 +15,6 @@ Opper & Archambeau, Neural Comput. 21 (2009) 786.  Dempster, Laird & Rubin, J. R
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -46,8 +45,6 @@ _ROUNDS = 16
 _PRIOR_ROUNDS = (1, 2, 4, 8, _ROUNDS - 1)
 # After this many rounds half of each step is taken, since the mean over few samples is noisy.
 _FULL_STEPS = 6
-# A displacement may change by this many small pixels per round.
-_MAX_STEP_PX = 1.0
 
 
 def averaged_trial(
@@ -60,7 +57,7 @@ def averaged_trial(
         frames, plan, params, start.path_px, start.field, threads, start.coarsest_A
     )
     found = refine_average(spectra, first, refined.halves_px, refined.field, threads)
-    at_px, path_px = _displacement_px(spectra, found.fit), found.fit.trajectory_px
+    at_px, path_px = refine.displacement_of(found.fit, spectra), found.fit.trajectory_px
     assert path_px is not None
     powers = ring_powers(spectra, sweep(spectra, at_px, None, threads))
     kept = replace(refined, path_px=path_px, field=found.fit.field)
@@ -91,7 +88,7 @@ def refine_average(
     """
     path, field = start.trajectory_prior, start.field_prior
     assert isinstance(path, TrajectoryPrior), "neighbouring tilts already tell the powers"
-    at_px = _displacement_px(patches, start.fit)
+    at_px = refine.displacement_of(start.fit, patches)
     deviations_px = np.zeros((1, *at_px.shape))
     powers = _powers_held_out(patches, halves_px, threads)
     normal = _standard_normal(len(at_px[0]), shape, len(start.axes))
@@ -103,8 +100,8 @@ def refine_average(
         if done in _PRIOR_ROUNDS:
             path, field = prior_choice.choose_priors(data, path, shape, field)
         fit = evidence.fit_motion(data, path, field, shape, with_errors=done == _ROUNDS - 1)
-        at_px = at_px + _step_px(patches, _displacement_px(patches, fit) - at_px, done)
-        if done > 0:
+        at_px = at_px + _step_px(patches, refine.displacement_of(fit, patches) - at_px, done)
+        if done > 0:  # the first sweep is along the most probable motion alone
             powers = ring_powers(patches, found)
         deviations_px = _deviations_px(patches, data, path, field, shape, normal)
     return replace(
@@ -142,7 +139,7 @@ def _variance_px2(deviations_px: FloatArray) -> FloatArray:
 def _step_px(patches: PatchSpectra, change_px: FloatArray, done: int) -> FloatArray:
     """The step (patches, times, 2) for a change to the optimum of the quadratic."""
     change_px = change_px - change_px.mean(axis=1, keepdims=True)
-    limit_px = _MAX_STEP_PX * patches.scale.min()
+    limit_px = refine.MAX_STEP_PX * patches.scale.min()
     return np.asarray(change_px.clip(-limit_px, limit_px) * (1.0 if done < _FULL_STEPS else 0.5))
 
 
@@ -165,15 +162,6 @@ def _deviations_px(
     normal: FloatArray,
 ) -> FloatArray:
     """Deviations (samples, patches, times, 2) of motions of the posterior from its mean."""
-    drawn: Sequence[tuple[FloatArray, MotionField | None]]
     drawn = evidence.posterior_deviations(data, path, field, shape, normal)
     center_px, frame = patches.grid.center_px, patches.frame
     return np.array([refine.displacement_at(*one, center_px, frame) for one in drawn])
-
-
-def _displacement_px(patches: PatchSpectra, fit: evidence.Fit) -> FloatArray:
-    """Displacements (patches, times, 2) of a fitted motion."""
-    assert fit.trajectory_px is not None
-    return refine.displacement_at(
-        fit.trajectory_px, fit.field, patches.grid.center_px, patches.frame
-    )
