@@ -333,15 +333,6 @@ def test_the_page_says_that_it_reloads_itself_while_a_run_goes_on(folder, is_end
     assert ('data-run="going-on"' in text) != is_ended
 
 
-def test_the_page_of_a_run_that_goes_on_says_when_it_was_written(folder):
-    index = json.loads((folder / INDEX_NAME).read_text())
-    (folder / INDEX_NAME).write_text(json.dumps(index | {"summary": {}}))
-
-    text = Report(folder).write().read_text()
-
-    assert re.search(r"this page was written on \d\d \w+ at \d\d:\d\d:\d\d", text)
-
-
 def test_the_page_holds_a_bounded_number_of_movies_with_their_pictures(folder):
     Report(folder).write()
     text = (folder / "report.html").read_text()

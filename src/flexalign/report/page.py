@@ -70,7 +70,6 @@ def render(
         summary=summary,
         run=summary["run"],
         ended=summary["run"].get("summary"),
-        written=time.strftime("on %d %B at %H:%M:%S"),
         counts=summary["counts"],
         worst=[movies[name] for name in summary["worst"][:MAX_WORST]],
         failures=_by_kind(summary["failures"][:MAX_FAILURES]),
