@@ -1,7 +1,8 @@
 """Movies whose alignments are scored: one specimen and motion, twice with different electrons.
 
-The programs see the first movie, and an over-fitted motion is made of it.  Of `NULLS` there is only
-the first, since no motion has signal in them.
+The programs see the first movie, and an over-fitted motion is made of it.  A third one has so many
+electrons that noise does not matter.  Of `NULLS` there is only the first, since no motion has
+signal in them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,8 @@ from flexalign.align import align_and_write
 from flexalign.arrays import fourier
 from flexalign.arrays.dose import exposure_weights
 from flexalign.io.motion_formats.truth import read_truth, true_motion
-from flexalign.io.movies.open_movie import open_for
 from flexalign.model import FloatArray
 from flexalign.params import AlignParams
-from flexalign.plan import make_plan
 from flexalign.scoring.freedom import INDEPENDENT, freedom_of
 from flexalign.scoring.movie_scores import BANDS_A, MovieScores
 from flexalign.scoring.score_movie import Scored, read_scored, score_movie
@@ -47,6 +47,8 @@ MOVIES: dict[str, dict[str, Any]] = {
 NULLS = ("noise", "shuffled")
 TRUTH, OVERFITTED = "truth", "over-fitted"
 _OTHER_SEED = 5000
+# A thousand times those of a movie or more, and below the limit of 16 bits.
+_ELECTRONS_WITHOUT_NOISE = 5000.0
 # Errors over the field are taken at every second node of the lattice of the truth.
 _EVERY = 2
 
@@ -69,11 +71,16 @@ class Exposure:
         first = shuffled(made) if self.name == "shuffled" else simulate_movie(made, threads=threads)
         first.save(self.folder, "first")
         if self.name not in NULLS:
-            exposed(
-                replace(made, seed=made.seed + _OTHER_SEED), make_motions(made),
-                make_detector(made), lambda canvas_px: make_layers(made, canvas_px, threads),
-                threads,
-            ).save(self.folder, "second")  # fmt: skip
+            self._exposed_again(seed=made.seed + _OTHER_SEED).save(self.folder, "second")
+
+    def _exposed_again(self, **changes: Any) -> SimulatedMovie:
+        """A movie of the same specimen and motion on the same detector, with other electrons."""
+        made, threads = self.settings, self.threads
+        changed = replace(made, **changes)
+        return exposed(
+            changed, make_motions(made), make_detector(replace(changed, seed=made.seed)),
+            lambda canvas_px: make_layers(made, canvas_px, threads), threads,
+        )  # fmt: skip
 
     def params(self) -> AlignParams:
         """Parameters as a user gives them."""
@@ -108,8 +115,18 @@ class Exposure:
         same = score_movie(self.folder / "first.mrc", motions, self.params(), _silent)
         if self.name in NULLS:
             return same, None
-        free = {name: replace(one, freedom=INDEPENDENT) for name, one in motions.items()}
+        free = _independent(motions)
         return same, score_movie(self.folder / "second.mrc", free, self.params(), _silent)
+
+    def scores_without_noise(self, motions: Mapping[str, Scored]) -> MovieScores:
+        """Scores on so many electrons, at the same dose, that noise does not matter."""
+        movie = self._exposed_again(
+            electrons_per_px=_ELECTRONS_WITHOUT_NOISE, dose_per_frame_e_A2=self.settings.dose_e_A2
+        )
+        with TemporaryDirectory(dir=self.folder) as folder:
+            files = movie.save(folder, "bright")
+            params = replace(self.params(), gain=str(files["gain"]))
+            return score_movie(files["movie"], _independent(motions), params, _silent)
 
     def error_px(self, one: Scored) -> float:
         """RMS distance of a motion from the true one."""
@@ -121,34 +138,16 @@ class Exposure:
         }
         return motion_error_px(one.motion, known).rms_px
 
-    @property
-    def patch_centers_px(self) -> tuple[FloatArray, FloatArray]:
-        """Rows and columns of the centres of the patches that are scored."""
-        with open_for(self.folder / "first.mrc", self.params()) as reader:
-            counts = make_plan(reader.info, self.params()).patches
-        rows, columns = (
-            (np.arange(count) + 0.5) * size / count - 0.5
-            for count, size in zip(counts, self.settings.shape_px, strict=True)
-        )
-        return rows, columns
-
-    def true_losses(
-        self, one: Scored, places_px: tuple[FloatArray, FloatArray] | None = None
-    ) -> list[float]:
+    def true_losses(self, one: Scored) -> list[float]:
         """Share of the signal that the errors of a motion cost in each band.
 
         It follows from the known motion and the power of the known specimen: a pair of frames
         whose errors differ by e keeps J0(2 pi k e) of the signal of a ring of frequency k.
-
-        Parameters
-        ----------
-        places_px : rows and columns of the places; default: a lattice over the whole field
         """
         truth, made = self.truth, self.settings
-        if places_px is None:
-            places_px = truth.y_px[::_EVERY], truth.x_px[::_EVERY]
         count = made.frame_count
-        at = np.arange(count)[:, None, None], places_px[0][:, None], places_px[1]
+        y_px, x_px = truth.y_px[::_EVERY], truth.x_px[::_EVERY]
+        at = np.arange(count)[:, None, None], y_px[:, None], x_px
         found, true = (
             np.stack(motion.displacement_px(*at), axis=-1)
             for motion in (one.motion, true_motion(truth))
@@ -183,6 +182,11 @@ def specimen_power(specimen: FloatArray, pixel_size_A: float) -> tuple[FloatArra
     per_A = np.arange(len(power)) * width_per_A
     used = (per_A > 0) & (per_A <= 1 / BANDS_A[-1][1])
     return per_A[used], power[used]
+
+
+def _independent(motions: Mapping[str, Scored]) -> dict[str, Scored]:
+    """Motions that were fitted to other electrons than those they are scored on."""
+    return {name: replace(one, freedom=INDEPENDENT) for name, one in motions.items()}
 
 
 def shuffled(settings: SimulationSettings) -> SimulatedMovie:

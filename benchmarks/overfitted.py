@@ -7,6 +7,7 @@ In noise it aligns noise.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,18 @@ from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes import first_pass
 from flexalign.plan import make_plan
+from flexalign.scoring.score_movie import MIN_PATCH_A
 
 ROUNDS = 5
 MAX_SHIFT_A = 30.0
 
 
 def overfitted_motion(movie: Path, params: AlignParams, rounds: int = ROUNDS) -> Motion:
-    """The motion of all patches of a movie, with one control point for each of their shifts."""
+    """The motion of all patches of a movie, with one control point for each of their shifts.
+
+    Patches are those of the scores, so that as much noise as possible is aligned.
+    """
+    params = replace(params, min_patch_A=MIN_PATCH_A)
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
         references = references_for(reader.info, params)

@@ -30,7 +30,7 @@ def change_cell(change: Change) -> str:
     >>> change_cell(Change(-6.0, -7.2, -5.0, 0))
     '-6.0 (-7.2; -5.0)'
     """
-    return f"{change.percent:+.1f} ({change.low:+.1f}; {change.high:+.1f})"
+    return f"{change.percent:+z.1f} ({change.low:+z.1f}; {change.high:+z.1f})"
 
 
 def comparison_table(

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from exposures import MOVIES, NULLS, OVERFITTED, TRUTH, Exposure
+from score_coverage import coverage_lines
 from score_tables import band_titles, change_cell
 from store import Store, digest, make_parser, parse, version_of
 
@@ -48,9 +49,9 @@ class Result:
     code : of the settings of the simulation
     version : of our code
     error_px : RMS distance of each alignment from the true motion
-    true_losses, field_losses : share of the signal that these errors cost in each band, at the
-        centres of the patches and over the whole field; none without specimen
-    same, other : `MovieScores` on the electrons of the fit, and on others; None = only the first
+    true_losses : share of the signal that these errors cost in each band; none without specimen
+    same, other, clean : `MovieScores` on the electrons of the fit, on others, and without noise;
+        None = only the first
     """
 
     movie: str
@@ -59,9 +60,9 @@ class Result:
     version: str
     error_px: dict[str, float]
     true_losses: dict[str, list[float]]
-    field_losses: dict[str, list[float]]
     same: dict[str, Any]
     other: dict[str, Any] | None
+    clean: dict[str, Any] | None
 
     @property
     def on_same(self) -> MovieScores:
@@ -73,6 +74,12 @@ class Result:
         """Scores on the other electrons."""
         assert self.other is not None
         return MovieScores.from_dict(self.other)
+
+    @property
+    def without_noise(self) -> MovieScores:
+        """Scores without noise."""
+        assert self.clean is not None
+        return MovieScores.from_dict(self.clean)
 
 
 def results_of(
@@ -104,13 +111,12 @@ def _result(exposure: Exposure) -> Result:
     motions = exposure.motions()
     same, other = exposure.scores(motions)
     known = {} if exposure.name in NULLS else motions
-    centers_px = exposure.patch_centers_px
+    clean = exposure.scores_without_noise(motions) if known else None
     return Result(
         exposure.name, exposure.settings.seed, exposure.code, _version(),
         {name: exposure.error_px(one) for name, one in motions.items()},
-        {name: exposure.true_losses(one, centers_px) for name, one in known.items()},
         {name: exposure.true_losses(one) for name, one in known.items()},
-        same.to_dict(), other and other.to_dict(),
+        same.to_dict(), other and other.to_dict(), clean and clean.to_dict(),
     )  # fmt: skip
 
 
@@ -123,9 +129,10 @@ def in_all(results: Sequence[Result]) -> list[str]:
 def band_table(results: Sequence[Result]) -> Iterator[str]:
     """The signal of each alignment relative to the true motion, on both sets of electrons.
 
-    Below them is what its known errors at the patches cost.
+    Below them is the signal by the score without noise, and by the known errors.
     """
     same, other = ([one.on_same for one in results], [one.on_other for one in results])
+    clean = [one.without_noise for one in results]
     bands = band_titles(same[0].bands_A)
     yield f"| alignment | electrons | {' | '.join([*bands, 'all'])} |"
     yield "| --- " * 2 + "| --: " * (len(bands) + 1) + "|"
@@ -136,9 +143,12 @@ def band_table(results: Sequence[Result]) -> Iterator[str]:
             found = compare_scores(movies, TRUTH, name)
             cells = [change_cell(change) for change in (*found.bands, found.overall)]
             yield f"| {name} | {words} | {' | '.join(cells)} |"
+        changes = compare_scores(clean, TRUTH, name).bands
+        cells = [f"{change.percent:+z.1f}" for change in changes]
+        yield f"| {name} | without noise | {' | '.join(cells)} | |"
         losses = np.mean([one.true_losses[name] for one in results], axis=0)
-        cells = [f"{-100 * loss:+.1f}" for loss in losses[: len(bands)]]
-        yield f"| {name} | known errors | {' | '.join(cells)} | |"
+        cells = [f"{-100 * loss:+z.1f}" for loss in losses[: len(bands)]]
+        yield f"| {name} | by its errors | {' | '.join(cells)} | |"
 
 
 def pairs_of(movie: MovieScores, error_px: Mapping[str, float]) -> Iterator[tuple[float, float]]:
@@ -165,11 +175,28 @@ def is_above_none(movie: MovieScores, name: str) -> bool:
     return float(excess.sum()) > SIGNIFICANT * movie.noise_sd
 
 
+def noise_of(one: Result, name: str) -> float:
+    """Log-likelihood by noise for each parameter of a motion; NaN for one without parameters.
+
+    It is what is more on the electrons of the fit than on others, or all of it without signal.
+    """
+    scores = [movie[name] for movie in (one.on_same, one.other and one.on_other) if movie]
+    fitted, *others = (float(score.log_likelihood.sum()) for score in scores)
+    most = scores[0].freedom[1]
+    return (fitted - sum(others)) / most if most else float("nan")
+
+
 def null_table(results: Sequence[Result]) -> Iterator[str]:
-    """How often each alignment has more signal than no motion, and the verdict over all movies."""
+    """How often each alignment has more signal than no motion, and the verdict over all movies.
+
+    The log-likelihood by noise is the mean and the maximum over movies.
+    """
     movies = [one.on_same for one in results]
-    yield "| alignment | above none | significantly | verdict over all movies |"
-    yield "| --- | --: | --: | --- |"
+    yield (
+        "| alignment | above none | significantly | log-likelihood by noise, for each parameter | "
+        "verdict over all movies |"
+    )
+    yield "| --- | --: | --: | --: | --- |"
     for name in in_all(results):
         if name in (NO_MOTION, TRUTH):
             continue
@@ -179,7 +206,9 @@ def null_table(results: Sequence[Result]) -> Iterator[str]:
         ]
         above = sum(is_above_none(movie, name) for movie in movies)
         verdict = compare_scores(movies, NO_MOTION, name).verdict()
-        yield f"| {name} | {sum(one > 0 for one in raw)} | {above} | {verdict} |"
+        noise = [value for one in results if np.isfinite(value := noise_of(one, name))]
+        cell = f"{np.mean(noise):.1f} to {max(noise):.1f}" if noise else ""
+        yield f"| {name} | {sum(one > 0 for one in raw)} | {above} | {cell} | {verdict} |"
 
 
 def report(name: str, results: Sequence[Result]) -> None:
@@ -195,6 +224,9 @@ def report(name: str, results: Sequence[Result]) -> None:
     if name == "still":
         return
     other = [one.on_other for one in results]
+    clean = [one.without_noise for one in results]
+    electrons_of = {"of the fit": same, "others": other}
+    print("\n".join([*coverage_lines(electrons_of, clean, TRUTH), ""]))
     for names, words in ((in_all(results), ""), (_given(results), f", without {OVERFITTED}")):
         for electrons, movies in (("of the fit", same), ("others", other)):
             gains = [

@@ -64,19 +64,35 @@ def test_frames_of_other_specimens_have_no_signal_along_an_overfitted_motion(mod
     assert not found.has_signal
 
 
-def test_true_losses_grow_with_errors_and_toward_fine_bands(modules, tmp_path):
+@pytest.fixture(scope="module")
+def displaced(modules, tmp_path_factory):
+    """A movie at rest, with and without noise, along random errors of some size."""
     exposure = modules["exposures"].Exposure(
-        "still", 1, tmp_path, 1, shape_px=(256, 256), frame_count=6, pixel_size_A=1.5
-    )
+        "still", 1, tmp_path_factory.mktemp("cache"), 1,
+        shape_px=(384, 384), frame_count=6, pixel_size_A=1.5, dose_per_frame_e_A2=2.0,
+    )  # fmt: skip
     errors_px = np.random.default_rng(1).normal(size=(6, 2))
+    path = Motion.still(6).trajectory
+    motions = {
+        size: Scored(Motion(type(path)(size * errors_px, path.is_measured, 0)), INDEPENDENT)
+        for size in (0.0, 0.3, 0.6)
+    }
+    losses = {size: exposure.true_losses(one) for size, one in motions.items()}
+    return losses, exposure.scores_without_noise({str(k): one for k, one in motions.items()})
 
-    def losses(scale):
-        path = Motion.still(6).trajectory
-        moved = type(path)(scale * errors_px, path.is_measured, 0)
-        return exposure.true_losses(Scored(Motion(moved), INDEPENDENT))
 
-    none, small, large = losses(0.0), losses(0.3), losses(0.6)
+def test_true_losses_grow_with_errors_and_toward_fine_bands(displaced):
+    losses, _ = displaced
 
-    assert none == pytest.approx([0.0] * 5, abs=1e-4)
-    assert small[:4] == sorted(small[:4])
-    assert all(a < b for a, b in zip(small[:4], large[:4], strict=True))
+    assert losses[0.0] == pytest.approx([0.0] * 5, abs=1e-4)
+    assert losses[0.3][:4] == sorted(losses[0.3][:4])
+    assert all(a < b for a, b in zip(losses[0.3][:4], losses[0.6][:4], strict=True))
+
+
+def test_scores_without_noise_lack_what_errors_cost(displaced):
+    losses, clean = displaced
+
+    for size in (0.3, 0.6):
+        changes = compare_scores([clean], "0.0", str(size)).bands
+        lost = [-change.percent / 100 for change in changes]
+        assert lost == pytest.approx(losses[size][: len(lost)], rel=0.15)

@@ -86,8 +86,8 @@ class ScoreOptions:
 
 
 @takes_parameters_without(
-    RANGES, ESTIMATION, OUTPUT, "local", "control_points", "group_frames", "gain_check",
-    "dose_check",
+    RANGES, ESTIMATION, OUTPUT, "local", "control_points", "group_frames", "min_patch_A",
+    "gain_check", "dose_check",
 )  # fmt: skip
 @takes_options
 def score(

@@ -67,9 +67,9 @@ def _table(best: str, found: Sequence[SessionScores]) -> Table:
     for one in found:
         changes = (*one.bands, one.overall)
         b_factor = "?" if math.isnan(one.b_factor_A2) else f"{one.b_factor_A2:.1f}"
-        table.add_row(one.b, *(f"{change.percent:+.1f}" for change in changes), b_factor)
-        table.add_row("  from", *(f"{change.low:+.1f}" for change in changes))
-        table.add_row("  to", *(f"{change.high:+.1f}" for change in changes))
+        table.add_row(one.b, *(f"{change.percent:+z.1f}" for change in changes), b_factor)
+        table.add_row("  from", *(f"{change.low:+z.1f}" for change in changes))
+        table.add_row("  to", *(f"{change.high:+z.1f}" for change in changes))
     return table
 
 

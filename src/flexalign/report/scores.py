@@ -134,7 +134,7 @@ def _pair(movies: Sequence[MovieScores], found: SessionScores) -> dict[str, Any]
         {
             "number": int(number),
             "movie": movies[number].movie,
-            "changes": [f"{value:+.1f}" for value in by_movie[number]],
+            "changes": [f"{value:+z.1f}" for value in by_movie[number]],
         }
         for number in np.argsort([values[-1] for values in by_movie])
     ]
@@ -156,8 +156,8 @@ def _pair(movies: Sequence[MovieScores], found: SessionScores) -> dict[str, Any]
 def _cell(change: Change) -> dict[str, Any]:
     """A change with its limits, formatted."""
     return {
-        "percent": f"{change.percent:+.1f}",
-        "limits": f"{change.low:+.1f} to {change.high:+.1f}",
+        "percent": f"{change.percent:+z.1f}",
+        "limits": f"{change.low:+z.1f} to {change.high:+z.1f}",
         "has_interval": change.has_interval,
         "is_clear": change.is_significant,
     }

@@ -108,23 +108,21 @@ def score_motions(
     bands = tuple(band for band in bands_A if band[1] > 0.97 * finest_A)
     factor = _ssnr_per_cross(best, bands)  # (bands, rings)
     likelihood_factor = best.weight * best.share  # (patches, rings)
-    cross_bias = _cross_bias(best)
     coarser = _share_of_coarser(best, bands)
     scores = []
     for name, one in sums.items():
-        minimum, maximum = freedoms[name]
+        limits = np.array(freedoms[name])
         # Fits give coarse rings at least the weight that they should have, so that of a motion
         # without standard errors the noise of a band is at most its share of all coarser ones.
-        share = coarser if minimum < maximum else 1.0
-        of_bands = cross_bias @ factor.T
-        of_patches = (cross_bias * likelihood_factor).sum(axis=1)
+        is_known = limits[0] == limits[1]
+        of_bands = limits[:, None] / np.where([[True], [is_known]], 1.0, coarser)
         score = MotionScore(
             name,
             one.cross @ factor.T,
             (one.cross * likelihood_factor).sum(axis=1),
-            np.stack([minimum * of_bands, maximum * of_bands / share], axis=-1),
-            np.stack([minimum * of_patches, maximum * of_patches], axis=-1),
-            (minimum, maximum),
+            np.einsum("pr,lbr,br->pbl", one.cross, _noise_share(best, of_bands), factor),
+            (one.cross * likelihood_factor) @ _noise_share(best, limits).T,
+            freedoms[name],
         )
         scores.append(_with_search_in_noise(score, best.noise_sd))
     return MovieScores(movie, bands, tuple(scores), best.noise_sd, frames)
@@ -170,17 +168,17 @@ def _ssnr_per_cross(sums: RingSums, bands_A: tuple[tuple[float, float], ...]) ->
     return np.array(rows)
 
 
-def _cross_bias(sums: RingSums) -> FloatArray:
-    """Expected cross-power (patches, rings) of the noise to which one parameter was fitted.
+def _noise_share(sums: RingSums, parameters: FloatArray) -> FloatArray:
+    """Expected share (..., rings) of the cross-power that is noise, for fitted parameters (...).
 
-    The log-likelihood rises by one, shared among patches and rings as the information is.
+    Fitted errors add the variance v = K (2 pi k)^2 / F to phase differences of two frames, and
+    fitted noise is v times the signal.  Both are blurred alike by the errors of a motion, so that
+    the share is v / (1 + v) (S2, S3).
     """
-    information = sums.information.sum(axis=1)
-    total = float(information.sum())
-    weight = sums.weight * sums.share
-    known = (weight > 0) & (total > 0)
-    per_weight = np.divide(information, weight, out=np.zeros_like(information), where=known)
-    return np.asarray(per_weight / max(total, 1e-30))
+    total = max(float(sums.information.sum()), 1e-30)
+    wave_per_A = 2 * np.pi * sums.ring_frequency_per_A
+    variance = parameters[..., None] * wave_per_A**2 / total
+    return np.asarray(variance / (1 + variance))
 
 
 def _share_of_coarser(sums: RingSums, bands_A: tuple[tuple[float, float], ...]) -> FloatArray:

@@ -30,6 +30,10 @@ from flexalign.scoring.freedom import INDEPENDENT, Freedom, freedom_of
 from flexalign.scoring.movie_scores import GLOBAL, NO_MOTION, MovieScores, score_motions
 from flexalign.scoring.ring_sums import Places, RingSums, displacements_px, ring_sums
 
+# Minimum side of a patch.  It is half that of the estimation: displacements are given, so a patch
+# may be small, and the variation of the true motion within it costs all alignments signal.
+MIN_PATCH_A = 250.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
@@ -104,7 +108,7 @@ def score_movie(
     Parameters
     ----------
     motions : by name
-    params : as for `align_movie`; what concerns the estimation is not used
+    params : as for `align_movie`; what concerns the estimation is not used, but `patches` is
     progress : called as ``progress(stage, done, total)``
 
     Raises
@@ -114,6 +118,7 @@ def score_movie(
         frames are measured in all motions.
     """
     params, measured = params_of_shared_frames(movie, motions, params)
+    params = replace(params, min_patch_A=MIN_PATCH_A)
     with after_first_pass(movie, params, progress) as read:
         frames, places, grid = _prepared(read.frames, read.plan, measured)
         envelope = damage_envelope(frames, read.plan, params)

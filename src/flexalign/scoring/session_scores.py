@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,15 +16,16 @@ from flexalign.scoring.movie_scores import (
     MovieScores,
     with_names,
 )
+from flexalign.scoring.ratio_limits import ratio_limits
 
 CONFIDENCE = 0.95
 # All of n samples are on one side of the median with a probability of 2^(1 - n), so that fewer
-# have no interval of 95 %.  With fewer movies their patches are drawn instead.
+# have no interval of 95 %.  With fewer movies, their patches are the samples.
 MIN_SAMPLES = 6
 # Limits of a change of which nothing is known.
 _UNKNOWN = (-100.0, 100.0)
-_RESAMPLES = 2000
-_SEED = 1
+# Changes that are written as zero, such as those of rounding errors, are not significant.
+_ZERO_PERCENT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ class Change(JsonValue):
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval excludes zero, and all that is written as zero."""
+        return self.low > _ZERO_PERCENT or self.high < -_ZERO_PERCENT
 
     def less(self) -> str:
         """By how much the one with less signal has less, with the limits of the interval.
@@ -106,7 +108,7 @@ class SessionScores(JsonValue):
         if not change.is_significant:
             return (
                 f"{self.a} and {self.b} do not differ significantly: signal of {self.b} "
-                f"{change.percent:+.1f} % ({change.low:+.1f} to {change.high:+.1f})"
+                f"{change.percent:+z.1f} % ({change.low:+z.1f} to {change.high:+z.1f})"
             )
         is_more = change.low > 0
         less, more = (self.a, self.b) if is_more else (self.b, self.a)
@@ -137,9 +139,9 @@ def best_of(movies: Sequence[MovieScores]) -> str:
 def compare_scores(movies: Sequence[MovieScores], a: str, b: str) -> SessionScores:
     """Compare two alignments over movies.
 
-    Ratios are those of sums over movies.  For the interval movies are drawn with replacement
-    (Efron, Ann. Stat. 7 (1979) 1), or the patches of few movies; A and B are drawn together, since
-    they share most noise.  Fewer than six samples say nothing: the limits are -100 and 100 %.
+    Ratios are those of sums over movies.  The samples of the interval are the movies, or the
+    patches of few movies; A and B share most noise, which `ratio_limits` takes into account.
+    Fewer than six samples say nothing: the limits are -100 and 100 %.
     """
     used = [movie for movie in movies if movie.has_signal]
     without = tuple(movie.movie for movie in movies if not movie.has_signal)
@@ -150,11 +152,12 @@ def compare_scores(movies: Sequence[MovieScores], a: str, b: str) -> SessionScor
     patches = [[_values(movie[name], len(bands_A)) for movie in used] for name in (a, b)]
     per_movie = [np.stack([values.sum(axis=0) for values in side]) for side in patches]
     are_few = len(used) < MIN_SAMPLES
-    drawn = [np.concatenate(side) for side in patches] if are_few else per_movie
+    samples = [np.concatenate(side) for side in patches] if are_few else per_movie
     middle = [_corrected(side) for side in per_movie]
     more_in = (middle[1] > middle[0]).sum(axis=0)
     changes = [
-        Change(*limits, int(count)) for limits, count in zip(_limits(*drawn), more_in, strict=True)
+        Change(*limits, int(count))
+        for limits, count in zip(_limits(*samples), more_in, strict=True)
     ]
     return SessionScores(
         a, b, len(used), without, bands_A, tuple(changes[:-1]), changes[-1],
@@ -203,31 +206,34 @@ def _corrected(values: FloatArray) -> FloatArray:
 
 def _limits(a: FloatArray, b: FloatArray) -> list[tuple[float, float, float]]:
     """Estimate and limits of the change in percent, for each column of scores (n, columns, 3)."""
-    whole = [side.sum(axis=0)[None] for side in (a, b)]
-    estimate = (_percent(*whole, bias_a=1, bias_b=2) + _percent(*whole, bias_a=2, bias_b=1))[0] / 2
-    if len(a) < MIN_SAMPLES:
-        return [(float(middle), *_UNKNOWN) for middle in estimate]
-    rng = np.random.default_rng(_SEED)
-    index = rng.integers(len(a), size=(_RESAMPLES, len(a)))
-    counts = np.apply_along_axis(np.bincount, 1, index, minlength=len(a)).astype(np.float64)
-    sums = [np.einsum("rn,nck->rck", counts, side) for side in (a, b)]
-    low = _percent(sums[0], sums[1], bias_a=1, bias_b=2)
-    high = _percent(sums[0], sums[1], bias_a=2, bias_b=1)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    lowest = np.percentile(low, tail, axis=0)
-    highest = np.percentile(high, 100 - tail, axis=0)
-    return [
-        (float(middle), float(first), float(last))
-        for middle, first, last in zip(estimate, lowest, highest, strict=True)
-    ]
+    largest_a, smallest_a = (a[..., 0] - a[..., limit] for limit in (1, 2))
+    largest_b, smallest_b = (b[..., 0] - b[..., limit] for limit in (1, 2))
+    found = []
+    for column in range(a.shape[1]):
+        lowest = largest_a[:, column], smallest_b[:, column]
+        highest = smallest_a[:, column], largest_b[:, column]
+        middle = sum(_percent(_ratio(*(side.sum() for side in one))) for one in (lowest, highest))
+        limits = _UNKNOWN
+        if len(a) >= MIN_SAMPLES:
+            limits = (
+                _percent(ratio_limits(*lowest, CONFIDENCE)[0]),
+                _percent(ratio_limits(*highest, CONFIDENCE)[1]),
+            )
+        found.append((middle / 2, *limits))
+    return found
 
 
-def _percent(a: FloatArray, b: FloatArray, *, bias_a: int, bias_b: int) -> FloatArray:
-    """Change in percent (n, columns) of scores (n, columns, 3), less the given limits of bias."""
-    of_a = a[..., 0] - a[..., bias_a]
-    of_b = b[..., 0] - b[..., bias_b]
-    larger = np.maximum(np.maximum(of_a, of_b), 1e-30)
-    return np.asarray((100 * (of_b - of_a) / larger).clip(-100, 100))
+def _ratio(a: float, b: float) -> float:
+    """The ratio of B to A, between zero and infinity."""
+    a, b = max(a, 0.0), max(b, 0.0)
+    if a == b:
+        return 1.0
+    return b / a if a > 0 else math.inf
+
+
+def _percent(ratio: float) -> float:
+    """Change from A to B in percent of the larger one, by the ratio of B to A."""
+    return 100 * (ratio - 1) if ratio < 1 else 100 * (1 - 1 / ratio)
 
 
 def _b_factor_A2(bands_A: tuple[tuple[float, float], ...], a: FloatArray, b: FloatArray) -> float:
