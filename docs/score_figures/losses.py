@@ -1,4 +1,4 @@
-"""The loss of signal that scores predict against the true one."""
+"""The loss of signal by score against that by the score without noise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_losses(results: Mapping[str, Sequence[Any]]) -> Figure:
         _print_losses(kind, found)
         axes.plot([-5, 105], [-5, 105], "--k", lw=1)
         axes.set(xlim=(-5, 105), ylim=(-8, 105), title=f"{kind}, {len(found)} movies")
-        axes.set(xlabel="loss by the known errors (%)", ylabel="loss by score (%)")
+        axes.set(xlabel="loss without noise (%)", ylabel="loss by score (%)")
     bands = found[0].on_same.bands_A
     handles = [Line2D([], [], marker="o", ls="", color=c, label=n) for n, c in shown.items()]
     handles += [
@@ -50,28 +50,26 @@ def _names(found: Sequence[Any]) -> list[str]:
 
 
 def _points(found: Sequence[Any], name: str, which: str) -> Numbers:
-    """True loss, loss by score and its limits (bands, 4), in percent of the true motion's signal.
+    """Loss without noise, by score, and its limits (bands, 4), in percent of the true signal.
 
     `which` is "same" for the electrons of the fit, or "other".
     """
     movies = [one.on_same if which == "same" else one.on_other for one in found]
-    true = 100 * np.mean([one.true_losses[name] for one in found], axis=0)
+    clean = compare_scores([one.without_noise for one in found], "truth", name).bands
+    true = [-change.percent for change in clean]
     changes = compare_scores(movies, "truth", name).bands
     scored = [(-change.percent, -change.high, -change.low) for change in changes]
     return np.column_stack([true, scored])
 
 
 def _print_losses(kind: str, found: Sequence[Any]) -> None:
-    """How well the losses by score agree with the true ones."""
+    """How well the losses by score agree with those without noise."""
     for which, title in (("same", "electrons of the fit"), ("other", "other electrons")):
         true, loss, low, high = np.concatenate([_points(found, n, which) for n in _names(found)]).T
         inside = (low <= true) & (true <= high)
         print(
-            f"losses, {kind}, {title}: {len(found)} movies, true loss within the interval for "
+            f"losses, {kind}, {title}: {len(found)} movies, loss without noise in the interval for "
             f"{inside.sum()} of {len(inside)} pairs of alignment and band, difference of losses "
             f"{np.mean(loss - true):+.1f} on average, "
             f"{np.sqrt(np.mean((loss - true) ** 2)):.1f} % RMS"
         )
-    for name in _names(found):
-        lost = 100 * np.mean([one.field_losses[name] for one in found], axis=0)
-        print(f"  {name}, whole field: {', '.join(f'{loss:.1f}' for loss in lost)} %")
