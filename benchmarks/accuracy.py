@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import peers
 import scoring
-from store import Store, code_of, installed, make_parser, version_of
+from store import Store, add_table_option, code_of, installed, make_parser, version_of
 
 import flexalign
 from flexalign.align import align_movie
@@ -290,6 +290,7 @@ def _row(method: str, scores: dict[int, Score], oracle: dict[int, Score]) -> str
 
 def main() -> None:
     parser = make_parser(__doc__)
+    add_table_option(parser)
     parser.add_argument("--classes", nargs="+", choices=CLASSES, metavar="CLASS",
                         help=f"of {', '.join(CLASSES)}; default: all but tiny")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))

@@ -26,7 +26,7 @@ import numpy as np
 import peers
 from attainable import attainable_motions
 from catalogue import CONDITIONS, MAX_PX, Condition, condition, random_condition
-from store import Store, installed, make_parser, parse, version_of
+from store import Store, add_table_option, installed, make_parser, parse, version_of
 
 import flexalign
 from flexalign.align import align_movie
@@ -283,6 +283,7 @@ def summary(rows: Rows) -> str:
 
 def main() -> None:
     parser = make_parser(__doc__)
+    add_table_option(parser)
     parser.add_argument("--seeds", nargs="+", type=int, default=[101])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--size", type=int, metavar="PX", help="square fields of this size")

@@ -12,7 +12,6 @@ Markdown, have the signal of each relative to the first, by band::
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy.typing as npt
 from exposures import TRUTH, Exposure
 from score_tables import band_titles, change_cell
 from scores import SMALL
-from store import CACHE
+from store import make_parser
 
 from flexalign import align_movie
 from flexalign.estimate.damage import damage_envelope
@@ -37,7 +36,7 @@ from flexalign.scoring.freedom import INDEPENDENT, Freedom
 from flexalign.scoring.movie_scores import MovieScores
 from flexalign.scoring.ring_sums import Places, RingSums, displacements_px, ring_sums
 from flexalign.scoring.score_movie import MIN_PATCH_A, Scored, after_first_pass
-from flexalign.scoring.session_scores import Change, SessionScores, compare_scores
+from flexalign.scoring.session_scores import compare_scores
 
 FRAMES, QUARTERS, PATCHES = "frames", "quarters", "patches"
 # Electrons per pixel: enough that signal determines the displacement of every patch.
@@ -209,16 +208,10 @@ def noise_cell(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f} +- {error:.2f}"
 
 
-def changes(found: SessionScores) -> tuple[Change, ...]:
-    """Those of all bands, and of the log-likelihood."""
-    return *found.bands, found.overall
-
-
 def tables(movies: Sequence[Equal]) -> Iterator[str]:
     """The errors and the freedom of the motions, and their signal relative to the trajectory."""
     yield (
-        "| motion | error of the fit (px) | made equal (px) | fitted parameters | "
-        "log-likelihood by noise, for each |"
+        "| motion | error of the fit (px) | made equal (px) | parameters | noise per parameter |"
     )
     yield "| --- | --: | --: | --: | --: |"
     for name in movies[0].rms_px:
@@ -238,19 +231,16 @@ def tables(movies: Sequence[Equal]) -> Iterator[str]:
     yield "| --- " * 2 + "| --: " * (len(same[0].bands_A) + 1) + "|"
     for name in (QUARTERS, PATCHES):
         for electrons, scores in kinds.items():
-            cells = map(change_cell, changes(compare_scores(scores, FRAMES, name)))
+            found = compare_scores(scores, FRAMES, name)
+            cells = map(change_cell, (*found.bands, found.overall))
             yield f"| {name} | {electrons} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[*range(601, 609)])
     parser.add_argument("--electrons", type=float, default=ELECTRONS, help="per pixel and frame")
-    parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     chosen.cache.mkdir(parents=True, exist_ok=True)
     movies = [equal(seed, chosen.electrons, chosen.cache, chosen.threads) for seed in chosen.seeds]

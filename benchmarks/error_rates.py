@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import peers
 from conditions import stated_error_px
-from store import Store, make_parser, parse, version_of
+from store import Store, add_table_option, make_parser, parse, version_of
 
 from flexalign.align import align_movie
 from flexalign.motion import Motion
@@ -315,6 +315,7 @@ def _counted(
 
 def main() -> None:
     parser = make_parser(__doc__)
+    add_table_option(parser)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES_PX), metavar="PX")
     parser.add_argument("--seeds", nargs="+", type=int, default=[101, 102, 103, 104])
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")

@@ -1,8 +1,8 @@
-"""Movies whose alignments are scored: one specimen and motion, twice with different electrons.
+"""Movies whose alignments are scored: one specimen and motion, with different electrons.
 
-The programs see the first movie, and an over-fitted motion is made of it.  A third one has so many
-electrons that noise does not matter.  Of `NULLS` there is only the first, since no motion has
-signal in them.
+The programs see the first movie, and an over-fitted motion is made of it.  The second has other
+electrons, and the third so many that noise does not matter.  Of `NULLS` there is only the first,
+since no motion has signal in them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MOVIES: dict[str, dict[str, Any]] = {
 NULLS = ("noise", "shuffled")
 TRUTH, OVERFITTED = "truth", "over-fitted"
 _OTHER_SEED = 5000
-# A thousand times those of a movie or more, and below the limit of 16 bits.
+# Far more than those of the other movies, and below the limit of 16 bits.
 _ELECTRONS_WITHOUT_NOISE = 5000.0
 # Errors over the field are taken at every second node of the lattice of the truth.
 _EVERY = 2
@@ -115,8 +115,8 @@ class Exposure:
         same = score_movie(self.folder / "first.mrc", motions, self.params(), _silent)
         if self.name in NULLS:
             return same, None
-        free = _independent(motions)
-        return same, score_movie(self.folder / "second.mrc", free, self.params(), _silent)
+        other = self.folder / "second.mrc"
+        return same, score_movie(other, _independent(motions), self.params(), _silent)
 
     def scores_without_noise(self, motions: Mapping[str, Scored]) -> MovieScores:
         """Scores on so many electrons, at the same dose, that noise does not matter."""

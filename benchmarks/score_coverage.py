@@ -6,7 +6,7 @@ samples of an interval, and once for each movie alone, where patches are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flexalign.scoring.movie_scores import MovieScores
@@ -30,44 +30,45 @@ class Coverage(NamedTuple):
         return f"{self.inside} of {self.total}"
 
 
-def coverage(movies: Sequence[MovieScores], clean: Sequence[MovieScores], truth: str) -> Coverage:
+def coverage(
+    names: Iterable[str], movies: Sequence[MovieScores], clean: Sequence[MovieScores], truth: str
+) -> Coverage:
     """How often intervals of the change from the true motion to another include that of `clean`.
 
     Parameters
     ----------
+    names : of the other motions
     movies, clean : a session, with and without noise
     truth : name of the true motion
     """
     inside = []
-    for name in _in_all(movies):
-        if name != truth:
-            found, expected = (compare_scores(one, truth, name).bands for one in (movies, clean))
-            inside += [
-                one.low <= known.percent <= one.high
-                for one, known in zip(found, expected, strict=False)
-            ]
+    for name in names:
+        found, expected = (compare_scores(one, truth, name).bands for one in (movies, clean))
+        inside += [
+            one.low <= known.percent <= one.high
+            for one, known in zip(found, expected, strict=False)
+        ]
     return Coverage(sum(inside), len(inside))
 
 
-def _in_all(movies: Sequence[MovieScores]) -> list[str]:
-    """Names of the alignments that all movies have; a program may fail."""
-    others = [{score.name for score in movie.scores} for movie in movies]
-    return [one.name for one in movies[0].scores if all(one.name in names for names in others)]
-
-
 def coverage_lines(
-    movies: Mapping[str, Sequence[MovieScores]], clean: Sequence[MovieScores], truth: str
+    names: Sequence[str],
+    movies: Mapping[str, Sequence[MovieScores]],
+    clean: Sequence[MovieScores],
+    truth: str,
 ) -> Iterator[str]:
     """Rows of a table of the coverage.
 
     Parameters
     ----------
+    names : of the motions other than the true one
     movies : scores by the electrons they are of
     clean : scores without noise
+    truth : name of the true motion
     """
     yield f"| {100 * CONFIDENCE:g} % intervals, electrons | of the session | of single movies |"
     yield "| --- | --: | --: |"
     for electrons, scores in movies.items():
-        alone = [coverage([a], [b], truth) for a, b in zip(scores, clean, strict=True)]
+        alone = [coverage(names, [a], [b], truth) for a, b in zip(scores, clean, strict=True)]
         single = Coverage(sum(one.inside for one in alone), sum(one.total for one in alone))
-        yield f"| {electrons} | {coverage(scores, clean, truth)} | {single} |"
+        yield f"| {electrons} | {coverage(names, scores, clean, truth)} | {single} |"

@@ -180,21 +180,21 @@ def noise_of(one: Result, name: str) -> float:
 
     It is what is more on the electrons of the fit than on others, or all of it without signal.
     """
-    scores = [movie[name] for movie in (one.on_same, one.other and one.on_other) if movie]
-    fitted, *others = (float(score.log_likelihood.sum()) for score in scores)
-    most = scores[0].freedom[1]
-    return (fitted - sum(others)) / most if most else float("nan")
+    fitted = one.on_same[name]
+    noise = float(fitted.log_likelihood.sum())
+    if one.other is not None:
+        noise -= float(one.on_other[name].log_likelihood.sum())
+    return noise / fitted.freedom[1] if fitted.freedom[1] else float("nan")
 
 
 def null_table(results: Sequence[Result]) -> Iterator[str]:
     """How often each alignment has more signal than no motion, and the verdict over all movies.
 
-    The log-likelihood by noise is the mean and the maximum over movies.
+    The noise per parameter, see `noise_of`, is the mean and the maximum over movies.
     """
     movies = [one.on_same for one in results]
     yield (
-        "| alignment | above none | significantly | log-likelihood by noise, for each parameter | "
-        "verdict over all movies |"
+        "| alignment | above none | significantly | noise per parameter | verdict over all movies |"
     )
     yield "| --- | --: | --: | --: | --- |"
     for name in in_all(results):
@@ -207,7 +207,7 @@ def null_table(results: Sequence[Result]) -> Iterator[str]:
         above = sum(is_above_none(movie, name) for movie in movies)
         verdict = compare_scores(movies, NO_MOTION, name).verdict()
         noise = [value for one in results if np.isfinite(value := noise_of(one, name))]
-        cell = f"{np.mean(noise):.1f} to {max(noise):.1f}" if noise else ""
+        cell = f"{np.mean(noise):.1f}, at most {max(noise):.1f}" if noise else ""
         yield f"| {name} | {sum(one > 0 for one in raw)} | {above} | {cell} | {verdict} |"
 
 
@@ -225,8 +225,9 @@ def report(name: str, results: Sequence[Result]) -> None:
         return
     other = [one.on_other for one in results]
     clean = [one.without_noise for one in results]
-    electrons_of = {"of the fit": same, "others": other}
-    print("\n".join([*coverage_lines(electrons_of, clean, TRUTH), ""]))
+    others = [name for name in in_all(results) if name != TRUTH]
+    rows = coverage_lines(others, {"of the fit": same, "others": other}, clean, TRUTH)
+    print("\n".join([*rows, ""]))
     for names, words in ((in_all(results), ""), (_given(results), f", without {OVERFITTED}")):
         for electrons, movies in (("of the fit", same), ("others", other)):
             gains = [

@@ -80,8 +80,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
     return parser
+
+
+def add_table_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--table``, for benchmarks that can print their stored results alone."""
+    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
 
 
 def parse(

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import peers
-from store import Store, code_of, installed, make_parser, parse, version_of
+from store import Store, add_table_option, code_of, installed, make_parser, parse, version_of
 from tilt_conditions import SERIES, settings_of
 
 import flexalign
@@ -293,6 +293,7 @@ def summary(found: Sequence[tuple[Series, Rows]]) -> str:
 
 def main() -> None:
     parser = make_parser(__doc__)
+    add_table_option(parser)
     parser.add_argument("--seeds", nargs="+", type=int, default=[101])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument(

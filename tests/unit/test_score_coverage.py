@@ -50,7 +50,7 @@ def counted(found):
 
 def test_intervals_include_the_scores_without_noise_of_single_movies(script, movies, clean):
     inside, total = counted(
-        [script.coverage([a], [b], "true") for a, b in zip(movies, clean, strict=True)]
+        [script.coverage(["b"], [a], [b], "true") for a, b in zip(movies, clean, strict=True)]
     )
 
     assert total == 2 * len(movies)
@@ -60,7 +60,7 @@ def test_intervals_include_the_scores_without_noise_of_single_movies(script, mov
 def test_intervals_of_sessions_include_the_scores_without_noise(script, movies, clean):
     starts = range(0, len(movies), 8)
     inside, total = counted(
-        [script.coverage(movies[at : at + 8], clean[at : at + 8], "true") for at in starts]
+        [script.coverage(["b"], movies[at : at + 8], clean[at : at + 8], "true") for at in starts]
     )
 
     assert total == 2 * len(starts)
@@ -70,11 +70,11 @@ def test_intervals_of_sessions_include_the_scores_without_noise(script, movies, 
 def test_wrong_scores_are_outside(script, movies):
     wrong = [movie_of(seed, 0.0, KEPT - 0.1) for seed in range(200)]
 
-    assert script.coverage(movies, wrong, "true") == (0, 2)
+    assert script.coverage(["b"], movies, wrong, "true") == (0, 2)
 
 
 def test_a_row_for_each_kind_of_electrons(script, movies, clean):
-    rows = list(script.coverage_lines({"others": movies}, clean, "true"))
+    rows = list(script.coverage_lines(["b"], {"others": movies}, clean, "true"))
 
     assert len(rows) == 3
     assert rows[-1].startswith("| others | 2 of 2 | ")

@@ -150,6 +150,18 @@ def test_fitted_noise_is_subtracted_from_a_score(exposures, scores):
     assert abs(np.mean(corrected)) < np.mean(raw)
 
 
+def test_however_many_parameters_the_correction_is_at_most_the_signal(scores, truth):
+    many = 1e5
+    found = scores({"truth": Scored(truth, Freedom(many, many))})["truth"]
+    corrections = (
+        (found.log_likelihood, found.log_likelihood_bias),
+        (found.ssnr[:, 0], found.ssnr_bias[:, 0]),
+    )
+
+    for value, bias in corrections:
+        assert 0.5 * value.sum() < bias[..., 1].sum() < value.sum()
+
+
 def noise_frames(seed):
     pixels = np.random.default_rng(seed).normal(size=(8, 256, 256)).astype(np.float32)
     index = np.arange(8)

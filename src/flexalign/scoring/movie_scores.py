@@ -111,17 +111,17 @@ def score_motions(
     coarser = _share_of_coarser(best, bands)
     scores = []
     for name, one in sums.items():
-        limits = np.array(freedoms[name])
-        # Fits give coarse rings at least the weight that they should have, so that of a motion
-        # without standard errors the noise of a band is at most its share of all coarser ones.
-        is_known = limits[0] == limits[1]
-        of_bands = limits[:, None] / np.where([[True], [is_known]], 1.0, coarser)
+        minimum, maximum = freedoms[name]
+        # Fits give coarse rings at least the weight that they should have: where the number of
+        # parameters is not known, the noise of a band is at most its share of all coarser ones.
+        share = coarser if minimum < maximum else 1.0
+        of_bands = np.array([np.full(len(bands), minimum), np.full(len(bands), maximum) / share])
         score = MotionScore(
             name,
             one.cross @ factor.T,
             (one.cross * likelihood_factor).sum(axis=1),
             np.einsum("pr,lbr,br->pbl", one.cross, _noise_share(best, of_bands), factor),
-            (one.cross * likelihood_factor) @ _noise_share(best, limits).T,
+            (one.cross * likelihood_factor) @ _noise_share(best, np.array(freedoms[name])).T,
             freedoms[name],
         )
         scores.append(_with_search_in_noise(score, best.noise_sd))

@@ -212,14 +212,14 @@ def _limits(a: FloatArray, b: FloatArray) -> list[tuple[float, float, float]]:
     for column in range(a.shape[1]):
         lowest = largest_a[:, column], smallest_b[:, column]
         highest = smallest_a[:, column], largest_b[:, column]
-        middle = sum(_percent(_ratio(*(side.sum() for side in one))) for one in (lowest, highest))
+        estimates = [_percent(_ratio(x.sum(), y.sum())) for x, y in (lowest, highest)]
         limits = _UNKNOWN
         if len(a) >= MIN_SAMPLES:
             limits = (
                 _percent(ratio_limits(*lowest, CONFIDENCE)[0]),
                 _percent(ratio_limits(*highest, CONFIDENCE)[1]),
             )
-        found.append((middle / 2, *limits))
+        found.append((sum(estimates) / 2, *limits))
     return found
 
 
