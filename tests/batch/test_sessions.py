@@ -177,7 +177,11 @@ def test_ctrl_c_finishes_what_is_under_way_and_the_next_run_the_rest(
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process and of those it started, shared pages once."""
+    """Memory of a process and of those it started, shared pages once.
+
+    Pages of files are left out: the share of one process in them changes when other processes
+    that use the same libraries start or end.
+    """
     total = 0
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for number in (str(pid), *children):
@@ -185,12 +189,14 @@ def resident_bytes(pid: int) -> int:
             line.split(":", 1)
             for line in Path(f"/proc/{number}/smaps_rollup").read_text().splitlines()[1:]
         )
-        total += int(lines["Pss"].split()[0]) * 1024
+        total += sum(int(lines[name].split()[0]) for name in ("Pss_Anon", "Pss_Shmem")) * 1024
     return total
 
 
 def test_memory_and_open_files_stay_flat_over_many_movies(tmp_path, write_movie, start):
-    count = 500 if IS_FULL else 40
+    # The memory of a worker grows over its first 50 movies or so, until what is freed is enough for
+    # what follows: the early part begins after these.
+    count = 500 if IS_FULL else 240
     for number in range(count):
         write_movie(tmp_path / "movies" / f"m{number:03}.mrcs", number)
     process = start("align", tmp_path / "movies", "--out", tmp_path / "run", *OPTIONS)
@@ -205,7 +211,7 @@ def test_memory_and_open_files_stay_flat_over_many_movies(tmp_path, write_movie,
             continue
         time.sleep(0.1)
 
-    early = [s for s in seen if count * 0.3 <= s[0] <= count * 0.5]
+    early = [s for s in seen if count * 0.45 <= s[0] <= count * 0.6]
     late = [s for s in seen if count * 0.8 <= s[0]][:-2]
     memory = [statistics.median(s[1] for s in part) for part in (early, late)]
     # Those that are open all the time: some more are for a moment, while tables are written.
