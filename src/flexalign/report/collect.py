@@ -23,7 +23,7 @@ from flexalign.plain import typed, typed_items
 from flexalign.report.columns import COLUMNS, rounded
 
 _TEXTS = (
-    "movie", "micrograph", "dose_weighted", "thumbnail", "severity", "chosen", "version",
+    "movie", "micrograph", "dose_weighted", "thumbnail", "severity", "chosen", "model", "version",
     "parameters_hash", "acquired", "device", "gain",
 )  # fmt: skip
 _ROW_TYPES: dict[str, Any] = {
