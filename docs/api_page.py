@@ -14,7 +14,7 @@ HEAD = """\
 <!-- written by docs/generate.py; edit the docstrings in src/flexalign instead -->
 
 The public names of the package `flexalign`; what is not here may change.
-[How to use flexalign from Python](../how-to/use-from-python.md) has complete programs,
+[Use flexalign from Python](../how-to/use-from-python.md) has complete programs,
 [conventions](../explanation/conventions.md) axes, units and signs. Arrays are in the order
 (t, y, x). Each example runs after `from pathlib import Path`, `import numpy as np` and
 `from flexalign import *`, beside an empty folder `work`.

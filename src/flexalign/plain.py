@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 def to_plain(value: Any) -> Any:
     """Convert `value` to plain JSON: NaN becomes None, arrays become nested lists."""
+    # Most values are of these types, and the checks below are slow.
+    if type(value) in (int, str, bool):
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         schema = getattr(type(value), "schema", None)
@@ -36,8 +42,6 @@ def to_plain(value: Any) -> Any:
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
     return value
 
 
@@ -108,6 +112,9 @@ def typed(hint: Any, value: Any, place: str) -> Any:
     >>> typed(tuple[int, ...], [1, 2], "frames")
     (1, 2)
     """
+    # Most values are numbers, and the checks below are slow.
+    if hint is float and (value is None or is_number(value)):
+        return np.nan if value is None else value
     if hint is Any:
         return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -127,8 +134,6 @@ def typed(hint: Any, value: Any, place: str) -> Any:
         return _array(value, place)
     if dataclasses.is_dataclass(hint):
         return from_plain(typing.cast(type[Any], hint), value, place)
-    if hint is float and (value is None or is_number(value)):
-        return np.nan if value is None else value
     is_right = hint in (int, str, bool) and isinstance(value, hint)
     if hint is int and is_right:
         is_right = not isinstance(value, bool) and abs(value) < _MAX_INT

@@ -181,8 +181,10 @@ def control_point_counts(
     if align.count < MIN_CONTROL_POINTS:
         return None, f"{align.count} frames are too few"
     if patches[0] * patches[1] < MIN_PATCHES:
+        found = f"{patches[1]} x {patches[0]} patches"
         size_A = f"{sizes_A[1]:.0f} x {sizes_A[0]:.0f} A"
-        return None, f"only {patches[1]} x {patches[0]} patches fit on {size_A}"
+        is_chosen = params.patches is None
+        return None, f"only {found} fit on {size_A}" if is_chosen else f"{found} are too few"
     if params.control_points is None:
         y, x = (
             min(

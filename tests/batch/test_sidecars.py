@@ -105,6 +105,10 @@ def test_the_dose_of_a_movie_with_other_frames_is_not_shared_out(tmp_path):
         ({"pixel_size_A": 3.0}, None),
         ({"pixel_size_A": 1.2}, "`pixel_size_A`"),
         ({"voltage_kV": 300.0}, "`voltage_kV`"),
+        ({"dose_per_frame_e_A2": 2.5}, None),  # 1.5 in the file, of another calibration
+        ({"dose_per_frame_e_A2": 6.0}, "`dose_per_frame_e_A2`"),  # that of the movie
+        ({"dose_per_frame_e_A2": 0.5}, "`dose_per_frame_e_A2`"),
+        ({"dose_per_frame_e_A2": (6.0,) * 4}, None),  # of each frame
     ],
 )
 def test_contradictions_are_refused(tmp_path, values, option):
@@ -117,6 +121,15 @@ def test_contradictions_are_refused(tmp_path, values, option):
         return
     with pytest.raises(ParameterError, match=rf"{option}: .*m\.mdoc says, found"):
         found.check(movie)
+
+
+def test_a_contradiction_names_both_values_with_their_unit(tmp_path):
+    (tmp_path / "m.mdoc").write_text(MDOC)
+    values = {"voltage_kV": 300.0}
+    found = SidecarParameters(AlignParams(**values), values, lambda m: {}, lambda text: None)
+
+    with pytest.raises(ParameterError, match=r"expected 200 kV as .*, found 300 kV: "):
+        found.check(write_movie(tmp_path / "m.mrcs"))
 
 
 def test_a_run_uses_them_and_stops_on_contradictions(tmp_path, flexalign):

@@ -137,6 +137,13 @@ def test_planning_loads_nothing_heavy_either(folder):
     assert {"numba", "cupy", "matplotlib", "scipy"}.isdisjoint(loaded)
 
 
+def test_a_motion_without_local_part_has_no_size_of_it(run, folder):
+    aligned = run("align", "a.tiff", "--no-local", "--no-psd", "--out", "out")
+
+    assert "model: none" in aligned.err
+    assert "local up to" not in aligned.err + run("info", "out/a_record.json").out
+
+
 def test_a_record_names_the_model_in_the_words_of_the_result_line(run, folder):
     aligned = run("align", "a.tiff", "--no-local", "--no-psd", "--out", "out")
     model = aligned.err.partition("model: ")[2].partition(",")[0]

@@ -100,6 +100,13 @@ def test_finished_movies_are_exported_later(run, folder):
     assert all("warp" in record.outputs for record in read_records("out").values())
 
 
+def test_export_of_a_folder_that_does_not_exist_is_refused(run, folder):
+    found = run("export", "gone")
+
+    assert found.code == 3
+    assert found.err == "error: gone: no such folder\n"
+
+
 def test_export_of_a_folder_without_results_is_refused(run, folder):
     found = run("export", ".")
 

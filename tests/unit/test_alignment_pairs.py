@@ -282,11 +282,20 @@ def test_movies_of_one_name_are_told_apart_by_their_paths(tmp_path):
 def test_a_movie_is_never_given_the_alignment_of_another_name(tmp_path):
     """Two single files are compared whatever their names; a motion is not applied so."""
     save(tmp_path / "out" / "m_motion.json")
+    (tmp_path / "other.tiff").touch()
 
     found, missing = alignments_of([tmp_path / "other.tiff"], str(tmp_path / "out"))
 
     assert not found
     assert "expected its alignment in" in missing[tmp_path / "other.tiff"]
+
+
+def test_a_movie_that_does_not_exist_is_not_missed_among_the_alignments(tmp_path):
+    save(tmp_path / "out" / "m_motion.json")
+
+    _, missing = alignments_of([tmp_path / "other.tiff"], str(tmp_path / "out"))
+
+    assert missing == {tmp_path / "other.tiff": f"{tmp_path / 'other.tiff'}: no such file"}
 
 
 def test_names_that_other_programs_changed_are_matched(tmp_path):

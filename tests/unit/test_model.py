@@ -70,9 +70,9 @@ def test_arrays_come_back_equal_and_in_shape(value):
 
 
 def test_a_number_that_is_not_finite_becomes_null():
-    plain = to_plain({"a": float("nan"), "b": np.array([1.0, np.inf])})
+    plain = to_plain({"a": float("nan"), "b": np.array([1.0, np.inf]), "c": np.float32("-inf")})
 
-    assert plain == {"a": None, "b": [1.0, None]}
+    assert plain == {"a": None, "b": [1.0, None], "c": None}
 
 
 def test_what_comes_back_from_null_in_an_array_is_nan():

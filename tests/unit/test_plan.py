@@ -206,6 +206,10 @@ def test_more_control_points_in_time_than_frames_are_refused():
         plan_of(control_points=(4, 4, 41))
 
 
+def test_too_few_patches_that_were_asked_for_are_not_blamed_on_the_field():
+    assert plan_of(patches=(3, 1)).fallback == "3 x 1 patches are too few"
+
+
 @pytest.mark.parametrize(
     ("info", "words"),
     [

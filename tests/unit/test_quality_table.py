@@ -42,8 +42,8 @@ def test_the_report_has_a_column_for_each_number_that_it_shows():
     shown = {name: number.report for name, number in NUMBERS.items() if number.report is not None}
     columns = {column.name: column for column in COLUMNS if column.name in NUMBERS}
 
-    # The report shows the names of flags, which are no number.
-    assert columns.keys() - {"flags"} == shown.keys()
+    # The names of flags and of the chosen motion are no numbers.
+    assert columns.keys() - {"flags", "chosen"} == shown.keys()
     for name, facts in shown.items():
         assert (columns[name].title, columns[name].about) == (facts.title, facts.about)
 

@@ -13,6 +13,7 @@ from flexalign.io.motion_formats.polynomial import (
     as_motion,
     correction_px,
     fit_polynomial,
+    whole_frame_px,
 )
 from flexalign.io.motion_formats.relion import (
     RelionMicrograph,
@@ -158,6 +159,20 @@ def test_micrographs_are_listed_with_what_all_of_them_have(tmp_path):
     assert blocks["optics"]["rlnMicrographPixelSize"] == ["1.600000"]
     assert blocks["micrographs"]["rlnOpticsGroup"] == ["1", "2"]
     assert "rlnMicrographNameNoDW" not in blocks["micrographs"]
+
+
+def test_the_correction_of_the_whole_frame_is_the_mean_over_the_field():
+    field = MotionField(np.random.default_rng(5).normal(size=(2, 5, 4, 3)), *SHAPE, USED)
+    moved = Motion(Trajectory(np.zeros((FRAMES, 2)), np.ones(FRAMES, dtype=bool), 0), field)
+    y, x = np.linspace(0, SHAPE[0] - 1, 9), np.linspace(0, SHAPE[1] - 1, 9)
+    last = USED.stop - 1
+
+    found = whole_frame_px(moved, USED)
+
+    expected = [-moved.field.on_lattice(frame, y, x).mean(axis=(1, 2)) for frame in USED]
+    np.testing.assert_allclose(found[USED.first : USED.stop], expected, atol=1e-12)
+    np.testing.assert_array_equal(found[last:], np.broadcast_to(found[last], (3, 2)))
+    assert np.abs(expected).max() > 0.1
 
 
 def test_a_name_that_relion_cannot_read_is_refused(tmp_path):

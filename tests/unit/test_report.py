@@ -25,7 +25,7 @@ from flexalign.model import MovieRecord
 from flexalign.motion import Motion
 from flexalign.plain import write_json
 from flexalign.report import collect, details, page
-from flexalign.report.columns import COLUMNS, PANELS
+from flexalign.report.columns import COLUMNS, NOT_IN_TABLE, PANELS
 from flexalign.report.live import MAX_INSIDE, MAX_INSIDE_BYTES, Report
 from flexalign.report.subset import star_parts
 from flexalign.report.summary import worst_first
@@ -116,6 +116,16 @@ def test_every_number_of_the_quality_that_a_session_shows_is_one_of_the_records(
     assert asked
     assert asked <= fields
     assert {name for panel in PANELS for name in panel.columns} <= {c.name for c in COLUMNS}
+
+
+def test_the_page_names_the_model_as_the_screen_does(folder):
+    models = {read_record(path).quality.model for path in folder.glob("*_record.json")}
+    titles = {column.name: column.title for column in COLUMNS if column.name not in NOT_IN_TABLE}
+
+    assert titles["model"] == "Model"
+    assert "chosen" not in titles
+    assert {row["model"] for row in report_of(folder)["movies"]} == models
+    assert "global + local (refined)" in models
 
 
 def test_failures_come_with_their_reasons(folder):
@@ -388,7 +398,7 @@ def test_a_record_that_names_files_elsewhere_is_told(folder):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="expected the folder of a run"):
+    with pytest.raises(InputError, match="nowhere: no such folder; give the folder"):
         Report(tmp_path / "nowhere").write()
 
 

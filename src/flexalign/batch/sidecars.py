@@ -20,6 +20,9 @@ from flexalign.quality.dose_check import MAX_MOVIE_DOSE_E_A2, MAX_PIXEL_A, MIN_P
 # images, one twice the other.
 TOLERANCE = 0.1
 SAME_PIXEL_RATIOS = (0.5, 1.0, 2.0)
+# The dose that the microscope's software measures depends on its calibration, and on what is in the
+# beam; within this factor it does not contradict.
+DOSE_FACTOR = 2.0
 DOSES = (
     "dose_per_frame_e_A2", "eer_total_dose_e_A2", "eer_dose_per_frame_e_A2", "eer_groups",
 )  # fmt: skip
@@ -135,21 +138,41 @@ class SidecarParameters:
         Raises
         ------
         ParameterError
-            If pixel size or voltage contradict.
+            If pixel size, voltage or dose contradict.
         """
         found = self._possible(movie)
         if found is None:
             return
         path, facts = found
-        for name, ratios in (("pixel_size_A", SAME_PIXEL_RATIOS), ("voltage_kV", (1.0,))):
-            given, value = getattr(self._params, name), facts.get(name)
-            if name not in self._given or not given or not value:
+        for name, value in {**facts, **self._dose(movie, facts)}.items():
+            given = getattr(self._params, name, None)
+            if name not in self._given or not isinstance(given, int | float) or not value:
                 continue
-            if not any(abs(given / value / ratio - 1) <= TOLERANCE for ratio in ratios):
+            if _contradicts(name, given / value):
+                unit = parameters()[name].unit
                 raise ParameterError(
-                    f"{quoted(name)}: expected {value:.4g} as {path} says, found {given:.4g}: "
-                    "give the correct value; `dose_check` off continues without this check"
+                    f"{quoted(name)}: expected {value:.4g} {unit} as {path} says, found "
+                    f"{given:.4g} {unit}: give the correct value; `dose_check` off continues "
+                    "without this check"
                 )
+
+    def _dose(self, movie: Path, facts: Mapping[str, Any]) -> dict[str, float]:
+        """The dose in a file; nothing if there is none, or the movie cannot be read."""
+        if not facts.get("exposure_dose_e_A2"):
+            return {}
+        try:
+            with open_for(movie, self._params) as reader:
+                return _dose(reader.info, facts)
+        except FlexAlignError:
+            return {}  # its alignment will report it
+
+
+def _contradicts(name: str, ratio: float) -> bool:
+    """Whether a value that was given, divided by that of a file, cannot be of the same movie."""
+    if name in DOSES:
+        return not 1 / DOSE_FACTOR <= ratio <= DOSE_FACTOR
+    same = SAME_PIXEL_RATIOS if name == "pixel_size_A" else (1.0,)
+    return not any(abs(ratio / one - 1) <= TOLERANCE for one in same)
 
 
 def _dose(info: MovieInfo, facts: Mapping[str, Any]) -> dict[str, float]:

@@ -144,7 +144,7 @@ def result_line(name: str, record: MovieRecord) -> str:
     quality, warning_count = record.quality, len(record.warnings)
     parts = [
         f"motion {quality.total_motion_A:.1f} A (early {quality.early_motion_A:.1f} A)",
-        f"local up to {quality.local_range_A:.1f} A",
+        f"local up to {quality.local_range_A:.1f} A" if quality.local_range_A > 0 else "",
         f"model: {quality.model}",
         f"{record.seconds:.1f} s",
     ]
@@ -152,4 +152,4 @@ def result_line(name: str, record: MovieRecord) -> str:
         parts.append(f"flags: {' '.join(quality.flag_names)}")
     if warning_count:
         parts.append(f"warnings: {warning_count}")
-    return f"{name}: {', '.join(parts)}"
+    return f"{name}: {', '.join(filter(None, parts))}"

@@ -226,8 +226,9 @@ NUMBERS: dict[str, QualityNumber] = _table(
     ),
     QualityNumber(
         "chosen", CHOICE,
-        'the motion that was kept: "none", "global", "local", "refined", or "given"',
-        "", True, ReportColumn("Kept", "the motion that was kept"),
+        'the motion that was kept: "none", "global", "local", "refined", or "given"; the report '
+        'shows its model, such as "global + local (refined)"',
+        "", True,
     ),
     QualityNumber(
         "candidate_scores", CHOICE,

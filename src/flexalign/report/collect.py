@@ -23,7 +23,7 @@ from flexalign.plain import typed, typed_items
 from flexalign.report.columns import COLUMNS, rounded
 
 _TEXTS = (
-    "movie", "micrograph", "dose_weighted", "thumbnail", "severity", "chosen", "version",
+    "movie", "micrograph", "dose_weighted", "thumbnail", "severity", "chosen", "model", "version",
     "parameters_hash", "acquired", "device", "gain",
 )  # fmt: skip
 _ROW_TYPES: dict[str, Any] = {
@@ -106,9 +106,10 @@ def record_states(folder: Path) -> dict[str, int]:
                 if item.name.endswith(RECORD_SUFFIX) and not item.name.startswith(".")
             }
     except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError)
+        problem = "no such folder" if is_missing else f"it cannot be listed: {error.strerror}"
         raise InputError(
-            f"{folder}: expected the folder of a run: {error.strerror}; give the folder that "
-            "'flexalign align --out' wrote to"
+            f"{folder}: {problem}; give the folder that 'flexalign align --out' wrote to"
         ) from error
 
 

@@ -18,7 +18,7 @@ from flexalign.batch.rows import (
 from flexalign.io.mdoc import time_of
 from flexalign.model import MovieRecord
 from flexalign.option_messages import with_options
-from flexalign.quality.table import NUMBERS, SPECTRUM
+from flexalign.quality.table import CHOICE, NUMBERS, SPECTRUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,10 @@ def _signal_gained(record: MovieRecord) -> float | None:
     return None if before is None or after is None else after - before
 
 
+def _model(record: MovieRecord) -> str:
+    return record.quality.model
+
+
 def _seconds(record: MovieRecord) -> float | None:
     return float(record.seconds) if record.timings_s else None
 
@@ -191,7 +195,8 @@ COLUMNS = (
     _quality("gain_residual_rows"),
     _quality("hot_pixel_count"),
     _quality("bad_frame_count"),
-    _quality("chosen"),
+    Column("chosen", "Choice", "quality.chosen", about="motion that was kept", group=CHOICE),
+    Column("model", "Model", _model, about="of the motion that was kept", group=CHOICE),
     Column(
         "acquired", "Acquired", _acquired, priority=8,
         about="when the movie was recorded, by the clock of the microscope",
@@ -216,7 +221,7 @@ COLUMNS = (
 NOT_IN_TABLE = (
     "movie", "severity", "why", "warning_texts", "version", "parameters_hash", "device", "gain",
     "movie_time_s", "micrograph", "dose_weighted", "thumbnail", "movie_pixel_size_A",
-    "micrograph_pixel_size_A", "voltage_kV",
+    "micrograph_pixel_size_A", "voltage_kV", "chosen",
 )  # fmt: skip
 
 # Numbers by which movies are accepted, with the words before "at most".

@@ -199,7 +199,7 @@ def series_content(record: SeriesRecord) -> dict[str, Any]:
                 "frames": record.movies[tilt.movie]["movie"]["frame_count"],
                 "movie": tilt.movie_name,
                 "motion": _formatted(values["total_motion_A"]),
-                "kept": values["chosen"],
+                "model": values["model"],
                 "flags": values["flags"],
             }
             for number, (tilt, values) in enumerate(zip(stacked, movies, strict=True))

@@ -36,13 +36,14 @@ def inspect_record(path: Path) -> FileFacts:
     missing = [name for name in record.outputs.values() if not (path.parent / name).exists()]
     files = f"{len(record.outputs)} files, "
     motion = Motion.from_dict(record.motion)
+    local = f", local up to {quality.local_range_A:.1f} A" if quality.local_range_A > 0 else ""
     lines: Lines = [
         ("record", str(path)),
         ("written by", f"flexalign {record.version}"),
         *movie_lines(record.movie),
         ("model", quality.model),
         ("motion", f"{quality.total_motion_A:.1f} A, early {quality.early_motion_A:.1f} A, largest "
-         f"step {quality.largest_step_A:.1f} A, local up to {quality.local_range_A:.1f} A"),
+         f"step {quality.largest_step_A:.1f} A{local}"),
         ("error", f"{quality.trajectory_error_A:.3f} A standard error of a frame"),
         ("hot pixels", str(quality.hot_pixel_count)),
         ("flags", " ".join(quality.flag_names) or "none"),

@@ -173,6 +173,8 @@ def alignments_of(
     found |= {pair.a.path: pair.b.path for pair in matches.pairs}
     missing = {
         side.path: f"{side.path}: expected its alignment in {argument}, found none"
+        if exists(side.path)
+        else f"{side.path}: no such file"
         for side in matches.only_a
     }
     for root, problem in matches.ambiguous.items():

@@ -102,9 +102,13 @@ def whole_frame_px(motion: Motion, frames: FrameRange) -> FloatArray:
     whole = -motion.trajectory.displacement_px
     if motion.field is None:
         return whole
-    mean = _correction_at_nodes(motion.field, frames).mean(axis=(2, 3))
-    nearest = np.clip(np.arange(len(whole)), frames.first, frames.stop - 1) - frames.first
-    return np.asarray(whole + mean[nearest])
+    field = motion.field
+    nearest = np.clip(np.arange(len(whole)), frames.first, frames.stop - 1)
+    # The field is linear in its weights: the mean over the lattice is that of mean weights.
+    mean_y = field.basis_y(_nodes(field.height_px)).mean(axis=0)
+    mean_x = field.basis_x(_nodes(field.width_px)).mean(axis=0)
+    mean = field.basis_t(nearest) @ (field.coefficients_px @ mean_x @ mean_y).T
+    return np.asarray(whole - mean)
 
 
 def correction_px(
