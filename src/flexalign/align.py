@@ -111,10 +111,10 @@ def align_movie(
 
     Notes
     -----
-    The movie is read twice.  The first pass corrects and down-samples the frames.  From these the
-    motion is estimated: a trajectory by correlation of pairs of frames, local motion by patches,
-    and both together by maximum likelihood under a smoothness prior; the motion with the highest
-    held-out likelihood is kept.  The second pass corrects full frames, interpolates each once
+    There are two passes over the movie.  The first corrects and down-samples the frames.  From
+    these the motion is estimated: a trajectory by correlation of pairs of frames, local motion by
+    patches, and both together by maximum likelihood under a smoothness prior; the motion with the
+    highest held-out likelihood is kept.  The second corrects full frames, interpolates each once
     along the motion, and sums them.  The equations are in ``docs/explanation/estimation.md``.
 
     The same movie and parameters give the same result.  `AlignmentResult.save` writes it.

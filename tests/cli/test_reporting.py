@@ -108,15 +108,15 @@ def test_a_record_that_is_broken_is_named(run, movies, tmp_path):
     assert "left out: b_record.json: expected JSON" in outcome.err
 
 
-@pytest.mark.parametrize("is_there", [False, True])
-def test_a_folder_without_records_is_refused_in_one_line(run, tmp_path, is_there):
+@pytest.mark.parametrize(("is_there", "problem"), [(False, "no such folder"), (True, "expected")])
+def test_a_folder_without_records_is_refused_in_one_line(run, tmp_path, is_there, problem):
     folder = tmp_path / "empty"
     if is_there:
         folder.mkdir()
     outcome = run("report", folder)
 
     assert outcome.code == 3
-    assert outcome.err.startswith(f"error: {folder}: expected")
+    assert outcome.err.startswith(f"error: {folder}: {problem}")
     assert outcome.err.count("\n") == 1
     assert not is_there or not any(folder.iterdir())
 

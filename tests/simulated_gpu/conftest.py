@@ -16,6 +16,12 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     collect_ignore_glob = ["test_*.py"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Unsigned numbers of a hash overflow on purpose; only NumPy, in the simulator, warns."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        config.addinivalue_line("filterwarnings", "ignore:.*overflow encountered in scalar")
+
+
 @pytest.fixture
 def device() -> Device:
     """The simulated GPU."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from flexalign import open_movie
 from flexalign.align import align_movie
 from flexalign.params import AlignParams
 
@@ -46,3 +47,39 @@ def test_motion_and_sums_are_those_of_the_cpu(tmp_path, kind):
         assert np.abs(deviation).max() < 1e-4 * reference.max(), name
     assert cpu.record.decisions["device"] == "cpu"
     assert gpu.record.decisions["device"] == "cuda:0 (simulated)"
+
+
+class CountedMovie:
+    """A movie that notes which frames are read."""
+
+    def __init__(self, reader):
+        self.info, self.reader, self.read = reader.info, reader, []
+
+    def frames(self, frames=None, *, threads=1):
+        for frame in self.reader.frames(frames, threads=threads):
+            self.read.append(frame.index)
+            yield frame
+
+    def close(self):
+        self.reader.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def test_frames_on_the_gpu_are_not_read_again(tmp_path):
+    path = drifting_movie(tmp_path / "movie.mrcs", np.int16)
+    with mrcfile.mmap(path, "r+") as file:
+        file.data[-1] = 0  # a blank frame, which is left out
+    params = {"pixel_size_A": 1.5, "threads": 1, "psd": False, "local": False, "refine": False}
+    means = []
+
+    for device, times in (("cpu", 2), ("cuda", 1)):
+        with CountedMovie(open_movie(path)) as movie:
+            means.append(align_movie(movie, AlignParams(device=device, **params)).sums.plain)
+        assert sorted(movie.read) == sorted([0, 1, 2] * times), device
+
+    np.testing.assert_allclose(means[1], means[0], atol=1e-4 * means[0].max())

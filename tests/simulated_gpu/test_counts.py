@@ -18,8 +18,8 @@ SHAPE_PX, SMALL_PX, KEPT_SHARE = (10, 16), (6, 9), 0.5
 PX, SMALL, BAD = 10 * 16, 6 * 9, 2
 # Per bad pixel: its index and those of its eight neighbours, in 64 bits.
 REFERENCE_BYTES = 4 * PX + BAD * 8 * (1 + 8)
-# The random choice of neighbours for the bad pixels, and the sum.
-OPERATIONS = 17
+# The sum.
+OPERATIONS = 1
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_the_first_pass_copies_each_frame_once_and_waits_once_for_it(
     filter_bytes = sum(f.start.nbytes + f.weight.nbytes for f in filters)
     assert counts.bytes_up == REFERENCE_BYTES + filter_bytes + raw.nbytes
     assert counts.bytes_down == 4 * SMALL * frames + total.nbytes
-    assert counts.kernels == 3 * frames
+    assert counts.kernels == 4 * frames
     assert counts.waits == frames + 1
     assert counts.transforms == 0
     assert counts.operations == 1 + OPERATIONS * frames
@@ -90,7 +90,7 @@ def test_the_second_pass_copies_each_frame_once_and_waits_for_results_only(
         REFERENCE_BYTES + 4 * spectrum_px + raw.nbytes + lattice_bytes * frames
     )
     assert counts.bytes_down == 2 * 4 * PX
-    assert counts.kernels == 5 * frames
+    assert counts.kernels == 6 * frames
     assert counts.waits == 2
     assert counts.transforms == frames + 1
     assert per_frame == OPERATIONS

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import resample
+from flexalign.arrays.detector import correct, frame_seed, make_correction
 from flexalign.arrays.downsample import axis_filter, downsampled_images
 from flexalign.arrays.gpu import kernels
 
@@ -26,6 +27,19 @@ def test_frames_are_corrected_by_dark_and_gain(kind):
     np.testing.assert_allclose(out, (raw - dark) * gain, rtol=1e-6)
     kernels.correct(raw, None, None, out)
     np.testing.assert_array_equal(out, raw)
+
+
+@pytest.mark.parametrize("frame_index", [0, 7, 2000])
+def test_bad_pixels_take_the_values_that_they_have_on_the_cpu(frame_index):
+    raw, bad = image(7), np.random.default_rng(8).random(SHAPE_PX) < 0.2
+    correction = make_correction(None, None, bad)
+    found = raw.copy()
+
+    kernels.replace_bad(
+        found, correction.bad_index, correction.neighbour_index, frame_seed(frame_index)
+    )
+
+    np.testing.assert_array_equal(found, correct(raw, correction, frame_index))
 
 
 @pytest.mark.parametrize("shape_px", [(21, 43), (43, 9), (25, 22)])

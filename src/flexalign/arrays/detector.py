@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.arrays.kernels.elementwise import pixel_hash
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import MaskArray, PixelArray
 
@@ -196,8 +197,7 @@ def replacement_values(
     raw: npt.NDArray[Any], correction: Correction, frame_index: int
 ) -> PixelArray:
     """Values (n,) of the bad pixels of the corrected frame; see `correct`."""
-    bad, near = correction.bad_index, correction.neighbour_index
-    place = np.divmod(random_neighbours(bad, near, frame_index), raw.shape[1])
+    place = np.divmod(_random_neighbours(correction, frame_index), raw.shape[1])
     return corrected_at(place, raw, correction)
 
 
@@ -211,29 +211,16 @@ def corrected_at(place: Any, raw: npt.NDArray[Any], correction: Correction) -> P
     return np.asarray(pixels)
 
 
-def random_neighbours(
-    bad_index: npt.NDArray[np.int64], neighbour_index: npt.NDArray[np.int64], frame_index: int
-) -> npt.NDArray[np.int64]:
-    """Flat indices (n,) of the pixels that replace the bad ones in a frame.
-
-    For arrays on a GPU the result is there too.
-    """
-    chosen = (_hash(bad_index, frame_index) % np.uint64(NEIGHBOURS)).astype(np.int64)
-    return np.take_along_axis(neighbour_index, chosen[:, None], 1)[:, 0]
+def _random_neighbours(correction: Correction, frame_index: int) -> npt.NDArray[np.int64]:
+    """Flat indices (n,) of the pixels that replace the bad ones in a frame."""
+    number = pixel_hash(correction.bad_index.astype(np.uint64), frame_seed(frame_index))
+    chosen = (number % np.uint64(NEIGHBOURS)).astype(np.int64)
+    return np.take_along_axis(correction.neighbour_index, chosen[:, None], 1)[:, 0]
 
 
-def _hash(index: npt.NDArray[np.int64], frame_index: int) -> npt.NDArray[np.uint64]:
-    """Pseudo-random numbers, a hash of pixel and frame.
-
-    References
-    ----------
-    Steele, Lea & Flood, OOPSLA 2014, 453 (the mixing function of SplitMix64).
-    """
-    seed = np.uint64((frame_index + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    mixed = index.astype(np.uint64) * np.uint64(0xD1342543DE82EF95) + seed
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
+def frame_seed(frame_index: int) -> np.uint64:
+    """Seed of the pseudo-random numbers of a frame."""
+    return np.uint64((frame_index + 1) * 0x9E3779B97F4A7C15 % 2**64)
 
 
 def replace_bad_pixels(image: PixelArray, correction: Correction) -> PixelArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from flexalign.arrays import detector, dose, resample
@@ -12,7 +14,7 @@ from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.power_spectrum import GroupedAmplitude
 from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.arrays.threads import ThreadPool
-from flexalign.io.movies.reader import MovieReader
+from flexalign.io.movies.reader import MovieReader, RawFrame
 from flexalign.model import FloatArray, FrameSums
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
@@ -39,7 +41,7 @@ def second_pass(
 ) -> FrameSums:
     """Read the frames to sum, interpolate each along the motion, and sum them.
 
-    Frames that are `resident` on a GPU are not copied to it again.
+    Frames that are `resident` on a GPU are not copied to it again, and not read if all are.
     """
     shape = (reader.info.height_px, reader.info.width_px)
     rows, columns = (resample.lattice_nodes(size, LATTICE_STEP_PX) for size in shape)
@@ -57,7 +59,8 @@ def second_pass(
             resident=resident,
         )
         amplitude = _amplitude_sum(plan, params, threads)
-        for raw in reader.frames(plan.sum, threads=threads):
+        is_on_host = resident is None or amplitude is not None
+        for raw in _raw_frames(reader, plan, first, None if is_on_host else resident, threads):
             if raw.pixels is not None and raw.index not in first.bad_frames:
                 if amplitude is not None:
                     amplitude.add(
@@ -78,6 +81,22 @@ def second_pass(
             aligned=sums.images(),
             amplitude=None if amplitude is None else amplitude.result(),
         )
+
+
+def _raw_frames(
+    reader: MovieReader,
+    plan: Plan,
+    first: FirstPass,
+    resident: ResidentFrames | None,
+    threads: int,
+) -> Iterator[RawFrame]:
+    """The frames to sum: of the device if all good ones are there, else of the file."""
+    good = [index for index in plan.sum if index not in first.bad_frames]
+    if resident is None or any(resident.get(index) is None for index in good):
+        yield from reader.frames(plan.sum, threads=threads)
+        return
+    for index in plan.sum:
+        yield RawFrame(index, resident.get(index))
 
 
 def _amplitude_sum(plan: Plan, params: AlignParams, threads: int) -> GroupedAmplitude | None:

@@ -30,6 +30,7 @@ _PER_BATCH, _WARP = 4, 32
 _REACH_PX = len(SPLINE_FILTER) - 1
 
 _filtered = cuda.jit(device=True)(elementwise.filtered.py_func)
+_pixel_hash = cuda.jit(device=True)(elementwise.pixel_hash)
 _reflected = cuda.jit(device=True)(elementwise.reflected_index)
 _cubic_weights = cuda.jit(device=True)(elementwise.cubic_weights.py_func)
 
@@ -73,6 +74,27 @@ def _correct(raw, dark, gain, has_dark, has_gain, out):  # type: ignore[no-untyp
         if has_gain:
             value *= gain[y, x]
         out[y, x] = value
+
+
+def replace_bad(image: Any, bad: Any, neighbours: Any, seed: np.uint64) -> None:
+    """Replace the bad pixels of `image` (h, w) by one of their neighbours; see `detector.correct`.
+
+    Parameters
+    ----------
+    bad : (n,) int64, flat indices
+    neighbours : (n, count) int64, flat indices of good pixels
+    seed : of the frame
+    """
+    _launch(_replace_bad, len(bad), 1, image.reshape(-1), bad, neighbours, seed)
+
+
+@cuda.jit(cache=True)
+def _replace_bad(image, bad, neighbours, seed):  # type: ignore[no-untyped-def]
+    n, _ = cuda.grid(2)
+    if n < bad.shape[0]:
+        number = _pixel_hash(np.uint64(bad[n]), seed)
+        chosen = np.int64(number % np.uint64(neighbours.shape[1]))
+        image[bad[n]] = image[neighbours[n, chosen]]
 
 
 def downsample(

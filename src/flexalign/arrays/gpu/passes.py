@@ -47,10 +47,8 @@ class _Detector:
         """Fill `out` (h, w) with the corrected frame; see `detector.correct`."""
         kernels.correct(raw, self._dark, self._gain, out)
         if self._bad.size:
-            flat = out.reshape(-1)
-            flat[self._bad] = flat[
-                detector.random_neighbours(self._bad, self._neighbours, frame_index)
-            ]
+            seed = detector.frame_seed(frame_index)
+            kernels.replace_bad(out, self._bad, self._neighbours, seed)
 
 
 class GpuDownsampler:

@@ -84,6 +84,19 @@ def reflected_index(index: Any, size: int) -> Any:
 reflected = njit(inline="always")(reflected_index)
 
 
+def pixel_hash(index: Any, seed: np.uint64) -> Any:
+    """Pseudo-random numbers, uint64, of pixels with the flat `index`, uint64.
+
+    References
+    ----------
+    Steele, Lea & Flood, OOPSLA 2014, 453 (the mixing function of SplitMix64).
+    """
+    mixed = index * np.uint64(0xD1342543DE82EF95) + seed
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
 @njit(inline="always")
 def cubic_weights(u):  # type: ignore[no-untyped-def]
     """Weights of the four cubic B-spline coefficients around a point at fraction `u` in [0, 1).

@@ -46,8 +46,8 @@ class MovieReader(Protocol):
     """A movie that is open for reading; close it, or use it in a ``with`` block.
 
     `align_movie` takes any object with these members, so that a movie in a format of one's own can
-    be aligned. It reads the frames twice, in order. A class for a file with random access to
-    frames is shorter when derived from `SeekableMovie`.
+    be aligned. It reads the frames once or twice, in order. A class for a file with random access
+    to frames is shorter when derived from `SeekableMovie`.
 
     Attributes
     ----------
