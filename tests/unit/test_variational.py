@@ -16,7 +16,7 @@ from flexalign.estimate.variational import refine_average
 
 TIMES, SCALE = 8, 2.0
 SEEDS = range(8)
-WEAK, STRONG = 9.0, 2.0
+WEAK, STRONG, NOISE_ONLY = 9.0, 2.0, 1000.0
 
 
 def path_px():
@@ -109,3 +109,13 @@ def test_the_curvature_of_uncertain_displacements_is_a_mean_over_them(make_drift
     drawn_px = np.random.default_rng(1).normal(0, 1.5, 100_000)
     expected = np.cos(2 * np.pi * k_per_px * drawn_px).mean()
     np.testing.assert_allclose(averaged, expected * known, rtol=0.02)
+
+
+def test_noise_alone_has_less_signal_with_a_smooth_spectrum_and_no_average(refined):
+    found = [refined(NOISE_ONLY, seed) for seed in SEEDS]
+
+    for patches, mode, _ in found:
+        swept = sweep(patches, refine.displacement_of(mode.fit, patches), None)
+        smooth, plain = (ring_powers(patches, swept, is_smooth=value) for value in (True, False))
+        assert smooth.signal.sum() < 0.8 * plain.signal.sum()
+    assert sum(mean is None for _, _, mean in found) >= len(SEEDS) / 2

@@ -10,8 +10,8 @@ uncertainty of these to the standard errors (7).  `model_selection` decides whic
 and returns it as the `Estimate` of `result` (8): `search` runs through the `starts`, each of which
 yields `candidates`, scored by `held_out_likelihood` and `bayes_factor` in `trials`, with
 `path_search`, `outlier_frames`, `frame_agreement` and `direction` for difficult movies;
-`variational` averages the motion of a weak signal over its posterior.  `fixed_pattern` measures the
-fixed pattern of the detector, and `pattern_removal` removes it (9); `signal_bands` measures the
-signal.  `series_prior` holds the prior of a tilt, given the other tilts of its series, and `series`
-with `series_paths` estimates it (10).
+`variational` averages the motion of a weak signal over its posterior, with a `smooth_spectrum`.
+`fixed_pattern` measures the fixed pattern of the detector, and `pattern_removal` removes it (9);
+`signal_bands` measures the signal.  `series_prior` holds the prior of a tilt, given the other tilts
+of its series, and `series` with `series_paths` estimates it (10).
 """

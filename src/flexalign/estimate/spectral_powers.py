@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.estimate import smooth_spectrum
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, pair_weight
 from flexalign.estimate.patches import PatchGrid
 from flexalign.estimate.series_prior import ExpectedSignal, MeasuredSignal
@@ -75,8 +76,11 @@ class RingPowers:
         return self.relative_noise * self.noise
 
 
-def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
+def ring_powers(patches: PatchSpectra, found: Sweep, *, is_smooth: bool = False) -> RingPowers:
     """Powers by ring, smoothed over rings and clipped at zero, and the weights of each patch.
+
+    If the spectrum `is_smooth`, that is the prior of the powers instead of the mean over rings, and
+    all rings are trusted: noise is less often taken for signal.
 
     With a prior from other tilts all rings of a patch are used.  The coarsest, where gold has most
     of its signal, differ by more than noise and keep their own power.
@@ -93,6 +97,9 @@ def ring_powers(patches: PatchSpectra, found: Sweep) -> RingPowers:
     noise = (total - signal * (squared**2).sum(axis=0)) / squared.sum(axis=0)
     noise = np.maximum(noise, _noise_floor(noise, patches.ring_count))
     trust = _trust(patches, signal, noise, SMOOTH_RINGS)
+    if is_smooth:
+        signal = _smooth_signal(patches, measured, noise)
+        trust = (patches.ring_count > 0).astype(np.float64)
     if patches.expected is not None:
         signal, trust = _with_expected(patches, patches.expected, signal, noise, trust)
     relative_noise = _relative_noise(patches, found)
@@ -108,6 +115,18 @@ def with_significant_detail(
     squared = (measured - smooth) ** 2
     excess = (squared - _DETAIL_SIGNIFICANCE**2 * variance).clip(0)
     return np.asarray(smooth + (measured - smooth) * excess / np.maximum(squared, 1e-300))
+
+
+def _smooth_signal(patches: PatchSpectra, measured: FloatArray, noise: FloatArray) -> FloatArray:
+    """Signal power (rings,) with the prior of a smooth spectrum; zero in rings left out."""
+    used = np.flatnonzero(patches.ring_count)
+    coefficients = patches.ring_count[used] * patches.count * independent_share(patches.grid)
+    variance = noise[used] ** 2 / (coefficients * pair_weight(patches.envelope)[used])
+    signal = np.zeros_like(measured)
+    signal[used] = smooth_spectrum.expected_power(
+        measured[used], variance, patches.ring_frequency_per_A[used]
+    )
+    return signal
 
 
 def _trust(

@@ -4,7 +4,7 @@ Where the motion is uncertain by more than a wavelength of fine detail, the powe
 along the most probable motion are too large, as that motion is fitted to their noise, and so are
 the weights and the curvature.  Here the posterior of the motion is approximated by the Gaussian of
 least Kullback-Leibler divergence: its mean is where the mean gradient over the posterior is zero,
-and its precision is the mean curvature.  The powers are those of the greatest likelihood with the
+and its precision is the mean curvature.  The powers are those of a `smooth_spectrum` with the
 motion integrated out (expectation maximisation).
 
 References
@@ -50,13 +50,15 @@ _FULL_STEPS = 6
 def averaged_trial(
     trial: Trial, frames: SmallFrames, plan: Plan, params: AlignParams, threads: int
 ) -> Trial:
-    """A trial whose refined motion is the mean of its posterior."""
+    """A trial whose refined motion is the mean of its posterior; unchanged if there is none."""
     refined, start, first = trial.candidates["refined"], trial.start, trial.refinement
     assert first is not None
     spectra = spectra_along(
         frames, plan, params, start.path_px, start.field, threads, start.coarsest_A
     )
     found = refine_average(spectra, first, refined.halves_px, refined.field, threads)
+    if found is None:
+        return trial
     at_px, path_px = refine.displacement_of(found.fit, spectra), found.fit.trajectory_px
     assert path_px is not None
     powers = ring_powers(spectra, sweep(spectra, at_px, None, threads))
@@ -77,8 +79,8 @@ def refine_average(
     halves_px: tuple[FloatArray, FloatArray],
     shape: MotionField | None,
     threads: int = 1,
-) -> Refinement:
-    """The mean of the Gaussian posterior near a refined motion.
+) -> Refinement | None:
+    """The mean of the Gaussian posterior near a refined motion; None if rounds do not converge.
 
     Parameters
     ----------
@@ -100,10 +102,14 @@ def refine_average(
         if done in _PRIOR_ROUNDS:
             path, field = prior_choice.choose_priors(data, path, shape, field)
         fit = evidence.fit_motion(data, path, field, shape, with_errors=done == _ROUNDS - 1)
-        at_px = at_px + _step_px(patches, refine.displacement_of(fit, patches) - at_px, done)
+        change_px = refine.displacement_of(fit, patches) - at_px
+        at_px = at_px + _step_px(patches, change_px, done)
         if done > 0:  # the first sweep is along the most probable motion alone
-            powers = ring_powers(patches, found)
+            powers = ring_powers(patches, found, is_smooth=True)
         deviations_px = _deviations_px(patches, data, path, field, shape, normal)
+    if np.abs(_centred(change_px)).max() > _max_step_px(patches):
+        # With the motion integrated out hardly any signal is left, and the rounds diverge.
+        return None
     return replace(
         start, fit=fit, trajectory_prior=path, field_prior=field, data=data, powers=powers,
         rounds=start.rounds + _ROUNDS,
@@ -117,7 +123,7 @@ def _powers_held_out(
     one, other = sweep_batch(patches, halves_px, [None, None], threads)
     half = half_of_ring(len(patches.ring_frequency_per_A))
     cross = np.where(half == 0, one.cross, other.cross)
-    return ring_powers(patches, Sweep(one.gradient, cross, one.auto))
+    return ring_powers(patches, Sweep(one.gradient, cross, one.auto), is_smooth=True)
 
 
 def _mean_sweep(
@@ -138,9 +144,18 @@ def _variance_px2(deviations_px: FloatArray) -> FloatArray:
 
 def _step_px(patches: PatchSpectra, change_px: FloatArray, done: int) -> FloatArray:
     """The step (patches, times, 2) for a change to the optimum of the quadratic."""
-    change_px = change_px - change_px.mean(axis=1, keepdims=True)
-    limit_px = refine.MAX_STEP_PX * patches.scale.min()
-    return np.asarray(change_px.clip(-limit_px, limit_px) * (1.0 if done < _FULL_STEPS else 0.5))
+    limit_px = _max_step_px(patches)
+    change_px = _centred(change_px).clip(-limit_px, limit_px)
+    return np.asarray(change_px * (1.0 if done < _FULL_STEPS else 0.5))
+
+
+def _max_step_px(patches: PatchSpectra) -> float:
+    return refine.MAX_STEP_PX * float(patches.scale.min())
+
+
+def _centred(displacement_px: FloatArray) -> FloatArray:
+    """Displacements (patches, times, 2) without the mean over time of each patch."""
+    return np.asarray(displacement_px - displacement_px.mean(axis=1, keepdims=True))
 
 
 def _standard_normal(times: int, shape: MotionField | None, axes: int) -> FloatArray:
