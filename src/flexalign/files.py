@@ -60,6 +60,25 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def check_folder(path: str | Path, purpose: str = "") -> None:
+    """Check that a path is a folder, links followed.
+
+    Parameters
+    ----------
+    purpose : what it is a folder for, in the message, as " of movies"
+
+    Raises
+    ------
+    InputError
+        If there is nothing of that name, or it is no folder.
+    """
+    if is_folder(path):
+        return
+    if exists(path):
+        raise InputError(f"{path}: expected a folder{purpose}, found a file")
+    raise InputError(f"{path}: no such folder{purpose}")
+
+
 def paths_of(movies: str | Path | Iterable[str | Path]) -> list[Path]:
     """The paths of movies that were given as one path or as several.
 
@@ -155,7 +174,7 @@ def read_text(path: str | Path, *, errors: str = "strict", max_bytes: int = MAX_
     if size_bytes > max_bytes:
         raise InputError(
             f"{path}: expected a text of up to {max_bytes // MIB_BYTES} MiB, "
-            f"found {size_bytes // MIB_BYTES} MiB; is it the right file?"
+            f"found {size_bytes:,} bytes; is it the right file?"
         )
     try:
         with Path(path).open("rb") as file:

@@ -258,3 +258,10 @@ def test_a_folder_that_does_not_answer_for_a_while_is_no_end(watched, tmp_path):
 def test_a_folder_that_is_missing_is_an_error():
     with pytest.raises(InputError, match="no such folder to watch"):
         Watched(Path("nowhere"), WatchChoices())
+
+
+def test_a_file_cannot_be_watched(tmp_path):
+    (tmp_path / "a.mrc").touch()
+
+    with pytest.raises(InputError, match="expected a folder to watch, found a file"):
+        Watched(tmp_path / "a.mrc", WatchChoices())

@@ -84,7 +84,7 @@ def test_finished_movies_are_exported_later(run, folder):
     run("align", "a.tiff", "b.mrc", *PIXEL, "--out", "out")
 
     found = run(
-        "export", "out", "--to", "relion,warp", "--spherical-aberration", 1.4,
+        "export", "out", "--to", "relion,warp,motioncor", "--spherical-aberration", 1.4,
         "--amplitude-contrast", 0.07,
     )  # fmt: skip
 
@@ -98,6 +98,11 @@ def test_finished_movies_are_exported_later(run, folder):
     assert table["optics"]["rlnSphericalAberration"] == ["1.400000"]
     assert (folder / "out" / "b.xml").exists()
     assert all("warp" in record.outputs for record in read_records("out").values())
+    assert found.err.splitlines() == [
+        "2 movies in out/corrected_micrographs.star",
+        "2 movies: .aln and log files of MotionCor in out",
+        "2 movies: .xml files of Warp in out",
+    ]
 
 
 def test_export_of_a_folder_that_does_not_exist_is_refused(run, folder):
@@ -105,6 +110,13 @@ def test_export_of_a_folder_that_does_not_exist_is_refused(run, folder):
 
     assert found.code == 3
     assert found.err == "error: gone: no such folder\n"
+
+
+def test_export_of_a_file_instead_of_a_folder_is_refused(run, folder):
+    found = run("export", "a.tiff")
+
+    assert found.code == 3
+    assert found.err == "error: a.tiff: expected a folder, found a file\n"
 
 
 def test_export_of_a_folder_without_results_is_refused(run, folder):

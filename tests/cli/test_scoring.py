@@ -203,10 +203,11 @@ def test_options_without_effect_on_a_score_are_not_offered(run, folder, option):
         (("none=out",), "none: no motion is always scored"),
         (("x=out", "x=truth"), "found 'x' twice"),
         (("out", "out"), "expected each alignment once"),
+        (("out", "b.tiff"), "b.tiff: expected an alignment, found the name of a movie: give each"),
         (("x=out", "x global=truth", "--with-global"), "x global: the trajectory of x has this"),
     ],
 )
-def test_names_that_do_not_tell_alignments_apart(run, folder, alignments, words):
+def test_names_that_are_no_alignments_or_do_not_tell_them_apart(run, folder, alignments, words):
     found = run("score", *alignments, "--movies", "a.tiff", *KNOWN)
 
     assert found.code == 2

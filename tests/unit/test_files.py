@@ -33,7 +33,7 @@ def test_text_larger_than_the_bound_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(InputError, match="found 1048576 MiB"):
+    with pytest.raises(InputError, match="found 1,099,511,627,776 bytes"):
         read_text(path)
 
 

@@ -83,7 +83,7 @@ class SidecarParameters:
         text = ", ".join(_SHOWN[name].format(value) for name, value in values.items())
         if text:
             self._report_once(
-                text, f"{text}: from {path.name} and files like it, for movies that say no other"
+                text, f"{text}: from {path.name}; each movie: from the file beside it"
             )
         return {**values, **own}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flexalign.batch.inputs import list_files
+from flexalign.batch.inputs import is_movie_name, list_files
 from flexalign.cli.alignment import Settings, movies_and_parameters
 from flexalign.cli.console import Debug, announce_compiling, progress_bar, run_each
 from flexalign.cli.option_groups import takes_options
@@ -266,6 +266,12 @@ def _named(arguments: list[str], *, with_global: bool) -> dict[str, str]:
             raise ParameterError(f"{argument}: expected different names, found {name!r} twice")
         else:
             named[name] = path
+    for path in (*unnamed, *named.values()):
+        if is_movie_name(Path(path)):
+            raise ParameterError(
+                f"{path}: expected an alignment, found the name of a movie: give each movie with "
+                "a --movies of its own"
+            )
     last = Counter(Path(argument).name for argument in unnamed)
     for argument in unnamed:
         name = Path(argument).name

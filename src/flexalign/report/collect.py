@@ -106,8 +106,10 @@ def record_states(folder: Path) -> dict[str, int]:
                 if item.name.endswith(RECORD_SUFFIX) and not item.name.startswith(".")
             }
     except OSError as error:
-        is_missing = isinstance(error, FileNotFoundError)
-        problem = "no such folder" if is_missing else f"it cannot be listed: {error.strerror}"
+        problem = {
+            FileNotFoundError: "no such folder",
+            NotADirectoryError: "expected a folder, found a file",
+        }.get(type(error), f"it cannot be listed: {error.strerror}")
         raise InputError(
             f"{folder}: {problem}; give the folder that 'flexalign align --out' wrote to"
         ) from error
