@@ -52,7 +52,8 @@ def movies_argument(formats: str) -> Any:
     """The argument with the movies of a command that reads these formats."""
     return typer.Argument(
         help=f"Movies ({formats}), quoted patterns such as '*.tiff', folders of movies, text "
-        "files with one movie per line, or RELION's movies.star."
+        "files with one movie per line, or RELION's movies.star.",
+        metavar="MOVIE",
     )
 
 

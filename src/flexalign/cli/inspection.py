@@ -22,7 +22,7 @@ def info(
         typer.Argument(
             help="Movies, references (gain, dark, defects), micrographs, alignments of flexalign "
             "or another program, records, or folders of a run.",
-            metavar="FILE...",
+            metavar="FILE",
         ),
     ],
     as_json: Annotated[

@@ -89,7 +89,7 @@ def apply(
         typer.Argument(
             help="Movies, quoted patterns, folders and lists as for 'align'. None for tilt series: "
             "their movies are known.",
-            metavar="[MOVIES]...",
+            metavar="MOVIE",
             show_default=False,
         ),
     ] = None,

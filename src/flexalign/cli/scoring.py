@@ -30,7 +30,7 @@ Alignments = Annotated[
     typer.Argument(
         help="Alignments of the movies, each a folder, a file or a quoted pattern as for "
         "'compare'; with a name of your choice as NAME=PATH. No motion is always among them.",
-        metavar="ALIGNMENT...",
+        metavar="ALIGNMENT",
     ),
 ]
 MoviesOption = Annotated[

@@ -44,7 +44,8 @@ def tilt_series(
         list[str],
         typer.Argument(
             help="Mdoc files (SerialEM, Tomo5, PACE), folders of them, quoted patterns, or "
-            "RELION's tilt_series.star; with --name-pattern movies and folders of movies."
+            "RELION's tilt_series.star; with --name-pattern movies and folders of movies.",
+            metavar="SERIES",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the outputs.", metavar="DIR")],

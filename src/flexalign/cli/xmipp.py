@@ -167,7 +167,10 @@ def xmipp_movie_alignment(
 
 def xmipp_install(
     home: Annotated[
-        Path, typer.Argument(help="Folder to be used as XMIPP_HOME; the scripts go to its 'bin'.")
+        Path,
+        typer.Argument(
+            help="Folder to be used as XMIPP_HOME; the scripts go to its 'bin'.", metavar="DIR"
+        ),
     ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace programs of the same names.")
