@@ -38,7 +38,7 @@ from flexalign.io.results import check_output
 from flexalign.model import FrameSums, MovieInfo, MovieRecord, PixelArray, PowerSpectrum
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
-from flexalign.params import AlignParams, quoted
+from flexalign.params import AlignParams, given_params, quoted
 from flexalign.passes import first_pass, second_pass
 from flexalign.plan import Plan, make_plan
 from flexalign.progress import Progress, silent
@@ -131,7 +131,7 @@ def align_movie(
     >>> result.sums.plain.shape, result.motion.frame_count
     ((64, 64), 4)
     """
-    params, images = _with_references(params or AlignParams(), gain, dark, defects)
+    params, images = _with_references(given_params(params), gain, dark, defects)
     request = _Request(movie, params, motion, series_prior, progress, images)
     with ThreadPoolExecutor(1) as background:
         return _align(request, background, _ignored)

@@ -31,7 +31,7 @@ class ShortRepr:
 
     def __repr__(self) -> str:
         """The fields, without the content of arrays and of long values."""
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        fields = [f for f in dataclasses.fields(self) if f.repr]  # type: ignore[arg-type]
         items = (f"{field.name}={_brief(getattr(self, field.name))}" for field in fields)
         return f"{type(self).__name__}({', '.join(items)})"
 

@@ -13,7 +13,7 @@ from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
 from flexalign.io.movies.open_movie import open_for
 from flexalign.io.references import references_for
 from flexalign.motion import Motion
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, given_params
 from flexalign.passes import first_pass
 from flexalign.plan import make_plan
 from flexalign.progress import Progress, silent
@@ -54,7 +54,7 @@ def measure_tilt(
     FlexAlignError
         As `align_movie`.
     """
-    params, clock = params or AlignParams(), StageTimer()
+    params, clock = given_params(params), StageTimer()
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
         device = resolve(params.device, plan.gpu_memory_bytes)

@@ -217,12 +217,10 @@ class MovieRecord(JsonValue):
     @property
     def summary(self) -> str:
         """The movie and its alignment in one line."""
-        movie, quality = self.movie, self.quality
+        movie = self.movie
         name = movie.path.rpartition("/")[2]
         size = f"{movie.frame_count} frames of {movie.height_px} x {movie.width_px} px (h, w)"
-        motion = f"motion {quality.total_motion_A:.1f} A, model: {quality.model}"
-        flags = f", flags: {' '.join(quality.flag_names)}" if quality.flags else ""
-        return f"{name}, {size}, {motion}{flags}"
+        return f"{name}, {size}, {self.quality.summary}"
 
     @property
     def seconds(self) -> float:

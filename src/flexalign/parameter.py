@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from typing import Any
 from flexalign.errors import ParameterError
 
 WRITTEN_FORMATS = ("relion", "motioncor", "warp")
+# Types of values that are taken for a parameter of a type.
+_ACCEPTED = {
+    float: int | float, int: int, bool: bool, str: str | os.PathLike,
+}  # fmt: skip
 # Longer values are cut in messages.
 _MAX_SHOWN_LENGTH = 80
 
@@ -148,7 +153,12 @@ def numbers_in(text: str) -> tuple[float, ...] | None:
 
 
 def coerced(name: str, hint: Any, value: Any) -> Any:
-    """`value`, from a settings file, as the type of the parameter `name`."""
+    """`value`, from Python or a settings file, as the type of the parameter `name`.
+
+    Numbers and arrays of NumPy become those of Python, lists tuples, and paths texts.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     kinds = [hint]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
@@ -165,16 +175,15 @@ def coerced(name: str, hint: Any, value: Any) -> Any:
         if not isinstance(value, list | tuple) or len(value) != count:
             raise wrong
         return tuple(coerced(name, int, item) for item in value)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise wrong from None
     if kind is str and name == "reference_frame" and isinstance(value, int):
         return shortened(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    accepted: Any = _ACCEPTED[kind]
+    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
         raise wrong
-    return value
+    try:
+        return os.fspath(value) if kind is str else kind(value)
+    except OverflowError:
+        raise wrong from None
 
 
 def _number_or_list(name: str, value: Any) -> float | tuple[float, ...]:

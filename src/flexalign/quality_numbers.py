@@ -100,6 +100,16 @@ class Quality(JsonValue):
     only_direction_deg: float = np.nan
     other_error_A: float = np.nan
 
+    def __repr__(self) -> str:
+        """Motion, model and flags."""
+        return f"<Quality: {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """Motion, model and flags in one line."""
+        flags = f", flags: {' '.join(self.flag_names)}" if self.flags else ""
+        return f"motion {self.total_motion_A:.1f} A, model: {self.model}{flags}"
+
     @property
     def model(self) -> str:
         """The model of the motion that was kept, in words.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flexalign.errors import ParameterError
@@ -101,18 +103,24 @@ def test_a_dict_holds_every_parameter_with_its_default_filled_in():
         ({"control_points": [6, 5, 8]}, ("control_points", (6, 5, 8))),
         ({"reference_frame": 7}, ("reference_frame", "7")),
         ({"pixel_size_A": None}, ("pixel_size_A", None)),
+        ({"pixel_size_A": np.float32(1.5)}, ("pixel_size_A", 1.5)),
+        ({"threads": np.int64(2)}, ("threads", 2)),
+        ({"local": np.True_}, ("local", True)),
+        ({"patches": np.array([4, 5])}, ("patches", (4, 5))),
+        ({"gain": Path("gain.mrc")}, ("gain", "gain.mrc")),
         ({"dose_per_frame_e_A2": 2}, ("dose_per_frame_e_A2", 2.0)),
         ({"dose_per_frame_e_A2": [1, 0.5]}, ("dose_per_frame_e_A2", (1.0, 0.5))),
         ({"dose_per_frame_e_A2": "1, 0.5"}, ("dose_per_frame_e_A2", (1.0, 0.5))),
     ],
 )
-def test_values_of_a_settings_file_take_the_type_of_the_parameter(given, expected):
+def test_values_take_the_type_of_the_parameter(given, expected):
     name, value = expected
 
-    found = getattr(AlignParams.from_dict(given), name)
+    found = getattr(AlignParams(**given), name)
 
     assert found == value
     assert type(found) is type(value)
+    assert AlignParams.from_dict(given) == AlignParams(**{name: value})
 
 
 @pytest.mark.parametrize(

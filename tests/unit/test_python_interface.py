@@ -172,10 +172,25 @@ def test_what_contradicts_the_file_of_a_motion_is_refused(movie, tmp_path, given
         read_motion(tmp_path / "m_record.json", **given)
 
 
+@pytest.mark.parametrize("call", [align_movie, align_movies])
+def test_parameters_of_another_type_are_refused(movies, tmp_path, call):
+    with pytest.raises(ParameterError, match="`params`: expected AlignParams, found str"):
+        call(movies[0], *([tmp_path] if call is align_movies else []), "out")
+
+
 def test_results_are_shown_in_one_short_line(movie):
     result = align_movie(movie.counts, PARAMS)
 
-    for value in (result, result.motion, result.record, result.sums, result.motion.trajectory):
+    motion = result.motion
+    for value in (
+        movie,
+        result,
+        motion,
+        motion.trajectory,
+        result.record,
+        result.quality,
+        result.sums,
+    ):
         assert len(repr(value)) < 400
         assert "\n" not in repr(value)
 

@@ -30,7 +30,7 @@ from flexalign.io.writing.ownership import resolved
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
 from flexalign.option_messages import with_parameters
-from flexalign.params import AlignParams, parameters
+from flexalign.params import AlignParams, given_params, parameters
 
 LOG = logging.getLogger("flexalign")
 
@@ -128,7 +128,7 @@ def align_movies(
     [('missing.mrc', 'input')]
     """
     arguments = [str(movie) for movie in paths_of(movies)]
-    params, stop = params or AlignParams(), stop or threading.Event()
+    params, stop = given_params(params), stop or threading.Event()
     paths = find_movies(arguments, (params.gain, params.dark, params.defects))
     if not paths:
         raise InputError("expected at least one movie, found none")

@@ -18,7 +18,7 @@ from flexalign.io.movies.open_movie import open_for
 from flexalign.io.movies.reader import MovieReader
 from flexalign.io.writing.ownership import refuse_existing
 from flexalign.model import JsonValue, MovieInfo, PixelArray
-from flexalign.params import AlignParams
+from flexalign.params import AlignParams, given_params
 from flexalign.progress import Progress, silent
 
 # Frames with less than this fraction of the maximum mean counts so far are left out as blank.
@@ -116,7 +116,7 @@ def estimate_gain(
     >>> estimate_gain([paths["movie"]], folder / "estimated.mrc").sense
     'multiply'
     """
-    out, params = Path(out), params or AlignParams()
+    out, params = Path(out), given_params(params)
     check_out(out, overwrite=overwrite)
     sums = _Sums(params, threads, progress)
     for movie in paths_of(movies):

@@ -7,12 +7,13 @@ Sign: ``corrected(p) = frame(p + displacement)``; everything is zero at the firs
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.array_value import ShortRepr
 from flexalign.model import FloatArray
 from flexalign.simulate.settings import SimulationSettings
 
@@ -41,8 +42,8 @@ class _SpeedProfile(NamedTuple):
 _STANDARD, _FAST = _SpeedProfile((0.12, 0.25), 0.25), _SpeedProfile((0.03, 0.06), 0.02)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrueMotion:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TrueMotion(ShortRepr):
     """The true motion of the specimen.
 
     Attributes
@@ -54,7 +55,7 @@ class TrueMotion:
 
     path_px: FloatArray
     course_px: FloatArray
-    modes: Modes
+    modes: Modes = field(repr=False)
 
     @property
     def frame_count(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.array_value import ShortRepr
 from flexalign.arrays import fourier
 from flexalign.arrays.dose import critical_exposure_e_A2
 from flexalign.arrays.resample import lattice_nodes, sample, spline_coefficients
@@ -30,8 +31,8 @@ _MARGIN_PX = 16
 _INVERSION_ROUNDS = 8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SimulatedMovie:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SimulatedMovie(ShortRepr):
     """A movie and the truth about it.
 
     Attributes
