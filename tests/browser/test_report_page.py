@@ -111,6 +111,21 @@ def test_flagged_movies_come_worst_first_with_advice(opened, numbers):
     assert "What to do." in page.locator("#attention .advice").first.text_content()
 
 
+def test_flags_of_every_severity_are_of_one_height(opened):
+    heights_px = opened.page.evaluate(
+        """() => ["problem", "warning", "note"].map(severity => {
+          const chip = document.createElement("span");
+          chip.className = `chip ${severity}`;
+          chip.textContent = "flag";
+          document.querySelector("main").append(chip);
+          return chip.offsetHeight;
+        })"""
+    )
+
+    assert heights_px[0] > 0
+    assert len(set(heights_px)) == 1
+
+
 @pytest.mark.parametrize("size", ["laptop", "phone"])
 def test_nothing_is_wider_than_the_screen(open_page, session_folder, size):
     page = open_page(session_folder / "report.html", size=size).page
