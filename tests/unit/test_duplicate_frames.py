@@ -33,11 +33,27 @@ def test_frames_that_share_a_strong_pattern_and_a_specimen_are_no_copies():
     assert found_in(frames.astype(np.float32)) == {}
 
 
-def test_of_two_or_three_frames_nothing_is_said():
-    frames = np.random.default_rng(3).poisson(1.0, (3, 100, 100))
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_of_few_frames_only_identical_ones_are_copies(count):
+    frames = np.random.default_rng(3).poisson(1.0, (count, 100, 100)).astype(np.float32)
     frames[1] = frames[0]
 
-    assert found_in(frames[:2]) == {}
+    assert found_in(frames) == {1: 0}
+    frames[1] += np.random.default_rng(4).normal(0, 0.01, (100, 100))
+    assert found_in(frames) == ({} if count < 4 else {1: 0})
+
+
+def test_a_frame_that_is_there_three_times_is_found():
+    frames = np.random.default_rng(5).poisson(0.1, (4, 100, 100))
+    frames[1:3] = frames[0]
+
+    assert found_in(frames) == {1: 0, 2: 1}
+
+
+def test_frames_with_hardly_any_electrons_are_no_copies():
+    frames = np.zeros((3, 100, 100), np.uint8)
+    frames[:, 50, 50] = 1
+
     assert found_in(frames) == {}
 
 

@@ -11,6 +11,9 @@ import numpy.typing as npt
 _SAMPLES = 1 << 16
 # Neighbouring frames whose mean square difference is below this fraction of the median are copies.
 _SAME_NOISE = 0.1
+# Two exposures in which this many samples vary agree in all of them with a probability of less than
+# exp(-40).
+_MIN_VARYING_SAMPLES = 40
 
 
 class DuplicateFrames:
@@ -20,6 +23,7 @@ class DuplicateFrames:
         self._last: tuple[int, npt.NDArray[np.float32]] | None = None
         self._pairs: list[tuple[int, int]] = []
         self._differences: list[float] = []
+        self._identical: dict[int, int] = {}
 
     def add(self, index: int, pixels: npt.NDArray[Any]) -> None:
         """Sample frame `index` (h, w), uncorrected; call in the order of the file."""
@@ -29,13 +33,23 @@ class DuplicateFrames:
         if self._last is not None:
             self._pairs.append((index, self._last[0]))
             self._differences.append(float(np.mean((values - self._last[1]) ** 2)))
+            if self._differences[-1] == 0 and _varying(values) >= _MIN_VARYING_SAMPLES:
+                self._identical[index] = self._last[0]
         self._last = index, values
 
     def found(self) -> dict[int, int]:
         """Copies: index of each -> index of the frame before, of which it is a copy."""
-        # Of two pairs the outlier cannot be determined.
+        # Of two pairs the outlier cannot be determined, unless it is identical.
         if len(self._differences) < 3:
-            return {}
+            return dict(self._identical)
         median = float(np.median(self._differences))
         pairs = zip(self._pairs, self._differences, strict=True)
-        return {index: before for (index, before), apart in pairs if apart < _SAME_NOISE * median}
+        similar = {
+            index: before for (index, before), apart in pairs if apart < _SAME_NOISE * median
+        }
+        return similar | self._identical
+
+
+def _varying(values: npt.NDArray[np.float32]) -> int:
+    """Number of samples that differ from the median."""
+    return int(np.count_nonzero(values != np.median(values)))
