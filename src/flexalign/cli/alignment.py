@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +41,7 @@ from flexalign.cli.running import (
     write_project_files,
 )
 from flexalign.errors import InputError
+from flexalign.option_messages import with_options
 from flexalign.params import AlignParams, option_name
 
 if TYPE_CHECKING:
@@ -167,8 +167,7 @@ def _print_plans(
     from flexalign.io.movies.open_movie import plan_movie
     from flexalign.quality.dose_check import DOSE_MOVIES
 
-    say = partial(typer.echo, err=True)
-    params_of = params_by(SidecarParameters(params, given, own_values(own), say))
+    params_of = params_by(SidecarParameters(params, given, own_values(own), _say))
     planned: list[PlannedMovie] = []
 
     def plan_it(movie: Path) -> None:
@@ -185,6 +184,11 @@ def _print_plans(
     elif planned:
         typer.echo(describe_movies(planned, params.thread_count))
     return code
+
+
+def _say(text: str) -> None:
+    """Print a sentence on the standard error stream, with options in place of parameters."""
+    typer.echo(with_options(text), err=True)
 
 
 def warn_of_dose(plan: Plan) -> None:
@@ -222,7 +226,7 @@ def _align_one(
     clear_leftovers(out)
     announce_device(params.device)
     announce_compiling()
-    of_movie = SidecarParameters(params, given, own_values({}), partial(typer.echo, err=True))
+    of_movie = SidecarParameters(params, given, own_values({}), _say)
     checks = first_movies(
         params, out, print_gain_check, params_by(of_movie), check_beside=of_movie.check
     )
