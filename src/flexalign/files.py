@@ -60,6 +60,18 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def check_folder(path: str | Path, purpose: str = "") -> None:
+    """Raise `InputError` unless there is a folder of that name.
+
+    `purpose` are the words that follow "folder" in the message.
+    """
+    if is_folder(path):
+        return
+    what = f"folder {purpose}".rstrip()
+    found = f"expected a {what}, found a file" if exists(path) else f"no such {what}"
+    raise InputError(f"{path}: {found}")
+
+
 def paths_of(movies: str | Path | Iterable[str | Path]) -> list[Path]:
     """The paths of movies that were given as one path or as several.
 

@@ -18,8 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from flexalign.batch.inputs import is_movie_name, is_result
-from flexalign.errors import InputError
-from flexalign.files import is_folder
+from flexalign.files import check_folder
 from flexalign.io.inspect.sidecars import SIDECAR_SUFFIXES, sidecars_of
 
 MIN_CHECK_INTERVAL_S = 1.0
@@ -75,8 +74,7 @@ class Watched:
     """
 
     def __init__(self, folder: Path, choices: WatchChoices, others: Sequence[Path] = ()) -> None:
-        if not is_folder(folder):
-            raise InputError(f"{folder}: no such folder to watch")
+        check_folder(folder, "to watch")
         self._folder, self._choices = folder.absolute(), choices
         self._others = {str(path.absolute()) for path in others}
         self._pending: dict[str, _Seen] = {}

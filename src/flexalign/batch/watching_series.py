@@ -13,8 +13,8 @@ from pathlib import Path
 from flexalign.batch.inputs import is_movie_name
 from flexalign.batch.series import SeriesWork
 from flexalign.batch.watching import MIN_CHECK_INTERVAL_S, files_below
-from flexalign.errors import FlexAlignError, InputError
-from flexalign.files import is_folder
+from flexalign.errors import FlexAlignError
+from flexalign.files import check_folder
 from flexalign.io.mdoc import base_name
 from flexalign.tilts.model import Source, TiltSeries
 from flexalign.tilts.reading import MDOC_SUFFIX, is_series_mdoc, mdoc_source, named_sources
@@ -83,8 +83,7 @@ class WatchedSeries:
         others: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not is_folder(folder):
-            raise InputError(f"{folder}: no such folder to watch")
+        check_folder(folder, "to watch")
         self._folder, self._choices = folder.absolute(), choices
         self._understand, self.work, self._clock = understand, work, clock
         self._others = {str(path.absolute()) for path in others}

@@ -18,7 +18,7 @@ from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.console import announce_compiling, progress_bar, record_line, run_each
 from flexalign.cli.running import write_project_files
 from flexalign.errors import InputError
-from flexalign.files import is_folder
+from flexalign.files import check_folder
 from flexalign.io.motion_formats.alignment_pairs import alignments_of
 from flexalign.io.motion_formats.exports import export_movie, read_records
 from flexalign.io.motion_formats.read_motion import read_motion
@@ -50,8 +50,7 @@ def export_movies(
     optics : spherical aberration in mm and amplitude contrast, for RELION's table
     are_tilts : of tilt series
     """
-    if not is_folder(folder):
-        raise InputError(f"{folder}: no such folder")
+    check_folder(folder)
     if "relion" in formats:
         refuse_foreign(folder, [RELION_TABLE])
     unreadable: list[str] = []

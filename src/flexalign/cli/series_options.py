@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexalign.errors import InputError, ParameterError
-from flexalign.files import is_folder
+from flexalign.errors import ParameterError
+from flexalign.files import check_folder
 from flexalign.params import option_name
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ class SeriesOptions:
             raise ParameterError(
                 f"--tilt-axis: expected -360 to 360 degrees, found {self.tilt_axis:g}"
             )
-        if self.movies is not None and not is_folder(self.movies):
-            raise InputError(f"{self.movies}: no such folder of movies")
+        if self.movies is not None:
+            check_folder(self.movies, "of movies")
         has_other = bool(given & {"eer_fractions", "eer_groups"})
         eer_dose = self.eer_dose if has_other else self.eer_dose or EER_DOSE_E_A2
         return SeriesChoices(
