@@ -107,6 +107,27 @@ def test_export_of_a_folder_that_does_not_exist_is_refused(run, folder):
     assert found.err == "error: gone: no such folder\n"
 
 
+def test_messages_of_an_export_name_options(run, folder):
+    run("simulate", "--out", ".", "--name", "s", "--size", 768, 768, "--frames", 8)
+    words = (
+        "--gain",
+        "s_gain.mrc",
+        *PIXEL,
+        "--reference-frame",
+        "middle",
+        "--no-psd",
+        "--out",
+        "o",
+    )
+    run("align", "s.mrc", *words)
+
+    found = run("export", "o")
+
+    assert "s: RELION counts local motion from frame 1" in found.err
+    assert "--write relion" in found.err
+    assert "`" not in found.err
+
+
 def test_export_of_a_folder_without_results_is_refused(run, folder):
     found = run("export", ".")
 

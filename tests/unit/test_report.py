@@ -398,7 +398,7 @@ def test_a_record_that_names_files_elsewhere_is_told(folder):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="nowhere: no such folder; give the folder"):
+    with pytest.raises(InputError, match="nowhere: no such folder with results"):
         Report(tmp_path / "nowhere").write()
 
 

@@ -24,6 +24,7 @@ from flexalign.cli.console import (
     announce_compiling,
     announce_device,
     print_gain_check,
+    print_message,
     progress_bar,
     record_line,
     run_each,
@@ -41,7 +42,6 @@ from flexalign.cli.running import (
     write_project_files,
 )
 from flexalign.errors import InputError
-from flexalign.option_messages import with_options
 from flexalign.params import AlignParams, option_name
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _print_plans(
     from flexalign.io.movies.open_movie import plan_movie
     from flexalign.quality.dose_check import DOSE_MOVIES
 
-    params_of = params_by(SidecarParameters(params, given, own_values(own), _say))
+    params_of = params_by(SidecarParameters(params, given, own_values(own), print_message))
     planned: list[PlannedMovie] = []
 
     def plan_it(movie: Path) -> None:
@@ -184,11 +184,6 @@ def _print_plans(
     elif planned:
         typer.echo(describe_movies(planned, params.thread_count))
     return code
-
-
-def _say(text: str) -> None:
-    """Print a sentence on the standard error stream, with options in place of parameters."""
-    typer.echo(with_options(text), err=True)
 
 
 def warn_of_dose(plan: Plan) -> None:
@@ -226,7 +221,7 @@ def _align_one(
     clear_leftovers(out)
     announce_device(params.device)
     announce_compiling()
-    of_movie = SidecarParameters(params, given, own_values({}), _say)
+    of_movie = SidecarParameters(params, given, own_values({}), print_message)
     checks = first_movies(
         params, out, print_gain_check, params_by(of_movie), check_beside=of_movie.check
     )
