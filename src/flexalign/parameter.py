@@ -1,8 +1,9 @@
-"""What a parameter is: its metadata, its limits, and how a value from a file becomes one."""
+"""What a parameter is: its metadata, its limits, and how a value that is given becomes one."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Callable
@@ -148,7 +149,12 @@ def numbers_in(text: str) -> tuple[float, ...] | None:
 
 
 def coerced(name: str, hint: Any, value: Any) -> Any:
-    """`value`, from a settings file, as the type of the parameter `name`."""
+    """`value`, from Python or a settings file, as the type of the parameter `name`.
+
+    Numbers and arrays of NumPy become those of Python, lists become tuples, and paths text.
+    """
+    if hasattr(value, "tolist"):  # without an import of NumPy, which is slow
+        value = value.tolist()
     kinds = [hint]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
@@ -172,6 +178,8 @@ def coerced(name: str, hint: Any, value: Any) -> Any:
             raise wrong from None
     if kind is str and name == "reference_frame" and isinstance(value, int):
         return shortened(value)
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise wrong
     return value

@@ -8,6 +8,7 @@ are counted from 1, and 0 means the last one.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -259,8 +260,11 @@ class AlignParams:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        hints = _type_hints()
         for item in dataclasses.fields(self):
-            check_limits(item.name, getattr(self, item.name), item.metadata["parameter"])
+            value = coerced(item.name, hints[item.name], getattr(self, item.name))
+            check_limits(item.name, value, item.metadata["parameter"])
+            object.__setattr__(self, item.name, value)
         named = self.reference_frame in ("auto", "first", "middle")
         if not named and not re.fullmatch(r"0*[1-9][0-9]{0,6}", self.reference_frame):
             raise ParameterError(
@@ -334,8 +338,7 @@ class AlignParams:
                 f"unknown parameter {shortened(', '.join(unknown))}; "
                 f"expected some of {', '.join(known)}"
             )
-        hints = typing.get_type_hints(cls)
-        return cls(**{name: coerced(name, hints[name], value) for name, value in values.items()})
+        return cls(**values)
 
     def hash(self) -> str:
         """Hexadecimal digest of all parameters that change the result."""
@@ -343,6 +346,12 @@ class AlignParams:
         for name in ("threads", "gain_check", "dose_check"):
             del values[name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _type_hints() -> dict[str, Any]:
+    """The type of each parameter, by name."""
+    return typing.get_type_hints(AlignParams)
 
 
 def parameters() -> dict[str, Parameter]:

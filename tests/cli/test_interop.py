@@ -123,8 +123,8 @@ def test_messages_of_an_export_name_options(run, folder):
 
     found = run("export", "o")
 
-    assert "s: RELION counts local motion from frame 1" in found.err
-    assert "--write relion" in found.err
+    said = "s: not the closest polynomial for RELION (align with --write relion): it counts"
+    assert said in found.err
     assert "`" not in found.err
 
 
