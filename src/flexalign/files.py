@@ -61,22 +61,15 @@ def is_folder(path: str | Path) -> bool:
 
 
 def check_folder(path: str | Path, purpose: str = "") -> None:
-    """Check that a path is a folder, links followed.
+    """Raise `InputError` unless there is a folder of that name.
 
-    Parameters
-    ----------
-    purpose : what it is a folder for, in the message, as " of movies"
-
-    Raises
-    ------
-    InputError
-        If there is nothing of that name, or it is no folder.
+    `purpose` are the words that follow "folder" in the message.
     """
     if is_folder(path):
         return
-    if exists(path):
-        raise InputError(f"{path}: expected a folder{purpose}, found a file")
-    raise InputError(f"{path}: no such folder{purpose}")
+    what = f"folder {purpose}".rstrip()
+    found = f"expected a {what}, found a file" if exists(path) else f"no such {what}"
+    raise InputError(f"{path}: {found}")
 
 
 def paths_of(movies: str | Path | Iterable[str | Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What a parameter is: its metadata, its limits, and how a value from a file becomes one."""
+"""What a parameter is: its metadata, its limits, and how a value that is given becomes one."""
 
 from __future__ import annotations
 
@@ -155,9 +155,9 @@ def numbers_in(text: str) -> tuple[float, ...] | None:
 def coerced(name: str, hint: Any, value: Any) -> Any:
     """`value`, from Python or a settings file, as the type of the parameter `name`.
 
-    Numbers and arrays of NumPy become those of Python, lists tuples, and paths texts.
+    Numbers and arrays of NumPy become those of Python, lists become tuples, and paths text.
     """
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist"):  # without an import of NumPy, which is slow
         value = value.tolist()
     kinds = [hint]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):

@@ -180,18 +180,30 @@ def ended(wall_s: float, cpu_s: float, threads: int = 1) -> Outcome:
 @pytest.mark.parametrize(
     ("cpu_s", "running", "said"),
     [
-        (9.0, 2, "computing (CPU 90% busy)"),
-        (2.0, 2, "longest stage: writing, 75% of the time"),
-        (9.0, 0, "too few movies at a time"),
+        (9.0, 3, "computing (CPU 90% busy)"),
+        (2.0, 3, "longest stage: writing, 75% of the time"),
+        (9.0, 1, "too few movies at a time"),
     ],
 )
 def test_the_summary_says_what_limited_the_run(cpu_s, running, said):
     throughput = Throughput()
     throughput.end(ended(5.0, cpu_s, threads=2))
     time.sleep(0.01)
-    throughput.note(side_by_side=2, running=running, waiting=0)
+    throughput.note(side_by_side=3, running=running, waiting=0)
 
     assert said in throughput.summary().limit
+
+
+def test_time_without_work_does_not_count_as_too_few_movies():
+    throughput = Throughput()
+    time.sleep(0.001)
+    throughput.note(side_by_side=2, running=2, waiting=0)
+    time.sleep(0.01)
+    throughput.note(side_by_side=2, running=0, waiting=0)
+    throughput.end(ended(5.0, cpu_s=9.0, threads=2))
+
+    assert throughput.summary().busy_part == 1
+    assert "computing" in throughput.summary().limit
 
 
 def test_warnings_are_said_once_and_counted_at_the_end(movies, tmp_path, flexalign):

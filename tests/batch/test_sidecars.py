@@ -22,8 +22,11 @@ Voltage = 200
 ExposureDose = 6
 NumSubFrames = 4
 """
-EPU = """<MicroscopeImage xmlns="http://schemas"><microscopeData><gun>
-<AccelerationVoltage>200000</AccelerationVoltage></gun></microscopeData><SpatialScale><pixelSize><x>
+EPU = """<MicroscopeImage xmlns="http://schemas"><CustomData><a:KeyValueOfstringanyType>
+<a:Key>Dose</a:Key><a:Value i:type="b:double">6E+20</a:Value></a:KeyValueOfstringanyType>
+</CustomData><microscopeData><gun>
+<AccelerationVoltage>200000</AccelerationVoltage></gun><FractionationSettings>
+<NumberOffractions>4</NumberOffractions></FractionationSettings></microscopeData><SpatialScale><pixelSize><x>
 <numericValue>1.5E-10</numericValue></x></pixelSize></SpatialScale></MicroscopeImage>
 """
 
@@ -48,7 +51,9 @@ def parameters_of(movie: Path, own=None, **values: object):
     [
         ("m.mrcs", "m.mrcs.mdoc", MDOC, 1.5),
         ("m.mrcs", "m.mdoc", MDOC, 1.5),
-        ("m_fractions.mrcs", "m.xml", EPU, None),
+        ("m_fractions.mrcs", "m.xml", EPU, 1.5),
+        ("m_fractions.mrcs", "m.xml", EPU.replace(">4<", ">8<"), None),
+        ("m_fractions.mrcs", "m.xml", EPU.replace("6E+20", "0"), None),
     ],
 )
 def test_what_nothing_else_says_is_from_the_file_beside_and_is_said(
@@ -123,6 +128,22 @@ def test_contradictions_are_refused(tmp_path, values, option):
         found.check(movie)
 
 
+def test_a_contradiction_of_a_later_movie_is_said_once(tmp_path):
+    (tmp_path / "m.mdoc").write_text(MDOC)
+    movie = write_movie(tmp_path / "m.mrcs")
+    values = {"voltage_kV": 300.0, "pixel_size_A": 1.5}
+    said: list[str] = []
+    found = SidecarParameters(AlignParams(**values), values, lambda m: {}, said.append)
+    unchecked = AlignParams(**values, dose_check="off")
+
+    for _ in range(2):
+        found(movie)
+        SidecarParameters(unchecked, values, lambda m: {}, said.append)(movie)
+
+    warnings = [text for text in said if text.startswith("warning: ")]
+    assert warnings == ["warning: `voltage_kV`: 300 kV is used, although m.mdoc says 200 kV"]
+
+
 def test_a_contradiction_names_both_values_with_their_unit(tmp_path):
     (tmp_path / "m.mdoc").write_text(MDOC)
     values = {"voltage_kV": 300.0}
@@ -130,6 +151,23 @@ def test_a_contradiction_names_both_values_with_their_unit(tmp_path):
 
     with pytest.raises(ParameterError, match=r"expected 200 kV as .*, found 300 kV: "):
         found.check(write_movie(tmp_path / "m.mrcs"))
+
+
+@pytest.mark.parametrize(("check", "count"), [("on", 1), ("off", 0)])
+def test_a_later_movie_that_contradicts_is_a_warning_once(tmp_path, check, count):
+    movies = [write_movie(tmp_path / f"m{number}.mrcs") for number in range(2)]
+    for movie in movies:
+        movie.with_suffix(".mdoc").write_text(MDOC)
+    said: list[str] = []
+    values = {"voltage_kV": 300.0, "pixel_size_A": 1.5, "dose_per_frame_e_A2": 1.5}
+    params = AlignParams(**values, dose_check=check)
+    found = SidecarParameters(params, values, lambda m: {}, said.append)
+
+    used = [found(movie) for movie in movies]
+
+    assert used == [{}, {}]
+    expected = "warning: `voltage_kV`: 300 kV is used, although m0.mdoc says 200 kV"
+    assert said == [expected] * count
 
 
 def test_a_run_uses_them_and_stops_on_contradictions(tmp_path, flexalign):

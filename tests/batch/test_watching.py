@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flexalign.batch.watching import WatchChoices, Watched
+from flexalign.cli.watching import WatchOptions
 from flexalign.errors import InputError
 
 SETTLE_S = 3.0
@@ -260,8 +261,13 @@ def test_a_folder_that_is_missing_is_an_error():
         Watched(Path("nowhere"), WatchChoices())
 
 
-def test_a_file_cannot_be_watched(tmp_path):
-    (tmp_path / "a.mrc").touch()
+def test_a_file_is_no_folder_to_watch(tmp_path):
+    (tmp_path / "m.mrc").write_bytes(b"x")
 
-    with pytest.raises(InputError, match="expected a folder to watch, found a file"):
-        Watched(tmp_path / "a.mrc", WatchChoices())
+    with pytest.raises(InputError, match=r"m\.mrc: expected a folder to watch, found a file"):
+        Watched(tmp_path / "m.mrc", WatchChoices())
+
+
+@pytest.mark.parametrize(("word", "suffix"), [("xml", ".xml"), (".xml", ".xml"), ("_ok", "_ok")])
+def test_the_suffix_of_a_sidecar_is_given_with_or_without_its_dot(word, suffix):
+    assert WatchOptions(sidecar=[word]).choices().sidecars == (suffix,)

@@ -119,6 +119,27 @@ def test_export_of_a_file_instead_of_a_folder_is_refused(run, folder):
     assert found.err == "error: a.tiff: expected a folder, found a file\n"
 
 
+def test_messages_of_an_export_name_options(run, folder):
+    run("simulate", "--out", ".", "--name", "s", "--size", 768, 768, "--frames", 8)
+    words = (
+        "--gain",
+        "s_gain.mrc",
+        *PIXEL,
+        "--reference-frame",
+        "middle",
+        "--no-psd",
+        "--out",
+        "o",
+    )
+    run("align", "s.mrc", *words)
+
+    found = run("export", "o")
+
+    said = "s: not the closest polynomial for RELION (align with --write relion): it counts"
+    assert said in found.err
+    assert "`" not in found.err
+
+
 def test_export_of_a_folder_without_results_is_refused(run, folder):
     found = run("export", ".")
 

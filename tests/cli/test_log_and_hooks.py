@@ -108,6 +108,20 @@ def test_a_command_that_fails_is_reported_and_changes_nothing(run, movie_folder,
     assert "failed with exit code 7: oh no" in outcome.err
 
 
+def test_what_a_command_prints_is_shown_and_in_the_log(run, movie_folder, tmp_path):
+    log = tmp_path / "run.log"
+    after = "sh -c " + shlex.quote("echo unimportant; echo one >&2; echo >&2; echo two >&2")
+    at_end = "sh -c " + shlex.quote("echo told the group >&2")
+    words = ("--out", tmp_path / "out", "--after-movie", after, "--at-end", at_end, "--log", log)
+
+    outcome = run("align", movie_folder / "a.tiff", *words, *OPTIONS)
+
+    for shown in (outcome.err, log.read_text()):
+        ends = [line.split(maxsplit=2)[-1] for line in shown.splitlines()]
+        assert {"one", "two", "told the group"} <= {*ends, *shown.splitlines()}
+        assert "unimportant" not in shown
+
+
 @pytest.mark.parametrize("command", ["", "no-such-program now", "echo 'open"])
 def test_a_command_that_cannot_run_is_refused(command):
     with pytest.raises(ParameterError, match="--at-end: expected"):

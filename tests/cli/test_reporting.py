@@ -121,6 +121,13 @@ def test_a_folder_without_records_is_refused_in_one_line(run, tmp_path, is_there
     assert not is_there or not any(folder.iterdir())
 
 
+def test_a_file_in_place_of_the_folder_is_refused(run, movies):
+    outcome = run("report", movies / "b.mrc")
+
+    assert outcome.code == 3
+    assert outcome.err.endswith("b.mrc: expected a folder with results, found a file\n")
+
+
 def test_the_report_is_there_while_the_run_goes_on(run, movies, tmp_path):
     run("align", movies / "b.mrc", "--out", tmp_path / "out", "--no-report", *OPTIONS[:-2])
     told = []

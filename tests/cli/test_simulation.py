@@ -80,6 +80,21 @@ SERIES = ("--tilt-series", "--tilts", "3", "--tilt-step", "20", "--frames", "2",
           "128", "--pixel-size", "2", "--format", "tiff", "--name", "ts")  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "words", [("simulate", "--size", 64, 64), ("divide", "m.mrc"), ("demo",)], ids=lambda w: w[0]
+)
+def test_a_file_in_place_of_the_folder_is_refused_in_one_line(run, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    run("simulate", "--size", 64, 64, "--frames", 2, "--out", ".", "--name", "m")
+    (tmp_path / "taken").write_text("of the user")
+
+    found = run(*words, "--out", "taken")
+
+    assert found.code == 3
+    assert found.err == "error: taken: expected a folder for the results, found a file\n"
+    assert (tmp_path / "taken").read_text() == "of the user"
+
+
 def test_a_tilt_series_is_one_movie_for_each_angle_and_an_mdoc(run, tmp_path):
     outcome = run("simulate", "--out", tmp_path, *SERIES, "--dose-per-tilt", "4", "--fiducials",
                   "--tilt-axis", "10")  # fmt: skip

@@ -33,7 +33,14 @@ TiltAngle = 0.02
 NumSubFrames = 8
 """
 EPU = """<MicroscopeImage xmlns="http://schemas.datacontract.org/2004/07/Fei.SharedObjects">
+<CustomData xmlns:a="http://schemas.microsoft.com/2003/10/Serialization/Arrays">
+<a:KeyValueOfstringanyType><a:Key>DoseOnCamera</a:Key><a:Value xmlns:b="http://www.w3.org/2001/XMLSchema"
+ i:type="b:double">34.4</a:Value></a:KeyValueOfstringanyType>
+<a:KeyValueOfstringanyType><a:Key>Dose</a:Key><a:Value xmlns:b="http://www.w3.org/2001/XMLSchema"
+ i:type="b:double">5E+21</a:Value></a:KeyValueOfstringanyType></CustomData>
 <microscopeData><gun><AccelerationVoltage>300000</AccelerationVoltage></gun><acquisition>
+<camera><FractionationSettings><b:NumberOffractions xmlns:b="x">40</b:NumberOffractions>
+</FractionationSettings></camera>
 <acquisitionDateTime>2023-11-06T18:21:44.1234567+01:00</acquisitionDateTime></acquisition>
 </microscopeData>
 <SpatialScale><pixelSize><x><numericValue>8.3E-11</numericValue><unit>m</unit></x></pixelSize>
@@ -55,7 +62,8 @@ TWO_TILTS = {"images": 2, "smallest_tilt_deg": -3.01, "largest_tilt_deg": 0.02}
           "acquired": "2023-11-06T18:21:44",
           "exposure_dose_e_A2": None, **TWO_TILTS}),
         ("a.xml", EPU, "metadata of EPU",
-         {"pixel_size_A": 0.83, "voltage_kV": 300, "acquired": "2023-11-06T18:21:44"}),
+         {"pixel_size_A": 0.83, "voltage_kV": 300, "exposure_dose_e_A2": 50, "frames": 40,
+          "acquired": "2023-11-06T18:21:44"}),
         ("a.star", SERIES, "list of tilt series of RELION", {"tilt_series": 1}),
         ("T1.star", TILTS, "images of a tilt series, of RELION",
          {"images": 3, "smallest_tilt_deg": -3, "largest_tilt_deg": 3}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ class SidecarParameters:
     params : of the run
     given : names of the parameters that were given for all movies
     own : values of single movies, by their resolved path, which take precedence
-    report : called with a sentence when values are used or are impossible, once for the same values
+    report : called with a sentence when values are used, are impossible or contradict those given,
+        once for the same values
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class SidecarParameters:
         if found is None:
             return own
         path, facts = found
+        if self._params.dose_check == "on":
+            self._report_contradictions(movie, path, facts, own)
         values = self._wanted(movie, facts, self._given | own.keys())
         text = ", ".join(_SHOWN[name].format(value) for name, value in values.items())
         if text:
@@ -133,7 +136,9 @@ class SidecarParameters:
         return values
 
     def check(self, movie: Path) -> None:
-        """Compare what was given with the file beside a movie.
+        """Compare what was given with the file beside one of the first movies.
+
+        A contradiction of a later movie is only reported: it does not end a session.
 
         Raises
         ------
@@ -144,17 +149,41 @@ class SidecarParameters:
         if found is None:
             return
         path, facts = found
+        for name, given, value in self._contradictions(movie, facts):
+            unit = parameters()[name].unit
+            raise ParameterError(
+                f"{quoted(name)}: expected {value:.4g} {unit} as {path} says, found "
+                f"{given:.4g} {unit}: give the correct value; `dose_check` off continues "
+                "without this check"
+            )
+
+    def _report_contradictions(
+        self, movie: Path, path: Path, facts: Mapping[str, Any], own: Collection[str]
+    ) -> None:
+        """Report values of a file that contradict those given, which are used.
+
+        `own` are the names of the parameters that the movie has of its own.
+        """
+        for name, given, value in self._contradictions(movie, facts):
+            if name in own:
+                continue
+            unit = parameters()[name].unit
+            self._report_once(
+                f"{name} {value:.4g}",
+                f"warning: {quoted(name)}: {given:.4g} {unit} is used, although {path.name} says "
+                f"{value:.4g} {unit}",
+            )
+
+    def _contradictions(
+        self, movie: Path, facts: Mapping[str, Any]
+    ) -> Iterator[tuple[str, float, float]]:
+        """Name, given value and value in the file of each parameter in which they contradict."""
         for name, value in {**facts, **self._dose(movie, facts)}.items():
             given = getattr(self._params, name, None)
             if name not in self._given or not isinstance(given, int | float) or not value:
                 continue
             if _contradicts(name, given / value):
-                unit = parameters()[name].unit
-                raise ParameterError(
-                    f"{quoted(name)}: expected {value:.4g} {unit} as {path} says, found "
-                    f"{given:.4g} {unit}: give the correct value; `dose_check` off continues "
-                    "without this check"
-                )
+                yield name, given, value
 
     def _dose(self, movie: Path, facts: Mapping[str, Any]) -> dict[str, float]:
         """The dose in a file; nothing if there is none, or the movie cannot be read."""

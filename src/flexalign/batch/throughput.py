@@ -32,7 +32,7 @@ class RunSummary(JsonValue):
     exit_codes : of the failures of this run and before
     elapsed_s : of the whole run
     movies_per_hour : movies that were aligned in the time in which there was work; NaN if none was
-    busy_part : share of the time in which the places for movies were occupied
+    busy_part : share of the time with work in which the places for movies were occupied
     computing_part : share of the movies' thread time spent computing; NaN = unknown
     stage_s : mean time of each stage of a movie
     limit : the bottleneck, in words
@@ -149,10 +149,15 @@ class Throughput:
             self._cpu_s += outcome.cpu_s
 
     def note(self, side_by_side: int, running: int, waiting: int) -> None:
-        """Note the number of places, and of movies in progress, since the last call."""
+        """Note the number of places, and of movies in progress, since the last call.
+
+        Time without work, as between the movies of a microscope, does not count.
+        """
         now = time.monotonic()
         passed, self._noted_s = now - self._noted_s, now
-        self._active_s += passed if running or waiting else 0.0
+        if not (running or waiting):
+            return
+        self._active_s += passed
         self._place_s += passed * side_by_side
         self._taken_s += passed * min(running, side_by_side)
         if not waiting:

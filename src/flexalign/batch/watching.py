@@ -74,7 +74,7 @@ class Watched:
     """
 
     def __init__(self, folder: Path, choices: WatchChoices, others: Sequence[Path] = ()) -> None:
-        check_folder(folder, " to watch")
+        check_folder(folder, "to watch")
         self._folder, self._choices = folder.absolute(), choices
         self._others = {str(path.absolute()) for path in others}
         self._pending: dict[str, _Seen] = {}

@@ -83,7 +83,7 @@ class WatchedSeries:
         others: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_folder(folder, " to watch")
+        check_folder(folder, "to watch")
         self._folder, self._choices = folder.absolute(), choices
         self._understand, self.work, self._clock = understand, work, clock
         self._others = {str(path.absolute()) for path in others}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +24,7 @@ from flexalign.cli.console import (
     announce_compiling,
     announce_device,
     print_gain_check,
+    print_message,
     progress_bar,
     record_line,
     run_each,
@@ -168,8 +168,7 @@ def _print_plans(
     from flexalign.io.movies.open_movie import plan_movie
     from flexalign.quality.dose_check import DOSE_MOVIES
 
-    say = partial(typer.echo, err=True)
-    params_of = params_by(SidecarParameters(params, given, own_values(own), say))
+    params_of = params_by(SidecarParameters(params, given, own_values(own), print_message))
     planned: list[PlannedMovie] = []
 
     def plan_it(movie: Path) -> None:
@@ -223,7 +222,7 @@ def _align_one(
     clear_leftovers(out)
     announce_device(params.device)
     announce_compiling()
-    of_movie = SidecarParameters(params, given, own_values({}), partial(typer.echo, err=True))
+    of_movie = SidecarParameters(params, given, own_values({}), print_message)
     checks = first_movies(
         params, out, print_gain_check, params_by(of_movie), check_beside=of_movie.check
     )

@@ -59,6 +59,11 @@ def run_each(
     return 1 if codes else 0
 
 
+def print_message(text: str) -> None:
+    """Print a line with options in place of parameters."""
+    typer.echo(with_options(text), err=True)
+
+
 def print_error(error: Exception, *, subject: str = "", debug: bool = False) -> int:
     """Print an error in one line that names its `subject`; return its exit code.
 
@@ -77,7 +82,7 @@ def print_error(error: Exception, *, subject: str = "", debug: bool = False) -> 
 def print_gain_check(event: GainChecked) -> None:
     """Print the result of the gain check, unless it fits or an error will report it."""
     if event.check.verdict != "fits" and not event.stops:
-        typer.echo(with_options(event.text), err=True)
+        print_message(event.text)
 
 
 def announce_compiling() -> None:

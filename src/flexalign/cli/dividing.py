@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from flexalign.atomic import explained
 from flexalign.batch.inputs import find_movies
 from flexalign.cli.alignment import movies_argument
 from flexalign.cli.console import Debug, progress_bar, run_each
@@ -51,10 +50,12 @@ def divide(
     """
     from flexalign.io.movies.halves import check_countable, half_suffix, write_halves
     from flexalign.io.movies.open_movie import open_for
+    from flexalign.io.results import make_folder
     from flexalign.io.writing.ownership import refuse_existing, refuse_inputs
 
     params = collect_parameters(values, None)
     paths = find_movies(movies, (params.gain,))
+    make_folder(out)
     count = Counter(movie_root(path) for path in paths)
 
     def work(path: Path) -> None:
@@ -69,9 +70,9 @@ def divide(
             refuse_existing(a, overwrite=overwrite)
             refuse_existing(b, overwrite=overwrite)
             for half in (a, b):
-                with explained(half):
-                    half.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(half.parent)
             with progress_bar(path) as progress:
                 write_halves(reader, (a, b), seed, progress)
+        typer.echo(f"{path.name}: {a} and {b}", err=True)
 
     raise typer.Exit(run_each(paths, work, debug=debug))

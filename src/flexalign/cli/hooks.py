@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # A command that takes longer is ended, so that it cannot hold up the end of a run.
 MAX_SECONDS = 600
-# Of what a command that failed has printed.
-MAX_LINE_BYTES = 4096
+# Of what a command has printed, its end; the rest is not shown.
+MAX_SHOWN_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,17 @@ class Hooks:
     """Observer that runs commands after movies, and forwards all events.
 
     The commands run one after the other beside the run. Each gets the event as `--json` prints it
-    on its standard input. One that fails is reported and does not stop the run. Each has a process
-    group of its own, so that Ctrl-C in the terminal stops the run and not the command; when the
-    run ends at once, by a second Ctrl-C or SIGTERM, its processes are ended too. Processes that a
-    command leaves in the background are not waited for.
+    on its standard input, and what it prints on its standard error is reported as notes. One that
+    fails is reported and does not stop the run. Each has a process group of its own, so that Ctrl-C
+    in the terminal stops the run and not the command; when the run ends at once, by a second Ctrl-C
+    or SIGTERM, its processes are ended too. Processes that a command leaves in the background are
+    not waited for.
 
     Parameters
     ----------
     after_movie : command after each movie that is done or has failed; None = none
     at_end : command when all is written
-    observe : receives the events, and notes about commands that failed
+    observe : receives the events, and notes of what commands printed and of those that failed
 
     Raises
     ------
@@ -62,7 +63,7 @@ class Hooks:
             _check(option, command)
         self._after_movie, self._at_end, self._observe = after_movie, at_end, observe
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._problems: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._notes: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._finished = ""
         self._process: subprocess.Popen[str] | None = None
         self._is_ended = threading.Event()
@@ -109,24 +110,24 @@ class Hooks:
             self._calls.put(_Call(self._after_movie, event_line(event)))
 
     def _notify(self) -> None:
-        """Report commands that failed."""
+        """Report what commands printed, and those that failed."""
         from flexalign.batch.jobs import Note
 
-        while not self._problems.empty():
-            self._observe(Note(self._problems.get()))
+        while not self._notes.empty():
+            self._observe(Note(self._notes.get()))
 
     def _work(self) -> None:
         """Run the commands in order."""
         while (call := self._calls.get()) is not None and not self._is_ended.is_set():
             try:
-                problem = self._run(call)
+                notes = self._run(call)
             except OSError as error:
-                problem = f": {error}"
-            if problem and not self._is_ended.is_set():
-                self._problems.put(f"'{call.command}' failed{problem}")
+                notes = [f"'{call.command}' failed: {error}"]
+            for note in notes if not self._is_ended.is_set() else ():
+                self._notes.put(note)
 
-    def _run(self, call: _Call) -> str:
-        """Run a command to its end; what went wrong, "" if nothing."""
+    def _run(self, call: _Call) -> list[str]:
+        """Run a command to its end; the lines that it printed, and how it failed."""
         # A pipe would stay open as long as a process that the command leaves in the background.
         with (
             tempfile.TemporaryFile() as printed,
@@ -140,18 +141,23 @@ class Hooks:
                 process.communicate(call.event + "\n", timeout=MAX_SECONDS)
             except subprocess.TimeoutExpired:
                 _end_group(process)
-                return f": it took more than {MAX_SECONDS} seconds and was ended"
+                late = f"it took more than {MAX_SECONDS} seconds and was ended"
+                return [*_last_lines(printed), f"'{call.command}' failed: {late}"]
             finally:
                 self._process = None
-            code = process.returncode
-            return f" with exit code {code}: {_last_line(printed)}".rstrip(": ") if code else ""
+            lines, code = _last_lines(printed), process.returncode
+            if code:
+                reason = "".join(f": {line}" for line in lines[-1:])
+                lines[-1:] = [f"'{call.command}' failed with exit code {code}{reason}"]
+            return lines
 
 
-def _last_line(file: IO[bytes]) -> str:
-    """The last line of a file that is not empty, "" if there is none."""
+def _last_lines(file: IO[bytes]) -> list[str]:
+    """The last lines of a file that are not empty."""
     size_bytes = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size_bytes - MAX_LINE_BYTES))
-    return file.read().decode(errors="replace").strip().rpartition("\n")[2]
+    file.seek(max(0, size_bytes - MAX_SHOWN_BYTES))
+    lines = file.read().decode(errors="replace").splitlines()
+    return [line for line in lines if line.strip()]
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

@@ -15,7 +15,13 @@ from flexalign.batch.jobs import finished_movie
 from flexalign.batch.names import Names
 from flexalign.cli.alignment import movies_and_parameters
 from flexalign.cli.checks import check_run_outputs
-from flexalign.cli.console import announce_compiling, progress_bar, record_line, run_each
+from flexalign.cli.console import (
+    announce_compiling,
+    print_message,
+    progress_bar,
+    record_line,
+    run_each,
+)
 from flexalign.cli.running import write_project_files
 from flexalign.errors import InputError
 from flexalign.files import check_folder
@@ -56,7 +62,7 @@ def export_movies(
     unreadable: list[str] = []
     found = read_records(folder, unreadable.append)
     for text in unreadable:
-        typer.echo(text, err=True)
+        print_message(text)
     if not found:
         raise InputError(
             f"{folder}: expected a folder with results of flexalign, found no '*_record.json' "
@@ -86,7 +92,7 @@ def _print_warnings(root: str, record: MovieRecord) -> None:
     """Print the warnings of an export."""
     for warning in record.warnings:
         if "RELION" in warning:
-            typer.echo(f"{root}: {warning}", err=True)
+            print_message(f"{root}: {warning}")
 
 
 def apply_to_movies(

@@ -14,7 +14,13 @@ from flexalign.batch.events import SeriesDone
 from flexalign.batch.failures import explain
 from flexalign.batch.names import Names
 from flexalign.batch.series_folder import TILTS_NAME, SeriesFolder
-from flexalign.cli.console import announce_compiling, print_error, record_line, run_each
+from flexalign.cli.console import (
+    announce_compiling,
+    print_error,
+    print_message,
+    record_line,
+    run_each,
+)
 from flexalign.cli.interop_movies import export_movies
 from flexalign.cli.options import collect_parameters, given_parameters
 from flexalign.cli.run_display import series_lines
@@ -190,7 +196,7 @@ class _Application:
         self.folder.add(record)
         self._clear(record.series)
         for line in series_lines(SeriesDone(record)):
-            typer.echo(line, err=True)
+            print_message(line)
 
     def _is_done(self, name: str, source: SeriesRecord, key: str) -> bool:
         """Whether an earlier run made all that is wanted of a series, of each of its tilts."""

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexalign.cli.alignment import Settings
-from flexalign.cli.console import Debug, announce_compiling, print_gain_check, record_line, run_each
+from flexalign.cli.console import (
+    Debug,
+    announce_compiling,
+    print_gain_check,
+    print_message,
+    record_line,
+    run_each,
+)
 from flexalign.cli.options import (
     collect_parameters,
     given_parameters,
@@ -274,7 +281,7 @@ def _write_table(job: Path, optics: Mapping[str, list[str]], movies: dict[str, J
     from flexalign.io.motion_formats.exports import read_records
     from flexalign.io.relion_project import write_relion_table
 
-    found = read_records(job, lambda text: typer.echo(text, err=True))
+    found = read_records(job, print_message)
     records = {root: record for root, record in found.items() if root in movies}
     binning = {
         movies[root].listed.optics_group: record.output_pixel_size_A / record.pixel_size_A

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flexalign.batch.failures import explain
-from flexalign.cli.console import Debug, print_error
+from flexalign.cli.console import Debug, print_error, print_message
 from flexalign.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def report(
         )
     typer.echo(made.write())
     for name, reason in made.unreadable.items():
-        typer.echo(f"left out: {name}_record.json: {reason}", err=True)
+        print_message(f"left out: {name}_record.json: {reason}")
 
 
 def refuse_foreign_report(folder: Path) -> None:

@@ -87,7 +87,8 @@ class RunOptions:
         str | None,
         typer.Option(
             help="Run this command after each movie that is done or has failed. It reads the event "
-            "that --json prints, in JSON, from its standard input.",
+            "that --json prints, in JSON, from its standard input; what it prints on its standard "
+            "error is shown.",
             metavar="COMMAND", show_default=False, rich_help_panel=PANEL,
         ),
     ] = None  # fmt: skip

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from flexalign.cli.checks import check_run_outputs
-from flexalign.cli.console import announce_compiling, announce_device
+from flexalign.cli.console import announce_compiling, announce_device, print_message
 from flexalign.cli.hooks import Hooks
 from flexalign.cli.reporting import Reporting
 from flexalign.cli.run_display import view
@@ -202,7 +200,7 @@ def write_project_files(out: Path, params: AlignParams) -> None:
     """Update what RELION and Warp expect in a folder beside the files of each movie."""
     from flexalign.batch import project_files
 
-    project_files.write_project_files(out, params, lambda text: typer.echo(text, err=True))
+    project_files.write_project_files(out, params, print_message)
 
 
 def make_executor(

@@ -140,7 +140,7 @@ class SeriesOptions:
                 f"--tilt-axis: expected -360 to 360 degrees, found {self.tilt_axis:g}"
             )
         if self.movies is not None:
-            check_folder(self.movies, " of movies")
+            check_folder(self.movies, "of movies")
         has_other = bool(given & {"eer_fractions", "eer_groups"})
         eer_dose = self.eer_dose if has_other else self.eer_dose or EER_DOSE_E_A2
         return SeriesChoices(

@@ -105,8 +105,13 @@ class WatchOptions:
             settle_s=self.settle,
             poll_s=self.poll,
             idle_s=self.idle_s,
-            sidecars=SIDECAR_SUFFIXES if self.sidecar is None else tuple(self.sidecar),
+            sidecars=SIDECAR_SUFFIXES if self.sidecar is None else _suffixes(self.sidecar),
         )
+
+
+def _suffixes(words: list[str]) -> tuple[str, ...]:
+    """Suffixes of file names; words of letters and digits, such as xml, are without their dot."""
+    return tuple(f".{word}" if word.isalnum() else word for word in words)
 
 
 @dataclass(frozen=True, slots=True)

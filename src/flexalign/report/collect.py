@@ -15,7 +15,7 @@ from flexalign.batch.rows import values_of
 from flexalign.batch.tables import FAILED_NAME
 from flexalign.batch.throughput import RunSummary
 from flexalign.errors import InputError
-from flexalign.files import read_json, read_text
+from flexalign.files import check_folder, read_json, read_text
 from flexalign.gain.verdict import GainCheck
 from flexalign.model import MovieRecord
 from flexalign.naming import RECORD_SUFFIX
@@ -106,12 +106,10 @@ def record_states(folder: Path) -> dict[str, int]:
                 if item.name.endswith(RECORD_SUFFIX) and not item.name.startswith(".")
             }
     except OSError as error:
-        problem = {
-            FileNotFoundError: "no such folder",
-            NotADirectoryError: "expected a folder, found a file",
-        }.get(type(error), f"it cannot be listed: {error.strerror}")
+        check_folder(folder, "with results")
         raise InputError(
-            f"{folder}: {problem}; give the folder that 'flexalign align --out' wrote to"
+            f"{folder}: expected a folder that can be listed, found one that cannot: "
+            f"{error.strerror}"
         ) from error
 
 

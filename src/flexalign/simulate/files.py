@@ -15,6 +15,7 @@ import tifffile
 from flexalign.atomic import replacing
 from flexalign.errors import ParameterError
 from flexalign.io.movies.eer_writer import write_eer
+from flexalign.io.results import make_folder
 from flexalign.model import PixelArray
 from flexalign.parameter import quoted
 from flexalign.simulated_choices import FORMATS
@@ -62,8 +63,7 @@ def save_movie(
         If the files cannot be written.
     """
     check_format(file_format)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     paths = {"movie": folder / f"{name}.{file_format}", "truth": folder / f"{name}_truth.npz"}
     pixel_size_A = movie.settings.pixel_size_A
     if file_format == "mrc":

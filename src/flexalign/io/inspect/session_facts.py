@@ -23,6 +23,8 @@ from flexalign.io.star import Blocks
 _MAX_BYTES = 16 << 20
 _MDOC_SECTION = re.compile(r"^\[(?:ZValue|FrameSet|MontSection)\s*=\s*\d+\]", re.MULTILINE)
 _MDOC_VALUE = re.compile(r"^(\w+)\s*=[ \t]*(\S[^\n]*)$", re.MULTILINE)
+# An entry of the dictionary CustomData, in electrons per square metre.
+_EPU_DOSE = re.compile(r"<(?:\w+:)?Key>Dose</(?:\w+:)?Key>\s*<(?:\w+:)?Value[^>]*>([^<]*)<")
 _EPU = re.compile(r"<(?:\w+:)?MicroscopeImage[\s>]")
 _ANGLE_SUFFIXES = (".rawtlt", ".tlt", "_tlt.txt")
 _ARETOMO = "# AreTomo Alignment"
@@ -105,9 +107,13 @@ def _inspect_epu(path: Path) -> FileFacts:
         return _number(word(*names) or "")
 
     pixel_m, voltage_V = value("pixelSize", "x", "numericValue"), value("AccelerationVoltage")
+    dose = _EPU_DOSE.search(text)
+    dose_e_m2 = None if dose is None else _number(dose.group(1))
     values = {
         "pixel_size_A": None if pixel_m is None else float(f"{pixel_m * 1e10:.6g}"),
         "voltage_kV": None if voltage_V is None else voltage_V / 1000,
+        "exposure_dose_e_A2": float(f"{dose_e_m2 * 1e-20:.6g}") if dose_e_m2 else None,
+        "frames": value("NumberOffractions"),
         "acquired": _acquired(word("acquisitionDateTime")),
     }
     return _facts(path, "metadata of EPU for one image", values)

@@ -98,8 +98,8 @@ def _model_notes(
     notes = []
     if motion.reference_frame != first:
         notes.append(
-            f"RELION counts local motion from frame {first + 1}, here it is zero in frame "
-            f"{motion.reference_frame + 1}; align with `write` relion for the closest polynomial"
+            "not the closest polynomial for RELION (align with `write` relion): it counts local "
+            f"motion from frame {first + 1}, here it is zero in frame {motion.reference_frame + 1}"
         )
     if model.coefficients_px is not None:
         return notes
