@@ -52,7 +52,7 @@ class AlignParams:
     Examples
     --------
     >>> AlignParams(pixel_size_A=0.83, binning=2).binning
-    2
+    2.0
     """
 
     pixel_size_A: float | None = parameter(
