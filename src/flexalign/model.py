@@ -217,10 +217,7 @@ class MovieRecord(EqualAsJson, JsonValue):
     @property
     def summary(self) -> str:
         """The movie and its alignment in one line."""
-        movie, quality = self.movie, self.quality
-        name = movie.path.rpartition("/")[2]
-        size = f"{movie.frame_count} frames of {movie.height_px} x {movie.width_px} px (h, w)"
-        return f"{name}, {size}, {quality.summary}"
+        return f"{self.movie.summary}, {self.quality.summary}"
 
     @property
     def seconds(self) -> float:

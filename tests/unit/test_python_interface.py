@@ -14,6 +14,7 @@ import pytest
 
 from flexalign import (
     AlignParams,
+    ArrayMovie,
     FrameRange,
     InputError,
     Motion,
@@ -177,7 +178,9 @@ def test_results_are_shown_in_one_short_line(movie):
 
     for value in (
         result, result.motion, result.record, result.sums, result.motion.trajectory, result.quality,
+        ArrayMovie(movie.counts),
     ):  # fmt: skip
+        assert "object at" not in repr(value)
         assert len(repr(value)) < 400
         assert "\n" not in repr(value)
 
