@@ -16,9 +16,9 @@ from flexalign.movie_info import ARRAY_FORMAT as ARRAY_FORMAT
 from flexalign.movie_info import EerInfo as EerInfo
 from flexalign.movie_info import FrameRange as FrameRange
 from flexalign.movie_info import MovieInfo as MovieInfo
+from flexalign.plain import EqualAsJson, is_number
 from flexalign.plain import JsonValue as JsonValue
 from flexalign.plain import from_plain as from_plain
-from flexalign.plain import is_number
 from flexalign.plain import to_plain as to_plain
 from flexalign.quality_numbers import Flag as Flag
 from flexalign.quality_numbers import Quality as Quality
@@ -173,8 +173,8 @@ class Curves(ShortRepr, JsonValue):
 WRITING_STAGE = "writing"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class MovieRecord(JsonValue):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MovieRecord(EqualAsJson, JsonValue):
     """The record of how one movie was processed; written last, as `<root>_record.json`.
 
     Attributes
@@ -217,10 +217,7 @@ class MovieRecord(JsonValue):
     @property
     def summary(self) -> str:
         """The movie and its alignment in one line."""
-        movie = self.movie
-        name = movie.path.rpartition("/")[2]
-        size = f"{movie.frame_count} frames of {movie.height_px} x {movie.width_px} px (h, w)"
-        return f"{name}, {size}, {self.quality.summary}"
+        return f"{self.movie.summary}, {self.quality.summary}"
 
     @property
     def seconds(self) -> float:

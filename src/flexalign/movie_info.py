@@ -84,3 +84,9 @@ class MovieInfo(JsonValue):
     size_bytes: int
     eer: EerInfo | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """Name and size in one line."""
+        name = self.path.rpartition("/")[2]
+        return f"{name}, {self.frame_count} frames of {self.height_px} x {self.width_px} px (h, w)"

@@ -215,7 +215,7 @@ def from_plain(kind: type[Any], plain: Any, place: str = "") -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     missing = [name for name, f in fields.items() if name not in plain and not _has_default(f)]
     if missing:
-        raise InputError(f"{subject}: expected the fields {list(fields)}, {missing} are missing")
+        raise InputError(f"{subject}: expected the fields {', '.join(missing)}, which are missing")
     given = {name: plain[name] for name in fields if name in plain}
     values = typed_items(field_types(kind), given, place)  # type: ignore[arg-type]
     try:
@@ -236,6 +236,30 @@ def _has_default(field: dataclasses.Field[Any]) -> bool:
     return (
         field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     )
+
+
+class EqualAsJson:
+    """A `JsonValue` that equals another one of its type with the same plain JSON, NaN included.
+
+    Use it with ``@dataclass(eq=False)``. What was read from a file equals what was written.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(eq=False)
+    ... class Spectrum(EqualAsJson, JsonValue):
+    ...     power: np.ndarray
+    >>> Spectrum(np.array([1, np.nan])) == Spectrum([1, np.nan]), Spectrum(np.zeros(2)) == 1
+    (True, False)
+    """
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same JSON."""
+        if type(other) is not type(self):
+            return NotImplemented
+        return bool(to_plain(self) == to_plain(other))
 
 
 class JsonValue:

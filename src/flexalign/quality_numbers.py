@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flexalign.plain import JsonValue
+from flexalign.plain import EqualAsJson, JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class SignalBand(JsonValue):
     error: float
 
 
-@dataclass(frozen=True, slots=True)
-class Quality(JsonValue):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Quality(EqualAsJson, JsonValue):
     """Quality numbers of one movie; motion in Angstrom, that of the whole frame.
 
     `flexalign.quality.table` defines each of them.  NaN, or None where the number is not a float,
@@ -101,7 +101,7 @@ class Quality(JsonValue):
     other_error_A: float = np.nan
 
     def __repr__(self) -> str:
-        """Motion, model and flags."""
+        """Motion, model and flags; `to_dict` has all numbers."""
         return f"<Quality: {self.summary}>"
 
     @property

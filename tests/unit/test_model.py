@@ -103,7 +103,7 @@ def test_a_field_of_a_later_version_is_passed_over():
 
 
 def test_a_missing_field_is_named():
-    with pytest.raises(InputError, match=r"\['stop'\] are missing"):
+    with pytest.raises(InputError, match="expected the fields stop, which are missing"):
         FrameRange.from_dict({"first": 0})
 
 

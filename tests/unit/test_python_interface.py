@@ -14,6 +14,7 @@ import pytest
 
 from flexalign import (
     AlignParams,
+    ArrayMovie,
     FrameRange,
     InputError,
     Motion,
@@ -181,18 +182,34 @@ def test_parameters_of_another_type_are_refused(movies, tmp_path, call):
 def test_results_are_shown_in_one_short_line(movie):
     result = align_movie(movie.counts, PARAMS)
 
-    motion = result.motion
     for value in (
-        movie,
-        result,
-        motion,
-        motion.trajectory,
-        result.record,
-        result.quality,
-        result.sums,
-    ):
+        result, result.motion, result.record, result.sums, result.motion.trajectory, result.quality,
+        movie, ArrayMovie(movie.counts),
+    ):  # fmt: skip
+        assert "object at" not in repr(value)
         assert len(repr(value)) < 400
         assert "\n" not in repr(value)
+
+
+def test_a_record_that_was_read_equals_the_one_that_was_saved(movie, tmp_path):
+    """The time of writing, and the state of the files, are known before or after it only."""
+    result = align_movie(movie.counts, PARAMS)
+    saved = result.save(tmp_path, "m")
+
+    read = read_record(tmp_path / "m_record.json")
+
+    known = {"timings_s": read.timings_s, "output_states": read.output_states}
+    assert read == replace(saved, **known)
+    assert read.quality == result.quality
+    assert read != result.record  # which has no outputs
+    assert read.quality != replace(result.quality, total_motion_A=9.0)
+
+
+def test_a_negative_number_of_jobs_is_refused_before_a_folder_is_made(movies, tmp_path):
+    with pytest.raises(ParameterError, match="`jobs`: expected a number of processes from 0 on"):
+        align_movies(movies, tmp_path / "out", PARAMS, jobs=-1)
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_lists_what_is_done_and_what_failed(movies, tmp_path):

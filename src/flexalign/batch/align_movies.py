@@ -22,7 +22,7 @@ from flexalign.batch.project_files import check_run_outputs, write_project_files
 from flexalign.batch.run import Choices, Listed, Run, with_absolute_references
 from flexalign.batch.sidecars import SidecarParameters
 from flexalign.batch.throughput import RunSummary
-from flexalign.errors import InputError
+from flexalign.errors import InputError, ParameterError
 from flexalign.files import paths_of
 from flexalign.io.record import read_record
 from flexalign.io.results import make_folder
@@ -112,7 +112,8 @@ def align_movies(
     OutputError
         If the folder cannot be written to.
     ParameterError
-        If pixel size or dose of the first movies cannot be right, or `movies` are no paths.
+        If pixel size or dose of the first movies cannot be right, `movies` are no paths, or `jobs`
+        is negative.
 
     Examples
     --------
@@ -127,6 +128,8 @@ def align_movies(
     >>> [(movie.name, failure.kind) for movie, failure in result.failures.items()]
     [('missing.mrc', 'input')]
     """
+    if jobs is not None and jobs < 0:
+        raise ParameterError(f"`jobs`: expected a number of processes from 0 on, found {jobs}")
     arguments = [str(movie) for movie in paths_of(movies)]
     params, stop = given_params(params), stop or threading.Event()
     paths = find_movies(arguments, (params.gain, params.dark, params.defects))

@@ -30,7 +30,7 @@ def report(
     """Make the report of a run: report.html, which needs a browser but no network.
 
     The same numbers are in report.csv and report.json, and the details of single movies in
-    report_data. 'align' and 'watch' make it too, unless --no-report is given.
+    report_data. 'align', 'watch' and 'tilt-series' make it too, unless --no-report is given.
     Exit code: 0 made, even if movies failed; 3 there is nothing to report.
     """
     from flexalign.report.live import Report

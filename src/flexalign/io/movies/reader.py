@@ -107,6 +107,10 @@ class SeekableMovie(abc.ABC):
     def __init__(self, info: MovieInfo) -> None:
         self.info = info
 
+    def __repr__(self) -> str:
+        """Name and size of the movie."""
+        return f"<{type(self).__name__}: {self.info.summary}>"
+
     @abc.abstractmethod
     def read_frame(self, index: int) -> RawFrame:
         """The frame `index`; called from several threads at once."""
