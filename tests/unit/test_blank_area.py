@@ -15,7 +15,7 @@ def mean_image(counts, frames=8, *, seed=0):
     return (rng.poisson(counts * frames, SHAPE_PX) / frames).astype(np.float32)
 
 
-@pytest.mark.parametrize("counts", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("counts", [0.02, 0.05, 0.1, 1.0, 20.0])
 def test_a_dead_quadrant_is_found_and_nothing_else(counts):
     image = mean_image(counts)
     image[:128, 160:] = 0

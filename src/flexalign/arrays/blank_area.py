@@ -19,8 +19,10 @@ from flexalign.model import FloatArray, MaskArray, PixelArray
 # fraction of the median counts in the mean of all frames.
 _BLOCK_PX = 8
 _BLANK_SHARE = 0.02
-# If blocks scatter by more than this fraction of their median, none can be called blank.
+# If means scatter by more than this fraction of their median, none can be called blank.  At low
+# counts, means are over squares of more blocks.
 _MAX_SCATTER = 0.2
+_SQUARES = (1, 3, 7)
 # Small pixels beside the area that are affected by the filter.
 _MARGIN_PX = 6
 
@@ -44,17 +46,29 @@ def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray |
         return None
     covered = mean_image[: counts[0] * _BLOCK_PX, : counts[1] * _BLOCK_PX]
     blocks = covered.reshape(counts[0], _BLOCK_PX, counts[1], _BLOCK_PX).mean(axis=(1, 3))
-    median = float(np.median(blocks))
-    is_blank = blocks < _BLANK_SHARE * median
-    if not is_blank.any():
-        return None
-    scatter = 1.4826 * float(np.median(np.abs(blocks[~is_blank] - median)))
-    if scatter > _MAX_SCATTER * median:
+    for side in _SQUARES:
+        is_blank = _blank_squares(blocks, side)
+        if is_blank is not None:
+            break
+    if is_blank is None or not is_blank.any():
         return None
     row, column = (
         np.arange(size) * count // size for size, count in zip(shape_px, counts, strict=True)
     )
     return np.asarray(is_blank[row[:, None], column], np.bool_)
+
+
+def _blank_squares(blocks: FloatArray, side: int) -> MaskArray | None:
+    """Which blocks are in blank squares of `side` blocks; None = the means scatter too much."""
+    means = ndimage.uniform_filter(blocks, side, mode="nearest")
+    median = float(np.median(means))
+    is_blank = means < _BLANK_SHARE * median
+    if is_blank.all():
+        return None
+    scatter = 1.4826 * float(np.median(np.abs(means[~is_blank] - median)))
+    if scatter > _MAX_SCATTER * median:
+        return None
+    return np.asarray(ndimage.binary_dilation(is_blank, np.ones((side, side), np.bool_)))
 
 
 def fade_out(images: npt.NDArray[Any], blank: MaskArray, width_px: float, threads: int = 1) -> None:
