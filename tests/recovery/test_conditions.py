@@ -53,6 +53,17 @@ def test_the_motion_kept_is_no_worse_than_none(name, rms_px):
     assert after <= 1.05 * before + 0.05
 
 
+def test_a_motion_that_only_all_data_favour_without_a_pattern_is_not_kept(save_movie, params_for):
+    with benchmarks("catalogue") as scripts:
+        settings = scripts["catalogue"].random_condition(3134, 1536).settings
+    movie, files = save_movie(settings=settings)
+
+    found = align_movie(files["movie"], params_for(movie, files, psd=False, dose_weight=False))
+
+    still_px = motion_error_px(Motion.still(settings.frame_count), movie).rms_px
+    assert motion_error_px(found.motion, movie).rms_px <= 1.05 * still_px
+
+
 @pytest.mark.slow
 def test_what_stays_in_half_of_the_field_does_not_hold_the_rest(rms_px):
     before, after = rms_px("still-carbon", 1024)

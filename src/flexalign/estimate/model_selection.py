@@ -20,6 +20,7 @@ from flexalign.estimate import pairwise
 from flexalign.estimate.candidates import pattern_along
 from flexalign.estimate.fixed_pattern import SIGNIFICANT_PULL, FixedPattern
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.held_out_likelihood import MIN_LOG_LIKELIHOOD_RATIO
 from flexalign.estimate.pattern_removal import remove_pattern
 from flexalign.estimate.prior_uncertainty import with_unknown_prior
 from flexalign.estimate.priors import TrajectoryPrior
@@ -69,13 +70,22 @@ def estimate_motion(
                     pattern = pattern_along(best.path_px(frames), found, *given)
                 cleaned = remove_pattern(frames, pattern, threads)
             again = _estimate_once(cleaned, plan, params, threads, clock, series)
-            if again.is_still:
+            if again.is_still or (estimate.is_still and not _is_by_held_out_data(again)):
                 break
             best = replace(again, has_fixed_pattern=True, pattern=found)
         if best is estimate or (found.is_nonuniform and not estimate.pattern.is_harmful):
             return best
         search = Search(frames, plan, params, threads, clock)
         return _confirm_pattern(estimate, best, search, series)
+
+
+def _is_by_held_out_data(estimate: Estimate) -> bool:
+    """Whether the motion that was kept is significant on held-out data.
+
+    Where there was none before a pattern was removed, all data may favour a wrong one after it:
+    what is removed contains a part of the specimen.
+    """
+    return estimate.scores[estimate.chosen] > MIN_LOG_LIKELIHOOD_RATIO
 
 
 def _confirm_pattern(
