@@ -70,7 +70,7 @@ def estimate_motion(
                     pattern = pattern_along(best.path_px(frames), found, *given)
                 cleaned = remove_pattern(frames, pattern, threads)
             again = _estimate_once(cleaned, plan, params, threads, clock, series)
-            if again.is_still or (estimate.is_still and not _is_by_held_out_data(again)):
+            if again.is_still or (best.is_still and not _is_by_held_out_data(again)):
                 break
             best = replace(again, has_fixed_pattern=True, pattern=found)
         if best is estimate or (found.is_nonuniform and not estimate.pattern.is_harmful):
