@@ -100,6 +100,8 @@ def align(
     A movie that fails does not stop the others.
     Repeating the command processes what is missing or has changed and, with --retry-failed, what
     has failed. With more than one movie the folder is a run, with tables of all movies.
+    Pixel size, voltage and dose that are not given are taken from the .mdoc or EPU XML beside a
+    movie.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
     paths, params, own, given = movies_and_parameters(movies, settings, values)

@@ -198,7 +198,8 @@ def watch(
 ) -> None:
     """Align movies as they appear in a folder, each once it is complete.
 
-    Existing movies are aligned first, unless they are done.
+    Existing movies are aligned first, unless they are done. Pixel size, voltage and dose that are
+    not given are taken from the .mdoc or EPU XML beside a movie.
     Ctrl-C finishes the movies in progress and stops; the same command resumes later.
     Exit code: 0 all done, 1 some failed, 2 parameters, 3 input, 4 device, 130 stopped by Ctrl-C.
     """
