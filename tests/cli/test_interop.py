@@ -232,6 +232,20 @@ def test_movies_find_their_files_of_other_programs_by_name(run, folder):
         np.testing.assert_allclose(made, expected, atol=0.01 * expected.std())
 
 
+def test_apply_takes_pixel_size_voltage_and_dose_from_the_mdoc_beside_a_movie(run, folder):
+    run("align", "b.mrc", *PIXEL, "--out", "out")
+    (folder / "b.mrc.mdoc").write_text(
+        "[FrameSet = 0]\nPixelSpacing = 1.5\nVoltage = 200\nExposureDose = 12\nNumSubFrames = 6\n"
+    )
+
+    found = run("apply", "b.mrc", "--motion", "out", "--out", "again")
+
+    assert found.code == 0, found.err
+    assert "from b.mrc.mdoc" in found.err
+    parameters = read_records("again")["b"].parameters
+    assert (parameters["voltage_kV"], parameters["dose_per_frame_e_A2"]) == (200, 2)
+
+
 def test_apply_without_movies_needs_tilt_series(run, folder):
     found = run("apply", "--motion", "a.tiff", "--out", "again")
 

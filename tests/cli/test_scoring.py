@@ -102,6 +102,17 @@ def test_independent_electrons_need_no_correction(run, folder):
     assert all(isinstance(value, int | float) for value in values)
 
 
+def test_pixel_size_and_dose_are_taken_from_the_mdoc_beside_a_movie(run, folder):
+    text = f"[FrameSet = 0]\nPixelSpacing = {PIXEL_SIZE_A}\nExposureDose = 12\nNumSubFrames = 6\n"
+    (folder / "b.mrc.mdoc").write_text(text)
+
+    found = run("score", "out", "--movies", "b.mrc", "--csv", *PATCHES)
+
+    assert found.code == 0, found.err
+    assert "dose 2 e/A2 per frame: from b.mrc.mdoc" in found.err
+    assert found.out == run("score", "out", "--movies", "b.mrc", "--csv", *KNOWN, *PATCHES).out
+
+
 def test_one_movie_is_scored_with_a_file_of_any_name(run, folder):
     shutil.copy("out/a_motion.json", "any.json")
 

@@ -13,6 +13,7 @@ from flexalign.align import align_and_write, params_for
 from flexalign.batch.inputs import is_one_file
 from flexalign.batch.jobs import finished_movie
 from flexalign.batch.names import Names
+from flexalign.batch.sidecars import SidecarParameters
 from flexalign.cli.alignment import movies_and_parameters
 from flexalign.cli.checks import check_run_outputs
 from flexalign.cli.console import (
@@ -22,7 +23,7 @@ from flexalign.cli.console import (
     record_line,
     run_each,
 )
-from flexalign.cli.running import write_project_files
+from flexalign.cli.running import own_values, params_by, write_project_files
 from flexalign.errors import InputError
 from flexalign.files import check_folder
 from flexalign.io.motion_formats.alignment_pairs import alignments_of
@@ -32,7 +33,6 @@ from flexalign.io.movies.open_movie import open_for
 from flexalign.io.relion_project import RELION_TABLE, write_relion_table
 from flexalign.io.warp_project import link_averages
 from flexalign.io.writing.ledger import refuse_foreign
-from flexalign.io.writing.ownership import resolved
 from flexalign.io.writing.publishing import clear_leftovers
 from flexalign.model import MovieRecord
 from flexalign.naming import movie_root
@@ -106,7 +106,8 @@ def apply_to_movies(
     debug: bool,
 ) -> int:
     """Make the micrographs of movies along the alignments that `motion` names; the exit code."""
-    paths, params, own, _ = movies_and_parameters(movies, settings, values)
+    paths, params, own, given = movies_and_parameters(movies, settings, values)
+    params_of = params_by(SidecarParameters(params, given, own_values(own), print_message))
     names, matched, missing = _matched(movies, paths, motion, out)
     inputs = [*dict.fromkeys(matched.values()), *([settings] if settings else [])]
     check_run_outputs(out, {str(path): names[path] for path in paths}, params, inputs)
@@ -117,7 +118,7 @@ def apply_to_movies(
     def apply_to(path: Path) -> None:
         if path not in matched:
             raise InputError(missing[path])
-        of_movie = replace(params, **own.get(resolved(path), {}))
+        of_movie = params_of(path, params)
         done.append(
             apply_one(path, of_movie, matched[path], out, names[path], inputs, overwrite=overwrite)
         )

@@ -13,9 +13,16 @@ import typer
 
 from flexalign.batch.inputs import is_movie_name, list_files
 from flexalign.cli.alignment import Settings, movies_and_parameters
-from flexalign.cli.console import Debug, announce_compiling, progress_bar, run_each
+from flexalign.cli.console import (
+    Debug,
+    announce_compiling,
+    print_message,
+    progress_bar,
+    run_each,
+)
 from flexalign.cli.option_groups import takes_options
 from flexalign.cli.options import takes_parameters_without
+from flexalign.cli.running import own_values, params_by
 from flexalign.cli.scoring_output import everything, print_csv, print_table
 from flexalign.errors import InputError, ParameterError
 from flexalign.params import ESTIMATION, OUTPUT, RANGES, REFERENCE_FILES, AlignParams
@@ -110,11 +117,12 @@ def score(
     Exit code: 0 all scored, 1 some failed, 2 parameters, 3 all failed.
     """
     from flexalign.batch.names import Names
-    from flexalign.io.writing.ownership import resolved
+    from flexalign.batch.sidecars import SidecarParameters
 
     arguments = _named(alignments, with_global=options.with_global)
-    paths, params, own, _ = movies_and_parameters(movies, settings, values)
+    paths, params, own, given = movies_and_parameters(movies, settings, values)
     params = replace(params, dose_weight=False, psd=False)
+    params_of = params_by(SidecarParameters(params, given, own_values(own), print_message))
     files, missing = _files_of(paths, arguments)
     aligned = [path for found in files.values() for path in found.values()]
     references = [getattr(params, role) for role in REFERENCE_FILES]
@@ -124,8 +132,7 @@ def score(
     names = Names()
     jobs = [
         ScoreJob(
-            names.give(str(path.absolute())), path, files[path],
-            replace(params, **own.get(resolved(path), {})), options,
+            names.give(str(path.absolute())), path, files[path], params_of(path, params), options
         )
         for path in paths
     ]  # fmt: skip
