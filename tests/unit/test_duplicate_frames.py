@@ -33,7 +33,7 @@ def test_frames_that_share_a_strong_pattern_and_a_specimen_are_no_copies():
     assert found_in(frames.astype(np.float32)) == {}
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("count", [3, 4])
 def test_of_few_frames_only_identical_ones_are_copies(count):
     frames = np.random.default_rng(3).poisson(1.0, (count, 100, 100)).astype(np.float32)
     frames[1] = frames[0]
@@ -57,5 +57,8 @@ def test_frames_with_hardly_any_electrons_are_no_copies():
     assert found_in(frames) == {}
 
 
-def test_frames_that_are_all_alike_are_no_copies():
-    assert found_in(np.ones((8, 100, 100), np.uint8)) == {}
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_frames_that_are_all_alike_are_no_copies(count):
+    assert found_in(np.ones((count, 100, 100), np.uint8)) == {}
+    frame = np.random.default_rng(6).poisson(1.0, (100, 100))
+    assert found_in(np.repeat(frame[None], count, axis=0)) == {}

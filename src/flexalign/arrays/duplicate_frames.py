@@ -39,6 +39,8 @@ class DuplicateFrames:
 
     def found(self) -> dict[int, int]:
         """Copies: index of each -> index of the frame before, of which it is a copy."""
+        if not any(self._differences):
+            return {}  # all frames are alike, as an image without noise that does not move
         # Of two pairs the outlier cannot be determined, unless it is identical.
         if len(self._differences) < 3:
             return dict(self._identical)
