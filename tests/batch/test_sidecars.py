@@ -128,22 +128,6 @@ def test_contradictions_are_refused(tmp_path, values, option):
         found.check(movie)
 
 
-def test_a_contradiction_of_a_later_movie_is_said_once(tmp_path):
-    (tmp_path / "m.mdoc").write_text(MDOC)
-    movie = write_movie(tmp_path / "m.mrcs")
-    values = {"voltage_kV": 300.0, "pixel_size_A": 1.5}
-    said: list[str] = []
-    found = SidecarParameters(AlignParams(**values), values, lambda m: {}, said.append)
-    unchecked = AlignParams(**values, dose_check="off")
-
-    for _ in range(2):
-        found(movie)
-        SidecarParameters(unchecked, values, lambda m: {}, said.append)(movie)
-
-    warnings = [text for text in said if text.startswith("warning: ")]
-    assert warnings == ["warning: `voltage_kV`: 300 kV is used, although m.mdoc says 200 kV"]
-
-
 def test_a_contradiction_names_both_values_with_their_unit(tmp_path):
     (tmp_path / "m.mdoc").write_text(MDOC)
     values = {"voltage_kV": 300.0}

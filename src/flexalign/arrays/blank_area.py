@@ -46,10 +46,8 @@ def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray |
         return None
     covered = mean_image[: counts[0] * _BLOCK_PX, : counts[1] * _BLOCK_PX]
     blocks = covered.reshape(counts[0], _BLOCK_PX, counts[1], _BLOCK_PX).mean(axis=(1, 3))
-    for side in _SQUARES:
-        is_blank = _blank_squares(blocks, side)
-        if is_blank is not None:
-            break
+    squares = (_blank_squares(blocks, side) for side in _SQUARES)
+    is_blank = next((found for found in squares if found is not None), None)
     if is_blank is None or not is_blank.any():
         return None
     row, column = (

@@ -59,8 +59,8 @@ def second_pass(
             resident=resident,
         )
         amplitude = _amplitude_sum(plan, params, threads)
-        is_on_host = resident is None or amplitude is not None
-        for raw in _raw_frames(reader, plan, first, None if is_on_host else resident, threads):
+        on_device = resident if amplitude is None else None
+        for raw in _raw_frames(reader, plan, first, on_device, threads):
             if raw.pixels is not None and raw.index not in first.bad_frames:
                 if amplitude is not None:
                     amplitude.add(
