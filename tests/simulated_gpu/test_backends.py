@@ -9,7 +9,8 @@ from flexalign.arrays import fourier, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, AlignedSums
 from flexalign.arrays.detector import make_correction
 from flexalign.arrays.downsample import Downsampler
-from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler, GpuSweeps
+from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler
+from flexalign.arrays.gpu.sweeps import GpuSweeps
 from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.threads import ThreadPool
@@ -97,7 +98,7 @@ def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, 
         0, patches,
     )  # fmt: skip
 
-    sweeps = GpuSweeps(packed, packing, sides, device, max_bytes)
+    sweeps = GpuSweeps(packed, packing, sides, device, max_bytes=max_bytes)
     found = sweeps.sweep(rest[None], weight[None], rings, 4)
 
     np.testing.assert_allclose(found[0], gradient, rtol=1e-4, atol=1e-3)

@@ -76,9 +76,7 @@ def fade_out(images: npt.NDArray[Any], blank: MaskArray, width_px: float, thread
     ----------
     width_px : width of the taper
     """
-    away: FloatArray = np.asarray(ndimage.distance_transform_edt(~blank))
-    part = np.clip((away - _MARGIN_PX) / width_px, 0, 1)
-    left = (0.5 - 0.5 * np.cos(np.pi * part)).astype(np.float32)
+    left = remaining_share(blank, width_px)
 
     def fade(start: int, stop: int) -> None:
         for image in images[start:stop]:
@@ -87,3 +85,10 @@ def fade_out(images: npt.NDArray[Any], blank: MaskArray, width_px: float, thread
             image[:] = (wide - np.float32(mean)) * left + np.float32(mean)
 
     share_equally(fade, len(images), threads)
+
+
+def remaining_share(blank: MaskArray, width_px: float) -> PixelArray:
+    """Share (h, w) that `fade_out` leaves of the deviation of each pixel from the mean."""
+    away: FloatArray = np.asarray(ndimage.distance_transform_edt(~blank))
+    part = np.clip((away - _MARGIN_PX) / width_px, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * part)).astype(np.float32)

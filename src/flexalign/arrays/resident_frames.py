@@ -1,4 +1,4 @@
-"""Raw frames that stay on a GPU from the first pass to the second."""
+"""Frames that stay on a GPU: raw ones for the second pass, small ones for the estimation."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ class ResidentFrames:
 def resident_frames(
     device: Device, count: int, frames_bytes: int, needed_bytes: int
 ) -> ResidentFrames | None:
-    """An empty store for `count` frames of `frames_bytes` in all, if the device has the memory.
-
-    As much memory again is left free, for the spectra of patches.
+    """An empty store for `count` raw frames of `frames_bytes` in all, if the device has the memory.
 
     Parameters
     ----------
-    needed_bytes : memory that the passes need without the store
+    needed_bytes : memory that passes and estimation need without the store
     """
+    return ResidentFrames(count) if has_memory(device, needed_bytes + frames_bytes) else None
+
+
+def has_memory(device: Device, needed_bytes: int) -> bool:
+    """Whether the device is a GPU with this much memory free."""
     free = device.free_bytes()
-    if not device.is_gpu or (free is not None and needed_bytes + 2 * frames_bytes > free):
-        return None
-    return ResidentFrames(count)
+    return device.is_gpu and (free is None or needed_bytes <= free)

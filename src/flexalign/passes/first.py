@@ -153,8 +153,9 @@ def first_pass(
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with ThreadPool(threads) as pool:
         downsampler = make_downsampler(
-            device, pool, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE, resident
-        )
+            device, pool, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE,
+            resident, keeps_small=small.is_resident,
+        )  # fmt: skip
         frames = _FrameReader(reader, plan, small, downsampler)
         frames.read(correction, threads, progress)
         relative = relative_counts(small.means, small.spreads, math.prod(plan.correlation_shape_px))

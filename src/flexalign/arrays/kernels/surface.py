@@ -75,7 +75,8 @@ def surface_functions(
         first : the pixel of the first weight
         """
         taps = weight.shape[1]
-        first = math.floor(center) - taps // 2 + 1
+        # On a GPU, the result of `floor` is not an integer.
+        first = int(math.floor(center)) - taps // 2 + 1  # noqa: RUF046
         for k in range(3):
             total = 0.0
             for t in range(taps):
