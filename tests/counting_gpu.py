@@ -96,6 +96,10 @@ class _Library:
         self._counts.operations += 1
         return on_device(np.zeros(*args), self._counts)
 
+    def arange(self, *args: Any, **options: Any) -> Any:
+        self._counts.operations += 1
+        return on_device(np.arange(*args, **options), self._counts)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
 

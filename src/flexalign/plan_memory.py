@@ -118,7 +118,8 @@ def gpu_estimation_bytes(
     # The small frames, and a copy without a fixed pattern; the spectra of their patches, or before
     # these the frames of the pairwise stage, their tiles and spectra.
     kept = 2 * small_item_bytes(movie) * small_px + max(2 * small_px, 20 * pairwise_px)
-    return kept + GPU_BATCH_BYTES
+    # A batch; the work areas of its transforms, which CuPy keeps, for batches of a few sizes.
+    return kept + 3 * GPU_BATCH_BYTES
 
 
 def gpu_frames_bytes(movie: MovieInfo, align: FrameRange) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from counting_gpu import CountingDevice, on_device
@@ -13,6 +15,7 @@ from flexalign.arrays.downsample import axis_filter
 from flexalign.arrays.frame_stack import Pairs, Tiles
 from flexalign.arrays.gpu.frame_stack import GpuFrameStack
 from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler
+from flexalign.arrays.gpu.sweeps import GpuSweeps
 from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.resident_frames import resident_frames
@@ -197,3 +200,23 @@ def test_of_the_spectra_of_tiles_only_the_power_comes_back(device, stack):
     assert device.counts.kernels == 2 + 2
     assert device.counts.transforms == 1
     assert device.counts.waits == 1
+
+
+def test_of_a_sweep_only_gradient_and_ring_powers_come_back(device, stack):
+    radius = np.hypot(*fourier.frequencies(TILE_PX)) * TILE_PX[0]
+    packing = likelihood.packing_of(np.where(radius < 4, radius, -1).astype(np.int32))
+    offset, envelope = np.zeros((TILES, TIMES, 2), np.int64), np.ones((TIMES, 4), np.float32)
+    packed, _ = stack.packed_spectra(tiles(), offset, packing, envelope)
+    sweeps = GpuSweeps(packed, packing, TILE_PX, device, is_resident=True)
+    before = replace(device.counts)
+
+    sweeps.sweep(np.ones((1, TILES, TIMES, 2)), np.ones((1, TILES, 4), np.float32), 4, 4)
+
+    counts = device.counts
+    assert counts.bytes_down - before.bytes_down == 8 * 4 * TILES + 16 * TIMES * TILES
+    # Displacements as complex numbers, weights, and the number of columns of each row.
+    assert counts.bytes_up - before.bytes_up == (
+        32 * TIMES * TILES + 4 * 4 * TILES + 8 * len(packing.wave)
+    )
+    assert counts.kernels - before.kernels == 3
+    assert counts.waits - before.waits == 2

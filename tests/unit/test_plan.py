@@ -351,7 +351,7 @@ def test_raw_frames_on_a_gpu_take_their_size_in_the_file_or_float32(dtype, item_
 
 def test_the_estimation_on_a_gpu_needs_memory_in_proportion_to_the_small_frames():
     short, long, wide = (
-        plan_of(movie(frame_count=n, pixel_dtype=dtype)).gpu_estimation_bytes - GPU_BATCH_BYTES
+        plan_of(movie(frame_count=n, pixel_dtype=dtype)).gpu_estimation_bytes - 3 * GPU_BATCH_BYTES
         for n, dtype in ((20, "uint8"), (40, "uint8"), (40, "int16"))
     )
     plan = plan_of(movie(frame_count=40, pixel_dtype="uint8"))

@@ -101,11 +101,11 @@ def surface_functions(
             for c in range(3):
                 near[r, c] = 0.0
         for v in range(along_y.shape[1]):
-            row = (first_y + v) % count
+            row = surface[(first_y + v) % count]
             for c in range(3):
                 value = 0.0
                 for u in range(along_x.shape[1]):
-                    value += along_x[c, u] * surface[row, (first_x + u) % width]
+                    value += along_x[c, u] * row[(first_x + u) % width]
                 for r in range(3):
                     near[r, c] += along_y[r, v] * value
 
