@@ -157,8 +157,9 @@ class Plan(JsonValue):
             ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"
              + ", decoded frames included" * self.keeps_frames
              + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"
-             + f" and, if free, {self.gpu_estimation_bytes / 1e9:.2f} GB for the estimation"
-             + f" and {self.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames"),
+             + f" and, if twice that is free, {self.gpu_estimation_bytes / 1e9:.2f} GB"
+             + " for the estimation and"
+             + f" {self.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames"),
         ]  # fmt: skip
 
     def _describe_doses(self) -> str:

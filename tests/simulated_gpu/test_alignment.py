@@ -117,7 +117,7 @@ def test_small_frames_are_the_same_on_the_gpu_and_where_it_lacks_the_memory(tmp_
 
     with open_movie(path) as movie:
         plan = make_plan(movie.info, params)
-        enough = plan.gpu_memory_bytes + plan.gpu_estimation_bytes
+        enough = plan.gpu_memory_bytes + 2 * plan.gpu_estimation_bytes
         references = references_for(movie.info, params)
         for name, free in (("gpu", enough), ("host", enough - 1), ("cpu", None)):
             device = CPU if free is None else LimitedGpu("cuda:0", is_simulated=True, free=free)

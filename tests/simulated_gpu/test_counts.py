@@ -118,7 +118,7 @@ def bytes_up_and_mean(raw, correction, free, monkeypatch):
     small = np.empty((FRAMES, *SMALL_PX), np.float32)
     with monkeypatch.context() as patch:
         device.patch(patch)
-        resident = resident_frames(device, FRAMES, raw.nbytes, NEEDED_BYTES)
+        resident = resident_frames(device, FRAMES, NEEDED_BYTES, raw.nbytes)
         first = GpuDownsampler(correction, SHAPE_PX, small, device, KEPT_SHARE, resident)
         second = GpuAlignedSums(
             correction, SHAPE_PX, SHAPE_PX, device, names=("all",), resident=resident
@@ -138,7 +138,7 @@ def test_frames_that_fit_are_copied_once_for_both_passes_with_the_same_result(
     correction, monkeypatch
 ):
     raw = raw_frames(FRAMES, "u1")
-    enough = NEEDED_BYTES + raw.nbytes
+    enough = NEEDED_BYTES + 2 * raw.nbytes
 
     once, resident_mean = bytes_up_and_mean(raw, correction, enough, monkeypatch)
     twice, mean = bytes_up_and_mean(raw, correction, enough - 1, monkeypatch)

@@ -30,7 +30,7 @@ class SmallSums:
     def __init__(self, plan: Plan, device: Device) -> None:
         self._plan, self._device = plan, device
         max_times = -(-plan.align.count // plan.frames_per_time)
-        self.is_resident = has_memory(device, plan.gpu_memory_bytes + plan.gpu_estimation_bytes)
+        self.is_resident = has_memory(device, plan.gpu_memory_bytes, plan.gpu_estimation_bytes)
         library = device.xp if self.is_resident else np
         shape = (max_times, *plan.correlation_shape_px)
         self.pixels: PixelArray = library.empty(shape, plan.small_frame_dtype)
