@@ -20,6 +20,7 @@ from flexalign.estimate.fixed_pattern import (
 from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out_likelihood import HeldOut
+from flexalign.estimate.jump_position import with_jumps_placed
 from flexalign.estimate.outlier_frames import relocate_outliers
 from flexalign.estimate.patch_spectra import (
     COARSEST_RESOLUTION_A,
@@ -63,6 +64,12 @@ def run_trial(
     spectra = spectra_along(
         frames, plan, params, start.path_px, start.field, threads, start.coarsest_A
     )
+    placed = with_jumps_placed(start, spectra, threads)
+    if placed is not start:
+        start = placed
+        spectra = spectra_along(
+            frames, plan, params, start.path_px, start.field, threads, start.coarsest_A
+        )
     if series is not None:
         spectra = replace(spectra, expected=series.signal)
     candidates = _pairwise_candidates(start, spectra)
