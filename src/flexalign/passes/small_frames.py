@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.blank_area import fade_out
+from flexalign.arrays.blank_area import fade_out, taper_beside
 from flexalign.arrays.device import Device
 from flexalign.arrays.downsample import DownsampledFrame, downsampled_pixels
 from flexalign.arrays.kernels.float16 import add_scaled, stored
@@ -35,6 +35,7 @@ class SmallSums:
         self.index: list[int] = []
         self.means: list[float] = []
         self.spreads: list[float] = []
+        self._taper: PixelArray | None = None
 
     def place(self, index: int) -> int:
         """Position in `pixels` of a frame of the file."""
@@ -72,7 +73,8 @@ class SmallSums:
         """Fade the frames out toward the area `blank` (h, w) without electrons."""
         scale = self._plan.movie.height_px / self._plan.correlation_shape_px[0]
         fade_px = COARSEST_RESOLUTION_A / (scale * self._plan.pixel_size_A)
-        fade_out(self.pixels, blank, fade_px, threads)
+        self._taper = taper_beside(blank, fade_px)
+        fade_out(self.pixels, self._taper, threads)
 
     def frames(self, good: MaskArray, copies: Mapping[int, int]) -> SmallFrames:
         """Frames for the estimation: times with a good frame, at the mean index of their frames.
@@ -93,4 +95,5 @@ class SmallSums:
             measured=index,
             device=self._device,
             copies=copies,
+            taper=self._taper,
         )
