@@ -36,6 +36,8 @@ from flexalign.quality_limits import LIMITS
 
 # Number of times a fixed pattern is measured and removed, along an improved motion each time.
 _PATTERN_ROUNDS = 2
+# A path of a smaller extent is that of a pattern, or of a specimen at rest.
+_NO_MOTION_PX = 0.1
 
 
 def estimate_motion(
@@ -123,7 +125,9 @@ def _pattern_to_remove(
         found = pattern_along(path_px, pattern, frames, plan, params, threads)
         if found.significance > SIGNIFICANT_PULL:
             return found
-    if estimate.has_signal and estimate.is_still:
+    extent_px = float(np.ptp(estimate.path_px(frames), axis=0).max())
+    moves = estimate.chosen != "none" and extent_px > _NO_MOTION_PX
+    if estimate.has_signal and not moves and not estimate.is_drift_rejected:
         # Without motion the specimen counts as pattern, and would be removed.  A gain residual is
         # white, and the specimen has the least power in the finest rings.
         white = pattern.as_white()
