@@ -47,6 +47,8 @@ from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
 _ROUNDS_PER_HALF = 6
+# Number of times that frames which refinement leaves at a wrong place are moved.
+_RELOCATIONS = 3
 # On a shorter path a fixed pattern cannot be distinguished from the specimen.
 _MIN_MOTION_PX = 1.0
 
@@ -185,15 +187,18 @@ def _refined(
     at, first = relocate_outliers(spectra, nearest.halves_px[0], nearest_sweep, threads)
     refinement = refined_from(at, first)
     # Among the scattered positions of faint frames, an outlier shows only in the refined path.
-    found = refine.displacement_of(refinement.fit, spectra)
-    if has_outliers(spectra, found):
+    for _ in range(_RELOCATIONS):
+        found = refine.displacement_of(refinement.fit, spectra)
+        if not has_outliers(spectra, found):
+            break
         along = sweep(spectra, found, None, threads)
         moved, along = relocate_outliers(spectra, found, along, threads)
         is_moved = (moved != found).any(axis=(0, 2))
-        if is_moved.any():
-            refinement = refined_from(moved, along)
-            at = np.where(is_moved[:, None], moved, at)
-            first = sweep(spectra, at, None, threads)
+        if not is_moved.any():
+            break
+        refinement = refined_from(moved, along)
+        at = np.where(is_moved[:, None], moved, at)
+        first = sweep(spectra, at, None, threads)
     return refinement, _from_refinement(refinement, spectra, at, first, shape, threads)
 
 
