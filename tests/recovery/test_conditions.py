@@ -53,15 +53,25 @@ def test_the_motion_kept_is_no_worse_than_none(name, rms_px):
     assert after <= 1.05 * before + 0.05
 
 
-def test_a_motion_that_only_all_data_favour_without_a_pattern_is_not_kept(save_movie, params_for):
+@pytest.mark.parametrize(
+    ("seed", "part"),
+    [
+        pytest.param(3134, 1.05, id="only all data favour a motion without the pattern"),
+        pytest.param(3111, 1.05, id="noise in one patch"),
+        pytest.param(3142, 0.1, id="a jump within a group of faint frames"),
+        pytest.param(3138, 0.3, id="the beam ends in the field"),
+        pytest.param(3212, 0.6, id="carbon with a gain error of 15 % and stuck pixels"),
+    ],
+)
+def test_the_error_left_in_difficult_movies(seed, part, save_movie, params_for):
     with benchmarks("catalogue") as scripts:
-        settings = scripts["catalogue"].random_condition(3134, 1536).settings
+        settings = scripts["catalogue"].random_condition(seed, 1536).settings
     movie, files = save_movie(settings=settings)
 
     found = align_movie(files["movie"], params_for(movie, files, psd=False, dose_weight=False))
 
     still_px = motion_error_px(Motion.still(settings.frame_count), movie).rms_px
-    assert motion_error_px(found.motion, movie).rms_px <= 1.05 * still_px
+    assert motion_error_px(found.motion, movie).rms_px <= part * still_px
 
 
 @pytest.mark.slow

@@ -54,6 +54,16 @@ def test_outliers_are_those_of_the_cpu_and_few_numbers_come_back(image, known, d
     assert device.counts.bytes_down < image.nbytes * (1 / 3 + 1 / 8)
 
 
+def test_at_few_counts_bright_squares_are_those_of_the_cpu(known, device):
+    counts = np.random.default_rng(2).poisson(0.5, SHAPE_PX).astype(np.float32)
+    counts[200:206, 30:36] += 4
+
+    found = find_outlier_pixels(on_device(counts, device.counts), known, device=device)
+
+    assert found[202:204, 32:34].all()
+    assert np.array_equal(found, find_outlier_pixels(counts, known))
+
+
 def test_a_blank_area_is_that_of_the_cpu(image, device):
     image[700, 30:33] = 100
     image[900:1000, 100:] = 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flexalign.arrays import fourier
+from flexalign.arrays.blank_area import taper_beside
 from flexalign.arrays.correlate import limited_radius_px, low_pass
 from flexalign.arrays.frame_stack import CpuFrameStack, Pairs, Tiles
 from flexalign.arrays.gpu import pair_kernels
@@ -78,8 +79,9 @@ def test_frames_fade_out_toward_a_blank_area(pixels, device):
     blank[:, :3] = True
     found = [pixels.copy(), pixels.copy()]
 
-    CpuFrameStack(found[0]).fade_out(blank, 5.0)
-    GpuFrameStack(found[1], device).fade_out(blank, 5.0)
+    taper = taper_beside(blank, 5.0)
+    CpuFrameStack(found[0]).fade_out(taper)
+    GpuFrameStack(found[1], device).fade_out(taper)
 
     assert found[0][0, :, 0].std() < 0.01 < pixels[0, :, 0].std()
     np.testing.assert_allclose(found[1], found[0], rtol=2e-3)

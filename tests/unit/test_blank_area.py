@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.arrays.blank_area import blank_area, fade_out
+from flexalign.arrays.blank_area import blank_area, fade_out, taper_beside
 
 SHAPE_PX, SMALL_PX = (256, 320), (128, 160)
 
@@ -52,7 +52,7 @@ def test_frames_fade_to_their_mean_near_the_area_and_stay_elsewhere(dtype):
     images[:, blank] = -1
     before = images.copy()
 
-    fade_out(images, blank, 20.0, threads=2)
+    fade_out(images, taper_beside(blank, 20.0), threads=2)
 
     assert np.array_equal(images[:, :, :63], before[:, :, :63])
     assert images[:, :, 85:] == pytest.approx(3, abs=0.02)

@@ -111,6 +111,22 @@ def test_a_pattern_in_a_part_of_the_field_is_found_there(moving):
     assert found.strength[:, 0] == pytest.approx([0, 0], abs=0.4)
 
 
+def test_patches_that_are_left_out_have_the_mean_strength(moving):
+    frames, path = moving
+    taper = np.ones(SHAPE_PX, np.float32)
+    taper[: SHAPE_PX[0] // 2, SHAPE_PX[1] // 2 :] = 0
+    path_px = path * np.array(frames.scale)
+    grid = make_grid(replace(frames, taper=taper), (2, 2))
+    patches = cut_spectra(frames, grid, np.repeat(path_px[None], 3, axis=0))
+
+    found = fixed_pattern.measure_in_patches(
+        patches, path_px, (2, 2), measured(half_with_pattern(frames, 1.0), path)
+    )
+
+    assert found.strength.shape == (2, 2)
+    assert found.strength[0, 1] == 1
+
+
 def test_a_pattern_that_is_the_same_everywhere_is_as_strong_everywhere(moving):
     frames, path = moving
 

@@ -16,7 +16,7 @@ from flexalign.estimate.held_out_likelihood import (
 )
 from flexalign.estimate.patch_spectra import cut_spectra, sweep
 from flexalign.estimate.patches import make_grid
-from flexalign.estimate.spectral_powers import ring_powers
+from flexalign.estimate.spectral_powers import half_of_ring, ring_powers, strength_by_other_half
 
 TIMES = 8
 
@@ -110,6 +110,26 @@ def test_held_out_data_prefer_the_true_motion(make_drifting_frames):
     assert judged.best() == "true"
     assert judged.has_signal
     assert all(judged.score[name] < 0.5 * judged.score["true"] for name in wrong)
+
+
+def test_the_strength_of_a_patch_in_a_ring_is_measured_in_the_other_half_of_the_rings(
+    make_drifting_frames,
+):
+    still = np.zeros((4, TIMES, 2))
+    frames = make_drifting_frames(still[0], (128, 160), noise=2.0)
+    patches = cut_spectra(frames, make_grid(frames, (2, 2)), still)
+    found = sweep(patches, still, None)
+    powers, half = ring_powers(patches, found), half_of_ring(len(patches.ring_count))
+    stronger = found.cross.copy()
+    stronger[0, half == 1] *= 3
+
+    before, after = (
+        strength_by_other_half(patches, cross, powers)[0] for cross in (found.cross, stronger)
+    )
+
+    known = powers.weight.any(axis=0)
+    np.testing.assert_array_equal(after[half == 1], before[half == 1])
+    assert (after > 1.2 * before)[known & (half == 0)].mean() > 0.8
 
 
 def test_each_half_is_judged_by_its_own_displacements(make_drifting_frames):

@@ -17,7 +17,7 @@ SHAPE_PX = (1000, 1024)
 NONE_KNOWN = np.zeros(SHAPE_PX, bool)
 
 
-@pytest.mark.parametrize("counts", [0.3, 1, 3, 10, 30, 100])
+@pytest.mark.parametrize("counts", [0.003, 0.02, 0.06, 0.3, 1, 3, 10, 30, 100])
 @pytest.mark.parametrize("frames", [1, 40])
 def test_poisson_noise_has_no_outliers(counts, frames):
     image = (random(5).poisson(counts, SHAPE_PX) / frames).astype(np.float32)
@@ -83,11 +83,42 @@ def test_blocks_of_hot_pixels_are_found_whole_and_nothing_else():
     np.testing.assert_array_equal(find_outlier_pixels(image, NONE_KNOWN), expected)
 
 
-def test_holes_in_a_foil_that_lets_little_through_are_no_outliers():
+@pytest.mark.parametrize(("level", "times"), [(3.0, 4.0), (0.5, 10.0), (0.1, 40.0)])
+def test_blocks_that_count_too_much_are_found_at_few_counts(level, times):
+    """Whole, with at most the pixels beside them."""
+    rng = np.random.default_rng(8)
+    expected = np.full((256, 320), level)
+    blocks = [slice(40, 45), slice(100, 108)], [slice(200, 206), slice(251, 256)]
+    for y, x in blocks:
+        expected[y, x] *= times
+    image = rng.poisson(expected).astype(np.float32) / 8
+
+    found = find_outlier_pixels(image, np.zeros(image.shape, np.bool_))
+
+    assert all(found[y, x].all() for y, x in blocks)
+    for y, x in blocks:
+        found[max(y.start - 6, 0) : y.stop + 6, x.start - 6 : x.stop + 6] = False
+    assert not found.any()
+
+
+def test_squares_of_few_counts_in_the_remaining_rows_and_columns_are_found():
+    """The image is no multiple of blocks and tiles."""
+    expected = np.full((131, 162), 2.0)
+    expected[-5:, -6:] = 20.0
+    image = np.random.default_rng(9).poisson(expected).astype(np.float32)
+
+    found = find_outlier_pixels(image, np.zeros(image.shape, np.bool_))
+
+    assert found[-5:, -6:].mean() > 0.9
+    assert found.sum() < 150
+
+
+@pytest.mark.parametrize("counts", [60.0, 6.0, 0.6])
+def test_holes_in_a_foil_that_lets_little_through_are_no_outliers(counts):
     """The beam fills holes 150 px wide; the foil leaves a tenth of it."""
     y, x = np.mgrid[: SHAPE_PX[0], : SHAPE_PX[1]]
     is_hole = np.hypot(y % 250 - 125, x % 250 - 125) < 75
-    image = random(22).poisson(gaussian_filter(np.where(is_hole, 60.0, 6.0), 0.7)) / 40
+    image = random(22).poisson(gaussian_filter(np.where(is_hole, counts, counts / 10), 0.7)) / 40
 
     assert not find_outlier_pixels(image.astype(np.float32), NONE_KNOWN).any()
 

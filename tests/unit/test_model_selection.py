@@ -69,6 +69,25 @@ def test_only_a_weak_motion_is_averaged_over_its_posterior(make_drifting_frames,
     assert np.abs(found - found.mean(axis=0) - other).max() > 1e-5
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_frames_that_refinement_leaves_at_a_wrong_place_are_brought_back(
+    make_drifting_frames, seed
+):
+    """Among the scattered places of the start, two that are far away are no outliers."""
+    times, lost = 16, [5, 11]
+    path = path_of(times)
+    frames = frames_of(make_drifting_frames, path)
+    plan, params = plan_of(times, local=False)
+    search = Search(frames, plan, params, 1, lambda stage: nullcontext())
+    scattered = path + np.random.default_rng(seed).normal(0, 2.0, path.shape)
+    scattered[lost] = path[lost] + [[18, -12], [-14, 17]]
+    start = replace(search.from_pairs(times), path_px=scattered - scattered.mean(axis=0))
+
+    found = search.trial_from(start, None).candidates["refined"].path_px
+
+    assert np.abs(found - (path - path.mean(axis=0))).max() < 0.5
+
+
 def test_a_rigid_drift_is_found_everywhere_with_sign_and_axes(make_drifting_frames):
     path = path_of()
 

@@ -69,6 +69,31 @@ def test_the_taper_has_mean_square_one_and_fades_at_the_edge(still_frames):
     np.testing.assert_allclose(window, window[::-1, ::-1], rtol=1e-6)
 
 
+def test_patches_mostly_without_electrons_are_left_out(still_frames):
+    """Three columns of patches: half of the second is blank, and all of the third."""
+    taper = np.ones(still_frames.shape_px, np.float32)
+    width = taper.shape[1]
+    for blank_from, kept in ((width * 7 // 12, [0, 1, 3, 4]), (width * 5 // 12, [0, 3])):
+        taper[:, blank_from:] = 0
+        grid = patches.make_grid(replace(still_frames, taper=taper), (2, 3))
+
+        assert grid.index.tolist() == kept
+        every = patches.make_grid(still_frames, (2, 3))
+        np.testing.assert_array_equal(grid.center_px, every.center_px[kept])
+        np.testing.assert_array_equal(grid.corner_px, every.corner_px[kept])
+
+
+def test_small_frames_keep_their_taper_at_a_smaller_size(still_frames):
+    taper = np.ones(still_frames.shape_px, np.float32)
+    taper[:, taper.shape[1] // 2 :] = 0
+    shape_px = tuple(size // 2 for size in still_frames.shape_px)
+
+    smaller = replace(still_frames, taper=taper).downsampled(shape_px)
+
+    assert smaller.taper.shape == smaller.shape_px
+    np.testing.assert_allclose(smaller.taper.mean(axis=0), taper[0, : 2 * shape_px[1] : 2])
+
+
 @pytest.mark.parametrize("offset_px", [(0, 0), (3, -5), (-60, 2), (70, 200)], ids=str)
 def test_a_patch_is_cut_from_the_mirrored_frame(still_frames, offset_px):
     grid = patches.make_grid(still_frames, (2, 3))

@@ -25,7 +25,7 @@ from flexalign.arrays.likelihood_sweeps import CpuSweeps
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.arrays.threads import ThreadPool
-from flexalign.model import FloatArray, MaskArray, PixelArray
+from flexalign.model import FloatArray, PixelArray
 
 
 class FrameDownsampler(Protocol):
@@ -107,8 +107,8 @@ class FrameStack(Protocol):
         """Add to each frame its `part` (times,) of an image (h, w)."""
         ...
 
-    def fade_out(self, blank: MaskArray, width_px: float, threads: int = 1) -> None:
-        """Taper the frames toward a blank area (h, w)."""
+    def fade_out(self, taper: PixelArray, threads: int = 1) -> None:
+        """Taper the frames to the mean of each by a factor (h, w)."""
         ...
 
     def group_spectra(

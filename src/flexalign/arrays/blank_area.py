@@ -73,26 +73,20 @@ def _blank_squares(blocks: FloatArray, side: int) -> MaskArray | None:
     return np.asarray(ndimage.binary_dilation(is_blank, np.ones((side, side), np.bool_)))
 
 
-def fade_out(images: npt.NDArray[Any], blank: MaskArray, width_px: float, threads: int = 1) -> None:
-    """Taper `images` (n, h, w) to the mean of each toward a `blank` area (h, w), in place.
+def taper_beside(blank: MaskArray, width_px: float) -> PixelArray:
+    """Factor (h, w), 0 in and beside a `blank` area (h, w), rising to 1 over a width."""
+    away: FloatArray = np.asarray(ndimage.distance_transform_edt(~blank))
+    part = np.clip((away - _MARGIN_PX) / width_px, 0, 1)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * part), np.float32)
 
-    Parameters
-    ----------
-    width_px : width of the taper
-    """
-    left = remaining_share(blank, width_px)
+
+def fade_out(images: npt.NDArray[Any], taper: PixelArray, threads: int = 1) -> None:
+    """Taper `images` (n, h, w) to the mean of each by a factor (h, w), in place."""
 
     def fade(start: int, stop: int) -> None:
         for image in images[start:stop]:
             wide = image.astype(np.float32)
-            mean = float(np.sum(wide * left, dtype=np.float64) / max(left.sum(), 1.0))
-            image[:] = (wide - np.float32(mean)) * left + np.float32(mean)
+            mean = float(np.sum(wide * taper, dtype=np.float64) / max(taper.sum(), 1.0))
+            image[:] = (wide - np.float32(mean)) * taper + np.float32(mean)
 
     share_equally(fade, len(images), threads)
-
-
-def remaining_share(blank: MaskArray, width_px: float) -> PixelArray:
-    """Share (h, w) that `fade_out` leaves of the deviation of each pixel from the mean."""
-    away: FloatArray = np.asarray(ndimage.distance_transform_edt(~blank))
-    part = np.clip((away - _MARGIN_PX) / width_px, 0, 1)
-    return (0.5 - 0.5 * np.cos(np.pi * part)).astype(np.float32)

@@ -19,7 +19,7 @@ from flexalign.arrays.kernels.float16 import add_scaled, stored
 from flexalign.arrays.kernels.likelihood import Packing
 from flexalign.arrays.kernels.tiles import taper_tile
 from flexalign.arrays.threads import share_equally
-from flexalign.model import FloatArray, MaskArray, PixelArray
+from flexalign.model import FloatArray, PixelArray
 
 # Number of pixels of a patch that are transformed together, so that they stay in the cache.
 _PIXELS_PER_BATCH = 2**19
@@ -95,9 +95,9 @@ class CpuFrameStack:
 
         share_equally(add, len(frames), threads)
 
-    def fade_out(self, blank: MaskArray, width_px: float, threads: int = 1) -> None:
-        """Taper the frames toward a blank area; see `blank_area.fade_out`."""
-        blank_area.fade_out(self._pixels, blank, width_px, threads)
+    def fade_out(self, taper: PixelArray, threads: int = 1) -> None:
+        """Taper the frames to the mean of each by a factor (h, w)."""
+        blank_area.fade_out(self._pixels, taper, threads)
 
     def group_spectra(
         self,

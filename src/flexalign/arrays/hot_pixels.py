@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter, median_filter
 from scipy.special import gammainc, gammaincc
 
+from flexalign.arrays.bright_squares import find_bright_squares
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.kernels.elementwise import reflected_index
 from flexalign.arrays.threads import share_equally
@@ -32,6 +33,12 @@ FEATURE_PIXELS = 8
 # No specimen is this many times as bright as the beam, the brightest of this many blocks.
 MAX_BEAM_RATIO = 2.0
 BEAM_BLOCKS = 7
+# Brightest rows of a block that are left out of the mean of its other rows.
+_TRIMMED_ROWS = 2
+# Level of a block whose counts may all be missing by chance: it has three or more at 95 %.
+_MIN_LEVEL = 3 / BLOCK_PX**2
+# At fewer counts, squares of pixels are judged as well: a single one is hardly ever improbable.
+_FEW_COUNTS = 20.0
 # Poisson noise of this many counts is Gaussian.
 GAUSSIAN_COUNTS = 1e4
 # If more than this fraction of the pixels is below zero, the values are not counts.
@@ -66,7 +73,8 @@ def find_outlier_pixels(
     surroundings and for the eighth brightest of its 24 neighbours, which keeps features of the
     specimen seven or more pixels wide and still finds hot columns; likewise for dead pixels. A
     pixel is also hot, whatever its neighbours, if its value is too improbable for twice the beam
-    intensity around it. Below about 20 counts per pixel in total, dead pixels cannot be detected.
+    intensity around it. Below about 20 counts per pixel in total, dead pixels cannot be detected,
+    and squares of pixels are tested for such an intensity, see `bright_squares`.
 
     Parameters
     ----------
@@ -88,7 +96,7 @@ def find_outlier_pixels(
     unit, offset = _counting_unit(level, variance, negative_share)
     if unit <= 0:
         return outliers
-    level = np.maximum((level + offset) / unit, 0)
+    level = np.maximum((level + offset) / unit, _MIN_LEVEL)
     y, x = _candidates(image, level, variance / unit**2, unit, offset, threads)
     new = ~known_bad[y, x]
     y, x = y[new], x[new]
@@ -103,6 +111,11 @@ def find_outlier_pixels(
     brightest = MAX_BEAM_RATIO * beam[_block(y, level.shape[0]), _block(x, level.shape[1])]
     is_hot |= (value > brightest) & (gammainc(np.maximum(value, 1), brightest) < probability)
     outliers[y, x] = is_hot | is_dead
+    if offset == 0 and np.median(level) < _FEW_COUNTS:
+        pixels: PixelArray = device.host(image.rows(0, len(mean_image)))
+        counts = pixels / np.float32(unit)
+        outliers |= find_bright_squares(counts, MAX_BEAM_RATIO * beam, BLOCK_PX, probability)
+        outliers &= ~known_bad
     return outliers
 
 
@@ -239,7 +252,10 @@ def _block_statistics(image: _Cleaned, threads: int) -> tuple[FloatArray, FloatA
             some = slice(i, min(i + image.strip_blocks, stop))
             strip = image.rows(some.start * BLOCK_PX, some.stop * BLOCK_PX)[:, : width * BLOCK_PX]
             blocks = strip.reshape(-1, BLOCK_PX, width, BLOCK_PX)
-            level[some] = np.median(device.host(blocks.mean(axis=3)), axis=1)
+            means = np.sort(device.host(blocks.mean(axis=3)), axis=1)
+            # With less than one count per row the median is zero.
+            middle, most = np.median(means, axis=1), means[:, :-_TRIMMED_ROWS].mean(axis=1)
+            level[some] = np.where(middle == 0, most, middle)
             difference = blocks[..., NOISE_LAG_PX:] - blocks[..., :-NOISE_LAG_PX]
             variance[some] = device.host(np.einsum("kyjx,kyjx->kj", difference, difference))
             negative[i] = device.host(np.count_nonzero(strip < 0))

@@ -9,7 +9,8 @@ under them, `prior_choice` optimises their hyperparameters (5, 6), and `prior_un
 uncertainty of these to the standard errors (7).  `model_selection` decides which motion is kept,
 and returns it as the `Estimate` of `result` (8): `search` runs through the `starts`, each of which
 yields `candidates`, scored by `held_out_likelihood` and `bayes_factor` in `trials`, with
-`path_search`, `outlier_frames`, `frame_agreement` and `direction` for difficult movies;
+`path_search`, `jump_position`, `outlier_frames`, `frame_agreement` and `direction` for difficult
+movies;
 `variational` averages the motion of a weak signal over its posterior, with a `smooth_spectrum`.
 `fixed_pattern` measures the fixed pattern of the detector, and `pattern_removal` removes it (9);
 `signal_bands` measures the signal.  `series_prior` holds the prior of a tilt, given the other tilts

@@ -20,7 +20,8 @@ from flexalign.estimate.fixed_pattern import (
 from flexalign.estimate.frame_agreement import halves_apart, lost_frames
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.held_out_likelihood import HeldOut
-from flexalign.estimate.outlier_frames import relocate_outliers
+from flexalign.estimate.jump_position import with_jumps_placed
+from flexalign.estimate.outlier_frames import has_outliers, relocate_outliers
 from flexalign.estimate.patch_spectra import (
     COARSEST_RESOLUTION_A,
     PatchSpectra,
@@ -46,6 +47,8 @@ from flexalign.params import AlignParams
 from flexalign.plan import Plan
 
 _ROUNDS_PER_HALF = 6
+# Number of times that frames which refinement leaves at a wrong place are moved.
+_RELOCATIONS = 3
 # On a shorter path a fixed pattern cannot be distinguished from the specimen.
 _MIN_MOTION_PX = 1.0
 
@@ -63,6 +66,12 @@ def run_trial(
     spectra = spectra_along(
         frames, plan, params, start.path_px, start.field, threads, start.coarsest_A
     )
+    placed = with_jumps_placed(start, spectra, threads)
+    if placed is not start:
+        start = placed
+        spectra = spectra_along(
+            frames, plan, params, start.path_px, start.field, threads, start.coarsest_A
+        )
     if series is not None:
         spectra = replace(spectra, expected=series.signal)
     candidates = _pairwise_candidates(start, spectra)
@@ -164,18 +173,33 @@ def _refined(
 
     The candidate has, for scoring, a refinement on each half of the rings.
     """
-    if start.halves_px is None:
-        at, first = relocate_outliers(spectra, nearest.halves_px[0], nearest_sweep, threads)
-    else:
+
+    def refined_from(at_px: FloatArray, first: Sweep) -> Refinement:
+        return refine.refine(
+            spectra, at_px, shape, threads=threads, first=first, axes=start.axes, series=series
+        )
+
+    if start.halves_px is not None:
         at = _along(start.path_px, spectra)
+        refinement = refined_from(at, sweep(spectra, at, None, threads))
+        by_halves = _along(start.halves_px[0], spectra), _along(start.halves_px[1], spectra)
+        return refinement, _from_refinement(refinement, spectra, by_halves, None, shape, threads)
+    at, first = relocate_outliers(spectra, nearest.halves_px[0], nearest_sweep, threads)
+    refinement = refined_from(at, first)
+    # Among the scattered positions of faint frames, an outlier shows only in the refined path.
+    for _ in range(_RELOCATIONS):
+        found = refine.displacement_of(refinement.fit, spectra)
+        if not has_outliers(spectra, found):
+            break
+        along = sweep(spectra, found, None, threads)
+        moved, along = relocate_outliers(spectra, found, along, threads)
+        is_moved = (moved != found).any(axis=(0, 2))
+        if not is_moved.any():
+            break
+        refinement = refined_from(moved, along)
+        at = np.where(is_moved[:, None], moved, at)
         first = sweep(spectra, at, None, threads)
-    refinement = refine.refine(
-        spectra, at, shape, threads=threads, first=first, axes=start.axes, series=series
-    )
-    if start.halves_px is None:
-        return refinement, _from_refinement(refinement, spectra, at, first, shape, threads)
-    by_halves = _along(start.halves_px[0], spectra), _along(start.halves_px[1], spectra)
-    return refinement, _from_refinement(refinement, spectra, by_halves, None, shape, threads)
+    return refinement, _from_refinement(refinement, spectra, at, first, shape, threads)
 
 
 def _halves_apart(

@@ -292,8 +292,17 @@ def measure_in_patches(
         power_over_noise=mean / powers.noise,
         ring_frequency_per_A=patches.ring_frequency_per_A,
         significance=max(found.significance, math.sqrt(max(beyond, 0.0))),
-        strength=strength.reshape(counts),
+        strength=_over_all_patches(strength, patches, counts),
     )
+
+
+def _over_all_patches(
+    strength: FloatArray, patches: PatchSpectra, counts: tuple[int, int]
+) -> FloatArray:
+    """Strength (y, x) of all patches; 1, the mean, in those left out."""
+    every = np.ones(counts)
+    every.flat[patches.grid.index] = strength
+    return every
 
 
 def _summed_over_pairs(

@@ -29,6 +29,8 @@ class SmallFrames:
     measured : (m,) index of every frame of the file that was used
     device : on which the sweeps over their spectra run
     copies : index of each frame of the file that is a copy -> index of the frame before
+    taper : factor (h, w) by which the frames are faded out toward areas without electrons; None =
+        there are none
     is_resident : whether a GPU holds the pixels, and computes all that needs them
     """
 
@@ -39,6 +41,7 @@ class SmallFrames:
     measured: npt.NDArray[np.int64]
     device: Device = CPU
     copies: Mapping[int, int] = field(default_factory=dict)
+    taper: PixelArray | None = None
     is_resident: bool = False
 
     @property
@@ -60,4 +63,11 @@ class SmallFrames:
     def downsampled(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
         """These frames at the smaller size `shape_px` (h, w)."""
         pixels = self.stack.downsampled(shape_px, PAIRWISE_NYQUIST_SHARE, threads)
-        return replace(self, pixels=pixels)
+        taper = self.taper
+        if taper is not None:
+            row, column = (
+                np.arange(size) * full // size
+                for size, full in zip(shape_px, taper.shape, strict=True)
+            )
+            taper = taper[row[:, None], column]
+        return replace(self, pixels=pixels, taper=taper)

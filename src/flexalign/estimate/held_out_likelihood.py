@@ -21,6 +21,7 @@ from flexalign.estimate.spectral_powers import (
     half_of_ring,
     independent_share,
     score_sd,
+    strength_by_other_half,
     weight_by_others,
 )
 from flexalign.model import FloatArray
@@ -153,7 +154,10 @@ def held_out_scores(
         measured_power = crosses["refined"].sum(axis=0) / (
             coefficients * pair_weight(patches.envelope)
         )
-        by_halves = weight_by_others(patches, replace(powers, measured=measured_power))
+        strength = strength_by_other_half(patches, crosses["refined"], powers)
+        by_halves = weight_by_others(
+            patches, replace(powers, measured=measured_power, strength=strength)
+        )
         for name in candidates:
             gain = ((crosses[name] - crosses["none"]) * np.where(is_held_out, by_halves, 0.0)).sum()
             gains[name] = min(gains[name], float(gain) * part)

@@ -36,6 +36,8 @@ from flexalign.quality_limits import LIMITS
 
 # Number of times a fixed pattern is measured and removed, along an improved motion each time.
 _PATTERN_ROUNDS = 2
+# A path of a smaller extent is that of a pattern, or of a specimen at rest.
+_NO_MOTION_PX = 0.1
 
 
 def estimate_motion(
@@ -123,7 +125,9 @@ def _pattern_to_remove(
         found = pattern_along(path_px, pattern, frames, plan, params, threads)
         if found.significance > SIGNIFICANT_PULL:
             return found
-    if estimate.has_signal and estimate.is_still:
+    extent_px = float(np.ptp(estimate.path_px(frames), axis=0).max())
+    moves = estimate.chosen != "none" and extent_px > _NO_MOTION_PX
+    if estimate.has_signal and not moves and not estimate.is_drift_rejected:
         # Without motion the specimen counts as pattern, and would be removed.  A gain residual is
         # white, and the specimen has the least power in the finest rings.
         white = pattern.as_white()
@@ -158,6 +162,7 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: Search) -> Es
     frames, plan, params, errors = search.frames, search.plan, search.params, None
     if chosen == "refined" and trial.needs_average:
         trial = search.averaged(trial)
+    jump_frames: tuple[float, ...] = ()
     drift_part = _drift_ratio(trial.candidates[chosen].path_px, plan)
     if drift_part > LIMITS.drift_part:
         chosen = "none"
@@ -169,10 +174,15 @@ def _as_estimate(trial: Trial, chosen: str, is_wide: bool, search: Search) -> Es
             priors = path_prior, refinement.field_prior
             fit = with_unknown_prior(fit, refinement.data, priors, search.shape)
             refinement = replace(refinement, fit=fit)
+            jump_frames = path_prior.jump_frames if chosen == "refined" else ()
         if chosen == "refined":
             kept, errors = replace(kept, field=fit.field), fit.trajectory_error_px
+            if errors is not None and trial.jump_error_px is not None:
+                errors = np.hypot(errors, trial.jump_error_px)
     return Estimate(
-        motion=_as_motion(kept, frames, plan, params, _errors_px(kept, errors, direction)),
+        motion=_as_motion(
+            kept, frames, plan, params, _errors_px(kept, errors, direction), jump_frames
+        ),
         tracks=trial.start.tracks,
         scores=trial.held_out.over_none(),
         has_signal=trial.held_out.has_signal or trial.chosen != "none",
@@ -218,12 +228,13 @@ def _as_motion(
     plan: Plan,
     params: AlignParams,
     errors_px: FloatArray | None,
+    jump_frames: tuple[float, ...],
 ) -> Motion:
     """The kept candidate over all frames of the file, zero at the reference frame."""
     reference = _reference_frame(kept.path_px, frames, plan, params)
     trajectory = pairwise.as_trajectory(
         kept.path_px, frames.frame, frames.measured, plan.movie.frame_count, reference, errors_px,
-        frames.copies,
+        frames.copies, jump_frames,
     )  # fmt: skip
     return Motion(trajectory, kept.field)
 

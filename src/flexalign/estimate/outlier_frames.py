@@ -24,6 +24,11 @@ _MAX_OUTLIERS = 6
 _MIN_RETAINED_RATIO = 0.4
 
 
+def has_outliers(patches: PatchSpectra, displacement_px: FloatArray) -> bool:
+    """Whether a frame is far from its neighbours, for displacements (patches, times, 2)."""
+    return _find_outliers(displacement_px, _MIN_DISTANCE_A / patches.pixel_size_A).size > 0
+
+
 def relocate_outliers(
     patches: PatchSpectra, displacement_px: FloatArray, first: Sweep, threads: int = 1
 ) -> tuple[FloatArray, Sweep]:

@@ -10,7 +10,7 @@ Strelak, Filipovic, Jimenez-Moreno, Carazo & Sorzano, Electronics 9 (2020) 1040.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -208,8 +208,12 @@ def as_trajectory(
     reference_frame: int,
     standard_error_px: FloatArray | None = None,
     copies: Mapping[int, int] | None = None,
+    jump_frames: Sequence[float] = (),
 ) -> Trajectory:
     """The trajectory over all frames of the file, from displacements (n, 2) at some times.
+
+    Between times on either side of a jump each frame has the displacement of the nearer one, as the
+    jump most probably is half-way.
 
     Parameters
     ----------
@@ -218,9 +222,10 @@ def as_trajectory(
     standard_error_px : (n, 2)
     copies : index of each frame that is a copy -> index of the frame before, whose displacement
         it has
+    jump_frames : times of jumps
     """
-    everywhere = np.arange(frame_count)
-    full = np.stack([np.interp(everywhere, frame, d) for d in displacement_px.T], axis=1)
+    everywhere = np.arange(frame_count, dtype=np.float64)
+    full = _between_jumps(everywhere, frame, displacement_px, jump_frames)
     for copy, before in sorted((copies or {}).items()):
         full[copy] = full[before]
     errors = None
@@ -228,4 +233,36 @@ def as_trajectory(
         errors = np.full((frame_count, 2), np.nan)
         for axis, error in enumerate(standard_error_px.T):
             errors[measured, axis] = np.interp(measured, frame, error)
+        for jump in jump_frames:
+            errors = np.hypot(errors, _jump_error_px(everywhere, frame, displacement_px, jump))
     return Trajectory(full, np.isin(everywhere, measured), reference_frame, errors)
+
+
+def _between_jumps(
+    time: FloatArray, frame: FloatArray, value: FloatArray, jump_frames: Sequence[float]
+) -> FloatArray:
+    """Values (m, axes) at `time` (m,), interpolated between those (n, axes) at `frame` (n,).
+
+    There is no interpolation across a jump.
+    """
+    found = np.empty((len(time), value.shape[1]))
+    before, after = (np.searchsorted(np.sort(jump_frames), at) for at in (time, frame))
+    for part in np.unique(before):
+        inside, known = before == part, after == part
+        for axis, numbers in enumerate(value.T):
+            found[inside, axis] = np.interp(time[inside], frame[known], numbers[known])
+    return found
+
+
+def _jump_error_px(
+    time: FloatArray, frame: FloatArray, displacement_px: FloatArray, jump: float
+) -> FloatArray:
+    """Standard error (m, 2) at `time` (m,) by the position of a jump within a group of frames.
+
+    It is half-way between two groups or up to half a group from there, so a frame at the distance d
+    is on the other side with the probability 1/2 - d / n for n frames per group.
+    """
+    after = int(np.searchsorted(frame, jump))
+    step_px = displacement_px[after] - displacement_px[after - 1]
+    part = (0.5 - np.abs(time - jump) / (frame[after] - frame[after - 1])).clip(0)
+    return np.asarray(np.abs(step_px) * np.sqrt(part * (1 - part))[:, None])

@@ -23,6 +23,9 @@ from flexalign.motion import MotionField
 
 # Width of the taper at each end, relative to the side of a patch.
 TAPER = 0.125
+# Minimum number of independent coefficients of a patch, relative to one without a blank area: in a
+# mostly blank patch noise is correlated over several rings, so that no data can be held out.
+_MIN_INDEPENDENT_RATIO = 0.5
 # Search radius beside the trajectory: local motion is small, and a wider search finds noise peaks.
 _LOCAL_SEARCH_A = 25.0
 
@@ -31,14 +34,18 @@ _LOCAL_SEARCH_A = 25.0
 class PatchGrid:
     """Where the patches lie on the small frames; they do not overlap.
 
+    Patches in an area without electrons are left out.
+
     Attributes
     ----------
+    index : (patches,) position of each among all patches of the field, row by row
     corner_px : (patches, 2) first row and column, small pixels
     shape_px : (h, w) of each patch, small pixels, even
     center_px : (patches, 2) in unbinned pixels
     window : (h, w) the taper, with mean square 1
     """
 
+    index: npt.NDArray[np.int64]
     corner_px: npt.NDArray[np.int64]
     shape_px: tuple[int, int]
     center_px: FloatArray
@@ -68,8 +75,25 @@ def make_grid(frames: SmallFrames, counts: tuple[int, int]) -> PatchGrid:
     center = (corner + (np.array(sizes) - 1) / 2) * np.array(frames.scale)
     window = np.outer(*(_taper(size) for size in sizes))
     window /= np.sqrt(np.mean(window**2))
+    kept = np.arange(len(corner))
+    if frames.taper is not None:
+        share = _independent_shares(window, frames.taper, corner)
+        kept = np.flatnonzero(share > _MIN_INDEPENDENT_RATIO * share.max())
     shape = (sizes[0], sizes[1])
-    return PatchGrid(corner.astype(np.int64), shape, center, window.astype(np.float32))
+    return PatchGrid(
+        kept, corner[kept].astype(np.int64), shape, center[kept], window.astype(np.float32)
+    )
+
+
+def _independent_shares(
+    window: FloatArray, taper: PixelArray, corner_px: npt.NDArray[np.int64]
+) -> FloatArray:
+    """Share (patches,) of independent coefficients: (sum w^2)^2 / (n sum w^4) for weights w."""
+    height, width = window.shape
+    tapered = [taper[y : y + height, x : x + width] for y, x in corner_px]
+    squared = np.array([(window * part) ** 2 for part in tapered])
+    total, total_of_squares = squared.sum(axis=(1, 2)), (squared**2).sum(axis=(1, 2))
+    return np.asarray(total**2 / np.maximum(total_of_squares, 1e-30) / window.size)
 
 
 def side_A(frames: SmallFrames, grid: PatchGrid) -> float:

@@ -100,7 +100,12 @@ class Estimate:
     @property
     def is_still(self) -> bool:
         """Whether the specimen was found to be at rest."""
-        return self.chosen == "none" and not self.drift_part > LIMITS.drift_part
+        return self.chosen == "none" and not self.is_drift_rejected
+
+    @property
+    def is_drift_rejected(self) -> bool:
+        """Whether a motion was found that is too large to be true."""
+        return self.drift_part > LIMITS.drift_part
 
 
 def statistics_of(estimate: Estimate, plan: Plan) -> TiltStatistics | None:

@@ -103,7 +103,7 @@ def ring_powers(patches: PatchSpectra, found: Sweep, *, is_smooth: bool = False)
     if patches.expected is not None:
         signal, trust = _with_expected(patches, patches.expected, signal, noise, trust)
     relative_noise = _relative_noise(patches, found)
-    strength = _strength(patches, found, signal, noise, relative_noise)
+    strength = _strength(patches, found.cross, signal, noise, relative_noise)
     weight = _weight(patches, trust, strength * signal, relative_noise * noise)
     return RingPowers(signal, noise, weight, measured, trust, strength, relative_noise)
 
@@ -240,17 +240,38 @@ def _relative_noise(patches: PatchSpectra, found: Sweep) -> FloatArray:
     return np.asarray((power / max(float(power.mean()), 1e-30)).clip(_MIN_NOISE_RATIO))
 
 
+def strength_by_other_half(
+    patches: PatchSpectra, cross: FloatArray, powers: RingPowers
+) -> FloatArray:
+    """Relative signal power (patches, rings) of each patch, from rings of the other half only.
+
+    Parameters
+    ----------
+    cross : (patches, rings) with each half along a motion that was found without it
+    """
+    half = half_of_ring(len(powers.signal))
+    given = patches, cross, powers.signal, powers.noise, powers.relative_noise
+    by_halves = [_strength(*given, half == which) for which in (0, 1)]
+    return np.where(half == 0, by_halves[1], by_halves[0])
+
+
 def _strength(
     patches: PatchSpectra,
-    found: Sweep,
+    cross: FloatArray,
     signal: FloatArray,
     noise: FloatArray,
     relative_noise: FloatArray,
+    is_used: npt.NDArray[np.bool_] | bool = True,
 ) -> FloatArray:
     """Signal power (patches, rings) of each patch relative to the mean, with shrinkage toward one.
 
     The ratio is measured over neighbouring rings; the shrinkage follows from its noise and the
     scatter among patches in excess of that (empirical Bayes).
+
+    Parameters
+    ----------
+    cross : (patches, rings)
+    is_used : (rings,) whether a ring takes part
     """
     rings = np.arange(len(signal))
     first = np.floor(rings / _STRENGTH_RATIO).astype(np.int64)
@@ -261,11 +282,11 @@ def _strength(
         return np.asarray(total[..., last] - total[..., first])
 
     # Rings are weighted by their information on the strength.
-    information = signal / noise**2
+    information = np.where(is_used, signal / noise**2, 0.0)
     expected = around(patches.ring_count * pair_weight(patches.envelope) * signal * information)
     is_known = expected > 0
     expected = np.where(is_known, expected, 1.0)
-    strength = around(found.cross * information) / expected
+    strength = around(cross * information) / expected
     variance = relative_noise**2 / (expected * independent_share(patches.grid))
     scatter = np.mean((strength - 1) ** 2 - variance, axis=0).clip(_MIN_SCATTER)
     posterior = (strength * scatter + variance) / (scatter + variance)

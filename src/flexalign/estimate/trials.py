@@ -49,6 +49,8 @@ class Trial:
     log_posterior : of the refined motion, up to a constant common to all trials, with a series
         prior; else None
     direction : unit vector (y, x) of the only direction that the data determine; None = both
+    jump_error_px : standard error (n,) along each axis by the unknown positions of jumps; None = it
+        was not measured, the signal being strong
     """
 
     start: Start
@@ -63,6 +65,7 @@ class Trial:
     halves_apart: float
     log_posterior: float | None = None
     direction: FloatArray | None = None
+    jump_error_px: FloatArray | None = None
 
     @property
     def is_by_all_data(self) -> bool:

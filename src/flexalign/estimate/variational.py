@@ -25,6 +25,7 @@ from flexalign.estimate.direction import only_direction
 from flexalign.estimate.evidence import PatchLikelihood
 from flexalign.estimate.frame_agreement import lost_frames
 from flexalign.estimate.frames import SmallFrames
+from flexalign.estimate.jump_position import position_error_px
 from flexalign.estimate.patch_spectra import PatchSpectra, Sweep, sweep, sweep_batch
 from flexalign.estimate.priors import FieldPrior, TrajectoryPrior
 from flexalign.estimate.quadratic import patch_likelihood
@@ -56,12 +57,16 @@ def averaged_trial(
     spectra = spectra_along(
         frames, plan, params, start.path_px, start.field, threads, start.coarsest_A
     )
-    found = refine_average(spectra, first, refined.halves_px, refined.field, threads)
-    if found is None:
-        return trial
+    average = refine_average(spectra, first, refined.halves_px, refined.field, threads)
+    found = first if average is None else average
     at_px, path_px = refine.displacement_of(found.fit, spectra), found.fit.trajectory_px
     assert path_px is not None
+    assert isinstance(found.trajectory_prior, TrajectoryPrior)
     powers = ring_powers(spectra, sweep(spectra, at_px, None, threads))
+    jumps = found.trajectory_prior.jump_frames
+    trial = replace(trial, jump_error_px=position_error_px(spectra, at_px, jumps, powers, threads))
+    if average is None:
+        return trial
     kept = replace(refined, path_px=path_px, field=found.fit.field)
     return replace(
         trial,

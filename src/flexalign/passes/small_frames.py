@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays.backends import make_frame_stack
+from flexalign.arrays.blank_area import taper_beside
 from flexalign.arrays.device import Device
 from flexalign.arrays.downsample import DownsampledFrame, downsampled_pixels
 from flexalign.arrays.resident_frames import has_memory
@@ -39,6 +40,7 @@ class SmallSums:
         self.index: list[int] = []
         self.means: list[float] = []
         self.spreads: list[float] = []
+        self._taper: PixelArray | None = None
 
     def place(self, index: int) -> int:
         """Position in `pixels` of a frame of the file."""
@@ -70,7 +72,8 @@ class SmallSums:
         """Fade the frames out toward the area `blank` (h, w) without electrons."""
         scale = self._plan.movie.height_px / self._plan.correlation_shape_px[0]
         fade_px = COARSEST_RESOLUTION_A / (scale * self._plan.pixel_size_A)
-        self._stack.fade_out(blank, fade_px, threads)
+        self._taper = taper_beside(blank, fade_px)
+        self._stack.fade_out(self._taper, threads)
 
     def frames(self, good: MaskArray, copies: Mapping[int, int]) -> SmallFrames:
         """Frames for the estimation: times with a good frame, at the mean index of their frames.
@@ -91,5 +94,6 @@ class SmallSums:
             measured=index,
             device=self._device,
             copies=copies,
+            taper=self._taper,
             is_resident=self.is_resident,
         )

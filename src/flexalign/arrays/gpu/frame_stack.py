@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays import correlate, fourier
-from flexalign.arrays.blank_area import remaining_share
 from flexalign.arrays.correlate import Peaks
 from flexalign.arrays.device import Device
 from flexalign.arrays.downsample import axis_filter
@@ -26,7 +25,7 @@ from flexalign.arrays.kernels.float16 import stored
 from flexalign.arrays.kernels.likelihood import Packing
 from flexalign.arrays.kernels.peaks import PEAK_MARGIN_PX
 from flexalign.machine import GPU_BATCH_BYTES
-from flexalign.model import FloatArray, MaskArray, PixelArray
+from flexalign.model import FloatArray, PixelArray
 
 # Per pixel of a tile: itself, its spectrum, and the copies and the work area of the transform.
 _BYTES_PER_PX = 16
@@ -72,10 +71,9 @@ class GpuFrameStack:
         """Add to each frame its `part` (times,) of an image (h, w)."""
         kernels.add_scaled(self._device.upload(image), self._device.upload(part), self._stored)
 
-    def fade_out(self, blank: MaskArray, width_px: float, threads: int = 1) -> None:
-        """Taper the frames toward a blank area; see `blank_area.fade_out`."""
-        left = remaining_share(blank, width_px)
-        share, total = self._device.upload(left), max(float(left.sum()), 1.0)
+    def fade_out(self, taper: PixelArray, threads: int = 1) -> None:
+        """Taper the frames to the mean of each; see `blank_area.fade_out`."""
+        share, total = self._device.upload(taper), max(float(taper.sum()), 1.0)
         for image in self._pixels:
             wide = image.astype(np.float32)
             mean = ((wide * share).sum(dtype=np.float64) / total).astype(np.float32)

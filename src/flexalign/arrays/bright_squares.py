@@ -1,0 +1,87 @@
+"""Squares of pixels that count too much, where single pixels have too few counts to be judged.
+
+Read-out blocks of a detector may count several times too much.  In a movie of a tilt series, with a
+few counts per pixel in total, that is not improbable for any single pixel, but it is for the sum
+over a square.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import maximum_filter, uniform_filter
+from scipy.special import gammainc
+
+from flexalign.model import FloatArray, MaskArray, PixelArray
+
+# Sides of the squares that are tested.
+_SIDES_PX = (3, 5, 7)
+# Tiles of this side are summed first; those brighter than the beam by this many standard deviations
+# are the candidates, each tested in a window around it.
+_TILE_PX = 4
+_CANDIDATE_DEVIATIONS = 4.0
+_WINDOW_PX = 16
+# Number of candidates tested together, which bounds the memory.
+_TOGETHER = 4096
+
+
+def find_bright_squares(
+    counts: PixelArray, brightest: FloatArray, block_px: int, probability: float
+) -> MaskArray:
+    """Pixels (h, w) of squares whose sum is too improbable for the brightest specimen.
+
+    Parameters
+    ----------
+    counts : (h, w) total counts, Poisson-distributed; h and w of at least 16 pixels
+    brightest : (blocks, blocks) greatest counts per pixel expected in each block of the image; the
+        last blocks take the remainder
+    block_px : side of a block
+    probability : of one square being found where there is noise alone
+    """
+    found = np.zeros(counts.shape, np.bool_)
+    summed = _tile_sums(counts)
+    row, column = (
+        np.minimum(np.arange(size) * _TILE_PX // block_px, blocks - 1)
+        for size, blocks in zip(summed.shape, brightest.shape, strict=True)
+    )
+    # Half of a square may be in another tile.
+    half = brightest * _TILE_PX**2 / 2
+    limit = half + _CANDIDATE_DEVIATIONS * (np.sqrt(half) + 1)
+    at = np.argwhere(summed > limit.astype(np.float32)[row[:, None], column])
+    for first in range(0, len(at), _TOGETHER):
+        some = at[first : first + _TOGETHER]
+        y, x = _windows(some, counts.shape)
+        level = brightest[row[some[:, 0]], column[some[:, 1]]]
+        found[y, x] |= _improbable(counts[y, x], level, probability)
+    return found
+
+
+def _tile_sums(counts: PixelArray) -> PixelArray:
+    """Sums over tiles (h // 4, w // 4); numpy adds whole slices much faster than along axes."""
+    height, width = (size // _TILE_PX * _TILE_PX for size in counts.shape)
+    lines = counts[0:height:_TILE_PX, :width].copy()
+    for k in range(1, _TILE_PX):
+        lines += counts[k:height:_TILE_PX, :width]
+    return np.asarray(np.sum([lines[:, k::_TILE_PX] for k in range(_TILE_PX)], axis=0))
+
+
+def _windows(
+    tiles: npt.NDArray[np.int64], shape_px: tuple[int, int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows (n, 16, 1) and columns (n, 1, 16) of windows around tiles (n, 2), inside the image."""
+    corner = tiles * _TILE_PX + (_TILE_PX - _WINDOW_PX) // 2
+    corner = corner.clip(0, np.array(shape_px) - _WINDOW_PX)
+    inside = np.arange(_WINDOW_PX)
+    return corner[:, :1, None] + inside[:, None], corner[:, 1:, None] + inside
+
+
+def _improbable(windows: PixelArray, brightest: FloatArray, probability: float) -> MaskArray:
+    """Which pixels of windows (n, h, w) are in a square of improbable counts."""
+    found = np.zeros(windows.shape, np.bool_)
+    for side in _SIDES_PX:
+        size = (1, side, side)
+        total = uniform_filter(windows, size, np.float64, mode="nearest") * side**2
+        level = brightest[:, None, None] * side**2
+        is_improbable = gammainc(np.maximum(np.rint(total), 1), level) < probability
+        found |= maximum_filter(is_improbable & (total > level), size)
+    return found
