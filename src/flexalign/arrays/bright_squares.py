@@ -30,7 +30,7 @@ MAX_BEAM_RATIO = 2.0
 # bright as the beam are bad.
 _FEW_COUNTS = 20.0
 # A single pixel counts at most as this many times the beam, or this many counts, for its squares.
-_MOST_RATIO, _MOST_COUNTS = 10.0, 5.0
+_MAX_PIXEL_RATIO, _MAX_PIXEL_COUNTS = 10.0, 5.0
 _OWN_RATIO = 1.5
 # Number of candidates tested together, which bounds the memory.
 _WINDOWS_PER_BATCH = 4096
@@ -59,8 +59,8 @@ def find_bright_squares(
         np.minimum(np.arange(size) * _TILE_PX // block_px, blocks - 1)
         for size, blocks in zip(summed.shape, beam.shape, strict=True)
     )
-    usual = beam * _TILE_PX**2
-    limit = _CANDIDATE_RATIO * usual + _CANDIDATE_DEVIATIONS * (np.sqrt(usual) + 1)
+    of_tile = beam * _TILE_PX**2
+    limit = _CANDIDATE_RATIO * of_tile + _CANDIDATE_DEVIATIONS * (np.sqrt(of_tile) + 1)
     at = np.argwhere(summed > limit.astype(np.float32)[row[:, None], column])
     for first in range(0, len(at), _WINDOWS_PER_BATCH):
         some = at[first : first + _WINDOWS_PER_BATCH]
@@ -96,7 +96,7 @@ def _windows(
 def _improbable(windows: PixelArray, beam: FloatArray, probability: float) -> MaskArray:
     """Which pixels of windows (n, h, w) are in a square of improbable counts."""
     found = np.zeros(windows.shape, np.bool_)
-    bounded = np.minimum(windows, np.maximum(_MOST_RATIO * beam, _MOST_COUNTS))
+    bounded = np.minimum(windows, np.maximum(_MAX_PIXEL_RATIO * beam, _MAX_PIXEL_COUNTS))
     for side in _SIDES_PX:
         size = (1, side, side)
         total = uniform_filter(bounded, size, np.float64, mode="nearest") * side**2

@@ -34,7 +34,7 @@ FEATURE_PIXELS = 8
 BEAM_BLOCKS = 7
 # Brightest rows of a block that are left out of the mean of its other rows.
 _TRIMMED_ROWS = 2
-# Level of a block whose counts may all be missing by chance: it has three or more at 95 %.
+# Where three counts are expected in a block, it has none with a probability of 5 %.
 _MIN_LEVEL = 3 / BLOCK_PX**2
 # Poisson noise of this many counts is Gaussian.
 GAUSSIAN_COUNTS = 1e4
