@@ -141,19 +141,19 @@ class GpuFrameStack:
         xp, upload = self._device.xp, self._device.upload
         count, times = offset_px.shape[:2]
         columns = np.diff(packing.start)
-        row, column = np.repeat(np.arange(len(columns)), columns), _within(columns)
-        of_half_plane = (packing.wave % tiles.shape_px[0])[row]
-        table = upload(np.stack([row, of_half_plane])), upload(packing.start)
-        ring, factors = packing.ring[of_half_plane, column + 1], upload(envelope)
-        where = *table, upload(ring), factors
+        row = np.repeat(np.arange(len(columns)), columns)
+        column = np.arange(len(row)) - packing.start[row]
+        in_half_plane = (packing.wave % tiles.shape_px[0])[row]
+        ring, start = packing.ring[in_half_plane, column + 1], upload(packing.start)
+        table = upload(np.stack([row, in_half_plane])), start, upload(ring), upload(envelope)
         packed = xp.empty((count, 2, times * len(row)), np.uint16)
         corner = (tiles.corner_px[:, None] + offset_px).reshape(-1, 2)
         time = np.tile(np.arange(times), count)
         for some in self._batches(len(corner), math.prod(tiles.shape_px) * _BYTES_PER_PX):
             spectra = self._tapered_spectra(tiles, time[some], corner[some])
-            spectra_kernels.pack(spectra, some.start, *where, packed)
+            spectra_kernels.pack(spectra, some.start, *table, packed)
         squared = xp.empty((count, len(row)), np.float32)
-        spectra_kernels.time_power(packed, upload(row), table[1], squared)
+        spectra_kernels.time_power(packed, upload(row), start, squared)
         rings = RingTable(packing.ring_packed, envelope.shape[1], self._device)
         return packed, self._device.host(rings.sums(squared))
 
@@ -241,11 +241,6 @@ class _Whitening:
         mean = self._table.sums(power) / self._counts / images
         scale = xp.where(mean > 0, 1 / xp.sqrt(xp.where(mean > 0, mean, 1)), 0)
         flat *= (scale[:, self._ring].astype(np.float32) * self._response)[:, None]
-
-
-def _within(columns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Column of each packed coefficient, from 0, for rows of so many `columns`."""
-    return np.concatenate([np.arange(count) for count in columns])
 
 
 def _repeated(pairs: Pairs, images: int, times: int) -> Pairs:
