@@ -21,7 +21,7 @@ class Counts:
     ----------
     kernels : launches of our own kernels
     operations : array operations of CuPy, each of which launches one kernel or a few
-    transforms : Fourier transforms of an image
+    transforms : Fourier transforms of an image, or of several together
     bytes_up, bytes_down : copied to the device and from it
     waits : times that the host waits for the device
     """
@@ -71,6 +71,8 @@ class DeviceArray(np.ndarray):
 
 
 def _plain(array: Any) -> Any:
+    if isinstance(array, list | tuple):
+        return type(array)(map(_plain, array))
     return array.view(np.ndarray) if isinstance(array, DeviceArray) else array
 
 
@@ -93,6 +95,10 @@ class _Library:
     def zeros(self, *args: Any) -> Any:
         self._counts.operations += 1
         return on_device(np.zeros(*args), self._counts)
+
+    def arange(self, *args: Any, **options: Any) -> Any:
+        self._counts.operations += 1
+        return on_device(np.arange(*args, **options), self._counts)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
@@ -142,20 +148,21 @@ class CountingDevice(Device):
 
     def patch(self, monkeypatch: Any) -> None:
         """Count launches and transforms; they compute as before."""
-        launch, forward, back = kernels._launch, fourier.rfft2_cropped, fourier.irfft2
+        launch = kernels.launch
 
         def counting_launch(kernel: Any, width: int, height: int, *arguments: Any) -> None:
             self.counts.kernels += 1
             launch(kernel, width, height, *map(_plain, arguments))
 
-        def counting_forward(image: Any, *args: Any) -> Any:
-            self.counts.transforms += 1
-            return on_device(forward(_plain(image), *args), self.counts)
+        def counting(transform: Callable[..., Any]) -> Callable[..., Any]:
+            def counted(images: Any, *args: Any, **options: Any) -> Any:
+                if not isinstance(images, DeviceArray):  # part of one that is counted
+                    return transform(images, *args, **options)
+                self.counts.transforms += 1
+                return on_device(transform(_plain(images), *args, **options), self.counts)
 
-        def counting_back(spectrum: Any, *args: Any) -> Any:
-            self.counts.transforms += 1
-            return on_device(back(_plain(spectrum), *args), self.counts)
+            return counted
 
-        monkeypatch.setattr(kernels, "_launch", counting_launch)
-        monkeypatch.setattr(fourier, "rfft2_cropped", counting_forward)
-        monkeypatch.setattr(fourier, "irfft2", counting_back)
+        monkeypatch.setattr(kernels, "launch", counting_launch)
+        for name in ("rfft2", "rfft2_cropped", "irfft2", "irfft2_near"):
+            monkeypatch.setattr(fourier, name, counting(getattr(fourier, name)))

@@ -187,8 +187,9 @@ def _align(
             references = references_for(reader.info, params, request.images)
         with device.active():
             resident = resident_frames(
-                device, plan.align.count, plan.gpu_frames_bytes, plan.gpu_memory_bytes
-            )
+                device, plan.align.count, plan.gpu_memory_bytes,
+                plan.gpu_estimation_bytes + plan.gpu_frames_bytes,
+            )  # fmt: skip
             with clock("first pass"):
                 frames, first = first_pass(
                     source, plan, references, params, threads, progress, device, resident

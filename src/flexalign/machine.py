@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
+# GPU memory for a batch of images, their transforms and correlations.
+GPU_BATCH_BYTES = 2**29
 
 
 def core_count() -> int:

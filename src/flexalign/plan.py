@@ -17,6 +17,7 @@ from flexalign.params import AlignParams, parameters, quoted
 from flexalign.plan_memory import FRAMES_PER_BATCH as FRAMES_PER_BATCH
 from flexalign.plan_memory import (
     fit_to_memory,
+    gpu_estimation_bytes,
     gpu_frames_bytes,
     gpu_memory_bytes,
     small_item_bytes,
@@ -69,7 +70,8 @@ class Plan(JsonValue):
     keeps_frames : whether the frames of the first pass stay in memory for the second
     memory_bytes : estimated peak memory
     gpu_memory_bytes : estimated minimum of free GPU memory, when a GPU is used
-    gpu_frames_bytes : more of it that keeps the raw frames for the second pass, if it is free
+    gpu_estimation_bytes : more of it, if it is free, that the estimation needs on the GPU
+    gpu_frames_bytes : still more that keeps the raw frames for the second pass
     fallback : why local alignment is left out although requested, "" otherwise
     """
 
@@ -90,6 +92,7 @@ class Plan(JsonValue):
     keeps_frames: bool
     memory_bytes: int
     gpu_memory_bytes: int
+    gpu_estimation_bytes: int
     gpu_frames_bytes: int
     fallback: str = ""
 
@@ -154,7 +157,9 @@ class Plan(JsonValue):
             ("memory", f"about {self.memory_bytes / 1e9:.2f} GB"
              + ", decoded frames included" * self.keeps_frames
              + f"; on a GPU, where one computes, {self.gpu_memory_bytes / 1e9:.2f} GB"
-             + f" and, if free, {self.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames"),
+             + f" and, if twice that is free, {self.gpu_estimation_bytes / 1e9:.2f} GB"
+             + " for the estimation and"
+             + f" {self.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames"),
         ]  # fmt: skip
 
     def _describe_doses(self) -> str:
@@ -253,6 +258,7 @@ def make_plan(movie: MovieInfo, params: AlignParams) -> Plan:
         keeps_frames=keeps_frames,
         memory_bytes=memory_bytes,
         gpu_memory_bytes=gpu_memory_bytes(movie, params),
+        gpu_estimation_bytes=gpu_estimation_bytes(movie, times, (correlation, pairwise)),
         gpu_frames_bytes=gpu_frames_bytes(movie, align),
         fallback=fallback,
     )

@@ -6,6 +6,7 @@ import math
 import re
 
 from flexalign.errors import ParameterError
+from flexalign.machine import GPU_BATCH_BYTES
 from flexalign.model import FrameRange, MovieInfo
 from flexalign.params import AlignParams, quoted
 
@@ -90,7 +91,7 @@ def _memory_bytes(
 def gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
     """Estimated peak GPU memory for one frame at a time, in the larger of the two passes.
 
-    Small frames are not kept there; spectra of patches only as far as memory allows.
+    Without small frames; spectra of patches are kept there only as far as memory allows.
     """
     frame = 4 * movie.height_px * movie.width_px
     # Raw frames being uploaded; gain and dark; libraries.
@@ -100,6 +101,25 @@ def gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
     # Coefficients, moved frame, sums; the spectrum likewise; weights and the weighted spectrum.
     second = (3 + 2 * params.odd_even) * frame + 5 * frame + 2 * params.dose_weight * frame
     return common + max(first, second)
+
+
+def gpu_estimation_bytes(
+    movie: MovieInfo,
+    times: int,
+    small_shapes_px: tuple[tuple[int, int], tuple[int, int]],
+) -> int:
+    """Estimated GPU memory of the estimation, if it is free: small frames and what is made of them.
+
+    Parameters
+    ----------
+    small_shapes_px : (h, w) of the small frames, and of those of the pairwise stage
+    """
+    small_px, pairwise_px = (times * math.prod(shape) for shape in small_shapes_px)
+    # The small frames, and a copy without a fixed pattern; the spectra of their patches, or before
+    # these the frames of the pairwise stage, their tiles and spectra.
+    kept = 2 * small_item_bytes(movie) * small_px + max(2 * small_px, 20 * pairwise_px)
+    # A batch; the work areas of its transforms, which CuPy keeps, for batches of a few sizes.
+    return kept + 3 * GPU_BATCH_BYTES
 
 
 def gpu_frames_bytes(movie: MovieInfo, align: FrameRange) -> int:

@@ -9,7 +9,10 @@ import pytest
 
 from flexalign import align_movie
 from flexalign.arrays import fourier
+from flexalign.arrays.correlate import low_pass
 from flexalign.arrays.detector import make_correction
+from flexalign.arrays.frame_stack import CpuFrameStack, Pairs, Tiles
+from flexalign.arrays.gpu.frame_stack import GpuFrameStack
 from flexalign.arrays.gpu.passes import FrameUpload, GpuDownsampler, kernels
 from flexalign.errors import DeviceError
 from flexalign.simulate import motion_error_px
@@ -118,6 +121,43 @@ def test_frames_are_corrected_by_what_there_is(device, has_dark, has_gain):
         found = device.host(out)
 
     assert np.array_equal(found, (raw - 0.5 * has_dark) * (2.0 if has_gain else 1.0))
+
+
+def small_frames(kind):
+    """Frames of one specimen that moves, with noise."""
+    rng, shape_px = np.random.default_rng(3), (300, 352)
+    specimen = fourier.rfft2(rng.normal(size=shape_px).astype(np.float32))
+    path_px = np.cumsum(rng.normal(0, 1, (FRAMES, 2)), axis=0)
+    moved = fourier.irfft2(fourier.phase_shifted(specimen, shape_px, path_px), shape_px)
+    return (moved + rng.normal(0, 1, moved.shape)).astype(kind)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+@pytest.mark.parametrize("batch_bytes", [2**29, 2**22])
+def test_pairs_of_frames_and_of_patches_are_those_of_the_cpu(device, kind, batch_bytes):
+    pixels, half = small_frames(kind), (0.15, 0.15)
+    groups = list(np.arange(FRAMES)[:, None])
+    first, second = np.triu_indices(FRAMES, 1)
+    pairs = Pairs(first, second, np.full(len(first), 20.0))
+    corner = np.stack(np.meshgrid([0, 100, 200], [0, 176], indexing="ij"), -1).reshape(-1, 2)
+    tiles = Tiles(corner, np.ones((100, 176), np.float32))
+    whole, tiled = (
+        np.ascontiguousarray(low_pass(shape_px, half)[:, : shape_px[1] // 3])
+        for shape_px in ((300, 352), tiles.shape_px)
+    )
+    found = []
+    with device.active():
+        for stack in (
+            CpuFrameStack(pixels),
+            GpuFrameStack(device.upload(pixels), device, batch_bytes),
+        ):
+            peaks = stack.group_peaks(groups, whole, pairs)
+            of_tiles = stack.tile_peaks(tiles, groups, np.zeros((FRAMES, 2)), tiled, pairs)
+            found.append([peaks, *of_tiles])
+
+    for cpu, gpu in zip(*found, strict=True):
+        np.testing.assert_allclose(gpu.shift_px, cpu.shift_px, atol=1e-3)
+        np.testing.assert_allclose(gpu.score, cpu.score, rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from flexalign.arrays import fourier, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX, AlignedSums
 from flexalign.arrays.detector import make_correction
 from flexalign.arrays.downsample import Downsampler
-from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler, GpuSweeps
+from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler
+from flexalign.arrays.gpu.sweeps import GpuSweeps
 from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.threads import ThreadPool
@@ -29,11 +32,15 @@ def correction():
     return make_correction(gain, dark, rng.random(SHAPE_PX) < 0.02)
 
 
-def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
-    results = []
+@pytest.mark.parametrize("keeps_small", [False, True])
+@pytest.mark.parametrize(("dtype", "error"), [(np.float32, 1e-4), (np.float16, 2e-3)])
+def test_small_frames_and_sums_are_those_of_the_cpu(
+    raw, correction, device, dtype, error, keeps_small
+):
+    results, on_gpu = [], partial(GpuDownsampler, keeps_small=keeps_small)
     with ThreadPool(1) as workers:
-        for kind, where in ((Downsampler, workers), (GpuDownsampler, device)):
-            small = np.empty((FRAMES - 1, *SMALL_PX), np.float32)
+        for kind, where in ((Downsampler, workers), (on_gpu, device)):
+            small = np.empty((FRAMES - 1, *SMALL_PX), dtype)
             downsampler = kind(correction, SHAPE_PX, small, where, 0.5)
             total, done = downsampler.empty_sum(raw[0]), []
             for k in range(FRAMES):
@@ -47,7 +54,7 @@ def test_small_frames_and_sums_are_those_of_the_cpu(raw, correction, device):
         assert (one.mean, one.spread) == pytest.approx((other.mean, other.spread), rel=1e-4)
     assert np.array_equal(gpu_total, total)
     assert gpu_total.dtype == total.dtype
-    np.testing.assert_allclose(gpu_small, small, atol=1e-4)
+    np.testing.assert_allclose(gpu_small, small, atol=error)
 
 
 @pytest.mark.parametrize("output_px", [SHAPE_PX, (24, 32)])
@@ -97,7 +104,7 @@ def test_a_sweep_gives_gradient_and_power_of_the_cpu_whole_or_in_pieces(device, 
         0, patches,
     )  # fmt: skip
 
-    sweeps = GpuSweeps(packed, packing, sides, device, max_bytes)
+    sweeps = GpuSweeps(packed, packing, sides, device, max_bytes=max_bytes)
     found = sweeps.sweep(rest[None], weight[None], rings, 4)
 
     np.testing.assert_allclose(found[0], gradient, rtol=1e-4, atol=1e-3)

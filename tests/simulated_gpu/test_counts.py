@@ -1,16 +1,22 @@
-"""Launches, bytes each way and waits of the two passes, as formulas of frames and sizes."""
+"""Launches, bytes each way and waits of passes and estimation, as formulas of frames and sizes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from counting_gpu import CountingDevice
+from counting_gpu import CountingDevice, on_device
 
-from flexalign.arrays import resample
+from flexalign.arrays import fourier, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
 from flexalign.arrays.detector import make_correction
 from flexalign.arrays.downsample import axis_filter
+from flexalign.arrays.frame_stack import Pairs, Tiles
+from flexalign.arrays.gpu.frame_stack import GpuFrameStack
 from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler
+from flexalign.arrays.gpu.sweeps import GpuSweeps
+from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.resident_frames import resident_frames
 
@@ -40,14 +46,18 @@ def raw_frames(frames, dtype):
     return np.random.default_rng(1).poisson(20, (frames, *SHAPE_PX)).astype(dtype)
 
 
+@pytest.mark.parametrize("keeps_small", [False, True])
 @pytest.mark.parametrize(("frames", "dtype"), [(2, "u1"), (3, "u1"), (2, "i2")])
-def test_the_first_pass_copies_each_frame_once_and_waits_once_for_it(
-    device, correction, frames, dtype
+def test_the_first_pass_copies_each_frame_once_and_waits_for_it_unless_it_is_kept(
+    device, correction, frames, dtype, keeps_small
 ):
     raw, small = raw_frames(frames, dtype), np.empty((frames, *SMALL_PX), np.float32)
+    small = on_device(small, device.counts) if keeps_small else small
     filters = [axis_filter(a, b, KEPT_SHARE) for a, b in zip(SHAPE_PX, SMALL_PX, strict=True)]
 
-    downsampler = GpuDownsampler(correction, SHAPE_PX, small, device, KEPT_SHARE)
+    downsampler = GpuDownsampler(
+        correction, SHAPE_PX, small, device, KEPT_SHARE, keeps_small=keeps_small
+    )
     total = downsampler.empty_sum(raw[0])
     for k, frame in enumerate(raw):
         downsampler.add(frame, k, k, [total])
@@ -57,11 +67,12 @@ def test_the_first_pass_copies_each_frame_once_and_waits_once_for_it(
     counts = device.counts
     filter_bytes = sum(f.start.nbytes + f.weight.nbytes for f in filters)
     assert counts.bytes_up == REFERENCE_BYTES + filter_bytes + raw.nbytes
-    assert counts.bytes_down == 4 * SMALL * frames + total.nbytes
-    assert counts.kernels == 4 * frames
-    assert counts.waits == frames + 1
+    assert counts.bytes_down == (16 if keeps_small else 4 * SMALL) * frames + total.nbytes
+    assert counts.kernels == (5 if keeps_small else 4) * frames
+    assert counts.waits == (2 if keeps_small else frames + 1)
     assert counts.transforms == 0
-    assert counts.operations == 1 + OPERATIONS * frames
+    # The square of each frame, both sums, and stacking them at the end.
+    assert counts.operations == 1 + frames + (3 * frames + 1) * keeps_small
 
 
 @pytest.mark.parametrize(("frames", "dtype"), [(2, "u1"), (3, "u1"), (2, "i2")])
@@ -107,7 +118,7 @@ def bytes_up_and_mean(raw, correction, free, monkeypatch):
     small = np.empty((FRAMES, *SMALL_PX), np.float32)
     with monkeypatch.context() as patch:
         device.patch(patch)
-        resident = resident_frames(device, FRAMES, raw.nbytes, NEEDED_BYTES)
+        resident = resident_frames(device, FRAMES, NEEDED_BYTES, raw.nbytes)
         first = GpuDownsampler(correction, SHAPE_PX, small, device, KEPT_SHARE, resident)
         second = GpuAlignedSums(
             correction, SHAPE_PX, SHAPE_PX, device, names=("all",), resident=resident
@@ -134,3 +145,78 @@ def test_frames_that_fit_are_copied_once_for_both_passes_with_the_same_result(
 
     assert (once, twice) == (raw.nbytes, 2 * raw.nbytes)
     assert np.array_equal(resident_mean, mean)
+
+
+TIMES, TILE_PX, TILES = 3, (8, 8), 2
+GROUPS = [np.array([k]) for k in range(TIMES)]
+PAIRS = Pairs(np.array([0, 0, 1]), np.array([1, 2, 2]), np.full(3, 3.0))
+# For spectra: the power of the rings, which whitens them. Of each batch of pairs: products, and
+# the highest values by row, peaks by row and peak of the surface.
+WHITENING, PER_PAIRS = 2, 4
+
+
+@pytest.fixture
+def stack(device):
+    """Small frames on the device, whose batches take everything."""
+    pixels = np.random.default_rng(2).normal(size=(TIMES, 16, 18)).astype(np.float32)
+    return GpuFrameStack(on_device(pixels, device.counts), device)
+
+
+def tiles():
+    return Tiles(np.array([[0, 0], [8, 8]]), np.ones(TILE_PX, np.float32))
+
+
+def response(shape_px):
+    return np.ones((shape_px[0], 4), np.float32)
+
+
+def test_of_pairs_of_frames_only_the_peaks_come_back(device, stack):
+    stack.group_peaks(GROUPS, response((16, 18)), PAIRS)
+
+    assert device.counts.bytes_down == 3 * 8 * len(PAIRS.first)
+    assert device.counts.kernels == 1 + WHITENING + PER_PAIRS
+    assert device.counts.transforms == 2
+    assert device.counts.waits == 1
+
+
+def test_of_pairs_in_tiles_only_the_peaks_come_back(device, stack):
+    stack.tile_peaks(tiles(), GROUPS, np.zeros((TIMES, 2)), response(TILE_PX), PAIRS)
+
+    assert device.counts.bytes_down == 3 * 8 * len(PAIRS.first) * TILES
+    assert device.counts.kernels == 2 + WHITENING + PER_PAIRS
+    assert device.counts.transforms == 2
+    assert device.counts.waits == 1
+
+
+def test_of_the_spectra_of_tiles_only_the_power_comes_back(device, stack):
+    radius = np.hypot(*fourier.frequencies(TILE_PX)) * TILE_PX[0]
+    packing = likelihood.packing_of(np.where(radius < 4, radius, -1).astype(np.int32))
+    offset, envelope = np.zeros((TILES, TIMES, 2), np.int64), np.ones((TIMES, 4), np.float32)
+
+    packed, power = stack.packed_spectra(tiles(), offset, packing, envelope)
+
+    assert device.counts.bytes_down == power.nbytes == 8 * 4 * TILES
+    assert packed.nbytes == 2 * 2 * TIMES * TILES * len(packing.ring_packed)
+    assert device.counts.kernels == 2 + 2
+    assert device.counts.transforms == 1
+    assert device.counts.waits == 1
+
+
+def test_of_a_sweep_only_gradient_and_ring_powers_come_back(device, stack):
+    radius = np.hypot(*fourier.frequencies(TILE_PX)) * TILE_PX[0]
+    packing = likelihood.packing_of(np.where(radius < 4, radius, -1).astype(np.int32))
+    offset, envelope = np.zeros((TILES, TIMES, 2), np.int64), np.ones((TIMES, 4), np.float32)
+    packed, _ = stack.packed_spectra(tiles(), offset, packing, envelope)
+    sweeps = GpuSweeps(packed, packing, TILE_PX, device, is_resident=True)
+    before = replace(device.counts)
+
+    sweeps.sweep(np.ones((1, TILES, TIMES, 2)), np.ones((1, TILES, 4), np.float32), 4, 4)
+
+    counts = device.counts
+    assert counts.bytes_down - before.bytes_down == 8 * 4 * TILES + 16 * TIMES * TILES
+    # Displacements as complex numbers, weights, and the number of columns of each row.
+    assert counts.bytes_up - before.bytes_up == (
+        32 * TIMES * TILES + 4 * 4 * TILES + 8 * len(packing.wave)
+    )
+    assert counts.kernels - before.kernels == 3
+    assert counts.waits - before.waits == 2

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Sums over many numbers, and places between pixels, as on the CPU.
+IN_DOUBLE_PRECISION = {"_sum_rings", "_row_tops", "_row_peaks", "_highest_of_rows"}
 
 
 @pytest.mark.slow
@@ -33,38 +35,60 @@ def test_every_launcher_gives_the_numbers_of_the_cpu_in_the_simulator():
     find_spec("numba_cuda") is None, reason="needs numba-cuda[cu12] or [cu13], but no GPU"
 )
 def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
-    from numba import boolean, complex64, cuda, float32, float64, int16, int64, uint8
+    from numba import boolean, complex64, cuda, float32, float64
+    from numba import int16, int32, int64, uint8, uint16, uint64  # isort: skip
 
     from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
     from flexalign.arrays.gpu import kernels as launchers
+    from flexalign.arrays.gpu import pair_kernels, spectra_kernels
 
     # Device functions ask for the GPU that they are compiled for; any will do.
     ampere = SimpleNamespace(compute_capability=(8, 0))
     monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: ampere)
-    pixels, stack = float32[:, ::1], float32[:, :, ::1]
-    spectrum, phases = complex64[:, ::1], complex64[:, :, ::1]
-    index, mask = int64[::1], boolean[::1]
+    pixels, stack, sums = float32[:, ::1], float32[:, :, ::1], float64[:, ::1]
+    halves, packed = uint16[:, :, ::1], uint16[:, :, ::1]
+    spectrum, spectra, tiled = complex64[:, ::1], complex64[:, :, ::1], complex64[:, :, :, ::1]
+    index, table, mask, radius = int64[::1], int64[:, ::1], boolean[::1], float64[::1]
+    rings, phases = int32[::1], (spectra, spectra)
     signatures = [
         ("_correct", (uint8[:, ::1], pixels, pixels, int64, int64, pixels)),
         ("_correct", (int16[:, ::1], pixels, pixels, int64, int64, pixels)),
+        ("_replace_bad", (float32[::1], index, table, uint64)),
         ("_downsample_down", (pixels, index, pixels, pixels)),
         ("_downsample_across", (pixels, index, pixels, pixels)),
         ("_prefilter_x", (pixels, pixels)),
         ("_prefilter_y", (pixels, pixels)),
         ("sample", (pixels, stack, pixels)),
         ("_add_weighted", (spectrum, spectrum, pixels, float32)),
-        ("_sum_moved", (stack, phases, phases, index, index, mask, stack)),
-        ("_ring_power", (stack, index, index, float64[:, ::1])),
-        ("_gradient", (stack, phases, phases, index, index, stack, float32[:, :, :, ::1])),
+        ("_store", (pixels, float32, float32, int64, int64, uint16[:, ::1])),
+        ("_store", (pixels, float32, float32, int64, int64, pixels)),
+        ("_add_scaled", (pixels, float32[::1], int64, halves)),
+        ("_add_scaled", (pixels, float32[::1], int64, stack)),
+        ("_pack", (spectra, int64, table, index, rings, pixels, packed)),
+        ("_time_power", (packed, index, index, pixels)),
+        ("_sum_moved", (packed, *phases, index, index, mask, stack)),
+        ("_sum_rings", (pixels, index, index, sums)),
+        ("_gradient", (packed, *phases, index, index, stack, float32[:, :, :, ::1])),
+        ("_cut", (halves, int64, index, table, stack)),
+        ("_cut", (stack, int64, index, table, stack)),
+        ("_sum_groups", (halves, int64, index, stack)),
+        ("_sum_groups", (stack, int64, index, stack)),
+        ("_sum_turned", (tiled, spectrum, spectrum, index, tiled)),
+        ("_sum_power", (spectra, pixels)),
+        ("_pair_products", (spectra, index, index, int64, spectra, stack)),
+        ("_row_tops", (stack, radius, pixels)),
+        ("_row_peaks", (stack, radius, pixels, float32[::1], float64[:, :, ::1])),
+        ("_highest_of_rows", (float64[:, :, ::1], int64, sums)),
     ]
-    kernels = {name: item for name, item in vars(launchers).items() if hasattr(item, "py_func")}
-    kernels["sample"] = launchers._sampler(LATTICE_STEP_PX)
-    device_functions = {"_filtered", "_reflected", "_cubic_weights", "_coefficient"}
-    assert kernels.keys() - device_functions - {"_between"} == {name for name, _ in signatures}
+    kernels = {"sample": launchers._sampler(LATTICE_STEP_PX)}
+    for module in (launchers, pair_kernels, spectra_kernels):
+        kernels |= {name: item for name, item in vars(module).items() if hasattr(item, "py_func")}
+    is_called = {name for name in kernels if kernels[name].targetoptions.get("device")}
+    assert kernels.keys() - is_called == {name for name, _ in signatures}
 
     for name, signature in signatures:
         kernel = kernels[name].py_func
         text, _ = cuda.compile(kernel, signature, device=False, abi="numba", cc=(8, 0))
         doubles = re.findall(r"(?:add|mul|fma|sub|div)\.\S*f64", text)
-        assert not doubles or name == "_ring_power", (name, doubles)
-        assert ".local" not in text, name
+        assert not doubles or name in IN_DOUBLE_PRECISION, (name, doubles)
+        assert ".local" not in text or name == "_row_peaks", name

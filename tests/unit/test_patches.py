@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flexalign.arrays.frame_stack import CpuFrameStack
 from flexalign.estimate import patches
 from flexalign.model import FrameRange
 from flexalign.motion import MotionField
@@ -98,10 +99,10 @@ def test_a_patch_is_cut_from_the_mirrored_frame(still_frames, offset_px):
     grid = patches.make_grid(still_frames, (2, 3))
     pad, which, offset = 210, np.array([0]), np.array([offset_px])
     endless = np.pad(still_frames.pixels[0], pad, mode="reflect")
-    tiles = np.empty((1, *grid.shape_px), np.float32)
+    stack, buffer = CpuFrameStack(still_frames.pixels), np.empty((1, *grid.shape_px), np.float32)
 
     for patch in (0, 4):
-        found = patches.tapered_spectra(still_frames, grid, patch, which, offset, tiles, columns=9)
+        found = stack.tapered_spectra(grid.tiles, patch, which, offset, buffer, columns=9)
 
         top, left = grid.corner_px[patch] + offset_px + pad
         tile = endless[top : top + grid.shape_px[0], left : left + grid.shape_px[1]]

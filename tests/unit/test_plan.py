@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flexalign.errors import InputError, ParameterError
+from flexalign.machine import GPU_BATCH_BYTES
 from flexalign.model import EerInfo, FrameRange, MovieInfo
 from flexalign.params import AlignParams
 from flexalign.plan import PAIRWISE_NYQUIST_SHARE, Plan, make_plan
@@ -346,6 +347,20 @@ def test_raw_frames_on_a_gpu_take_their_size_in_the_file_or_float32(dtype, item_
 
     assert plan.gpu_frames_bytes == item_bytes * 40 * 4096**2
     assert f"{plan.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames" in plan.describe()
+
+
+def test_the_estimation_on_a_gpu_needs_memory_in_proportion_to_the_small_frames():
+    short, long, wide = (
+        plan_of(movie(frame_count=n, pixel_dtype=dtype)).gpu_estimation_bytes - 3 * GPU_BATCH_BYTES
+        for n, dtype in ((20, "uint8"), (40, "uint8"), (40, "int16"))
+    )
+    plan = plan_of(movie(frame_count=40, pixel_dtype="uint8"))
+    small_px = 40 * math.prod(plan.correlation_shape_px)
+
+    assert long == 2 * short
+    # Twice the frames, in 16 bits or 32, and the spectra of patches.
+    assert (long, wide) == (6 * small_px, 10 * small_px)
+    assert f"{plan.gpu_estimation_bytes / 1e9:.2f} GB for the estimation" in plan.describe()
 
 
 def test_frames_that_are_slow_to_decode_are_kept_where_there_is_room():

@@ -6,9 +6,10 @@ Shared by all: `device` (CPU or GPU), `backends` (interfaces that both implement
 First pass: `detector` (dark, gain, bad pixels), `frame_checks` and `duplicate_frames` (frames
 that cannot be used), `hot_pixels` with `bright_squares`, `blank_area` (no electrons), `downsample`.
 
-Estimation: `correlate` (cross-correlation and its peaks), `likelihood_sweeps`.
+Estimation: `frame_stack` (what is computed of small frames), `correlate` (cross-correlation and its
+peaks), `likelihood_sweeps`.
 
-Both passes: `resident_frames` (raw frames that stay on a GPU).
+All: `resident_frames` (frames that stay on a GPU).
 
 Second pass: `resample` (cubic B-spline interpolation), `aligned_sum`, `lowrank_weights` with
 `dose` (exposure weights), `power_spectrum`.

@@ -1,4 +1,4 @@
-"""Interfaces of the three parts that have an implementation for the CPU and one for a GPU.
+"""Interfaces of the parts that have an implementation for the CPU and one for a GPU.
 
 Each has a `Protocol`, against which both implementations are type-checked, and a function that
 creates the one for a device.  GPU modules are imported only when a GPU is used.
@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flexalign.arrays.aligned_sum import AlignedSums
+from flexalign.arrays.correlate import Peaks
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
 from flexalign.arrays.downsample import DownsampledFrame, Downsampler
+from flexalign.arrays.fourier import SpectrumArray
+from flexalign.arrays.frame_stack import CpuFrameStack, Pairs, Tiles
 from flexalign.arrays.kernels.float16 import Coding
 from flexalign.arrays.kernels.likelihood import Packing
 from flexalign.arrays.likelihood_sweeps import CpuSweeps
@@ -80,8 +83,80 @@ class FrameSummation(Protocol):
         ...
 
 
+class FrameStack(Protocol):
+    """Small frames, and what is computed of them; see `frame_stack.CpuFrameStack`.
+
+    Arrays of small frames are on the device, all others on the host.
+    """
+
+    def downsampled(
+        self, shape_px: tuple[int, int], kept_share: float, threads: int = 1
+    ) -> PixelArray:
+        """The frames (times, new h, new w) float32 at a smaller size."""
+        ...
+
+    def selected(self, index: npt.NDArray[np.int64]) -> PixelArray:
+        """A copy of some frames."""
+        ...
+
+    def mean(self) -> PixelArray:
+        """The mean frame (h, w)."""
+        ...
+
+    def add_scaled(self, image: PixelArray, part: PixelArray, threads: int = 1) -> None:
+        """Add to each frame its `part` (times,) of an image (h, w)."""
+        ...
+
+    def fade_out(self, taper: PixelArray, threads: int = 1) -> None:
+        """Taper the frames to the mean of each by a factor (h, w)."""
+        ...
+
+    def group_spectra(
+        self, groups: Sequence[npt.NDArray[np.int64]], response: PixelArray, threads: int = 1
+    ) -> SpectrumArray:
+        """Whitened and filtered spectra (groups, h, columns) of sums of adjacent frames."""
+        ...
+
+    def group_peaks(
+        self,
+        groups: Sequence[npt.NDArray[np.int64]],
+        response: PixelArray,
+        pairs: Pairs,
+        threads: int = 1,
+    ) -> Peaks:
+        """Peaks of the correlations of pairs of groups."""
+        ...
+
+    def tile_peaks(
+        self,
+        tiles: Tiles,
+        groups: Sequence[npt.NDArray[np.int64]],
+        displacement_px: FloatArray,
+        response: PixelArray,
+        pairs: Pairs,
+        threads: int = 1,
+    ) -> list[Peaks]:
+        """The same for each tile, along a displacement (times, 2)."""
+        ...
+
+    def packed_spectra(
+        self,
+        tiles: Tiles,
+        offset_px: npt.NDArray[np.int64],
+        packing: Packing,
+        envelope: PixelArray,
+        threads: int = 1,
+    ) -> tuple[Any, FloatArray]:
+        """Packed spectra of all tiles, on the device, and their power (tiles, rings)."""
+        ...
+
+
 class LikelihoodSweeps(Protocol):
     """Sweeps of the likelihood over the same spectra; see `likelihood_sweeps.CpuSweeps`."""
+
+    def packed(self, patch: int) -> npt.NDArray[np.uint16]:
+        """The packed spectra (2, times * coefficients) of a patch."""
+        ...
 
     def sweep(
         self,
@@ -103,16 +178,20 @@ def make_downsampler(
     small: PixelArray,
     kept_share: float,
     resident: ResidentFrames | None = None,
+    *,
+    keeps_small: bool = False,
 ) -> FrameDownsampler:
     """Create the down-sampler for `device`; parameters as for `downsample.Downsampler`.
 
-    A GPU keeps the raw frames in `resident`.
+    A GPU keeps the raw frames in `resident`, and the small ones if `small` is in its memory.
     """
     if not device.is_gpu:
         return Downsampler(correction, shape_px, small, threads, kept_share)
     from flexalign.arrays.gpu.passes import GpuDownsampler
 
-    return GpuDownsampler(correction, shape_px, small, device, kept_share, resident)
+    return GpuDownsampler(
+        correction, shape_px, small, device, kept_share, resident, keeps_small=keeps_small
+    )
 
 
 def make_frame_summation(
@@ -145,15 +224,29 @@ def make_frame_summation(
     )  # fmt: skip
 
 
+def make_frame_stack(device: Device, pixels: PixelArray, *, is_resident: bool) -> FrameStack:
+    """The small `pixels` (times, h, w) on `device` or, if they are not resident, on the host."""
+    if not is_resident:
+        return CpuFrameStack(pixels)
+    from flexalign.arrays.gpu.frame_stack import GpuFrameStack
+
+    return GpuFrameStack(pixels, device)
+
+
 def make_sweeps(
     device: Device,
-    packed: npt.NDArray[np.uint16],
+    packed: Any,
     packing: Packing,
     sides_px: tuple[int, int],
+    *,
+    is_resident: bool = False,
 ) -> LikelihoodSweeps:
-    """Create the likelihood sweeps on `device`; parameters as for `CpuSweeps`."""
+    """Create the likelihood sweeps on `device`; parameters as for `CpuSweeps`.
+
+    Spectra are on the host, or resident on a GPU.
+    """
     if not device.is_gpu:
         return CpuSweeps(packed, packing, sides_px)
-    from flexalign.arrays.gpu.passes import GpuSweeps
+    from flexalign.arrays.gpu.sweeps import GpuSweeps
 
-    return GpuSweeps(packed, packing, sides_px, device)
+    return GpuSweeps(packed, packing, sides_px, device, is_resident=is_resident)

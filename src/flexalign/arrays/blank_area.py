@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.threads import share_equally
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
@@ -27,12 +28,14 @@ _SQUARES = (1, 3, 7)
 _MARGIN_PX = 6
 
 
-def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray | None:
+def blank_area(
+    mean_image: PixelArray, shape_px: tuple[int, int], device: Device = CPU
+) -> MaskArray | None:
     """Mask (h, w), at the size of the small frames, of the area without electrons; None = none.
 
     Parameters
     ----------
-    mean_image : (height, width) mean of all corrected frames
+    mean_image : (height, width) mean of all corrected frames, on the device
 
     Examples
     --------
@@ -45,7 +48,8 @@ def blank_area(mean_image: PixelArray, shape_px: tuple[int, int]) -> MaskArray |
     if min(counts) == 0:
         return None
     covered = mean_image[: counts[0] * _BLOCK_PX, : counts[1] * _BLOCK_PX]
-    blocks = covered.reshape(counts[0], _BLOCK_PX, counts[1], _BLOCK_PX).mean(axis=(1, 3))
+    tiled = covered.reshape(counts[0], _BLOCK_PX, counts[1], _BLOCK_PX)
+    blocks = device.host(tiled.mean(axis=(1, 3)))
     squares = (_blank_squares(blocks, side) for side in _SQUARES)
     is_blank = next((found for found in squares if found is not None), None)
     if is_blank is None or not is_blank.any():

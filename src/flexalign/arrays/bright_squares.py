@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter, uniform_filter
 from scipy.special import gammainc
 
+from flexalign.arrays.device import CPU, Device
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
 # Sides of the squares that are tested.
@@ -29,39 +30,44 @@ MAX_BEAM_RATIO = 2.0
 # bright as the beam are bad.
 _FEW_COUNTS = 20.0
 # A single pixel counts at most as this many times the beam, or this many counts, for its squares.
-_MOST_RATIO, _MOST_COUNTS = 10.0, 5.0
+_MAX_PIXEL_RATIO, _MAX_PIXEL_COUNTS = 10.0, 5.0
 _OWN_RATIO = 1.5
 # Number of candidates tested together, which bounds the memory.
-_TOGETHER = 4096
+_WINDOWS_PER_BATCH = 4096
 
 
 def find_bright_squares(
-    counts: PixelArray, beam: FloatArray, block_px: int, probability: float
+    counts: PixelArray,
+    beam: FloatArray,
+    block_px: int,
+    probability: float,
+    device: Device = CPU,
 ) -> MaskArray:
     """Pixels (h, w) of squares whose sum is too improbable for the brightest specimen.
 
     Parameters
     ----------
-    counts : (h, w) total counts, Poisson-distributed; h and w of at least 16 pixels
+    counts : (h, w) on the device, total counts, Poisson-distributed; h and w of at least 16 pixels
     beam : (blocks, blocks) counts per pixel of the beam in each block of the image; the last blocks
         take the remainder
     block_px : side of a block
     probability : of one square being found where there is noise alone
     """
     found = np.zeros(counts.shape, np.bool_)
-    summed = _tile_sums(counts)
+    summed = device.host(_tile_sums(counts))
     row, column = (
         np.minimum(np.arange(size) * _TILE_PX // block_px, blocks - 1)
         for size, blocks in zip(summed.shape, beam.shape, strict=True)
     )
-    usual = beam * _TILE_PX**2
-    limit = _CANDIDATE_RATIO * usual + _CANDIDATE_DEVIATIONS * (np.sqrt(usual) + 1)
+    of_tile = beam * _TILE_PX**2
+    limit = _CANDIDATE_RATIO * of_tile + _CANDIDATE_DEVIATIONS * (np.sqrt(of_tile) + 1)
     at = np.argwhere(summed > limit.astype(np.float32)[row[:, None], column])
-    for first in range(0, len(at), _TOGETHER):
-        some = at[first : first + _TOGETHER]
+    for first in range(0, len(at), _WINDOWS_PER_BATCH):
+        some = at[first : first + _WINDOWS_PER_BATCH]
         y, x = _windows(some, counts.shape)
         of_beam = beam[row[some[:, 0]], column[some[:, 1]]]
-        found[y, x] |= _improbable(counts[y, x], of_beam[:, None, None], probability)
+        windows = device.at(counts, y, x)
+        found[y, x] |= _improbable(windows, of_beam[:, None, None], probability)
     return found
 
 
@@ -71,7 +77,10 @@ def _tile_sums(counts: PixelArray) -> PixelArray:
     lines = counts[0:height:_TILE_PX, :width].copy()
     for k in range(1, _TILE_PX):
         lines += counts[k:height:_TILE_PX, :width]
-    return np.asarray(np.sum([lines[:, k::_TILE_PX] for k in range(_TILE_PX)], axis=0))
+    tiles = lines[:, ::_TILE_PX].copy()
+    for k in range(1, _TILE_PX):
+        tiles += lines[:, k::_TILE_PX]
+    return tiles
 
 
 def _windows(
@@ -87,7 +96,7 @@ def _windows(
 def _improbable(windows: PixelArray, beam: FloatArray, probability: float) -> MaskArray:
     """Which pixels of windows (n, h, w) are in a square of improbable counts."""
     found = np.zeros(windows.shape, np.bool_)
-    bounded = np.minimum(windows, np.maximum(_MOST_RATIO * beam, _MOST_COUNTS))
+    bounded = np.minimum(windows, np.maximum(_MAX_PIXEL_RATIO * beam, _MAX_PIXEL_COUNTS))
     for side in _SIDES_PX:
         size = (1, side, side)
         total = uniform_filter(bounded, size, np.float64, mode="nearest") * side**2

@@ -85,7 +85,7 @@ def whiten(
     response : (h, w // 2 + 1), the filter that is applied afterwards
     """
     columns = spectra.shape[2]
-    rings = np.rint(ring_index(shape_px)[:, :columns] * max(shape_px)).astype(np.int64)
+    rings = whitening_rings(shape_px, columns)
     power = np.zeros(rings.shape, np.float32)
 
     def add_power(start: int, stop: int) -> None:
@@ -104,6 +104,11 @@ def whiten(
             spectrum *= factor
 
     share_equally(multiply, len(spectra), threads)
+
+
+def whitening_rings(shape_px: tuple[int, int], columns: int) -> npt.NDArray[np.int64]:
+    """Ring (h, columns) of each coefficient in `whiten`."""
+    return np.rint(ring_index(shape_px)[:, :columns] * max(shape_px)).astype(np.int64)
 
 
 def pair_peaks(
@@ -129,8 +134,7 @@ def pair_peaks(
     Peaks
         One per pair, in order.
     """
-    # The radius is limited to the image: the compiled loops do not check bounds.
-    radius = np.fmin(np.fmax(radius_px, 1.0), math.hypot(*shape_px))
+    radius = limited_radius_px(radius_px, shape_px)
     shifts, scores = np.zeros((len(first), 2)), np.zeros(len(first))
     together = max(1, _COEFFICIENTS_PER_BATCH // spectra[0].size)
 
@@ -151,3 +155,11 @@ def pair_peaks(
     with ThreadPool(threads) as workers:
         workers.share(len(first), _BATCHES_PER_THREAD * together, measure)
     return Peaks(shifts, scores)
+
+
+def limited_radius_px(radius_px: FloatArray, shape_px: tuple[int, int]) -> FloatArray:
+    """Search radii of at least one pixel, and limited to the image.
+
+    The compiled loops do not check bounds.
+    """
+    return np.asarray(np.fmin(np.fmax(radius_px, 1.0), math.hypot(*shape_px)))

@@ -98,6 +98,10 @@ class Device:
         found: npt.NDArray[Any] = array.get() if hasattr(array, "get") else np.asarray(array)
         return found
 
+    def at(self, array: Any, *index: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The elements of `array` at an `index` from the host, on the host."""
+        return self.host(array[tuple(map(self.upload, index)) if self.is_gpu else index])
+
     def fetch(self, array: Any, out: npt.NDArray[Any]) -> None:
         """Copy `array` to `out`, from `empty_on_host`; it is there after `mark` or `finish`."""
         if self._has_own_memory:

@@ -18,7 +18,7 @@ from flexalign.arrays import detector
 from flexalign.arrays.detector import STRIP_ROWS, Correction
 from flexalign.arrays.kernels import downsample, float16, raw_frames
 from flexalign.arrays.kernels.elementwise import reflected_index
-from flexalign.arrays.kernels.float16 import UNSCALED, coding_for
+from flexalign.arrays.kernels.float16 import UNSCALED, Coding, coding_for
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import PixelArray
 
@@ -184,6 +184,13 @@ def sum_dtype(raw: npt.NDArray[Any]) -> type[np.number[Any]]:
     return np.int32 if is_small else np.float32
 
 
+def coding_by(raw: npt.NDArray[Any], correction: Correction, small: PixelArray) -> Coding:
+    """The coding for the frames `small`, by some pixels of the first raw frame (h, w)."""
+    some = slice(None, None, _CODING_STEP_PX)
+    pixels = detector.corrected_at((some, some), raw, correction)
+    return coding_for(small, float(pixels.mean()), float(pixels.std()))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     """A frame waiting for its batch: its place, whether it is added there, its correction."""
@@ -256,9 +263,7 @@ class Downsampler:
         sums : sums to which the raw frame is added
         """
         if not self._used:
-            some = slice(None, None, _CODING_STEP_PX)
-            pixels = detector.corrected_at((some, some), raw, self._correction)
-            self.coding = coding_for(self._small, float(pixels.mean()), float(pixels.std()))
+            self.coding = coding_by(raw, self._correction, self._small)
         self._raws.append(raw_frames.for_loops(raw))
         replacements = detector.replacement_values(raw, self._correction, frame_index)
         self._waiting.append(_Waiting(frame_index, place, place in self._used, replacements, sums))

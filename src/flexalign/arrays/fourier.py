@@ -1,7 +1,7 @@
 """Fourier transforms, cropping, frequencies; the only module that calls FFTs.
 
 Spectra are half planes (h, w // 2 + 1) of real images, unnormalised forward, as numpy's `rfft2`.
-Arrays are NumPy's or, except for `irfft2_near` and `phase_shifted`, CuPy's; so are the results.
+Arrays are NumPy's or, except for `phase_shifted`, CuPy's; so are the results.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def rfft2(images: PixelArray, threads: int = 1, columns: int | None = None) -> S
     columns : number of columns to compute, from zero frequency on; None = all
     """
     library, options = _library(images, threads)
-    if columns is None:
+    if columns is None or _is_on_gpu(images):
         spectra: SpectrumArray = library.rfft2(images, **options)
-        return spectra
+        return spectra if columns is None else spectra[..., :columns].copy()
     rows = library.rfft(images, **options)[..., :columns].copy()
     return np.asarray(library.fft(rows, axis=-2, overwrite_x=True, **options))
 
@@ -66,12 +66,13 @@ def irfft2_near(spectra: SpectrumArray, shape_px: tuple[int, int], reach_px: int
     -------
     (..., 2 * reach_px + 1, w), or whole images when these have no more rows
     """
-    height, width = shape_px
-    columns = fft.ifft(spectra, axis=-2, overwrite_x=True)
+    (height, width), (library, options) = shape_px, _library(spectra, 1)
+    columns = library.ifft(spectra, axis=-2, overwrite_x=True, **options)
     if 2 * reach_px + 1 < height:
         ends = (columns[..., : reach_px + 1, :], columns[..., height - reach_px :, :])
         columns = np.concatenate(ends, axis=-2)
-    return np.asarray(fft.irfft(columns, n=width, axis=-1), np.float32)
+    rows: PixelArray = library.irfft(columns, n=width, axis=-1, **options)
+    return rows
 
 
 def frequencies(shape_px: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -228,9 +229,16 @@ def phase_shifted(
     spectrum : (..., h, columns), the first columns of the half planes or all
     shape_px : (h, w)
     """
-    ky, kx = frequencies(shape_px)
-    kx = kx[:, : spectrum.shape[-1]]
-    shift = np.asarray(shift_px)[..., None, None, :]
-    phase_y = np.exp(-2j * np.pi * ky * shift[..., 0]).astype(np.complex64)
-    phase_x = np.exp(-2j * np.pi * kx * shift[..., 1]).astype(np.complex64)
-    return np.asarray(spectrum * phase_y * phase_x)
+    along_y, along_x = shift_phases(shape_px, shift_px, spectrum.shape[-1])
+    return np.asarray(spectrum * along_y[..., :, None] * along_x[..., None, :])
+
+
+def shift_phases(
+    shape_px: tuple[int, int], shift_px: npt.ArrayLike, columns: int
+) -> tuple[SpectrumArray, SpectrumArray]:
+    """Factors (..., h) and (..., columns) of spectra, which shift their images by (..., 2)."""
+    ky, kx = (wave.ravel() for wave in frequencies(shape_px))
+    shift = np.asarray(shift_px)[..., None, :]
+    along_y = np.exp(-2j * np.pi * ky * shift[..., 0]).astype(np.complex64)
+    along_x = np.exp(-2j * np.pi * kx[:columns] * shift[..., 1]).astype(np.complex64)
+    return along_y, along_x

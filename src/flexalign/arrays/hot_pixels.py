@@ -1,10 +1,12 @@
 """Find pixels, columns and rows that noise cannot explain: hot, dead and stuck ones.
 
-The mean image is processed in strips: copying it would take longer than everything else.
+The mean image is processed in strips: on the CPU, copying it would take longer than everything
+else.  It is on the device; only statistics of blocks, lines and candidates are copied to the host.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +16,14 @@ from scipy.ndimage import maximum_filter, median_filter
 from scipy.special import gammainc, gammaincc
 
 from flexalign.arrays.bright_squares import MAX_BEAM_RATIO, find_bright_squares
+from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.kernels.elementwise import reflected_index
 from flexalign.arrays.threads import share_equally
 from flexalign.model import FloatArray, MaskArray, PixelArray
 
 BLOCK_PX = 32
+# Rows of blocks that a GPU processes at once, of a few that its memory holds several times.
+_GPU_STRIP_BLOCKS = 32
 # The correlation length of detector noise is shorter than this.
 NOISE_LAG_PX = 4
 # One-sided probability of six standard deviations: 0.02 false alarms in 4096 x 4096 pixels.
@@ -29,7 +34,7 @@ FEATURE_PIXELS = 8
 BEAM_BLOCKS = 7
 # Brightest rows of a block that are left out of the mean of its other rows.
 _TRIMMED_ROWS = 2
-# Level of a block whose counts may all be missing by chance: it has three or more at 95 %.
+# Where three counts are expected in a block, it has none with a probability of 5 %.
 _MIN_LEVEL = 3 / BLOCK_PX**2
 # Poisson noise of this many counts is Gaussian.
 GAUSSIAN_COUNTS = 1e4
@@ -56,6 +61,7 @@ def find_outlier_pixels(
     known_bad: MaskArray,
     probability: float = FALSE_ALARM_PROBABILITY,
     threads: int = 1,
+    device: Device = CPU,
 ) -> MaskArray:
     """Pixels (h, w) that the noise cannot explain: hot, dead and stuck ones.
 
@@ -69,8 +75,8 @@ def find_outlier_pixels(
 
     Parameters
     ----------
-    mean_image : (h, w), mean of many gain-corrected frames, not aligned
-    known_bad : (h, w) bool, pixels to leave out
+    mean_image : (h, w) on the device, mean of many gain-corrected frames, not aligned
+    known_bad : (h, w) bool, on the host, pixels to leave out
     probability : of a good pixel being called an outlier
 
     Returns
@@ -80,7 +86,9 @@ def find_outlier_pixels(
     outliers = np.zeros(mean_image.shape, np.bool_)
     if min(mean_image.shape) < BLOCK_PX or known_bad.all():
         return outliers
-    image = _Cleaned(mean_image, known_bad, _median(mean_image, known_bad))
+    median = _median(mean_image, known_bad, device)
+    bad = device.upload(known_bad) if device.is_gpu else known_bad
+    image = _Cleaned(mean_image, bad, median, device)
     level, variance, negative_share = _block_statistics(image, threads)
     unit, offset = _counting_unit(level, variance, negative_share)
     if unit <= 0:
@@ -101,13 +109,16 @@ def find_outlier_pixels(
     is_hot |= (value > brightest) & (gammainc(np.maximum(value, 1), brightest) < probability)
     outliers[y, x] = is_hot | is_dead
     if offset == 0:
-        counts = image.rows(0, len(mean_image)) / np.float32(unit)
-        outliers |= find_bright_squares(counts, beam, BLOCK_PX, probability)
+        counts = image.rows(0, len(mean_image))
+        counts /= np.float32(unit)
+        outliers |= find_bright_squares(counts, beam, BLOCK_PX, probability, device)
         outliers &= ~known_bad
     return outliers
 
 
-def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: int = 1) -> MaskArray:
+def find_outlier_lines(
+    mean_image: PixelArray, known_bad: MaskArray, threads: int = 1, device: Device = CPU
+) -> MaskArray:
     """Columns and rows (h, w) that deviate from their neighbours over a quarter of a side or more.
 
     A line is tested in sections of a quarter of the image, since detectors are read out in
@@ -116,15 +127,16 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
 
     Parameters
     ----------
-    mean_image : (h, w), mean of many gain-corrected frames, not aligned
-    known_bad : (h, w) bool, pixels to leave out
+    mean_image : (h, w) on the device, mean of many gain-corrected frames, not aligned
+    known_bad : (h, w) bool, on the host, pixels to leave out
 
     Returns
     -------
     outliers : (h, w) bool, without the known ones
     """
     outliers = np.zeros(mean_image.shape, np.bool_)
-    both = ((mean_image, known_bad, outliers), (mean_image.T, known_bad.T, outliers.T))
+    known = device.upload(known_bad) if device.is_gpu else known_bad
+    both = ((mean_image, known, outliers), (mean_image.T, known.T, outliers.T))
     cuts = (np.array_split(np.arange(size), LINE_SECTIONS) for size in mean_image.shape)
     # Alternating, since columns take longer to read than rows: this balances the threads.
     parts = [
@@ -136,34 +148,38 @@ def find_outlier_lines(mean_image: PixelArray, known_bad: MaskArray, threads: in
 
     def find(start: int, stop: int) -> None:
         for image, bad, found, part in parts[start:stop]:
-            some = part[:: max(1, part.size // LINE_SAMPLES)]
-            values = np.ascontiguousarray(image[some])
+            some = slice(part[0], part[-1] + 1, max(1, part.size // LINE_SAMPLES))
+            values = image[some].copy()
             values[bad[some] | ~np.isfinite(values)] = np.nan
-            found[part[0] : part[-1] + 1, _outlier_columns(values)] = True
+            found[part[0] : part[-1] + 1, _outlier_columns(values, device)] = True
 
     if parts:
-        share_equally(find, len(parts), threads)
+        share_equally(find, len(parts), _threads_on(device, threads))
     return outliers & ~known_bad
 
 
-def _outlier_columns(values: PixelArray) -> MaskArray:
+def _outlier_columns(values: PixelArray, device: Device) -> MaskArray:
     """Outlying columns (w,) of `values` (rows, w), relative to the columns around them."""
-    is_good = np.isfinite(values)
-    if not is_good.any():
+    xp, is_good = device.xp, np.isfinite(values)
+    count = device.host(is_good.sum(axis=0))
+    if not count.any():
         return np.zeros(values.shape[1], np.bool_)
     # Clip outliers.  Medians would not do: at low counts they are integers.
-    some = values[:: LINE_STEP[0], :: LINE_STEP[1]]
+    some = device.host(values[:: LINE_STEP[0], :: LINE_STEP[1]])
     some = some[np.isfinite(some)]
-    low, high = np.quantile(some if some.size else values[is_good], LINE_QUANTILES)
-    clipped = np.where(is_good, values.clip(low, high), 0)
-    count = is_good.sum(axis=0)
-    middle = clipped.sum(axis=0) / np.maximum(count, 1)
+    if not some.size:
+        every = device.host(values)
+        some = every[np.isfinite(every)]
+    low, high = np.quantile(some, LINE_QUANTILES).astype(np.float32)
+    clipped = xp.where(is_good, values.clip(low, high), 0)
+    middle = device.host(clipped.sum(axis=0)) / np.maximum(count, 1)
     level = float(np.median(middle[count > 0]))
     middle = np.where(count > 0, middle, level)
     residual = np.abs(middle - median_filter(middle, LINE_WINDOW_PX, mode="nearest"))
     # Deviation of the columns, and the standard deviation of their means from noise alone.
-    spread = np.where(is_good, clipped - middle, 0)
-    noise_sd = float(np.sqrt((spread**2).sum() / is_good.sum() / len(values)))
+    spread = xp.where(is_good, clipped - device.upload(middle), 0)
+    squared = float(device.host((spread**2).sum()))
+    noise_sd = math.sqrt(squared / float(count.sum()) / len(values))
     scale = 1.4826 * float(np.median(residual)) + noise_sd
     return np.asarray(
         (residual > LINE_DEVIATIONS * scale) & (residual > LINE_LEVEL_RATIO * abs(level))
@@ -172,35 +188,49 @@ def _outlier_columns(values: PixelArray) -> MaskArray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cleaned:
-    """An image (h, w) whose bad pixels read as `median`, and whose non-finite ones read as zero."""
+    """An image (h, w) whose bad pixels read as `median`, and whose non-finite ones read as zero.
+
+    Image and `bad` are on the device.
+    """
 
     image: PixelArray
     bad: MaskArray
     median: np.float32
+    device: Device
 
     def rows(self, start: int, stop: int) -> PixelArray:
-        """A copy of some rows."""
-        rows = self.image[start:stop].astype(np.float32)
-        if not np.isfinite(rows.sum()):
+        """A copy of some rows, on the device."""
+        rows, bad = self.image[start:stop].astype(np.float32), self.bad[start:stop]
+        if not np.isfinite(self.device.host(rows.sum())):
             rows[~np.isfinite(rows)] = 0
-        if self.bad[start:stop].any():
-            rows[self.bad[start:stop]] = self.median
+        if self.device.host(bad.any()):
+            rows[bad] = self.median
         return rows
 
     def at(self, y: npt.NDArray[Any], x: npt.NDArray[Any]) -> PixelArray:
-        """The pixels at some places."""
-        values = self.image[y, x].astype(np.float32)
+        """The pixels at some places, on the host."""
+        values = self.device.at(self.image, y, x).astype(np.float32)
         values[~np.isfinite(values)] = 0
-        values[self.bad[y, x]] = self.median
+        values[self.device.at(self.bad, y, x)] = self.median
         return np.asarray(values)
 
+    @property
+    def strip_blocks(self) -> int:
+        """Number of rows of blocks in a strip that is processed at once."""
+        return _GPU_STRIP_BLOCKS if self.device.is_gpu else 1
 
-def _median(image: PixelArray, bad: MaskArray) -> np.float32:
+
+def _threads_on(device: Device, threads: int) -> int:
+    """Number of threads; a GPU computes for one of them."""
+    return 1 if device.is_gpu else threads
+
+
+def _median(image: PixelArray, bad: MaskArray, device: Device) -> np.float32:
     """Median of the good pixels, or of an even sample of them."""
     # An odd step, so that not all of them are of the same columns.
     step = max(image.size // _SAMPLES, 1) | 1
-    values = image.ravel()[::step][~bad.ravel()[::step]]
-    values = values if values.size else image[~bad]
+    values = device.host(image.ravel()[::step])[~bad.ravel()[::step]]
+    values = values if values.size else device.host(image)[~bad]
     return np.float32(np.median(np.where(np.isfinite(values), values, 0)))
 
 
@@ -209,28 +239,29 @@ def _block_statistics(image: _Cleaned, threads: int) -> tuple[FloatArray, FloatA
 
     And the fraction of negative pixels.
     """
-    height, width = (size // BLOCK_PX for size in image.image.shape)
+    (height, width), device = (size // BLOCK_PX for size in image.image.shape), image.device
     level, variance = np.empty((height, width)), np.empty((height, width))
-    negative = np.empty(height)
+    negative = np.zeros(height)
 
     def measure(start: int, stop: int) -> None:
-        for i in range(start, stop):
-            strip = image.rows(i * BLOCK_PX, (i + 1) * BLOCK_PX)[:, : width * BLOCK_PX]
-            blocks = strip.reshape(BLOCK_PX, width, BLOCK_PX)
-            means = np.sort(blocks.mean(axis=2), axis=0)
+        for i in range(start, stop, image.strip_blocks):
+            some = slice(i, min(i + image.strip_blocks, stop))
+            strip = image.rows(some.start * BLOCK_PX, some.stop * BLOCK_PX)[:, : width * BLOCK_PX]
+            blocks = strip.reshape(-1, BLOCK_PX, width, BLOCK_PX)
+            means = np.sort(device.host(blocks.mean(axis=3)), axis=1)
             # With less than one count per row the median is zero.
-            middle, most = np.median(means, axis=0), means[:-_TRIMMED_ROWS].mean(axis=0)
-            level[i] = np.where(middle == 0, most, middle)
+            middle, trimmed = np.median(means, axis=1), means[:, :-_TRIMMED_ROWS].mean(axis=1)
+            level[some] = np.where(middle == 0, trimmed, middle)
             difference = blocks[..., NOISE_LAG_PX:] - blocks[..., :-NOISE_LAG_PX]
-            variance[i] = np.einsum("yjx,yjx->j", difference, difference)
-            negative[i] = np.count_nonzero(strip < 0) / strip.size
+            variance[some] = device.host(np.einsum("kyjx,kyjx->kj", difference, difference))
+            negative[i] = device.host(np.count_nonzero(strip < 0))
 
-    share_equally(measure, height, threads)
+    share_equally(measure, height, _threads_on(device, threads))
     variance /= 2 * BLOCK_PX * (BLOCK_PX - NOISE_LAG_PX)
     return (
         median_filter(level, 3, mode="nearest"),
         median_filter(variance, 3, mode="nearest"),
-        float(negative.mean()),
+        float(negative.sum() / (height * width * BLOCK_PX**2)),
     )
 
 
@@ -265,22 +296,27 @@ def _candidates(
     upper = (level + widening * (4 * root + 4)) * unit - offset
     lower = (level - widening * (4 * root - 4)) * unit - offset
     lower[root < 2] = -np.inf
-    height, width = image.image.shape
+    (height, width), device = image.image.shape, image.device
     block_x = _block(np.arange(width), level.shape[1])
+    limits = [one.astype(np.float32).take(block_x, axis=1) for one in (upper, lower)]
+    above, below = map(device.upload, limits) if device.is_gpu else limits
 
     def scan(start: int, stop: int) -> list[npt.NDArray[np.int64]]:
         found = []
-        for i in range(start, stop):
-            block_y, first = min(i, level.shape[0] - 1), i * BLOCK_PX
-            strip = image.rows(first, first + BLOCK_PX)
-            is_far = strip > upper[block_y].astype(np.float32)[block_x]
-            is_far |= strip < lower[block_y].astype(np.float32)[block_x]
+        for i in range(start, stop, image.strip_blocks):
+            first, last = i * BLOCK_PX, min(i + image.strip_blocks, stop) * BLOCK_PX
+            strip = image.rows(first, last)
+            row = _block(np.arange(first, first + len(strip)), level.shape[0])
+            block_y = device.upload(row) if device.is_gpu else slice(row[0], row[0] + 1)
+            is_far = strip > above[block_y]
+            is_far |= strip < below[block_y]
             # Per strip; numpy finds indices much faster along one axis.
-            place = np.flatnonzero(is_far)
+            place = device.host(device.xp.flatnonzero(is_far))
             found.append(place + first * width)
         return found
 
-    strips = share_equally(scan, -(-height // BLOCK_PX), threads)
+    blocks = -(-height // BLOCK_PX)
+    strips = share_equally(scan, blocks, _threads_on(device, threads))
     places = np.concatenate([place for part in strips for place in part])
     y, x = np.divmod(places, width)
     return y, x

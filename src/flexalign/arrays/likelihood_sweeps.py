@@ -25,6 +25,10 @@ class CpuSweeps:
     ) -> None:
         self._packed, self._packing, self._sides = packed, packing, sides_px
 
+    def packed(self, patch: int) -> npt.NDArray[np.uint16]:
+        """The packed spectra (2, times * coefficients) of a patch."""
+        return np.asarray(self._packed[patch])
+
     def sweep(
         self,
         residual_px: FloatArray,

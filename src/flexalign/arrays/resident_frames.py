@@ -1,4 +1,4 @@
-"""Raw frames that stay on a GPU from the first pass to the second."""
+"""Frames that stay on a GPU: raw ones for the second pass, small ones for the estimation."""
 
 from __future__ import annotations
 
@@ -29,17 +29,20 @@ class ResidentFrames:
 
 
 def resident_frames(
-    device: Device, count: int, frames_bytes: int, needed_bytes: int
+    device: Device, count: int, needed_bytes: int, kept_bytes: int
 ) -> ResidentFrames | None:
-    """An empty store for `count` frames of `frames_bytes` in all, if the device has the memory.
+    """An empty store for `count` raw frames, if the device has the memory; see `has_memory`."""
+    return ResidentFrames(count) if has_memory(device, needed_bytes, kept_bytes) else None
 
-    As much memory again is left free, for the spectra of patches.
+
+def has_memory(device: Device, needed_bytes: int, kept_bytes: int) -> bool:
+    """Whether the device is a GPU with enough free memory to keep something there.
 
     Parameters
     ----------
-    needed_bytes : memory that the passes need without the store
+    needed_bytes : memory that the passes need in any case
+    kept_bytes : all that is kept; twice as much has to be free, for another process that starts at
+        the same time
     """
     free = device.free_bytes()
-    if not device.is_gpu or (free is not None and needed_bytes + 2 * frames_bytes > free):
-        return None
-    return ResidentFrames(count)
+    return device.is_gpu and (free is None or needed_bytes + 2 * kept_bytes <= free)

@@ -14,7 +14,6 @@ import numpy as np
 from scipy.special import j0
 
 from flexalign.arrays import fourier
-from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.threads import share_equally
 from flexalign.estimate.patch_spectra import PatchSpectra, pair_weight, sweep_batch
 from flexalign.estimate.spectral_powers import RingPowers, independent_share, ring_powers
@@ -218,7 +217,7 @@ def _residual_of_patch(
         phases: fourier.SpectrumArray = (along_y[:, :, None] * along_x[:, None, :])[:, inside]
         return phases
 
-    unaligned = likelihood.unpacked(patches.packing, patches.packed[patch])[:, inside]
+    unaligned = patches.of_patch(patch)[:, inside]
     unaligned = unaligned * turned(patches.offset_px[patch].astype(np.float64))
     phase = turned(displacement_px / patches.scale)
     attenuated_once, squared = patches.envelope[:, ring], patches.envelope[:, ring] ** 2

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.arrays.backends import FrameStack, make_frame_stack
 from flexalign.arrays.device import CPU, Device
-from flexalign.arrays.downsample import downsampled_images
 from flexalign.model import FloatArray, PixelArray
 from flexalign.plan import PAIRWISE_NYQUIST_SHARE
 
@@ -20,16 +20,18 @@ class SmallFrames:
 
     Attributes
     ----------
-    pixels : (n, h, w) float32, or float16 with a constant subtracted and scaled
+    pixels : (n, h, w) float32, or float16 with a constant subtracted and scaled; in the memory of
+        the device if resident, else on the host
     frame : (n,) zero-based index of each in the file, increasing; for a sum of several frames, the
         mean of their indices
     full_shape_px : (h, w) of the unbinned movie
     pixel_size_A : of the unbinned movie
     measured : (m,) index of every frame of the file that was used
-    device : on which the sweeps over their spectra run; the pixels are on the host
+    device : on which the sweeps over their spectra run
     copies : index of each frame of the file that is a copy -> index of the frame before
     taper : factor (h, w) by which the frames are faded out toward areas without electrons; None =
         there are none
+    is_resident : whether a GPU holds the pixels, and computes all that needs them
     """
 
     pixels: PixelArray
@@ -40,6 +42,12 @@ class SmallFrames:
     device: Device = CPU
     copies: Mapping[int, int] = field(default_factory=dict)
     taper: PixelArray | None = None
+    is_resident: bool = False
+
+    @property
+    def stack(self) -> FrameStack:
+        """The operations on the pixels."""
+        return make_frame_stack(self.device, self.pixels, is_resident=self.is_resident)
 
     @property
     def shape_px(self) -> tuple[int, int]:
@@ -54,7 +62,7 @@ class SmallFrames:
 
     def downsampled(self, shape_px: tuple[int, int], threads: int = 1) -> SmallFrames:
         """These frames at the smaller size `shape_px` (h, w)."""
-        pixels = downsampled_images(self.pixels, shape_px, PAIRWISE_NYQUIST_SHARE, threads)
+        pixels = self.stack.downsampled(shape_px, PAIRWISE_NYQUIST_SHARE, threads)
         taper = self.taper
         if taper is not None:
             row, column = (

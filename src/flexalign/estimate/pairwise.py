@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, fourier
+from flexalign.arrays import correlate
+from flexalign.arrays.correlate import Peaks
 from flexalign.arrays.fourier import SpectrumArray
-from flexalign.arrays.threads import share_equally
+from flexalign.arrays.frame_stack import Pairs
 from flexalign.estimate.frames import SmallFrames
-from flexalign.model import FloatArray, PairwiseShifts
+from flexalign.model import FloatArray, PairwiseShifts, PixelArray
 from flexalign.motion import Trajectory
 
 # More frames than this are summed in groups first: single ones have little signal, and the number
@@ -34,25 +35,16 @@ _TUKEY_CUT = 4.685
 _MIN_SPREAD_PX = 0.02
 
 
-def measure_pairs(
-    spectra: SpectrumArray,
-    shape_px: tuple[int, int],
-    radius_px: FloatArray,
-    scale: tuple[float, float],
-    threads: int = 1,
-) -> PairwiseShifts:
-    """Displacements between all pairs of filtered `spectra` (n, h, columns).
+def all_pairs(radius_px: FloatArray) -> Pairs:
+    """All pairs of n images, with a search radius (n, n) in small pixels for each."""
+    first, second = (i.astype(np.int64) for i in np.triu_indices(len(radius_px), 1))
+    return Pairs(first, second, radius_px[first, second])
 
-    Parameters
-    ----------
-    radius_px : (n, n) search radius for each pair of images, small pixels
-    scale : unbinned pixels per pixel, (y, x)
-    """
-    first, second = (i.astype(np.int64) for i in np.triu_indices(len(spectra), 1))
-    radius = radius_px[first, second]
-    peaks = correlate.pair_peaks(spectra, first, second, shape_px, radius, threads)
-    shift_px = peaks.shift_px * np.array(scale)
-    return PairwiseShifts(first, second, shift_px, peaks.score, np.ones(len(first)))
+
+def shifts_of(pairs: Pairs, peaks: Peaks, scale: tuple[float, float]) -> PairwiseShifts:
+    """The displacements of pairs in unbinned pixels, of which `scale` (y, x) make a small one."""
+    shift_px, weight = peaks.shift_px * np.array(scale), np.ones(len(pairs.first))
+    return PairwiseShifts(pairs.first, pairs.second, shift_px, peaks.score, weight)
 
 
 def solve(pairs: PairwiseShifts, count: int) -> tuple[FloatArray, FloatArray, PairwiseShifts]:
@@ -121,24 +113,24 @@ def filtered_spectra(
 ) -> SpectrumArray:
     """Spectra of `groups` of frames, whitened and low-passed to one half at `max_resolution_A`.
 
-    Columns without weight are left out (`correlate.significant_columns`); the rest is multiplied by
-    `mask` (h, w // 2 + 1).
+    The columns of `filter_response` are multiplied by `mask` (h, w // 2 + 1).
     """
-    shape = frames.shape_px
+    response = filter_response(frames, frames.shape_px, max_resolution_A)
+    if mask is not None:
+        response = response * mask[:, : response.shape[1]].astype(np.float32)
+    return frames.stack.group_spectra(groups, response, threads)
+
+
+def filter_response(
+    frames: SmallFrames, shape_px: tuple[int, int], max_resolution_A: float
+) -> PixelArray:
+    """Low-pass (h, columns) to one half at `max_resolution_A`, of images (h, w) of the frames.
+
+    Columns without weight are left out (`correlate.significant_columns`).
+    """
     half = tuple(frames.pixel_size_A * s / max_resolution_A for s in frames.scale)
-    response = correlate.low_pass(shape, (half[0], half[1]))
-    columns = correlate.significant_columns(response)
-    response = response if mask is None else response * mask.astype(np.float32)
-    spectra = np.empty((len(groups), shape[0], columns), np.complex64)
-
-    def transform(start: int, stop: int) -> None:
-        for k in range(start, stop):
-            image = frames.pixels[groups[k]].sum(axis=0)
-            spectra[k] = fourier.rfft2(image - image.mean(), columns=columns)
-
-    share_equally(transform, len(groups), threads)
-    correlate.whiten(spectra, shape, response, threads)
-    return spectra
+    response = correlate.low_pass(shape_px, (half[0], half[1]))
+    return np.ascontiguousarray(response[:, : correlate.significant_columns(response)])
 
 
 def search_radius_px(
@@ -164,11 +156,10 @@ def global_trajectory(
     count = len(frames.frame)
     groups = np.array_split(np.arange(count), min(count, max_images))
     frame = np.array([frames.frame[g].mean() for g in groups])
-    spectra = filtered_spectra(frames, groups, max_resolution_A, threads)
-    radius = search_radius_px(frame, frames, max_shift_A)
-    pairs = measure_pairs(spectra, frames.shape_px, radius, frames.scale, threads)
-    path, pairs = path_through(pairs, frames.frame)
-    return path, pairs
+    response = filter_response(frames, frames.shape_px, max_resolution_A)
+    pairs = all_pairs(search_radius_px(frame, frames, max_shift_A))
+    peaks = frames.stack.group_peaks(groups, response, pairs, threads)
+    return path_through(shifts_of(pairs, peaks, frames.scale), frames.frame)
 
 
 def path_through(

@@ -6,7 +6,6 @@ needs: its gradient, and the power of the sums ring by ring.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,9 +17,8 @@ from flexalign.arrays import correlate
 from flexalign.arrays.backends import LikelihoodSweeps, make_sweeps
 from flexalign.arrays.kernels import likelihood
 from flexalign.arrays.kernels.likelihood import Packing
-from flexalign.arrays.threads import share_equally
 from flexalign.estimate.frames import SmallFrames
-from flexalign.estimate.patches import PatchGrid, side_A, tapered_spectra
+from flexalign.estimate.patches import PatchGrid, side_A
 from flexalign.model import FloatArray
 from flexalign.plan import FINEST_RESOLUTION_A
 
@@ -34,8 +32,6 @@ _FIRST_RING = 3
 COARSEST_RESOLUTION_A = 45.0
 # Data without noise would overflow float32 weights.
 _MAX_WEIGHT = 1e30
-# Number of pixels of a patch that are transformed together, so that they stay in the cache.
-_PIXELS_PER_BATCH = 2**19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +40,7 @@ class PatchSpectra:
 
     Attributes
     ----------
-    packed : (patches, 2, times * coefficients) uint16, real and imaginary parts, attenuated by the
-        damage envelope
-    packing : which coefficients are kept, and where
+    packing : which coefficients of the spectra are kept, and where
     power : (patches, rings) sum of |X|^2 over frames
     offset_px : (patches, times, 2) integer shift of each patch when it was cut, small pixels
     ring_frequency_per_A : (rings,)
@@ -56,11 +50,11 @@ class PatchSpectra:
     frame : (times,) frame index
     scale : unbinned pixels per small pixel, (y, x)
     pixel_size_A : of the unbinned movie
-    sweeps : implementation of the sweeps over the packed spectra, on CPU or GPU
+    sweeps : the packed spectra, attenuated by the damage envelope, with the implementation of the
+        sweeps over them, on CPU or GPU
     expected : prior of the signal power, None = no prior
     """
 
-    packed: npt.NDArray[np.uint16]
     packing: Packing
     power: FloatArray
     offset_px: npt.NDArray[np.int64]
@@ -77,7 +71,7 @@ class PatchSpectra:
     @property
     def count(self) -> int:
         """Number of patches."""
-        return len(self.packed)
+        return len(self.offset_px)
 
     @property
     def ring(self) -> npt.NDArray[np.int32]:
@@ -87,7 +81,11 @@ class PatchSpectra:
     @property
     def spectra(self) -> npt.NDArray[np.complex64]:
         """An unpacked copy (patches, times, h, w // 2 + 1); zero where left out."""
-        return likelihood.unpacked(self.packing, self.packed)
+        return np.stack([self.of_patch(patch) for patch in range(self.count)])
+
+    def of_patch(self, patch: int) -> npt.NDArray[np.complex64]:
+        """As `spectra` of one patch (times, h, w // 2 + 1)."""
+        return likelihood.unpacked(self.packing, self.sweeps.packed(patch))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,27 +129,14 @@ def cut_spectra(
     # The factor a_t of eq. (1), which enters the weighted sum of frames once more.
     attenuation = envelope.astype(np.float32)
     packing = likelihood.packing_of(ring)
-    packed = np.empty((len(offset), 2, times * len(packing.ring_packed)), np.uint16)
-    power = np.zeros((len(offset), len(frequency)))
-    together = max(1, _PIXELS_PER_BATCH // math.prod(grid.shape_px))
-
-    def cut_patches(start: int, stop: int) -> None:
-        tiles = np.empty((together, *grid.shape_px), np.float32)
-        for patch in range(start, stop):
-            for first in range(0, times, together):
-                which = np.arange(first, min(first + together, times))
-                cut = tapered_spectra(frames, grid, patch, which, offset[patch, which], tiles)
-                likelihood.pack(
-                    cut, first, ring, packing.wave, packing.start, attenuation, packed[patch],
-                    power[patch],
-                )  # fmt: skip
-
-    share_equally(cut_patches, len(offset), threads)
+    packed, power = frames.stack.packed_spectra(grid.tiles, offset, packing, attenuation, threads)
+    sweeps = make_sweeps(
+        frames.device, packed, packing, grid.shape_px, is_resident=frames.is_resident
+    )
     count = np.bincount(ring[ring >= 0], minlength=len(frequency)).astype(np.float64)
     return PatchSpectra(
-        packed, packing, power, offset, frequency, envelope, count, grid,
-        frames.frame.astype(np.float64), scale, frames.pixel_size_A,
-        make_sweeps(frames.device, packed, packing, grid.shape_px),
+        packing, power, offset, frequency, envelope, count, grid,
+        frames.frame.astype(np.float64), scale, frames.pixel_size_A, sweeps,
     )  # fmt: skip
 
 
@@ -236,6 +221,6 @@ def shifted_spectra(
     ky, kx = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     along_y = np.exp(2j * np.pi * residual[:, :1] * ky).astype(np.complex64)
     along_x = np.exp(2j * np.pi * residual[:, 1:] * kx).astype(np.complex64)
-    moved = likelihood.unpacked(patches.packing, patches.packed[patch])
+    moved = patches.of_patch(patch)
     moved *= along_y[:, :, None] * along_x[:, None, :]
     return moved[:, patches.ring >= 0]

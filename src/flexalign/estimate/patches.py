@@ -8,22 +8,17 @@ so that their noise is independent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays import correlate, fourier
-from flexalign.arrays.fourier import SpectrumArray
-from flexalign.arrays.kernels.float16 import stored
-from flexalign.arrays.kernels.tiles import taper_tile
-from flexalign.arrays.threads import share_equally
+from flexalign.arrays.frame_stack import Tiles
 from flexalign.estimate import pairwise
 from flexalign.estimate.evidence import PatchLikelihood, fit_motion
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.prior_choice import choose_field_prior
 from flexalign.estimate.priors import FieldPrior
-from flexalign.model import FloatArray, PairwiseShifts, PatchTracks, PixelArray
+from flexalign.model import FloatArray, PatchTracks, PixelArray
 from flexalign.motion import MotionField
 
 # Width of the taper at each end, relative to the side of a patch.
@@ -55,6 +50,11 @@ class PatchGrid:
     shape_px: tuple[int, int]
     center_px: FloatArray
     window: PixelArray
+
+    @property
+    def tiles(self) -> Tiles:
+        """The patches as tiles of the small frames."""
+        return Tiles(self.corner_px, self.window)
 
 
 def _taper(size: int) -> FloatArray:
@@ -123,76 +123,21 @@ def track_patches(
     groups = np.array_split(np.arange(count), group_count)
     frame = np.array([frames.frame[g].mean() for g in groups])
     scale = np.array(frames.scale)
-    half = frames.pixel_size_A * scale / max_resolution_A
-    response = correlate.low_pass(grid.shape_px, (float(half[0]), float(half[1])))
-    columns = correlate.significant_columns(response)
+    response = pairwise.filter_response(frames, grid.shape_px, max_resolution_A)
     reach_px = _LOCAL_SEARCH_A / (frames.pixel_size_A * scale.min())
-    radius = np.full((len(groups), len(groups)), reach_px)
-    places = len(grid.corner_px)
-
-    def measure(start: int, stop: int) -> list[PairwiseShifts]:
-        tiles = np.empty((count, *grid.shape_px), np.float32)
-        pairs = []
-        for patch in range(start, stop):
-            spectra = _group_spectra(
-                frames, grid, patch, groups, displacement_px / scale, tiles, columns
-            )
-            correlate.whiten(spectra, grid.shape_px, response)
-            pairs.append(pairwise.measure_pairs(spectra, grid.shape_px, radius, frames.scale))
-        return pairs
-
-    measured = chain.from_iterable(share_equally(measure, places, threads))
+    pairs = pairwise.all_pairs(np.full((len(groups), len(groups)), reach_px))
+    peaks = frames.stack.tile_peaks(
+        grid.tiles, groups, displacement_px / scale, response, pairs, threads
+    )
+    measured = (pairwise.shifts_of(pairs, one, frames.scale) for one in peaks)
     # Serial: many small NumPy calls, which threads would not speed up (GIL).
-    solved = [pairwise.solve(pairs, len(groups))[:2] for pairs in measured]
+    solved = [pairwise.solve(shifts, len(groups))[:2] for shifts in measured]
     track, precision = (np.array(found) for found in zip(*solved, strict=True))
     errors = np.array([np.sqrt(np.diag(np.linalg.pinv(p)).clip(0)) for p in precision])
     likelihood = PatchLikelihood(grid.center_px, frame, precision, precision @ track)
     total = track + np.array([displacement_px[g].mean(axis=0) for g in groups])
     total -= total.mean(axis=1, keepdims=True)
     return PatchTracks(grid.center_px, frame, total, errors), likelihood
-
-
-def tapered_spectra(
-    frames: SmallFrames,
-    grid: PatchGrid,
-    patch: int,
-    which: npt.NDArray[np.int64],
-    offset_px: npt.NDArray[np.int64],
-    tiles: PixelArray,
-    columns: int | None = None,
-) -> SpectrumArray:
-    """Spectra (n, h, w // 2 + 1) of one patch in the frames `which` (n,), mean subtracted.
-
-    Parameters
-    ----------
-    offset_px : (n, 2) integer shift (y, x) of the patch in each, small pixels; frames are mirrored
-        beyond their edges
-    tiles : (n or more, h, w) buffer; allocating one for each call would double the time
-    columns : as for `fourier.rfft2`
-    """
-    tiles = tiles[: len(which)]
-    corners = grid.corner_px[patch] + offset_px
-    pixels = stored(frames.pixels)
-    for out, k, (top, left) in zip(tiles, which, corners, strict=True):
-        taper_tile(pixels[k], top, left, grid.window, out)
-    return fourier.rfft2(tiles, columns=columns)
-
-
-def _group_spectra(
-    frames: SmallFrames,
-    grid: PatchGrid,
-    patch: int,
-    groups: list[npt.NDArray[np.int64]],
-    displacement_px: FloatArray,
-    tiles: PixelArray,
-    columns: int,
-) -> SpectrumArray:
-    """Spectra (groups, h, columns) of one patch, its frames summed along the trajectory."""
-    whole = np.rint(displacement_px).astype(np.int64)
-    every = np.concatenate(groups)
-    spectra = tapered_spectra(frames, grid, patch, every, whole, tiles, columns)
-    moved = fourier.phase_shifted(spectra, grid.shape_px, whole - displacement_px)
-    return np.stack([moved[group[0] : group[-1] + 1].sum(axis=0) for group in groups])
 
 
 def fit_local_field(likelihood: PatchLikelihood, shape: MotionField) -> MotionField:

@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from flexalign.arrays import correlate, fourier
-from flexalign.arrays.kernels.float16 import add_scaled, stored
-from flexalign.arrays.threads import share_equally
 from flexalign.estimate.fixed_pattern import FixedPattern
 from flexalign.estimate.frames import SmallFrames
 from flexalign.model import FloatArray
@@ -26,7 +24,7 @@ def remove_pattern(frames: SmallFrames, pattern: FixedPattern, threads: int = 1)
     would add its noise with the opposite sign.  Between the centres of patches G is interpolated.
     """
     shape, pixel_A = frames.shape_px, frames.pixel_size_A
-    mean = fourier.rfft2(frames.pixels.mean(axis=0, dtype=np.float32), threads)
+    mean = fourier.rfft2(frames.stack.mean(), threads)
     frequency = correlate.ring_index(shape, (frames.scale[0] * pixel_A, frames.scale[1] * pixel_A))
     power = np.interp(frequency, pattern.ring_frequency_per_A, pattern.power_over_noise)
     strength = _over_field(pattern.strength, shape)
@@ -37,14 +35,9 @@ def remove_pattern(frames: SmallFrames, pattern: FixedPattern, threads: int = 1)
         part = 1 - 1 / np.sqrt(1 + len(frames.frame) * level * power)
         image = fourier.irfft2(mean * part.astype(np.float32), shape, threads)
         common += image * np.interp(strength, levels, of_level).astype(np.float32)
-    pixels = frames.pixels.copy()
-
-    def subtract(start: int, stop: int) -> None:
-        for image in stored(pixels)[start:stop]:
-            add_scaled(common, np.float32(-1), image)
-
-    share_equally(subtract, len(pixels), threads)
-    return replace(frames, pixels=pixels)
+    cleaned = replace(frames, pixels=frames.pixels.copy())
+    cleaned.stack.add_scaled(common, np.full(len(frames.frame), -1, np.float32), threads)
+    return cleaned
 
 
 def _levels(strength: FloatArray) -> FloatArray:

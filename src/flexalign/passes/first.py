@@ -153,17 +153,20 @@ def first_pass(
     correction = detector.make_correction(references.gain, references.dark, references.defects)
     with ThreadPool(threads) as pool:
         downsampler = make_downsampler(
-            device, pool, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE, resident
-        )
+            device, pool, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE,
+            resident, keeps_small=small.is_resident,
+        )  # fmt: skip
         frames = _FrameReader(reader, plan, small, downsampler)
         frames.read(correction, threads, progress)
         relative = relative_counts(small.means, small.spreads, math.prod(plan.correlation_shape_px))
         good, broken = frames.select(relative)
         mean = frames.sums.aligned_mean(correction, pool)
-        blank = blank_area(mean, plan.correlation_shape_px)
+        searched = device.upload(mean) if device.is_gpu else mean
+        blank = blank_area(searched, plan.correlation_shape_px, device)
         hot = np.zeros(full_shape, np.bool_)
         if params.hot_pixels:
-            hot = _outliers(mean, references.defects, threads)
+            hot = _outliers(searched, references.defects, threads, device)
+        del searched
         if hot.any():
             bad_pixels = references.defects | hot
             correction = detector.make_correction(references.gain, references.dark, bad_pixels)
@@ -218,7 +221,10 @@ def _check_level(path: str, frame: npt.NDArray[Any], correction: Correction) -> 
         )
 
 
-def _outliers(mean_image: PixelArray, known_bad: MaskArray, threads: int) -> MaskArray:
+def _outliers(
+    mean_image: PixelArray, known_bad: MaskArray, threads: int, device: Device
+) -> MaskArray:
     """Lines and pixels (h, w) that noise does not explain, except the known ones."""
-    lines = find_outlier_lines(mean_image, known_bad, threads)
-    return lines | find_outlier_pixels(mean_image, known_bad | lines, threads=threads)
+    lines = find_outlier_lines(mean_image, known_bad, threads, device)
+    known = known_bad | lines
+    return lines | find_outlier_pixels(mean_image, known, threads=threads, device=device)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.arrays.blank_area import fade_out, taper_beside
+from flexalign.arrays.backends import make_frame_stack
+from flexalign.arrays.blank_area import taper_beside
 from flexalign.arrays.device import Device
 from flexalign.arrays.downsample import DownsampledFrame, downsampled_pixels
-from flexalign.arrays.kernels.float16 import add_scaled, stored
-from flexalign.arrays.threads import share_equally
+from flexalign.arrays.resident_frames import has_memory
 from flexalign.estimate.frames import SmallFrames
 from flexalign.estimate.patch_spectra import COARSEST_RESOLUTION_A
 from flexalign.model import FloatArray, MaskArray, PixelArray
@@ -24,13 +24,18 @@ class SmallSums:
     Attributes
     ----------
     pixels : (times, h, w), filled by the down-sampler
+    is_resident : whether they are in the memory of a GPU, which has enough for the estimation
     index, means, spreads : index, mean and standard deviation of each frame of the file in them
     """
 
     def __init__(self, plan: Plan, device: Device) -> None:
         self._plan, self._device = plan, device
         max_times = -(-plan.align.count // plan.frames_per_time)
-        self.pixels = np.empty((max_times, *plan.correlation_shape_px), plan.small_frame_dtype)
+        self.is_resident = has_memory(device, plan.gpu_memory_bytes, plan.gpu_estimation_bytes)
+        library = device.xp if self.is_resident else np
+        shape = (max_times, *plan.correlation_shape_px)
+        self.pixels: PixelArray = library.empty(shape, plan.small_frame_dtype)
+        self._stack = make_frame_stack(device, self.pixels, is_resident=self.is_resident)
         self._time: list[int] = []  # position in `pixels` of each frame
         self.index: list[int] = []
         self.means: list[float] = []
@@ -60,21 +65,15 @@ class SmallSums:
         shape = (info.height_px, info.width_px)
         pattern = downsampled_pixels(index, excess, shape, small_shape, CORRELATION_NYQUIST_SHARE)
         # Counts of all frames of the file that are summed at each time.
-        factor = np.bincount(self._time, relative / np.mean(relative)).astype(np.float32)
-        images = stored(self.pixels)
-
-        def subtract_pattern(start: int, stop: int) -> None:
-            for image, counts in zip(images[start:stop], factor[start:stop], strict=False):
-                add_scaled(pattern, -counts, image)
-
-        share_equally(subtract_pattern, len(factor), threads)
+        counts = np.bincount(self._time, relative / np.mean(relative), len(self.pixels))
+        self._stack.add_scaled(pattern, -counts.astype(np.float32), threads)
 
     def fade_out(self, blank: MaskArray, threads: int) -> None:
         """Fade the frames out toward the area `blank` (h, w) without electrons."""
         scale = self._plan.movie.height_px / self._plan.correlation_shape_px[0]
         fade_px = COARSEST_RESOLUTION_A / (scale * self._plan.pixel_size_A)
         self._taper = taper_beside(blank, fade_px)
-        fade_out(self.pixels, self._taper, threads)
+        self._stack.fade_out(self._taper, threads)
 
     def frames(self, good: MaskArray, copies: Mapping[int, int]) -> SmallFrames:
         """Frames for the estimation: times with a good frame, at the mean index of their frames.
@@ -85,7 +84,7 @@ class SmallSums:
         """
         time, index = np.array(self._time)[good], np.array(self.index)[good]
         kept, where = np.unique(time, return_inverse=True)
-        pixels = self.pixels if len(kept) == len(self.pixels) else self.pixels[kept]
+        pixels = self.pixels if len(kept) == len(self.pixels) else self._stack.selected(kept)
         info = self._plan.movie
         return SmallFrames(
             pixels,
@@ -96,4 +95,5 @@ class SmallSums:
             device=self._device,
             copies=copies,
             taper=self._taper,
+            is_resident=self.is_resident,
         )

@@ -209,7 +209,7 @@ def _prepared(
     if bad.size:
         inside = np.isin(time, good)
         frames = replace(
-            frames, pixels=frames.pixels[good], frame=frames.frame[good],
+            frames, pixels=frames.stack.selected(good), frame=frames.frame[good],
             measured=frames.measured[inside],
         )  # fmt: skip
         time = np.searchsorted(good, time[inside])

@@ -1,1 +1,5 @@
-"""GPU implementations: `kernels` (CUDA), `passes` (both passes and the sweeps), `upload`."""
+"""GPU implementations: `passes`, `frame_stack` (small frames) and `sweeps`.
+
+The CUDA kernels are in `kernels` (of the passes), `pair_kernels` and `spectra_kernels`; `upload`
+copies raw frames.
+"""

@@ -1,4 +1,4 @@
-"""Launch the per-pixel kernels on a GPU: one thread per pixel, coefficient or row.
+"""Launch the per-pixel kernels of the passes on a GPU: one thread per pixel.
 
 The formulas are those of `elementwise`, compiled here as device functions.  Arrays are CuPy's,
 which numba takes as they are, or NumPy's in numba's CUDA simulator.  Nothing here waits for the
@@ -17,6 +17,7 @@ from numba import cuda
 
 from flexalign.arrays.kernels import elementwise
 from flexalign.arrays.kernels.elementwise import SPLINE_FILTER
+from flexalign.arrays.kernels.float16 import Coding
 
 # Small movies do not occupy a GPU fully, which need not be reported to users.
 _config: Any = getattr(cuda, "config", numba.config)
@@ -30,12 +31,14 @@ _PER_BATCH, _WARP = 4, 32
 _REACH_PX = len(SPLINE_FILTER) - 1
 
 _filtered = cuda.jit(device=True)(elementwise.filtered.py_func)
+_from_half = cuda.jit(device=True)(elementwise.from_half.py_func)
+_to_half = cuda.jit(device=True)(elementwise.rounded_to_half.py_func)
 _pixel_hash = cuda.jit(device=True)(elementwise.pixel_hash)
 _reflected = cuda.jit(device=True)(elementwise.reflected_index)
 _cubic_weights = cuda.jit(device=True)(elementwise.cubic_weights.py_func)
 
 
-def _launch(kernel: Any, width: int, height: int, *arguments: Any) -> None:
+def launch(kernel: Any, width: int, height: int, *arguments: Any) -> None:
     """Run `kernel` with a thread for each of `width` x `height` places."""
     block = (min(_BLOCK_PX[0], width), min(_BLOCK_PX[1], height))
     grid = (math.ceil(width / block[0]), math.ceil(height / block[1]))
@@ -61,7 +64,7 @@ def correct(raw: Any, dark: Any, gain: Any, out: Any) -> None:
     # A kernel takes no None: an array of the same kind is passed in place of a missing one.
     dark_or_any, gain_or_any = (out if array is None else array for array in (dark, gain))
     has = (int(dark is not None), int(gain is not None))
-    _launch(_correct, raw.shape[1], raw.shape[0], raw, dark_or_any, gain_or_any, *has, out)
+    launch(_correct, raw.shape[1], raw.shape[0], raw, dark_or_any, gain_or_any, *has, out)
 
 
 @cuda.jit(cache=True)
@@ -85,7 +88,7 @@ def replace_bad(image: Any, bad: Any, neighbours: Any, seed: np.uint64) -> None:
     neighbours : (n, count) int64, flat indices of good pixels
     seed : of the frame
     """
-    _launch(_replace_bad, len(bad), 1, image.reshape(-1), bad, neighbours, seed)
+    launch(_replace_bad, len(bad), 1, image.reshape(-1), bad, neighbours, seed)
 
 
 @cuda.jit(cache=True)
@@ -109,8 +112,8 @@ def downsample(
     buffer : (h of out, w of frame) float32 work array
     """
     height, groups = len(buffer), math.ceil(buffer.shape[1] / (_PER_BATCH * _WARP))
-    _launch(_downsample_down, groups * _WARP, height, frame, *along_y, buffer)
-    _launch(_downsample_across, out.shape[1], math.ceil(height / _PER_BATCH), buffer, *along_x, out)
+    launch(_downsample_down, groups * _WARP, height, frame, *along_y, buffer)
+    launch(_downsample_across, out.shape[1], math.ceil(height / _PER_BATCH), buffer, *along_x, out)
 
 
 @cuda.jit(fastmath=True, cache=True)
@@ -167,8 +170,8 @@ def _downsample_across(frame, start, weight, out):  # type: ignore[no-untyped-de
 def prefilter(image: Any, buffer: Any) -> None:
     """Turn float32 `image` (h, w) into its cubic spline coefficients; `buffer` is as large."""
     height, width = image.shape
-    _launch(_prefilter_x, width, height, image, buffer)
-    _launch(_prefilter_y, width, math.ceil(height / _FILTERED_ROWS), buffer, image)
+    launch(_prefilter_x, width, height, image, buffer)
+    launch(_prefilter_y, width, math.ceil(height / _FILTERED_ROWS), buffer, image)
 
 
 @cuda.jit(fastmath=True, cache=True)
@@ -213,7 +216,7 @@ def _coefficient(line, x):  # type: ignore[no-untyped-def]
 def sample(coefficients: Any, lattice: Any, step_px: int, out: Any) -> None:
     """Fill `out` (h, w) with the spline's value at p + displacement(p); see `warp.sample_tile`."""
     height, width = coefficients.shape
-    _launch(_sampler(step_px), width, height, coefficients, lattice, out)
+    launch(_sampler(step_px), width, height, coefficients, lattice, out)
 
 
 @cache
@@ -264,7 +267,7 @@ def _between(nodes, j, i, v, u):  # type: ignore[no-untyped-def]
 
 def add_weighted(spectrum: Any, total: Any, rate: Any, time: float) -> None:
     """Add `spectrum` times the exponential of `rate` times `time` to `total`."""
-    _launch(_add_weighted, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
+    launch(_add_weighted, total.shape[1], total.shape[0], spectrum, total, rate, np.float32(time))
 
 
 @cuda.jit(cache=True)
@@ -274,88 +277,54 @@ def _add_weighted(spectrum, total, rate, time):  # type: ignore[no-untyped-def]
         total[y, x] += np.float32(math.exp(rate[y, x] * time)) * spectrum[y, x]
 
 
-def sum_moved(packed: Any, phases: Any, row: Any, start: Any, is_wanted: Any, sums: Any) -> None:
-    """Fill `sums` with the spectra of patches, each moved by its phases, summed over time.
+def store(image: Any, coding: Coding, is_more: bool, out: Any) -> None:
+    """Set a stored image `out` (h, w) to `image` in its coding, or add that to it.
 
     Parameters
     ----------
-    packed : (patches, 2, times * coefficients) float32; see `likelihood.Packing`
-    phases : along y (patches, times, rows) and along x (patches, times, columns), complex64
-    row : (coefficients,) of each
-    start : (rows + 1,) number of coefficients before each row
-    is_wanted : (coefficients,) bool; the others become zero
-    sums : (patches, 2, coefficients) float32
+    out : from `float16.stored`
     """
-    arguments = (packed, *phases, row, start, is_wanted, sums)
-    _launch(_sum_moved, len(row), len(packed), *arguments)
-
-
-@cuda.jit(fastmath=True, cache=True)
-def _sum_moved(packed, y_phase, x_phase, row, start, is_wanted, sums):  # type: ignore[no-untyped-def]
-    c, p = cuda.grid(2)
-    if c >= row.shape[0] or p >= packed.shape[0]:
-        return
-    r, times = row[c], y_phase.shape[1]
-    column, columns = c - start[r], start[r + 1] - start[r]
-    real, imag = np.float32(0), np.float32(0)
-    if is_wanted[c]:
-        for t in range(times):
-            at = times * start[r] + t * columns + column
-            phase = y_phase[p, t, r] * x_phase[p, t, column]
-            real += packed[p, 0, at] * phase.real - packed[p, 1, at] * phase.imag
-            imag += packed[p, 0, at] * phase.imag + packed[p, 1, at] * phase.real
-    sums[p, 0, c], sums[p, 1, c] = real, imag
-
-
-def ring_power(sums: Any, order: Any, ring_start: Any, out: Any) -> None:
-    """Fill `out` (patches, rings) float64 with the power of `sums`, ring by ring.
-
-    `order` (coefficients,) sorts them by ring; a ring's are `ring_start[g]` to `ring_start[g + 1]`.
-    """
-    _launch(_ring_power, out.shape[1], out.shape[0], sums, order, ring_start, out)
+    height, width = image.shape
+    how = coding.level, coding.factor, int(is_more), int(is_half(out))
+    launch(_store, width, height, image, *how, out)
 
 
 @cuda.jit(cache=True)
-def _ring_power(sums, order, ring_start, out):  # type: ignore[no-untyped-def]
-    g, p = cuda.grid(2)
-    if g < out.shape[1] and p < out.shape[0]:
-        total = 0.0
-        for k in range(ring_start[g], ring_start[g + 1]):
-            real, imag = sums[p, 0, order[k]], sums[p, 1, order[k]]
-            total += real * real + imag * imag
-        out[p, g] = total
-
-
-def gradient(packed: Any, phases: Any, start: Any, columns: Any, weighted: Any, out: Any) -> None:
-    """Fill `out` (patches, times, rows, 2) float32 with each row's sum of k Im(conj(S) X).
-
-    Parameters
-    ----------
-    packed, phases, start : as for `sum_moved`
-    columns : (rows,) number of coefficients to use in each row
-    weighted : (patches, 2, coefficients) float32, the sums S times the likelihood's weight
-    out : the factor k_x is in it, the factor k_y, which a row has in common, is not
-    """
-    rows, times = len(columns), out.shape[1]
-    arguments = (packed, *phases, start, columns, weighted, out)
-    _launch(_gradient, times * rows, len(packed), *arguments)
-
-
-@cuda.jit(fastmath=True, cache=True)
-def _gradient(packed, y_phase, x_phase, start, columns, weighted, out):  # type: ignore[no-untyped-def]
-    n, p = cuda.grid(2)
-    times, rows = out.shape[1], out.shape[2]
-    if n >= times * rows or p >= packed.shape[0]:
+def _store(image, level, factor, is_more, is_half, out):  # type: ignore[no-untyped-def]
+    x, y = cuda.grid(2)
+    if y >= out.shape[0] or x >= out.shape[1]:
         return
-    # Neighbouring threads have neighbouring times, whose coefficients lie side by side.
-    t, r = n % times, n // times
-    at = times * start[r] + t * (start[r + 1] - start[r])
-    gradient_y, gradient_x = np.float32(0), np.float32(0)
-    for i in range(columns[r]):
-        phase = y_phase[p, t, r] * x_phase[p, t, i]
-        real = packed[p, 0, at + i] * phase.real - packed[p, 1, at + i] * phase.imag
-        imag = packed[p, 0, at + i] * phase.imag + packed[p, 1, at + i] * phase.real
-        part = weighted[p, 0, start[r] + i] * imag - weighted[p, 1, start[r] + i] * real
-        gradient_y += part
-        gradient_x += part * np.float32(i + 1)
-    out[p, t, r, 0], out[p, t, r, 1] = gradient_y, gradient_x
+    value = (image[y, x] - level) * factor
+    if is_half:
+        if is_more:
+            value += _from_half(out[y, x])
+        out[y, x] = _to_half(value)
+    else:
+        if is_more:
+            value += np.float32(out[y, x])
+        out[y, x] = value
+
+
+def add_scaled(image: Any, part: Any, out: Any) -> None:
+    """Add to each stored image of `out` (n, h, w) its `part` (n,) of `image` (h, w)."""
+    count, height, width = out.shape
+    launch(_add_scaled, height * width, count, image, part, int(is_half(out)), out)
+
+
+@cuda.jit(cache=True)
+def _add_scaled(image, part, is_half, out):  # type: ignore[no-untyped-def]
+    at, n = cuda.grid(2)
+    height, width = image.shape
+    if n >= out.shape[0] or at >= height * width:
+        return
+    y, x = at // width, at % width
+    value = part[n] * image[y, x]
+    if is_half:
+        out[n, y, x] = _to_half(_from_half(out[n, y, x]) + value)
+    else:
+        out[n, y, x] = np.float32(out[n, y, x]) + value
+
+
+def is_half(stored: Any) -> bool:
+    """Whether an image from `float16.stored` has 16-bit floats."""
+    return bool(stored.dtype == np.uint16)

@@ -1,6 +1,6 @@
-"""The two passes and the likelihood sweeps on a GPU.
+"""The two passes on a GPU.
 
-The CPU implementations are in `downsample`, `aligned_sum` and `kernels.likelihood`.
+The CPU implementations are in `downsample` and `aligned_sum`.
 
 Raw frames are copied to the device, finished sums to the host.  The host queues work and waits only
 where a result is needed.  Memory comes from CuPy's pools and FFT plans from its cache, so that both
@@ -9,7 +9,9 @@ are reused for the next movie.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,18 +21,14 @@ from flexalign.arrays import detector, fourier, resample
 from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
-from flexalign.arrays.downsample import DownsampledFrame, axis_filter, sum_dtype
+from flexalign.arrays.downsample import DownsampledFrame, axis_filter, coding_by, sum_dtype
 from flexalign.arrays.gpu import kernels
 from flexalign.arrays.gpu.upload import FrameUpload
 from flexalign.arrays.kernels.downsample import moments
-from flexalign.arrays.kernels.float16 import UNSCALED, coding_for, store, stored
-from flexalign.arrays.kernels.likelihood import Packing, as_float32
+from flexalign.arrays.kernels.float16 import UNSCALED, Coding, store, stored
 from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.resident_frames import ResidentFrames
-from flexalign.model import FloatArray, PixelArray
-
-# Maximum share of the free memory for the spectra of patches.
-_SPECTRA_MEMORY_SHARE = 0.5
+from flexalign.model import PixelArray
 
 
 class _Detector:
@@ -52,19 +50,27 @@ class _Detector:
 
 
 class GpuDownsampler:
-    """`downsample.Downsampler` on a GPU."""
+    """`downsample.Downsampler` on a GPU.
+
+    Parameters
+    ----------
+    small : (n, h, w) float32 or float16, output, on the device or on the host
+    keeps_small : whether it is on the device
+    """
 
     def __init__(
         self,
         correction: Correction,
         shape_px: tuple[int, int],
-        small: PixelArray,
+        small: Any,
         device: Device,
         kept_share: float,
         resident: ResidentFrames | None = None,
+        *,
+        keeps_small: bool = False,
     ) -> None:
         xp, small_shape_px = device.xp, (small.shape[1], small.shape[2])
-        self._device, self._all = device, small
+        self._device, self._all, self._correction = device, small, correction
         sizes = zip(shape_px, small_shape_px, strict=True)
         down, across = (axis_filter(a, b, kept_share) for a, b in sizes)
         along_x = across.start, np.ascontiguousarray(across.weight.T)
@@ -75,8 +81,8 @@ class GpuDownsampler:
         self._detector, self._resident = _Detector(correction, device), resident
         self._upload = FrameUpload(device, 0 if resident is None else resident.count)
         self._frame = device.xp.empty(shape_px, np.float32)
-        self._image, self._other_image = (device.empty_on_host(small_shape_px) for _ in range(2))
-        self._pending: tuple[int, int, Callable[[], object]] | None = None
+        self._output: _KeptFrames | _FetchedFrames
+        self._output = (_KeptFrames if keeps_small else _FetchedFrames)(small, device)
         self._used: set[int] = set()
         self.coding = UNSCALED
 
@@ -87,10 +93,9 @@ class GpuDownsampler:
     def add(
         self, raw: npt.NDArray[Any], frame_index: int, place: int, sums: Sequence[Any] = ()
     ) -> list[DownsampledFrame]:
-        """Down-sample a frame to `place`; see `Downsampler.add`.
-
-        The host waits for the frame before only when this one is in the queue.
-        """
+        """Down-sample a frame to `place`; see `Downsampler.add`."""
+        if not self._used:
+            self.coding = coding_by(raw, self._correction, self._all)
         pixels = self._upload.upload(raw)
         if self._resident is not None:
             self._resident.put(frame_index, pixels)
@@ -99,29 +104,88 @@ class GpuDownsampler:
             total += pixels
         self._upload.done()
         kernels.downsample(self._frame, self._along_y, self._along_x, self._rows, self._small)
-        image, self._other_image = self._other_image, self._image
-        self._device.fetch(self._small, image)
-        before = self.flush()
-        self._image, self._pending = image, (frame_index, place, self._device.mark())
-        return before
+        where = _Place(frame_index, place, place in self._used, self.coding)
+        self._used.add(place)
+        return self._output.add(self._small, where)
 
     def flush(self) -> list[DownsampledFrame]:
-        """Process the last frame."""
-        if self._pending is None:
-            return []
-        (index, place, wait), self._pending = self._pending, None
-        wait()
-        mean, spread = moments(self._image)
-        if not self._used:
-            self.coding = coding_for(self._all, mean, spread)
-        level, factor = self.coding.level, self.coding.factor
-        store(self._image, level, factor, place in self._used, stored(self._all[place]))
-        self._used.add(place)
-        return [DownsampledFrame(index, mean, spread)]
+        """Process the frames that still wait."""
+        return self._output.flush()
 
     def fetched(self, total: Any) -> npt.NDArray[Any]:
         """A sum in host memory."""
         return self._device.host(total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a small frame belongs, whether it is added there, and how it is stored."""
+
+    frame_index: int
+    place: int
+    is_more: bool
+    coding: Coding
+
+
+class _KeptFrames:
+    """Stores small frames on the device; their moments are fetched at the end."""
+
+    def __init__(self, small: Any, device: Device) -> None:
+        self._small, self._device = stored(small), device
+        self._index: list[int] = []
+        self._sums: list[Any] = []
+
+    def add(self, image: Any, where: _Place) -> list[DownsampledFrame]:
+        """Store an image (h, w) of the device; none is completed by now."""
+        xp = self._device.xp
+        kernels.store(image, where.coding, where.is_more, self._small[where.place])
+        self._index.append(where.frame_index)
+        squares = xp.square(image)
+        self._sums += [image.sum(dtype=np.float64), squares.sum(dtype=np.float64)]
+        return []
+
+    def flush(self) -> list[DownsampledFrame]:
+        """All frames; the host waits."""
+        if not self._index:
+            return []
+        sums = self._device.host(self._device.xp.stack(self._sums)).reshape(-1, 2)
+        means, squares = (sums / math.prod(self._small.shape[1:])).T
+        spreads = np.sqrt(np.maximum(squares - means**2, 0))
+        return [
+            DownsampledFrame(index, float(mean), float(spread))
+            for index, mean, spread in zip(self._index, means, spreads, strict=True)
+        ]
+
+
+class _FetchedFrames:
+    """Stores small frames on the host.
+
+    The host waits for a frame only when the next one is in the queue.
+    """
+
+    def __init__(self, small: PixelArray, device: Device) -> None:
+        self._small, self._device = stored(small), device
+        self._image, self._other_image = (device.empty_on_host(small.shape[1:]) for _ in range(2))
+        self._pending: tuple[_Place, Callable[[], object]] | None = None
+
+    def add(self, image: Any, where: _Place) -> list[DownsampledFrame]:
+        """Fetch an image (h, w) of the device, and store the one before."""
+        fetched, self._other_image = self._other_image, self._image
+        self._device.fetch(image, fetched)
+        before = self.flush()
+        self._image, self._pending = fetched, (where, self._device.mark())
+        return before
+
+    def flush(self) -> list[DownsampledFrame]:
+        """Store the last frame."""
+        if self._pending is None:
+            return []
+        (where, wait), self._pending = self._pending, None
+        wait()
+        mean, spread = moments(self._image)
+        level, factor = where.coding.level, where.coding.factor
+        store(self._image, level, factor, where.is_more, self._small[where.place])
+        return [DownsampledFrame(where.frame_index, mean, spread)]
 
 
 class GpuAlignedSums:
@@ -226,105 +290,3 @@ class GpuAlignedSums:
             return image
         low = fourier.rfft2_cropped(image, self._output_shape)
         return fourier.irfft2(low, self._output_shape)
-
-
-class GpuSweeps:
-    """`likelihood_sweeps.CpuSweeps` on a GPU.
-
-    Spectra that do not fit are processed in pieces, copied again for each sweep.
-
-    Parameters
-    ----------
-    packed : (patches, 2, times * coefficients) uint16, see `packing` and `likelihood.pack`; the
-        GPU holds them as float32
-    sides_px : (h, w) of a patch
-    max_bytes : memory for the spectra; None = half of what is free
-    """
-
-    def __init__(
-        self,
-        packed: npt.NDArray[np.uint16],
-        packing: Packing,
-        sides_px: tuple[int, int],
-        device: Device,
-        max_bytes: int | None = None,
-    ) -> None:
-        xp, ring = device.xp, packing.ring_packed
-        self._packed, self._packing, self._sides, self._device = packed, packing, sides_px, device
-        columns = np.diff(packing.start)
-        self._start, self._ring = device.upload(packing.start), device.upload(ring)
-        self._row = device.upload(np.repeat(np.arange(len(columns)), columns))
-        self._wave_y = device.upload(packing.wave, np.float64)
-        self._wave_x = xp.arange(1, columns.max() + 1, dtype=np.float64)
-        self._order = device.upload(np.argsort(ring, kind="stable"))
-        self._ring_count = int(packing.ring.max()) + 1
-        self._ring_start = device.upload(
-            np.searchsorted(np.sort(ring), np.arange(self._ring_count + 1)), np.int64
-        )
-        free = device.free_bytes()
-        if max_bytes is None and free is not None:
-            max_bytes = int(_SPECTRA_MEMORY_SHARE * free)
-        each_bytes = 2 * packed[0].nbytes
-        fitting = len(packed) if max_bytes is None else max(1, max_bytes // each_bytes)
-        self._together = min(fitting, len(packed))
-        self._resident = self._uploaded(packed) if self._together == len(packed) else None
-
-    def _uploaded(self, packed: npt.NDArray[np.uint16]) -> Any:
-        """Packed spectra on the GPU, as float32."""
-        return as_float32(self._device.upload(packed))
-
-    def sweep(
-        self,
-        residual_px: FloatArray,
-        weight: npt.NDArray[np.float32],
-        rings: int,
-        weighted_rings: int,
-        threads: int = 1,
-    ) -> tuple[FloatArray, FloatArray]:
-        """Gradient and ring sums of several motions; see `CpuSweeps.sweep`."""
-        gradient, summed = np.empty(residual_px.shape), np.zeros(weight.shape)
-        for m in range(len(weight)):
-            self._sweep(residual_px[m], weight[m], rings, weighted_rings, gradient[m], summed[m])
-        return gradient, summed
-
-    def _sweep(
-        self,
-        residual_px: FloatArray,
-        weight: npt.NDArray[np.float32],
-        rings: int,
-        weighted_rings: int,
-        gradient: FloatArray,
-        summed: FloatArray,
-    ) -> None:
-        """Fill gradient (patches, times, 2) and ring sums (patches, rings) of one motion."""
-        xp = self._device.xp
-        is_wanted, weight_at = self._ring < rings, self._device.upload(weight)
-        columns = self._device.upload(self._packing.columns_within(weighted_rings))
-        for first in range(0, len(residual_px), self._together):
-            piece = slice(first, first + self._together)
-            packed = (
-                self._uploaded(self._packed[piece]) if self._resident is None else self._resident
-            )
-            phases = self._phases(residual_px[piece])
-            sums = xp.empty((len(packed), 2, len(self._row)), np.float32)
-            kernels.sum_moved(packed, phases, self._row, self._start, is_wanted, sums)
-            power = xp.empty((len(packed), self._ring_count), np.float64)
-            kernels.ring_power(sums, self._order, self._ring_start, power)
-            summed[piece, : self._ring_count] = self._device.host(power)
-            if weighted_rings == 0:
-                gradient[piece] = 0
-                continue
-            sums *= weight_at[piece][:, None, self._ring]
-            gradients = xp.empty((*residual_px[piece].shape[:2], len(columns), 2), np.float32)
-            kernels.gradient(packed, phases, self._start, columns, sums, gradients)
-            gradients[..., 0] *= self._wave_y.astype(np.float32)
-            gradient[piece] = self._device.host(gradients.sum(axis=2, dtype=np.float64))
-
-    def _phases(self, residual_px: FloatArray) -> tuple[Any, Any]:
-        """exp(2 pi i k.residual) of rows (patches, times, rows) and of columns (likewise)."""
-        xp = self._device.xp
-        turns = self._device.upload(2j * np.pi * residual_px / np.array(self._sides))
-        return (
-            xp.exp(turns[..., 0, None] * self._wave_y).astype(np.complex64),
-            xp.exp(turns[..., 1, None] * self._wave_x).astype(np.complex64),
-        )
