@@ -51,7 +51,7 @@ def test_a_movie_whose_worker_is_killed_has_one_more_try(movies, tmp_path, times
         kills = sum(isinstance(e, events.Ended) and e.outcome.job.movie == victim for e in seen)
         if isinstance(event, Stage) and event.movie == victim and kills < times:
             for worker in executor.processes:
-                if worker.movie == victim:
+                if victim in worker.movies:
                     os.kill(worker.pid, signal.SIGKILL)
 
     summary = go(tmp_path / "run", sorted(movies.iterdir()), observe, executor)
