@@ -13,10 +13,14 @@ import mrcfile
 import numpy as np
 import pytest
 
+from flexalign.batch import events
 from flexalign.batch.executors import InProcess
+from flexalign.batch.folder import RunFolder
 from flexalign.batch.gpus import Gpus
 from flexalign.batch.jobs import Job, Note, Outcome, Stage
 from flexalign.batch.local_processes import LocalProcesses
+from flexalign.batch.run import Run
+from flexalign.batch.sources import Listed
 from flexalign.io.movies.open_movie import plan_movie
 from flexalign.params import AlignParams
 
@@ -44,6 +48,12 @@ def work(executor, movies, out, act=lambda message: None):
     finally:
         executor.close()
     return heard
+
+
+def kill_all(executor):
+    """Kill the processes of the executor."""
+    for process in executor.processes:
+        os.kill(process.pid, signal.SIGKILL)
 
 
 def outcomes(heard):
@@ -101,6 +111,64 @@ def test_without_memory_for_its_frames_a_movie_is_read_when_it_is_computed(many,
     assert "read" not in {m.stage for m in heard if isinstance(m, Stage)}
 
 
+def run_over(folder, movies, observe=lambda event: None):
+    """A run over the movies on one GPU; it can be stopped by `observe`."""
+    folder.mkdir(exist_ok=True)
+    executor = LocalProcesses(3, threads=1, gpus=Gpus(ONE))
+    made = Run(RunFolder(folder, PARAMS), executor, Listed(movies), observe)
+    return made, executor
+
+
+def test_a_run_that_is_stopped_finishes_the_movies_in_progress_and_is_resumed(many, tmp_path):
+    ended = []
+
+    def stop(event):
+        if isinstance(event, events.Ended):
+            ended.append(event)
+            first.stop()
+
+    first, _ = run_over(tmp_path / "run", many, stop)
+    stopped = first.go()
+    second, _ = run_over(tmp_path / "run", many)
+    resumed = second.go()
+
+    assert stopped.is_stopped
+    assert stopped.done == len(ended) == 5 - stopped.unfinished
+    assert stopped.failed == resumed.failed == 0
+    assert (resumed.done, resumed.done_before) == (stopped.unfinished, stopped.done)
+
+
+def test_movies_of_a_process_that_is_killed_are_tried_again_alone(many, tmp_path):
+    lost, alone = [], []
+
+    def observe(event):
+        if isinstance(event, Stage) and not lost:
+            kill_all(executor)
+        if isinstance(event, events.Ended):
+            movies = alone if event.outcome.job.runs_alone else lost
+            if event.outcome.job.runs_alone or not event.is_final:
+                movies.append(event.outcome.job.movie)
+
+    run, executor = run_over(tmp_path / "run", many, observe)
+    summary = run.go()
+
+    assert (summary.done, summary.failed) == (5, 0)
+    assert sorted(alone) == sorted(lost) != []
+
+
+def test_blas_has_one_thread_for_all_movies_of_a_process(many, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    executor, seen = LocalProcesses(1, threads=1, gpus=Gpus(ONE)), set()
+
+    def look(_):
+        for process in executor.processes:
+            seen.update(Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"))
+
+    work(executor, many[:1], tmp_path / "out", look)
+
+    assert b"OPENBLAS_NUM_THREADS=1" in seen
+
+
 def test_a_movie_that_cannot_be_aligned_costs_no_other(many, tmp_path):
     many[1].write_bytes(b"no movie")
 
@@ -131,18 +199,20 @@ def test_a_process_that_is_killed_gives_its_movies_to_another_gpu(many, tmp_path
 
 
 def test_of_one_gpu_a_process_that_is_killed_is_replaced(many, tmp_path):
-    executor, killed = LocalProcesses(2, threads=1, gpus=Gpus(ONE)), []
+    executor, lost = LocalProcesses(2, threads=1, gpus=Gpus(ONE)), []
 
     def kill_once(message):
-        if isinstance(message, Stage) and not killed:
-            killed.extend(executor.processes[0].movies)
-            os.kill(executor.processes[0].pid, signal.SIGKILL)
+        if isinstance(message, Outcome) and message.failure:
+            lost.append(message)
+        if isinstance(message, Stage) and not lost:
+            kill_all(executor)
 
     heard = work(executor, many, tmp_path / "out", kill_once)
 
-    failed = {o.job.movie: o.failure.kind for o in outcomes(heard).values() if o.failure}
-    assert failed == dict.fromkeys(killed, "worker-died")
-    assert 1 <= len(failed) <= 2
+    assert {outcome.failure.kind for outcome in lost} == {"worker-died"}
+    assert 1 <= len(lost) <= 2
+    assert len(outcomes(heard)) == 5
+    assert notes(heard) == []
 
 
 @pytest.mark.slow

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flexalign import simulate_movie
+from flexalign import read_record, simulate_movie
+from flexalign.device_choice import why_cpu
+from flexalign.machine import core_count
 
 
 def test_several_gpus_are_refused_for_one_movie(run, tmp_path, monkeypatch):
@@ -42,3 +44,24 @@ def test_gpus_of_a_run_that_cannot_be_used_are_refused_first(
     assert outcome.code == code
     assert message in outcome.err
     assert not (tmp_path / "out").exists()
+
+
+def test_auto_says_why_a_run_is_not_on_the_gpu(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    reason = why_cpu(4 * 64 * 64, core_count(), many=True)
+    if not reason:
+        pytest.skip("on one core, the GPU is expected to be faster")
+    movie = simulate_movie(shape_px=(64, 64), frame_count=4, particles=0, threads=1)
+    for name in ("a", "b"):
+        movie.save(tmp_path / "movies", name)
+    log = tmp_path / "run.log"
+
+    outcome = run("align", tmp_path / "movies", "--out", tmp_path / "out", "--pixel-size", "1.5",
+                  "--no-local", "--no-refine", "--no-psd", "--log", log)  # fmt: skip
+
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count(f"computing on cpu: {reason}") == 1
+    assert f"computing on cpu: {reason}" in log.read_text()
+    for name in ("a", "b"):
+        decisions = read_record(tmp_path / "out" / f"{name}_record.json").decisions
+        assert (decisions["device"], decisions["device_note"]) == ("cpu", reason)

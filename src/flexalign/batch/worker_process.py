@@ -19,8 +19,9 @@ from flexalign.batch.jobs import Job, Needs, Outcome, Start
 
 MAX_STDERR_CHARACTERS = 600
 TRACEBACK_WAIT_S = 0.2
-# Limit of the C library's memory arenas, which would grow over weeks.
-MALLOC_ARENA_MAX = "2"
+# Limit of the C library's memory arenas, which would grow over weeks; BLAS threads would only spin
+# for small matrices, and several movies of a process must not change their number for each other.
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +112,7 @@ def start_worker(places: int, device: str) -> Worker:
     their_lifeline, our_lifeline = os.pipe()
     output = tempfile.TemporaryFile()  # noqa: SIM115
     numbers = (theirs.fileno(), their_lifeline)
-    environment = {"MALLOC_ARENA_MAX": MALLOC_ARENA_MAX, **os.environ, PROCESS_VARIABLE: device}
+    environment = {**ENVIRONMENT, **os.environ, PROCESS_VARIABLE: device}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "flexalign.batch.worker", *map(str, (*numbers, places))],
         stdin=subprocess.DEVNULL,
