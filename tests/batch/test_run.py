@@ -182,6 +182,7 @@ def ended(wall_s: float, cpu_s: float, threads: int = 1) -> Outcome:
     [
         (9.0, 3, "computing (CPU 90% busy)"),
         (2.0, 3, "longest stage: writing, 75% of the time"),
+        (math.nan, 3, "longest stage: writing, 75% of the time"),
         (9.0, 1, "too few movies at a time"),
     ],
 )
