@@ -193,8 +193,8 @@ def test_a_process_that_is_killed_gives_its_movies_to_another_gpu(many, tmp_path
     assert not any(outcome.failure for outcome in outcomes(heard).values())
     (note,) = notes(heard)
     assert note.startswith(
-        "cpu of A failed and takes no more movies, other GPUs take them: its worker was killed by "
-        "signal 9 (SIGKILL)"
+        "cpu of A failed and takes no more movies, its own go to other GPUs: its worker was killed "
+        "by signal 9 (SIGKILL)"
     )
 
 
@@ -224,7 +224,7 @@ def test_a_gpu_that_cannot_be_used_gives_its_movies_to_another(many, tmp_path, m
     devices = {name: o.record["decisions"]["device"] for name, o in outcomes(heard).items()}
     assert devices == dict.fromkeys(("m0", "m1"), "cuda:0 (simulated)")
     (note,) = notes(heard)
-    assert note.startswith("cuda:1 failed and takes no more movies, other GPUs take them: ")
+    assert note.startswith("cuda:1 failed and takes no more movies, its own go to other GPUs: ")
     assert "expected a GPU from 0 to 0, found 1" in note
 
 

@@ -12,7 +12,7 @@ def test_a_gpu_that_fails_takes_no_more_movies_and_another_takes_its_own():
 
     assert again
     assert gpus.good == ["cuda:1"]
-    assert note == "cuda:0 failed and takes no more movies, other GPUs take them: it is lost"
+    assert note == "cuda:0 failed and takes no more movies, its own go to other GPUs: it is lost"
 
 
 def test_a_movie_that_fails_on_two_gpus_is_the_cause_and_both_are_used_on():
@@ -55,4 +55,4 @@ def test_after_auto_the_cpu_takes_the_movies_of_the_last_gpu():
 
     assert again
     assert gpus.good == []
-    assert "the CPU take" in note
+    assert "its own go to the CPU: lost" in note

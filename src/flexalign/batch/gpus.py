@@ -68,7 +68,7 @@ class Gpus:
             self._given_on |= dict.fromkeys(movies, gpu)
             self._retire(gpu, reason)
             where = "other GPUs" if self.good else "the CPU"
-            return True, f"{gpu} failed and takes no more movies, {where} take them: {reason}"
+            return True, f"{gpu} failed and takes no more movies, its own go to {where}: {reason}"
         earlier = self._failed_last.setdefault(gpu, movies[0])
         if is_of_device and earlier not in movies:
             self._retire(gpu, reason)

@@ -109,10 +109,12 @@ class LocalProcesses:
 
     def wait(self, listener: Listener, timeout_s: float) -> None:
         """Assign jobs, and wait for messages of the processes."""
+        has_jobs = bool(self._queue)
         self._hand_out(listener)
         connections = {worker.connection: worker for worker in self._workers}
         if not connections:
-            time.sleep(timeout_s)
+            if not has_jobs:
+                time.sleep(timeout_s)
             return
         for connection in wait(list(connections), timeout_s):
             self._listen(connections[connection], listener)  # type: ignore[index]
