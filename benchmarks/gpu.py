@@ -4,9 +4,12 @@ Every stage of the two passes is measured alone, by events on the device, beside
 bytes it has to move over the bandwidth of a plain copy, and cuFFT's own time for the transform.
 Then both passes run over frames that are in memory already, which shows whether the transfers and
 the host keep up.  Last comes the whole of ``align_movie`` on both devices: motion and sums are
-compared, and the times stand beside decoding alone on the host.  The tables are Markdown::
+compared, and the times stand beside decoding alone on the host.  With ``--session``, so many
+copies of each movie are aligned in runs: on the GPU with stages that overlap and without, and on
+the CPU; micrographs are compared first.  The tables are Markdown::
 
     python benchmarks/gpu.py --classes falcon-mrc superres --threads 16
+    python benchmarks/gpu.py --classes falcon-mrc --session 50
 
 Movies are those of speed.py.  Nothing else should run meanwhile.
 """
@@ -16,12 +19,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 
+import gpu_session
 import numpy as np
 import speed
 from store import CACHE
@@ -35,6 +40,8 @@ from flexalign.arrays.device import Device, resolve
 from flexalign.arrays.downsample import axis_filter, sum_dtype
 from flexalign.arrays.gpu.passes import GpuAlignedSums, GpuDownsampler, kernels
 from flexalign.arrays.lowrank_weights import ExponentialWeights
+from flexalign.batch.gpus import Gpus
+from flexalign.batch.local_processes import MOVIES_PER_GPU, LocalProcesses, default_jobs
 from flexalign.io.movies.open_movie import open_for
 from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan, make_plan
 from flexalign.simulate import SimulationSettings
@@ -271,6 +278,39 @@ def measure(name: str, cache: Path, threads: int, device: Device) -> str:
     )
 
 
+def sessions(name: str, cache: Path, threads: int, device: Device, count: int) -> str:
+    """The table of runs over `count` copies of a movie, in Markdown."""
+    settings = SimulationSettings(**speed.CLASSES[name].settings)
+    files = speed.movie_of(name, cache, threads)
+    params = speed.params_of(files, settings, threads)
+
+    def used_bytes() -> int:
+        with device.active():
+            free, total = device.xp.cuda.runtime.memGetInfo()
+        return int(total - free)
+
+    on_gpu, on_cpu = replace(params, device=device.name), replace(params, device="cpu")
+    kinds = {
+        "CPU": (on_cpu, LocalProcesses(default_jobs(None))),
+        f"{device.name}, one after the other": (
+            on_gpu, LocalProcesses(1, threads=threads, gpus=Gpus([device.name])),
+        ),
+        f"{device.name}, stages overlap": (
+            on_gpu, LocalProcesses(MOVIES_PER_GPU, threads=threads, gpus=Gpus([device.name])),
+        ),
+    }  # fmt: skip
+    found = {}
+    with tempfile.TemporaryDirectory(dir=cache) as place:
+        folders = {kind: Path(place) / str(n) for n, kind in enumerate(kinds)}
+        for kind, (chosen, executor) in kinds.items():
+            folder = folders[kind]
+            found[kind] = gpu_session.run(files.movie, chosen, folder, count, executor, used_bytes)
+            expected = folders["CPU"]
+            largest = gpu_session.deviation(expected, folder, ["m0", f"m{count - 1}"])
+            print(f"{kind}: micrographs differ from those of the CPU by {largest:.1e}", flush=True)
+    return f"{speed.describe(name, files, settings)}\n\n{gpu_session.table(found)}"
+
+
 def whole_table(results: dict[str, tuple[AlignmentResult, float]], decode_s: float) -> str:
     """Time of the stages of `align_movie` on each device, in Markdown."""
     names = list(next(iter(results.values()))[0].record.timings_s)
@@ -293,6 +333,8 @@ def main() -> int:
                         help=f"of {', '.join(speed.CLASSES)}")  # fmt: skip
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=16)
+    parser.add_argument("--session", type=int, default=0, metavar="MOVIES",
+                        help="runs over so many copies of each movie")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=CACHE)
     chosen = parser.parse_args()
     cache = chosen.cache.resolve()
@@ -301,7 +343,11 @@ def main() -> int:
         print(f"{device.describe()}, {chosen.threads} threads on the host", flush=True)
         warm_up(cache, chosen.threads, device)
         for name in chosen.classes:
-            print(f"\n{measure(name, cache, chosen.threads, device)}", flush=True)
+            if chosen.session:
+                text = sessions(name, cache, chosen.threads, device, chosen.session)
+            else:
+                text = measure(name, cache, chosen.threads, device)
+            print(f"\n{text}", flush=True)
     except FlexAlignError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

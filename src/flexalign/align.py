@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
+from flexalign.alignment_request import (
+    Request,
+    check_formats,
+    check_unchanged,
+    device_for,
+    params_for,
+    state_of,
+    with_references,
+)
 from flexalign.alignment_result import AlignmentResult, write_alignment
 from flexalign.arrays import power_spectrum
 from flexalign.arrays.detector import load_kd_tree
-from flexalign.arrays.device import resolve
+from flexalign.arrays.device import Device
 from flexalign.arrays.downsample import load_compiled_loops
 from flexalign.arrays.kernels.warp import compiling_note
 from flexalign.arrays.resident_frames import resident_frames
-from flexalign.errors import InputError, ParameterError
 from flexalign.estimate.model_selection import estimate_motion
 from flexalign.estimate.result import Estimate, given_motion
 from flexalign.estimate.series_prior import SeriesPrior
@@ -31,40 +37,28 @@ from flexalign.io.movies.array_movie import FrameArray
 from flexalign.io.movies.open_movie import opened
 from flexalign.io.movies.reader import CachingMovie, MovieReader
 from flexalign.io.png import load_drawing
-from flexalign.io.record import file_state, movie_file
-from flexalign.io.reference_images import reference_image
 from flexalign.io.references import Reference, references_for
 from flexalign.io.results import check_output
-from flexalign.model import FrameSums, MovieInfo, MovieRecord, PixelArray, PowerSpectrum
+from flexalign.model import (
+    FrameSums,
+    MovieRecord,
+    PowerSpectrum,
+    References,
+)
 from flexalign.motion import Motion
 from flexalign.naming import SUFFIXES, movie_root
-from flexalign.params import AlignParams, given_params, quoted
-from flexalign.passes import first_pass, second_pass
+from flexalign.params import AlignParams, given_params
+from flexalign.passes import FirstPass, first_pass, second_pass
 from flexalign.plan import Plan, make_plan
 from flexalign.progress import Progress, silent
 from flexalign.provenance import describe_inputs, record_of
 from flexalign.quality.gain_residual import line_residuals
 from flexalign.quality.metrics import curves, gain_residuals, quality_of
+from flexalign.stages import AT_ONCE, Stages
 from flexalign.timing import StageTimer
 
 LOG = logging.getLogger("flexalign")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Request:
-    """What is to be done: the arguments of `align_movie`, checked.
-
-    Attributes
-    ----------
-    images : those of "gain", "dark" and "defects" that were given as arrays
-    """
-
-    movie: str | Path | FrameArray | MovieReader
-    params: AlignParams
-    motion: Motion | None = None
-    series_prior: SeriesPrior | None = None
-    progress: Progress = silent
-    images: Mapping[str, PixelArray] = field(default_factory=dict)
+_OnMotion = Callable[[Plan, Estimate], None]
 
 
 def align_movie(
@@ -131,30 +125,10 @@ def align_movie(
     >>> result.sums.plain.shape, result.motion.frame_count
     ((64, 64), 4)
     """
-    params, images = _with_references(given_params(params), gain, dark, defects)
-    request = _Request(movie, params, motion, series_prior, progress, images)
+    params, images = with_references(given_params(params), gain, dark, defects)
+    request = Request(movie, params, motion, series_prior, progress, images)
     with ThreadPoolExecutor(1) as background:
         return _align(request, background, _ignored)
-
-
-def _with_references(
-    params: AlignParams, gain: Reference | None, dark: Reference | None, defects: Reference | None
-) -> tuple[AlignParams, dict[str, PixelArray]]:
-    """The parameters with the references that are paths, and those that are arrays."""
-    images: dict[str, PixelArray] = {}
-    changes: dict[str, Any] = {}
-    for role, given in (("gain", gain), ("dark", dark), ("defects", defects)):
-        if given is None:
-            continue
-        if getattr(params, role) is not None:
-            raise ParameterError(
-                f"{quoted(role)}: expected it as an argument or in params, found both"
-            )
-        if isinstance(given, str | Path):
-            changes[role] = os.fspath(given)
-        else:
-            images[role] = reference_image(given, role)
-    return replace(params, **changes), images
 
 
 def _ignored(plan: Plan, estimate: Estimate) -> None:
@@ -162,69 +136,138 @@ def _ignored(plan: Plan, estimate: Estimate) -> None:
 
 
 def _align(
-    request: _Request, background: Executor, on_motion: Callable[[Plan, Estimate], None]
+    request: Request, background: Executor, on_motion: _OnMotion, stages: Stages = AT_ONCE
 ) -> AlignmentResult:
     """As `align_movie`; `on_motion` is called with the motion before the second pass.
 
     Work that the second pass does not depend on runs in the executor `background`.
     """
-    params, motion, progress = request.params, request.motion, request.progress
-    if motion is not None:
-        params = params_for(motion, params)
+    params = request.params
+    if request.motion is not None:
+        params = params_for(request.motion, params)
+        request = replace(request, params=params)
     if note := compiling_note():
         LOG.info(note)
-    clock = StageTimer()
-    threads = params.thread_count
+    clock = StageTimer(request.timings_s)
     with opened(request.movie, params) as reader:
-        state = _file_state(reader.info)
-        _check_formats(reader.info, request.images, params)
-        if motion is not None:
-            check_motion(motion, reader.info)
+        state = state_of(reader.info)
+        check_formats(reader.info, request.images, params)
+        if request.motion is not None:
+            check_motion(request.motion, reader.info)
         plan = make_plan(reader.info, params)
-        source: MovieReader = CachingMovie(reader) if plan.keeps_frames else reader
-        device = resolve(params.device, plan.gpu_memory_bytes)
-        with clock("references"):
-            references = references_for(reader.info, params, request.images)
-        with device.active():
-            resident = resident_frames(
-                device, plan.align.count, plan.gpu_memory_bytes,
-                plan.gpu_estimation_bytes + plan.gpu_frames_bytes,
+        ready = stages.read(lambda: _read(request, reader, plan, clock, stages.reads_ahead))
+        found = stages.compute(lambda: _compute(request, ready, clock, background, on_motion))
+        ready.source.close()  # releases frames in memory
+    return stages.write(lambda: _result(request, ready, found, clock, state))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """A movie that is ready to be computed.
+
+    Attributes
+    ----------
+    source : its frames, on disk or in memory
+    """
+
+    source: MovieReader
+    plan: Plan
+    references: References
+
+
+def _read(
+    request: Request, reader: MovieReader, plan: Plan, clock: StageTimer, reads_ahead: bool
+) -> _Ready:
+    """The references, and with `reads_ahead` all frames to align, decoded."""
+    with clock("references"):
+        references = references_for(reader.info, request.params, request.images)
+    if not (plan.keeps_frames or reads_ahead):
+        return _Ready(reader, plan, references)
+    source = CachingMovie(reader)
+    if reads_ahead:
+        with clock("reading"):
+            source.load(plan.align, request.params.thread_count, request.progress)
+    return _Ready(source, plan, references)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Computed:
+    """What was measured and summed.
+
+    Attributes
+    ----------
+    lines, inputs : results of the work in the background
+    """
+
+    first: FirstPass
+    estimate: Estimate
+    sums: FrameSums
+    device: Device
+    lines: Future[tuple[float, float]]
+    inputs: Future[dict[str, dict[str, Any]]]
+
+
+def _compute(
+    request: Request,
+    ready: _Ready,
+    clock: StageTimer,
+    background: Executor,
+    on_motion: _OnMotion,
+) -> _Computed:
+    """The motion and the sums of the frames along it: the two passes, and what is between them."""
+    params, plan, progress = request.params, ready.plan, request.progress
+    threads = params.thread_count
+    device = device_for(plan, params)
+    with device.active():
+        resident = resident_frames(
+            device, plan.align.count, plan.gpu_memory_bytes,
+            plan.gpu_estimation_bytes + plan.gpu_frames_bytes,
+        )  # fmt: skip
+        with clock("first pass"):
+            frames, first = first_pass(
+                ready.source, plan, ready.references, params, threads, progress, device, resident
+            )
+        progress("estimate", 0, 1)
+        if request.motion is None:
+            estimate = estimate_motion(frames, plan, params, threads, clock, request.series_prior)
+        else:
+            estimate = given_motion(request.motion)
+        del frames  # the largest allocation, not needed by the second pass
+        progress("estimate", 1, 1)
+        on_motion(plan, estimate)
+        lines = background.submit(line_residuals, first.unaligned)
+        inputs = background.submit(describe_inputs, plan, params, request.images)
+        with clock("second pass"):
+            sums = second_pass(
+                ready.source, plan, first, estimate.motion, params, threads, progress, device,
+                resident,
             )  # fmt: skip
-            with clock("first pass"):
-                frames, first = first_pass(
-                    source, plan, references, params, threads, progress, device, resident
-                )
-            progress("estimate", 0, 1)
-            if motion is None:
-                estimate = estimate_motion(
-                    frames, plan, params, threads, clock, request.series_prior
-                )
-            else:
-                estimate = given_motion(motion)
-            del frames  # the largest allocation, not needed by the second pass
-            progress("estimate", 1, 1)
-            on_motion(plan, estimate)
-            lines = background.submit(line_residuals, first.unaligned)
-            inputs = background.submit(describe_inputs, plan, params, request.images)
-            with clock("second pass"):
-                sums = second_pass(
-                    source, plan, first, estimate.motion, params, threads, progress, device,
-                    resident,
-                )  # fmt: skip
-    before, after = _spectra(sums, plan, params, threads, clock)
+    return _Computed(first, estimate, sums, device, lines, inputs)
+
+
+def _result(
+    request: Request,
+    ready: _Ready,
+    found: _Computed,
+    clock: StageTimer,
+    state: dict[str, int] | None,
+) -> AlignmentResult:
+    """The result, with spectra, quality and record; `state` is that of the file at the start."""
+    params, plan, first, estimate = request.params, ready.plan, found.first, found.estimate
+    before, after = _spectra(found.sums, plan, params, params.thread_count, clock)
     with clock("quality"):
-        residuals = gain_residuals(lines.result(), sums, plan, estimate.motion)
+        residuals = gain_residuals(found.lines.result(), found.sums, plan, estimate.motion)
         quality = quality_of(plan, params, first, estimate, before, after, residuals)
     record = record_of(
-        plan, params, first, estimate, quality, clock.seconds, references.notes, device,
-        inputs.result(),
+        plan, params, first, estimate, quality, clock.seconds, ready.references.notes,
+        found.device, found.inputs.result(),
     )  # fmt: skip
     record = replace(record, curves=curves(first, before, after))
-    _check_unchanged(plan.movie, state)
-    amplitude, pixel_A = sums.amplitude, plan.output_pixel_size_A
+    check_unchanged(plan.movie, state)
+    amplitude, pixel_A = found.sums.amplitude, plan.output_pixel_size_A
     for_ctf = None if amplitude is None else power_spectrum.ctf_spectrum(amplitude, pixel_A)
     return AlignmentResult(
-        estimate.motion, sums, estimate.tracks, before, after, quality, record, plan, for_ctf
+        estimate.motion, found.sums, estimate.tracks, before, after, quality, record, plan, for_ctf
     )
 
 
@@ -253,6 +296,8 @@ def align_and_write(
     suffixes: Mapping[str, str] = SUFFIXES,
     inputs: Sequence[str | Path] = (),
     progress: Progress = silent,
+    stages: Stages = AT_ONCE,
+    timings_s: Mapping[str, float] = MappingProxyType({}),
 ) -> MovieRecord:
     """Align one movie, write all results to `folder` and return the record.
 
@@ -264,6 +309,8 @@ def align_and_write(
     series_key : identifies the measurement of the series in the record
     suffixes : end of each file name, by kind
     inputs : further input files, which must not be replaced
+    stages : call the stages of the alignment, which may wait for those of other movies
+    timings_s : of stages that are over, such as the start of the program, for the record
 
     Raises
     ------
@@ -283,14 +330,17 @@ def align_and_write(
         def draw(plan: Plan, estimate: Estimate) -> None:
             drawn.append(pool.submit(_drawn, plan, estimate))
 
-        request = _Request(movie, params, motion, series_prior, progress)
-        result = _align(request, pool, draw)
+        request = Request(movie, params, motion, series_prior, progress, timings_s=timings_s)
+        result = _align(request, pool, draw, stages)
     if series_key:
         decisions = {**result.record.decisions, "series_key": series_key}
         result = replace(result, record=replace(result.record, decisions=decisions))
-    return write_alignment(
-        result, params, folder, root, overwrite=overwrite, suffixes=suffixes, plot=drawn[0].result
-    )
+    return stages.write(
+        lambda: write_alignment(
+            result, params, folder, root, overwrite=overwrite, suffixes=suffixes,
+            plot=drawn[0].result,
+        )
+    )  # fmt: skip
 
 
 def _drawn(plan: Plan, estimate: Estimate) -> bytes:
@@ -301,39 +351,3 @@ def _drawn(plan: Plan, estimate: Estimate) -> bytes:
         title=Path(movie.path).name, tracks=estimate.tracks,
     )  # fmt: skip
     return picture.getvalue()
-
-
-def params_for(motion: Motion, params: AlignParams) -> AlignParams:
-    """The parameters with which `motion` is applied: without estimation, of its known frames."""
-    measured = np.flatnonzero(motion.trajectory.is_measured)
-    if (params.align_first, params.align_last) == (1, 0) and measured.size:
-        first, last = int(measured[0]) + 1, int(measured[-1]) + 1
-        params = replace(params, align_first=first, align_last=last)
-    return replace(params, local=False, refine=False)
-
-
-def _file_state(movie: MovieInfo) -> dict[str, int] | None:
-    """Size and time of the file of a movie; None = it has none, or it is gone."""
-    path = movie_file(movie)
-    try:
-        return None if path is None else file_state(path)
-    except OSError:
-        return None
-
-
-def _check_unchanged(movie: MovieInfo, before: dict[str, int] | None) -> None:
-    """Raise `InputError` if the file of a movie is not in the state `before` any more."""
-    if _file_state(movie) != before:
-        raise InputError(
-            f"{movie.path}: expected a movie that is complete, found one that changed while it was "
-            "read: wait until it is written completely"
-        )
-
-
-def _check_formats(movie: MovieInfo, images: Mapping[str, PixelArray], params: AlignParams) -> None:
-    """Raise `ParameterError` if files for RELION would name files that do not exist."""
-    if "relion" in params.formats and (movie_file(movie) is None or images):
-        raise ParameterError(
-            f"{quoted('write')}: RELION reads the movie and its references again, and needs "
-            "them in files; found an array"
-        )

@@ -40,3 +40,7 @@ class DeviceError(FlexAlignError):
     """The requested device cannot be used."""
 
     exit_code = 4
+
+
+class FailedGpuError(DeviceError):
+    """A GPU that does not compute, or not any more; its process cannot use it again."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 
-STATUS = Path("/proc/self/status")
 # GPU memory for a batch of images, their transforms and correlations.
 GPU_BATCH_BYTES = 2**29
+STATUS = Path("/proc/self/status")
+STAT = Path("/proc/self/stat")
+# Of the words after the name of the program in that file, the time of its start.
+_START = 19
 
 
 def core_count() -> int:
@@ -38,3 +42,13 @@ def peak_memory_bytes() -> int:
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def process_age_s() -> float | None:
+    """Time since this process began; None where the system does not tell."""
+    try:
+        words = STAT.read_text().rpartition(")")[2].split()
+        started_s = int(words[_START]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
+    except (OSError, AttributeError):
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from flexalign.arrays.device import resolve
+from flexalign.alignment_request import device_for
 from flexalign.estimate.model_selection import estimate_motion
 from flexalign.estimate.result import statistics_of
 from flexalign.estimate.series import default_prior
@@ -17,6 +17,7 @@ from flexalign.params import AlignParams, given_params
 from flexalign.passes import first_pass
 from flexalign.plan import make_plan
 from flexalign.progress import Progress, silent
+from flexalign.stages import AT_ONCE, Stages
 from flexalign.timing import StageTimer
 
 
@@ -41,6 +42,7 @@ def measure_tilt(
     *,
     series_prior: SeriesPrior | None = None,
     progress: Progress = silent,
+    stages: Stages = AT_ONCE,
 ) -> MeasuredTilt:
     """The motion of one movie of a tilt series, and its statistics for the priors of the others.
 
@@ -48,16 +50,24 @@ def measure_tilt(
     ----------
     series_prior : prior from the other tilts in an earlier round; None = the default prior, as in
         the first round
+    stages : call the stages, of which this has the computing only
 
     Raises
     ------
     FlexAlignError
         As `align_movie`.
     """
-    params, clock = given_params(params), StageTimer()
+    return stages.compute(lambda: _measured(movie, given_params(params), series_prior, progress))
+
+
+def _measured(
+    movie: str | Path, params: AlignParams, series_prior: SeriesPrior | None, progress: Progress
+) -> MeasuredTilt:
+    """As `measure_tilt`."""
+    clock = StageTimer()
     with open_for(movie, params) as reader:
         plan = make_plan(reader.info, params)
-        device = resolve(params.device, plan.gpu_memory_bytes)
+        device = device_for(plan, params)
         references = references_for(reader.info, params)
         threads = params.thread_count
         with device.active():

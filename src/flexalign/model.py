@@ -171,6 +171,8 @@ class Curves(ShortRepr, JsonValue):
 
 # Name of the stage that is not in the record on disk, which is written in it.
 WRITING_STAGE = "writing"
+# Of a process for one movie, until its libraries are loaded.
+START_UP_STAGE = "start-up"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -221,8 +223,9 @@ class MovieRecord(EqualAsJson, JsonValue):
 
     @property
     def seconds(self) -> float:
-        """Total time of all stages before the results were written, the record among them."""
-        return sum(s for stage, s in self.timings_s.items() if stage != WRITING_STAGE)
+        """Total time of the stages of the movie before its results were written."""
+        others = (START_UP_STAGE, WRITING_STAGE)
+        return sum(s for stage, s in self.timings_s.items() if stage not in others)
 
     @property
     def pixel_size_A(self) -> float:

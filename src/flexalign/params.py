@@ -245,8 +245,8 @@ class AlignParams:
 
     device: str = parameter(
         "auto", "Where to compute: 'cpu', 'cuda' (the first GPU), 'cuda:1' (GPU number 1, counted "
-        "from 0), 'cuda:0-3' or 'cuda:0,2' (these GPUs in turn, for movies in parallel), or "
-        "'auto': the first usable GPU, else the CPU.",
+        "from 0), 'cuda:0-3' or 'cuda:0,2' (these GPUs share the movies of a run), or 'auto': the "
+        "first usable GPU where it is expected to be faster, else the CPU.",
         RUNNING, metavar="DEVICE",
     )  # fmt: skip
     threads: int | None = parameter(
@@ -341,8 +341,9 @@ class AlignParams:
         return cls(**values)
 
     def hash(self) -> str:
-        """Hexadecimal digest of all parameters that change the result."""
+        """Hexadecimal digest of all parameters that change the result; which GPU does not."""
         values = self.to_dict()
+        values["device"] = self.device.partition(":")[0]
         for name in ("threads", "gain_check", "dose_check"):
             del values[name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

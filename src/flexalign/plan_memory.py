@@ -36,7 +36,7 @@ def fit_to_memory(
     """
     per_time = math.ceil(align.count / MAX_TIMES)
     max_bytes = math.inf if params.max_memory_GB is None else params.max_memory_GB * 1e9
-    kept = align.count * movie.height_px * movie.width_px * _item_bytes(movie)
+    kept = frames_bytes(movie, align)
     # An uncompressed file is read again just as fast.
     is_decoded = movie.file_format != "mrc"
     while True:
@@ -52,6 +52,11 @@ def fit_to_memory(
                 f"{needed / 1e9:.1f} GB: allow that much, or use fewer {quoted('threads')}"
             )
         per_time += 1
+
+
+def frames_bytes(movie: MovieInfo, frames: FrameRange) -> int:
+    """Memory of decoded frames in the dtype of the file."""
+    return frames.count * movie.height_px * movie.width_px * _item_bytes(movie)
 
 
 def _memory_bytes(

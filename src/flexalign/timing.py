@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 
 class StageTimer:
     """Seconds spent in each stage, in the order of their first use.
+
+    Parameters
+    ----------
+    seconds : of stages that are over
 
     Examples
     --------
@@ -19,8 +24,8 @@ class StageTimer:
     ['first pass']
     """
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, seconds: Mapping[str, float] = MappingProxyType({})) -> None:
+        self.seconds = dict(seconds)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

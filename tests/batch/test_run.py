@@ -51,7 +51,7 @@ def test_a_movie_whose_worker_is_killed_has_one_more_try(movies, tmp_path, times
         kills = sum(isinstance(e, events.Ended) and e.outcome.job.movie == victim for e in seen)
         if isinstance(event, Stage) and event.movie == victim and kills < times:
             for worker in executor.processes:
-                if worker.movie == victim:
+                if victim in worker.movies:
                     os.kill(worker.pid, signal.SIGKILL)
 
     summary = go(tmp_path / "run", sorted(movies.iterdir()), observe, executor)
@@ -182,6 +182,7 @@ def ended(wall_s: float, cpu_s: float, threads: int = 1) -> Outcome:
     [
         (9.0, 3, "computing (CPU 90% busy)"),
         (2.0, 3, "longest stage: writing, 75% of the time"),
+        (math.nan, 3, "longest stage: writing, 75% of the time"),
         (9.0, 1, "too few movies at a time"),
     ],
 )

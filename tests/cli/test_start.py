@@ -32,13 +32,16 @@ sys.stderr.write(json.dumps(sorted(sys.modules)))
 """
 
 
-def _modules_after(code: str, words: tuple[str, ...] = ()) -> set[str]:
-    """Top-level modules that a fresh interpreter has loaded after `code`."""
+def _modules_after(
+    code: str, words: tuple[str, ...] = (), *, whole_names: bool = False
+) -> set[str]:
+    """Modules that a fresh interpreter has loaded after `code`, by default those of the top."""
     script = LOADED.format(words=words, code=code)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    return {name.partition(".")[0] for name in json.loads(done.stderr)}
+    names = json.loads(done.stderr.splitlines()[-1])
+    return set(names) if whole_names else {name.partition(".")[0] for name in names}
 
 
 @pytest.mark.parametrize("words", [("--help",), ("--version",), ("align", "--help")])
@@ -133,3 +136,40 @@ def test_a_command_alone_shows_the_first_options_and_where_the_others_are(run, c
     assert f"more options, in groups: flexalign {command} --help" in shown
     places = [whole.out.index(option) for option in (*first, "--jobs", "--max-shift")]
     assert max(places[:5]) < min(places[5:])
+
+
+# What an alignment on the CPU does not need.
+OTHERS = {
+    "cupy", "cupyx", "dask", "distributed", "pandas", "plotly", "rich", "watchfiles", "ncempy",
+    "scipy.integrate", "scipy.interpolate", "scipy.io", "scipy.optimize", "scipy.signal",
+    "scipy.stats", "numba.cuda", "matplotlib.pyplot", "flexalign.batch.local_processes",
+    "flexalign.compat", "flexalign.scoring", "flexalign.simulate", "flexalign.tilts",
+}  # fmt: skip
+DRAWING = {"matplotlib", "PIL", "jinja2", "scipy.spatial"}
+
+
+def test_an_alignment_on_the_cpu_loads_no_library_that_it_does_not_need(movie_folder, tmp_path):
+    out = tmp_path / "out"
+    words = ("align", str(movie_folder / "a.tiff"), "--out", str(out), "--device", "cpu",
+             "--pixel-size", "1.5", "--no-psd", "--no-local", "--no-refine")  # fmt: skip
+    loaded = _modules_after("from flexalign.cli import main; main()", words, whole_names=True)
+
+    assert (out / "a_record.json").exists()
+    assert {"numba", "scipy.fft", *DRAWING} <= loaded
+    assert loaded.isdisjoint(OTHERS)
+
+
+def test_a_plan_loads_no_library_that_computes_or_draws(movie_folder):
+    words = ("plan", str(movie_folder / "a.tiff"), "--pixel-size", "1.5")
+    loaded = _modules_after("from flexalign.cli import main; main()", words, whole_names=True)
+
+    assert loaded.isdisjoint(OTHERS | DRAWING)
+
+
+def test_the_start_of_the_program_is_shown_apart_from_the_alignment(run, movie_folder, tmp_path):
+    outcome = run("align", movie_folder / "a.tiff", "--out", tmp_path, "--pixel-size", "1.5")
+
+    timings_s = json.loads((tmp_path / "a_record.json").read_text())["timings_s"]
+    total_s = sum(seconds for stage, seconds in timings_s.items() if stage != "start-up")
+    assert timings_s["start-up"] > 0
+    assert f", {total_s:.1f} s, start-up {timings_s['start-up']:.1f} s" in outcome.err

@@ -7,13 +7,15 @@ import pytest
 from flexalign.arrays.device import (
     CPU,
     PROCESS_VARIABLE,
+    Device,
     Hardware,
     find_hardware,
     gpu_number,
     gpu_numbers,
+    gpus_named,
     resolve,
 )
-from flexalign.errors import DeviceError, ParameterError
+from flexalign.errors import DeviceError, FailedGpuError, ParameterError
 
 TWO_GPUS = Hardware((12, 4), 2, 12)
 
@@ -51,14 +53,42 @@ def test_a_gpu_is_named_by_its_number(word, number):
     assert gpu_number(word) == number
 
 
-def test_of_several_gpus_each_process_takes_its_own(monkeypatch):
-    assert gpu_number("cuda:1,3") == 1
+def test_several_gpus_are_for_a_run_and_not_for_one_movie():
+    assert gpus_named("cuda:1,3") == (1, 3)
+    with pytest.raises(ParameterError, match="`device` cuda:1,3: expected one GPU for one movie"):
+        resolve("cuda:1,3", hardware=Hardware((12, 4), 4, 12))
 
-    def of_process(number):
-        monkeypatch.setenv(PROCESS_VARIABLE, str(number))
-        return gpu_number("cuda:1,3")
 
-    assert [of_process(n) for n in range(4)] == [1, 3, 1, 3]
+@pytest.mark.parametrize("word", ["auto", "cuda", "cuda:0-3"])
+def test_a_process_uses_the_device_that_its_parent_has_chosen(monkeypatch, word):
+    monkeypatch.setenv(PROCESS_VARIABLE, "cuda:1")
+    with pytest.raises(FailedGpuError, match=r"`device` cuda:1: .* found 1"):
+        resolve(word, hardware=Hardware((12, 4), 1, 12))
+
+    monkeypatch.setenv(PROCESS_VARIABLE, "cpu that GPU is lost")
+    assert resolve(word, hardware=TWO_GPUS) == Device("cpu", note="that GPU is lost")
+
+
+def test_auto_takes_the_cpu_where_it_is_faster_and_says_so():
+    device = resolve("auto", hardware=TWO_GPUS, cpu_is_faster="it takes 1 s")
+
+    assert device == Device("cpu", note="it takes 1 s")
+    assert device.announcement == "computing on cpu: it takes 1 s"
+    with pytest.raises(DeviceError):
+        resolve("cuda:2", hardware=TWO_GPUS, cpu_is_faster="it takes 1 s")
+
+
+@pytest.mark.parametrize("name", ["CUDARuntimeError", "CudaAPIError"])
+def test_an_error_of_cuda_is_that_of_its_gpu_and_no_defect(name):
+    """The classes of CuPy and numba-cuda cannot be made without their libraries."""
+    illegal = type(name, (Exception,), {})("cudaErrorIllegalAddress")
+    device = Device("cuda:0", is_simulated=True)
+
+    words = r"cuda:0: .* cudaErrorIllegalAddress: see nvidia-smi"
+    with pytest.raises(FailedGpuError, match=words), device.active():
+        raise illegal
+    with pytest.raises(ZeroDivisionError), device.active():
+        raise ZeroDivisionError
 
 
 def test_a_gpu_that_does_not_compute_is_not_used():

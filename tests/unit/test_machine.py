@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -54,3 +56,15 @@ def test_a_movie_is_aligned_all_the_same(without_linux, tmp_path):
 
     assert np.isfinite(result.sums.plain).all()
     assert result.record.peak_memory_bytes > 0
+
+
+@pytest.mark.skipif(not machine.STAT.exists(), reason="needs the process table of Linux")
+def test_the_age_of_a_process_is_within_the_time_since_it_was_started():
+    code = "from flexalign.machine import process_age_s as age; print(age(), age())"
+    started_s = time.monotonic()
+
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    first_s, second_s = map(float, said.stdout.split())
+    ticks_s = 2 / os.sysconf("SC_CLK_TCK")
+    assert 0 < first_s <= second_s <= time.monotonic() - started_s + ticks_s

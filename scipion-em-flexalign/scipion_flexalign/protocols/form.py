@@ -200,7 +200,7 @@ def define_series_running(form):
         help="Threads of the program for one tilt series, whose tilts share them. With T Scipion "
              "threads, T - 1 series are worked on at a time (one, when T is 1).",
     )  # fmt: skip
-    _define_gpu(form, "The tilts of a series take the GPUs of its step in turn.")
+    _define_gpu(form, "The GPUs of a step share the tilts of its series.")
 
 
 def _define_gpu(form, sharing):

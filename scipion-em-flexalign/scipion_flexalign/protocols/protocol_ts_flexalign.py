@@ -107,14 +107,15 @@ class ProtTsFlexAlign(FormChecks, EngineOptions, EngineJobs, SeriesOutputs):
         """All options of the engine for one series, by their names there."""
         gpus = self._getOwnGpus()
         threads = self.getBinThreads()
-        jobs = max(len(gpus), 1) if self.usesGpu() else max(threads // THREADS_OF_A_TILT, 1)
+        processes = max(len(gpus), 1) if self.usesGpu() else max(threads // THREADS_OF_A_TILT, 1)
         options = {
             "movies": movie_folder(exposures),
             "shared-prior": self.useSharedPrior.get(),
             "dose-weight": self._createOutputWeightedTS(),
-            "jobs": jobs,
-            "threads": max(threads // jobs, 1),
+            "threads": max(threads // processes, 1),
         }
+        if not self.usesGpu():
+            options["jobs"] = processes
         if self.saveTilts:
             options["save-tilts"] = True
         options.update(self._getEstimationOptions())

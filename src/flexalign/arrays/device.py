@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flexalign.errors import DeviceError, ParameterError
+from flexalign.errors import DeviceError, FailedGpuError, ParameterError
 
 _DRIVER = "libcuda.so.1"
 # Versions of CUDA for which the package has extras.
 _EXTRAS = {12: "cuda12", 13: "cuda13"}
 _ON_CPU = "or choose `device` cpu"
-# Environment variable with the number of this worker process, from 0, set by its parent.
-PROCESS_VARIABLE = "FLEXALIGN_PROCESS"
+# Environment variable of a worker process, set by its parent: the device that it has to use in the
+# place of "auto" or of several GPUs. "cpu" may be followed by a space and the reason.
+PROCESS_VARIABLE = "FLEXALIGN_DEVICE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ class Device:
             return self.name + (" (simulated)" if self.is_simulated else "")
         facts = self.xp.cuda.runtime.getDeviceProperties(int(self.name.partition(":")[2]))
         return f"{self.name} ({facts['name'].decode()})"
+
+    @property
+    def announcement(self) -> str:
+        """What is said when "auto" has chosen it."""
+        return f"computing on {self.describe()}{f': {self.note}' if self.note else ''}"
 
     def upload(self, array: npt.NDArray[Any], dtype: Any = None) -> Any:
         """A copy of a host `array` on the device."""
@@ -149,26 +155,45 @@ class Device:
         ------
         DeviceError
             When the GPU has no memory left.
+        FailedGpuError
+            After any other error of CUDA: the GPU is of no use to this process any more.
         """
-        if not self._has_own_memory:
-            yield
-            return
-        # numba's launches go to the device that CuPy has made the current one.
-        with self.xp.cuda.Device(int(self.name.partition(":")[2])):
-            self.xp.cuda.runtime.free(0)
-            try:
+        with _reported_errors(self.name):
+            if not self._has_own_memory:
                 yield
-            except self.xp.cuda.memory.OutOfMemoryError as error:
-                # The traceback would keep arrays alive whose memory the next movie needs.
-                message = str(error.with_traceback(None))
-                self.xp.cuda.runtime.deviceSynchronize()
-                raise DeviceError(
-                    f"{self.name}: expected more memory than it has free ({message}): end other "
-                    f"programs on it, choose a larger `binning`, {_ON_CPU}"
-                ) from None
+                return
+            # numba's launches go to the device that CuPy has made the current one.
+            with self.xp.cuda.Device(int(self.name.partition(":")[2])):
+                self.xp.cuda.runtime.free(0)
+                try:
+                    yield
+                except self.xp.cuda.memory.OutOfMemoryError as error:
+                    # The traceback would keep arrays alive whose memory the next movie needs.
+                    message = str(error.with_traceback(None))
+                    self.xp.cuda.runtime.deviceSynchronize()
+                    raise DeviceError(
+                        f"{self.name}: expected more memory than it has free ({message}): end "
+                        f"other programs on it, choose a larger `binning`, {_ON_CPU}"
+                    ) from None
 
 
 CPU = Device("cpu")
+# Classes of the errors of CUDA in CuPy and numba-cuda, of which no module is loaded for this.
+_CUDA_ERRORS = ("CUDARuntimeError", "CUDADriverError", "CuFFTError", "CudaAPIError")
+
+
+@contextmanager
+def _reported_errors(name: str) -> Iterator[None]:
+    """Raise `FailedGpuError` for errors of CUDA, such as an illegal address or a lost device."""
+    try:
+        yield
+    except Exception as error:
+        if not any(kind.__name__ in _CUDA_ERRORS for kind in type(error).__mro__):
+            raise
+        raise FailedGpuError(
+            f"{name}: expected it to compute, found {type(error).__name__}: {error}: see "
+            f"nvidia-smi and the system log, {_ON_CPU}"
+        ) from error
 
 
 def find_hardware() -> Hardware:
@@ -200,15 +225,19 @@ def _library_cuda() -> int | None:
     return min(_EXTRAS)  # of an incompatible build
 
 
-def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) -> Device:
-    """The device that "auto", "cpu", "cuda" (the first GPU), "cuda:1" or "cuda:0-3" stands for.
+def resolve(
+    word: str, needed_bytes: int = 0, hardware: Hardware | None = None, *, cpu_is_faster: str = ""
+) -> Device:
+    """The device that "auto", "cpu", "cuda" (the first GPU) or "cuda:1" stands for.
 
-    A GPU is tried on a few pixels, once in a process, before it is used.
+    A GPU is tried on a few pixels, once in a process, before it is used. In a worker process its
+    parent has chosen the device (`PROCESS_VARIABLE`) for "auto" and of several GPUs.
 
     Parameters
     ----------
     needed_bytes : memory that a GPU has to have free
     hardware : default: what `find_hardware` finds
+    cpu_is_faster : for "auto", why a GPU is not used that could be; "" = it is
 
     Returns
     -------
@@ -219,8 +248,10 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
     ------
     DeviceError
         If the requested GPU cannot be used; the message says what to install or change.
+    FailedGpuError
+        If that is the GPU which the parent process has chosen.
     ParameterError
-        If a list of GPUs cannot be understood.
+        If the word names several GPUs, or a list of GPUs cannot be understood.
 
     Examples
     --------
@@ -229,12 +260,19 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
     """
     if word == "cpu":
         return CPU
+    chosen, _, reason = os.environ.get(PROCESS_VARIABLE, "").partition(" ")
+    if chosen == "cpu":
+        return Device("cpu", note=reason)
     hardware = hardware or find_hardware()
-    number = gpu_number(word)
+    number = gpu_number(chosen or word)
     gpu = Device(f"cuda:{number}", is_simulated=hardware.is_simulated)
     problem, advice = _problem_with(hardware, number)
+    if not problem and word == "auto" and cpu_is_faster and not chosen:
+        return Device("cpu", note=cpu_is_faster)
     if not problem and not hardware.is_simulated:
         problem, advice = _test_run(gpu)
+    if problem and chosen:  # the parent process chooses another device
+        raise FailedGpuError(f"`device` {chosen}: {problem}: {advice}, {_ON_CPU}")
     if not problem and needed_bytes:
         problem, advice = _memory_problem(gpu, needed_bytes)
     if not problem:
@@ -242,6 +280,12 @@ def resolve(word: str, needed_bytes: int = 0, hardware: Hardware | None = None) 
     if word == "auto":
         return Device("cpu", note=problem)
     raise DeviceError(f"`device` {word}: {problem}: {advice}, {_ON_CPU}")
+
+
+def check_gpu(word: str) -> None:
+    """Raise the error of `resolve` if `word` is not "auto" and cannot be used."""
+    if word != "auto":
+        resolve(word)
 
 
 def _problem_with(hardware: Hardware, number: int) -> tuple[str, str]:
@@ -310,17 +354,31 @@ def _test_run(gpu: Device) -> tuple[str, str]:
 
 
 def gpu_number(word: str) -> int:
-    """Number of the GPU that "auto", "cuda", "cuda:1" or "cuda:0-3" stands for.
+    """Number of the GPU that "auto", "cuda" or "cuda:1" stands for.
 
-    A list is assigned to the worker processes in turn.
+    Raises
+    ------
+    ParameterError
+        If it names several, or a list of GPUs cannot be understood.
+    """
+    first, *others = gpus_named(word)
+    if others:
+        raise ParameterError(
+            f"`device` {word}: expected one GPU for one movie, found {len(others) + 1}; several "
+            "share the movies of a run, with a process for each"
+        )
+    return first
+
+
+def gpus_named(word: str) -> tuple[int, ...]:
+    """Numbers of the GPUs that "auto", "cuda" (both the first), "cuda:1" or "cuda:0-3" stands for.
 
     Raises
     ------
     ParameterError
         If a list of GPUs cannot be understood.
     """
-    numbers = gpu_numbers(word.partition(":")[2] or "0")
-    return numbers[int(os.environ.get(PROCESS_VARIABLE, "0")) % len(numbers)]
+    return gpu_numbers(word.partition(":")[2] or "0")
 
 
 def gpu_numbers(text: str) -> tuple[int, ...]:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from flexalign.batch.events import Event
-from flexalign.batch.executors import Executor, InProcess
+from flexalign.batch.executors import Executor
 from flexalign.batch.failures import Failure
 from flexalign.batch.first_movies import first_movies
 from flexalign.batch.folder import RunFolder
 from flexalign.batch.inputs import find_movies, list_files, listed_parameters
 from flexalign.batch.jobs import Note
-from flexalign.batch.local_processes import LocalProcesses, default_jobs
+from flexalign.batch.local_executor import local_executor
 from flexalign.batch.lock import only_run
 from flexalign.batch.project_files import check_run_outputs, write_project_files
 from flexalign.batch.run import Choices, Listed, Run, with_absolute_references
@@ -92,7 +92,8 @@ def align_movies(
         line, or RELION's ``movies.star``; or one of these
     folder : of the run; made if it is missing. The same folder can be used by the command line
     params : default: `AlignParams()`; the movies are compared with pixel size, dose and gain first
-    jobs : number of processes; default: by the cores, 0 = in this process, one movie at a time
+    jobs : number of movies in parallel, each in a process, on GPUs of each; default: by the cores,
+        or three per GPU; 0 = in this process, one movie at a time
     executor : runs the jobs elsewhere, such as ``flexalign.batch.clusters.on_scheduler(address)``
         for a Dask cluster; instead of `jobs`
     retry_failed : try movies again that failed
@@ -148,8 +149,10 @@ def align_movies(
             lambda movie, of_run: replace(of_run, **own(resolved(movie))), check_beside=own.check,
         )  # fmt: skip
         run = Run(
-            run_folder, executor or _executor(jobs, params, len(paths)), Listed(paths), observe,
-            Choices(retry_failed, overwrite), checks, own, [str(path.absolute()) for path in lists],
+            run_folder,
+            executor or local_executor(params, jobs, paths, LOG.info, movie_count=len(paths)),
+            Listed(paths), observe, Choices(retry_failed, overwrite), checks, own,
+            [str(path.absolute()) for path in lists],
         )  # fmt: skip
         observe.run = run
         summary = run.go()
@@ -184,14 +187,6 @@ class _Observer:
             LOG.info(event.text)
         if self._stop.is_set() and self.run is not None:
             self.run.stop()
-
-
-def _executor(jobs: int | None, params: AlignParams, movie_count: int) -> Executor:
-    """Processes of this machine, or this process."""
-    if jobs == 0:
-        return InProcess(params.threads)
-    count = max(1, min(jobs or default_jobs(params.threads), movie_count))
-    return LocalProcesses(count, threads=params.threads)
 
 
 def _result(folder: RunFolder, movies: Sequence[Path], summary: RunSummary) -> AlignedMovies:

@@ -23,7 +23,7 @@ from flexalign.batch.jobs import (
     Note,
     Outcome,
     Stage,
-    needed_bytes,
+    needs_of,
     refused,
     run_job,
     throttled,
@@ -243,12 +243,12 @@ def work(job: Job, threads: int | None, topic: str) -> Outcome:
     places = max(1, worker.state.nthreads)
     limit_bytes = (worker.memory_manager.memory_limit or 1 << 50) // places
     try:
-        normal_bytes, min_bytes = needed_bytes(job)
+        needs = needs_of(job)
     except Exception as error:
         return Outcome(job, None, explain(error))
-    if min_bytes > limit_bytes:
-        return refused(job, min_bytes)
-    if normal_bytes > limit_bytes:
+    if needs.min_bytes > limit_bytes:
+        return refused(job, needs.min_bytes)
+    if needs.normal_bytes > limit_bytes:
         job = replace(job, runs_alone=True)
     outcome = run_job(
         job, threads or max(1, core_count() // places), throttled(send, MIN_MESSAGE_INTERVAL_S)

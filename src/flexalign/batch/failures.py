@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flexalign.errors import (
     DeviceError,
+    FailedGpuError,
     FlexAlignError,
     InputError,
     OccupiedError,
@@ -27,6 +28,8 @@ ADVICE = {
     "system": "solve the problem that the system reports (permissions, disk, network), then run "
     "again",
     "device": "check the device, or choose `device` cpu, then run again",
+    "gpu": "see what nvidia-smi and the system log say of the GPU, or choose another "
+    "`device`, then run again",
     "memory": "use a machine or a worker with more memory, then `retry_failed`",
     "stalled": "check the disk of the movie, or increase --timeout; then use `retry_failed`",
     "worker-died": "check the system log (out of memory?), then use `retry_failed`; report it "
@@ -71,7 +74,7 @@ class Failure:
     @property
     def is_of_movie(self) -> bool:
         """Whether the movie is, or may be, the cause, and not its environment."""
-        return self.kind not in ("output", "occupied", "system", "device")
+        return self.kind not in ("output", "occupied", "system", "device", "gpu")
 
     @property
     def may_pass(self) -> bool:
@@ -109,6 +112,7 @@ def explain(error: BaseException) -> Failure:
             OutputError: "output",
             OccupiedError: "occupied",
             ParameterError: "parameter",
+            FailedGpuError: "gpu",
             DeviceError: "device",
             InputError: "input",
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 import traceback
@@ -19,6 +20,7 @@ from flexalign.model import MovieRecord
 from flexalign.naming import SUFFIXES
 from flexalign.params import REFERENCE_FILES, AlignParams
 from flexalign.progress import Progress
+from flexalign.stages import AT_ONCE, Stages
 
 if TYPE_CHECKING:
     from flexalign.estimate.series_prior import SeriesPrior, TiltStatistics
@@ -64,6 +66,44 @@ class Stage:
     stage: str
     done: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Memory that a movie needs.
+
+    Attributes
+    ----------
+    normal_bytes, min_bytes : of its plan, with the given number of threads and with one
+    frames_bytes : in addition, to decode all frames before it is computed
+    """
+
+    normal_bytes: int
+    min_bytes: int
+    frames_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A worker has planned a movie, and waits for `Start`."""
+
+    movie: str
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The permission to align a movie.
+
+    Attributes
+    ----------
+    threads : number of threads; 0 = it is refused
+    reads_ahead : whether its frames may be decoded while another movie is computed
+    """
+
+    job: Job
+    threads: int
+    reads_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +214,7 @@ def reference_states(params: AlignParams) -> dict[str, dict[str, int]]:
     return states
 
 
-def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
+def run_job(job: Job, threads: int, progress: Progress, stages: Stages = AT_ONCE) -> Outcome:
     """Align one movie; errors are returned, not raised.
 
     A movie with valid results is not repeated: the scheduler may have been lost after the job was
@@ -186,7 +226,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
         record = finished(Path(job.folder), job.name, job.key)
     if record is None:
         try:
-            record, statistics = _process(job, 1 if job.runs_alone else threads, progress)
+            record, statistics = _process(job, 1 if job.runs_alone else threads, progress, stages)
         except Exception as error:
             failure, trace = explain(error), traceback.format_exc()
     plain = None if record is None else {**record.to_dict(), "motion": {}}
@@ -195,7 +235,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
         record=plain,
         failure=failure,
         wall_s=time.perf_counter() - started,
-        cpu_s=time.process_time() - cpu_started,
+        cpu_s=time.process_time() - cpu_started if stages is AT_ONCE else math.nan,
         threads=threads,
         where=f"{os.uname().nodename} {os.getpid()}",
         trace=trace,
@@ -204,7 +244,7 @@ def run_job(job: Job, threads: int, progress: Progress) -> Outcome:
 
 
 def _process(
-    job: Job, threads: int, progress: Progress
+    job: Job, threads: int, progress: Progress, stages: Stages
 ) -> tuple[MovieRecord | None, TiltStatistics | None]:
     """The record of an aligned movie, or the statistics of a tilt that was only measured."""
     from flexalign.align import align_and_write
@@ -213,11 +253,12 @@ def _process(
     params = replace(AlignParams.from_dict(job.parameters), threads=threads)
     if job.only_measures:
         return None, measure_tilt(
-            job.movie, params, series_prior=job.prior, progress=progress
+            job.movie, params, series_prior=job.prior, progress=progress, stages=stages
         ).statistics
     record = align_and_write(
         job.movie, params, job.folder, root=job.name, overwrite=True, series_prior=job.prior,
         series_key=job.series_key, suffixes=job.suffixes, inputs=job.inputs, progress=progress,
+        stages=stages,
     )  # fmt: skip
     return record, None
 
@@ -236,19 +277,17 @@ def throttled(send: Progress, interval_s: float) -> Progress:
     return report
 
 
-def needed_bytes(job: Job) -> tuple[int, int]:
-    """Memory of the plan of the movie, with the given number of threads and with one.
-
-    No pixel is read for that.
-    """
+def needs_of(job: Job) -> Needs:
+    """Memory that the movie needs, by its plan; no pixel is read for that."""
     from flexalign.io.movies.open_movie import plan_movie
+    from flexalign.plan_memory import frames_bytes
 
     params = AlignParams.from_dict(job.parameters)
-    normal_bytes, min_bytes = (
-        plan_movie(job.movie, replace(params, threads=threads)).memory_bytes
-        for threads in (params.threads, 1)
+    normal, smallest = (
+        plan_movie(job.movie, replace(params, threads=threads)) for threads in (params.threads, 1)
     )
-    return normal_bytes, min_bytes
+    frames = 0 if normal.keeps_frames else frames_bytes(normal.movie, normal.align)
+    return Needs(normal.memory_bytes, smallest.memory_bytes, frames)
 
 
 def refused(job: Job, min_bytes: int) -> Outcome:

@@ -192,16 +192,16 @@ class Throughput:
             return ""
         if self._starved_s > self._place_s / 2:
             return "too few movies at a time for all jobs"
-        if math.isnan(computing):
-            return ""
         if computing >= BUSY_SHARE:
             return f"computing (CPU {computing:.0%} busy)"
+        if not self._stage_s:
+            return ""
         longest = max(self._stage_s, key=self._stage_s.__getitem__)
         share = self._stage_s[longest] / max(sum(self._stage_s.values()), 1e-9)
-        return (
-            f"reading and single-threaded steps (CPU {computing:.0%} busy); longest stage: "
-            f"{longest}, {share:.0%} of the time"
-        )
+        stage = f"longest stage: {longest}, {share:.0%} of the time"
+        if math.isnan(computing):  # where movies share a process
+            return stage
+        return f"reading and single-threaded steps (CPU {computing:.0%} busy); {stage}"
 
 
 def _per_hour(count: int, seconds: float) -> float:

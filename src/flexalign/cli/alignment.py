@@ -214,15 +214,20 @@ def _align_one(
     parameters that were given.
     """
     from flexalign.align import align_and_write
+    from flexalign.arrays.device import check_gpu
     from flexalign.batch.first_movies import first_movies
     from flexalign.batch.jobs import finished_movie
     from flexalign.batch.sidecars import SidecarParameters
     from flexalign.io.writing.publishing import clear_leftovers
+    from flexalign.machine import process_age_s
+    from flexalign.model import START_UP_STAGE
     from flexalign.naming import movie_root
 
+    age_s = process_age_s()
+    timings_s = {} if age_s is None else {START_UP_STAGE: age_s}
     check_run_outputs(out, {str(movie): movie_root(movie)}, params, inputs)
     clear_leftovers(out)
-    announce_device(params.device)
+    check_gpu(params.device)
     announce_compiling()
     of_movie = SidecarParameters(params, given, own_values({}), print_message)
     checks = first_movies(
@@ -239,10 +244,11 @@ def _align_one(
         if not overwrite and any(record is not None for record in known):
             typer.echo(f"{movie.name}: done before, see --overwrite", err=True)
             return
+        announce_device(movie, params)
         with progress_bar(movie) as progress:
             record = align_and_write(
                 movie, params, out, overwrite=overwrite or _has_results_of(movie, out),
-                inputs=inputs, progress=progress,
+                inputs=inputs, progress=progress, timings_s=timings_s,
             )  # fmt: skip
         typer.echo(record_line(movie, record), err=True)
 

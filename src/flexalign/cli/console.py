@@ -21,6 +21,7 @@ from flexalign.progress import Progress, silent
 if TYPE_CHECKING:
     from flexalign.batch.events import GainChecked
     from flexalign.model import MovieRecord
+    from flexalign.params import AlignParams
 
 Item = TypeVar("Item")
 Debug = Annotated[
@@ -94,21 +95,16 @@ def announce_compiling() -> None:
         typer.echo(note, err=True)
 
 
-def announce_device(word: str) -> None:
-    """Print which device 'auto' selected, where there is a choice.
+def announce_device(movie: Path, params: AlignParams) -> None:
+    """Print which device 'auto' takes for a movie, where there is a choice."""
+    from flexalign.arrays.device import Hardware, find_hardware
 
-    Raises
-    ------
-    DeviceError
-        If the requested device cannot be used, before any movie is read.
-    """
-    from flexalign.arrays.device import Hardware, find_hardware, resolve
+    if params.device != "auto" or find_hardware() == Hardware():
+        return
+    from flexalign.alignment_request import device_for
+    from flexalign.io.movies.open_movie import plan_movie
 
-    hardware = find_hardware()
-    device = resolve(word, hardware=hardware)
-    if word == "auto" and hardware != Hardware():
-        why = f": {device.note}" if device.note else ""
-        typer.echo(f"computing on {device.describe()}{why}", err=True)
+    typer.echo(device_for(plan_movie(movie, params), params).announcement, err=True)
 
 
 @contextmanager
@@ -146,12 +142,16 @@ def record_line(movie: Path, record: MovieRecord) -> str:
 
 def result_line(name: str, record: MovieRecord) -> str:
     """The alignment of one movie in one line."""
+    from flexalign.model import START_UP_STAGE
+
     quality, warning_count = record.quality, len(record.warnings)
+    start_up_s = record.timings_s.get(START_UP_STAGE)
     parts = [
         f"motion {quality.total_motion_A:.1f} A (early {quality.early_motion_A:.1f} A)",
         f"local up to {quality.local_range_A:.1f} A" if quality.local_range_A > 0 else "",
         f"model: {quality.model}",
         f"{record.seconds:.1f} s",
+        "" if start_up_s is None else f"start-up {start_up_s:.1f} s",
     ]
     if quality.flags:
         parts.append(f"flags: {' '.join(quality.flag_names)}")

@@ -9,7 +9,8 @@ from typing import Any
 
 import typer
 
-from flexalign.align import align_and_write, params_for
+from flexalign.align import align_and_write
+from flexalign.alignment_request import params_for
 from flexalign.batch.inputs import is_one_file
 from flexalign.batch.jobs import finished_movie
 from flexalign.batch.names import Names

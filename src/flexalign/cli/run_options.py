@@ -33,8 +33,9 @@ class RunOptions:
         int | None,
         typer.Option(
             help="Number of movies in parallel, each in its own process; 0 = one at a time, in "
-            "this process. Default: depends on the number of cores. Each starts once there is "
-            "memory for it.",
+            "this process. With GPUs: number of movies in the process of each GPU, of which one is "
+            "read, one computed and one written. Default: depends on the number of cores; 3 with "
+            "GPUs. Each starts once there is memory for it.",
             metavar="N", min=0, show_default=False, rich_help_panel=PANEL,
         ),
     ] = None  # fmt: skip

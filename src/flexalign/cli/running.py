@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexalign.cli.checks import check_run_outputs
-from flexalign.cli.console import announce_compiling, announce_device, print_message
+from flexalign.cli.console import announce_compiling, print_message
 from flexalign.cli.hooks import Hooks
 from flexalign.cli.reporting import Reporting
 from flexalign.cli.run_display import view
@@ -100,9 +100,20 @@ def run_movies(
 
 
 def announce(params: AlignParams, options: RunOptions) -> None:
-    """Print which device is used, and that loops are compiled, where this machine does the work."""
+    """Check the device, and print that loops are compiled, where this machine does the work.
+
+    Raises
+    ------
+    DeviceError
+        If a requested GPU cannot be used, before any movie is read.
+    """
+    from flexalign.arrays.device import gpu_number
+    from flexalign.batch.local_executor import check_gpus
+
+    if options.scheduler is not None or options.cluster is not None or options.jobs == 0:
+        gpu_number(params.device)
     if options.scheduler is None and options.cluster is None:
-        announce_device(params.device)
+        check_gpus(params.device)
     if options.jobs == 0:
         announce_compiling()
 
@@ -156,13 +167,16 @@ def go(
     from flexalign.batch.jobs import Note
     from flexalign.batch.run import Choices, Run
 
+    def say(text: str) -> None:
+        observe(Note(text))
+
     options = request.options
     movies = [str(path.absolute()) for path in source.movies]
     names = {movie: folder.names.give(movie) for movie in movies}
     check_run_outputs(folder.path, names, folder.params, request.inputs, options.log)
     run = Run(
         folder,
-        make_executor(options, folder.params, request.out, request.movie_count),
+        make_executor(options, folder.params, request, source.movies, say),
         source,
         observe,
         Choices(retry_failed=options.retry_failed, redo=request.redo),
@@ -171,7 +185,7 @@ def go(
         [str(path.absolute()) for path in request.inputs],
         **of_run,
     )
-    with stopped_by_ctrl_c(run, lambda text: observe(Note(text))):
+    with stopped_by_ctrl_c(run, say):
         return run.go()
 
 
@@ -204,12 +218,13 @@ def write_project_files(out: Path, params: AlignParams) -> None:
 
 
 def make_executor(
-    options: RunOptions, params: AlignParams, out: Path, movie_count: int | None
+    options: RunOptions,
+    params: AlignParams,
+    request: Request,
+    movies: Sequence[Path],
+    say: Callable[[str], None],
 ) -> Executor:
-    """The executor that the options select."""
-    from flexalign.batch.executors import InProcess
-    from flexalign.batch.local_processes import LocalProcesses, default_jobs
-
+    """The executor that the options select, for a run of which `movies` are known."""
     threads, timeout_s = params.threads, 60 * options.timeout
     if options.scheduler is not None:
         from flexalign.batch.clusters import on_scheduler
@@ -218,17 +233,16 @@ def make_executor(
     if options.cluster is not None:
         from flexalign.batch.clusters import on_cluster
 
-        log_folder = out / "cluster-logs"
+        log_folder = request.out / "cluster-logs"
         return on_cluster(_cluster_jobs(options), log_folder, threads=threads, timeout_s=timeout_s)
-    if options.jobs == 0:
-        return InProcess(threads)
-    jobs = options.jobs or default_jobs(threads)
-    return LocalProcesses(
-        jobs if movie_count is None else max(1, min(jobs, movie_count)),
-        threads=threads,
+    from flexalign.batch.local_executor import local_executor
+
+    return local_executor(
+        params, options.jobs, movies, say,
+        movie_count=request.movie_count,
         memory_bytes=None if options.memory is None else int(options.memory * 1e9),
         timeout_s=timeout_s,
-    )
+    )  # fmt: skip
 
 
 def _cluster_jobs(options: RunOptions) -> Jobs:

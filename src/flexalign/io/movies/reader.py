@@ -18,6 +18,7 @@ from flexalign.array_value import ShortRepr
 from flexalign.errors import InputError, ParameterError
 from flexalign.files import check_regular_file
 from flexalign.model import FrameRange, MovieInfo
+from flexalign.progress import Progress
 
 # Pixels smaller than atoms: such headers use another unit.
 MIN_PIXEL_A, MAX_PIXEL_A = 0.1, 100.0
@@ -130,11 +131,16 @@ class SeekableMovie(abc.ABC):
 
 
 class CachingMovie:
-    """A `MovieReader` that caches decoded frames for the second pass."""
+    """A `MovieReader` that caches decoded frames for the next time they are read."""
 
     def __init__(self, reader: MovieReader) -> None:
         self.info, self._reader = reader.info, reader
         self._kept: dict[int, RawFrame] = {}
+
+    def load(self, frames: FrameRange, threads: int, progress: Progress) -> None:
+        """Decode the frames of the range into memory, in the dtype of the file."""
+        for frame in self.frames(frames, threads=threads):
+            progress("read", frame.index - frames.first + 1, frames.count)
 
     def frames(self, frames: FrameRange | None = None, *, threads: int = 1) -> Iterator[RawFrame]:
         """The frames of the range (all by default) in order; see `MovieReader`."""
