@@ -96,7 +96,8 @@ def _confirm_pattern(
     """The motion found `again` after removing a suspected pattern, if that is confirmed.
 
     With a wrong motion the specimen itself resembles a pattern.  If there is no pattern along the
-    new motion, that motion is the start of a refinement with the original frames.
+    new motion, that motion is the start of a refinement with the original frames.  Where that
+    returns to no motion, the pattern is removed all the same.
     """
     start = again.start
     assert start is not None
@@ -104,7 +105,9 @@ def _confirm_pattern(
     if trial.pattern.is_harmful:
         return replace(again, has_fixed_pattern=True, pattern=trial.pattern)
     if series is not None or trial.held_out.is_significant("refined"):
-        return _as_estimate(trial, "refined", again.is_from_wider_search, search)
+        refined = _as_estimate(trial, "refined", again.is_from_wider_search, search)
+        if series is not None or _moves(refined, search.frames) or not _moves(again, search.frames):
+            return refined
     given = search.frames, search.plan, search.params, search.threads
     along = pattern_along(again.path_px(search.frames), estimate.pattern, *given)
     if along.significance > SIGNIFICANT_PULL:
@@ -125,14 +128,19 @@ def _pattern_to_remove(
         found = pattern_along(path_px, pattern, frames, plan, params, threads)
         if found.significance > SIGNIFICANT_PULL:
             return found
-    extent_px = float(np.ptp(estimate.path_px(frames), axis=0).max())
-    moves = estimate.chosen != "none" and extent_px > _NO_MOTION_PX
-    if estimate.has_signal and not moves and not estimate.is_drift_rejected:
+    if estimate.has_signal and not estimate.is_drift_rejected and not _moves(estimate, frames):
         # Without motion the specimen counts as pattern, and would be removed.  A gain residual is
         # white, and the specimen has the least power in the finest rings.
         white = pattern.as_white()
         return white if white.power_over_noise.any() else None
     return None
+
+
+def _moves(estimate: Estimate, frames: SmallFrames) -> bool:
+    """Whether the path is more than that of a pattern, or of a specimen at rest."""
+    return estimate.chosen != "none" and bool(
+        np.ptp(estimate.path_px(frames), axis=0).max() > _NO_MOTION_PX
+    )
 
 
 def _estimate_once(
