@@ -39,8 +39,8 @@ def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
     from numba import int16, int32, int64, uint8, uint16, uint32, uint64  # isort: skip
 
     from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
-    from flexalign.arrays.gpu import kernels as launchers
     from flexalign.arrays.gpu import event_kernels, pair_kernels, spectra_kernels
+    from flexalign.arrays.gpu import kernels as launchers
 
     # Device functions ask for the GPU that they are compiled for; any will do.
     ampere = SimpleNamespace(compute_capability=(8, 0))
