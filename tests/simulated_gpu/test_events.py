@@ -67,8 +67,8 @@ def test_counts_are_those_of_the_cpu(tmp_path, codec, upsampling, chunk_bits):
             assert compare(movie, movie.packed_frame(index), chunk_bits) == 0
 
 
-@pytest.mark.parametrize(("raw_count", "dtype"), [(300, np.uint16), (70000, np.uint32)])
-def test_counts_of_many_raw_frames_do_not_overflow(tmp_path, raw_count, dtype):
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_counts_above_255_are_added_in_each_dtype(tmp_path, dtype):
     path = tmp_path / "a.eer"
     write_eer(path, [[[0, 0], [0, 7]]] * 600, height_px=1, width_px=3)
     with EerMovie(path, fractions=2) as movie:
