@@ -4,7 +4,8 @@ Every stage of the two passes is measured alone, by events on the device, beside
 bytes it has to move over the bandwidth of a plain copy, and cuFFT's own time for the transform.
 Then both passes run over frames that are in memory already, which shows whether the transfers and
 the host keep up.  Last comes the whole of ``align_movie`` on both devices: motion and sums are
-compared, and the times stand beside decoding alone on the host.  With ``--session``, so many
+compared, and the times stand beside decoding alone on the host; of EER also with frames that are
+decoded on the host instead of rendered on the GPU.  With ``--session``, so many
 copies of each movie are aligned in runs: on the GPU with stages that overlap and without, and on
 the CPU; micrographs are compared first.  The tables are Markdown::
 
@@ -43,6 +44,8 @@ from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.batch.gpus import Gpus
 from flexalign.batch.local_processes import MOVIES_PER_GPU, LocalProcesses, default_jobs
 from flexalign.io.movies.open_movie import open_for
+from flexalign.io.movies.packed_movie import PackedMovie
+from flexalign.io.movies.reader import MovieReader
 from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan, make_plan
 from flexalign.simulate import SimulationSettings
 
@@ -234,8 +237,10 @@ def decoding_s(movie: Path, params: AlignParams, threads: int) -> float:
         return time.perf_counter() - started
 
 
-def aligned(movie: Path, params: AlignParams, device: str) -> tuple[AlignmentResult, float]:
-    """The alignment of the movie, and its elapsed time."""
+def aligned(
+    movie: Path | MovieReader, params: AlignParams, device: str
+) -> tuple[AlignmentResult, float]:
+    """The alignment of the movie, and its elapsed time; of a reader the host decodes all frames."""
     started = time.perf_counter()
     result = align_movie(movie, replace(params, device=device))
     return result, time.perf_counter() - started
@@ -265,13 +270,20 @@ def measure(name: str, cache: Path, threads: int, device: Device) -> str:
     gpu, gpu_s = min(
         (aligned(files.movie, params, device.name) for _ in range(2)), key=itemgetter(1)
     )
+    results = {device.name: (gpu, gpu_s)}
     held_GB = pool.total_bytes() / 1e9
-    cpu, cpu_s = aligned(files.movie, params, "cpu")
+    results["cpu"] = aligned(files.movie, params, "cpu")
+    cpu = results["cpu"][0]
+    with open_for(files.movie, params) as reader:
+        if isinstance(reader, PackedMovie):
+            decoded = aligned(reader, params, device.name)
+            results[f"{device.name}, frames decoded on the host"] = decoded
+            print(f"{name}, decoded on the host: {deviation(cpu, decoded[0])}", flush=True)
     decode_s = decoding_s(files.movie, params, threads)
     return (
         f"{speed.describe(name, files, settings)}\n\n{table}\n"
         f"Passes over frames in memory: {first_s:.3f} s and {second_s:.3f} s.\n\n"
-        f"{whole_table({device.name: (gpu, gpu_s), 'cpu': (cpu, cpu_s)}, decode_s)}\n\n"
+        f"{whole_table(results, decode_s)}\n\n"
         f"Decoding alone {decode_s:.2f} s with {threads} threads; {deviation(cpu, gpu)}. "
         f"The GPU held {held_GB:.1f} GB, of {plan.gpu_memory_bytes / 1e9:.1f} GB planned without "
         "the spectra of patches."
@@ -329,7 +341,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--classes", nargs="+", choices=speed.CLASSES, metavar="CLASS",
-                        default=["falcon-mrc", "superres"],
+                        default=["falcon-mrc", "superres", "eer"],
                         help=f"of {', '.join(speed.CLASSES)}")  # fmt: skip
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=16)

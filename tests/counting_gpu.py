@@ -61,6 +61,9 @@ class DeviceArray(np.ndarray):
     def astype(self, *args: Any, **options: Any) -> Any:
         return self._operate(np.ndarray.astype, (self, *args), options)
 
+    def copy(self) -> Any:
+        return self._operate(np.ndarray.copy, (self,), {})
+
     def __getitem__(self, key: Any) -> Any:
         self.counts.operations += isinstance(key, np.ndarray)  # others are views
         return super().__getitem__(key)
@@ -128,7 +131,12 @@ class CountingDevice(Device):
         self.counts.bytes_up += copy.nbytes
         return on_device(copy, self.counts)
 
+    def holds(self, array: Any) -> bool:
+        return isinstance(array, DeviceArray)
+
     def host(self, array: Any) -> Any:
+        if not self.holds(array):
+            return np.asarray(array)
         self.counts.waits += 1
         self.counts.bytes_down += array.nbytes
         return np.array(_plain(array))

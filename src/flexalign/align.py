@@ -35,7 +35,8 @@ from flexalign.io.motion_formats.read_motion import check_motion
 from flexalign.io.motion_plot import draw_trajectory
 from flexalign.io.movies.array_movie import FrameArray
 from flexalign.io.movies.open_movie import opened
-from flexalign.io.movies.reader import CachingMovie, MovieReader
+from flexalign.io.movies.packed_movie import caching
+from flexalign.io.movies.reader import MovieReader
 from flexalign.io.png import load_drawing
 from flexalign.io.references import Reference, references_for
 from flexalign.io.results import check_output
@@ -178,12 +179,12 @@ class _Ready:
 def _read(
     request: Request, reader: MovieReader, plan: Plan, clock: StageTimer, reads_ahead: bool
 ) -> _Ready:
-    """The references, and with `reads_ahead` all frames to align, decoded."""
+    """The references, and with `reads_ahead` all frames to align, in memory."""
     with clock("references"):
         references = references_for(reader.info, request.params, request.images)
     if not (plan.keeps_frames or reads_ahead):
         return _Ready(reader, plan, references)
-    source = CachingMovie(reader)
+    source = caching(reader)
     if reads_ahead:
         with clock("reading"):
             source.load(plan.align, request.params.thread_count, request.progress)

@@ -59,6 +59,11 @@ def frames_bytes(movie: MovieInfo, frames: FrameRange) -> int:
     return frames.count * movie.height_px * movie.width_px * _item_bytes(movie)
 
 
+def ahead_bytes(movie: MovieInfo, frames: FrameRange) -> int:
+    """Memory of frames that are read ahead for a GPU: decoded, or of EER as in the file."""
+    return frames_bytes(movie, frames) if movie.eer is None else movie.size_bytes
+
+
 def _memory_bytes(
     movie: MovieInfo,
     times: int,
@@ -101,6 +106,10 @@ def gpu_memory_bytes(movie: MovieInfo, params: AlignParams) -> int:
     frame = 4 * movie.height_px * movie.width_px
     # Raw frames being uploaded; gain and dark; libraries.
     common = 2 * frame * _item_bytes(movie) // 4 + 2 * frame + 500_000_000
+    if movie.eer is not None:
+        # Codes of two frames, and the tables of their chunks, a quarter of that.
+        share = movie.eer.raw_frames_per_frame / movie.eer.raw_frame_count
+        common += int(2.5 * share * movie.size_bytes)
     # The frame and two sums; row spectra with their copies and the work area of the transform.
     first = 3 * frame + 4 * frame
     # Coefficients, moved frame, sums; the spectrum likewise; weights and the weighted spectrum.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexalign.arrays.duplicate_frames import DuplicateFrames
+from flexalign.arrays.duplicate_frames import DuplicateFrames, sampled_pixels
 
 
 def found_in(frames):
     copies = DuplicateFrames()
     for index, pixels in enumerate(frames):
-        copies.add(index, pixels)
+        copies.add(index, sampled_pixels(pixels))
     return copies.found()
 
 

@@ -36,11 +36,11 @@ def test_every_launcher_gives_the_numbers_of_the_cpu_in_the_simulator():
 )
 def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
     from numba import boolean, complex64, cuda, float32, float64
-    from numba import int16, int32, int64, uint8, uint16, uint64  # isort: skip
+    from numba import int16, int32, int64, uint8, uint16, uint32, uint64  # isort: skip
 
     from flexalign.arrays.aligned_sum import LATTICE_STEP_PX
+    from flexalign.arrays.gpu import event_kernels, pair_kernels, spectra_kernels
     from flexalign.arrays.gpu import kernels as launchers
-    from flexalign.arrays.gpu import pair_kernels, spectra_kernels
 
     # Device functions ask for the GPU that they are compiled for; any will do.
     ampere = SimpleNamespace(compute_capability=(8, 0))
@@ -50,7 +50,12 @@ def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
     spectrum, spectra, tiled = complex64[:, ::1], complex64[:, :, ::1], complex64[:, :, :, ::1]
     index, table, mask, radius = int64[::1], int64[:, ::1], boolean[::1], float64[::1]
     rings, phases = int32[::1], (spectra, spectra)
+    codes = (uint8[::1], int64[:, ::1], int64, int64)
+    chunks, begin = (int32[:, :, ::1],) * 2, int64[:, :, ::1]
     signatures = [
+        ("_measure_chunks", (*codes, *chunks)),
+        ("_join_chunks", (*codes, *chunks, int64, int64, begin, rings)),
+        ("_add_events", (*codes, begin, rings, *[int64] * 4, uint32[::1])),
         ("_correct", (uint8[:, ::1], pixels, pixels, int64, int64, pixels)),
         ("_correct", (int16[:, ::1], pixels, pixels, int64, int64, pixels)),
         ("_replace_bad", (float32[::1], index, table, uint64)),
@@ -81,7 +86,7 @@ def test_every_kernel_compiles_for_a_gpu_in_single_precision(monkeypatch):
         ("_highest_of_rows", (float64[:, :, ::1], int64, sums)),
     ]
     kernels = {"sample": launchers._sampler(LATTICE_STEP_PX)}
-    for module in (launchers, pair_kernels, spectra_kernels):
+    for module in (launchers, event_kernels, pair_kernels, spectra_kernels):
         kernels |= {name: item for name, item in vars(module).items() if hasattr(item, "py_func")}
     is_called = {name for name in kernels if kernels[name].targetoptions.get("device")}
     assert kernels.keys() - is_called == {name for name, _ in signatures}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from flexalign.machine import GPU_BATCH_BYTES
 from flexalign.model import EerInfo, FrameRange, MovieInfo
 from flexalign.params import AlignParams
 from flexalign.plan import PAIRWISE_NYQUIST_SHARE, Plan, make_plan
+from flexalign.plan_memory import ahead_bytes, frames_bytes
 from flexalign.plan_sizes import MIN_PATCH_PX, fast_size
 
 
@@ -347,6 +349,20 @@ def test_raw_frames_on_a_gpu_take_their_size_in_the_file_or_float32(dtype, item_
 
     assert plan.gpu_frames_bytes == item_bytes * 40 * 4096**2
     assert f"{plan.gpu_frames_bytes / 1e9:.2f} GB to keep the raw frames" in plan.describe()
+
+
+def test_a_gpu_needs_memory_for_the_codes_of_two_eer_frames_and_their_tables():
+    eer = replace(movie(), size_bytes=400_000_000, eer=EerInfo(1000, 25, 0, 1))
+    more_bytes = plan_of(eer).gpu_memory_bytes - plan_of(movie()).gpu_memory_bytes
+
+    assert more_bytes == 2.5 * 400_000_000 * 25 / 1000
+
+
+def test_eer_frames_read_ahead_take_their_size_in_the_file_whatever_the_upsampling():
+    eer = replace(movie(), size_bytes=400_000_000, eer=EerInfo(1000, 25, 0, 2))
+
+    assert ahead_bytes(eer, FrameRange(0, 40)) == 400_000_000
+    assert ahead_bytes(movie(), FrameRange(0, 40)) == frames_bytes(movie(), FrameRange(0, 40))
 
 
 def test_the_estimation_on_a_gpu_needs_memory_in_proportion_to_the_small_frames():

@@ -6,7 +6,7 @@ creates the one for a device.  GPU modules are imported only when a GPU is used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import Device
 from flexalign.arrays.downsample import DownsampledFrame, Downsampler
 from flexalign.arrays.fourier import SpectrumArray
+from flexalign.arrays.frame_samples import Rendered
 from flexalign.arrays.frame_stack import CpuFrameStack, Pairs, Tiles
 from flexalign.arrays.kernels.float16 import Coding
 from flexalign.arrays.kernels.likelihood import Packing
@@ -26,6 +27,15 @@ from flexalign.arrays.lowrank_weights import ExponentialWeights
 from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import FloatArray, PixelArray
+from flexalign.packed_frame import PackedFrame
+
+
+class FrameRenderer(Protocol):
+    """Renders EER frames on a GPU; on the CPU their reader does."""
+
+    def render(self, packed: PackedFrame) -> Callable[[], Rendered]:
+        """Queue a frame; the function returned waits for it."""
+        ...
 
 
 class FrameDownsampler(Protocol):
@@ -168,6 +178,13 @@ class LikelihoodSweeps(Protocol):
     ) -> tuple[FloatArray, FloatArray]:
         """Gradient (motions, patches, times, 2) and ring sums (motions, patches, rings)."""
         ...
+
+
+def make_renderer(device: Device, max_bytes: int) -> FrameRenderer:
+    """Create the renderer of frames of up to so many bytes on `device`, a GPU."""
+    from flexalign.arrays.gpu.rendering import GpuRenderer
+
+    return GpuRenderer(device, max_bytes)
 
 
 def make_downsampler(

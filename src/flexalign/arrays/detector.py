@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.kernels.elementwise import pixel_hash
 from flexalign.arrays.threads import ThreadPool
 from flexalign.model import MaskArray, PixelArray
@@ -87,14 +88,16 @@ def make_correction(gain: PixelArray | None, dark: PixelArray | None, bad: MaskA
     )
 
 
-def level_below_zero(raw: npt.NDArray[Any], correction: Correction) -> float | None:
+def level_below_zero(
+    raw: npt.NDArray[Any], correction: Correction, device: Device = CPU
+) -> float | None:
     """Mean of a dark-subtracted frame if nearly all of it is below zero, else None.
 
     Such values are not counts: they have an offset, which a gain must not multiply.
 
     Parameters
     ----------
-    raw : (h, w), finite
+    raw : (h, w), finite, on the host or on `device`
 
     Examples
     --------
@@ -104,7 +107,7 @@ def level_below_zero(raw: npt.NDArray[Any], correction: Correction) -> float | N
     >>> level_below_zero(np.array([[-0.5, -0.5], [-0.5, 1.5]]), no_reference)
     """
     rows = slice(None, None, max(1, len(raw) // _LEVEL_ROWS))
-    values = raw[rows].astype(np.float64)
+    values = device.host(raw[rows]).astype(np.float64)
     if correction.dark is not None:
         values -= correction.dark[rows]
     mean = float(values.mean())
@@ -198,12 +201,12 @@ def replacement_values(
 ) -> PixelArray:
     """Values (n,) of the bad pixels of the corrected frame; see `correct`."""
     place = np.divmod(_random_neighbours(correction, frame_index), raw.shape[1])
-    return corrected_at(place, raw, correction)
+    return corrected_at(place, raw[place], correction)
 
 
 def corrected_at(place: Any, raw: npt.NDArray[Any], correction: Correction) -> PixelArray:
-    """The pixels ``raw[place]`` of the corrected frame, bad ones not replaced."""
-    pixels = raw[place].astype(np.float32)
+    """The pixels `raw` of a frame, at `place` in it, corrected; bad ones are not replaced."""
+    pixels = raw.astype(np.float32)
     if correction.dark is not None:
         pixels -= correction.dark[place]
     if correction.gain is not None:

@@ -108,6 +108,10 @@ class Device:
         """The elements of `array` at an `index` from the host, on the host."""
         return self.host(array[tuple(map(self.upload, index)) if self.is_gpu else index])
 
+    def holds(self, array: Any) -> bool:
+        """Whether `array` is in the memory of a GPU."""
+        return self._has_own_memory and isinstance(array, self.xp.ndarray)
+
     def fetch(self, array: Any, out: npt.NDArray[Any]) -> None:
         """Copy `array` to `out`, from `empty_on_host`; it is there after `mark` or `finish`."""
         if self._has_own_memory:

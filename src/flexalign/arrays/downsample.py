@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from flexalign.arrays import detector
 from flexalign.arrays.detector import STRIP_ROWS, Correction
+from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.kernels import downsample, float16, raw_frames
 from flexalign.arrays.kernels.elementwise import reflected_index
 from flexalign.arrays.kernels.float16 import UNSCALED, Coding, coding_for
@@ -184,10 +185,15 @@ def sum_dtype(raw: npt.NDArray[Any]) -> type[np.number[Any]]:
     return np.int32 if is_small else np.float32
 
 
-def coding_by(raw: npt.NDArray[Any], correction: Correction, small: PixelArray) -> Coding:
-    """The coding for the frames `small`, by some pixels of the first raw frame (h, w)."""
-    some = slice(None, None, _CODING_STEP_PX)
-    pixels = detector.corrected_at((some, some), raw, correction)
+def coding_by(
+    raw: npt.NDArray[Any], correction: Correction, small: PixelArray, device: Device = CPU
+) -> Coding:
+    """The coding for the frames `small`, by some pixels of the first raw frame (h, w).
+
+    It is on the host or on `device`.
+    """
+    place = (slice(None, None, _CODING_STEP_PX),) * 2
+    pixels = detector.corrected_at(place, device.host(raw[place]), correction)
     return coding_for(small, float(pixels.mean()), float(pixels.std()))
 
 

@@ -16,6 +16,12 @@ _SAME_NOISE = 0.1
 _MIN_VARYING_SAMPLES = 40
 
 
+def sampled_pixels(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Pixels (n,) of a frame (h, w) that are compared with those of the others."""
+    # An odd step, so that the samples do not all lie in the same columns.
+    return pixels.reshape(-1)[:: max(pixels.size // _SAMPLES, 1) | 1]
+
+
 class DuplicateFrames:
     """Finds frames with the same noise as the one before; independent exposures differ in it."""
 
@@ -25,11 +31,9 @@ class DuplicateFrames:
         self._differences: list[float] = []
         self._identical: dict[int, int] = {}
 
-    def add(self, index: int, pixels: npt.NDArray[Any]) -> None:
-        """Sample frame `index` (h, w), uncorrected; call in the order of the file."""
-        # An odd step, so that the samples do not all lie in the same columns.
-        step = max(pixels.size // _SAMPLES, 1) | 1
-        values = pixels.reshape(-1)[::step].astype(np.float32)
+    def add(self, index: int, sampled: npt.NDArray[Any]) -> None:
+        """Add the `sampled_pixels` of frame `index`, uncorrected, in the order of the file."""
+        values = sampled.astype(np.float32)
         if self._last is not None:
             self._pairs.append((index, self._last[0]))
             self._differences.append(float(np.mean((values - self._last[1]) ** 2)))

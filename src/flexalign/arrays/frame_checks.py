@@ -26,8 +26,7 @@ BlockCounts = npt.NDArray[np.int64]
 
 def problem_with(pixels: npt.NDArray[Any]) -> str:
     """Why the pixels of a raw frame cannot be used, "" when they can."""
-    is_small = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
-    if is_small and pixels[0].min() < pixels[0].max():
+    if has_counts(pixels[:1]):
         return ""  # the other pixels need not be checked
     lowest, highest = float(pixels.min()), float(pixels.max())
     if not np.isfinite(lowest + highest):
@@ -39,18 +38,34 @@ def problem_with(pixels: npt.NDArray[Any]) -> str:
     return ""
 
 
-def varied_pixels(pixels: npt.NDArray[Any]) -> BlockCounts:
-    """Number of sampled pixels in each of `BLOCKS` that differ from most of their row.
+def has_counts(rows: npt.NDArray[Any]) -> bool:
+    """Whether rows (n, w) of a frame are small integers that differ: nothing is wrong with it."""
+    is_small = rows.dtype.kind in "iu" and rows.dtype.itemsize <= 2
+    return is_small and bool(rows.min() < rows.max())
+
+
+def sampled_rows(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Rows (n, w) of a frame (h, w) for `varied_pixels`: at least `BLOCKS` of equal width."""
+    rows, columns = BLOCKS
+    step = max(1, min(pixels.size // _SAMPLED_PIXELS, len(pixels) // rows))
+    return pixels[step // 2 :: step, : pixels.shape[1] // columns * columns]
+
+
+def varied_pixels(sampled: npt.NDArray[Any]) -> BlockCounts:
+    """Number of pixels in each of `BLOCKS` that differ from most of their row.
+
+    Parameters
+    ----------
+    sampled : (n, w) from `sampled_rows`
 
     Examples
     --------
-    >>> varied_pixels(np.eye(64, dtype=np.uint8)).sum(axis=1)[:3]
+    >>> varied_pixels(sampled_rows(np.eye(64, dtype=np.uint8))).sum(axis=1)[:3]
     array([2, 2, 2])
     """
     rows, columns = BLOCKS
-    step = max(1, min(pixels.size // _SAMPLED_PIXELS, len(pixels) // rows))
-    width = pixels.shape[1] // columns
-    some = pixels[step // 2 :: step, : columns * width].reshape(-1, columns, width)
+    width = sampled.shape[1] // columns
+    some = sampled.reshape(-1, columns, width)
     differ = np.count_nonzero(some != some[:, :, :1], axis=2)
     # The first pixel may itself be the one that differs.
     differ = np.minimum(differ, width - differ)

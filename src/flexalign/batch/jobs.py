@@ -75,7 +75,7 @@ class Needs:
     Attributes
     ----------
     normal_bytes, min_bytes : of its plan, with the given number of threads and with one
-    frames_bytes : in addition, to decode all frames before it is computed
+    frames_bytes : in addition, to read all frames before it is computed
     """
 
     normal_bytes: int
@@ -280,13 +280,15 @@ def throttled(send: Progress, interval_s: float) -> Progress:
 def needs_of(job: Job) -> Needs:
     """Memory that the movie needs, by its plan; no pixel is read for that."""
     from flexalign.io.movies.open_movie import plan_movie
-    from flexalign.plan_memory import frames_bytes
+    from flexalign.plan_memory import ahead_bytes, frames_bytes
 
     params = AlignParams.from_dict(job.parameters)
     normal, smallest = (
         plan_movie(job.movie, replace(params, threads=threads)) for threads in (params.threads, 1)
     )
-    frames = 0 if normal.keeps_frames else frames_bytes(normal.movie, normal.align)
+    # The memory of the plan may include frames that are kept.
+    kept = frames_bytes(normal.movie, normal.align) if normal.keeps_frames else 0
+    frames = max(0, ahead_bytes(normal.movie, normal.align) - kept)
     return Needs(normal.memory_bytes, smallest.memory_bytes, frames)
 
 

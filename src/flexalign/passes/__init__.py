@@ -2,7 +2,8 @@
 
 `first` reads the frames to align, corrects and down-samples them, with the down-sampled frames in
 `small_frames`, the sums of raw frames in `raw_sums`, and the search for bad frames in
-`frame_selection`.  `second` reads the frames to sum, and sums them along the motion.
+`frame_selection`.  `second` reads the frames to sum, and sums them along the motion.  `raw_frames`
+has them decoded or, on a GPU, rendered.
 """
 
 from flexalign.passes.first import FirstPass as FirstPass

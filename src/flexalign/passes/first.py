@@ -15,6 +15,7 @@ from flexalign.arrays.blank_area import blank_area
 from flexalign.arrays.detector import Correction
 from flexalign.arrays.device import CPU, Device
 from flexalign.arrays.duplicate_frames import DuplicateFrames
+from flexalign.arrays.frame_samples import FrameSamples
 from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
 from flexalign.arrays.resident_frames import ResidentFrames
 from flexalign.arrays.threads import ThreadPool
@@ -29,6 +30,7 @@ from flexalign.passes.frame_selection import (
     relative_counts,
     uneven_frames,
 )
+from flexalign.passes.raw_frames import raw_frames
 from flexalign.passes.raw_sums import RawSums
 from flexalign.passes.small_frames import SmallSums
 from flexalign.plan import CORRELATION_NYQUIST_SHARE, Plan
@@ -73,9 +75,15 @@ class _FrameReader:
     """
 
     def __init__(
-        self, reader: MovieReader, plan: Plan, small: SmallSums, downsampler: FrameDownsampler
+        self,
+        reader: MovieReader,
+        plan: Plan,
+        small: SmallSums,
+        downsampler: FrameDownsampler,
+        device: Device,
     ) -> None:
         self._reader, self._plan, self._downsampler = reader, plan, downsampler
+        self._device = device
         self.small, self.sums = small, RawSums(plan, downsampler)
         self.bad: dict[int, str] = {}
         self.notes: dict[int, str] = {}
@@ -85,26 +93,30 @@ class _FrameReader:
     def read(self, correction: Correction, threads: int, progress: Progress) -> None:
         """Read all frames, except those that cannot be used."""
         align = self._plan.align
-        for raw in self._reader.frames(align, threads=threads):
+        for raw, samples in raw_frames(self._reader, align, threads, self._device):
             progress("measure", raw.index - align.first + 1, align.count)
-            problem = raw.problem if raw.pixels is None else frame_checks.problem_with(raw.pixels)
-            if raw.pixels is None or problem:
-                self.bad[raw.index] = problem
+            if raw.pixels is None or samples is None:
+                self.bad[raw.index] = raw.problem
                 continue
+            if not frame_checks.has_counts(samples.rows):
+                problem = frame_checks.problem_with(self._device.host(raw.pixels))
+                if problem:
+                    self.bad[raw.index] = problem
+                    continue
             if self.sums.is_empty:
-                _check_level(self._reader.info.path, raw.pixels, correction)
+                _check_level(self._reader.info.path, raw.pixels, correction, self._device)
             if raw.problem:
                 self.notes[raw.index] = raw.problem
-            self._add(raw.index, raw.pixels)
+            self._add(raw.index, raw.pixels, samples)
         for done in self._downsampler.flush():
             self.small.note(done)
         self.sums.fetch()
 
-    def _add(self, index: int, pixels: npt.NDArray[Any]) -> None:
+    def _add(self, index: int, pixels: npt.NDArray[Any], samples: FrameSamples) -> None:
         """Take a frame in."""
-        self._copies.add(index, pixels)
+        self._copies.add(index, samples.pixels)
         sums = self.sums.taking(index, pixels)
-        self.varied.append(frame_checks.varied_pixels(pixels))
+        self.varied.append(frame_checks.varied_pixels(samples.rows))
         for done in self._downsampler.add(pixels, index, self.small.place(index), sums):
             self.small.note(done)
 
@@ -156,7 +168,7 @@ def first_pass(
             device, pool, correction, full_shape, small.pixels, CORRELATION_NYQUIST_SHARE,
             resident, keeps_small=small.is_resident,
         )  # fmt: skip
-        frames = _FrameReader(reader, plan, small, downsampler)
+        frames = _FrameReader(reader, plan, small, downsampler, device)
         frames.read(correction, threads, progress)
         relative = relative_counts(small.means, small.spreads, math.prod(plan.correlation_shape_px))
         good, broken = frames.select(relative)
@@ -208,11 +220,13 @@ def _frame_counts(small: SmallSums, frame_count: int) -> FloatArray:
     return counts
 
 
-def _check_level(path: str, frame: npt.NDArray[Any], correction: Correction) -> None:
+def _check_level(
+    path: str, frame: npt.NDArray[Any], correction: Correction, device: Device
+) -> None:
     """Raise `InputError` if the gain would multiply an offset, which imprints its pattern."""
     if correction.gain is None:
         return
-    level = detector.level_below_zero(frame, correction)
+    level = detector.level_below_zero(frame, correction, device)
     if level is not None:
         raise InputError(
             f"{path}: expected counts to multiply with the gain, found values around {level:.6g}; "

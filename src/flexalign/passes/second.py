@@ -19,6 +19,7 @@ from flexalign.model import FloatArray, FrameSums
 from flexalign.motion import Motion
 from flexalign.params import AlignParams
 from flexalign.passes.first import FirstPass
+from flexalign.passes.raw_frames import raw_frames
 from flexalign.plan import FRAMES_PER_BATCH, Plan
 from flexalign.progress import Progress
 
@@ -59,8 +60,13 @@ def second_pass(
             resident=resident,
         )
         amplitude = _amplitude_sum(plan, params, threads)
-        on_device = resident if amplitude is None else None
-        for raw in _raw_frames(reader, plan, first, on_device, threads):
+        # The amplitudes are summed on the host.
+        frames = (
+            _frames_on(device, reader, plan, first, resident, threads)
+            if amplitude is None
+            else reader.frames(plan.sum, threads=threads)
+        )
+        for raw in frames:
             if raw.pixels is not None and raw.index not in first.bad_frames:
                 if amplitude is not None:
                     amplitude.add(
@@ -83,17 +89,19 @@ def second_pass(
         )
 
 
-def _raw_frames(
+def _frames_on(
+    device: Device,
     reader: MovieReader,
     plan: Plan,
     first: FirstPass,
     resident: ResidentFrames | None,
     threads: int,
 ) -> Iterator[RawFrame]:
-    """The frames to sum: of the device if all good ones are there, else of the file."""
+    """The frames to sum: those of the device if all good ones are there, else read again."""
     good = [index for index in plan.sum if index not in first.bad_frames]
     if resident is None or any(resident.get(index) is None for index in good):
-        yield from reader.frames(plan.sum, threads=threads)
+        for raw, _ in raw_frames(reader, plan.sum, threads, device):
+            yield raw
         return
     for index in plan.sum:
         yield RawFrame(index, resident.get(index))

@@ -1,5 +1,5 @@
-"""GPU implementations: `passes`, `frame_stack` (small frames) and `sweeps`.
+"""GPU implementations: `passes`, `rendering` (EER), `frame_stack` (small frames) and `sweeps`.
 
-The CUDA kernels are in `kernels` (of the passes), `pair_kernels` and `spectra_kernels`; `upload`
-copies raw frames.
+The CUDA kernels are in `kernels` (of the passes), `event_kernels`, `pair_kernels` and
+`spectra_kernels`; `upload` copies raw frames.
 """

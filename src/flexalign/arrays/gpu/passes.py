@@ -95,7 +95,7 @@ class GpuDownsampler:
     ) -> list[DownsampledFrame]:
         """Down-sample a frame to `place`; see `Downsampler.add`."""
         if not self._used:
-            self.coding = coding_by(raw, self._correction, self._all)
+            self.coding = coding_by(raw, self._correction, self._all, self._device)
         pixels = self._upload.upload(raw)
         if self._resident is not None:
             self._resident.put(frame_index, pixels)

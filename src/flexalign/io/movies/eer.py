@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +24,16 @@ from flexalign.io.movies.eer_streams import (
     Style,
     count_into,
     event_streams,
+    events_of,
     find_style,
-    read_events,
+    read_stream,
 )
+from flexalign.io.movies.packed_movie import rendered_frame
 from flexalign.io.movies.reader import RawFrame, SeekableMovie, trusted_pixel_size_A
 from flexalign.io.movies.tiff import broken_tiff, collected_messages, open_tiff
 from flexalign.io.movies.tiff_layout import is_of_events
 from flexalign.model import EerInfo, MovieInfo
+from flexalign.packed_frame import PADDING, PackedFrame
 
 METADATA_TAG = 65001
 # The patterns stop at the next "<", so that their time is linear; entities are not expanded.
@@ -122,35 +127,77 @@ class EerMovie(SeekableMovie):
         bits, is left out, and `problem` gives their number; without a good raw frame there are no
         pixels.
         """
-        first, count = self._starts[index], self._groups[index]
-        try:
-            with self._path.open("rb") as file:
-                image, broken = self._sum(file, self._streams[first : first + count])
-        except OSError as error:
-            raise InputError(f"{self._path}: cannot be read: {error.strerror}") from error
-        if image is None:
-            return RawFrame(index, None, f"none of its {broken} raw frames can be decoded")
-        left_out = f"{broken} of {count} raw frames cannot be decoded and were left out"
-        return RawFrame(index, image, left_out if broken else "")
+        streams = self._streams_of(index)
+        with self._opened() as file:
+            return self._rendered(index, (read_stream(file, stream) for stream in streams))
 
-    def _sum(
-        self, file: IO[bytes], streams: list[EventStream]
-    ) -> tuple[npt.NDArray[Any] | None, int]:
-        """Event counts per pixel over raw frames, and the number of broken raw frames.
+    def packed_frame(self, index: int) -> PackedFrame:
+        """The frame `index`, not decoded; see `PackedMovie`."""
+        streams, info = self._streams_of(index), self.info
+        with self._opened() as file:
+            contents = [read_stream(file, stream) for stream in streams]
+        starts = accumulate(map(len, contents), initial=0)
+        rows = [
+            (start, len(content) - len(PADDING), stream.run_bits, stream.x_bits, stream.y_bits)
+            for start, content, stream in zip(starts, contents, streams, strict=False)
+        ]
+        return PackedFrame(
+            index,
+            np.frombuffer(b"".join(contents), np.uint8),
+            np.array(rows, np.int64),
+            *self._style,
+            (info.height_px // self._upsampling, info.width_px // self._upsampling),
+            self._upsampling,
+            self._dtype,
+        )
+
+    @property
+    def max_packed_bytes(self) -> int:
+        """Size of the data of the largest `packed_frame`."""
+        return max(
+            sum(stream.size_bytes + len(PADDING) for stream in self._streams_of(index))
+            for index in range(self.info.frame_count)
+        )
+
+    def decoded(self, packed: PackedFrame) -> RawFrame:
+        """A `packed_frame`, decoded; see `read_frame`."""
+        places = packed.streams[:, :2].tolist()
+        return self._rendered(
+            packed.index,
+            (packed.data[start : start + size + len(PADDING)] for start, size in places),
+        )
+
+    def _rendered(self, index: int, contents: Iterable[bytes | npt.NDArray[np.uint8]]) -> RawFrame:
+        """The frame of these raw frames.
 
         The image is allocated only once a raw frame has proved the number of pixels.
         """
         info, image, broken = self.info, None, 0
         pixel_count = info.height_px * info.width_px // self._upsampling**2
-        for stream in streams:
-            events = read_events(file, stream, pixel_count, self._style)
+        streams = self._streams_of(index)
+        for content, stream in zip(contents, streams, strict=True):
+            events = events_of(content, stream, pixel_count, self._style)
             if events is None:
                 broken += 1
                 continue
             if image is None:
                 image = np.zeros((info.height_px, info.width_px), self._dtype)
             count_into(image, events, stream, self._upsampling)
-        return image, broken
+        return rendered_frame(index, image, broken, len(streams))
+
+    def _streams_of(self, index: int) -> list[EventStream]:
+        """The raw frames of a frame."""
+        first = self._starts[index]
+        return self._streams[first : first + self._groups[index]]
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        """The file, open; an error of the system is one of the input."""
+        try:
+            with self._path.open("rb") as file:
+                yield file
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be read: {error.strerror}") from error
 
     @cached_property
     def _style(self) -> Style:

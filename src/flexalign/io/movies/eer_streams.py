@@ -23,12 +23,11 @@ import tifffile
 
 from flexalign.errors import InputError
 from flexalign.io.movies.tiff_layout import EVENT_CODECS
+from flexalign.packed_frame import PADDING
 
 RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG = 65007, 65008, 65009
 RUN_BITS = dict(zip(EVENT_CODECS, (8, 7, 7), strict=True))
 SUB_PIXEL_BITS = 2
-# Padding, so that 32 bits can be read at any bit of the stream.
-PADDING = bytes(8)
 # Programs pad a raw frame to a multiple of 64 bits.
 WORD_BYTES = 8
 # More unused bytes than this at the end of every raw frame are neither padding nor a marker.
@@ -54,10 +53,14 @@ class EventStream:
     may_keep_places: bool = False
 
     @property
+    def size_bytes(self) -> int:
+        """Size of all strips."""
+        return sum(size for _, size in self.pieces)
+
+    @property
     def max_pixels(self) -> int:
         """Upper bound of the number of pixels that the bits can encode."""
-        size_bytes = sum(size for _, size in self.pieces)
-        return 8 * size_bytes // self.run_bits * ((1 << self.run_bits) - 1)
+        return 8 * self.size_bytes // self.run_bits * ((1 << self.run_bits) - 1)
 
 
 def event_streams(path: Path, pages: Sequence[tifffile.TiffPage]) -> list[EventStream]:
@@ -132,19 +135,27 @@ class Decoded(NamedTuple):
     spare_bytes: int
 
 
-def read_events(
-    file: IO[bytes], stream: EventStream, pixel_count: int, style: Style
+def events_of(
+    content: bytes | npt.NDArray[np.uint8], stream: EventStream, pixel_count: int, style: Style
 ) -> npt.NDArray[np.int64] | None:
     """The events of a raw frame, pixel << sub-pixel bits | sub-pixel position; None if broken.
 
     It is complete if its runs add up to the number of pixels and use up its bytes.
+
+    Parameters
+    ----------
+    content : from `read_stream`
     """
-    found = _decoded(file, stream, pixel_count, keeps_places=style.keeps_places)
+    found = _decoded(content, stream, pixel_count, keeps_places=style.keeps_places)
     return None if found is None or found.spare_bytes > style.spare_bytes else found.events
 
 
 def _decoded(
-    file: IO[bytes], stream: EventStream, pixel_count: int, *, keeps_places: bool
+    content: bytes | npt.NDArray[np.uint8],
+    stream: EventStream,
+    pixel_count: int,
+    *,
+    keeps_places: bool,
 ) -> Decoded | None:
     """The events of a raw frame; None when its runs do not add up to the number of pixels."""
     # Imported here: loading numba takes longer than reading all headers.
@@ -152,7 +163,7 @@ def _decoded(
 
     if stream.max_pixels < pixel_count:
         return None
-    data = np.frombuffer(_read(file, stream) + PADDING, np.uint8)
+    data = np.frombuffer(content, np.uint8)
     size_bytes, sub_bits = data.size - len(PADDING), stream.x_bits + stream.y_bits
     events = np.empty(8 * data.size // (stream.run_bits + sub_bits) + 1, np.int64)
     count, used_bits = eer_events.decode(
@@ -163,13 +174,13 @@ def _decoded(
     return None if count < 0 else Decoded(events[:count], 0 if is_filling else spare.size)
 
 
-def _read(file: IO[bytes], stream: EventStream) -> bytes:
-    """The bytes of a raw frame, its strips joined."""
+def read_stream(file: IO[bytes], stream: EventStream) -> bytes:
+    """The bytes of a raw frame, its strips joined and `PADDING` added."""
     parts = []
     for offset_bytes, size_bytes in stream.pieces:
         file.seek(offset_bytes)
         parts.append(file.read(size_bytes))
-    return b"".join(parts)
+    return b"".join((*parts, PADDING))
 
 
 def find_style(path: Path, streams: Sequence[EventStream], pixel_count: int) -> Style:
@@ -180,10 +191,11 @@ def find_style(path: Path, streams: Sequence[EventStream], pixel_count: int) -> 
     votes, standard_spare, other_spare = 0, [], []
     with path.open("rb") as file:
         for stream in streams[:PROBED_FRAMES]:
-            standard = _decoded(file, stream, pixel_count, keeps_places=False)
+            content = read_stream(file, stream)
+            standard = _decoded(content, stream, pixel_count, keeps_places=False)
             other = None
             if stream.may_keep_places:
-                other = _decoded(file, stream, pixel_count, keeps_places=True)
+                other = _decoded(content, stream, pixel_count, keeps_places=True)
             spare = [MAX_SPARE_BYTES if d is None else d.spare_bytes for d in (standard, other)]
             votes += (spare[1] < spare[0]) - (spare[0] < spare[1])
             standard_spare.append(spare[0])

@@ -14,13 +14,13 @@ from flexalign.atomic import replacing
 from flexalign.compiling import cached_njit
 from flexalign.io.movies.eer import METADATA_TAG
 from flexalign.io.movies.eer_streams import (
-    PADDING,
     RUN_BITS,
     RUN_BITS_TAG,
     SUB_PIXEL_BITS,
     X_BITS_TAG,
     Y_BITS_TAG,
 )
+from flexalign.packed_frame import PADDING
 
 
 @cached_njit(nogil=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from flexalign.progress import Progress
 
 # Pixels smaller than atoms: such headers use another unit.
 MIN_PIXEL_A, MAX_PIXEL_A = 0.1, 100.0
+_Frame = TypeVar("_Frame")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -230,14 +231,12 @@ def trusted_pixel_size_A(x_A: float, y_A: float) -> float | None:
     return float(f"{x_A:.6g}")
 
 
-def read_ahead(
-    read: Callable[[int], RawFrame], frames: FrameRange, threads: int
-) -> Iterator[RawFrame]:
+def read_ahead(read: Callable[[int], _Frame], frames: FrameRange, threads: int) -> Iterator[_Frame]:
     """Yield `read` of each frame in order, reading up to `threads` frames ahead.
 
     The threads end when the iterator is exhausted or closed.
     """
-    waiting: deque[Future[RawFrame]] = deque()
+    waiting: deque[Future[_Frame]] = deque()
     with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="read-ahead") as pool:
         try:
             for index in frames:
