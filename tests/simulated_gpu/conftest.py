@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from counting_gpu import CountingDevice
 
 from flexalign.arrays.device import Device, resolve
 
@@ -27,4 +28,12 @@ def device() -> Device:
     """The simulated GPU."""
     found = resolve("cuda")
     assert found.is_simulated
+    return found
+
+
+@pytest.fixture
+def counting_device(monkeypatch: pytest.MonkeyPatch) -> CountingDevice:
+    """The simulated GPU, which counts launches, bytes each way and waits."""
+    found = CountingDevice("cuda:0", is_simulated=True)
+    found.patch(monkeypatch)
     return found

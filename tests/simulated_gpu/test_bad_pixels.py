@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from counting_gpu import CountingDevice, on_device
+from counting_gpu import on_device
 
 from flexalign.arrays.blank_area import blank_area
 from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
@@ -12,13 +12,6 @@ from flexalign.arrays.hot_pixels import find_outlier_lines, find_outlier_pixels
 # More rows than a GPU takes at once, and some that fill no block.
 SHAPE_PX = 1100, 170
 HOT, DEAD, LINE, KNOWN = (50, 60), (1098, 20), 100, (400, 99)
-
-
-@pytest.fixture
-def device(monkeypatch):
-    found = CountingDevice("cuda:0", is_simulated=True)
-    found.patch(monkeypatch)
-    return found
 
 
 @pytest.fixture
@@ -39,8 +32,10 @@ def known():
 
 
 @pytest.mark.parametrize("find", [find_outlier_lines, find_outlier_pixels])
-def test_outliers_are_those_of_the_cpu_and_few_numbers_come_back(image, known, device, find):
-    found = find(on_device(image, device.counts), known, device=device)
+def test_outliers_are_those_of_the_cpu_and_few_numbers_come_back(
+    image, known, counting_device, find
+):
+    found = find(on_device(image, counting_device.counts), known, device=counting_device)
 
     assert np.array_equal(found, find(image, known))
     if find is find_outlier_pixels:
@@ -49,28 +44,30 @@ def test_outliers_are_those_of_the_cpu_and_few_numbers_come_back(image, known, d
     else:
         assert found[:, LINE].any()
     assert not found[KNOWN]
-    assert device.counts.bytes_up < image.nbytes
+    assert counting_device.counts.bytes_up < image.nbytes
     # The median is that of every third pixel; of larger images, of 65536 pixels.
-    assert device.counts.bytes_down < image.nbytes * (1 / 3 + 1 / 4)
+    assert counting_device.counts.bytes_down < image.nbytes * (1 / 3 + 1 / 4)
 
 
-def test_bright_squares_are_those_of_the_cpu(known, device):
+def test_bright_squares_are_those_of_the_cpu(known, counting_device):
     counts = np.random.default_rng(2).poisson(0.5, SHAPE_PX).astype(np.float32)
     counts[200:206, 30:36] += 4
 
-    found = find_outlier_pixels(on_device(counts, device.counts), known, device=device)
+    found = find_outlier_pixels(
+        on_device(counts, counting_device.counts), known, device=counting_device
+    )
 
     assert found[202:204, 32:34].all()
     assert np.array_equal(found, find_outlier_pixels(counts, known))
-    assert device.counts.bytes_down < counts.nbytes * (1 / 3 + 1 / 4)
+    assert counting_device.counts.bytes_down < counts.nbytes * (1 / 3 + 1 / 4)
 
 
-def test_a_blank_area_is_that_of_the_cpu(image, device):
+def test_a_blank_area_is_that_of_the_cpu(image, counting_device):
     image[700, 30:33] = 100
     image[900:1000, 100:] = 0
 
-    found = blank_area(on_device(image, device.counts), (275, 44), device)
+    found = blank_area(on_device(image, counting_device.counts), (275, 44), counting_device)
 
     assert found.any()
     assert np.array_equal(found, blank_area(image, (275, 44)))
-    assert device.counts.bytes_down < image.nbytes / 32
+    assert counting_device.counts.bytes_down < image.nbytes / 32

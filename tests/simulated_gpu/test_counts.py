@@ -29,13 +29,6 @@ OPERATIONS = 1
 
 
 @pytest.fixture
-def device(monkeypatch):
-    found = CountingDevice("cuda:0", is_simulated=True)
-    found.patch(monkeypatch)
-    return found
-
-
-@pytest.fixture
 def correction():
     bad = np.zeros(SHAPE_PX, np.bool_)
     bad[3, [4, 9]] = True
@@ -49,14 +42,14 @@ def raw_frames(frames, dtype):
 @pytest.mark.parametrize("keeps_small", [False, True])
 @pytest.mark.parametrize(("frames", "dtype"), [(2, "u1"), (3, "u1"), (2, "i2")])
 def test_the_first_pass_copies_each_frame_once_and_waits_for_it_unless_it_is_kept(
-    device, correction, frames, dtype, keeps_small
+    counting_device, correction, frames, dtype, keeps_small
 ):
     raw, small = raw_frames(frames, dtype), np.empty((frames, *SMALL_PX), np.float32)
-    small = on_device(small, device.counts) if keeps_small else small
+    small = on_device(small, counting_device.counts) if keeps_small else small
     filters = [axis_filter(a, b, KEPT_SHARE) for a, b in zip(SHAPE_PX, SMALL_PX, strict=True)]
 
     downsampler = GpuDownsampler(
-        correction, SHAPE_PX, small, device, KEPT_SHARE, keeps_small=keeps_small
+        correction, SHAPE_PX, small, counting_device, KEPT_SHARE, keeps_small=keeps_small
     )
     total = downsampler.empty_sum(raw[0])
     for k, frame in enumerate(raw):
@@ -64,7 +57,7 @@ def test_the_first_pass_copies_each_frame_once_and_waits_for_it_unless_it_is_kep
     downsampler.flush()
     downsampler.fetched(total)
 
-    counts = device.counts
+    counts = counting_device.counts
     filter_bytes = sum(f.start.nbytes + f.weight.nbytes for f in filters)
     assert counts.bytes_up == REFERENCE_BYTES + filter_bytes + raw.nbytes
     assert counts.bytes_down == (16 if keeps_small else 4 * SMALL) * frames + total.nbytes
@@ -77,7 +70,7 @@ def test_the_first_pass_copies_each_frame_once_and_waits_for_it_unless_it_is_kep
 
 @pytest.mark.parametrize(("frames", "dtype"), [(2, "u1"), (3, "u1"), (2, "i2")])
 def test_the_second_pass_copies_each_frame_once_and_waits_for_results_only(
-    device, correction, frames, dtype
+    counting_device, correction, frames, dtype
 ):
     raw, doses = raw_frames(frames, dtype), np.ones(frames)
     nodes = [resample.lattice_nodes(n, LATTICE_STEP_PX).size for n in SHAPE_PX]
@@ -88,15 +81,17 @@ def test_the_second_pass_copies_each_frame_once_and_waits_for_results_only(
     lattice_bytes = resample.lattice_for_loops(lattice, SHAPE_PX).astype(np.float32).nbytes
     spectrum_px = SHAPE_PX[0] * (SHAPE_PX[1] // 2 + 1)
 
-    sums = GpuAlignedSums(correction, SHAPE_PX, SHAPE_PX, device, names=("all",), weights=weights)
-    before = device.counts.operations
+    sums = GpuAlignedSums(
+        correction, SHAPE_PX, SHAPE_PX, counting_device, names=("all",), weights=weights
+    )
+    before = counting_device.counts.operations
     for k, frame in enumerate(raw):
         sums.add(frame, k, lattice, ("all",), time=k)
-    per_frame = (device.counts.operations - before) / frames
+    per_frame = (counting_device.counts.operations - before) / frames
     sums.mean("all")
     sums.weighted_mean()
 
-    counts = device.counts
+    counts = counting_device.counts
     assert counts.bytes_up == (
         REFERENCE_BYTES + 4 * spectrum_px + raw.nbytes + lattice_bytes * frames
     )
@@ -156,10 +151,10 @@ WHITENING, PER_PAIRS = 2, 4
 
 
 @pytest.fixture
-def stack(device):
+def stack(counting_device):
     """Small frames on the device, whose batches take everything."""
     pixels = np.random.default_rng(2).normal(size=(TIMES, 16, 18)).astype(np.float32)
-    return GpuFrameStack(on_device(pixels, device.counts), device)
+    return GpuFrameStack(on_device(pixels, counting_device.counts), counting_device)
 
 
 def tiles():
@@ -170,49 +165,50 @@ def response(shape_px):
     return np.ones((shape_px[0], 4), np.float32)
 
 
-def test_of_pairs_of_frames_only_the_peaks_come_back(device, stack):
+def packed_tiles(stack):
+    """The packing of four rings, the packed spectra of all tiles, and their power."""
+    radius = np.hypot(*fourier.frequencies(TILE_PX)) * TILE_PX[0]
+    packing = likelihood.packing_of(np.where(radius < 4, radius, -1).astype(np.int32))
+    offset, envelope = np.zeros((TILES, TIMES, 2), np.int64), np.ones((TIMES, 4), np.float32)
+    return packing, *stack.packed_spectra(tiles(), offset, packing, envelope)
+
+
+def test_of_pairs_of_frames_only_the_peaks_come_back(counting_device, stack):
     stack.group_peaks(GROUPS, response((16, 18)), PAIRS)
 
-    assert device.counts.bytes_down == 3 * 8 * len(PAIRS.first)
-    assert device.counts.kernels == 1 + WHITENING + PER_PAIRS
-    assert device.counts.transforms == 2
-    assert device.counts.waits == 1
+    assert counting_device.counts.bytes_down == 3 * 8 * len(PAIRS.first)
+    assert counting_device.counts.kernels == 1 + WHITENING + PER_PAIRS
+    assert counting_device.counts.transforms == 2
+    assert counting_device.counts.waits == 1
 
 
-def test_of_pairs_in_tiles_only_the_peaks_come_back(device, stack):
+def test_of_pairs_in_tiles_only_the_peaks_come_back(counting_device, stack):
     stack.tile_peaks(tiles(), GROUPS, np.zeros((TIMES, 2)), response(TILE_PX), PAIRS)
 
-    assert device.counts.bytes_down == 3 * 8 * len(PAIRS.first) * TILES
-    assert device.counts.kernels == 2 + WHITENING + PER_PAIRS
-    assert device.counts.transforms == 2
-    assert device.counts.waits == 1
+    assert counting_device.counts.bytes_down == 3 * 8 * len(PAIRS.first) * TILES
+    assert counting_device.counts.kernels == 2 + WHITENING + PER_PAIRS
+    assert counting_device.counts.transforms == 2
+    assert counting_device.counts.waits == 1
 
 
-def test_of_the_spectra_of_tiles_only_the_power_comes_back(device, stack):
-    radius = np.hypot(*fourier.frequencies(TILE_PX)) * TILE_PX[0]
-    packing = likelihood.packing_of(np.where(radius < 4, radius, -1).astype(np.int32))
-    offset, envelope = np.zeros((TILES, TIMES, 2), np.int64), np.ones((TIMES, 4), np.float32)
+def test_of_the_spectra_of_tiles_only_the_power_comes_back(counting_device, stack):
+    packing, packed, power = packed_tiles(stack)
 
-    packed, power = stack.packed_spectra(tiles(), offset, packing, envelope)
-
-    assert device.counts.bytes_down == power.nbytes == 8 * 4 * TILES
+    assert counting_device.counts.bytes_down == power.nbytes == 8 * 4 * TILES
     assert packed.nbytes == 2 * 2 * TIMES * TILES * len(packing.ring_packed)
-    assert device.counts.kernels == 2 + 2
-    assert device.counts.transforms == 1
-    assert device.counts.waits == 1
+    assert counting_device.counts.kernels == 2 + 2
+    assert counting_device.counts.transforms == 1
+    assert counting_device.counts.waits == 1
 
 
-def test_of_a_sweep_only_gradient_and_ring_powers_come_back(device, stack):
-    radius = np.hypot(*fourier.frequencies(TILE_PX)) * TILE_PX[0]
-    packing = likelihood.packing_of(np.where(radius < 4, radius, -1).astype(np.int32))
-    offset, envelope = np.zeros((TILES, TIMES, 2), np.int64), np.ones((TIMES, 4), np.float32)
-    packed, _ = stack.packed_spectra(tiles(), offset, packing, envelope)
-    sweeps = GpuSweeps(packed, packing, TILE_PX, device, is_resident=True)
-    before = replace(device.counts)
+def test_of_a_sweep_only_gradient_and_ring_powers_come_back(counting_device, stack):
+    packing, packed, _ = packed_tiles(stack)
+    sweeps = GpuSweeps(packed, packing, TILE_PX, counting_device, is_resident=True)
+    before = replace(counting_device.counts)
 
     sweeps.sweep(np.ones((1, TILES, TIMES, 2)), np.ones((1, TILES, 4), np.float32), 4, 4)
 
-    counts = device.counts
+    counts = counting_device.counts
     assert counts.bytes_down - before.bytes_down == 8 * 4 * TILES + 16 * TIMES * TILES
     # Displacements as complex numbers, weights, and the number of columns of each row.
     assert counts.bytes_up - before.bytes_up == (

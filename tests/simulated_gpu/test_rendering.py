@@ -6,7 +6,6 @@ import mrcfile
 import numpy as np
 import pytest
 import tifffile
-from counting_gpu import CountingDevice
 from scipy import ndimage
 
 from flexalign import AlignParams, open_movie
@@ -25,13 +24,6 @@ from flexalign.progress import silent
 
 SIDE_PX, PER_FRAME, FRAMES = 64, 2, 3
 SMALL_PX = 32  # where nothing is aligned: the simulator is slow
-
-
-@pytest.fixture
-def device(monkeypatch):
-    found = CountingDevice("cuda:0", is_simulated=True)
-    found.patch(monkeypatch)
-    return found
 
 
 def written(path, side_px):
@@ -63,11 +55,11 @@ def break_raw_frames(path, pages):
 
 
 @pytest.mark.parametrize("upsampling", [1, 2])
-def test_frames_problems_and_samples_are_those_of_the_host(movie, device, upsampling):
+def test_frames_problems_and_samples_are_those_of_the_host(movie, counting_device, upsampling):
     break_raw_frames(movie, [1, 4, 5])
     with open_movie(movie, eer_fractions=FRAMES, eer_upsampling=upsampling) as reader:
         expected, found = (
-            list(raw_frames(reader, FrameRange(0, FRAMES), 2, on)) for on in (CPU, device)
+            list(raw_frames(reader, FrameRange(0, FRAMES), 2, on)) for on in (CPU, counting_device)
         )
 
     problems = [raw.problem for raw, _ in found]
@@ -78,20 +70,22 @@ def test_frames_problems_and_samples_are_those_of_the_host(movie, device, upsamp
         if host.pixels is None:
             assert raw.pixels is samples is None
             continue
-        assert device.holds(raw.pixels)
-        assert not any(map(device.holds, samples))
-        np.testing.assert_array_equal(device.host(raw.pixels), host.pixels)
+        assert counting_device.holds(raw.pixels)
+        assert not any(map(counting_device.holds, samples))
+        np.testing.assert_array_equal(counting_device.host(raw.pixels), host.pixels)
         for one, other in zip(samples, host_samples, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("upsampling", [1, 2])
-def test_only_codes_are_copied_to_the_device_and_only_samples_back(movie, device, upsampling):
+def test_only_codes_are_copied_to_the_device_and_only_samples_back(
+    movie, counting_device, upsampling
+):
     with open_movie(movie, eer_fractions=FRAMES, eer_upsampling=upsampling) as reader:
         packed = [reader.packed_frame(index) for index in range(FRAMES)]
-        found = list(raw_frames(reader, FrameRange(0, FRAMES), 1, device))
+        found = list(raw_frames(reader, FrameRange(0, FRAMES), 1, counting_device))
 
-    counts, raw_count = device.counts, PER_FRAME * FRAMES
+    counts, raw_count = counting_device.counts, PER_FRAME * FRAMES
     assert counts.bytes_up == sum(frame.data.nbytes for frame in packed) + 40 * raw_count
     sampled = sum(part.nbytes for _, samples in found for part in samples)
     assert counts.bytes_down == 4 * raw_count + sampled
@@ -101,14 +95,14 @@ def test_only_codes_are_copied_to_the_device_and_only_samples_back(movie, device
     assert counts.waits == FRAMES
 
 
-def test_a_frame_is_waited_for_when_the_next_one_is_queued(movie, device):
+def test_a_frame_is_waited_for_when_the_next_one_is_queued(movie, counting_device):
     with open_movie(movie, eer_fractions=FRAMES) as reader:
-        frames = raw_frames(reader, FrameRange(0, FRAMES), 1, device)
+        frames = raw_frames(reader, FrameRange(0, FRAMES), 1, counting_device)
         next(frames)
-        assert (device.counts.kernels, device.counts.waits) == (2 * 3, 1)
+        assert (counting_device.counts.kernels, counting_device.counts.waits) == (2 * 3, 1)
 
 
-def test_the_first_pass_finds_what_it_finds_on_the_cpu(tmp_path, device):
+def test_the_first_pass_finds_what_it_finds_on_the_cpu(tmp_path, counting_device):
     movie = written(tmp_path / "a.eer", SIDE_PX)
     break_raw_frames(movie, [1])
     params = AlignParams(threads=1, eer_fractions=FRAMES, hot_pixels=False)
@@ -116,12 +110,13 @@ def test_the_first_pass_finds_what_it_finds_on_the_cpu(tmp_path, device):
         plan = make_plan(reader.info, params)
         references = references_for(reader.info, params)
         (expected, cpu), (found, gpu) = (
-            first_pass(reader, plan, references, params, 1, silent, on) for on in (CPU, device)
+            first_pass(reader, plan, references, params, 1, silent, on)
+            for on in (CPU, counting_device)
         )
 
     assert gpu.notes == cpu.notes == {0: "1 of 2 raw frames cannot be decoded and were left out"}
     np.testing.assert_array_equal(gpu.unaligned, cpu.unaligned)
-    np.testing.assert_allclose(device.host(found.pixels), expected.pixels, atol=2e-3)
+    np.testing.assert_allclose(counting_device.host(found.pixels), expected.pixels, atol=2e-3)
 
 
 @pytest.mark.parametrize("upsampling", [1, 2])
@@ -149,30 +144,32 @@ def test_motion_and_sums_are_those_of_the_cpu(tmp_path, upsampling):
         assert np.abs(deviation).max() < 1e-4 * np.abs(expected).max(), name
 
 
-def test_frames_read_ahead_are_kept_as_in_the_file_and_rendered_from_memory(movie, device):
+def test_frames_read_ahead_are_kept_as_in_the_file_and_rendered_from_memory(movie, counting_device):
     with open_movie(movie, eer_fractions=FRAMES) as reader, caching(reader) as kept:
         expected = [frame.pixels for frame in reader.frames()]
         kept.load(FrameRange(0, FRAMES), 2, silent)
         movie.unlink()
         decoded = [frame.pixels for frame in kept.frames()]
         found = [
-            device.host(raw.pixels) for raw, _ in raw_frames(kept, FrameRange(0, FRAMES), 1, device)
+            counting_device.host(raw.pixels)
+            for raw, _ in raw_frames(kept, FrameRange(0, FRAMES), 1, counting_device)
         ]
 
     np.testing.assert_array_equal(decoded, expected)
     np.testing.assert_array_equal(found, expected)
 
 
-def test_frames_of_unequal_numbers_of_raw_frames_are_rendered(movie, tmp_path, device):
+def test_frames_of_unequal_numbers_of_raw_frames_are_rendered(movie, tmp_path, counting_device):
     with open_movie(movie, eer_fractions=PER_FRAME * FRAMES) as reader:
         single = np.array([frame.pixels for frame in reader.frames()])
     groups = tmp_path / "groups.txt"
     groups.write_text("2 1 0.1\n4 2 0.1\n")
     params = AlignParams(eer_groups=str(groups))
     with open_for(movie, params) as reader:
-        renderer = GpuRenderer(device, reader.max_packed_bytes)
+        renderer = GpuRenderer(counting_device, reader.max_packed_bytes)
         found = [
-            device.host(renderer.render(reader.packed_frame(index))().pixels) for index in range(4)
+            counting_device.host(renderer.render(reader.packed_frame(index))().pixels)
+            for index in range(4)
         ]
 
     starts = [0, 1, 2, 4]
